@@ -1,0 +1,169 @@
+"""The one tree of errors, each with its exit code. Errors carry data; foreign errors are mapped at the seam with ``raise … from``.
+
+    HpcError                      1   anything that ends a command
+    ├── InputError                2   a jobs file, setting or argument is wrong; nothing was created
+    ├── MissingToolError          3   a program or package that is needed is not there
+    ├── CloudError                4   the cloud said no, or could not be reached
+    │   ├── UnreachableError          no answer at all
+    │   ├── PermissionDeniedError     401 or 403
+    │   ├── NotFoundError             404
+    │   ├── ConflictError             409 or 412
+    │   ├── QuotaError                a quota is too small
+    │   └── StockoutError             the zone has no such machine now
+    ├── RemoteError               5   SSH: connect, host key, a command on an instance
+    │   ├── HostKeyError              the host is not the one we know
+    │   └── RemoteCommandError        a remote command ended with an exit code that is not 0
+    ├── StackError                6   the Pulumi engine failed
+    ├── BuildError                7   the image could not be baked or did not validate
+    ├── LeftoverError             8   something billable could not be removed
+    └── DeclinedError             9   the user, or the absence of one, said no
+
+Exit code 1 without an error: at least one job did not succeed. Exit code 130: interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class HpcError(Exception):
+    """Anything that ends a command. ``remedy`` says what the user can do; it is shown under the message."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputProblem:
+    """One thing that is wrong in a file: where (1-based line and column, 0 if not known), what, and the remedy."""
+
+    file: Path | None
+    line: int
+    column: int
+    message: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        where = "" if self.file is None else f"{self.file}:{self.line}:{self.column}: "
+        return f"{where}{self.message}" + (f" ({self.remedy})" if self.remedy else "")
+
+
+class InputError(HpcError):
+    """Bad input. ``problems`` holds every problem found, in file order."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[InputProblem] | str, *, remedy: str = "") -> None:
+        if isinstance(problems, str):
+            problems = [InputProblem(file=None, line=0, column=0, message=problems)]
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems), remedy=remedy)
+
+
+class MissingToolError(HpcError):
+    """A program or package that is needed is not there."""
+
+    exit_code = 3
+
+
+class CloudError(HpcError):
+    """The cloud said no. ``reason`` is Google's own word (``errors[].reason``), ``status`` the HTTP status, 0 if none."""
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, reason: str = "", status: int = 0, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.reason = reason
+        self.status = status
+
+
+class UnreachableError(CloudError):
+    """No answer at all."""
+
+
+class PermissionDeniedError(CloudError):
+    """401 or 403."""
+
+
+class NotFoundError(CloudError):
+    """404."""
+
+
+class ConflictError(CloudError):
+    """409 or 412."""
+
+
+class QuotaError(CloudError):
+    """A quota is too small."""
+
+
+class StockoutError(CloudError):
+    """The zone has no such machine now. ``zones_available``: what Google proposes instead, perhaps nothing."""
+
+    def __init__(self, message: str, *, reason: str = "", status: int = 0, zones_available: Sequence[str] = ()) -> None:
+        super().__init__(message, reason=reason, status=status)
+        self.zones_available = tuple(zones_available)
+
+
+class RemoteError(HpcError):
+    """SSH to ``host`` failed."""
+
+    exit_code = 5
+
+    def __init__(self, message: str, *, host: str = "", remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.host = host
+
+
+class HostKeyError(RemoteError):
+    """The host showed a key that is not the one we know."""
+
+
+class RemoteCommandError(RemoteError):
+    """A remote command ended with ``exit_code_remote`` (None: killed); ``last_lines`` is the end of what it printed."""
+
+    def __init__(
+        self, message: str, *, host: str, command: str, exit_code_remote: int | None, last_lines: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message, host=host)
+        self.command = command
+        self.exit_code_remote = exit_code_remote
+        self.last_lines = tuple(last_lines)
+
+
+class StackError(HpcError):
+    """The Pulumi engine failed. ``diagnostics``: the engine's own error messages, as shown to the user."""
+
+    exit_code = 6
+
+    def __init__(self, message: str, *, diagnostics: Sequence[str] = (), remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.diagnostics = tuple(diagnostics)
+
+
+class BuildError(HpcError):
+    """The image could not be baked or did not validate."""
+
+    exit_code = 7
+
+
+class LeftoverError(HpcError):
+    """Something billable could not be removed. ``items`` names each."""
+
+    exit_code = 8
+
+    def __init__(self, message: str, *, items: Sequence[str], remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.items = tuple(items)
+
+
+class DeclinedError(HpcError):
+    """The user, or the absence of one, said no."""
+
+    exit_code = 9

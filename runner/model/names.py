@@ -1,0 +1,90 @@
+"""Names, labels and paths: the only place that makes them. Infra, runner and the scripts on the VM take them from here.
+
+Google's rules: resource names ``[a-z]([-a-z0-9]{0,61}[a-z0-9])?`` (RFC 1035), label values ``[a-z0-9_-]{0,63}``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+APP = "opensees-hpc"
+IMAGE_FAMILY = APP
+NETWORK = APP
+SUBNETWORK = APP
+SSH_FIREWALL = f"{APP}-ssh"
+NETWORK_TAG = APP
+SERVICE_ACCOUNT_ID = f"{APP}-vm"
+BASE_STACK = "base"
+PULUMI_PROJECTS = {"base": f"{APP}-base", "image": f"{APP}-image", "analysis": f"{APP}-analysis"}
+CONFIG_NAMESPACE = APP
+
+RESOURCE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+BATCH_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
+JOB_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-])){0,62}")
+
+RESULTS_ARCHIVE = "results.tar.zst"
+MANIFEST = "manifest.json"
+COMMIT_MARKER = "COMMITTED"
+
+
+def is_batch_name(text: str) -> bool:
+    """A batch's name is its stack's name, label value and prefix in the bucket: at most 40 of ``a-z 0-9 -``."""
+    return BATCH_NAME.fullmatch(text) is not None
+
+
+def is_job_name(text: str) -> bool:
+    """A job's name is a folder and part of an object's name: letters, digits, ``_ -`` and single dots, at most 63."""
+    return JOB_NAME.fullmatch(text) is not None
+
+
+def label_value(text: str) -> str:
+    """The nearest text that Google accepts as a label's value."""
+    return re.sub(r"[^a-z0-9_-]", "-", text.lower())[:63]
+
+
+def labels(*, owner: str, expires: datetime | None = None, **more: str) -> dict[str, str]:
+    """The labels that everything of ours bears; ``more``: ``batch`` or ``bake``, and what describes the thing.
+
+    ``expires`` is written as ``20261122-1530`` in UTC: after that time nothing may still be there.
+    """
+    made = {"app": APP, "owner": label_value(owner)}
+    if expires is not None:
+        made["expires"] = expires.astimezone(UTC).strftime("%Y%m%d-%H%M")
+    return made | {key: label_value(value) for key, value in more.items()}
+
+
+def label_filter(wanted: Mapping[str, str]) -> str:
+    """The ``filter=`` of a Compute list call for things that bear all these labels."""
+    return " AND ".join(f"labels.{key}={value}" for key, value in sorted(wanted.items()))
+
+
+def bucket_name(project: str) -> str:
+    """The results bucket of a project (bucket names are global, so the project's ID is in it)."""
+    return f"{project}-{APP}"[:63]
+
+
+def service_account_email(project: str) -> str:
+    """The service account of our VMs."""
+    return f"{SERVICE_ACCOUNT_ID}@{project}.iam.gserviceaccount.com"
+
+
+def instance_name(batch: str, index: int) -> str:
+    """The VM number ``index`` (from 0) of a batch."""
+    return f"{batch}-{index}"
+
+
+def builder_name(bake: str) -> str:
+    """The builder VM of a bake; ``bake`` is the name of its stack."""
+    return f"{bake}-builder"
+
+
+def image_name(at: datetime) -> str:
+    """A versioned image name. It contains the family: without that every refresh plans a replacement."""
+    return f"{IMAGE_FAMILY}-{at.astimezone(UTC).strftime('%Y%m%d-%H%M%S')}"
+
+
+def result_prefix(batch: str, job: str, attempt: int) -> str:
+    """Where one attempt of a job leaves its result set in the bucket, with a slash at the end."""
+    return f"{batch}/{job}/attempt-{attempt}/"
