@@ -1,0 +1,194 @@
+"""Compute Engine as we need it: find by label, look at, delete. Creation is Pulumi's business (``core.stacks``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner.core.rest import Api, Json, segment
+from runner.errors import CloudError, NotFoundError
+from runner.model import names
+
+COLLECTIONS = ("instances", "disks", "addresses")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """A VM as the cloud tells it. ``status``: Google's word (RUNNING, TERMINATED…). ``address``: external, else internal."""
+
+    name: str
+    zone: str
+    status: str
+    machine_type: str
+    address: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    created: str = ""
+    provisioning: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """A custom image as the cloud tells it."""
+
+    name: str
+    family: str
+    status: str
+    created: str
+    size_gib: float
+    labels: Mapping[str, str]
+    deprecated: bool
+
+    @property
+    def self_path(self) -> str:
+        """The image's name below its project."""
+        return f"global/images/{self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """Something that bears our label. ``kind``: instances, disks, addresses."""
+
+    kind: str
+    name: str
+    zone: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.removesuffix('s')} {self.name} in {self.zone}"
+
+
+class Compute:
+    """The Compute API of one project.
+
+    Reads are idempotent. Deletes are idempotent: what is gone already is no error. Every call may raise CloudError.
+    """
+
+    def __init__(self, api: Api, project: str) -> None:
+        self._api = api
+        self._project = f"projects/{segment(project)}"
+
+    def instances(self, labels: Mapping[str, str]) -> list[Instance]:
+        """The instances of all zones that bear all these labels."""
+        return [_instance(item) for _, item in self._aggregated("instances", labels)]
+
+    def instance(self, zone: str, name: str) -> Instance | None:
+        """One instance, or None if there is none of that name."""
+        try:
+            return _instance(self._api.get(self._instance_path(zone, name)))
+        except NotFoundError:
+            return None
+
+    def delete_instance(self, zone: str, name: str) -> None:
+        """Delete an instance and wait until it is gone; nothing if it is gone already."""
+        try:
+            operation = self._api.delete(self._instance_path(zone, name))
+        except NotFoundError:
+            return
+        self._wait(operation)
+
+    def guest_attributes(self, zone: str, name: str, namespace: str) -> dict[str, str]:
+        """Guest attributes of a namespace; empty as long as there are none."""
+        try:
+            path = f"{self._instance_path(zone, name)}/getGuestAttributes"
+            answer = self._api.get(path, queryPath=f"{namespace}/")
+        except NotFoundError:
+            return {}
+        items = answer.get("queryValue", {}).get("items", [])
+        return {str(item["key"]): str(item.get("value", "")) for item in items}
+
+    def serial_output(self, zone: str, name: str) -> str:
+        """What the instance wrote to its first serial port."""
+        answer = self._api.get(f"{self._instance_path(zone, name)}/serialPort")
+        return str(answer.get("contents", ""))
+
+    def images(self, family: str) -> list[Image]:
+        """The images of a family, newest first."""
+        items = self._api.items(f"{self._project}/global/images", filter=f"family={family}")
+        return sorted((_image(item) for item in items), key=lambda image: image.created, reverse=True)
+
+    def newest_image(self, family: str) -> Image | None:
+        """The image that the family stands for: ready, not deprecated, newest."""
+        usable = [image for image in self.images(family) if image.status == "READY" and not image.deprecated]
+        return usable[0] if usable else None
+
+    def deprecate_image(self, name: str, *, replacement: str) -> None:
+        """Mark an image as superseded by ``replacement``; it stays usable by name."""
+        body = {"state": "DEPRECATED", "replacement": f"{self._project}/global/images/{replacement}"}
+        self._wait(self._api.post(f"{self._project}/global/images/{segment(name)}/deprecate", body))
+
+    def labelled(self, labels: Mapping[str, str]) -> list[Item]:
+        """Everything billable by the hour that bears all these labels."""
+        return [
+            Item(kind=kind, name=str(item["name"]), zone=scope.removeprefix("zones/").removeprefix("regions/"))
+            for kind in COLLECTIONS
+            for scope, item in self._aggregated(kind, labels)
+        ]
+
+    def delete_disk(self, zone: str, name: str) -> None:
+        """Delete a disk and wait until it is gone; nothing if it is gone already."""
+        try:
+            operation = self._api.delete(f"{self._project}/zones/{segment(zone)}/disks/{segment(name)}")
+        except NotFoundError:
+            return
+        self._wait(operation)
+
+    def check_project(self) -> None:
+        """Ask for the project itself: the cheapest proof that cloud, project and credentials are right."""
+        self._api.get(self._project)
+
+    def _instance_path(self, zone: str, name: str) -> str:
+        return f"{self._project}/zones/{segment(zone)}/instances/{segment(name)}"
+
+    def _aggregated(self, kind: str, labels: Mapping[str, str]) -> Iterator[tuple[str, Json]]:
+        """Scope and item of an aggregated list."""
+        path = f"{self._project}/aggregated/{kind}"
+        for page in self._api.pages(path, filter=names.label_filter(labels), returnPartialSuccess="true"):
+            for scope, found in page.get("items", {}).items():
+                for item in found.get(kind, []):
+                    yield scope, item
+
+    def _wait(self, operation: Json) -> None:
+        """Wait until a zone's or global operation is done.
+
+        Raises:
+            CloudError: the operation ended with an error.
+        """
+        scope = f"zones/{operation['zone'].rsplit('/', 1)[-1]}" if "zone" in operation else "global"
+        path = f"{self._project}/{scope}/operations/{segment(operation['name'])}"
+        while operation.get("status") != "DONE":
+            operation = self._api.post(f"{path}/wait")
+        if errors := operation.get("error", {}).get("errors", []):
+            raise CloudError(
+                "; ".join(str(item.get("message")) for item in errors), reason=str(errors[0].get("code", ""))
+            )
+
+
+def _instance(item: Mapping[str, Any]) -> Instance:
+    network = (item.get("networkInterfaces") or [{}])[0]
+    external = (network.get("accessConfigs") or [{}])[0].get("natIP", "")
+    return Instance(
+        name=str(item["name"]),
+        zone=_last(item.get("zone", "")),
+        status=str(item.get("status", "UNKNOWN")),
+        machine_type=_last(item.get("machineType", "")),
+        address=str(external or network.get("networkIP", "")),
+        labels=dict(item.get("labels", {})),
+        created=str(item.get("creationTimestamp", "")),
+        provisioning=str(item.get("scheduling", {}).get("provisioningModel", "STANDARD")).lower(),
+    )
+
+
+def _image(item: Mapping[str, Any]) -> Image:
+    return Image(
+        name=str(item["name"]),
+        family=str(item.get("family", "")),
+        status=str(item.get("status", "")),
+        created=str(item.get("creationTimestamp", "")),
+        size_gib=float(item.get("archiveSizeBytes", 0)) / 2**30,
+        labels=dict(item.get("labels", {})),
+        deprecated=item.get("deprecated", {}).get("state") in ("DEPRECATED", "OBSOLETE", "DELETED"),
+    )
+
+
+def _last(url: str) -> str:
+    return url.rsplit("/", 1)[-1]

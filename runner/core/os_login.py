@@ -1,0 +1,66 @@
+"""OS Login: one key pair for this user, its public half in the operator's profile with an expiry."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.core.files import write_private
+from runner.core.rest import Api, segment
+from runner.errors import CloudError
+
+KEY_COMMENT = "opensees-hpc"
+KEY_LIFETIME_S = 24 * 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    """How to log in: POSIX user name, private key file, and the fingerprint of the key in the profile."""
+
+    user: str
+    key_file: Path
+    fingerprint: str
+
+
+class OsLogin:
+    """The OS Login profile of the operator. Importing the same key again only moves its expiry."""
+
+    def __init__(self, api: Api, *, operator: str, project: str, key_file: Path) -> None:
+        self._api = api
+        self._profile = f"users/{segment(operator)}"
+        self._project = project
+        self._key_file = key_file
+
+    def import_key(self, *, lifetime_s: float = KEY_LIFETIME_S) -> Login:
+        """Put our public key into the profile for ``lifetime_s`` seconds, making the key pair at the first call.
+
+        Raises:
+            CloudError: the profile is full (it holds 32 KiB), or importing is not allowed.
+        """
+        public = self._public_key()
+        expires_usec = int((time.time() + lifetime_s) * 1e6)
+        body = {"key": public, "expirationTimeUsec": str(expires_usec)}
+        answer = self._api.post(f"{self._profile}:importSshPublicKey", body, projectId=self._project)
+        profile: Mapping[str, Any] = answer.get("loginProfile", {})
+        accounts = profile.get("posixAccounts", [])
+        primary = next((account for account in accounts if account.get("primary")), accounts[0] if accounts else None)
+        if primary is None:
+            raise CloudError(
+                f"the OS Login profile of {self._profile} has no POSIX account", remedy="see docs/google.md"
+            )
+        keys = profile.get("sshPublicKeys", {})
+        ours = next((fp for fp, key in keys.items() if key.get("key", "").split()[:2] == public.split()[:2]), "")
+        return Login(user=str(primary["username"]), key_file=self._key_file, fingerprint=str(ours))
+
+    def _public_key(self) -> str:
+        public_file = self._key_file.with_suffix(".pub")
+        if not self._key_file.exists() or not public_file.exists():
+            import asyncssh
+
+            key = asyncssh.generate_private_key("ssh-ed25519", comment=KEY_COMMENT)
+            write_private(public_file, key.export_public_key())
+            write_private(self._key_file, key.export_private_key())
+        return public_file.read_text().strip()

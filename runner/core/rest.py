@@ -1,0 +1,169 @@
+"""Google's REST APIs, the thin way: one session, retries with a budget, Google's errors as ours.
+
+Why not google-cloud-compute: its import alone takes 2.7 s, more than all else that a command does before its first line.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+from runner.errors import (
+    CloudError,
+    ConflictError,
+    NotFoundError,
+    PermissionDeniedError,
+    QuotaError,
+    UnreachableError,
+)
+
+Json = dict[str, Any]
+RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
+RETRY_BUDGET_S = 60.0
+FIRST_DELAY_S = 0.2
+LONGEST_DELAY_S = 8.0
+REQUEST_TIMEOUT_S = (10.0, 130.0)  # connect, read; operations' `wait` answers within 120 s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoints:
+    """Where each API is served; on the embedded cloud all below one address. Each ends without a slash."""
+
+    compute: str = "https://compute.googleapis.com/compute/v1"
+    oslogin: str = "https://oslogin.googleapis.com/v1"
+    resource_manager: str = "https://cloudresourcemanager.googleapis.com/v1"
+    storage: str = "https://storage.googleapis.com"
+
+    @classmethod
+    def below(cls, url: str) -> Endpoints:
+        """The endpoints of an embedded cloud at ``url``."""
+        return cls(
+            compute=f"{url}/compute/v1",
+            oslogin=f"{url}/oslogin/v1",
+            resource_manager=f"{url}/cloudresourcemanager/v1",
+            storage=url,
+        )
+
+
+class Api:
+    """One REST API at ``base``. Safe for several threads if ``session`` is made for each by ``new_session``.
+
+    ``get`` and ``delete`` are idempotent and retried on 429, 5xx and broken connections until the budget of a minute is
+    spent; ``post`` only on answers that say that nothing was done (429, 503).
+
+    Raises (all calls):
+        CloudError: the subclass that fits the status; ``reason`` is Google's word.
+    """
+
+    def __init__(self, base: str, new_session: Callable[[], requests.Session]) -> None:
+        self.base = base
+        self._new_session = new_session
+
+    def get(self, path: str, **params: str) -> Json:
+        """The answer to a GET."""
+        return self._call("GET", path, params=params)
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None, **params: str) -> Json:
+        """The answer to a POST."""
+        return self._call("POST", path, params=params, body=dict(body or {}))
+
+    def delete(self, path: str) -> Json:
+        """The answer to a DELETE."""
+        return self._call("DELETE", path)
+
+    def items(self, path: str, **params: str) -> Iterator[Json]:
+        """All items of a list call, page by page."""
+        for page in self.pages(path, **params):
+            yield from page.get("items", [])
+
+    def pages(self, path: str, **params: str) -> Iterator[Json]:
+        """The pages of a list call."""
+        token = ""
+        while True:
+            page = self.get(path, **params, **({"pageToken": token} if token else {}))
+            yield page
+            token = str(page.get("nextPageToken", ""))
+            if not token:
+                return
+
+    def _call(
+        self, method: str, path: str, *, params: Mapping[str, str] | None = None, body: Json | None = None
+    ) -> Json:
+        give_up_at = time.monotonic() + RETRY_BUDGET_S
+        delay_s = FIRST_DELAY_S
+        while True:
+            try:
+                return self._call_once(method, path, params=params, body=body)
+            except CloudError as error:
+                if not _is_worth_a_retry(method, error) or time.monotonic() + delay_s > give_up_at:
+                    raise
+            time.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311 (jitter, not a secret)
+            delay_s = min(2 * delay_s, LONGEST_DELAY_S)
+
+    def _call_once(self, method: str, path: str, *, params: Mapping[str, str] | None, body: Json | None) -> Json:
+        url = f"{self.base}/{path}"
+        try:
+            with self._new_session() as session:
+                answer = session.request(method, url, params=params, json=body, timeout=REQUEST_TIMEOUT_S)
+        except requests.RequestException as error:
+            raise UnreachableError(
+                f"{method} {url}: no answer: {error}",
+                remedy="check the network, or `invoke local.status` for the embedded cloud",
+            ) from error
+        except Exception as error:  # google.auth has a tree of its own, loaded only when it is used
+            if not type(error).__module__.startswith("google.auth"):
+                raise
+            raise PermissionDeniedError(
+                f"no Google credentials: {error}", remedy="run `gcloud auth application-default login`"
+            ) from error
+        if answer.status_code >= 400:
+            raise cloud_error(answer.status_code, answer.text, f"{method} {url}")
+        return dict(answer.json()) if answer.content else {}
+
+
+def cloud_error(status: int, text: str, what: str) -> CloudError:
+    """Google's error answer as one of ours; the raw message is kept."""
+    message, reason = _read_error(text)
+    shown = f"{message or text[:500]} ({what}: {status}{', ' + reason if reason else ''})"
+    if reason in ("quotaExceeded", "rateLimitExceeded") or status == 429:
+        return QuotaError(shown, reason=reason, status=status)
+    kinds: dict[int, type[CloudError]] = {
+        401: PermissionDeniedError,
+        403: PermissionDeniedError,
+        404: NotFoundError,
+        409: ConflictError,
+        412: ConflictError,
+    }
+    remedy = {
+        401: "run `gcloud auth application-default login`",
+        403: "ask an owner of the project for the permission that the message names",
+    }.get(status, "")
+    return kinds.get(status, CloudError)(shown, reason=reason, status=status, remedy=remedy)
+
+
+def segment(text: str) -> str:
+    """``text`` as one segment of a URL's path."""
+    return quote(text, safe="@")
+
+
+def _read_error(text: str) -> tuple[str, str]:
+    """Message and reason of Google's error JSON."""
+    try:
+        error = json.loads(text)["error"]
+        reasons = [item.get("reason", "") for item in error.get("errors", [])]
+        return str(error.get("message", "")), next(iter(reasons), str(error.get("status", "")))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "", ""
+
+
+def _is_worth_a_retry(method: str, error: CloudError) -> bool:
+    if isinstance(error, UnreachableError):
+        return method in ("GET", "DELETE") and error.__cause__ is not None
+    return error.status in RETRIED_STATUS if method in ("GET", "DELETE") else error.status in (429, 503)

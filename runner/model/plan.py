@@ -1,0 +1,110 @@
+"""The plan of a batch in its plain form: how many VMs of which type, for how long at most, at what cost at most. Pure.
+
+A VM's ``maxRunDuration`` is the time that the whole batch could take if every job ran to its deadline, plus slack; the
+ceiling of cost is every VM for all of that time at the on-demand price. The true cost is far below it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from runner.model import catalog, names
+from runner.model.batch import Batch, Job
+from runner.model.catalog import MachineType
+from runner.model.settings import Settings
+
+BOOT_SLACK_S = 15 * 60.0  # boot, upload, last push
+SHORTEST_RUN_S = 30 * 60.0
+LONGEST_RUN_S = 120 * 86400.0  # https://cloud.google.com/compute/docs/instances/limit-vm-runtime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What will be created for a batch. ``ceiling_usd``: the most that it can cost."""
+
+    batch: str
+    jobs: tuple[Job, ...]
+    machine: MachineType
+    provisioning: str
+    instances: tuple[str, ...]
+    zone: str
+    max_run_s: int
+    disk_gib: int
+    ceiling_usd: float
+
+    @property
+    def price_usd_per_hour(self) -> float:
+        """All VMs together, on demand."""
+        return len(self.instances) * hourly_price(self.machine, self.disk_gib)
+
+
+def hourly_price(machine: MachineType, disk_gib: int) -> float:
+    """One VM with its disk and external address, in USD an hour, on demand."""
+    return machine.price_usd_per_hour + catalog.EXTERNAL_ADDRESS_USD_PER_HOUR + disk_gib * catalog.DISK_USD_PER_GIB_HOUR
+
+
+def make_plan(batch: Batch, settings: Settings, *, name: str) -> Plan:
+    """Plan ``batch`` under the name ``name``.
+
+    The machine type is the file's, else the smallest that holds the widest job, beginning with the settings' one.
+    """
+    widest = max(job.np for job in batch.jobs)
+    preferred = catalog.MACHINE_TYPES[settings.machine_type]
+    machine = (
+        catalog.MACHINE_TYPES[batch.machines.type]
+        if batch.machines.type
+        else catalog.smallest_with(widest, at_least=preferred)
+    )
+    vms = min(batch.machines.max_vms, vms_needed([job.np for job in batch.jobs], machine.cores))
+    run_s = longest_makespan_s(batch.jobs, vms=vms, cores=machine.cores) + BOOT_SLACK_S
+    max_run_s = math.ceil(min(LONGEST_RUN_S, max(SHORTEST_RUN_S, run_s)))
+    return Plan(
+        batch=name,
+        jobs=batch.jobs,
+        machine=machine,
+        provisioning=batch.machines.provisioning,
+        instances=tuple(names.instance_name(name, index) for index in range(vms)),
+        zone=settings.zones_to_try[0],
+        max_run_s=max_run_s,
+        disk_gib=settings.disk_gib,
+        ceiling_usd=vms * hourly_price(machine, settings.disk_gib) * max_run_s / 3600,
+    )
+
+
+def vms_needed(widths: Sequence[int], cores: int) -> int:
+    """How many VMs hold all jobs at once: first fit, widest first. Never more than there are jobs."""
+    free: list[int] = []
+    for width in sorted(widths, reverse=True):
+        fitting = next((index for index, room in enumerate(free) if room >= width), None)
+        if fitting is None:
+            free.append(cores - width)
+        else:
+            free[fitting] -= width
+    return len(free)
+
+
+def longest_makespan_s(jobs: Sequence[Job], *, vms: int, cores: int) -> float:
+    """When the last job ends if each runs to its deadline, first come first served, in s from the first start."""
+    free = [cores] * vms
+    running: list[tuple[float, int, int]] = []
+    now = 0.0
+    for job in jobs:
+        while not (fitting := [vm for vm, room in enumerate(free) if room >= job.np]):
+            now, vm, width = heapq.heappop(running)
+            free[vm] += width
+        free[fitting[0]] -= job.np
+        heapq.heappush(running, (now + job.timeout_s, fitting[0], job.np))
+    return max((end for end, _, _ in running), default=now)
+
+
+def next_name(wanted: str, taken: Collection[str]) -> str:
+    """``wanted``, or the first of ``wanted-2``, ``wanted-3``… that is not taken. A batch's name is used once."""
+    if wanted not in taken:
+        return wanted
+    number = 2
+    while (candidate := f"{wanted[: 39 - len(str(number))].rstrip('-')}-{number}") in taken:
+        number += 1
+    return candidate

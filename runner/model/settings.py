@@ -1,0 +1,138 @@
+"""Settings: which cloud, which project, who may log in. One YAML file; every key is also an environment variable.
+
+The key ``region`` is ``OPENSEES_HPC_REGION`` in the environment; lists are separated by commas there. Nothing secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from runner.errors import InputError, InputProblem
+from runner.model import catalog, names
+from runner.model.yaml_source import read_yaml
+
+ENVIRONMENT_PREFIX = "OPENSEES_HPC_"
+LOCAL_PROJECT = "local-project"
+LOCAL_OPERATOR = "you@example.com"
+IAP_RANGE = "35.235.240.0/20"  # https://cloud.google.com/iap/docs/using-tcp-forwarding
+
+
+class Settings(BaseModel):
+    """How this user's batches run. The defaults are those of the embedded cloud."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    target: Annotated[Literal["local", "google"], Field(description="the embedded cloud, or Google Cloud")] = "local"
+    project: Annotated[str, Field(description="project ID")] = LOCAL_PROJECT
+    region: Annotated[str, Field(description="region of the bucket and the VMs")] = "europe-west4"
+    zones: Annotated[list[str], Field(description="zones to try, in this order; empty: a, b and c of the region")] = []
+    operator: Annotated[str, Field(description="e-mail of who logs in to the VMs by OS Login")] = LOCAL_OPERATOR
+    ssh_source_ranges: Annotated[
+        list[str], Field(description="CIDR ranges that may reach SSH; empty: Google's IAP range only")
+    ] = []
+    machine_type: Annotated[str, Field(description="machine type of analysis VMs")] = catalog.DEFAULT_MACHINE_TYPE
+    builder_machine_type: Annotated[str, Field(description="machine type of the builder VM")] = "c2-standard-8"
+    disk_gib: Annotated[int, Field(ge=20, le=2000, description="boot disk of a VM, in GiB")] = 50
+    image_recipe: Annotated[Literal["wheels", "full"], Field(description="OpenSees from wheels, or from source")] = (
+        "wheels"
+    )
+    budget_usd: Annotated[float, Field(gt=0, description="a batch that may cost more is refused")] | None = None
+
+    @field_validator("project")
+    @classmethod
+    def _check_project(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z][-a-z0-9]{4,28}[a-z0-9]", value):
+            raise ValueError("a project ID has 6 to 30 of a-z 0-9 -, beginning with a letter")
+        return value
+
+    @field_validator("region")
+    @classmethod
+    def _check_region(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z]+-[a-z]+[0-9]+", value):
+            raise ValueError("a region looks like europe-west4")
+        return value
+
+    @field_validator("machine_type", "builder_machine_type")
+    @classmethod
+    def _check_machine_type(cls, value: str) -> str:
+        if value not in catalog.MACHINE_TYPES:
+            raise ValueError(f"known machine types: {', '.join(catalog.MACHINE_TYPES)}")
+        return value
+
+    @field_validator("ssh_source_ranges")
+    @classmethod
+    def _check_ranges(cls, value: list[str]) -> list[str]:
+        for item in value:
+            if ipaddress.ip_network(item, strict=False).prefixlen == 0:
+                raise ValueError("SSH open to everyone is refused: give your own address, such as 198.51.100.7/32")
+        return value
+
+    @model_validator(mode="after")
+    def _check_zones(self) -> Self:
+        for zone in self.zones:
+            if not re.fullmatch(re.escape(self.region) + "-[a-z]", zone):
+                raise ValueError(f"zone {zone} is not in region {self.region}")
+        return self
+
+    @property
+    def zones_to_try(self) -> list[str]:
+        """The zones in the order in which they are tried."""
+        return self.zones or [f"{self.region}-{letter}" for letter in "abc"]
+
+    @property
+    def owner(self) -> str:
+        """The value of the label ``owner``: the operator's e-mail without what labels cannot hold."""
+        return names.label_value(self.operator.split("@")[0])
+
+
+def read_settings(text: str, file: Path | None, environment: Mapping[str, str]) -> Settings:
+    """Settings from a file's ``text`` (empty if there is none), overridden by ``environment``.
+
+    Raises:
+        InputError: everything that is wrong, with the place in the file or the variable's name.
+    """
+    source = read_yaml(text, file or Path("settings"))
+    given: dict[str, Any] = dict(source.values or {}) if isinstance(source.values, (dict, type(None))) else {}
+    if not isinstance(source.values, (dict, type(None))):
+        raise InputError([source.problem((), "settings are a mapping of keys to values")])
+    overrides = _from_environment(environment)
+    try:
+        return Settings.model_validate(given | overrides)
+    except ValidationError as error:
+        raise InputError([_problem(item, source, overrides) for item in error.errors(include_url=False)]) from error
+
+
+def variable_name(key: str) -> str:
+    """The environment variable of a key."""
+    return ENVIRONMENT_PREFIX + key.upper()
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key in Settings.model_fields:
+        value = environment.get(variable_name(key), "")
+        if value:
+            is_list = key in ("zones", "ssh_source_ranges")
+            found[key] = [part.strip() for part in value.split(",")] if is_list else value
+    return found
+
+
+def _problem(item: Any, source: Any, overrides: Mapping[str, Any]) -> InputProblem:
+    key = str(item["loc"][0]) if item["loc"] else ""
+    message = (
+        f"{key}: {item['msg'].removeprefix('Value error, ')}" if key else item["msg"].removeprefix("Value error, ")
+    )
+    if item["type"] == "extra_forbidden":
+        message = f"unknown key {key!r}; known: {', '.join(Settings.model_fields)}"
+    if key in overrides:
+        return InputProblem(
+            file=None, line=0, column=0, message=f"environment variable {variable_name(key)}: {message}"
+        )
+    problem: InputProblem = source.problem(item["loc"], message)
+    return problem

@@ -1,0 +1,37 @@
+"""States of a job in a batch and what may follow what. A state that cannot be read is ``UNKNOWN``, never a guess."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class JobState(Enum):
+    """Where a job of a batch stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed out"
+    LOST = "lost"
+    UNKNOWN = "unknown"
+
+    @property
+    def has_ended(self) -> bool:
+        """Nothing follows any more."""
+        return not TRANSITIONS[self]
+
+
+TRANSITIONS: dict[JobState, frozenset[JobState]] = {
+    JobState.WAITING: frozenset({JobState.RUNNING, JobState.LOST}),
+    JobState.RUNNING: frozenset(
+        {JobState.SUCCEEDED, JobState.FAILED, JobState.TIMED_OUT, JobState.LOST, JobState.UNKNOWN, JobState.WAITING}
+    ),
+    JobState.UNKNOWN: frozenset(
+        {JobState.RUNNING, JobState.SUCCEEDED, JobState.FAILED, JobState.TIMED_OUT, JobState.LOST}
+    ),
+    JobState.SUCCEEDED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.TIMED_OUT: frozenset(),
+    JobState.LOST: frozenset(),
+}
