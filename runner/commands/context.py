@@ -1,0 +1,61 @@
+"""What commands are handed: settings, and the parts of ``core`` ready to use. ``runner.wiring`` builds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from runner.core.compute import Compute, Instance
+from runner.core.os_login import Login, OsLogin
+from runner.core.storage import ResultStore
+from runner.model.settings import Settings
+
+if TYPE_CHECKING:
+    from runner.core.ssh import Connection
+    from runner.core.stacks import Stacks
+    from runner.hardware.opensees import OpenSeesInterface
+
+
+class Cloud(Protocol):
+    """The parts of the world, each built when it is first asked for. Calling ``open`` twice is harmless.
+
+    Raises (open): UnreachableError or MissingToolError, each with its remedy.
+    """
+
+    compute: Compute
+    results: ResultStore
+    stacks: Stacks
+    logins: OsLogin
+
+    def open(self) -> None:
+        """Make sure that the cloud answers; starts the embedded cloud if it is the target."""
+
+    def connect(self, instance: Instance, login: Login, host_keys: Mapping[str, str]) -> Connection:
+        """An SSH connection to an instance, host key verified against ``host_keys`` (type to base64)."""
+
+    def job_interface(
+        self, instance: Instance, login: Login, host_keys: Mapping[str, str], batch: str
+    ) -> OpenSeesInterface:
+        """The job interface of an instance, with the batch's workspace."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Everything that a command needs beside its own arguments."""
+
+    settings: Settings
+    cloud: Cloud
+    root: Path
+    home: Path
+    results_folder: Path
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], None]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the target is the embedded cloud, which costs nothing."""
+        return self.settings.target == "local"

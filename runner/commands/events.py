@@ -1,0 +1,71 @@
+"""What a command tells while it works. A listener prints, draws or ignores; commands never print.
+
+``on_progress`` gets an ``Event``; ``on_log`` a line that a job or a script printed, with its name; ``on_confirm`` a question
+and answers whether to go on.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened: a word for its kind and the facts, all of them JSON values."""
+
+    event: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _ignore_event(event: Event) -> None:
+    return None
+
+
+def _ignore_line(name: str, line: str) -> None:
+    return None
+
+
+def _refuse(question: str) -> bool:
+    return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listener:
+    """Who is told. Calls come from several threads, one at a time for each kind."""
+
+    on_progress: Callable[[Event], None] = _ignore_event
+    on_log: Callable[[str, str], None] = _ignore_line
+    on_confirm: Callable[[str], bool] = _refuse
+
+    def tell(self, event: str, **facts: Any) -> None:
+        """Tell an event."""
+        self.on_progress(Event(event=event, facts=facts))
+
+
+class Phases:
+    """How long each phase of a command took, in s. Phases may overlap; a phase that comes again adds up."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._lock = threading.Lock()
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time what is inside, telling its begin and end."""
+        self._listener.tell("phase", phase=name, state="started")
+        begun = time.monotonic()
+        state = "failed"
+        try:
+            yield
+            state = "done"
+        finally:
+            took = time.monotonic() - begun
+            with self._lock:
+                self.seconds[name] = round(self.seconds.get(name, 0.0) + took, 3)
+            self._listener.tell("phase", phase=name, state=state, seconds=round(took, 3))

@@ -1,0 +1,106 @@
+"""One place that undoes. An undo is registered before its act, is idempotent, and runs whatever happened since.
+
+Undos run newest first. The first error is what the caller sees; an undo that fails is told as a note on it, and never hides
+it. While undos run, interrupts are put off: they are told to the listener and do not stop the cleaning.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Self
+
+from runner.commands.events import Listener
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(KeyboardInterrupt):
+    """The command was told to end, by a signal. Exit code 128 + its number, as shells have it."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.exit_code = 128 + signum
+
+
+class Steps:
+    """A context manager that collects undos and runs them at its end, newest first."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._undos: list[tuple[str, Callable[[], object]]] = []
+
+    def undo(self, description: str, action: Callable[[], object]) -> None:
+        """Register ``action``; call this before the act that it undoes."""
+        self._undos.append((description, action))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        failures: list[Exception] = []
+        with deferred_signals(self._listener):
+            if error is not None and self._undos:
+                self._listener.tell("cleanup", reason=str(error) or type(error).__name__)
+            for description, action in reversed(self._undos):
+                failure = self._run(description, action)
+                if failure is not None:
+                    failures.append(failure)
+        if error is None and failures:
+            first, *others = failures
+            for other in others:
+                first.add_note(str(other))
+            raise first
+        for failure in failures:
+            if error is not None:
+                error.add_note(str(failure))
+
+    def _run(self, description: str, action: Callable[[], object]) -> Exception | None:
+        try:
+            action()
+        except Exception as failure:
+            self._listener.tell("undo", what=description, state="failed", message=str(failure))
+            failure.add_note(f"while trying to {description}")
+            return failure
+        return None
+
+
+@contextmanager
+def raised_signals() -> Iterator[None]:
+    """Inside, SIGINT, SIGTERM and SIGHUP raise ``Interrupted`` in the main thread, so that every ``finally`` runs."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted(signum)
+
+    with _handled(interrupt):
+        yield
+
+
+@contextmanager
+def deferred_signals(listener: Listener) -> Iterator[None]:
+    """Inside, the same signals only say that cleaning goes on."""
+
+    def tell(signum: int, frame: FrameType | None) -> None:
+        listener.tell("warning", message=f"{signal.Signals(signum).name}: still cleaning up, please wait")
+
+    with _handled(tell):
+        yield
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python lets only the main thread handle signals; a library caller in another thread has its own way
+        return
+    heeded = [signum for signum in SIGNALS if signal.getsignal(signum) != signal.SIG_IGN]  # nohup ignores SIGHUP
+    before = {signum: signal.signal(signum, handler) for signum in heeded}
+    try:
+        yield
+    finally:
+        for signum, old in before.items():
+            signal.signal(signum, old)
