@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# What the commands in bin/ share: where the prefix is, which Python it was made for, the environment of the engine.
+# Sourced, with `prefix` set by the command from its own location, so that a copied tree works where it stands.
+
+fail() {
+  local code=$1
+  shift
+  printf '%s: %s\n' "${0##*/}" "$*" >&2
+  exit "$code"
+}
+
+is_usable_python() {
+  "$1" -S -E -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1])' "$python_version" 2>/dev/null
+}
+
+# Sets `python`: what OPENSEES_HPC_PYTHON names, else the interpreter the wheels were installed with, else one on PATH
+# of the same version (compiled modules fit no other).
+find_python() {
+  python_version=$(<"$prefix/etc/python-version") || fail 69 "this prefix is not complete: $prefix"
+  local recorded candidate
+  recorded=$(<"$prefix/etc/python-path")
+  for candidate in "${OPENSEES_HPC_PYTHON:-}" "$recorded" python3 "python$python_version"; do
+    if [[ -n $candidate ]] && is_usable_python "$candidate"; then
+      python=$candidate
+      return
+    fi
+  done
+  fail 69 "needs Python $python_version, for which this image was made: install it, or set OPENSEES_HPC_PYTHON"
+}
+
+require_tcl() {
+  "$python" -S -E -c 'import _tkinter' 2>/dev/null ||
+    fail 69 "$python has no Tcl (_tkinter): apt-get install python3-tk (dnf install python3-tkinter)"
+}
+
+# One thread for each rank unless the caller says otherwise: ranks are what the cores are shared out to.
+export_engine() {
+  local site="$prefix/lib/site-packages"
+  export PYTHONPATH="$prefix/lib:$site${PYTHONPATH:+:$PYTHONPATH}"
+  export LD_LIBRARY_PATH="$site/openseespylinux/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+  export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+  export OPENSEES_HPC_MPI_BIN="$site/bin"
+}
+
+require_ranks() {
+  [[ $1 =~ ^[1-9][0-9]{0,4}$ ]] || fail 2 "the number of ranks must be 1 or more, not '$1'"
+}
+
+require_script() {
+  [[ -f $1 && -r $1 ]] || fail 66 "no such script: $1"
+}

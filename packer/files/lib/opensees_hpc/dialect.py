@@ -1,0 +1,143 @@
+"""Where the Tcl dialect of OpenSees differs from OpenSeesPy: inline time series, fibre-section bodies, old beam syntax.
+
+Each method takes the words of a Tcl command, calls OpenSeesPy, and returns what the Tcl command returns. Bodies in
+braces are not seen here: ``opensees.tcl`` evaluates them after the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .words import Value, parse_word, parse_words
+
+FIRST_OWN_TAG = 900_000_000
+"""Tags for what OpenSeesPy wants as an object and Tcl scripts write inline; far from the tags that people use."""
+
+BEAM_RULES = {"forcebeamcolumn": "Lobatto", "dispbeamcolumn": "Legendre"}
+"""Elements whose old form names section and number of points, with the quadrature that Tcl's OpenSees takes for them."""
+
+MOTION_OPTIONS = ("-accel", "-vel", "-disp")
+
+
+class Dialect:
+    """The commands of ``ops`` (the module openseespy.opensees) that need a translation; ``split`` splits a Tcl list."""
+
+    def __init__(self, ops: Any, split: Callable[[str], Sequence[str]]) -> None:
+        self._ops = ops
+        self._split = split
+        self._last_tag = FIRST_OWN_TAG
+
+    def commands(self) -> dict[str, Callable[..., Any]]:
+        """Tcl name of each translated command and what answers it."""
+        return {
+            "model": self.define_model,
+            "timeSeries": self.define_series,
+            "pattern": self.define_pattern,
+            "groundMotion": self.define_motion,
+            "element": self.define_element,
+            "block2D": self.define_block,
+            "block3D": self.define_block,
+            "print": lambda *words: self._ops.printModel(*parse_words(words)),
+            "send": self.send,
+            "recv": self.receive,
+        }
+
+    def define_model(self, *words: str) -> Any:
+        """``model BasicBuilder -ndm 2``: OpenSeesPy knows the builder in fewer spellings."""
+        builder, *options = words or ("",)
+        if builder.lower() in ("basic", "basicbuilder"):
+            builder = "basic"
+        return self._ops.model(builder, *parse_words(options))
+
+    def define_series(self, *words: str) -> Any:
+        """``timeSeries Series 1 …`` is the old name of a path."""
+        values = parse_words(words)
+        return self._ops.timeSeries(*_rename_path(values[:1]), *values[1:])
+
+    def _inline_series(self, word: str) -> int:
+        """The tag of a series: the word itself, or a new series of what the word describes (``"Linear -factor 2"``)."""
+        parts = list(self._split(word))
+        if len(parts) == 1 and isinstance(tag := parse_word(parts[0]), int):
+            return tag
+        values = parse_words(parts)
+        tag = self._new_tag()
+        self._ops.timeSeries(*_rename_path(values[:1]), tag, *values[1:])
+        return tag
+
+    def define_pattern(self, *words: str) -> Any:
+        """``pattern Plain 1 "Linear" …``, ``pattern UniformExcitation 1 1 -accel "Series -dt …"``."""
+        kind, *rest = words or ("",)
+        if kind == "Plain" and len(rest) > 1:
+            series = self._inline_series(rest[1])
+            return self._ops.pattern(kind, parse_word(rest[0]), series, *parse_words(rest[2:]))
+        return self._ops.pattern(kind, *self._with_motions(rest))
+
+    def define_motion(self, *words: str) -> Any:
+        """``groundMotion 1 Plain -accel $series`` with the series by tag or inline."""
+        return self._ops.groundMotion(*self._with_motions(words))
+
+    def _with_motions(self, words: Sequence[str]) -> list[Value]:
+        values: list[Value] = []
+        for before, word in zip(("", *words), words, strict=False):
+            values += [self._inline_series(word)] if before in MOTION_OPTIONS else parse_words([word])
+        return values
+
+    def define_element(self, *words: str) -> Any:
+        """``element forceBeamColumn 1 1 2 5 $section $transf`` and the form with a quoted integration rule."""
+        values = parse_words(words)
+        rule = BEAM_RULES.get(str(values[0]).lower()) if values else None
+        if rule is None:
+            return self._ops.element(*values)
+        return self._ops.element(*self._translate_beam(values, rule))
+
+    def _translate_beam(self, values: list[Value], rule: str) -> list[Value]:
+        """Old beam syntax to the one with an integration object; anything else stays as it is."""
+        head, tail = values[:4], values[4:]
+        if len(tail) >= 2 and isinstance(tail[1], str) and not tail[1].startswith("-"):
+            name, *arguments = [parse_word(part) for part in self._split(tail[1])]
+            return [*head, tail[0], self._new_integration(str(name), arguments), *tail[2:]]
+        if len(tail) >= 3 and all(isinstance(value, int) for value in tail[:3]):
+            points, section, transf = tail[:3]
+            rule, options = _take_option(tail[3:], "-integration", rule)
+            return [*head, transf, self._new_integration(rule, [section, points]), *options]
+        return values
+
+    def _new_integration(self, rule: str, arguments: Sequence[Value]) -> int:
+        tag = self._new_tag()
+        self._ops.beamIntegration(rule, tag, *arguments)
+        return tag
+
+    def define_block(self, *words: str) -> Any:
+        """``block2D 4 4 1 1 quad "1 PlaneStrain 1" {…}``: the element's arguments are one word in Tcl."""
+        split = [part for word in words for part in self._split(word)]
+        name = "block2D" if len(words) < 8 else "block3D"
+        return getattr(self._ops, name)(*parse_words(split))
+
+    def send(self, *words: str) -> Any:
+        """``send -pid 1 $value``; without ``-pid`` the value goes from rank 0 to all."""
+        if len(words) == 3 and words[0] == "-pid":
+            return self._ops.send("-pid", int(words[1]), words[2])
+        return self._ops.Bcast(*words)
+
+    def receive(self, *words: str) -> Any:
+        """``recv -pid 0 name``; ``opensees.tcl`` has taken the variable's name away and sets it."""
+        if len(words) == 2 and words[0] == "-pid":
+            return self._ops.recv("-pid", parse_word(words[1]))
+        return self._ops.Bcast()
+
+    def _new_tag(self) -> int:
+        self._last_tag += 1
+        return self._last_tag
+
+
+def _rename_path(kind: list[Value]) -> list[Value]:
+    return ["Path" if kind[0] in ("Series", "PathSeries") else kind[0]] if kind else []
+
+
+def _take_option(values: list[Value], option: str, default: str) -> tuple[str, list[Value]]:
+    """The value of an option, and the values without it."""
+    if option not in values[:-1]:
+        return default, values
+    at = values.index(option)
+    return str(values[at + 1]), values[:at] + values[at + 2 :]

@@ -1,0 +1,167 @@
+"""Starts the ranks of a run with mpiexec, watches them, and ends them all as soon as one fails or a signal comes.
+
+Everything that happens arrives as a line in one pipe: ranks write ``begin R PID`` and ``end R CODE``, our own signal
+handlers write ``signal 0 N`` and ``child 0 0``. So there is one loop and no race. Codes: packer/README.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from .rank import OUTPUT_FDS, RANKS, REPORT_FD
+
+USAGE_ERROR = 2
+NO_ENGINE = 69
+LOST_RANK = 70
+STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+PR_SET_PDEATHSIG = 1
+SIGNAL_WORDS = re.compile(rb"\(signal (\d+)\)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What to start: ``kind`` is tcl or python."""
+
+    kind: str
+    ranks: int
+    script: Path
+    arguments: tuple[str, ...]
+    mpiexec: Path
+
+    def command(self) -> list[str]:
+        """mpiexec on this machine only, whatever batch system it may find itself in."""
+        mpi = [str(self.mpiexec), "-launcher", "fork", "-rmk", "user", "-hosts", "localhost", "-n", str(self.ranks)]
+        rank = [sys.executable, "-u", "-m", "opensees_hpc.rank", self.kind, str(self.script), *self.arguments]
+        return mpi + rank
+
+
+@dataclass(kw_only=True)
+class Watch:
+    """What is known of the ranks so far."""
+
+    pids: dict[int, int] = field(default_factory=dict)
+    codes: dict[int, int] = field(default_factory=dict)
+
+    def end_all(self, mpiexec: subprocess.Popen[bytes]) -> None:
+        """Kills each rank with what it started (mpiexec makes each the leader of a session), then mpiexec."""
+        for rank, pid in self.pids.items():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL) if os.getpgid(pid) == pid else os.kill(pid, signal.SIGKILL)
+            self.codes.setdefault(rank, 128 + signal.SIGKILL)
+        mpiexec.kill()
+        mpiexec.wait()
+
+
+def _die_with_parent() -> None:
+    """On Linux: mpiexec, and with it the ranks, does not outlive a launcher that was killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def start_mpiexec(run: Run, report_fd: int, chatter: IO[bytes]) -> subprocess.Popen[bytes]:
+    """mpiexec with the ranks; its own words go to ``chatter`` and are shown only when nothing else explains the end."""
+    outputs = (os.dup(1), os.dup(2))
+    extra = {REPORT_FD: str(report_fd), OUTPUT_FDS: ",".join(map(str, outputs)), RANKS: str(run.ranks)}
+    try:
+        return subprocess.Popen(  # noqa: S603
+            run.command(),
+            env=os.environ | extra,
+            stdin=subprocess.DEVNULL,
+            stdout=chatter,
+            stderr=chatter,
+            pass_fds=(report_fd, *outputs),
+            preexec_fn=_die_with_parent,  # noqa: PLW1509
+        )
+    finally:
+        for fd in outputs:
+            os.close(fd)
+
+
+def _forward_signals(report_fd: int) -> None:
+    def note(number: int, _frame: FrameType | None) -> None:
+        word = "child" if number == signal.SIGCHLD else "signal"
+        os.write(report_fd, f"{word} 0 {number}\n".encode())
+
+    for number in (*STOPPING_SIGNALS, signal.SIGCHLD):
+        signal.signal(number, note)
+
+
+def read_events(read_fd: int) -> Iterator[tuple[str, int, int]]:
+    with os.fdopen(read_fd, "r", encoding="ascii") as pipe:
+        for line in iter(pipe.readline, ""):
+            word, rank, value = line.split()
+            yield word, int(rank), int(value)
+
+
+def launch(run: Run, chatter: IO[bytes]) -> int:
+    """Runs to the end; the exit code by the contract in packer/README.md."""
+    read_fd, report_fd = os.pipe()
+    _forward_signals(report_fd)
+    mpiexec = start_mpiexec(run, report_fd, chatter)
+    watch = Watch()
+    for word, rank, value in read_events(read_fd):
+        if word == "begin":
+            watch.pids[rank] = value
+        elif word == "end":
+            watch.codes[rank] = value
+            if value:
+                watch.end_all(mpiexec)
+                return value
+        elif word == "signal":
+            watch.end_all(mpiexec)
+            print(f"openseesmp: ended by {signal.Signals(value).name}", file=sys.stderr)  # noqa: T201
+            return 128 + value
+        elif (code := mpiexec.poll()) is not None:
+            return judge_end(run, watch, code, chatter)
+    return LOST_RANK
+
+
+def judge_end(run: Run, watch: Watch, code: int, chatter: IO[bytes]) -> int:
+    """The exit code when mpiexec has ended and no rank has reported an error: 0 only if each rank said it ended well."""
+    lost = [rank for rank in range(run.ranks) if rank not in watch.codes]
+    if code == 0 and not lost:
+        return 0
+    chatter.seek(0)
+    words = chatter.read()
+    sys.stderr.buffer.write(words)
+    named = f"rank {', '.join(map(str, lost))}" if lost else "a rank while leaving MPI"
+    print(f"openseesmp: lost {named} (mpiexec ended with {code})", file=sys.stderr)  # noqa: T201
+    # mpiexec exits with the number of the signal that killed a rank as if it were a code; its words tell which it is.
+    killed = SIGNAL_WORDS.search(words)
+    return 128 + int(killed[1]) if killed else LOST_RANK
+
+
+def open_chatter() -> IO[bytes]:
+    """A place for mpiexec's words; in memory where that exists, so that a full disk does not matter."""
+    if sys.platform == "linux":
+        return os.fdopen(os.memfd_create("mpiexec"), "w+b")
+    return tempfile.TemporaryFile()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``python -m opensees_hpc.launch tcl|python RANKS SCRIPT [ARGS]``, with the prefix's bin on PATH."""
+    kind, ranks, script, *rest = arguments
+    mpiexec = shutil.which("mpiexec", path=os.environ["OPENSEES_HPC_MPI_BIN"])
+    if mpiexec is None:
+        print("openseesmp: mpiexec is missing from this prefix", file=sys.stderr)  # noqa: T201
+        return NO_ENGINE
+    run = Run(kind=kind, ranks=int(ranks), script=Path(script), arguments=tuple(rest), mpiexec=Path(mpiexec))
+    with open_chatter() as chatter:
+        return launch(run, chatter)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
