@@ -1,0 +1,53 @@
+"""An analysis stack: the VMs of one batch. Composes only."""
+
+from __future__ import annotations
+
+import pulumi
+
+from infra.analysis.settings import AnalysisSettings, VmSettings
+from infra.components.ephemeral_instance import EphemeralInstance, EphemeralInstanceArgs, NewDisk
+from infra.settings import check_stack_name, load_settings
+from runner.model import names
+
+
+def declare() -> None:
+    """Declares the resources of the stack that runs now.
+
+    Raises:
+        pulumi.RunError: a setting is wrong.
+    """
+    batch = check_stack_name()
+    declare_batch(batch, load_settings(AnalysisSettings))
+
+
+def declare_batch(batch: str, settings: AnalysisSettings) -> None:
+    """Exports ``instances``: a list of name, zone, address, machine_type, provisioning and image."""
+    instances = []
+    for vm in settings.listed_vms(batch):
+        args = _instance_args(batch, settings, vm)
+        made = EphemeralInstance(vm.name, args)
+        instances.append(_describe_instance(made, args))
+    pulumi.export("instances", instances)
+
+
+def _instance_args(batch: str, settings: AnalysisSettings, vm: VmSettings) -> EphemeralInstanceArgs:
+    return EphemeralInstanceArgs(
+        place=settings.place.model_copy(update={"zone": vm.zone or settings.place.zone}),
+        machine_type=vm.machine_type or settings.machine_type,
+        provisioning=vm.provisioning or settings.provisioning,
+        boot=NewDisk(image=settings.image_link(), size_gib=settings.disk_gib),
+        labels=names.labels(owner=settings.owner, expires=settings.expires, batch=batch),
+        max_run_s=settings.max_run_s,
+        external_ip=settings.external_ip,
+    )
+
+
+def _describe_instance(made: EphemeralInstance, args: EphemeralInstanceArgs) -> dict[str, pulumi.Input[str | None]]:
+    return {
+        "name": made.instance.name,
+        "zone": args.place.zone,
+        "address": made.address,
+        "machine_type": args.machine_type,
+        "provisioning": args.provisioning,
+        "image": made.image,
+    }

@@ -1,0 +1,80 @@
+"""The settings of an analysis stack: one batch, whose name is the stack's name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from infra.settings import LabelValue, MachineTypeName, Provisioning, StackSettings, Zone
+from runner.model import catalog, names
+
+ResourceName = Annotated[str, Field(pattern=f"^{names.RESOURCE_NAME.pattern}$")]
+
+
+class VmSettings(BaseModel):
+    """One VM of the list ``vms``; what is left out is as for all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: ResourceName
+    zone: Zone | None = None
+    machine_type: MachineTypeName | None = None
+    provisioning: Provisioning | None = None
+
+
+class AnalysisSettings(StackSettings):
+    """One batch: its VMs."""
+
+    owner: LabelValue
+    """Label ``owner`` of the VMs and their disks."""
+
+    expires: AwareDatetime
+    """When the VMs must be gone, as ``2026-11-22T15:30Z``: a label, for the sweep."""
+
+    count: int = Field(default=1, ge=0, le=200)
+    """Number of VMs, all alike; not used if ``vms`` is given."""
+
+    vms: tuple[VmSettings, ...] | None = None
+    """The VMs one by one, as a JSON list of objects with ``name`` and, where it differs, ``zone``, ``machine_type``, ``provisioning``."""
+
+    machine_type: MachineTypeName = catalog.DEFAULT_MACHINE_TYPE
+    """Machine type of the VMs."""
+
+    provisioning: Provisioning = "spot"
+    """``spot`` or ``standard``."""
+
+    image: str = f"family/{names.IMAGE_FAMILY}"
+    """What the VMs boot from: ``family/NAME`` or an image's name in this project, or a link. A family is looked up once, when a VM is made."""
+
+    disk_gib: int = Field(default=40, ge=10, le=2000)
+    """Size of each boot disk, at least that of the image."""
+
+    max_run_s: int = Field(default=4 * 3600, ge=120, le=7 * 24 * 3600)
+    """Google deletes each VM after so many seconds, whatever happens to us."""
+
+    external_ip: bool = True
+    """Do the VMs have external addresses? As ``external_ips`` of the base stack."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> AnalysisSettings:
+        listed = [vm.name for vm in self.vms or ()]
+        twice = sorted({name for name in listed if listed.count(name) > 1})
+        if twice:
+            raise ValueError(f"vms: more than once: {', '.join(twice)}")
+        region = self.place.region
+        elsewhere = sorted({vm.zone for vm in self.vms or () if vm.zone and not vm.zone.startswith(f"{region}-")})
+        if elsewhere:
+            raise ValueError(f"vms: {', '.join(elsewhere)} is not in {region}, where the network is")
+        return self
+
+    def listed_vms(self, batch: str) -> tuple[VmSettings, ...]:
+        """The VMs one by one."""
+        if self.vms is not None:
+            return self.vms
+        return tuple(VmSettings(name=names.instance_name(batch, index)) for index in range(self.count))
+
+    def image_link(self) -> str:
+        """A family's link rather than the version that it stands for now, or each new image would replace the VMs."""
+        is_link = "projects/" in self.image
+        return self.image if is_link else f"projects/{self.place.project}/global/images/{self.image}"

@@ -1,0 +1,77 @@
+"""The stack ``base``: what lives long. Composes only."""
+
+from __future__ import annotations
+
+import pulumi
+
+from infra.base.settings import IAP_RANGE, BaseSettings
+from infra.components.identity import VmIdentity, VmIdentityArgs
+from infra.components.network import OperatorNetwork, OperatorNetworkArgs
+from infra.components.results_bucket import ResultsBucket, ResultsBucketArgs
+from infra.components.services import EnabledServices, EnabledServicesArgs
+from infra.settings import load_settings
+from runner.model import names
+
+
+def declare() -> None:
+    """Declares the resources of the stack that runs now.
+
+    Raises:
+        pulumi.RunError: a setting is wrong.
+    """
+    declare_base(load_settings(BaseSettings))
+
+
+def declare_base(settings: BaseSettings) -> None:
+    """Exports ``bucket``, ``service_account`` (email), ``network`` and ``subnetwork`` (links), ``region``."""
+    place = settings.place
+    after_apis = _enable_apis(settings)
+    results = ResultsBucket("results", _bucket_args(settings), after_apis)
+    identity = VmIdentity(
+        "vm",
+        VmIdentityArgs(
+            account_id=names.SERVICE_ACCOUNT_ID,
+            project=place.project,
+            bucket=results.bucket.name,
+            operators=settings.operators,
+            tunnel=IAP_RANGE in settings.ssh_ranges,
+        ),
+        after_apis,
+    )
+    network = OperatorNetwork(
+        "network",
+        OperatorNetworkArgs(
+            project=place.project,
+            region=place.region,
+            subnet_range=settings.subnet_range,
+            ssh_ranges=settings.ssh_ranges,
+            nat=not settings.external_ips,
+        ),
+        after_apis,
+    )
+    pulumi.export("bucket", results.bucket.name)
+    pulumi.export("service_account", identity.account.email)
+    pulumi.export("network", network.network.self_link)
+    pulumi.export("subnetwork", network.subnetwork.self_link)
+    pulumi.export("region", place.region)
+
+
+def _enable_apis(settings: BaseSettings) -> pulumi.ResourceOptions:
+    """Options for what can only be made once the APIs are on."""
+    if not settings.enable_apis:
+        return pulumi.ResourceOptions()
+    services = EnabledServices("apis", EnabledServicesArgs(project=settings.place.project))
+    return pulumi.ResourceOptions(depends_on=services.services)
+
+
+def _bucket_args(settings: BaseSettings) -> ResultsBucketArgs:
+    return ResultsBucketArgs(
+        name=names.bucket_name(settings.place.project),
+        project=settings.place.project,
+        location=settings.bucket_location or settings.place.region,
+        labels=names.labels(owner=settings.owner),
+        results_days=settings.results_days,
+        soft_delete_days=settings.soft_delete_days,
+        protect=settings.protect,
+        force_destroy=settings.force_destroy,
+    )

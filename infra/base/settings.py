@@ -1,0 +1,89 @@
+"""The settings of the stack ``base``."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, model_validator
+
+from infra.settings import LabelValue, StackSettings
+
+IAP_RANGE = "35.235.240.0/20"
+WIDEST_PUBLIC_PREFIX = 16
+PRINCIPAL = re.compile(r"(user|group|serviceAccount):[^@\s]+@[^@\s]+")
+
+
+def _check_ssh_range(text: str) -> str:
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"not an address range: {error}") from None
+    if network.is_private and not network.is_unspecified and network.prefixlen >= 8:
+        return text
+    if network.prefixlen < WIDEST_PUBLIC_PREFIX:
+        raise ValueError(f"{text} opens SSH to the world; give your own address as ADDRESS/32, or {IAP_RANGE} for IAP")
+    return text
+
+
+def _check_principal(text: str) -> str:
+    if not PRINCIPAL.fullmatch(text):
+        raise ValueError("a principal is user:NAME@DOMAIN, group:NAME@DOMAIN or serviceAccount:NAME@DOMAIN")
+    return text
+
+
+def _check_subnet(text: str) -> str:
+    network = ipaddress.ip_network(text)
+    if not network.is_private or network.prefixlen > 29:
+        raise ValueError("a private range of at least 8 addresses, as 10.80.0.0/20")
+    return text
+
+
+SshRange = Annotated[str, AfterValidator(_check_ssh_range)]
+Principal = Annotated[str, AfterValidator(_check_principal)]
+
+
+class BaseSettings(StackSettings):
+    """What is long-lived."""
+
+    owner: LabelValue = "shared"
+    """Label ``owner`` of what can be labelled."""
+
+    operators: tuple[Principal, ...] = ()
+    """Who may log in with ``sudo`` and start VMs under the service account, as ``user:NAME@DOMAIN``. Project owners may anyway."""
+
+    ssh_ranges: tuple[SshRange, ...] = Field(default=(IAP_RANGE,), min_length=1)
+    """From where SSH is let in. The default is Google's IAP; public ranges wider than /16 are refused."""
+
+    subnet_range: Annotated[str, AfterValidator(_check_subnet)] = "10.80.0.0/20"
+    """Addresses of the VMs inside the network."""
+
+    external_ips: bool = True
+    """Do VMs have external addresses? If not, a NAT gives them a way out (billed by the hour)."""
+
+    bucket_location: str = ""
+    """Location of the results bucket; the region if not set."""
+
+    results_days: int = Field(default=30, ge=1, le=3650)
+    """Result sets that nobody fetched are deleted after so many days."""
+
+    soft_delete_days: int = Field(default=7, ge=0, le=90)
+    """For so long deleted objects can be restored (and are billed); 0 or 7 to 90."""
+
+    protect: bool = True
+    """Refuse to destroy the bucket. Set to ``false`` and run ``pulumi up`` before a deliberate removal."""
+
+    force_destroy: bool = False
+    """Let a destroy delete the objects in the bucket too; only where ``protect`` is ``false``."""
+
+    enable_apis: bool = True
+    """Enable Google's APIs that are needed; ``false`` where somebody else does and you may not."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> BaseSettings:
+        if self.force_destroy and self.protect:
+            raise ValueError("force_destroy is only for a bucket with protect=false")
+        if 0 < self.soft_delete_days < 7:
+            raise ValueError("soft_delete_days is 0 or 7 to 90")
+        return self
