@@ -1,0 +1,141 @@
+"""Child processes of the set-up: their output goes to a log, their progress to the terminal, and none outlives us.
+
+Standard library only: this runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from runner.errors import HpcError
+
+LAST_LINES = 15
+GRACE_S = 10
+PROBE_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a child ended; ``last_lines`` is the end of what it printed."""
+
+    exit_code: int
+    last_lines: tuple[str, ...]
+
+    def describe_end(self) -> str:
+        return "".join(f"\n  | {line}" for line in self.last_lines)
+
+
+def report(message: str) -> None:
+    """One line of progress. Standard output belongs to the command that ``bootstrap`` runs."""
+    sys.stderr.write(f"bootstrap: {message}\n")
+    sys.stderr.flush()
+
+
+def run_logged(
+    command: Sequence[str],
+    *,
+    log: Path,
+    environment: Mapping[str, str],
+    folder: Path | None = None,
+    on_line: Callable[[str], None] = lambda line: None,
+) -> Outcome:
+    """Run ``command``, append all it prints to ``log``, and hand over each line. Whatever interrupts us ends the child."""
+    last_lines: deque[str] = deque(maxlen=LAST_LINES)
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"$ {' '.join(command)}\n")
+        with _child(command, environment=environment, folder=folder) as child:
+            for line in child.stdout or ():
+                file.write(line)
+                last_lines.append(line.rstrip())
+                on_line(line.rstrip())
+    return Outcome(exit_code=child.returncode, last_lines=tuple(last_lines))
+
+
+@contextmanager
+def _child(
+    command: Sequence[str], *, environment: Mapping[str, str], folder: Path | None
+) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(  # noqa: S603 (commands are built here, not taken from input)
+        command,
+        cwd=folder,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    ) as child:
+        try:
+            yield child
+        except BaseException:
+            _end_child(child)
+            raise
+
+
+def _end_child(child: subprocess.Popen[str]) -> None:
+    child.terminate()
+    try:
+        child.wait(timeout=GRACE_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+
+
+def read_output(command: Sequence[str], *, environment: Mapping[str, str], folder: Path | None = None) -> str | None:
+    """What a short command prints, or None if it cannot be started, fails or hangs."""
+    try:
+        done = subprocess.run(  # noqa: S603
+            command,
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PROBE_TIMEOUT_S,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+@contextmanager
+def exclusive_lock(file: Path, *, waiting_for: str) -> Iterator[None]:
+    """Hold ``file`` (made if missing, never changed). The kernel lets go of it when we end, however we end."""
+    with file.open("ab") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report(f"waiting for another bootstrap, which {waiting_for}")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def run_main(action: Callable[[], None]) -> int:
+    """Run ``action`` as the whole of a program: errors become sentences, signals unwind, the exit code comes back."""
+    signal.signal(signal.SIGTERM, _unwind)
+    signal.signal(signal.SIGHUP, _unwind)
+    try:
+        action()
+    except KeyboardInterrupt:
+        report("interrupted; run it again to go on")
+        return 128 + signal.SIGINT
+    except HpcError as error:
+        report(error.message)
+        if error.remedy:
+            report(f"what to do: {error.remedy}")
+        return error.exit_code
+    return 0
+
+
+def _unwind(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
