@@ -41,7 +41,11 @@ set omega [expr {sqrt($stiffness / $mass)}]
 rayleigh [expr {2.0 * $dampingRatio * $omega}] 0.0 0.0 0.0
 puts [format "%s x %s: T = %.4f s, yield displacement %.5f m" $record $scale [expr {2.0 * acos(-1.0) / $omega}] [expr {$yieldForce / $stiffness}]]
 
-timeSeries Path 1 -dt $recordStep -filePath $recordFile -factor [expr {$scale * $g}]
+# One zero after the record: else rounding of the time decides whether its last point counts.
+set in [open $recordFile r]
+set accelerations [concat [read $in] 0.0]
+close $in
+timeSeries Path 1 -dt $recordStep -values $accelerations -factor [expr {$scale * $g}]
 pattern UniformExcitation 1 1 -accel 1
 
 recorder Node -file displacement.out -precision 12 -time -node 2 -dof 1 disp
@@ -71,7 +75,7 @@ set peakTime 0.0
 for {set i 1} {$i <= $numSteps} {incr i} {
   if {[advance $dt] != 0} {
     puts "FAILED: analyze failed at t = [getTime] s of $endTime s"
-    puts "last time reached: [getTime]"
+    puts [format "last time reached: %.4f" [getTime]]
     wipe
     exit 1
   }
@@ -88,6 +92,6 @@ puts $out [format "%s,%s,%.12e,%.4f,%.6f,%.12e" $record $scale $peak $peakTime $
 close $out
 
 puts [format "peak displacement %.6f m at t = %.3f s, ductility %.3f" $peak $peakTime $ductility]
-puts "last time reached: [getTime]"
+puts [format "last time reached: %.4f" [getTime]]
 puts [format "SUCCESS: %s x %s ran to the end, t = %.3f s" $record $scale [getTime]]
 wipe

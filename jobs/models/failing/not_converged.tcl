@@ -5,7 +5,7 @@ source overloaded_spring.tcl
 for {set i 1} {$i <= 10} {incr i} {
   if {[analyze 1] != 0} {
     puts "FAILED: analyze failed at load factor [format %.2f [getTime]] of 1.00"
-    puts "last time reached: [getTime]"
+    puts [format "last time reached: %.4f" [getTime]]
     wipe
     exit 1
   }

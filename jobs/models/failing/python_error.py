@@ -1,3 +1,4 @@
+# ruff: noqa: T201
 """Fails by a Python exception: the model has no node 2."""
 
 import openseespy.opensees as ops

@@ -4,5 +4,5 @@
 source overloaded_spring.tcl
 analyze 10
 puts "displacement [nodeDisp 2 1] m"
-puts "last time reached: [getTime]"
+puts [format "last time reached: %.4f" [getTime]]
 wipe

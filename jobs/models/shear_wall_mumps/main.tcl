@@ -70,7 +70,7 @@ analysis Static
 set ok [analyze 4]
 if {$ok != 0} {
   puts "FAILED: analyze failed on rank $pid at load factor [getTime]"
-  puts "last time reached: [getTime]"
+  puts [format "last time reached: %.4f" [getTime]]
   exit 1
 }
 
@@ -96,7 +96,7 @@ if {$pid == 0} {
   set shear 0.0
   for {set column 0} {$column <= $numColumns} {incr column} { set shear [expr {$shear - [nodeReaction [nodeTag $column 0] 1]}] }
   puts [format "roof displacement %.9e m, base shear %.6f kN" $roof $shear]
-  puts "last time reached: [getTime]"
+  puts [format "last time reached: %.4f" [getTime]]
   if {abs($shear - $topForce) > 1.0e-6 * $topForce} {
     puts "FAILED: base shear $shear kN is not the load $topForce kN"
     exit 1

@@ -31,6 +31,6 @@ if {[analyze 1] != 0} {
   exit 1
 }
 puts "node 4: [nodeDisp 4 1] [nodeDisp 4 2]"
-puts "last time reached: [getTime]"
+puts [format "last time reached: %.4f" [getTime]]
 puts "SUCCESS: truss solved"
 wipe

@@ -39,7 +39,7 @@ proc defineISection {tag material dimensions} {
 
 proc stopWith {reason} {
   puts "FAILED: $reason"
-  puts "last time reached: [getTime]"
+  puts [format "last time reached: %.4f" [getTime]]
   wipe
   exit 1
 }
@@ -155,7 +155,7 @@ for {set i 1} {$i <= $numSteps} {incr i} {
 
 set reached [roofDisplacement]
 puts [format "largest base shear: %.4f kN at roof displacement %.4f m" $maxShear $atMax]
-puts "last time reached: [getTime]"
+puts [format "last time reached: %.4f" [getTime]]
 if {abs($reached - $target) > 1.0e-6 * $target} { stopWith "roof displacement $reached m is not the target $target m" }
 puts [format "SUCCESS: roof drift of %.2f %% reached, base shear there %.4f kN" [expr {100.0 * $reached / $roofHeight}] [getTime]]
 wipe

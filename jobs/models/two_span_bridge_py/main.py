@@ -1,3 +1,4 @@
+# ruff: noqa: T201
 """Two-span footbridge: moments under pattern loads, and the first vertical frequencies (see README.md).
 
 Units: kN, m, s, t. Run: openseespy main.py
@@ -6,6 +7,7 @@ Units: kN, m, s, t. Run: openseespy main.py
 import csv
 import math
 import sys
+from pathlib import Path
 
 import openseespy.opensees as ops
 
@@ -69,7 +71,7 @@ def find_frequencies(count: int) -> list[float]:
 
 def write_table(path: str, rows: list[dict[str, object]]) -> None:
     """Write rows of one shape as CSV."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
