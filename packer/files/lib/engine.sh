@@ -2,6 +2,8 @@
 # What the commands in bin/ share: where the prefix is, which Python it was made for, the environment of the engine.
 # Sourced, with `prefix` set by the command from its own location, so that a copied tree works where it stands.
 
+prefix=${prefix:?}
+
 fail() {
   local code=$1
   shift

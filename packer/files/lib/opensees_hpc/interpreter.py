@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import _tkinter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-import _tkinter
 
 from .dialect import Dialect
 from .words import parse_words
@@ -29,7 +28,7 @@ class Interpreter:
     """Runs one script. ``ops`` is the module openseespy.opensees."""
 
     def __init__(self, ops: ModuleType) -> None:
-        self._tcl = _tkinter.create(None, "openseesmp", "OpenSees", False, 1, False, False, None)
+        self._tcl: Any = _tkinter.create(None, "openseesmp", "OpenSees", False, True, False, False, None)
         self._exit_code: int | None = None
         self._commands = self._collect_commands(ops)
         self._tcl.createcommand("::opensees::call", self._call)

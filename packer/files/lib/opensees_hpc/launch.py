@@ -83,7 +83,7 @@ def start_mpiexec(run: Run, report_fd: int, chatter: IO[bytes]) -> subprocess.Po
             stdout=chatter,
             stderr=chatter,
             pass_fds=(report_fd, *outputs),
-            preexec_fn=_die_with_parent,  # noqa: PLW1509
+            preexec_fn=_die_with_parent,
         )
     finally:
         for fd in outputs:

@@ -95,7 +95,9 @@ def run_script(rank: Rank, kind: str, script: Path, arguments: Sequence[str]) ->
     """The script's exit code, with everything flushed: recorders by ``wipe``, then the streams."""
     ops = importlib.import_module("openseespy.opensees")
     if ops.getNP() != rank.wanted_ranks:
-        _say(f"openseesmp: {rank.wanted_ranks} ranks were asked for, but this OpenSees sees {ops.getNP()}: it has no MPI here")
+        _say(
+            f"openseesmp: {rank.wanted_ranks} ranks were asked for, but this OpenSees sees {ops.getNP()}: it has no MPI here"
+        )
         return FRONT_END_FAILED
     code = KINDS[kind](ops, rank, script, arguments)
     ops.wipe()

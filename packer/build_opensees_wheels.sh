@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# sudo bash build_opensees_wheels.sh N: the OpenSees-MP engine from OpenSeesPy's and MPICH's wheels, in minutes.
+# Needs no root when OPENSEES_HPC_PREFIX names a folder of one's own. Running it again changes only what is old.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=packer/lib/common.sh
+source "$here/lib/common.sh"
+# shellcheck source=packer/lib/python.sh
+source "$here/lib/python.sh"
+
+main() {
+  local prefix python
+  read_cores "$@" >/dev/null # every recipe takes it; there is nothing to compile here
+  prefix=$(read_prefix)
+  if is_own_image; then
+    log_step "system packages"
+    # shellcheck disable=SC2046
+    install_packages $(python_packages)
+  fi
+  python=$(find_base_python)
+  log_step "wheels for $python into $prefix"
+  install_wheels "$python" "$here/wheels/requirements.lock" "$prefix"
+  record_python "$python" "$prefix"
+  log_step "commands"
+  install_commands "$prefix" wheels
+  log_step "done: $prefix/bin"
+}
+
+main "$@"

@@ -1,0 +1,160 @@
+"""The archive of a result set: tar in zstd, written as a stream, with the size and CRC32C of every file in it.
+
+The same files give the same bytes, so that a push that is repeated can tell its own archive from another's. Nothing is
+written to the disk, which may be full. The manifest describes what was packed, even if a file changed under our hands.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import stat
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol, cast
+
+import google_crc32c
+import zstandard
+
+from .job_files import Skipped, describe_names
+
+FORMAT = 1
+IN_MEMORY_BYTES = 16 << 20
+CHUNK_BYTES = 1 << 20
+COMPRESSION_LEVEL = 3
+
+
+class Sink(Protocol):
+    """Where the bytes of an archive go."""
+
+    def write(self, data: bytes, /) -> Any: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """Size in bytes, CRC32C as Google writes it (base64 of four bytes, big-endian)."""
+
+    size: int
+    crc32c: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """What is in an archive."""
+
+    archive: Checked
+    files: dict[str, Checked]
+    skipped: tuple[Skipped, ...]
+
+    def manifest(self) -> bytes:
+        """JSON in ASCII; bytes of a name that are no UTF-8 appear as ``\\udc80`` to ``\\udcff`` (Python's surrogateescape)."""
+        files = [{"path": path, "size": item.size, "crc32c": item.crc32c} for path, item in self.files.items()]
+        values: dict[str, Any] = {"format": FORMAT, "archive": vars(self.archive), "files": files}
+        if self.skipped:
+            values["skipped"] = describe_names(self.skipped)
+        return json.dumps(values, ensure_ascii=True, separators=(",", ":")).encode("ascii")
+
+
+class Checksum:
+    """Counts and checks what goes through to a sink, or nowhere."""
+
+    def __init__(self, sink: Sink | None = None) -> None:
+        self._sink = sink
+        self._crc32c = google_crc32c.Checksum()
+        self._size = 0
+
+    def write(self, data: bytes) -> int:
+        self._crc32c.update(bytes(data))
+        self._size += len(data)
+        if self._sink is not None:
+            self._sink.write(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def result(self) -> Checked:
+        return Checked(size=self._size, crc32c=base64.b64encode(self._crc32c.digest()).decode("ascii"))
+
+
+class FixedLengthReader:
+    """A file of which exactly ``size`` bytes are read: more are ignored, missing ones are zeros, as tar needs it."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file = file
+        self._left = size
+        self.checksum = Checksum()
+
+    def read(self, size: int = -1) -> bytes:
+        wanted = self._left if size < 0 else min(size, self._left)
+        data = self._file.read(wanted)
+        data += bytes(wanted - len(data))
+        self._left -= wanted
+        self.checksum.write(data)
+        return data
+
+
+def pack_files(folder: Path, paths: Iterable[str], skipped: Iterable[Skipped], sink: Sink | None) -> Packed:
+    """Packs the files of ``folder`` into ``sink`` (None: only counts). A file that cannot be read is skipped by name."""
+    whole = Checksum(sink)
+    files: dict[str, Checked] = {}
+    left_out = list(skipped)
+    compressor = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL, write_checksum=True)
+    with (
+        compressor.stream_writer(cast(IO[bytes], whole), closefd=False) as stream,
+        tarfile.open(
+            fileobj=stream, mode="w|", format=tarfile.GNU_FORMAT, encoding="utf-8", errors="surrogateescape"
+        ) as tar,
+    ):
+        for path in paths:
+            try:
+                with open_regular(folder / path) as file:
+                    files[path] = add_file(tar, path, file)
+            except UnreadableError as error:
+                left_out.append(Skipped(path=path, reason=f"cannot be read: {error}"))
+    return Packed(archive=whole.result(), files=files, skipped=tuple(left_out))
+
+
+class UnreadableError(Exception):
+    """A file could not be opened, or its first bytes not be read. Nothing of it has gone into the archive."""
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Opens a regular file and nothing else; a pipe that took the name meanwhile must not hold us up."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise UnreadableError(error.strerror) from error
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    raise UnreadableError("not a regular file any more")
+
+
+def add_file(tar: tarfile.TarFile, path: str, file: IO[bytes]) -> Checked:
+    """One member: contents, time in whole seconds and the executable bit. Owners mean nothing on another machine."""
+    status = os.fstat(file.fileno())
+    try:
+        head = file.read(IN_MEMORY_BYTES) if status.st_size <= IN_MEMORY_BYTES else None
+    except OSError as error:
+        raise UnreadableError(error.strerror) from error
+    member = tarfile.TarInfo(path)
+    member.size = status.st_size if head is None else len(head)
+    member.mtime = int(status.st_mtime)
+    member.mode = 0o755 if status.st_mode & stat.S_IXUSR else 0o644
+    if head is None:
+        reader = FixedLengthReader(file, member.size)
+        tar.addfile(member, reader)
+        return reader.checksum.result()
+    return _add_bytes(tar, member, head)
+
+
+def _add_bytes(tar: tarfile.TarFile, member: tarfile.TarInfo, head: bytes) -> Checked:
+    tar.addfile(member, io.BytesIO(head))
+    checksum = Checksum()
+    checksum.write(head)
+    return checksum.result()

@@ -1,0 +1,137 @@
+"""The results bucket as the VM sees it: objects are created, never overwritten. Google's client stays in here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import google.auth.exceptions
+import requests.exceptions
+from google.api_core import exceptions as api
+from google.api_core.retry import Retry
+from google.auth.compute_engine import Credentials
+from google.cloud import storage
+from google.cloud.storage import exceptions as media
+
+from .archive import Checked, Sink
+
+UPLOAD_CHUNK_BYTES = 8 << 20
+REQUEST_TIMEOUT_S = 60
+QUICK_RETRY_S = 20.0
+"""For one request inside the client; what lasts longer is the push's own retry, which counts against its budget."""
+
+
+class PushError(Exception):
+    """A push failed. ``exit_code`` as in packer/README.md."""
+
+    exit_code = 1
+    is_transient = False
+
+
+class UnreachableError(PushError):
+    """No answer, a server error, or an answer whose checksum is not ours."""
+
+    exit_code = 6
+    is_transient = True
+
+
+class DeniedError(PushError):
+    """401 or 403. A grant may take minutes to arrive, so it is tried again."""
+
+    exit_code = 4
+    is_transient = True
+
+
+class MissingBucketError(PushError):
+    """404."""
+
+    exit_code = 4
+
+
+class ExistsError(PushError):
+    """An object of that name is there already."""
+
+    exit_code = 5
+
+
+class Bucket:
+    """One bucket, with the VM's own service account from the metadata server."""
+
+    def __init__(self, name: str) -> None:
+        credentials = Credentials(universe_domain="googleapis.com")
+        # The project is not asked for by anything that touches objects only.
+        self._bucket = storage.Client(project="none", credentials=credentials).bucket(name)
+
+    def create_streamed(self, name: str, fill: Callable[[Sink], None]) -> None:
+        """Creates an object from what ``fill`` writes. The server's CRC32C is compared by the client at the end."""
+        blob = self._bucket.blob(name)
+
+        def upload() -> None:
+            writer: Any = blob.open(
+                "wb",
+                chunk_size=UPLOAD_CHUNK_BYTES,
+                ignore_flush=True,
+                if_generation_match=0,
+                checksum="crc32c",
+                content_type="application/octet-stream",
+                timeout=REQUEST_TIMEOUT_S,
+                retry=_quick_retry(),
+            )
+            with writer:
+                fill(writer)
+
+        _call(name, upload)
+
+    def create(self, name: str, content: bytes, content_type: str) -> None:
+        """Creates a small object."""
+        blob = self._bucket.blob(name)
+        _call(
+            name,
+            lambda: blob.upload_from_string(
+                content,
+                content_type=content_type,
+                if_generation_match=0,
+                checksum="crc32c",
+                timeout=REQUEST_TIMEOUT_S,
+                retry=_quick_retry(),
+            ),
+        )
+
+    def look_at(self, name: str) -> Checked | None:
+        """Size and checksum of an object, None if there is none or we may not know."""
+        try:
+            blob = _call(name, lambda: self._bucket.get_blob(name, timeout=REQUEST_TIMEOUT_S, retry=_quick_retry()))
+        except DeniedError:
+            return None
+        return None if blob is None else Checked(size=int(blob.size), crc32c=str(blob.crc32c))
+
+
+def _quick_retry() -> Retry:
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    retry: Retry = DEFAULT_RETRY.with_timeout(QUICK_RETRY_S)
+    return retry
+
+
+def _call(name: str, request: Callable[[], Any]) -> Any:
+    """A request with the client's errors as ours."""
+    try:
+        return request()
+    except api.GoogleAPICallError as error:
+        raise _by_status(int(error.code or 0), name, error) from error
+    except media.InvalidResponse as error:
+        raise _by_status(error.response.status_code, name, error) from error
+    except google.auth.exceptions.GoogleAuthError as error:
+        raise UnreachableError(f"no token from the metadata server: {error}") from error
+    except (requests.exceptions.RequestException, media.DataCorruption, api.RetryError, OSError) as error:
+        raise UnreachableError(f"{name}: {error}") from error
+
+
+def _by_status(status: int, name: str, error: Exception) -> PushError:
+    if status in (401, 403):
+        return DeniedError(f"{name}: the service account may not do this: {error}")
+    if status == 404:
+        return MissingBucketError(f"{name}: no such bucket: {error}")
+    if status in (409, 412):
+        return ExistsError(f"{name} is there already")
+    return UnreachableError(f"{name}: {error}")

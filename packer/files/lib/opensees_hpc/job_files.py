@@ -1,0 +1,76 @@
+"""Which files of a job folder are results. Reads names only, never contents, and follows no link out of the folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+CONTROL_FOLDER = ".job"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A name that was left out, and why. Names are relative, bytes that are no UTF-8 as surrogate escapes."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Glob patterns over relative paths, ``*`` matching slashes too. ``include`` also reaches into ``.job/``."""
+
+    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+
+    def takes(self, path: str) -> bool:
+        """Whether a file belongs to the results: included by name, or neither excluded nor one of the job's controls."""
+        if any(fnmatchcase(path, pattern) for pattern in self.include):
+            return True
+        is_control = path.split("/", 1)[0] == CONTROL_FOLDER
+        return not is_control and not any(fnmatchcase(path, pattern) for pattern in self.exclude)
+
+
+def list_files(folder: Path, selection: Selection) -> tuple[list[str], list[Skipped]]:
+    """Relative paths of all result files, in an order that does not change, and what else was found."""
+    taken: list[str] = []
+    skipped: list[Skipped] = []
+    root = folder.resolve()
+    for path in _walk(folder):
+        if not selection.takes(path):
+            continue
+        reason = why_not_packed(folder / path, root)
+        if reason:
+            skipped.append(Skipped(path=path, reason=reason))
+        else:
+            taken.append(path)
+    return sorted(taken, key=os.fsencode), sorted(skipped, key=lambda item: os.fsencode(item.path))
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    """Everything below that is not a folder, links to folders included; links are not followed."""
+    for parent, folders, files in os.walk(folder):
+        linked = [name for name in folders if Path(parent, name).is_symlink()]
+        for name in [*files, *linked]:
+            yield os.path.relpath(Path(parent, name), folder)
+
+
+def why_not_packed(path: Path, root: Path) -> str:
+    """Empty for a regular file, or a link to one inside ``root``."""
+    try:
+        mode = path.stat().st_mode
+        is_inside = not path.is_symlink() or path.resolve(strict=True).is_relative_to(root)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if not is_inside:
+        return "a link that leads out of the job folder"
+    return "" if stat.S_ISREG(mode) else "not a regular file"
+
+
+def describe_names(skipped: Sequence[Skipped]) -> list[dict[str, str]]:
+    """For JSON."""
+    return [{"path": item.path, "reason": item.reason} for item in skipped]

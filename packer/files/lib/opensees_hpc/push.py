@@ -1,0 +1,178 @@
+"""Pushes a job's results to the bucket: archive, manifest, and last the marker that says both are whole.
+
+``push-results --bucket B --prefix P --dir JOBDIR``. Prints one JSON line. Exit codes: packer/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from .archive import Checked, Checksum, Packed, Sink, pack_files
+from .bucket import Bucket, DeniedError, ExistsError, PushError
+from .job_files import Selection, describe_names, list_files
+
+ARCHIVE = "results.tar.zst"
+MANIFEST = "manifest.json"
+COMMIT_MARKER = "COMMITTED"
+
+LEFT_OUT = 3
+NO_FOLDER = 66
+DENIED_BUDGET_S = 120.0
+LONGEST_PAUSE_S = 30.0
+
+
+class ResultBucket(Protocol):
+    """What a push needs of a bucket. Nothing is ever overwritten: an object that is there raises ExistsError."""
+
+    def create_streamed(self, name: str, fill: Callable[[Sink], None]) -> None: ...
+    def create(self, name: str, content: bytes, content_type: str) -> None: ...
+    def look_at(self, name: str) -> Checked | None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Push:
+    """What to push where. ``prefix`` ends with a slash."""
+
+    folder: Path
+    prefix: str
+    selection: Selection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pushed:
+    """What is in the bucket now; ``was_there``: a push before this one had done it all."""
+
+    packed: Packed
+    was_there: bool
+
+
+def push_results(push: Push, bucket: ResultBucket, retry: Retry) -> Pushed:
+    """Archive, manifest, marker, each tried again by itself: what has arrived is not sent twice."""
+    packed, archive_was_there = retry.call(lambda: push_archive(push, bucket))
+    manifest = packed.manifest()
+    retry.call(lambda: create_or_match(bucket, push.prefix + MANIFEST, manifest, "application/json"))
+    marker_was_there = retry.call(lambda: create_or_match(bucket, push.prefix + COMMIT_MARKER, b"", "text/plain"))
+    return Pushed(packed=packed, was_there=archive_was_there and marker_was_there)
+
+
+def push_archive(push: Push, bucket: ResultBucket) -> tuple[Packed, bool]:
+    """Packs straight into the upload. If the archive is there already and is what we would send, that is success."""
+    paths, skipped = list_files(push.folder, push.selection)
+    results: list[Packed] = []
+    name = push.prefix + ARCHIVE
+    try:
+        bucket.create_streamed(name, lambda sink: results.append(pack_files(push.folder, paths, skipped, sink)))
+    except ExistsError:
+        packed = pack_files(push.folder, paths, skipped, None)
+        require_match(bucket, name, packed.archive)
+        return packed, True
+    return results[-1], False
+
+
+def create_or_match(bucket: ResultBucket, name: str, content: bytes, content_type: str) -> bool:
+    """Creates a small object; True if the same was there already."""
+    try:
+        bucket.create(name, content, content_type)
+    except ExistsError:
+        checksum = Checksum()
+        checksum.write(content)
+        require_match(bucket, name, checksum.result())
+        return True
+    return False
+
+
+def require_match(bucket: ResultBucket, name: str, ours: Checked) -> None:
+    """Raises ExistsError unless the object is byte for byte ours, by size and checksum."""
+    theirs = bucket.look_at(name)
+    if theirs is None:
+        raise ExistsError(f"{name} is there already, and may not be looked at")
+    if theirs != ours:
+        raise ExistsError(f"{name} is there already with other content ({theirs.size} bytes, ours {ours.size})")
+
+
+@dataclass(kw_only=True)
+class Retry:
+    """Calls again after transient errors, with growing pauses, until ``budget_s`` since the beginning is used up."""
+
+    budget_s: float
+    first_pause_s: float = 1.0
+    started_s: float | None = None
+
+    def call(self, step: Callable[[], Any]) -> Any:
+        if self.started_s is None:
+            self.started_s = time.monotonic()
+        pause_s = self.first_pause_s
+        while True:
+            try:
+                return step()
+            except PushError as error:
+                if not error.is_transient or self._left_s(error) < pause_s:
+                    raise
+                print(f"push-results: {error}; trying again", file=sys.stderr, flush=True)  # noqa: T201
+            time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _left_s(self, error: PushError) -> float:
+        budget_s = min(self.budget_s, DENIED_BUDGET_S) if isinstance(error, DeniedError) else self.budget_s
+        return budget_s - (time.monotonic() - (self.started_s or 0.0))
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="push-results", description="Push a job's results to the bucket.")
+    parser.add_argument("--bucket", required=True)
+    parser.add_argument("--prefix", required=True, help="where in the bucket: batch/job/attempt-1")
+    parser.add_argument("--dir", required=True, type=Path, help="the job's folder")
+    parser.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave out, e.g. '*.tmp'")
+    parser.add_argument("--include", action="append", default=[], metavar="GLOB", help="take even so, e.g. '.job/log'")
+    parser.add_argument("--budget-s", type=float, default=900.0, help="give up after so many seconds of trying")
+    return parser.parse_args(arguments)
+
+
+def describe(pushed: Pushed, options: argparse.Namespace) -> dict[str, Any]:
+    """The JSON line of a push that succeeded."""
+    packed = pushed.packed
+    return {
+        "event": "pushed",
+        "bucket": options.bucket,
+        "prefix": options.prefix,
+        "archive": vars(packed.archive),
+        "files": len(packed.files),
+        "bytes": sum(item.size for item in packed.files.values()),
+        "skipped": describe_names(packed.skipped),
+        "was_there": pushed.was_there,
+    }
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parse_arguments(arguments)
+    options.prefix = options.prefix.strip("/") + "/"
+    push = Push(
+        folder=options.dir,
+        prefix=options.prefix,
+        selection=Selection(exclude=tuple(options.exclude), include=tuple(options.include)),
+    )
+    if not push.folder.is_dir():
+        return fail(NO_FOLDER, f"no such folder: {push.folder}")
+    try:
+        pushed = push_results(push, Bucket(options.bucket), Retry(budget_s=options.budget_s))
+    except PushError as error:
+        return fail(error.exit_code, str(error))
+    print(json.dumps(describe(pushed, options)), flush=True)  # noqa: T201
+    return LEFT_OUT if any(item.reason.startswith("cannot be read") for item in pushed.packed.skipped) else 0
+
+
+def fail(code: int, message: str) -> int:
+    print(json.dumps({"event": "failed", "exit_code": code, "message": message}), flush=True)  # noqa: T201
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

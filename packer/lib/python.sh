@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Which Python an image uses, and its packages from the lock file. Sourced after common.sh.
+
+# Packages that give a Python of at least 3.11 with Tcl and pip. Rocky 8's own python3 is 3.6, so it gets 3.11 beside it.
+python_packages() {
+  case $(read_os) in
+    rocky-8* | rhel-8* | almalinux-8* | rocky-9* | rhel-9* | almalinux-9*)
+      echo python3.11 python3.11-pip python3.11-tkinter
+      ;;
+    fedora-* | rocky-* | rhel-* | almalinux-*) echo python3 python3-pip python3-tkinter ;;
+    *) echo python3 python3-pip python3-tk ;;
+  esac
+}
+
+# why_not_usable PYTHON: prints what is wrong with it, nothing if it serves.
+why_not_usable() {
+  "$1" -E -c '
+import importlib.util, sys
+if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+    print("is %d.%d, not 3.11 to 3.13" % sys.version_info[:2])
+elif importlib.util.find_spec("_tkinter") is None:
+    print("has no Tcl (_tkinter): apt-get install python3-tk, or dnf install python3-tkinter")
+elif importlib.util.find_spec("pip") is None:
+    print("has no pip: apt-get install python3-pip, or dnf install python3-pip")
+' 2>/dev/null || printf 'does not run\n'
+}
+
+# The interpreter to install for, behind any shim or virtual environment, so that the image needs neither.
+find_base_python() {
+  local candidate why=() reason
+  for candidate in ${OPENSEES_HPC_PYTHON:+"$OPENSEES_HPC_PYTHON"} python3 python3.13 python3.12 python3.11; do
+    command -v "$candidate" >/dev/null || continue
+    reason=$(why_not_usable "$candidate")
+    if [[ -z $reason ]]; then
+      "$candidate" -E -c 'import sys; print(getattr(sys, "_base_executable", None) or sys.executable)'
+      return
+    fi
+    why+=("$candidate $reason")
+  done
+  printf '%s\n' "${why[@]:-no python3 on PATH}" >&2
+  fail "no usable Python; OPENSEES_HPC_PYTHON can name one"
+}
+
+# install_wheels PYTHON LOCK PREFIX: exactly the files that the lock names, into PREFIX/lib/site-packages. What is there
+# already from the same lock and Python stays. A tree made with --target can be moved, a virtual environment cannot.
+install_wheels() {
+  local python=$1 lock=$2 prefix=$3
+  local site="$prefix/lib/site-packages" stamp
+  stamp="$(sha256_of "$lock") $("$python" -E -c 'import sys, sysconfig; print(sys.version_info[:2], sysconfig.get_platform())')"
+  if [[ -f $site/.lock && $(<"$site/.lock") == "$stamp" ]]; then
+    return
+  fi
+  rm -rf "$site" "$site.new"
+  PIP_ROOT_USER_ACTION=ignore "$python" -m pip install --disable-pip-version-check --no-input --progress-bar off \
+    --quiet --no-deps --only-binary :all: --require-hashes --target "$site.new" -r "$lock"
+  printf '%s\n' "$stamp" >"$site.new/.lock"
+  mv "$site.new" "$site"
+}
+
+# record_python PYTHON PREFIX: compiled modules fit this version only, so the commands look for it.
+record_python() {
+  local python=$1 prefix=$2
+  mkdir -p "$prefix/etc"
+  "$python" -E -c 'import sys; print("%d.%d" % sys.version_info[:2])' >"$prefix/etc/python-version"
+  printf '%s\n' "$python" >"$prefix/etc/python-path"
+}
