@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
 import pulumi
-import pulumi_gcp as gcp
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from infra.provider import gcp
 from runner.model import names
 
 Provisioning = Literal["spot", "standard"]
@@ -26,7 +27,15 @@ def _check_label(text: str) -> str:
     return text
 
 
+def _parse_expiry(text: object) -> object:
+    """A label's value to the time that it stands for; anything else is left to pydantic."""
+    if not (isinstance(text, str) and re.fullmatch(r"\d{8}-\d{4}", text)):
+        return text
+    return datetime.strptime(text, "%Y%m%d-%H%M").replace(tzinfo=UTC)
+
+
 LabelValue = Annotated[str, AfterValidator(_check_label)]
+Expiry = Annotated[AwareDatetime, BeforeValidator(_parse_expiry)]
 Zone = Annotated[str, Field(pattern=r"^[a-z]+-[a-z]+[0-9]+-[a-z]$")]
 MachineTypeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)+$")]
 

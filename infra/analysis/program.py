@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pulumi
 
-from infra.analysis.settings import AnalysisSettings, VmSettings
+from infra.analysis.settings import AnalysisSettings, MachineSettings
 from infra.components.ephemeral_instance import EphemeralInstance, EphemeralInstanceArgs, NewDisk
 from infra.settings import check_stack_name, load_settings
 from runner.model import names
@@ -23,21 +23,21 @@ def declare() -> None:
 def declare_batch(batch: str, settings: AnalysisSettings) -> None:
     """Exports ``instances``: a list of name, zone, address, machine_type, provisioning and image."""
     instances = []
-    for vm in settings.listed_vms(batch):
+    for vm in settings.listed_machines(batch):
         args = _instance_args(batch, settings, vm)
         made = EphemeralInstance(vm.name, args)
         instances.append(_describe_instance(made, args))
     pulumi.export("instances", instances)
 
 
-def _instance_args(batch: str, settings: AnalysisSettings, vm: VmSettings) -> EphemeralInstanceArgs:
+def _instance_args(batch: str, settings: AnalysisSettings, vm: MachineSettings) -> EphemeralInstanceArgs:
     return EphemeralInstanceArgs(
         place=settings.place.model_copy(update={"zone": vm.zone or settings.place.zone}),
         machine_type=vm.machine_type or settings.machine_type,
         provisioning=vm.provisioning or settings.provisioning,
         boot=NewDisk(image=settings.image_link(), size_gib=settings.disk_gib),
         labels=names.labels(owner=settings.owner, expires=settings.expires, batch=batch),
-        max_run_s=settings.max_run_s,
+        max_run_s=settings.max_run_seconds,
         external_ip=settings.external_ip,
     )
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from infra.settings import LabelValue, MachineTypeName, Provisioning, StackSettings, Zone
+from infra.settings import Expiry, LabelValue, MachineTypeName, Provisioning, StackSettings, Zone
 from runner.model import catalog, names
 
 ResourceName = Annotated[str, Field(pattern=f"^{names.RESOURCE_NAME.pattern}$")]
 
 
-class VmSettings(BaseModel):
-    """One VM of the list ``vms``; what is left out is as for all."""
+class MachineSettings(BaseModel):
+    """One VM of the list ``machines``; what is left out is as for all."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,13 +29,13 @@ class AnalysisSettings(StackSettings):
     owner: LabelValue
     """Label ``owner`` of the VMs and their disks."""
 
-    expires: AwareDatetime
-    """When the VMs must be gone, as ``2026-11-22T15:30Z``: a label, for the sweep."""
+    expires: Expiry
+    """When the VMs must be gone, as ``20261122-1530`` in UTC: a label, for the sweep."""
 
     count: int = Field(default=1, ge=0, le=200)
-    """Number of VMs, all alike; not used if ``vms`` is given."""
+    """Number of VMs, all alike; not used if ``machines`` is given."""
 
-    vms: tuple[VmSettings, ...] | None = None
+    machines: tuple[MachineSettings, ...] | None = None
     """The VMs one by one, as a JSON list of objects with ``name`` and, where it differs, ``zone``, ``machine_type``, ``provisioning``."""
 
     machine_type: MachineTypeName = catalog.DEFAULT_MACHINE_TYPE
@@ -50,7 +50,7 @@ class AnalysisSettings(StackSettings):
     disk_gib: int = Field(default=40, ge=10, le=2000)
     """Size of each boot disk, at least that of the image."""
 
-    max_run_s: int = Field(default=4 * 3600, ge=120, le=7 * 24 * 3600)
+    max_run_seconds: int = Field(default=4 * 3600, ge=120, le=7 * 24 * 3600)
     """Google deletes each VM after so many seconds, whatever happens to us."""
 
     external_ip: bool = True
@@ -58,21 +58,21 @@ class AnalysisSettings(StackSettings):
 
     @model_validator(mode="after")
     def _check_together(self) -> AnalysisSettings:
-        listed = [vm.name for vm in self.vms or ()]
+        listed = [vm.name for vm in self.machines or ()]
         twice = sorted({name for name in listed if listed.count(name) > 1})
         if twice:
-            raise ValueError(f"vms: more than once: {', '.join(twice)}")
+            raise ValueError(f"machines: more than once: {', '.join(twice)}")
         region = self.place.region
-        elsewhere = sorted({vm.zone for vm in self.vms or () if vm.zone and not vm.zone.startswith(f"{region}-")})
+        elsewhere = sorted({vm.zone for vm in self.machines or () if vm.zone and not vm.zone.startswith(f"{region}-")})
         if elsewhere:
-            raise ValueError(f"vms: {', '.join(elsewhere)} is not in {region}, where the network is")
+            raise ValueError(f"machines: {', '.join(elsewhere)} is not in {region}, where the network is")
         return self
 
-    def listed_vms(self, batch: str) -> tuple[VmSettings, ...]:
+    def listed_machines(self, batch: str) -> tuple[MachineSettings, ...]:
         """The VMs one by one."""
-        if self.vms is not None:
-            return self.vms
-        return tuple(VmSettings(name=names.instance_name(batch, index)) for index in range(self.count))
+        if self.machines is not None:
+            return self.machines
+        return tuple(MachineSettings(name=names.instance_name(batch, index)) for index in range(self.count))
 
     def image_link(self) -> str:
         """A family's link rather than the version that it stands for now, or each new image would replace the VMs."""

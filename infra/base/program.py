@@ -34,7 +34,7 @@ def declare_base(settings: BaseSettings) -> None:
             project=place.project,
             bucket=results.bucket.name,
             operators=settings.operators,
-            tunnel=IAP_RANGE in settings.ssh_ranges,
+            tunnel=IAP_RANGE in settings.ssh_sources,
         ),
         after_apis,
     )
@@ -44,7 +44,7 @@ def declare_base(settings: BaseSettings) -> None:
             project=place.project,
             region=place.region,
             subnet_range=settings.subnet_range,
-            ssh_ranges=settings.ssh_ranges,
+            ssh_ranges=settings.ssh_sources,
             nat=not settings.external_ips,
         ),
         after_apis,

@@ -53,8 +53,8 @@ class BaseSettings(StackSettings):
     operators: tuple[Principal, ...] = ()
     """Who may log in with ``sudo`` and start VMs under the service account, as ``user:NAME@DOMAIN``. Project owners may anyway."""
 
-    ssh_ranges: tuple[SshRange, ...] = Field(default=(IAP_RANGE,), min_length=1)
-    """From where SSH is let in. The default is Google's IAP; public ranges wider than /16 are refused."""
+    ssh_ranges: tuple[SshRange, ...] = ()
+    """From where SSH is let in. None: from Google's IAP only. Public ranges wider than /16 are refused."""
 
     subnet_range: Annotated[str, AfterValidator(_check_subnet)] = "10.80.0.0/20"
     """Addresses of the VMs inside the network."""
@@ -79,6 +79,11 @@ class BaseSettings(StackSettings):
 
     enable_apis: bool = True
     """Enable Google's APIs that are needed; ``false`` where somebody else does and you may not."""
+
+    @property
+    def ssh_sources(self) -> tuple[str, ...]:
+        """From where SSH is let in, the default applied."""
+        return self.ssh_ranges or (IAP_RANGE,)
 
     @model_validator(mode="after")
     def _check_together(self) -> BaseSettings:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
-import pulumi_gcp as gcp
 
+from infra.provider import gcp
 from infra.settings import Place, Provisioning
 from runner.model import names
 

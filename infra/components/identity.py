@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_gcp as gcp
+
+from infra.provider import gcp
 
 BUCKET_ROLES = ("roles/storage.objectCreator", "roles/storage.objectViewer")
 OPERATOR_ROLE = "roles/compute.osAdminLogin"

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_gcp as gcp
+
+from infra.provider import gcp
 
 DAY_S = 24 * 3600
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_gcp as gcp
+
+from infra.provider import gcp
 
 NEEDED = ("cloudresourcemanager", "compute", "iam", "iap", "oslogin", "storage")
 

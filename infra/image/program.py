@@ -7,11 +7,11 @@ stopped and the image made from its disk. A destroy then takes the builder and i
 from __future__ import annotations
 
 import pulumi
-import pulumi_gcp as gcp
 
 from infra.components.baked_image import BakedImage, BakedImageArgs
 from infra.components.ephemeral_instance import DISK_TYPE, EphemeralInstance, EphemeralInstanceArgs
 from infra.image.settings import ImageSettings
+from infra.provider import gcp
 from infra.settings import check_stack_name, load_settings
 from runner.model import names
 
@@ -66,7 +66,7 @@ def _builder_args(bake: str, settings: ImageSettings, disk: gcp.compute.Disk) ->
         provisioning=settings.provisioning,
         boot=disk.self_link,
         labels=settings.labels(bake),
-        max_run_s=settings.max_run_s,
+        max_run_s=settings.max_run_seconds,
         external_ip=settings.external_ip,
         stopped=bool(settings.image_from_disk),
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from infra.settings import LabelValue, MachineTypeName, Provisioning, StackSettings
+from infra.settings import Expiry, LabelValue, MachineTypeName, Provisioning, StackSettings
 from runner.model import names
 
 
@@ -22,8 +22,8 @@ class ImageSettings(StackSettings):
     owner: LabelValue
     """Label ``owner`` of the builder, its disk and the image."""
 
-    expires: AwareDatetime
-    """When the builder must be gone, as ``2026-11-22T15:30Z``: a label, for the sweep."""
+    expires: Expiry
+    """When the builder must be gone, as ``20261122-1530`` in UTC: a label, for the sweep."""
 
     base_image: str = "projects/cloud-hpc-image-public/global/images/family/hpc-rocky-linux-8"
     """What the bake starts from: the link of a family or of an image."""
@@ -37,7 +37,7 @@ class ImageSettings(StackSettings):
     disk_gib: int = Field(default=40, ge=10, le=2000)
     """Size of the builder's disk, which is the least size of every disk made from the image."""
 
-    max_run_s: int = Field(default=3 * 3600, ge=120, le=24 * 3600)
+    max_run_seconds: int = Field(default=3 * 3600, ge=120, le=24 * 3600)
     """Google deletes the builder after so many seconds, whatever happens to us."""
 
     external_ip: bool = True

@@ -1,0 +1,17 @@
+"""The provider's Python modules, loaded where they are imported: of itself ``pulumi_gcp`` waits for the first use.
+
+So a program's import can be done ahead, in a thread. The provider's own deprecations, which it tells of while it is being
+imported, are none of ours.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import pulumi_gcp as gcp
+
+__all__ = ["gcp"]
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    LOADED = (gcp.compute.Instance, gcp.projects.Service, gcp.serviceaccount.Account, gcp.storage.Bucket)

@@ -1,0 +1,163 @@
+"""The Pulumi CLI as the Automation API drives it, less what costs time, plus an orderly end. Heavy to import.
+
+The Automation API starts the CLI once to select a stack and three times after each ``up`` or ``destroy`` to tell what
+happened; the event stream has told that already. It also leaves its child to itself when it is interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from pulumi.automation import LocalWorkspace, OutputMap, PulumiCommand, Stack, UpdateSummary
+from pulumi.automation._cmd import CommandResult
+from pulumi.automation._stack import StackInitMode
+from pulumi.automation.errors import create_command_error
+from semver import VersionInfo
+
+from runner.errors import MissingToolError
+
+OLDEST_CLI = VersionInfo(3, 230, 0)  # bootstrap sees to it that the CLI is not older
+ORDERLY_END_S = 120.0
+HASTY_END_S = 10.0
+READER_END_S = 5.0
+
+
+class EngineCommand(PulumiCommand):
+    """Runs the CLI in a session of its own: a Ctrl-C in the terminal reaches it once, through us, and not at its plugins."""
+
+    def __init__(self, cli_bin: Path, env: Mapping[str, str]) -> None:
+        self.command = str(cli_bin / "pulumi")
+        self.version = OLDEST_CLI
+        self._env = dict(env) | {"PATH": os.pathsep.join([str(cli_bin), env.get("PATH", os.defpath)])}
+        self._running: set[subprocess.Popen[str]] = set()
+        self._lock = threading.Lock()
+
+    def run(
+        self,
+        args: list[str],
+        cwd: str,
+        additional_env: Mapping[str, str],
+        on_output: Callable[[str], Any] | None = None,
+        on_error: Callable[[str], Any] | None = None,
+    ) -> CommandResult:
+        """Runs the CLI to its end; an exception meanwhile ends it in order first.
+
+        Raises:
+            CommandError: it ended with an exit code that is not 0.
+            MissingToolError: it is not there.
+        """
+        process = self._start(args, cwd, additional_env)
+        stdout, stderr = _Reader(process.stdout, on_output), _Reader(process.stderr, on_error)
+        try:
+            process.wait()
+        except BaseException:
+            end_engine(process)
+            raise
+        finally:
+            with self._lock:
+                self._running.discard(process)
+            texts = stdout.finish(), stderr.finish()
+        result = CommandResult(stdout=texts[0], stderr=texts[1], code=process.returncode)
+        if result.code != 0:
+            raise create_command_error(result)
+        return result
+
+    def interrupt(self) -> None:
+        """Asks every CLI that runs now to end in order."""
+        with self._lock:
+            running = list(self._running)
+        for process in running:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGINT)
+
+    def _start(self, args: list[str], cwd: str, additional_env: Mapping[str, str]) -> subprocess.Popen[str]:
+        try:
+            process = subprocess.Popen(  # noqa: S603
+                [self.command, "--non-interactive", *args],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=cwd,
+                env=self._env | dict(additional_env) | {"PULUMI_AUTOMATION_API": "true"},
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
+            )
+        except (FileNotFoundError, PermissionError) as error:
+            raise MissingToolError(f"no Pulumi CLI: {error}", remedy="run ./bootstrap once") from error
+        with self._lock:
+            self._running.add(process)
+        return process
+
+
+class _Reader:
+    """Reads a pipe in a thread, so that the child never waits for us."""
+
+    def __init__(self, pipe: IO[str] | None, on_line: Callable[[str], Any] | None) -> None:
+        self._pipe = pipe
+        self._on_line = on_line
+        self._lines: list[str] = []
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        for line in self._pipe or ():
+            self._lines.append(line.rstrip())
+            if self._on_line:
+                self._on_line(line.rstrip())
+
+    def finish(self) -> str:
+        """What was read. A plugin that outlives the CLI may hold the pipe open: then it is left to its thread."""
+        self._thread.join(READER_END_S)
+        if self._pipe and not self._thread.is_alive():
+            self._pipe.close()
+        return "\n".join(self._lines)
+
+
+def end_engine(process: subprocess.Popen[str]) -> None:
+    """Interrupt: the engine ends the steps it is at and writes its state. Again, or a second Ctrl-C: at once. Then kill."""
+    for patience_s in (ORDERLY_END_S, HASTY_END_S):
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGINT)
+        try:
+            process.wait(patience_s)
+            return
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            continue
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+class LeanWorkspace(LocalWorkspace):
+    """A workspace that selects nothing: every call names its stack, and the user's own selection stays as it is."""
+
+    def select_stack(self, stack_name: str) -> None:
+        """Nothing: a stack that is not there is noticed by the call that needs it."""
+
+    def create_stack(self, stack_name: str) -> None:
+        """Makes an empty stack."""
+        self._run_pulumi_cmd_sync(["stack", "init", stack_name, "--no-select"])
+
+
+class LeanStack(Stack):
+    """A stack whose runs are told by their events alone."""
+
+    def __init__(self, name: str, workspace: LeanWorkspace) -> None:
+        super().__init__(name, workspace, StackInitMode.SELECT)
+
+    def outputs(self) -> OutputMap:
+        """Nothing: the event stream has them."""
+        return {}
+
+    def info(self, show_secrets: bool = True) -> UpdateSummary:
+        """A stand-in: nobody reads the history after each run."""
+        return UpdateSummary("", datetime.now(UTC), "", {}, {}, "succeeded")

@@ -1,0 +1,99 @@
+"""What the engine complained of, as errors of ours. Pure: texts in, errors out.
+
+The texts are those of the stock provider: it hides the cloud's error codes, so the words have to do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from runner.errors import (
+    CloudError,
+    ConflictError,
+    HpcError,
+    PermissionDeniedError,
+    QuotaError,
+    StackError,
+    StockoutError,
+    UnreachableError,
+)
+
+STOCKOUT = re.compile(r"does not have enough resources available|ZONE_RESOURCE_POOL_EXHAUSTED")
+QUOTA = re.compile(r"Quota '[^']+' exceeded|quotaExceeded|QUOTA_EXCEEDED")
+RATE = re.compile(r"rateLimitExceeded|Error 429")
+DENIED = re.compile(r"Error 40[13]\b|PERMISSION_DENIED")
+EXISTS = re.compile(r"Error 409\b|alreadyExists")
+UNREACHABLE = re.compile(r"connection refused|no such host|i/o timeout|connection reset by peer|network is unreachable")
+PROTECTED = re.compile(r"cannot be deleted|because it is protected|is protected")
+PASSPHRASE = re.compile(r"incorrect passphrase|passphrase must be set|PULUMI_CONFIG_PASSPHRASE")
+
+NOISE = re.compile(
+    r"^(update|destroy|refresh|preview) failed$|^resource .* has a problem|^Resource monitor|^an unhandled"
+)
+
+
+def _denied(message: str) -> CloudError:
+    unauthorized = "Error 401" in message
+    remedy = (
+        "log in again: gcloud auth application-default login" if unauthorized else "ask for the permission named above"
+    )
+    if "SERVICE_DISABLED" in message or "has not been used" in message:
+        remedy = "enable the API: set opensees-hpc:enable_apis to true in infra/base, or ask a project owner"
+    return PermissionDeniedError(message, status=401 if unauthorized else 403, remedy=remedy)
+
+
+# In order of weight: when several resources fail in different ways, the first that matches any of them is what is raised.
+KINDS: tuple[tuple[re.Pattern[str], Callable[[str], CloudError]], ...] = (
+    (STOCKOUT, lambda text: StockoutError(text, reason="ZONE_RESOURCE_POOL_EXHAUSTED")),
+    (
+        QUOTA,
+        lambda text: QuotaError(text, reason="quotaExceeded", remedy="fewer or smaller VMs, or ask for more quota"),
+    ),
+    (RATE, lambda text: CloudError(text, reason="rateLimitExceeded", status=429, remedy="try again in a minute")),
+    (DENIED, _denied),
+    (EXISTS, lambda text: ConflictError(text, reason="alreadyExists", status=409)),
+    (UNREACHABLE, lambda text: UnreachableError(text, remedy="is the network, or the embedded cloud, there?")),
+)
+
+
+def describe_failure(what: str, diagnostics: Sequence[str], stderr: str = "") -> HpcError:
+    """The error to raise when the engine failed at ``what`` (``up of analysis/b1``), its cause set where it was mapped."""
+    told = [text for text in map(clean_text, diagnostics) if text and not NOISE.match(text)] or _errors_in(stderr)
+    told = list(dict.fromkeys(told))
+    first = told[0] if told else "the engine did not say why"
+    plain = StackError(f"{what} failed: {first}", diagnostics=told, remedy=_find_remedy("\n".join(told)))
+    for pattern, make in KINDS:
+        said = next((text for text in told if pattern.search(text)), None)
+        if said is not None:
+            mapped = make(f"{what} failed: {said}")
+            mapped.__cause__ = plain
+            return mapped
+    return plain
+
+
+def clean_text(text: str) -> str:
+    """A diagnostic without colours, engine prefixes and blank lines at its ends."""
+    plain = re.sub(r"\x1b\[[0-9;]*m|<\{%[^%]*%\}>", "", text).strip()
+    plain = re.sub(r"^error:\s*", "", plain)
+    return re.sub(r"^1 error occurred:\s*\*?\s*", "", plain).strip()
+
+
+def _errors_in(stderr: str) -> list[str]:
+    found = re.findall(r"^error:\s*(.+(?:\n(?!error:|warning:).+)*)", clean_colours(stderr), re.MULTILINE)
+    return [clean_text(text) for text in found] or ([stderr.strip()] if stderr.strip() else [])
+
+
+def clean_colours(text: str) -> str:
+    """The text without terminal colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def _find_remedy(text: str) -> str:
+    if PROTECTED.search(text):
+        return "set opensees-hpc:protect to false, `pulumi up`, then destroy"
+    if PASSPHRASE.search(text):
+        return "the passphrase is not the one that the stack was made with: check PULUMI_CONFIG_PASSPHRASE(_FILE)"
+    if "wrong settings" in text:
+        return "correct the settings named above"
+    return ""

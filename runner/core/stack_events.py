@@ -1,0 +1,86 @@
+"""The engine's event stream, made into progress, diagnostics, outputs and counts. No processes, no files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from runner.core.stack_errors import clean_text
+from runner.core.stacks import StackProgress
+
+if TYPE_CHECKING:
+    from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata
+
+STACK_TYPE = "pulumi:pulumi:Stack"
+SILENT_OPS = frozenset({"same"})
+
+
+class EngineRun:
+    """Listens to one run of the engine. ``see`` is called from the stream's thread, everything else after the run."""
+
+    def __init__(self, on_progress: Callable[[StackProgress], None]) -> None:
+        self._on_progress = on_progress
+        self._started: dict[str, float] = {}
+        self._said: dict[str, str] = {}
+        self.diagnostics: list[str] = []
+        self.outputs: dict[str, Any] = {}
+        self.counts: dict[str, int] = {}
+        self.listener_error: Exception | None = None
+
+    def see(self, event: EngineEvent) -> None:
+        """Takes the next event."""
+        if event.diagnostic_event:
+            self._see_diagnostic(event.diagnostic_event)
+        elif event.resource_pre_event:
+            self._see_start(event.resource_pre_event.metadata)
+        elif event.res_outputs_event:
+            self._see_end(event.res_outputs_event.metadata)
+        elif event.res_op_failed_event:
+            self._tell(event.res_op_failed_event.metadata, "failed")
+        elif event.summary_event:
+            self.counts = {_text(op): count for op, count in event.summary_event.resource_changes.items()}
+
+    def _see_diagnostic(self, event: DiagnosticEvent) -> None:
+        if event.severity != "error":
+            return
+        text = clean_text(event.message)
+        self.diagnostics.append(text)
+        if event.urn:
+            self._said[event.urn] = text
+
+    def _see_start(self, step: StepEventMetadata) -> None:
+        self._started[step.urn] = time.monotonic()
+        self._tell(step, "started")
+
+    def _see_end(self, step: StepEventMetadata) -> None:
+        if step.type == STACK_TYPE and step.new and step.new.outputs is not None:
+            self.outputs = dict(step.new.outputs)
+        self._tell(step, "done")
+
+    def _tell(self, step: StepEventMetadata, state: Any) -> None:
+        """Steps that change nothing, and the engine's own book-keeping, are not worth a line."""
+        op = _text(step.op)
+        if op in SILENT_OPS or step.type == STACK_TYPE or step.type.startswith("pulumi:providers:"):
+            return
+        began = self._started.get(step.urn)
+        progress = StackProgress(
+            type=step.type,
+            name=step.urn.rsplit("::", 1)[-1],
+            op=op,
+            state=state,
+            seconds=0.0 if state == "started" or began is None else time.monotonic() - began,
+            message=self._said.get(step.urn, "") if state == "failed" else "",
+        )
+        self._call(progress)
+
+    def _call(self, progress: StackProgress) -> None:
+        """A listener that fails must not break the stream: its first error is kept for the end."""
+        try:
+            self._on_progress(progress)
+        except Exception as error:
+            self.listener_error = self.listener_error or error
+
+
+def _text(op: Any) -> str:
+    return str(getattr(op, "value", op))

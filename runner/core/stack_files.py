@@ -1,0 +1,88 @@
+"""Where the settings of stacks lie, and how ``pulumi`` by hand finds the same ones.
+
+The engine runs in a work folder of its own for each project, so that two states on one checkout (local and Google, or two
+tests) never share a ``Pulumi.<stack>.yaml``. The folder in ``infra/`` gets a link to it, for ``pulumi`` by hand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from runner.core.stacks import ProjectName
+
+PROJECT_FILE = "Pulumi.yaml"
+KEPT_KEYS = ("encryptionsalt", "secretsprovider", "encryptedkey")
+
+
+class StackFiles:
+    """The files of one project: ``source`` is its folder in ``infra/``, ``work`` where the engine runs."""
+
+    def __init__(self, *, infra: Path, work: Path, project: ProjectName) -> None:
+        self._source = infra / project
+        self.work = work / project
+
+    def prepare(self) -> Path:
+        """Makes the work folder, with the project file as it is in ``infra/``; returns it."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        wanted = (self._source / PROJECT_FILE).read_bytes()
+        there = self.work / PROJECT_FILE
+        if not there.exists() or there.read_bytes() != wanted:
+            _write_atomically(there, wanted)
+        return self.work
+
+    def write_settings(self, stack: str, config: Mapping[str, str]) -> None:
+        """Replaces the stack's settings, but keeps what the engine wrote about its secrets, and links them for use by hand."""
+        path = self._path(self.work, stack)
+        known = _read_yaml(path) or _read_yaml(self._path(self._source, stack))
+        kept = {key: known[key] for key in KEPT_KEYS if key in known}
+        text = yaml.safe_dump(kept | {"config": dict(config)}, sort_keys=True, allow_unicode=True)
+        self.prepare()
+        _write_atomically(path, text.encode())
+        self.link_settings(stack)
+
+    def link_settings(self, stack: str) -> None:
+        """Lets ``pulumi`` by hand see these settings. A checkout that cannot be written to goes without."""
+        link = self._path(self._source, stack)
+        with contextlib.suppress(OSError):
+            fresh = link.with_name(f".{link.name}.{os.getpid()}")
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(self._path(self.work, stack).resolve())
+            fresh.replace(link)
+
+    def forget_settings(self, stack: str) -> None:
+        """Removes the stack's settings, and the link if it is to these."""
+        path = self._path(self.work, stack)
+        link = self._path(self._source, stack)
+        with contextlib.suppress(OSError):
+            if link.is_symlink() and link.readlink() == path.resolve():
+                link.unlink()
+        path.unlink(missing_ok=True)
+
+    def stacks_with_settings(self) -> list[str]:
+        """The stacks whose settings are here."""
+        found = self.work.glob("Pulumi.*.yaml")
+        return sorted(path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in found)
+
+    @staticmethod
+    def _path(folder: Path, stack: str) -> Path:
+        return folder / f"Pulumi.{stack}.yaml"
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, yaml.YAMLError):
+        return {}
+    return read if isinstance(read, dict) else {}
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_bytes(content)
+    fresh.replace(path)

@@ -1,0 +1,89 @@
+"""Pulumi stacks as values: what a stack shall be, what the engine does to it, what came out. Light to import.
+
+The stacks are the ones that plain ``pulumi`` shows in ``infra/base``, ``infra/image`` and ``infra/analysis``. How the
+engine is driven is in ``stack_engine``; nothing here knows which cloud it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+ProjectName = Literal["base", "image", "analysis"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackSpec:
+    """A stack and its settings. ``config``: full keys (``opensees-hpc:owner``, ``gcp:project``); lists and maps as JSON."""
+
+    project: ProjectName
+    name: str
+    config: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackProgress:
+    """The engine began or ended something with one resource.
+
+    ``type`` is Pulumi's (``gcp:compute/instance:Instance``), ``op`` the engine's word (``create``, ``update``, ``delete``,
+    ``refresh``, ``create-replacement``, …), ``seconds`` how long it took (0 when it starts), ``message`` why it failed.
+    """
+
+    type: str
+    name: str
+    op: str
+    state: Literal["started", "done", "failed"]
+    seconds: float = 0.0
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackPreview:
+    """How many resources an ``up`` would create, update, delete, replace, or leave (``same``)."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def has_changes(self) -> bool:
+        """Would ``up`` do anything?"""
+        return any(count for op, count in self.counts.items() if op != "same")
+
+
+OnProgress = Callable[[StackProgress], None]
+
+
+class Stacks(Protocol):
+    """Pulumi stacks by project and name. Calls for different stacks may come from several threads at once.
+
+    Callbacks come from another thread. An exception in the calling thread (Ctrl-C too) lets the engine finish the step it
+    is at, which leaves a stack that can be destroyed; only then it goes on. A lock that a dead process left is removed; one that
+    a living process holds is waited for a little. Nothing here is retried: the engine's provider does that.
+
+    Raises (all): StackError, or where the engine's words leave no doubt QuotaError, StockoutError, PermissionDeniedError,
+    ConflictError or UnreachableError, caused by a StackError with the diagnostics; MissingToolError without a CLI.
+    """
+
+    def up(self, spec: StackSpec, on_progress: OnProgress) -> Mapping[str, object]:
+        """Make the stack as it shall be, and return its outputs. A stack that was there is refreshed first.
+
+        After an error some resources may exist: they are in the stack's state, and ``destroy`` removes them.
+        """
+
+    def preview(self, spec: StackSpec) -> StackPreview:
+        """What ``up`` would do, seen from the state as refreshed; changes nothing, and leaves no stack that was not there."""
+
+    def destroy(self, project: ProjectName, name: str, on_progress: OnProgress) -> None:
+        """Delete everything in the stack, what is gone already included. Nothing to do if there is no such stack."""
+
+    def remove(self, project: ProjectName, name: str) -> None:
+        """Forget an empty stack and its settings. Nothing to do if there is no such stack; StackError if it is not empty."""
+
+    def outputs(self, project: ProjectName, name: str) -> Mapping[str, object] | None:
+        """What the last ``up`` exported, read from the state; None if there is no such stack."""
+
+    def names(self, project: ProjectName) -> list[str]:
+        """The stacks of a project, sorted."""
+
+    def interrupt(self) -> None:
+        """Ask every engine that runs now to end in order: their calls raise. For signal handlers and other threads."""
