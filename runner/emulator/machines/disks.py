@@ -1,0 +1,220 @@
+"""Root folders: the skeleton of a base image, cheap clones, sealing, removal. All of it blocks: call it in a thread.
+
+How a clone is cheap and an image still safe: where the file system can share extents, every file is a reflink. Elsewhere files are copied, except
+large ones below ``opt`` of a *sealed* root: these are hard links, but never to the image. Sealing makes a pool (``<root>.pool``) beside the image;
+the pool gets a read-only copy of such a file when it is first wanted, and clones link to that copy. Whatever a machine does to a linked file in
+place, even as root, reaches the pool at most; the next clone sees that size or time differ from the image's and puts a fresh copy into the pool.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import stat
+import sys
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import CloudError
+
+SKELETON = Path(__file__).with_name("skeleton")
+SKELETON_FOLDERS = (
+    *("etc/ssh", "etc/profile.d", "etc/skel", "home", "mnt", "opt", "root", "run", "srv", "tmp"),
+    *("usr/bin", "usr/lib", "usr/local/bin", "usr/local/lib", "usr/local/share", "usr/sbin"),
+    *("var/cache", "var/google-sudoers.d", "var/lib", "var/log", "var/tmp"),
+)
+OS_RELEASES = {
+    "rocky": """NAME="Rocky Linux"
+VERSION="8.10 (Green Obsidian)"
+ID="rocky"
+ID_LIKE="rhel centos fedora"
+VERSION_ID="8.10"
+PLATFORM_ID="platform:el8"
+PRETTY_NAME="Rocky Linux 8.10 (Green Obsidian)"
+""",
+    "debian": """PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"
+NAME="Debian GNU/Linux"
+VERSION_ID="12"
+VERSION="12 (bookworm)"
+VERSION_CODENAME=bookworm
+ID=debian
+""",
+    "ubuntu": """PRETTY_NAME="Ubuntu 22.04.5 LTS"
+NAME="Ubuntu"
+VERSION_ID="22.04"
+VERSION="22.04.5 LTS (Jammy Jellyfish)"
+VERSION_CODENAME=jammy
+ID=ubuntu
+ID_LIKE=debian
+""",
+}
+FICLONE = 0x40049409
+LINKED_FROM_BYTES = 64 * 1024
+HOST_KEY_PREFIX = "ssh_host_"
+
+
+def make_base_root(target: Path, *, os_name: str) -> None:
+    """Make the root folder of a base image. ``os_name`` is an image or family name that contains rocky, debian or ubuntu."""
+    release = next((text for word, text in OS_RELEASES.items() if word in os_name), None)
+    if release is None:
+        raise CloudError(f"no base image for {os_name!r}", remedy=f"known: {', '.join(OS_RELEASES)}")
+    for folder in SKELETON_FOLDERS:
+        (target / folder).mkdir(parents=True, exist_ok=True)
+    for folder in ("tmp", "var/tmp"):
+        (target / folder).chmod(0o1777)
+    (target / "root").chmod(0o700)
+    (target / "etc/os-release").write_text(release)
+    shutil.copytree(SKELETON, target, dirs_exist_ok=True)
+
+
+def clone_root(source: Path, target: Path) -> None:
+    """Copy a root folder, without what belongs to one machine: SSH host keys and the contents of ``run``.
+
+    Symbolic links to places inside ``source`` lead to the same places inside ``target``.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    pool = pool_of(source)
+    clone = RootClone(source=source, target=target, pool=pool if pool.is_dir() else None)
+    clone.copy_folder("")
+
+
+def seal_root(root: Path) -> None:
+    """Declare that nobody changes this root any more: it is an image, and its clones may share large files. Idempotent."""
+    pool_of(root).mkdir(exist_ok=True)
+
+
+def remove_root(root: Path) -> None:
+    """Remove a root and its pool, whatever modes their folders have. No error if they are gone."""
+    for folder in (pool_of(root), root):
+        remove_tree(folder)
+
+
+def pool_of(root: Path) -> Path:
+    """The folder of files that clones of this root may share."""
+    return root.with_name(f"{root.name}.pool")
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder; one that forbids it is opened up first."""
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        for path, folders, _files in os.walk(folder):
+            for name in ("", *folders):
+                with contextlib.suppress(OSError):
+                    Path(path, name).chmod(0o700, follow_symlinks=False) if not name else chmod_folder(Path(path, name))
+        shutil.rmtree(folder)
+
+
+def chmod_folder(folder: Path) -> None:
+    """Let the owner do anything in a folder; a link to one is left alone."""
+    if not folder.is_symlink():
+        folder.chmod(0o700)
+
+
+@dataclass(kw_only=True)
+class RootClone:
+    """One clone being made."""
+
+    source: Path
+    target: Path
+    pool: Path | None
+    reflinks_work: bool = sys.platform.startswith("linux")
+
+    def copy_folder(self, relative: str) -> None:
+        """Copy a folder and all below it."""
+        (self.target / relative).mkdir()
+        with os.scandir(self.source / relative) as entries:
+            for entry in entries:
+                path = f"{relative}{os.sep}{entry.name}" if relative else entry.name
+                if not is_of_one_machine(relative, entry.name):
+                    self.copy_entry(entry, path)
+        shutil.copystat(self.source / relative, self.target / relative)
+
+    def copy_entry(self, entry: os.DirEntry[str], path: str) -> None:
+        """Copy what a name stands for; sockets and devices are left out."""
+        status = entry.stat(follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            self.copy_folder(path)
+        elif stat.S_ISLNK(status.st_mode):
+            self.copy_link(entry.path, path)
+        elif stat.S_ISREG(status.st_mode):
+            self.copy_file(entry.path, path, status)
+        elif stat.S_ISFIFO(status.st_mode):
+            os.mkfifo(self.target / path, stat.S_IMODE(status.st_mode))
+
+    def copy_link(self, source: str, path: str) -> None:
+        """Copy a symbolic link."""
+        leads_to = str(Path(source).readlink())
+        inside = f"{self.source}{os.sep}"
+        if leads_to.startswith(inside):
+            leads_to = f"{self.target}{os.sep}{leads_to.removeprefix(inside)}"
+        (self.target / path).symlink_to(leads_to)
+
+    def copy_file(self, source: str, path: str, status: os.stat_result) -> None:
+        """Copy a regular file in the cheapest way that is safe."""
+        target = self.target / path
+        if self.reflinks_work and status.st_size:
+            self.reflinks_work = reflink(source, target)
+            if self.reflinks_work:
+                copy_times(target, status)
+                return
+        if self.pool is not None and path.startswith(f"opt{os.sep}") and status.st_size >= LINKED_FROM_BYTES:
+            link_from_pool(source, self.pool / path, target, status)
+        else:
+            shutil.copyfile(source, target)
+            copy_times(target, status)
+
+
+def is_of_one_machine(folder: str, name: str) -> bool:
+    """Whether this belongs to the machine that made it, so that no clone may have it."""
+    return folder == "run" or (folder == "etc/ssh" and name.startswith(HOST_KEY_PREFIX))
+
+
+def copy_times(target: Path, status: os.stat_result) -> None:
+    """Give a copy the mode and times of the original."""
+    target.chmod(stat.S_IMODE(status.st_mode))
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def reflink(source: str, target: Path) -> bool:
+    """Make ``target`` share the extents of ``source``; False, and no file, if the file system cannot."""
+    with Path(source).open("rb") as reading, target.open("wb") as writing:
+        try:
+            fcntl.ioctl(writing, FICLONE, reading.fileno())
+        except OSError:
+            target.unlink()
+            return False
+    return True
+
+
+def link_from_pool(source: str, pooled: Path, target: Path, status: os.stat_result) -> None:
+    """Link to the pool's copy of a file, which is renewed if it is missing or no longer what the image has."""
+    if not is_unharmed(pooled, status):
+        pooled.parent.mkdir(parents=True, exist_ok=True)
+        fresh = pooled.with_name(f".{uuid.uuid4().hex}")
+        shutil.copyfile(source, fresh)
+        copy_times(fresh, status)
+        fresh.chmod(read_only(status.st_mode))
+        fresh.replace(pooled)
+    os.link(pooled, target)
+
+
+def is_unharmed(pooled: Path, status: os.stat_result) -> bool:
+    """Whether the pool has this file with the size, time and mode that it was given."""
+    try:
+        found = pooled.stat()
+    except OSError:
+        return False
+    same = (found.st_size, found.st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    return same and stat.S_IMODE(found.st_mode) == read_only(status.st_mode)
+
+
+def read_only(mode: int) -> int:
+    """The permission bits without any right to write."""
+    return stat.S_IMODE(mode) & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)

@@ -1,0 +1,82 @@
+"""Who a process on an instance is: its home, its environment, its right to ``sudo``. As OS Login and a login shell would have it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.emulator.machines.seam import LoginUser, MachineSpec
+
+PREFIX = "opt/opensees-hpc"
+PREFIX_VARIABLE = "OPENSEES_HPC_PREFIX"
+SHELLS = (Path("/bin/bash"), Path("/bin/sh"))
+LANG = "C.UTF-8"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What an instance's processes must know to reach the cloud: the emulator's URL and the metadata server's ``host:port``."""
+
+    spec: MachineSpec
+    url: str
+    metadata_host: str
+
+
+def marker(root: Path) -> str:
+    """The part of the environment that every process of this root has and no other process."""
+    return f"{PREFIX_VARIABLE}={root / PREFIX}"
+
+
+def find_shell() -> Path:
+    """The login shell."""
+    return next(shell for shell in SHELLS if shell.exists())
+
+
+def home_of(root: Path, username: str) -> Path:
+    """Where someone lives."""
+    return root / "root" if username == "root" else root / "home" / username
+
+
+def make_home(root: Path, username: str) -> Path:
+    """Make a home from ``etc/skel`` if there is none yet, as the first login does."""
+    home = home_of(root, username)
+    if not (home / ".bash_profile").exists():
+        shutil.copytree(root / "etc/skel", home, dirs_exist_ok=True)
+        home.chmod(0o700)
+    return home
+
+
+def grant_sudo(root: Path, user: LoginUser) -> None:
+    """Keep OS Login's list of those who may use ``sudo``: a file for each."""
+    grant = root / "var/google-sudoers.d" / user.username
+    if user.sudo:
+        grant.parent.mkdir(parents=True, exist_ok=True)
+        grant.write_text(f"{user.username} ALL=(ALL) NOPASSWD: ALL\n")
+    else:
+        grant.unlink(missing_ok=True)
+
+
+def login_environment(around: Surroundings, username: str, more: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of a process of ``username``: nothing of the emulator's own but the end of PATH."""
+    spec = around.spec
+    prefix = spec.root / PREFIX
+    path = [prefix / "bin", spec.root / "usr/local/bin", spec.root / "usr/bin", *os.get_exec_path()]
+    return {
+        "HOME": str(home_of(spec.root, username)),
+        "USER": username,
+        "LOGNAME": username,
+        "SHELL": str(find_shell()),
+        "PATH": os.pathsep.join(map(str, path)),
+        "TMPDIR": str(spec.root / "tmp"),
+        "LANG": LANG,
+        "HOSTNAME": spec.name,
+        "OMP_NUM_THREADS": "1",
+        PREFIX_VARIABLE: str(prefix),
+        "GCE_METADATA_HOST": around.metadata_host,
+        "GCE_METADATA_IP": around.metadata_host,
+        "STORAGE_EMULATOR_HOST": around.url,
+        **more,
+    }

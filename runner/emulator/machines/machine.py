@@ -1,0 +1,117 @@
+"""One emulated instance that is on: its init, its SSH server, its metadata server, from boot to shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+from runner.emulator.machines import metadata_tree
+from runner.emulator.machines.faults import Faults
+from runner.emulator.machines.guest import Guest
+from runner.emulator.machines.login import Surroundings, make_home, marker
+from runner.emulator.machines.metadata_scripts import run_metadata_script
+from runner.emulator.machines.metadata_server import SWITCH_GUEST_ATTRIBUTES, MetadataServer
+from runner.emulator.machines.seam import Cloud, MachineSpec
+from runner.emulator.machines.ssh_server import HOST_KEY_ALGORITHM, SshServer
+
+HOST_KEY_NAMESPACE = "hostkeys"
+OWN_SHUTDOWN_S = 90.0
+"""How long a machine that was switched off from inside may take; systemd's default for a unit to stop."""
+
+
+class Machine:
+    """One instance. ``on_power_off`` is called when it has ended by itself."""
+
+    def __init__(self, *, spec: MachineSpec, cloud: Cloud, url: str, on_power_off: Callable[[Machine], None]) -> None:
+        self.spec = spec
+        self.faults = Faults()
+        self._cloud = cloud
+        self._url = url
+        self._on_power_off = on_power_off
+        self._deadline_s = float("inf")
+        self._grace: asyncio.Timeout | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._metadata = MetadataServer(key=spec.key, address=spec.address, cloud=cloud)
+        self.guest = Guest(
+            name=spec.name, log=spec.root / "var/log/init.log", marker=marker(spec.root), on_power_off=self._power_off
+        )
+
+    async def boot(self) -> None:
+        """Start everything. Returns when SSH listens and the host key is published. Raises: OSError; then nothing is left running."""
+        self._say(f"Booting {self.spec.name}")
+        self._write_identity()
+        await self._metadata.start()
+        self.around = Surroundings(spec=self.spec, url=self._url, metadata_host=self._metadata.host)
+        self.ssh = SshServer(around=self.around, guest=self.guest, cloud=self._cloud, faults=self.faults)
+        try:
+            host_key = await self.ssh.start()
+        except OSError:
+            await self._metadata.close()
+            raise
+        await self.guest.start()
+        (self.spec.root / "run/init.pid").write_text(f"{self.guest.pid}\n")
+        self._publish_host_key(host_key)
+        self._say(f"{self.spec.name} login: ")
+        self._run(self._run_script("startup-script"))
+
+    def _write_identity(self) -> None:
+        root = self.spec.root
+        for folder in ("run", "tmp", "var/log", "etc"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        for name, text in {"etc/hostname": self.spec.name, "run/vcpus": str(self.spec.vcpus)}.items():
+            (root / name).write_text(f"{text}\n")
+        make_home(root, "root")
+
+    def _publish_host_key(self, blob: str) -> None:
+        """Through the guest attributes, if the metadata allows them: without that Google's guest agent publishes nothing either."""
+        if metadata_tree.is_true(metadata_tree.attribute(self._cloud.metadata(self.spec.key), SWITCH_GUEST_ATTRIBUTES)):
+            self._cloud.set_guest_attribute(self.spec.key, HOST_KEY_NAMESPACE, HOST_KEY_ALGORITHM, blob)
+
+    async def shut_down(self, *, notice_s: float) -> None:
+        """Shut down in ``notice_s`` at most. A further call can only shorten the time; all return when everything is gone."""
+        self._deadline_s = min(self._deadline_s, asyncio.get_running_loop().time() + notice_s)
+        if self._grace is not None and not self._grace.expired():
+            self._grace.reschedule(self._deadline_s)
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._end())
+        await asyncio.shield(self._ending)
+
+    async def _end(self) -> None:
+        """The shutdown script, then SIGTERM and the time that is left, then the end of whatever still runs."""
+        if self._deadline_s > asyncio.get_running_loop().time():
+            try:
+                async with asyncio.timeout_at(self._deadline_s) as self._grace:
+                    await self._run_script("shutdown-script")
+                    await self.guest.terminate_all()
+            except TimeoutError:
+                self._say("The time to shut down is over")
+            self._grace = None
+        await self._cut_power()
+
+    async def _cut_power(self) -> None:
+        await self.ssh.close()
+        await self.guest.end()
+        await self._metadata.close()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._say("Power down")
+
+    def _power_off(self) -> None:
+        """The instance wants to be off. Nothing to add if the cloud wants that already."""
+        if self._ending is None:
+            self._say("Powering off")
+            self._on_power_off(self)
+
+    async def _run_script(self, name: str) -> None:
+        await run_metadata_script(name, around=self.around, guest=self.guest, cloud=self._cloud)
+
+    def _say(self, line: str) -> None:
+        self._cloud.append_serial(self.spec.key, f"{line}\n")
+
+    def _run(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

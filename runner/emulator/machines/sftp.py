@@ -1,0 +1,55 @@
+"""Files of an instance over SFTP and scp: the real file system, relative to the user's home."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import posixpath
+import re
+from pathlib import Path
+from typing import cast
+
+import asyncssh
+
+from runner.emulator.machines.faults import Faults
+
+SCP_COMMAND = re.compile(r"scp( -[a-zA-Z]+)* -[a-zA-Z]*[tf]( |$)")
+
+
+def is_scp(command: str | None) -> bool:
+    """Whether this is what an scp client asks the other side to execute."""
+    return command is not None and SCP_COMMAND.match(command) is not None
+
+
+class HomeFiles(asyncssh.SFTPServer):
+    """Files as an SFTP server started in ``home`` sees them.
+
+    ``expand_tilde``: as a shell does for scp's command line. SFTP itself knows no tilde, here as at a real server.
+    """
+
+    def __init__(
+        self, channel: asyncssh.SSHServerChannel[bytes], *, home: Path, faults: Faults, expand_tilde: bool
+    ) -> None:
+        super().__init__(channel)
+        self._home = os.fsencode(home)
+        self._faults = faults
+        self._expand_tilde = expand_tilde
+
+    def map_path(self, path: bytes) -> bytes:
+        """Where a path of the client's leads."""
+        if self._expand_tilde and (path == b"~" or path.startswith(b"~/")):
+            path = path[2:]
+        return posixpath.join(self._home, path)
+
+    def symlink(self, oldpath: bytes, newpath: bytes) -> None:
+        """Make a link with the very text that was sent: a relative one stays relative."""
+        os.symlink(oldpath, self.map_path(newpath))  # noqa: PTH211  (names are bytes here)
+
+    async def write(self, file_obj: object, offset: int, data: bytes) -> int:
+        """Write, unless the disk is full; then let others have their turn."""
+        if self._faults.disk_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = cast(int, super().write(file_obj, offset, data))
+        await asyncio.sleep(0)
+        return written
