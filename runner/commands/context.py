@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from runner.core.compute import Compute, Instance
 from runner.core.os_login import Login, OsLogin
-from runner.core.storage import ResultStore
+from runner.core.storage import Buckets, ResultStore
 from runner.model.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,13 +25,31 @@ class Cloud(Protocol):
     Raises (open): UnreachableError or MissingToolError, each with its remedy.
     """
 
-    compute: Compute
-    results: ResultStore
-    stacks: Stacks
-    logins: OsLogin
+    @property
+    def compute(self) -> Compute:
+        """The Compute API."""
+
+    @property
+    def results(self) -> ResultStore:
+        """The results bucket."""
+
+    @property
+    def buckets(self) -> Buckets:
+        """Buckets other than the results bucket."""
+
+    @property
+    def stacks(self) -> Stacks:
+        """The Pulumi engine."""
+
+    @property
+    def logins(self) -> OsLogin:
+        """The operator's OS Login profile."""
 
     def open(self) -> None:
         """Make sure that the cloud answers; starts the embedded cloud if it is the target."""
+
+    def pulumi_environment(self) -> dict[str, str]:
+        """What a plain ``pulumi`` needs in its environment to work on our stacks."""
 
     def connect(self, instance: Instance, login: Login, host_keys: Mapping[str, str]) -> Connection:
         """An SSH connection to an instance, host key verified against ``host_keys`` (type to base64)."""

@@ -42,6 +42,28 @@ class BucketUse:
     size_bytes: int
 
 
+class Buckets:
+    """Buckets of a project by name. Every call may raise CloudError."""
+
+    def __init__(self, new_client: Callable[[], Client]) -> None:
+        self._new_client = new_client
+
+    def exists(self, name: str) -> bool:
+        """Whether the bucket is there."""
+        with _mapped_errors(f"bucket {name}"):
+            return bool(self._new_client().bucket(name).exists(timeout=RETRY_BUDGET_S))
+
+    def make_state_bucket(self, name: str, location: str) -> None:
+        """A private bucket that keeps old versions: a lost or half-written state can be taken back."""
+        with _mapped_errors(f"bucket {name}"):
+            bucket = self._new_client().bucket(name)
+            bucket.versioning_enabled = True
+            bucket.iam_configuration.uniform_bucket_level_access_enabled = True
+            bucket.iam_configuration.public_access_prevention = "enforced"
+            bucket.labels = {"app": names.APP}
+            bucket.create(location=location, timeout=RETRY_BUDGET_S)
+
+
 class ResultStore:
     """The results bucket of a project.
 

@@ -51,8 +51,23 @@ def labels(*, owner: str, expires: datetime | None = None, **more: str) -> dict[
     """
     made = {"app": APP, "owner": label_value(owner)}
     if expires is not None:
-        made["expires"] = expires.astimezone(UTC).strftime("%Y%m%d-%H%M")
+        made["expires"] = expires_label(expires)
     return made | {key: label_value(value) for key, value in more.items()}
+
+
+def expires_label(at: datetime) -> str:
+    """The value of the label ``expires``, in UTC."""
+    return at.astimezone(UTC).strftime("%Y%m%d-%H%M")
+
+
+def labels_of_batch(batch: str) -> dict[str, str]:
+    """The labels by which everything of a batch is found again."""
+    return {"app": APP, "batch": batch}
+
+
+def labels_of_bake(bake: str) -> dict[str, str]:
+    """The labels by which everything of a bake is found again."""
+    return {"app": APP, "bake": bake}
 
 
 def label_filter(wanted: Mapping[str, str]) -> str:
@@ -63,6 +78,11 @@ def label_filter(wanted: Mapping[str, str]) -> str:
 def bucket_name(project: str) -> str:
     """The results bucket of a project (bucket names are global, so the project's ID is in it)."""
     return f"{project}-{APP}"[:63]
+
+
+def state_bucket_name(project: str) -> str:
+    """The bucket of Pulumi's state, for a project on Google Cloud."""
+    return f"{project}-{APP}-state"[:63]
 
 
 def service_account_email(project: str) -> str:
@@ -78,6 +98,11 @@ def instance_name(batch: str, index: int) -> str:
 def builder_name(bake: str) -> str:
     """The builder VM of a bake; ``bake`` is the name of its stack."""
     return f"{bake}-builder"
+
+
+def bake_name(at: datetime) -> str:
+    """The name of a bake: of its stack, and the value of its label."""
+    return f"bake-{at.astimezone(UTC).strftime('%Y%m%d-%H%M%S')}"
 
 
 def image_name(at: datetime) -> str:

@@ -1,0 +1,218 @@
+"""The verbs of ``tasks.py``: build a context, call a command, print, return the exit code. No traceback reaches a user."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec
+
+from runner import wiring
+from runner.commands.steps import Interrupted
+from runner.console import JsonScreen, TextScreen
+from runner.errors import HpcError
+from runner.wiring import embedded
+
+Arguments = ParamSpec("Arguments")
+Screen = TextScreen | JsonScreen
+INTERRUPTED_EXIT_CODE = 130
+
+
+def _ask(question: str) -> bool:
+    """Ask a person; where there is none, the answer is no."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        sys.stderr.write(f"{question} Not a terminal: give --yes to agree.\n")
+        return False
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _screen(*, as_json: bool, yes: bool) -> Screen:
+    kind = JsonScreen if as_json else TextScreen
+    return kind(yes=yes, ask=_ask)
+
+
+def _verb(function: Callable[Arguments, int]) -> Callable[Arguments, int]:
+    """Errors as sentences with their exit codes, on the screen that the verb uses."""
+
+    @functools.wraps(function)
+    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> int:
+        screen = _screen(as_json=bool(kwargs.get("as_json")), yes=False)
+        try:
+            return function(*args, **kwargs)
+        except HpcError as error:
+            screen.show_error(error)
+            return error.exit_code
+        except Interrupted as interrupt:
+            sys.stderr.write(f"ended by {interrupt}\n")
+            sys.stderr.writelines(f"  {note}\n" for note in getattr(interrupt, "__notes__", []))
+            return interrupt.exit_code
+        except KeyboardInterrupt:
+            return INTERRUPTED_EXIT_CODE
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+
+    return call
+
+
+@_verb
+def run(*, jobs: str, yes: bool, as_json: bool, results: str) -> int:
+    """Run a batch."""
+    from runner.commands import run as command
+
+    screen = _screen(as_json=as_json, yes=yes)
+    context = wiring.make_context(results_folder=Path(results).absolute())
+    summary = command.execute(context, jobs_file=Path(jobs), yes=yes, listener=screen.listener())
+    screen.show_summary(summary)
+    return summary.exit_code
+
+
+@_verb
+def build(*, yes: bool, as_json: bool, recipe: str) -> int:
+    """Bake an image."""
+    from runner.commands import build as command
+    from runner.errors import InputError
+
+    context = wiring.make_context()
+    recipe = recipe or context.settings.image_recipe
+    if recipe not in command.RECIPES:
+        raise InputError(f"unknown recipe {recipe!r}", remedy=f"known: {', '.join(command.RECIPES)}")
+    screen = _screen(as_json=as_json, yes=yes)
+    summary = command.execute(context, recipe=recipe, yes=yes, listener=screen.listener())
+    if isinstance(screen, JsonScreen):
+        screen.write("summary", summary.as_json())
+    else:
+        screen.show_image(summary.image, summary.versions, summary.phases_s)
+    return 0
+
+
+@_verb
+def status(*, as_json: bool) -> int:
+    """Say what exists."""
+    from runner.commands import status as command
+
+    values = command.execute(wiring.make_context())
+    if as_json:
+        _write(json.dumps(values, indent=2))
+    else:
+        TextScreen(yes=False, ask=_ask).show_status(values)
+    return 0
+
+
+@_verb
+def env(*, shell: bool) -> int:
+    """Print, or start a shell with, the environment for plain ``pulumi``."""
+    context = wiring.make_context()
+    context.cloud.open()
+    added = wiring.pulumi_shell_environment(context)
+    if shell:
+        return subprocess.call([os.environ.get("SHELL", "/bin/sh")], env=os.environ | added)  # noqa: S603 (the user's own shell)
+    _write_exports(added)
+    return 0
+
+
+@_verb
+def setup(*, project: str, operator: str, region: str, ssh_from: str, yes: bool) -> int:
+    """Point this user's commands at a project on Google Cloud."""
+    from runner.commands import setup as command
+
+    screen = _screen(as_json=False, yes=yes)
+    file = wiring.settings_file(os.environ)
+    wanted = {
+        "target": "google",
+        "project": project,
+        "operator": operator,
+        "region": region,
+        "ssh_source_ranges": [part.strip() for part in ssh_from.split(",") if part.strip()],
+    }
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("OPENSEES_HPC_TARGET")}
+    text = command.settings_text(wanted)
+    context = wiring.make_context(environment | {"OPENSEES_HPC_TARGET": "google"}, settings_text=text)
+    command.execute(context, file=file, text=text, listener=screen.listener())
+    _write(f"settings written to {file}; next: invoke build")
+    return 0
+
+
+@_verb
+def local_start() -> int:
+    """Start the embedded cloud."""
+    endpoint = embedded.start_embedded_cloud(os.environ)
+    _write(f"the embedded cloud answers at {endpoint.url}")
+    return 0
+
+
+@_verb
+def local_stop() -> int:
+    """Stop the embedded cloud."""
+    was_running = embedded.stop_embedded_cloud(os.environ)
+    _write("the embedded cloud has stopped" if was_running else "the embedded cloud was not running")
+    return 0
+
+
+@_verb
+def local_status(*, as_json: bool) -> int:
+    """Say whether the embedded cloud runs."""
+    values = embedded.embedded_cloud_status(os.environ)
+    if as_json:
+        _write(json.dumps(values))
+    elif values["running"]:
+        _write(f"the embedded cloud answers at {values['url']} (process {values['pid']}); its state: {values['state']}")
+    else:
+        _write(f"the embedded cloud does not run; its state: {values['state']}")
+    return 0
+
+
+@_verb
+def local_reset(*, yes: bool) -> int:
+    """Delete the embedded cloud and the state of its stacks."""
+    if not yes and not _ask("Delete everything in the embedded cloud: images, buckets, VMs, the state of its stacks?"):
+        return 9
+    embedded.reset_embedded_cloud(os.environ)
+    _write("the embedded cloud is empty")
+    return 0
+
+
+@_verb
+def local_env() -> int:
+    """Print the environment for Google's clients."""
+    _write_exports(embedded.google_client_environment(os.environ))
+    return 0
+
+
+@_verb
+def lint() -> int:
+    """Types, style, shell scripts."""
+    from runner import checks
+
+    return checks.lint(wiring.ROOT)
+
+
+@_verb
+def test(*, select: str, with_lint: bool) -> int:
+    """Lint and tests."""
+    from runner import checks
+
+    return checks.test(wiring.ROOT, select=shlex.split(select), with_lint=with_lint)
+
+
+@_verb
+def docs(*, check: bool) -> int:
+    """The generated parts of docs/."""
+    from runner import checks
+
+    return checks.write_docs(wiring.ROOT, check=check)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _write_exports(variables: dict[str, str]) -> None:
+    for key, value in variables.items():
+        _write(f"export {key}={shlex.quote(value)}")

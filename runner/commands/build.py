@@ -1,0 +1,281 @@
+"""``invoke build``: bake, clean up, validate, and only then make an image of the family ``opensees-hpc``."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runner.commands.base import ensure_base
+from runner.commands.boot import wait_for_host_keys
+from runner.commands.context import Context
+from runner.commands.end import sweep
+from runner.commands.events import Listener, Phases
+from runner.commands.progress import tell_stack_progress
+from runner.commands.steps import Steps, raised_signals
+from runner.core.compute import Image
+from runner.core.stacks import StackSpec
+from runner.errors import BuildError, DeclinedError, HpcError, LeftoverError, RemoteCommandError
+from runner.model import catalog, names
+from runner.model.plan import hourly_price
+
+if TYPE_CHECKING:
+    from runner.core.ssh import Connection
+
+RECIPES = {"wheels": "build_opensees_wheels.sh", "full": "build_opensees_full.sh"}
+LONGEST_BAKE_S = {"wheels": 60 * 60, "full": 3 * 3600}
+REMOTE_FOLDER = f"{names.APP}-packer"
+LABEL_KEY = re.compile(r"[^a-z0-9_-]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildSummary:
+    """The image that was made. ``versions``: what is in it, as validated inside it."""
+
+    image: str
+    versions: Mapping[str, str]
+    phases_s: Mapping[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values of the event ``summary``."""
+        return {"image": self.image, "versions": dict(self.versions), "phases_s": dict(self.phases_s), "exit_code": 0}
+
+
+def execute(context: Context, *, recipe: str, yes: bool, listener: Listener) -> BuildSummary:
+    """Bake a new image; the old ones of the family are deprecated, not deleted.
+
+    Raises:
+        DeclinedError: not agreed to; nothing was created.
+        BuildError: a script failed or the image did not validate; the builder is gone.
+        LeftoverError: the builder could not be removed.
+    """
+    context.cloud.open()
+    _agree(context, recipe, yes=yes, listener=listener)
+    return bake(context, recipe=recipe, listener=listener)
+
+
+def ensure_image(context: Context, listener: Listener) -> Image:
+    """The newest usable image of the family, baked if there is none.
+
+    Raises:
+        DeclinedError: there is none, and baking was not agreed to.
+        BuildError: it could not be baked.
+    """
+    image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
+    if image is not None:
+        return image
+    recipe = context.settings.image_recipe
+    if not context.is_local:
+        _agree(context, recipe, yes=False, listener=listener)
+    bake(context, recipe=recipe, listener=listener)
+    image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
+    if image is None:
+        raise BuildError("the image was made, but the cloud does not list it as ready")
+    return image
+
+
+def bake(context: Context, *, recipe: str, listener: Listener) -> BuildSummary:
+    """The pipeline: builder, bake, clean up, validate, stop, image from disk, builder gone."""
+    phases = Phases(listener)
+    with phases.phase("base"):
+        ensure_base(context, listener)
+    run = _Bake(context=context, recipe=recipe, begun=context.now(), listener=listener, phases=phases)
+    with raised_signals(), Steps(listener) as steps:
+        versions = run.make_image(steps)
+    with phases.phase("deprecate"):
+        run.deprecate_older()
+    return BuildSummary(image=run.image_name, versions=versions, phases_s=phases.seconds)
+
+
+def _agree(context: Context, recipe: str, *, yes: bool, listener: Listener) -> None:
+    """Show what a bake may cost, and ask."""
+    settings = context.settings
+    machine = catalog.MACHINE_TYPES[settings.builder_machine_type]
+    hours = LONGEST_BAKE_S[recipe] / 3600
+    ceiling_usd = 0.0 if context.is_local else hours * hourly_price(machine, settings.disk_gib)
+    listener.tell("bake", recipe=recipe, machine_type=machine.name, ceiling_usd=round(ceiling_usd, 2), hours=hours)
+    if not yes and not listener.on_confirm(f"Bake an image with the recipe {recipe}?"):
+        raise DeclinedError("no image was baked", remedy="agree, or give --yes where nobody can be asked")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bake:
+    """One bake. Its stack's name is also the value of its label."""
+
+    context: Context
+    recipe: str
+    begun: datetime
+    listener: Listener
+    phases: Phases
+
+    @property
+    def name(self) -> str:
+        return names.bake_name(self.begun)
+
+    @property
+    def image_name(self) -> str:
+        return names.image_name(self.begun)
+
+    def make_image(self, steps: Steps) -> Mapping[str, str]:
+        """The image from a validated builder; the versions of what is in it."""
+        steps.undo(f"end bake {self.name}", self._end)
+        with self.phases.phase("up"):
+            outputs = self._up({})
+        with self.phases.phase("boot"):
+            connection = self._connect()
+        steps.undo("close the connection", connection.close)
+        versions = self._bake_on(connection)
+        with self.phases.phase("image"):
+            labels = {LABEL_KEY.sub("_", key.lower()): names.label_value(value) for key, value in versions.items()}
+            second = {
+                "image_from_disk": str(outputs["disk_id"]),
+                "image_name": self.image_name,
+                "image_description": f"OpenSees, recipe {self.recipe}",
+                "image_labels": json.dumps(labels | {"recipe": self.recipe}),
+            }
+            self._up(second)
+        return versions
+
+    def deprecate_older(self) -> None:
+        """Leave the new image as the only one that the family stands for."""
+        compute = self.context.cloud.compute
+        for image in compute.images(names.IMAGE_FAMILY):
+            if image.name != self.image_name and not image.deprecated:
+                compute.deprecate_image(image.name, replacement=self.image_name)
+
+    def _up(self, more: Mapping[str, str]) -> Mapping[str, object]:
+        settings = self.context.settings
+        longest_s = LONGEST_BAKE_S[self.recipe]
+        ours: dict[str, str] = {
+            "owner": settings.owner,
+            "expires": (self.begun + timedelta(seconds=longest_s)).isoformat(timespec="minutes"),
+            "machine_type": settings.builder_machine_type,
+            "disk_gib": str(settings.disk_gib),
+            "max_run_s": str(longest_s),
+            **more,
+        }
+        place = {"gcp:project": settings.project, "gcp:region": settings.region, "gcp:zone": settings.zones_to_try[0]}
+        config = place | {f"{names.CONFIG_NAMESPACE}:{key}": value for key, value in ours.items()}
+        spec = StackSpec(project="image", name=self.name, config=config)
+        return self.context.cloud.stacks.up(spec, tell_stack_progress(self.listener, self.name))
+
+    def _connect(self) -> Connection:
+        cloud = self.context.cloud
+        login = cloud.logins.import_key()
+        builder = cloud.compute.instance(self.context.settings.zones_to_try[0], names.builder_name(self.name))
+        if builder is None:
+            raise BuildError(f"the builder {names.builder_name(self.name)} is gone")
+        return cloud.connect(builder, login, wait_for_host_keys(self.context, builder, lambda: True))
+
+    def _bake_on(self, connection: Connection) -> Mapping[str, str]:
+        """Upload, build, clean up, validate."""
+        with self.phases.phase("upload"):
+            unpack = 'rm -rf -- "$1" && mkdir -- "$1" && tar -xzf - -C "$1"'
+            result = connection.run_script(unpack, REMOTE_FOLDER, stdin=_archive(self.context.root / "packer"))
+            if result.exit_code != 0:
+                raise BuildError(f"upload to the builder failed: {result.error_text}")
+        with self.phases.phase("build"):
+            cores = connection.run(["nproc"], check=True).text.strip()
+            self._script(connection, RECIPES[self.recipe], cores)
+        with self.phases.phase("cleanup"):
+            self._script(connection, "cleanup.sh")
+        with self.phases.phase("validate"):
+            lines = self._script(connection, "validate.sh")
+        try:
+            return {str(key): str(value) for key, value in json.loads(lines[-1]).items()}
+        except (ValueError, IndexError, AttributeError) as error:
+            raise BuildError("validate.sh ended without the versions of what is in the image") from error
+
+    def _script(self, connection: Connection, script: str, *arguments: str) -> list[str]:
+        """Run a script of packer/ as root, its output streamed; the lines of its standard output.
+
+        Raises:
+            BuildError: its exit code was not 0.
+        """
+        out, err = _Lines(self._tell(script)), _Lines(self._tell(script))
+        words = ["sudo", "bash", script, *arguments]
+        result = connection.run(
+            words, folder=REMOTE_FOLDER, on_output=lambda s, data: (out if s == 1 else err).feed(data)
+        )
+        out.end()
+        err.end()
+        if result.exit_code != 0:
+            failed = connection.command_error(" ".join(words), result)
+            raise _build_error(failed, [*out.lines, *err.lines])
+        return out.lines
+
+    def _tell(self, script: str) -> Callable[[str], None]:
+        return lambda line: self.listener.on_log(script.removesuffix(".sh"), line)
+
+    def _end(self) -> None:
+        """Destroy the builder's stack; the image stays. Then look by label that nothing else does.
+
+        Raises:
+            LeftoverError: something is still there.
+        """
+        failure: HpcError | None = None
+        with self.phases.phase("destroy"):
+            try:
+                self.context.cloud.stacks.destroy("image", self.name, tell_stack_progress(self.listener, self.name))
+                self.context.cloud.stacks.remove("image", self.name)
+            except HpcError as error:
+                failure = error
+        if left := sweep(self.context, names.labels_of_bake(self.name), self.listener):
+            raise LeftoverError(f"bake {self.name}: still there: {', '.join(left)}", items=left) from failure
+        if failure is not None:
+            raise failure
+
+
+class _Lines:
+    """Bytes to lines, told as they come."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._rest = b""
+        self.lines: list[str] = []
+
+    def feed(self, data: bytes) -> None:
+        """More output."""
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        for line in whole:
+            self._keep(line)
+
+    def end(self) -> None:
+        """No more output."""
+        if self._rest:
+            self._keep(self._rest)
+        self._rest = b""
+
+    def _keep(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace").rstrip("\r")
+        self.lines.append(text)
+        self._tell(text)
+
+
+def _build_error(failed: RemoteCommandError, lines: Sequence[str]) -> BuildError:
+    end = "\n".join(f"    {line}" for line in lines[-20:])
+    return BuildError(
+        f"{failed.message}\n{end}", remedy="the lines above say why; the builder is gone, nothing was published"
+    )
+
+
+def _archive(folder: Path) -> bytes:
+    """A folder as a compressed tar, without what Python or editors leave there; owner and times are left out."""
+
+    def keep(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        if "__pycache__" in member.name:
+            return None
+        member.uid = member.gid = 0
+        member.uname = member.gname = ""
+        return member
+
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
+        tar.add(folder, arcname=".", filter=keep)
+    return buffer.getvalue()

@@ -1,0 +1,79 @@
+"""``invoke status``: what exists, asked of the cloud itself, not remembered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runner.commands.context import Context
+from runner.core.compute import Image, Instance
+from runner.errors import NotFoundError
+from runner.model import catalog, names
+from runner.model.plan import hourly_price
+
+ENDED = frozenset({"TERMINATED", "STOPPED"})
+
+
+def execute(context: Context) -> dict[str, Any]:
+    """JSON values: ``target, project, image, vms, batches, bucket, cost``; lists are empty when there is nothing.
+
+    Raises:
+        CloudError: the cloud does not answer, or not to us. What could not be read is never shown as absent.
+    """
+    cloud, settings = context.cloud, context.settings
+    cloud.open()
+    instances = cloud.compute.instances({"app": names.APP})
+    image = cloud.compute.newest_image(names.IMAGE_FAMILY)
+    try:
+        use = cloud.results.use()
+        bucket_exists = True
+    except NotFoundError:
+        use, bucket_exists = [], False
+    vms = [_vm(instance, settings.disk_gib, is_local=context.is_local) for instance in instances]
+    prices = [vm["usd_per_hour_at_most"] for vm in vms]
+    batches = sorted({str(vm["batch"]) for vm in vms if vm["batch"]} | set(cloud.stacks.names("analysis")))
+    return {
+        "target": settings.target,
+        "project": settings.project,
+        "image": None if image is None else _image(image),
+        "vms": vms,
+        "batches": [{"name": batch, "vms": [vm["name"] for vm in vms if vm["batch"] == batch]} for batch in batches],
+        "bucket": {
+            "name": cloud.results.bucket,
+            "exists": bucket_exists,
+            "batches": [{"name": item.batch, "objects": item.objects, "bytes": item.size_bytes} for item in use],
+        },
+        "cost": {
+            "usd_per_hour_at_most": None if None in prices else round(sum(prices), 4),
+            "price_region": catalog.PRICE_REGION,
+            "price_date": catalog.PRICE_DATE,
+        },
+    }
+
+
+def _vm(instance: Instance, disk_gib: int, *, is_local: bool) -> dict[str, Any]:
+    return {
+        "name": instance.name,
+        "zone": instance.zone,
+        "status": instance.status,
+        "machine_type": instance.machine_type,
+        "provisioning": instance.provisioning,
+        "address": instance.address,
+        "batch": instance.labels.get("batch", ""),
+        "bake": instance.labels.get("bake", ""),
+        "owner": instance.labels.get("owner", ""),
+        "expires": instance.labels.get("expires", ""),
+        "created": instance.created,
+        "usd_per_hour_at_most": 0.0 if is_local else _price(instance, disk_gib),
+    }
+
+
+def _price(instance: Instance, disk_gib: int) -> float | None:
+    """USD an hour at most; None for a machine type that the catalogue does not know. A stopped VM's disk still costs."""
+    if instance.status in ENDED:
+        return round(disk_gib * catalog.DISK_USD_PER_GIB_HOUR, 4)
+    machine = catalog.MACHINE_TYPES.get(instance.machine_type)
+    return None if machine is None else round(hourly_price(machine, disk_gib), 4)
+
+
+def _image(image: Image) -> dict[str, Any]:
+    return {"name": image.name, "family": image.family, "created": image.created, "labels": dict(image.labels)}

@@ -1,0 +1,66 @@
+"""What a run came to, as values: for the table on the screen, for ``--json``, for a caller in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.model.states import JobState
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOutcome:
+    """How a job ended. ``wall_s`` and ``core_s`` in s; ``results``: its folder at home, None if nothing came home."""
+
+    name: str
+    state: JobState
+    exit_code: int | None = None
+    wall_s: float | None = None
+    core_s: float | None = None
+    instance: str = ""
+    results: Path | None = None
+    message: str = ""
+    last_lines: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values; ``status`` is the state's word."""
+        return {
+            "name": self.name,
+            "status": self.state.value,
+            "exit_code": self.exit_code,
+            "wall_s": self.wall_s,
+            "core_s": self.core_s,
+            "instance": self.instance,
+            "results": None if self.results is None else str(self.results),
+            "message": self.message,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """How a batch ended. ``left_over`` names what could not be removed; it should be empty."""
+
+    batch: str
+    jobs: tuple[JobOutcome, ...]
+    phases_s: Mapping[str, float]
+    left_over: tuple[str, ...]
+    results: Path
+
+    @property
+    def exit_code(self) -> int:
+        """0 only if every job succeeded and nothing is left; 8 if something is, else 1."""
+        if self.left_over:
+            return 8
+        return 0 if all(job.state is JobState.SUCCEEDED for job in self.jobs) else 1
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values of the event ``summary``."""
+        return {
+            "batch": self.batch,
+            "exit_code": self.exit_code,
+            "jobs": [job.as_json() for job in self.jobs],
+            "phases_s": dict(self.phases_s),
+            "left_over": list(self.left_over),
+        }

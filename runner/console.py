@@ -1,0 +1,243 @@
+"""What commands look like on a terminal, and as JSON lines. The only place that prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from runner.commands.events import Event, Listener
+from runner.commands.summary import JobOutcome, RunSummary
+from runner.errors import HpcError
+from runner.model.states import JobState
+
+STATE_STYLES = {
+    JobState.SUCCEEDED: "green",
+    JobState.FAILED: "red",
+    JobState.TIMED_OUT: "red",
+    JobState.LOST: "bold red",
+    JobState.UNKNOWN: "yellow",
+}
+JOB_COLOURS = ("cyan", "magenta", "blue", "yellow", "green")
+
+
+class TextScreen:
+    """A listener's callbacks that print for people. Lines from several threads come whole."""
+
+    def __init__(self, *, yes: bool, ask: Callable[[str], bool]) -> None:
+        self.console = Console(highlight=False, soft_wrap=True)
+        self._yes = yes
+        self._ask = ask
+        self._lock = threading.Lock()
+        self._colours: dict[str, str] = {}
+
+    def listener(self) -> Listener:
+        """The callbacks."""
+        return Listener(on_progress=self.show_event, on_log=self.show_line, on_confirm=self.confirm)
+
+    def confirm(self, question: str) -> bool:
+        """Yes by ``--yes``, or by a person at a terminal."""
+        return self._yes or self._ask(question)
+
+    def show_line(self, name: str, line: str) -> None:
+        """A line of a job, with its name."""
+        colour = self._colours.setdefault(name, JOB_COLOURS[len(self._colours) % len(JOB_COLOURS)])
+        self._print(Text.assemble((name, colour), " │ ", printable(line)))
+
+    def show_event(self, event: Event) -> None:
+        """An event in a line or a few; what nobody wants to read is left out."""
+        show = getattr(self, f"_show_{event.event}", None)
+        if show is not None:
+            show(event.facts)
+
+    def show_error(self, error: HpcError) -> None:
+        """An error with its remedy and notes, no traceback."""
+        kind = Text("error: ", style="bold red")
+        lines = [Text.assemble(kind, printable(error.message, keep_lines=True))]
+        lines += [Text(f"  {printable(note, keep_lines=True)}") for note in getattr(error, "__notes__", [])]
+        if error.remedy:
+            lines.append(Text.assemble(("remedy: ", "bold"), error.remedy))
+        stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+        for line in lines:
+            stderr.print(line)
+
+    def show_summary(self, summary: RunSummary) -> None:
+        """The table at the end, and what each phase took."""
+        table = Table(title=f"batch {summary.batch}", title_justify="left")
+        for column in ("job", "verdict", "exit code", "wall", "core time", "results"):
+            table.add_column(
+                column, overflow="fold", justify="right" if column in ("exit code", "wall", "core time") else "left"
+            )
+        for job in summary.jobs:
+            table.add_row(*_summary_row(job))
+        self.console.print(table)
+        for job in summary.jobs:
+            self._show_why(job)
+        phases = "  ".join(f"{name} {seconds:.1f} s" for name, seconds in summary.phases_s.items() if " " not in name)
+        self.console.print(Text(f"phases: {phases}", style="dim"))
+        for item in summary.left_over:
+            self.console.print(Text(f"STILL THERE: {item}", style="bold red"))
+        if not summary.left_over:
+            self.console.print("nothing is left running")
+
+    def show_image(self, image: str, versions: Mapping[str, str], phases_s: Mapping[str, float]) -> None:
+        """What was baked."""
+        self.console.print(Text(f"image {image} is ready", style="green"))
+        self.console.print("  " + ", ".join(f"{key} {value}" for key, value in versions.items()))
+        self.console.print(
+            Text("phases: " + "  ".join(f"{name} {s:.1f} s" for name, s in phases_s.items()), style="dim")
+        )
+
+    def show_status(self, values: Mapping[str, Any]) -> None:
+        """What exists."""
+        self.console.print(f"target {values['target']}, project {values['project']}")
+        image = values["image"]
+        self.console.print(
+            f"image: {image['name']} of {image['created']}" if image else "image: none (invoke build makes one)"
+        )
+        table = Table("VM", "status", "batch or bake", "type", "zone", "expires (UTC)", "USD/h at most")
+        for vm in values["vms"]:
+            price = vm["usd_per_hour_at_most"]
+            owner = vm["batch"] or vm["bake"]
+            shown = "unknown" if price is None else f"{price:.2f}"
+            table.add_row(vm["name"], vm["status"], owner, vm["machine_type"], vm["zone"], vm["expires"], shown)
+        self.console.print(table if values["vms"] else "VMs: none")
+        self.console.print("batches: " + (", ".join(batch["name"] for batch in values["batches"]) or "none"))
+        bucket = values["bucket"]
+        held = "; ".join(
+            f"{item['name']}: {item['objects']} objects, {item['bytes']:,} bytes" for item in bucket["batches"]
+        )
+        self.console.print(f"bucket {bucket['name']}: " + ((held or "empty") if bucket["exists"] else "not made yet"))
+
+    def _show_why(self, job: JobOutcome) -> None:
+        if job.state is JobState.SUCCEEDED:
+            return
+        self._print(Text.assemble((job.name, "bold"), f" {job.state.value}", f": {job.message}" if job.message else ""))
+        for line in job.last_lines:
+            self._print(Text(f"    {printable(line)}", style="dim"))
+
+    def _show_plan(self, facts: Mapping[str, Any]) -> None:
+        count = len(facts["instances"])
+        self._print(Text(f"batch {facts['batch']}: {facts['jobs']} jobs on {facts['target']}", style="bold"))
+        self._print(
+            f"  {count} {facts['provisioning']} VM{'s' * (count != 1)} {facts['machine_type']} "
+            f"({facts['cores']} cores each) in {facts['zone']}, each deleted by the cloud after {facts['max_run_s'] / 60:.0f} min at the latest"
+        )
+        cost = (
+            f"at most {facts['ceiling_usd']:.2f} USD ({facts['price_usd_per_hour']:.2f} USD an hour, list price on demand)"
+            if facts["price_usd_per_hour"]
+            else "nothing: the embedded cloud runs on this machine"
+        )
+        self._print(f"  cost: {cost}; results: {facts['results']}")
+
+    def _show_phase(self, facts: Mapping[str, Any]) -> None:
+        texts = {
+            "up": "creating VMs with pulumi up",
+            "destroy": "pulumi destroy",
+            "base": "bucket, service account and network",
+            "image": "image",
+            "jobs": "running jobs",
+        }
+        if facts["phase"] in texts and facts["state"] == "started":
+            self._print(Text(f"── {texts[facts['phase']]}", style="bold"))
+
+    def _show_stack(self, facts: Mapping[str, Any]) -> None:
+        if facts["state"] != "started" and facts["op"] not in ("same", "read"):
+            took = f" ({facts['seconds']:.1f} s)" if facts["state"] == "done" else f": {facts['message']}"
+            self._print(Text(f"   {facts['op']} {facts['type']} {facts['name']} {facts['state']}{took}", style="dim"))
+
+    def _show_instance(self, facts: Mapping[str, Any]) -> None:
+        self._print(Text(f"   {facts['name']} is {facts['state']} at {facts['address']}", style="dim"))
+
+    def _show_step(self, facts: Mapping[str, Any]) -> None:
+        self._print(Text(f"   {facts['what']}", style="dim"))
+
+    def _show_job(self, facts: Mapping[str, Any]) -> None:
+        if facts["state"] == "running":
+            self._print(Text(f"▶ {facts['job']} on {facts['instance']}", style="dim"))
+        elif facts["state"] != "pushing":
+            style = STATE_STYLES.get(JobState(facts["state"]), "")
+            self._print(Text.assemble("■ ", (f"{facts['job']} {facts['state']}", style)))
+
+    def _show_warning(self, facts: Mapping[str, Any]) -> None:
+        self._print(Text.assemble(("warning: ", "yellow"), printable(str(facts["message"]), keep_lines=True)))
+
+    def _show_cleanup(self, facts: Mapping[str, Any]) -> None:
+        self._print(Text(f"── cleaning up: {printable(str(facts['reason']))}", style="bold yellow"))
+
+    def _show_undo(self, facts: Mapping[str, Any]) -> None:
+        self._print(Text(f"could not {facts['what']}: {facts['message']}", style="red"))
+
+    def _show_sweep(self, facts: Mapping[str, Any]) -> None:
+        self._print(Text(f"   {facts['what']} {facts['state']} {facts.get('message', '')}", style="yellow"))
+
+    def _print(self, text: Text | str) -> None:
+        with self._lock:
+            self.console.print(text)
+
+
+class JsonScreen:
+    """A listener's callbacks that print one JSON object a line."""
+
+    def __init__(self, *, yes: bool, ask: Callable[[str], bool]) -> None:
+        self._yes = yes
+        self._ask = ask
+        self._lock = threading.Lock()
+
+    def listener(self) -> Listener:
+        """The callbacks."""
+        return Listener(
+            on_progress=lambda event: self.write(event.event, event.facts),
+            on_log=lambda name, line: self.write("log", {"job": name, "line": line}),
+            on_confirm=lambda question: self._yes or self._ask(question),
+        )
+
+    def show_error(self, error: HpcError) -> None:
+        """An error as an event."""
+        notes = list(getattr(error, "__notes__", []))
+        facts = {"message": error.message, "remedy": error.remedy, "exit_code": error.exit_code, "notes": notes}
+        self.write("error", facts)
+
+    def show_summary(self, summary: RunSummary) -> None:
+        """The last line."""
+        self.write("summary", summary.as_json())
+
+    def write(self, event: str, facts: Mapping[str, Any]) -> None:
+        """One line, flushed: a reader sees it at once."""
+        with self._lock:
+            sys.stdout.write(json.dumps({"event": event, **facts}, default=str) + "\n")
+            sys.stdout.flush()
+
+
+def printable(text: str, *, keep_lines: bool = False) -> str:
+    """``text`` without control characters: a remote program must not drive this terminal."""
+    kept = {"\t", "\n"} if keep_lines else {"\t"}
+    return "".join(
+        c if c in kept or unicodedata.category(c) not in ("Cc", "Cs", "Cf") else f"\\x{ord(c):02x}" for c in text
+    )
+
+
+def _summary_row(job: JobOutcome) -> tuple[Text | str, ...]:
+    return (
+        job.name,
+        Text(job.state.value, style=STATE_STYLES.get(job.state, "")),
+        "" if job.exit_code is None else str(job.exit_code),
+        _duration(job.wall_s),
+        _duration(job.core_s),
+        "" if job.results is None else str(job.results),
+    )
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

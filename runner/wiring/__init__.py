@@ -1,0 +1,66 @@
+"""The only reader of environment and settings files. Decides local or Google; builds what commands are handed.
+
+Folders of this user (``OPENSEES_HPC_HOME`` moves them): ``settings.yaml``, ``passphrase`` (of Pulumi's state, mode 0600),
+``ssh/`` (our key pair), ``pulumi/`` (the engine's own files), and for the target ``local`` ``local/cloud`` (the embedded
+cloud) and ``local/stacks`` (Pulumi's state).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from runner.commands.context import Context
+from runner.model.settings import read_settings
+from runner.wiring.clouds import ROOT, GoogleCloud, LocalCloud, find_pulumi
+from runner.wiring.configuration import home_folder, load_settings, settings_file
+
+__all__ = [
+    "ROOT",
+    "find_pulumi",
+    "home_folder",
+    "load_settings",
+    "make_context",
+    "pulumi_shell_environment",
+    "settings_file",
+]
+
+
+def make_context(
+    environment: Mapping[str, str] | None = None,
+    *,
+    results_folder: Path | None = None,
+    settings_text: str | None = None,
+) -> Context:
+    """What commands are handed. No cloud is touched, nothing is started. ``settings_text`` stands in for the settings file.
+
+    Raises:
+        InputError: the settings are wrong.
+    """
+    environment = os.environ if environment is None else environment
+    if settings_text is None:
+        settings = load_settings(environment)
+    else:
+        settings = read_settings(settings_text, settings_file(environment), environment)
+    home = home_folder(environment)
+    clouds = {"local": LocalCloud, "google": GoogleCloud}
+    return Context(
+        settings=settings,
+        cloud=clouds[settings.target](settings, home, environment),
+        root=ROOT,
+        home=home,
+        results_folder=results_folder or Path.cwd() / "results",
+        now=lambda: datetime.now(UTC),
+        monotonic=time.monotonic,
+        sleep=time.sleep,
+    )
+
+
+def pulumi_shell_environment(context: Context) -> dict[str, str]:
+    """What a shell needs so that plain ``pulumi`` works in infra/*, with the stacks ``base`` at hand."""
+    path = [str(Path(sys.executable).parent), str(find_pulumi(os.environ)), os.environ.get("PATH", "")]
+    return context.cloud.pulumi_environment() | {"PATH": os.pathsep.join(path)}

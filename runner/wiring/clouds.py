@@ -1,0 +1,267 @@
+"""The two targets: the embedded cloud and Google Cloud. What differs between them is here and nowhere else."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from runner.core.compute import Compute, Instance
+from runner.core.files import write_private
+from runner.core.os_login import Login, OsLogin
+from runner.core.rest import Api, Endpoints
+from runner.core.storage import Buckets, ResultStore
+from runner.errors import MissingToolError, PermissionDeniedError
+from runner.model import names
+from runner.model.settings import Settings
+
+if TYPE_CHECKING:
+    import requests
+    from google.cloud.storage import Client
+
+    from runner.core.ssh import Connection
+    from runner.core.ssh_target import SshTarget
+    from runner.core.stack_pulumi import Program
+    from runner.core.stacks import ProjectName, Stacks
+    from runner.emulator.control import Endpoint
+    from runner.hardware.opensees import OpenSeesInterface
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+GOOGLE_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+GOOGLE_SSH_PORT = 22
+EMULATOR_START_LIMIT_S = 60.0
+BOOT_LIMIT_S = 5 * 60.0
+
+
+class ConnectedCloud:
+    """What both targets share. Parts are built when they are first asked for, because their imports take time."""
+
+    ssh_port = GOOGLE_SSH_PORT
+
+    def __init__(self, settings: Settings, home: Path, environment: Mapping[str, str]) -> None:
+        self.settings = settings
+        self.home = home
+        self.environment = environment
+
+    def open(self) -> None:
+        """Make sure that the cloud answers."""
+        raise NotImplementedError
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where the APIs are."""
+        raise NotImplementedError
+
+    def new_session(self) -> requests.Session:
+        """A session that sends our credentials."""
+        raise NotImplementedError
+
+    def new_storage_client(self) -> Client:
+        """A Cloud Storage client with our credentials."""
+        raise NotImplementedError
+
+    def pulumi_environment(self) -> dict[str, str]:
+        """What a plain ``pulumi`` needs in its environment to work on our stacks."""
+        passphrase = self.home / "passphrase"
+        if not passphrase.exists():
+            write_private(passphrase, secrets.token_urlsafe(32).encode())
+        return {
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
+            "PULUMI_HOME": str(self.home / "pulumi"),
+            "PULUMI_SKIP_UPDATE_CHECK": "1",
+            "GOOGLE_PROJECT": self.settings.project,
+            "GOOGLE_REGION": self.settings.region,
+            "GOOGLE_ZONE": self.settings.zones_to_try[0],
+        }
+
+    @cached_property
+    def compute(self) -> Compute:
+        return Compute(Api(self.endpoints.compute, self.new_session), self.settings.project)
+
+    @cached_property
+    def results(self) -> ResultStore:
+        return ResultStore(self.new_storage_client, names.bucket_name(self.settings.project))
+
+    @cached_property
+    def buckets(self) -> Buckets:
+        return Buckets(self.new_storage_client)
+
+    @cached_property
+    def logins(self) -> OsLogin:
+        return OsLogin(
+            Api(self.endpoints.oslogin, self.new_session),
+            operator=self.settings.operator,
+            project=self.settings.project,
+            key_file=self.home / "ssh" / "id_ed25519",
+        )
+
+    @cached_property
+    def stacks(self) -> Stacks:
+        from runner.core.stack_pulumi import EngineSite, PulumiStacks
+
+        site = EngineSite(
+            cli_bin=find_pulumi(self.environment),
+            infra=ROOT / "infra",
+            work=self.home / self.settings.target / "engine",
+            env={**self.environment, **self.pulumi_environment()},
+        )
+        return PulumiStacks(site, _programs())
+
+    def connect(self, instance: Instance, login: Login, host_keys: Mapping[str, str]) -> Connection:
+        """An SSH connection, as soon as the instance answers."""
+        from runner.core.ssh import wait_for_ssh
+
+        return wait_for_ssh(self._target(instance, login, host_keys), timeout_s=BOOT_LIMIT_S)
+
+    def job_interface(
+        self, instance: Instance, login: Login, host_keys: Mapping[str, str], batch: str
+    ) -> OpenSeesInterface:
+        """The job interface of an instance, as soon as it answers."""
+        from runner.hardware.opensees import OpenSeesInterface
+
+        return OpenSeesInterface(
+            user=login.user,
+            host=f"{instance.address}:{self.ssh_port}",
+            name=instance.name,
+            key_filename=str(login.key_file),
+            known_host_keys=_key_lines(host_keys),
+            workspace_dir=f"{names.APP}/{batch}",
+            connect_timeout_s=BOOT_LIMIT_S,
+        )
+
+    def _target(self, instance: Instance, login: Login, host_keys: Mapping[str, str]) -> SshTarget:
+        from runner.core.ssh_target import SshTarget
+
+        return SshTarget(
+            host=instance.address,
+            port=self.ssh_port,
+            user=login.user,
+            key_filename=login.key_file,
+            host_keys=_key_lines(host_keys),
+        )
+
+
+class LocalCloud(ConnectedCloud):
+    """The embedded cloud, started when it is first needed."""
+
+    @property
+    def folder(self) -> Path:
+        """The embedded cloud's state."""
+        return self.home / "local" / "cloud"
+
+    @cached_property
+    def endpoint(self) -> Endpoint:
+        from runner.emulator import control
+
+        return control.start(self.folder, timeout_s=EMULATOR_START_LIMIT_S)
+
+    def open(self) -> None:
+        """Start the embedded cloud if it does not run."""
+        self.ssh_port = self.endpoint.ssh_port
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """All below the embedded cloud's one address."""
+        return Endpoints.below(self.endpoint.url)
+
+    def new_session(self) -> requests.Session:
+        """A session without credentials: the embedded cloud takes its caller for the project's owner."""
+        import requests
+
+        session = requests.Session()
+        session.trust_env = False  # a proxy has no way to our loopback address
+        return session
+
+    def new_storage_client(self) -> Client:
+        """A client for the embedded cloud's storage."""
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud.storage import Client
+
+        options: dict[str, Any] = {"api_endpoint": self.endpoints.storage}
+        return Client(project=self.settings.project, credentials=AnonymousCredentials(), client_options=options)
+
+    def pulumi_environment(self) -> dict[str, str]:
+        """State in a folder of this user; the provider is the one inside the embedded cloud."""
+        stacks = self.home / "local" / "stacks"
+        stacks.mkdir(parents=True, exist_ok=True)
+        return super().pulumi_environment() | {
+            "PULUMI_BACKEND_URL": f"file://{stacks}",
+            "PULUMI_DEBUG_PROVIDERS": f"gcp:{self.endpoint.provider_port}",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        }
+
+
+class GoogleCloud(ConnectedCloud):
+    """Google Cloud, with the application default credentials."""
+
+    def open(self) -> None:
+        """Ask for the project: credentials, project and network are right, or a sentence says what is not."""
+        self.compute.check_project()
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Google's own."""
+        return Endpoints()
+
+    def new_session(self) -> requests.Session:
+        """A session with the application default credentials."""
+        from google.auth.transport.requests import AuthorizedSession
+
+        return AuthorizedSession(self._credentials)
+
+    def new_storage_client(self) -> Client:
+        """A client with the application default credentials."""
+        from google.cloud.storage import Client
+
+        return Client(project=self.settings.project, credentials=self._credentials)
+
+    def pulumi_environment(self) -> dict[str, str]:
+        """State where ``PULUMI_BACKEND_URL`` says, else in the bucket that ``invoke setup`` made."""
+        default = f"gs://{names.state_bucket_name(self.settings.project)}"
+        given = self.environment.get("PULUMI_BACKEND_URL", default)
+        return super().pulumi_environment() | {"PULUMI_BACKEND_URL": given}
+
+    @cached_property
+    def _credentials(self) -> Any:
+        import google.auth
+        from google.auth.exceptions import DefaultCredentialsError
+
+        try:
+            credentials, _ = google.auth.default(scopes=[GOOGLE_SCOPE])
+        except DefaultCredentialsError as error:
+            raise PermissionDeniedError(
+                "no Google credentials on this machine", remedy="run `gcloud auth application-default login`"
+            ) from error
+        return credentials
+
+
+def find_pulumi(environment: Mapping[str, str]) -> Path:
+    """The folder of the Pulumi CLI on PATH.
+
+    Raises:
+        MissingToolError: there is none.
+    """
+    found = shutil.which("pulumi", path=environment.get("PATH"))
+    if found is None:
+        raise MissingToolError(
+            "the Pulumi CLI is not on PATH", remedy="start commands as `./bootstrap invoke …`, which provides it"
+        )
+    return Path(found).parent
+
+
+def _key_lines(host_keys: Mapping[str, str]) -> tuple[str, ...]:
+    """Host keys as OpenSSH writes them: ``ssh-ed25519 AAAA…``."""
+    return tuple(f"{kind} {blob}" for kind, blob in host_keys.items())
+
+
+def _programs() -> dict[ProjectName, Callable[[], Program]]:
+    """Loaders of the stacks' programs: pulumi_gcp takes its time, so each is imported when it is needed."""
+
+    def load(project: str) -> Callable[[], Program]:
+        return lambda: cast("Program", import_module(f"infra.{project}.program").declare)
+
+    return {"base": load("base"), "image": load("image"), "analysis": load("analysis")}

@@ -1,0 +1,122 @@
+"""Tasks: one word for each thing that is done here, by hand and in CI. Each calls ``runner.cli``, which is loaded when needed."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from invoke import Collection, Exit, task
+
+JSON_HELP = "one JSON object a line instead of text"
+YES_HELP = "do not ask; show what will be created and go on"
+
+
+def _call(verb: str, **arguments: Any) -> None:
+    """Run a verb of ``runner.cli`` and leave with its exit code."""
+    from runner import cli
+
+    code = getattr(cli, verb)(**arguments)
+    if code:
+        raise Exit(code=code)
+
+
+@task(
+    help={
+        "jobs": "the jobs file, such as jobs/batch1.yaml",
+        "yes": YES_HELP,
+        "json": JSON_HELP + "; the last has event: summary",
+        "results": "the folder for results (default: results)",
+    }
+)
+def run(c, jobs, yes=False, json=False, results="results"):
+    """Run a batch of OpenSees analyses and leave nothing running.
+
+    Exit codes: 0 every job succeeded and nothing is left; 1 a job did not succeed; 2 the jobs file or a setting is wrong;
+    3 a tool is missing; 4 the cloud said no; 5 SSH; 6 Pulumi; 7 the image; 8 something is left; 9 not agreed to; 130 Ctrl-C.
+    """
+    _call("run", jobs=jobs, yes=yes, as_json=json, results=results)
+
+
+@task(help={"yes": YES_HELP, "json": JSON_HELP, "recipe": "wheels (minutes) or full (from source); default: settings"})
+def build(c, yes=False, json=False, recipe=""):
+    """Bake and validate a new image of the family opensees-hpc."""
+    _call("build", yes=yes, as_json=json, recipe=recipe)
+
+
+@task(help={"json": "one JSON object: target, project, image, vms, batches, bucket, cost"})
+def status(c, json=False):
+    """Say what exists, from the cloud itself: image, VMs, batches, bucket, cost by the hour."""
+    _call("status", as_json=json)
+
+
+@task(help={"shell": "start a shell with that environment instead of printing it"})
+def env(c, shell=False):
+    """Print the environment in which plain pulumi works on our stacks: eval "$(invoke env)"."""
+    _call("env", shell=shell)
+
+
+@task(
+    help={
+        "project": "project ID on Google Cloud",
+        "region": "region of bucket and VMs",
+        "operator": "your e-mail at Google, for OS Login",
+        "ssh-from": "who may reach SSH, such as 198.51.100.7/32 (default: Google's IAP range only)",
+        "yes": YES_HELP,
+    }
+)
+def setup(c, project, operator, region="europe-west4", ssh_from="", yes=False):
+    """Point this user's commands at a project on Google Cloud: check it, make the bucket for Pulumi's state, write the settings."""
+    _call("setup", project=project, operator=operator, region=region, ssh_from=ssh_from, yes=yes)
+
+
+@task(name="start")
+def local_start(c):
+    """Start the embedded cloud (commands do it by themselves)."""
+    _call("local_start")
+
+
+@task(name="stop")
+def local_stop(c):
+    """Stop the embedded cloud; its instances end, what it was told stays."""
+    _call("local_stop")
+
+
+@task(name="status", help={"json": JSON_HELP})
+def local_status(c, json=False):
+    """Say whether the embedded cloud runs, and where."""
+    _call("local_status", as_json=json)
+
+
+@task(name="reset", help={"yes": "do not ask"})
+def local_reset(c, yes=False):
+    """Stop the embedded cloud and delete everything in it, and the state of its stacks."""
+    _call("local_reset", yes=yes)
+
+
+@task(name="env")
+def local_env(c):
+    """Print the environment in which Google's own clients use the embedded cloud: eval "$(invoke local.env)"."""
+    _call("local_env")
+
+
+@task
+def lint(c):
+    """Check types, style and shell scripts: mypy, ruff, shellcheck, shfmt."""
+    _call("lint")
+
+
+@task(help={"select": "arguments for pytest, such as 'tests/model -k batch'", "no-lint": "tests only"})
+def test(c, select="", no_lint=False):
+    """Install the system packages that tests need where that is allowed, lint, and run all tests."""
+    _call("test", select=select, with_lint=not no_lint)
+
+
+@task(help={"check": "only say whether they are up to date"})
+def docs(c, check=False):
+    """Write the generated parts of docs/: the schema of jobs files."""
+    _call("docs", check=check)
+
+
+local = Collection("local", local_start, local_stop, local_status, local_reset, local_env)
+ns = Collection(run, build, status, env, setup, lint, test, docs, local)
+ns.configure({"run": {"pty": sys.stdout.isatty()}})
