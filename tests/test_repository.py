@@ -1,0 +1,169 @@
+"""The repository as a whole: nothing of one machine in it, clean text, a README whose commands and links hold."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README_COMMANDS = ("./bootstrap invoke run --jobs jobs/batch1.yaml", "./bootstrap invoke test")
+AS_RECEIVED = ("tests/data/", "infra/engine/pulumi/go.sum", "infra/engine/language-python/go.sum")
+BINARY_SUFFIXES = {".png", ".zst", ".gz", ".h5", ".whl"}
+MACHINE_PATH = re.compile(r"(?<![\w.>}])/(?:work|root|tmp)/|/home/(?:runner|ubuntu|vscode)/|/Users/\w")
+REGISTRY_HOST = re.compile(
+    r"\b(?:pypi\.org|pythonhosted\.org|proxy\.golang\.org|sum\.golang\.org|registry\.npmjs\.org|crates\.io|deb\.debian\.org"
+    r"|archive\.ubuntu\.com)\b"
+)
+LATER = re.compile(r"\b(?:TO(?:)DO|FIX(?:)ME|X{3}|HA(?:)CK)\b")
+SHELL_SHEBANG = re.compile(r"^#!.*\b(?:ba)?sh\b")
+STRICT_MODE = re.compile(r"^set -E?euo pipefail$", re.MULTILINE)
+MARKDOWN_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+MARKDOWN_HEADING = re.compile(r"^#+ +(.+?) *#*$", re.MULTILINE)
+MARKDOWN_FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+INVOKE_CALL = re.compile(r"\binvoke ((?:--?[\w-]+ )*)([a-z][\w.-]*)")
+
+
+def run_git(*arguments: str) -> str:
+    """The working copy may belong to someone else, as it does in a container."""
+    command = ["git", "-c", "safe.directory=*", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def list_tracked() -> dict[str, str]:
+    """Path to mode (``100755``: executable, ``120000``: link) of what git holds and the working tree still has."""
+    rows = (row.split("\t", 1) for row in run_git("ls-files", "-s", "-z").split("\0") if row)
+    return {path: stage.split()[0] for stage, path in rows if (ROOT / path).is_file()}
+
+
+TRACKED = list_tracked()
+OURS = [
+    path
+    for path, mode in TRACKED.items()
+    if mode != "120000" and not path.startswith(AS_RECEIVED) and Path(path).suffix not in BINARY_SUFFIXES
+]
+MARKDOWN = [path for path in OURS if path.endswith(".md")]
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_bytes().decode("utf-8")
+
+
+def find_lines(pattern: re.Pattern[str]) -> list[str]:
+    return [
+        f"{path}:{number}: {line.strip()[:120]}"
+        for path in OURS
+        for number, line in enumerate(read(path).split("\n"), start=1)
+        if pattern.search(line)
+    ]
+
+
+@pytest.mark.parametrize("pattern", [MACHINE_PATH, REGISTRY_HOST, LATER], ids=["machine path", "registry", "later"])
+def test_is_nowhere(pattern: re.Pattern[str]) -> None:
+    found = find_lines(pattern)
+    assert not found, "\n".join(found)
+
+
+def list_flaws(path: str) -> Iterator[str]:
+    raw = (ROOT / path).read_bytes()
+    if not raw:
+        return
+    lines = raw.split(b"\n")
+    if raw.startswith(b"\xef\xbb\xbf"):
+        yield "byte order mark"
+    if b"\r" in raw:
+        yield "carriage return"
+    if not raw.endswith(b"\n") or raw.endswith(b"\n\n"):
+        yield "does not end with one newline"
+    if any(line != line.rstrip() for line in lines):
+        yield f"trailing space in line {next(n for n, line in enumerate(lines, 1) if line != line.rstrip())}"
+    if path.endswith((".py", ".yaml", ".yml", ".toml", ".md")) and b"\t" in raw:
+        yield "tab"
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        yield "not UTF-8"
+
+
+def test_text_is_clean() -> None:
+    flaws = [f"{path}: {flaw}" for path in OURS for flaw in list_flaws(path)]
+    assert not flaws, "\n".join(flaws)
+
+
+def test_programs_have_a_shebang_and_are_executable() -> None:
+    """A shell library has a shebang, too: it tells editors and shellcheck the dialect."""
+    shebang = {path for path in OURS if read(path).startswith("#!")}
+    executable = {path for path in OURS if TRACKED[path] == "100755"}
+    assert not executable - shebang
+    assert not {path for path in shebang - executable if not path.endswith(".sh")}
+
+
+def list_shell_scripts() -> list[str]:
+    return [path for path in OURS if path.endswith(".sh") or SHELL_SHEBANG.match(read(path).split("\n", 1)[0])]
+
+
+def test_shell_scripts_are_strict() -> None:
+    lax = [path for path in list_shell_scripts() if TRACKED[path] == "100755" and not STRICT_MODE.search(read(path))]
+    assert not lax, lax
+
+
+@pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "bootstrap", ".ci/run"])
+def test_is_there(path: str) -> None:
+    assert path in TRACKED
+
+
+@pytest.mark.parametrize("command", README_COMMANDS)
+def test_readme_has_the_command(command: str) -> None:
+    assert any(command == line.strip().removeprefix("$ ") for line in read("README.md").splitlines())
+
+
+def test_readme_commands_name_what_exists() -> None:
+    assert TRACKED["bootstrap"] == "100755"
+    assert "jobs/batch1.yaml" in TRACKED
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    assert README_COMMANDS[1] in read(".ci/run")
+
+
+def test_tasks_that_documents_name_exist() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", "--list"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    tasks = {word for line in done.stdout.splitlines() for word in re.findall(r"[\w.-]+", line.split("   ")[0])}
+    named = {
+        (path, match[2])
+        for path in MARKDOWN
+        for block in MARKDOWN_FENCE.findall(read(path))
+        for match in INVOKE_CALL.finditer(block)
+    }
+    assert not {(path, task) for path, task in named if task not in tasks}
+
+
+def list_anchors(path: str) -> set[str]:
+    """As GitHub makes them: lower case, punctuation away, spaces to hyphens."""
+    headings = MARKDOWN_HEADING.findall(MARKDOWN_FENCE.sub("", read(path)))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def resolve_link(path: str, link: str) -> str | None:
+    """What is wrong with a link, or None. Links to other sites are not followed."""
+    if re.match(r"[a-z]+:", link):
+        return None
+    file, _, anchor = link.partition("#")
+    target = (ROOT / path).parent / file if file else ROOT / path
+    if not target.resolve().is_relative_to(ROOT) or not target.exists():
+        return f"{path}: {link} leads nowhere"
+    if anchor and anchor not in list_anchors(str(target.resolve().relative_to(ROOT))):
+        return f"{path}: {link}: no such heading"
+    return None
+
+
+def test_links_in_markdown_resolve() -> None:
+    links = [(path, link) for path in MARKDOWN for link in MARKDOWN_LINK.findall(MARKDOWN_FENCE.sub("", read(path)))]
+    wrong = [flaw for path, link in links if (flaw := resolve_link(path, link))]
+    assert not wrong, "\n".join(wrong)
