@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from runner.model.batch import Batch, Job, parse_batch
+from tests.prefix import opensees_prefix
+
+__all__ = ["opensees_prefix"]
 
 JOBS = Path(__file__).parents[2] / "jobs"
 ALWAYS_UPLOADED = ("*.tcl", "*.cdata", "*.pltbg")
