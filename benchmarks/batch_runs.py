@@ -66,8 +66,10 @@ def measure_trivial_job(around: Surroundings, *, rounds: int) -> dict[str, Any]:
         runs.append(_run_once(around, jobs_file))
         direct.append(time_command(direct_command, cwd=model, env=around.env))
     walls = [wall for wall, _ in runs]
-    phases = _median_phases([summary["phases_s"] for _, summary in runs])
-    ours = [wall - _not_ours(summary["phases_s"]) - took for (wall, summary), took in zip(runs, direct, strict=True)]
+    phases = median_phases([summary["phases_s"] for _, summary in runs])
+    ours = [
+        wall - seconds_not_ours(summary["phases_s"]) - took for (wall, summary), took in zip(runs, direct, strict=True)
+    ]
     return {
         "invoke_run_s": spread(walls),
         "direct_s": spread(direct),
@@ -113,13 +115,13 @@ def _run_once(around: Surroundings, jobs_file: Path) -> tuple[float, dict[str, A
     return wall, summary
 
 
-def _not_ours(phases_s: Mapping[str, float]) -> float:
+def seconds_not_ours(phases_s: Mapping[str, float]) -> float:
     """What the engine (up, destroy) and the machine (boot, the slowest VM) take."""
     boots = [seconds for name, seconds in phases_s.items() if name.split()[0] == "boot"]
     return phases_s.get("up", 0.0) + phases_s.get("destroy", 0.0) + max(boots, default=0.0)
 
 
-def _median_phases(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def median_phases(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Phase by phase; the VM's name, which changes from batch to batch, is left out."""
     named = [{name.split()[0]: seconds for name, seconds in run.items()} for run in runs]
     return {name: spread([run.get(name, 0.0) for run in named])["median"] for name in named[0]}
