@@ -51,8 +51,8 @@ def read_yaml(text: str, file: Path) -> YamlSource:
     Raises:
         InputError: a syntax error or a key that stands twice, with its line and column.
     """
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         values = None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:

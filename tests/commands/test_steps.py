@@ -1,0 +1,65 @@
+"""Undos run newest first, whatever happened, and never hide the first error."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from runner.commands.events import Event, Listener
+from runner.commands.steps import Interrupted, Steps, raised_signals
+from runner.errors import HpcError
+
+
+def _fail(message: str) -> None:
+    raise HpcError(message)
+
+
+def test_undos_run_newest_first() -> None:
+    done: list[str] = []
+    with Steps(Listener()) as steps:
+        steps.undo("first", lambda: done.append("first"))
+        steps.undo("second", lambda: done.append("second"))
+    assert done == ["second", "first"]
+
+
+def test_a_failing_undo_does_not_hide_the_first_error_nor_stop_the_others() -> None:
+    done: list[str] = []
+    with pytest.raises(ValueError, match="first error") as caught, Steps(Listener()) as steps:
+        steps.undo("last", lambda: done.append("last"))
+        steps.undo("broken", lambda: _fail("undo failed"))
+        raise ValueError("first error")
+    assert done == ["last"]
+    assert "undo failed" in caught.value.__notes__
+
+
+def test_a_failing_undo_is_the_error_if_there_was_none() -> None:
+    with pytest.raises(HpcError, match="undo failed") as caught, Steps(Listener()) as steps:
+        steps.undo("remove the thing", lambda: _fail("undo failed"))
+    assert caught.value.__notes__ == ["while trying to remove the thing"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_run_the_undos(signum: signal.Signals) -> None:
+    done: list[str] = []
+    with pytest.raises(Interrupted) as caught, raised_signals(), Steps(Listener()) as steps:
+        steps.undo("end", lambda: done.append("end"))
+        os.kill(os.getpid(), signum)
+        signal.pause()
+    assert done == ["end"]
+    assert caught.value.exit_code == 128 + signum
+
+
+def test_a_signal_while_undoing_is_put_off() -> None:
+    told: list[Event] = []
+    done: list[str] = []
+
+    def interrupted_undo() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        done.append("undone")
+
+    with Steps(Listener(on_progress=told.append)) as steps:
+        steps.undo("end", interrupted_undo)
+    assert done == ["undone"]
+    assert [event.event for event in told] == ["warning"]

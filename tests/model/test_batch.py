@@ -1,0 +1,125 @@
+"""What a jobs file means, and what bad ones are told: file, line, column, remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.errors import InputError
+from runner.model.batch import parse_batch
+
+FILE = Path("jobs/batch.yaml")
+GOOD = """\
+batch: batch1
+defaults: {np: 2, timeout_min: 30}
+jobs:
+  - name: portal-frame
+    dir: models/portal
+  - name: ida-{record}-{scale}
+    dir: models/sdof
+    main: main.py
+    np: 1
+    matrix: {record: [elcentro, kobe], scale: [0.5, 1.0]}
+    args: ["{record}", "{scale}", 3, true]
+    include: ["records/*.txt"]
+machines: {provisioning: standard, max_vms: 4}
+budget_usd: 5.00
+"""
+
+
+def test_a_good_file() -> None:
+    batch = parse_batch(GOOD, FILE)
+    assert batch.name == "batch1"
+    assert [job.name for job in batch.jobs] == [
+        "portal-frame",
+        "ida-elcentro-0.5",
+        "ida-elcentro-1.0",
+        "ida-kobe-0.5",
+        "ida-kobe-1.0",
+    ]
+    portal, first, *_ = batch.jobs
+    assert (portal.np, portal.timeout_s, portal.main, portal.args) == (2, 1800.0, "main.tcl", ())
+    assert portal.folder == Path("jobs/models/portal")
+    assert (first.np, first.args, first.include) == (1, ("elcentro", "0.5", "3", "true"), ("records/*.txt",))
+    assert batch.machines.provisioning == "standard"
+
+
+BAD = {
+    "syntax error": ("batch: [a\n", 2, "not valid YAML"),
+    "not a mapping": ("- a\n", 1, "is a mapping"),
+    "empty": ("", 1, "is a mapping"),
+    "unknown key": ("batch: b\njobs:\n  - {name: a, dir: d, mian: x}\n", 3, "did you mean 'main'?"),
+    "unknown key at the top": ("batch: b\nmachine: {}\njobs:\n  - {name: a, dir: d}\n", 2, "did you mean 'machines'?"),
+    "missing key": ("batch: b\njobs:\n  - {name: a}\n", 3, "'dir' is missing"),
+    "no jobs": ("batch: b\njobs: []\n", 2, "jobs must be not empty"),
+    "wrong type": ("batch: b\njobs:\n  - name: a\n    dir: d\n    np: two\n", 5, "np must be integer, not 'two'"),
+    "np of 0": ("batch: b\njobs:\n  - name: a\n    dir: d\n    np: 0\n", 5, "np must be at least 1"),
+    "np that is true": ("batch: b\njobs:\n  - name: a\n    dir: d\n    np: yes\n", 5, "np must be"),
+    "np too large": ("batch: b\njobs:\n  - name: a\n    dir: d\n    np: 89\n", 5, "more cores than any machine has"),
+    "np too large for the type": (
+        "batch: b\njobs:\n  - name: a\n    dir: d\n    np: 3\nmachines: {type: c2-standard-4}\n",
+        5,
+        "more cores than c2-standard-4 has",
+    ),
+    "np too large in defaults": ("batch: b\ndefaults: {np: 500}\njobs:\n  - {name: a, dir: d}\n", 2, "more cores"),
+    "duplicate name": ("batch: b\njobs:\n  - {name: a, dir: d}\n  - {name: A, dir: d}\n", 4, "two jobs are named"),
+    "matrix without its key in the name": (
+        "batch: b\njobs:\n  - {name: a, dir: d, matrix: {x: [1, 2]}}\n",
+        3,
+        "put each {key} of the matrix into name",
+    ),
+    "placeholder for nothing": ("batch: b\njobs:\n  - {name: 'a-{x}', dir: d}\n", 3, "is not a job name"),
+    "placeholder in args": ("batch: b\njobs:\n  - {name: a, dir: d, args: ['{x}']}\n", 3, "stands for nothing"),
+    "batch name": ("batch: Batch_1\njobs:\n  - {name: a, dir: d}\n", 1, "is not a batch name"),
+    "main outside": ("batch: b\njobs:\n  - {name: a, dir: d, main: ../x.tcl}\n", 3, "is not inside the job's folder"),
+    "main absolute": ("batch: b\njobs:\n  - {name: a, dir: d, main: /x.tcl}\n", 3, "is not inside the job's folder"),
+    "include outside": ("batch: b\njobs:\n  - {name: a, dir: d, include: ['../*']}\n", 3, "is not inside"),
+    "main of another kind": ("batch: b\njobs:\n  - {name: a, dir: d, main: x.sh}\n", 3, ".tcl or .py"),
+    "machine type": ("batch: b\njobs:\n  - {name: a, dir: d}\nmachines: {type: c2-standard-5}\n", 4, "c2-standard-"),
+    "provisioning": (
+        "batch: b\njobs:\n  - {name: a, dir: d}\nmachines: {provisioning: sport}\n",
+        4,
+        "'spot' or 'standard'",
+    ),
+    "time-out of 0": ("batch: b\njobs:\n  - {name: a, dir: d, timeout_min: 0}\n", 3, "more than 0"),
+    "key twice": ("batch: b\nbatch: c\njobs:\n  - {name: a, dir: d}\n", 2, "a second time"),
+    "tab": ("batch: b\n\tjobs: 1\n", 2, "not valid YAML"),
+    "python object": ("batch: !!python/object/apply:os.system ['true']\njobs: []\n", 1, "not valid YAML"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_file_is_told_where_and_what(case: str) -> None:
+    text, line, words = BAD[case]
+    with pytest.raises(InputError) as caught:
+        parse_batch(text, FILE)
+    assert words in str(caught.value)
+    first = caught.value.problems[0]
+    assert (first.file, first.line) == (FILE, line)
+    assert first.column >= 1
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["a/b", "a..b", "a;b", "a$b", "a b", "-a", ".a", "a.", "", "a\nb", "é", "a" * 64])
+def test_job_names_that_are_none(name: str) -> None:
+    text = f"batch: b\njobs:\n  - {{name: {name!r}, dir: d}}\n".replace("\\n", "n\\\\")
+    with pytest.raises(InputError):
+        parse_batch(text if name != "" else 'batch: b\njobs:\n  - {name: "", dir: d}\n', FILE)
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    text = "batch: B\njobs:\n  - {name: a b, dir: d}\n  - {name: c, dir: d, main: x.sh}\n"
+    with pytest.raises(InputError) as caught:
+        parse_batch(text, FILE)
+    assert [problem.line for problem in caught.value.problems] == [1, 3, 4]
+
+
+@given(st.text(max_size=200))
+def test_no_text_makes_the_parser_fail_otherwise(text: str) -> None:
+    try:
+        parse_batch(text, FILE)
+    except InputError as error:
+        assert error.problems  # anything but InputError would fail this test by itself
