@@ -1,0 +1,152 @@
+"""The words in which a resource type's properties are declared: what the stock plugin's schema says, as data.
+
+Names and shapes are those of the ``pulumi_gcp`` SDK (camelCase). A test holds every table against that SDK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+
+RESOURCE_NAME = r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?"
+DELETION_POLICIES = ("DELETE", "PREVENT", "ABANDON")
+
+Same = Callable[[Any, Any], bool]
+
+
+class Kind(Enum):
+    """What a property holds."""
+
+    TEXT = "a string"
+    FLAG = "a boolean"
+    NUMBER = "a number"
+    MAP = "an object"
+    LIST = "a list"
+    SET = "a list, in any order"
+    BLOCK = "an object with fixed keys"
+    ASSET = "an asset"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """One property.
+
+    ``computed``: the cloud fills it if the program does not. ``output``: only the cloud fills it. ``replace``: a change
+    needs a new resource. ``same(old, new)``: a spelling that means the same. ``follows``: the provider setting
+    (project, region, zone) that stands in for it. ``item``: what a list or set holds. ``fields``: a block's properties.
+    """
+
+    kind: Kind
+    required: bool = False
+    computed: bool = False
+    output: bool = False
+    replace: bool = False
+    default: Any = None
+    pattern: str = ""
+    choices: tuple[str, ...] = ()
+    same: Same | None = None
+    conflicts: tuple[str, ...] = ()
+    follows: str = ""
+    auto_named: bool = False
+    item: Field | None = None
+    fields: Mapping[str, Field] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def element(self) -> Field:
+        """What a list, set or map holds."""
+        if self.item is None:
+            raise TypeError(f"{self.kind} holds nothing")
+        return self.item
+
+
+def text(**how: Any) -> Field:
+    """A string."""
+    return Field(kind=Kind.TEXT, **how)
+
+
+def flag(**how: Any) -> Field:
+    """A boolean."""
+    return Field(kind=Kind.FLAG, **how)
+
+
+def number(**how: Any) -> Field:
+    """A number."""
+    return Field(kind=Kind.NUMBER, **how)
+
+
+def mapping(**how: Any) -> Field:
+    """An object with any keys and strings as values."""
+    return Field(kind=Kind.MAP, item=text(), **how)
+
+
+def listing(item: Field, **how: Any) -> Field:
+    """A list in which the order counts."""
+    return Field(kind=Kind.LIST, item=item, **how)
+
+
+def collection(item: Field, **how: Any) -> Field:
+    """A list in which the order does not count."""
+    return Field(kind=Kind.SET, item=item, **how)
+
+
+def block(fields: Mapping[str, Field], **how: Any) -> Field:
+    """An object with fixed keys."""
+    return Field(kind=Kind.BLOCK, fields=fields, **how)
+
+
+def asset(**how: Any) -> Field:
+    """A file or text that the program hands over."""
+    return Field(kind=Kind.ASSET, **how)
+
+
+def output(kind: Field) -> Field:
+    """``kind``, but only the cloud fills it."""
+    return replace(kind, output=True, computed=True)
+
+
+def outputs(*names: str) -> dict[str, Field]:
+    """Strings that only the cloud fills."""
+    return {name: output(text()) for name in names}
+
+
+def resource_name(**how: Any) -> dict[str, Field]:
+    """``name``, made up if the program gives none."""
+    how = {"pattern": RESOURCE_NAME} | how
+    return {"name": text(computed=True, replace=True, auto_named=True, **how)}
+
+
+def project() -> dict[str, Field]:
+    """``project``, from the provider's settings if the program gives none."""
+    return {"project": text(computed=True, replace=True, follows="project")}
+
+
+def location(level: str, same: Same | None = None) -> dict[str, Field]:
+    """``region`` or ``zone``, from the provider's settings if the program gives none."""
+    return {level: text(computed=True, replace=True, follows=level, same=same)}
+
+
+def labels() -> dict[str, Field]:
+    """``labels`` and the two outputs that say which labels are there and which of them are ours."""
+    told = output(mapping())
+    return {"labels": mapping(), "effectiveLabels": told, "pulumiLabels": told}
+
+
+def deletion_policy() -> dict[str, Field]:
+    """``deletionPolicy``: every type has it."""
+    return {"deletionPolicy": text(default="DELETE", choices=DELETION_POLICIES)}
+
+
+def all_fields(*groups: Mapping[str, Field]) -> Mapping[str, Field]:
+    """One table from several, with what every type has."""
+    merged = deletion_policy()
+    for group in groups:
+        merged |= group
+    return MappingProxyType(merged)
+
+
+def settable(fields: Mapping[str, Field]) -> Sequence[str]:
+    """The names that a program may give, sorted."""
+    return sorted(name for name, declared in fields.items() if not declared.output)
