@@ -82,17 +82,22 @@ class Inlet(asyncio.BaseProtocol):
             self._transport.write_eof()
 
     def close(self) -> None:
-        """Stop at once, whatever is still unwritten."""
-        if self._transport is not None:
-            self._transport.abort()
+        """Stop at once, whatever is still unwritten. A transport that is closing with nothing left to write must not be told twice."""
+        transport = self._transport
+        if transport is not None and (transport.get_write_buffer_size() or not transport.is_closing()):
+            transport.abort()
 
     def pause_writing(self) -> None:
         """The process is slow."""
         self._source.pause_reading()
 
     def resume_writing(self) -> None:
-        """The process has caught up."""
-        self._source.resume_reading()
+        """The process has caught up.
+
+        The source may go on, and end, at once. A pipe transport that is told of an end while it tells us to resume drops what came with it
+        (its ``_write_ready`` looks at ``_closing`` but not again at the buffer), so the source is resumed only after that.
+        """
+        asyncio.get_running_loop().call_soon(self._source.resume_reading)
 
     def connection_lost(self, _error: Exception | None) -> None:
         """The process reads no more: take and drop the rest, so that the client is not stuck."""

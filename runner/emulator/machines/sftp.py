@@ -53,3 +53,8 @@ class HomeFiles(asyncssh.SFTPServer):
         written = cast(int, super().write(file_obj, offset, data))
         await asyncio.sleep(0)
         return written
+
+    def exit(self) -> None:
+        """The client has left. OpenSSH's clients count a missing exit status as a failure; scp's own is sent elsewhere."""
+        if self.channel.get_subsystem() is not None:
+            self.channel.exit(0)
