@@ -38,10 +38,19 @@ require_tcl() {
 # One thread for each rank unless the caller says otherwise: ranks are what the cores are shared out to.
 export_engine() {
   local site="$prefix/lib/site-packages"
-  export PYTHONPATH="$prefix/lib:$site${PYTHONPATH:+:$PYTHONPATH}"
+  export PYTHONPATH="$prefix/lib:$site:$prefix/lib/native${PYTHONPATH:+:$PYTHONPATH}"
   export LD_LIBRARY_PATH="$site/openseespylinux/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
   export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
   export OPENSEES_HPC_MPI_BIN="$site/bin"
+}
+
+# Whether the real OpenSees is here (recipe full); its ranks are started by the MPI that it was linked with.
+has_native() {
+  [[ -x $prefix/lib/native/OpenSeesMP ]]
+}
+
+export_native() {
+  export OPENSEES_HPC_MPI_BIN="$prefix/lib/native/mpi"
 }
 
 require_ranks() {

@@ -33,7 +33,7 @@ SIGNAL_WORDS = re.compile(rb"\(signal (\d+)\)")
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What to start: ``kind`` is tcl or python."""
+    """What to start: ``kind`` is tcl or python (this package over OpenSeesPy), or native (the real OpenSeesMP)."""
 
     kind: str
     ranks: int
@@ -44,8 +44,12 @@ class Run:
     def command(self) -> list[str]:
         """mpiexec on this machine only, whatever batch system it may find itself in."""
         mpi = [str(self.mpiexec), "-launcher", "fork", "-rmk", "user", "-hosts", "localhost", "-n", str(self.ranks)]
-        rank = [sys.executable, "-u", "-m", "opensees_hpc.rank", self.kind, str(self.script), *self.arguments]
-        return mpi + rank
+        return [*mpi, *self._rank_command(), str(self.script), *self.arguments]
+
+    def _rank_command(self) -> list[str]:
+        if self.kind == "native":
+            return [str(Path(__file__).resolve().parents[1] / "native_rank.sh"), "OpenSeesMP"]
+        return [sys.executable, "-u", "-m", "opensees_hpc.rank", self.kind]
 
 
 @dataclass(kw_only=True)
@@ -152,9 +156,10 @@ def open_chatter() -> IO[bytes]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``python -m opensees_hpc.launch tcl|python RANKS SCRIPT [ARGS]``, with the prefix's bin on PATH."""
+    """``python -m opensees_hpc.launch tcl|python|native RANKS SCRIPT [ARGS]``, with the prefix's bin on PATH."""
     kind, ranks, script, *rest = arguments
-    mpiexec = shutil.which("mpiexec", path=os.environ["OPENSEES_HPC_MPI_BIN"])
+    places = os.environ["OPENSEES_HPC_MPI_BIN"]
+    mpiexec = shutil.which("mpiexec.hydra", path=places) or shutil.which("mpiexec", path=places)
     if mpiexec is None:
         print("openseesmp: mpiexec is missing from this prefix", file=sys.stderr)  # noqa: T201
         return NO_ENGINE

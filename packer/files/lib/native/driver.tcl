@@ -1,0 +1,59 @@
+# Runs a user's script inside the real OpenSees or OpenSeesMP, whose own exit code says nothing: with a Tcl error it is 0,
+# and with an error on one rank of several the others wait for ever. `OpenSeesMP driver.tcl main.tcl [args]`.
+# How the script ended goes to the launcher's pipe, if there is one; the launcher ends all ranks after an error.
+
+namespace eval ::opensees_hpc {
+  variable report {}
+  variable rank 0
+  variable wait_for_launcher_ms 10000
+
+  proc open_report {} {
+    variable report
+    variable rank
+    if {[info exists ::env(PMI_RANK)]} { set rank $::env(PMI_RANK) }
+    if {[info exists ::env(OPENSEES_HPC_REPORT_FD)]} {
+      set report [open /dev/fd/$::env(OPENSEES_HPC_REPORT_FD) w]
+      fconfigure $report -buffering line
+      puts $report "begin $rank [pid]"
+    }
+  }
+
+  # Ends this rank: results are flushed by wipe; an error is told and waited with, as MPI_Finalize would hang.
+  proc leave {code} {
+    variable report
+    variable rank
+    variable wait_for_launcher_ms
+    catch { wipe }
+    foreach stream {stdout stderr} { flush $stream }
+    if {$report ne {}} {
+      puts $report "end $rank $code"
+      if {$code != 0} { after $wait_for_launcher_ms }
+    }
+    ::opensees_hpc::tcl_exit $code
+  }
+
+  proc take_exit {} {
+    rename ::exit ::opensees_hpc::tcl_exit
+    proc ::exit {{code 0}} {
+      if {![string is integer -strict $code]} { return -code error "expected integer but got \"$code\"" }
+      ::opensees_hpc::leave [expr {$code & 255}]
+    }
+    interp alias {} ::quit {} ::exit
+  }
+
+  proc run {words} {
+    variable rank
+    set ::argv0 [lindex $words 0]
+    set ::argv [lrange $words 1 end]
+    set ::argc [llength $::argv]
+    if {[catch { uplevel #0 [list source $::argv0] } message options]} {
+      puts stderr "openseesmp: Tcl error on rank $rank in $::argv0:\n[dict get $options -errorinfo]"
+      leave 1
+    }
+    leave 0
+  }
+}
+
+::opensees_hpc::open_report
+::opensees_hpc::take_exit
+::opensees_hpc::run $::argv

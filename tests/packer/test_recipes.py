@@ -1,0 +1,157 @@
+"""The build scripts: what they install, that repetition is harmless, what they refuse, and the plan of the long recipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.packer.conftest import RunCommand
+from tests.packer.prefix import PACKER, build_wheels, run_script
+
+HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
+
+
+def test_validation_passes_and_tells_the_versions(opensees_prefix: Path) -> None:
+    lines = run_script("validate.sh", prefix=opensees_prefix).splitlines()
+    versions = json.loads(lines[-1])
+    assert versions["recipe"] == "wheels"
+    assert {"mpich", "openseespy", "python", "os", "machine"} <= versions.keys()
+    checks = [line for line in lines if line.startswith("ok ")]
+    assert len(checks) == 10
+    assert json.loads((opensees_prefix / "etc" / "versions.json").read_text()) == versions
+
+
+def test_validation_fails_when_a_digit_is_wrong(opensees_prefix: Path, tmp_path: Path) -> None:
+    packer = tmp_path / "packer"
+    shutil.copytree(PACKER, packer)
+    expected = packer / "models" / "expected.tsv"
+    expected.write_text(expected.read_text().replace("0.530092777132284", "0.530092777142284"))
+    done = subprocess.run(
+        ["bash", packer / "validate.sh"],
+        env={**os.environ, "OPENSEES_HPC_PREFIX": str(opensees_prefix)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "FAIL truss_ux = 0.53009277713228" in done.stdout
+    assert "{" not in done.stdout
+
+
+def test_a_second_build_keeps_what_is_there(opensees_prefix: Path, tmp_path: Path) -> None:
+    prefix = tmp_path / "copy"
+    shutil.copytree(opensees_prefix, prefix, copy_function=os.link)
+    marker = prefix / "lib" / "site-packages" / "marker"
+    marker.touch()
+    build_wheels(prefix)
+    assert marker.exists()
+
+
+def test_a_moved_prefix_works(opensees_prefix: Path, tmp_path: Path, run_command: RunCommand) -> None:
+    prefix = tmp_path / "elsewhere" / "opt" / "opensees-hpc"
+    shutil.copytree(opensees_prefix, prefix, copy_function=os.link)
+    ended = run_command("openseesmp", "2", str(PACKER / "models" / "mumps.tcl"), prefix=prefix)
+    assert ended.exit_code == 0
+    assert "CHECK mumps_tip 0.00" in ended.output
+
+
+def test_a_link_to_a_command_finds_the_prefix(opensees_prefix: Path, tmp_path: Path, run_command: RunCommand) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "opensees").symlink_to(opensees_prefix / "bin" / "opensees")
+    assert run_command("opensees", str(PACKER / "models" / "truss.tcl"), prefix=tmp_path).exit_code == 0
+
+
+def test_cleanup_takes_only_what_is_below_the_prefix(tmp_path: Path) -> None:
+    prefix, home = tmp_path / "prefix", tmp_path / "home"
+    for leftover in ("src/a.c", "build/b.o", "lib/c.log", "lib/keep.py"):
+        path = prefix / leftover
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (home / ".cache").mkdir(parents=True)
+    run_script("cleanup.sh", prefix=prefix, environment={"HOME": str(home)})
+    assert [path.name for path in prefix.rglob("*") if path.is_file()] == ["keep.py"]
+    assert (home / ".cache").is_dir()
+
+
+def test_every_package_of_the_lock_is_pinned_by_hash() -> None:
+    lock = (PACKER / "wheels" / "requirements.lock").read_text()
+    packages = re.split(r"\n(?=[a-z0-9])", lock)
+    assert len(packages) > 20
+    assert all("==" in package and HASH.search(package) for package in packages)
+    assert "http" not in lock
+
+
+@pytest.mark.parametrize("script", ["build_opensees_wheels.sh", "build_opensees_full.sh"])
+@pytest.mark.parametrize("cores", ["", "0", "-1", "two"])
+def test_the_number_of_cores_is_checked(script: str, cores: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["bash", PACKER / script, cores],
+        env={**os.environ, "OPENSEES_HPC_PREFIX": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"usage: sudo bash {script} N" in done.stderr
+
+
+def test_a_python_without_tcl_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("bash", "dirname", "uname", "tr", "id", "sha256sum", "cut", "cat"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    python = tools / "python3"
+    python.write_text('#!/bin/sh\necho "has no Tcl (_tkinter): apt-get install python3-tk"\n')
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["bash", PACKER / "build_opensees_wheels.sh", "1"],
+        env={"PATH": str(tools), "OPENSEES_HPC_PREFIX": str(tmp_path / "prefix")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "python3 has no Tcl (_tkinter): apt-get install python3-tk" in done.stderr
+    assert not (tmp_path / "prefix").exists()
+
+
+def test_the_long_recipe_tells_its_plan_and_does_nothing(tmp_path: Path) -> None:
+    prefix = tmp_path / "prefix"
+    plan = dict(
+        line.split("\t", 1) for line in run_script("build_opensees_full.sh", "4", "plan", prefix=prefix).splitlines()
+    )
+    assert plan["cores"] == "4"
+    assert plan["targets"] == "OpenSees OpenSeesMP OpenSeesPy"
+    assert re.search(r"commit:[0-9a-f]{40}$", plan["opensees"])
+    for source in ("hdf5", "mumps", "wheels"):
+        assert re.search(r"sha256:[0-9a-f]{64}$", plan[source])
+    assert tuple(map(int, plan["hdf5"].split()[0].split("."))) >= (1, 12)
+    assert not prefix.exists()
+
+
+def test_the_long_recipe_refuses_a_prefix_of_one_s_own(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["bash", PACKER / "build_opensees_full.sh", "4"],
+        env={**os.environ, "OPENSEES_HPC_PREFIX": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "compiling needs root" in done.stderr
+
+
+def test_a_download_with_another_checksum_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "source").write_text("not what was pinned")
+    script = 'here=$1; source "$1/lib/common.sh"; fetch_verified "file://$2/source" "$3" "$2/got"'
+    done = subprocess.run(
+        ["bash", "-euc", script, "fetch", PACKER, tmp_path, "0" * 64], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "checksum of" in done.stderr
