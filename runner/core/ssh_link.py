@@ -1,0 +1,125 @@
+"""A link that survives its connection: connects when needed, tries again with growing delays, asks for passwords. Imports AsyncSSH: load it lazily."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+
+import asyncssh
+
+from runner.core.ssh_auth import HostKeyCheck, connect_options, explain_connect_error, read_trust
+from runner.core.ssh_session import Call, ConnectionLostError, Ended, Session
+from runner.core.ssh_target import SshTarget
+from runner.errors import HostKeyError, RemoteError
+
+FIRST_DELAY_S = 0.1
+LONGEST_DELAY_S = 5.0
+_CLOSE_LIMIT_S = 3.0
+
+
+def next_delay_s(delay_s: float) -> float:
+    """The delay after ``delay_s``: twice as long, at most five seconds, a little at random so that clients do not come in step."""
+    return min(delay_s * 2, LONGEST_DELAY_S) * random.uniform(0.8, 1.2)  # noqa: S311 (jitter, not a secret)
+
+
+class Link:
+    """Calls to one host. Lives in one event loop. Every call must bear being run twice: a lost connection does not tell whether it ran."""
+
+    def __init__(self, target: SshTarget) -> None:
+        self.target = target
+        self._session: Session | None = None
+        self._connecting = asyncio.Lock()
+        self._password: str | None = None
+        self._closed = False
+
+    async def connect(self) -> Session:
+        """The live session, or a new one. Raises: RemoteError, HostKeyError."""
+        async with self._connecting:
+            if self._closed:
+                raise RemoteError(f"the connection to {self.target.label} is closed", host=self.target.host)
+            if self._session is None or self._session.lost:
+                self._session = Session(await self._open())
+                self._session.prepare_spares()
+            return self._session
+
+    async def perform(self, call: Call) -> Ended:
+        """Run a call; if the connection is lost, connect and run it again until the target's patience is over.
+
+        Raises: RemoteError, also when the first connection fails.
+        """
+        session = await self.connect()
+        delay_s = FIRST_DELAY_S
+        give_up_at = 0.0
+        while True:
+            began = time.monotonic()
+            try:
+                return await session.perform(call)
+            except ConnectionLostError as error:
+                reason = str(error)
+            now = time.monotonic()
+            if not give_up_at or now - began > LONGEST_DELAY_S:
+                # The first loss, or one after a time in which all was well.
+                delay_s, give_up_at = FIRST_DELAY_S, now + self.target.patience_s
+            session, delay_s = await self._reconnect(give_up_at, delay_s, reason)
+
+    async def _reconnect(self, give_up_at: float, delay_s: float, reason: str) -> tuple[Session, float]:
+        while time.monotonic() + delay_s < give_up_at:
+            await asyncio.sleep(delay_s)
+            delay_s = next_delay_s(delay_s)
+            try:
+                return await self.connect(), delay_s
+            except HostKeyError:
+                raise
+            except RemoteError as error:
+                if self._closed:
+                    raise
+                reason = error.message
+        message = f"the connection to {self.target.label} was lost and did not come back within {self.target.patience_s:g} s: {reason}"
+        raise RemoteError(
+            message, host=self.target.host, remedy="check that the machine still runs; what it runs goes on without us"
+        )
+
+    async def _open(self) -> asyncssh.SSHClientConnection:
+        ask = self.target.ask_password
+        if ask is None or self._password is not None:
+            return await self._open_with(self._password)
+        for attempt in range(1, self.target.max_attempts + 1):
+            password = await self._ask_password(ask, attempt)
+            try:
+                connection = await self._open_with(password)
+            except RemoteError as error:
+                if attempt == self.target.max_attempts or not isinstance(error.__cause__, asyncssh.PermissionDenied):
+                    raise
+            else:
+                self._password = password
+                return connection
+        raise RemoteError(f"no attempt to log in to {self.target.label} is allowed", host=self.target.host)
+
+    async def _ask_password(self, ask: Callable[[str], str | None], attempt: int) -> str:
+        again = "" if attempt == 1 else "That was not accepted. "
+        answer = await asyncio.to_thread(ask, f"{again}Password for {self.target.label}: ")
+        if answer is None:
+            raise RemoteError(f"no password was given for {self.target.label}", host=self.target.host)
+        return answer
+
+    async def _open_with(self, password: str | None) -> asyncssh.SSHClientConnection:
+        trust, known = read_trust(self.target)
+        check = HostKeyCheck(self.target, known)
+        try:
+            return await asyncssh.connect(client_factory=lambda: check, **connect_options(self.target, trust, password))
+        except (OSError, asyncssh.Error, TimeoutError, ValueError) as error:
+            if check.refusal is not None:
+                raise check.refusal from error
+            raise explain_connect_error(self.target, error) from error
+
+    async def close(self) -> None:
+        """Close the connection. Nothing can be run afterwards."""
+        self._closed = True
+        if self._session is not None:
+            self._session.close()
+            try:
+                await asyncio.wait_for(self._session.wait_closed(), _CLOSE_LIMIT_S)
+            except (TimeoutError, OSError, asyncssh.Error):
+                return

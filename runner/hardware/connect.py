@@ -1,0 +1,134 @@
+"""How the job interfaces reach their host over SSH."""
+
+from __future__ import annotations
+
+import getpass
+from abc import ABC
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypedDict, Unpack
+
+from runner.core.ssh import Connection, wait_for_ssh
+from runner.core.ssh_target import SshTarget, split_host
+from runner.hardware.interface import HardwareInterface
+
+FilePath = str | Path
+
+
+class SshOptions(TypedDict, total=False):
+    """What more can be said about the connection.
+
+    ``port``: instead of HOST:PORT. ``host_keys``: the host's public keys, as ``ssh-ed25519 AAAA…`` or as a mapping of type to key; nothing else is
+    then trusted. ``known_hosts``: files to verify the host with instead of the user's own. ``accept_new_host_keys``: trust and remember the key of a
+    host that no file knows. ``ask_password``: shows a prompt and returns what was typed, None to give up. ``boot_timeout_s``: how long to wait for a
+    machine that is booting (0: it must answer now). ``patience_s``: how long a lost connection is tried again.
+    """
+
+    port: int | None
+    host_keys: Mapping[str, str] | Sequence[str]
+    known_hosts: FilePath | Sequence[FilePath] | None
+    accept_new_host_keys: bool
+    ask_password: Callable[[str], str | None]
+    connect_timeout_s: float
+    keepalive_s: float
+    patience_s: float
+    boot_timeout_s: float
+
+
+class SSHInterface(HardwareInterface, ABC):
+    """A place that is reached over SSH. Connects when made; use it in ``with``, or close it.
+
+    Raises: ValueError if more than one way to authenticate is given; HardwareInterfaceFailureError if there is no connection.
+    """
+
+    def __init__(
+        self,
+        user: str,
+        host: str,
+        name: str,
+        level: int = 1,
+        key_filename: FilePath | None = None,
+        ssh_config_path: FilePath | None = None,
+        use_ssh_agent: bool | None = False,
+        max_attempts: int = 3,
+        **options: Unpack[SshOptions],
+    ) -> None:
+        super().__init__(name, level)
+        self.max_attempts = max_attempts
+        self._user, self._host = user, host
+        if sum([key_filename is not None, ssh_config_path is not None, bool(use_ssh_agent)]) > 1:
+            raise ValueError("give one way to authenticate only: 'key_filename', 'ssh_config_path' or 'use_ssh_agent'")
+        asks = key_filename is None and ssh_config_path is None and not use_ssh_agent
+        bare_host, port = split_host(host)
+        target = SshTarget(
+            host=bare_host,
+            user=user,
+            port=options.get("port") or port,
+            key_filename=_path(key_filename),
+            ssh_config_path=_path(ssh_config_path),
+            use_ssh_agent=bool(use_ssh_agent),
+            ask_password=options.get("ask_password", getpass.getpass) if asks else None,
+            max_attempts=max_attempts,
+            **_target_options(options),
+        )
+        boot_timeout_s = options.get("boot_timeout_s", 0.0)
+        self._connection = wait_for_ssh(target, timeout_s=boot_timeout_s) if boot_timeout_s else Connection(target)
+
+    @property
+    def host(self) -> str:
+        """(Read-only) The host, as it was given."""
+        return self._host
+
+    @property
+    def user(self) -> str:
+        """(Read-only) The account on the host."""
+        return self._user
+
+    def close(self) -> None:
+        """Close the connection. Jobs go on."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _TargetOptions(TypedDict, total=False):
+    host_keys: tuple[str, ...]
+    known_hosts: tuple[Path, ...]
+    accept_new_host_keys: bool
+    connect_timeout_s: float
+    keepalive_s: float
+    patience_s: float
+
+
+def _target_options(options: SshOptions) -> _TargetOptions:
+    made: _TargetOptions = {"host_keys": host_key_lines(options.get("host_keys", ()))}
+    files = options.get("known_hosts")
+    if files is not None:
+        made["known_hosts"] = tuple(Path(file) for file in ([files] if isinstance(files, str | Path) else files))
+    if "accept_new_host_keys" in options:
+        made["accept_new_host_keys"] = options["accept_new_host_keys"]
+    if "connect_timeout_s" in options:
+        made["connect_timeout_s"] = options["connect_timeout_s"]
+    if "keepalive_s" in options:
+        made["keepalive_s"] = options["keepalive_s"]
+    if "patience_s" in options:
+        made["patience_s"] = options["patience_s"]
+    return made
+
+
+def host_key_lines(keys: Mapping[str, str] | Sequence[str]) -> tuple[str, ...]:
+    """Host keys as lines ``TYPE BASE64``, from such lines or from a mapping as guest attributes have it."""
+    if isinstance(keys, Mapping):
+        return tuple(blob if blob.startswith(kind) else f"{kind} {blob}" for kind, blob in keys.items())
+    return tuple(keys)
+
+
+def _path(given: FilePath | None) -> Path | None:
+    return None if given is None else Path(given).expanduser()

@@ -1,0 +1,45 @@
+"""The contract that all job interfaces fulfil."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from runner.hardware.status import JobStatus
+
+
+class HardwareInterface(ABC):
+    """A place where jobs run. ``level``: the level of a multi-level simulation that this place computes."""
+
+    def __init__(self, name: str, level: int = 1) -> None:
+        self._name = name
+        self._level = level
+
+    @property
+    def name(self) -> str:
+        """(Read-only) What the user calls this place."""
+        return self._name
+
+    @property
+    def level(self) -> int:
+        """(Read-only) The level of simulation that it computes."""
+        return self._level
+
+    @abstractmethod
+    def submit_job(self, job: Any, resubmit: bool = False) -> None:
+        """Start a job.
+
+        Raises: ValueError if a job with this ID was submitted and ``resubmit`` is False, or has not ended and ``resubmit`` is True.
+        """
+
+    @abstractmethod
+    def get_job_status(self, job_id: Any) -> JobStatus:
+        """How it stands with a job; PENDING_SUBMIT for one that is not known."""
+
+    @abstractmethod
+    def get_job_output(self, job_id: Any) -> Any:
+        """What a job has computed; None if it has not."""
+
+    @abstractmethod
+    def cancel_job(self, job_id: Any) -> None:
+        """End a job and everything it started. Nothing happens if it is over."""

@@ -1,0 +1,46 @@
+#!/bin/sh
+# attach.sh HOW PATH DIGEST: make or find a workspace, put our scripts into it (a tar on stdin) and list its jobs.
+# HOW: given (PATH is the workspace, made if it is not there) or beside (PATH is a folder; a new workspace is made in it).
+# Prints the workspace's absolute path, then what "manager.sh status" prints.
+
+fail() {
+  printf '%s\n' "$*" >&2
+  exit 1
+}
+
+random_name() {
+  printf 'exauq'
+  LC_ALL=C tr -dc 'A-Za-z0-9' </dev/urandom | head -c 5
+}
+
+# shellcheck disable=SC2088 # a tilde that is meant literally here
+case $2 in
+  '~') path=$HOME ;;
+  '~/'*) path=$HOME/${2#'~/'} ;;
+  /*) path=$2 ;;
+  *) path=./$2 ;;
+esac
+if [ "$1" = beside ]; then
+  # BusyBox wants six characters to replace.
+  path=$(mktemp -d "$path/exauqXXXXX" 2>/dev/null) || {
+    path=$path/$(random_name)
+    mkdir -- "$path" || fail "no workspace can be made there"
+  }
+else
+  mkdir -p -- "$path" || fail "the workspace cannot be made"
+fi
+cd -- "$path" || fail "the workspace cannot be entered"
+control=.opensees-hpc
+if [ ! -e "$control/$3/manager.sh" ]; then
+  new=$control/scripts.$$
+  if ! { mkdir -p -- "$new" && tar -xmof - -C "$new"; }; then
+    rm -rf -- "$new"
+    fail "the workspace cannot be written to, or its disk is full"
+  fi
+  # Another client may do the same at this moment: then ours lands inside theirs, and goes.
+  mv -- "$new" "$control/$3" && rm -rf -- "$control/$3/scripts.$$"
+  [ -e "$control/$3/manager.sh" ] || fail "our scripts could not be put into the workspace"
+fi
+pwd
+/bin/sh "$control/$3/manager.sh" sweep </dev/null
+exec /bin/sh "$control/$3/manager.sh" status

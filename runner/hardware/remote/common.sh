@@ -1,0 +1,208 @@
+#!/bin/sh
+# What the remote side knows about jobs: names of the state files, who a process is, how a state is read and how it is decided.
+# Sourced by the other scripts. POSIX shell and core utilities only (dash, bash, BusyBox ash).
+#
+# A job is a folder of the workspace with a folder .job in it:
+#   token      marks the job's processes (environment variable OPENSEES_HPC_JOB) and tells one submit of an ID from another
+#   settings   sh: what to run and how; written by the client
+#   placed     who put the folder there: "PID START BOOT"
+#   run        who supervises it: "PID START BOOT UPTIME_S" (the job has begun)
+#   program    the program itself: "PID START"
+#   request    "cancel" or "timeout": the first one counts
+#   end        the one truth about how it ended: "HOW EXIT_CODE OUTPUT BEGAN ENDED USER_TIME SYSTEM_TIME"; HOW: ended, cancelled, timeout, lost
+#   after      exit code of the command that runs after the end
+# Each is written to a temporary name and then linked or moved into place, so that it is there whole or not at all.
+
+# shellcheck disable=SC2034 # for the scripts that source this one
+CONTROL=.opensees-hpc
+
+boot_id() {
+  BOOT=
+  if [ -r /proc/sys/kernel/random/boot_id ]; then
+    read -r BOOT </proc/sys/kernel/random/boot_id
+  else
+    BOOT=$(sysctl -n kern.boottime 2>/dev/null | tr -d ' ')
+  fi
+  BOOT=${BOOT:-unknown}
+}
+
+# Sets UPTIME (seconds; only differences mean something). The wall clock is used only where the kernel tells no uptime.
+read_uptime() {
+  if { read -r UPTIME _ </proc/uptime; } 2>/dev/null; then return; fi
+  UPTIME=$(date +%s)
+}
+
+# Sets START (and LIVE, the state letter) for process $1; fails if there is none.
+read_start() {
+  if [ -r /proc/self/stat ]; then
+    { IFS= read -r stat_line <"/proc/$1/stat"; } 2>/dev/null || return 1
+    # The name in parentheses may hold spaces and parentheses; what follows the last one is fixed.
+    stat_line=${stat_line##*) }
+    # shellcheck disable=SC2086
+    set -- $stat_line
+    [ $# -ge 20 ] || return 1
+    LIVE=$1
+    shift 19
+    START=$1
+  else
+    START=$(ps -o lstart= -p "$1" 2>/dev/null | tr -s ' ' '_')
+    LIVE=$(ps -o stat= -p "$1" 2>/dev/null)
+    [ -n "$START" ]
+  fi
+}
+
+# Sets OWN_PID: in a subshell $$ is the parent's.
+read_own_pid() {
+  if { read -r OWN_PID _ </proc/self/stat; } 2>/dev/null; then return; fi
+  OWN_PID=$(sh -c 'echo $PPID')
+}
+
+# Whether process $1 with start time $2 of boot $3 still runs. A zombie does not.
+is_alive() {
+  [ "$3" = "$BOOT" ] && read_start "$1" && [ "$2" = "$START" ] || return 1
+  case $LIVE in Z* | X*) return 1 ;; esac
+}
+
+# Write $2 to file $1, whole or not at all, over what was there. On a full disk the reserve is given up first.
+write_state() {
+  for _ in 1 2; do
+    if { printf '%s\n' "$2" >"$1.$OWN_PID.tmp"; } 2>/dev/null && mv -f -- "$1.$OWN_PID.tmp" "$1"; then return 0; fi
+    rm -f -- "${1%/*}/reserve" "$1.$OWN_PID.tmp"
+  done
+  return 1
+}
+
+# Write $2 to file $1 unless it is there already. Fails if it is there, or cannot be written.
+write_once() {
+  for _ in 1 2; do
+    if { printf '%s\n' "$2" >"$1.$OWN_PID.tmp"; } 2>/dev/null && ln -- "$1.$OWN_PID.tmp" "$1" 2>/dev/null; then
+      rm -f -- "$1.$OWN_PID.tmp"
+      return 0
+    fi
+    rm -f -- "$1.$OWN_PID.tmp"
+    [ ! -e "$1" ] || return 1
+    rm -f -- "${1%/*}/reserve"
+  done
+  # No hard links here: creating without clobbering is as exclusive, though a reader may see it before it is filled.
+  (
+    set -C
+    printf '%s\n' "$2" >"$1"
+  ) 2>/dev/null
+}
+
+# Sets LINE to the first line of file $1; fails if there is no file or no whole line.
+read_line() {
+  { IFS= read -r LINE <"$1"; } 2>/dev/null
+}
+
+# Decide how the job in folder $1 ended: exit code $2 (or "-" if nobody saw it), times "BEGAN ENDED USER SYSTEM" $3. The first to decide decides for all.
+decide_end() {
+  output_there=0
+  if read_line "$1/.job/output" && [ -e "$1/$LINE" ]; then output_there=1; fi
+  how=ended
+  [ "$2" != - ] || how=lost
+  if read_line "$1/.job/request"; then
+    case $LINE in cancel) how=cancelled ;; timeout) how=timeout ;; esac
+  fi
+  write_once "$1/.job/end" "$how $2 $output_there $3"
+}
+
+# Sets STATE for the job in folder $1:
+#   end LINE | running | submitted | none       (none: no job, or one that was put there but never begun)
+read_state() {
+  STATE=none
+  if read_line "$1/.job/end"; then
+    STATE="end $LINE"
+  elif read_line "$1/.job/run"; then
+    read_run_state "$1" "$LINE"
+  elif read_line "$1/.job/placed"; then
+    # shellcheck disable=SC2086
+    if is_alive $LINE; then STATE=submitted; fi
+    # It may have begun between the two looks.
+    if [ -e "$1/.job/run" ]; then STATE=running; fi
+  fi
+}
+
+read_run_state() {
+  STATE=running
+  # shellcheck disable=SC2086
+  set -- "$1" $2
+  if is_alive "$2" "$3" "$4"; then return; fi
+  # Nobody watches it any more. It runs on if the program does; else it has ended without a witness.
+  if read_line "$1/.job/program"; then
+    # shellcheck disable=SC2086
+    if is_alive $LINE "$4"; then return; fi
+  fi
+  if ! read_line "$1/.job/end"; then
+    read_uptime
+    [ "$4" = "$BOOT" ] || UPTIME=$5
+    decide_end "$1" - "$5 $UPTIME - -"
+    # On a full disk it cannot be written down: it is told all the same.
+    read_line "$1/.job/end" || LINE="$how - $output_there $5 $UPTIME - -"
+  fi
+  STATE="end $LINE"
+}
+
+# Sets AFTER: - (nothing to run after the end), running, lost, or the exit code.
+read_after() {
+  AFTER=-
+  [ -e "$1/.job/on_end" ] || return 0
+  AFTER=running
+  if ! read_line "$1/.job/after"; then
+    # shellcheck disable=SC2086
+    if read_line "$1/.job/run" && set -- "$1" $LINE && is_alive "$2" "$3" "$4"; then return; fi
+    read_line "$1/.job/after" || LINE=lost
+  fi
+  AFTER=$LINE
+}
+
+pause() {
+  sleep "$1" 2>/dev/null || sleep 1
+}
+
+# Print the PIDs of all processes of the job with token $1: those that bear it in their environment and all that descend from them.
+find_tree() {
+  if [ -d /proc/self ]; then
+    marked=$(grep -lsF -- "OPENSEES_HPC_JOB=$1" /proc/[0-9]*/environ 2>/dev/null | sed 's|^/proc/||; s|/environ$||' | tr '\n' ' ')
+    cat /proc/[0-9]*/stat 2>/dev/null | sed 's/^\([0-9]*\) (.*) \(.\) \([0-9]*\) .*/\1 \3 \2/' | walk_tree "$marked"
+  else
+    # shellcheck disable=SC2009 # pgrep does not look into environments
+    marked=$(ps -axEww -o pid=,command= 2>/dev/null | grep -F -- "OPENSEES_HPC_JOB=$1" | awk '{ print $1 }' | tr '\n' ' ')
+    ps -axo pid=,ppid=,stat= | walk_tree "$marked"
+  fi
+}
+
+# From lines "PID PARENT STATE" on stdin: print the roots $1 that live, and all that descend from a root.
+walk_tree() {
+  awk -v roots="$1" -v self="$OWN_PID" '
+    BEGIN { n = split(roots, list, " "); for (i = 1; i <= n; i++) if (list[i] != self) ours[list[i]] = 1 }
+    { parent[$1] = $2; state[$1] = $3 }
+    END {
+      do {
+        grown = 0
+        for (pid in parent) if (!(pid in ours) && (parent[pid] in ours)) { ours[pid] = 1; grown = 1 }
+      } while (grown)
+      for (pid in ours) if ((pid in state) && state[pid] !~ /^[ZX]/) print pid
+    }'
+}
+
+# End every process of the job with token $1: SIGTERM, $2 seconds of grace, then SIGKILL. Fails if some are left 10 s after that.
+stop_tree() {
+  told=' '
+  read_uptime
+  kill_at=$((${UPTIME%%.*} + $2))
+  while tree=$(find_tree "$1") && [ -n "$tree" ]; do
+    read_uptime
+    now=${UPTIME%%.*}
+    if [ "$now" -ge $((kill_at + 10)) ]; then return 1; fi
+    for pid in $tree; do
+      if [ "$now" -ge "$kill_at" ]; then
+        kill -KILL "$pid" 2>/dev/null
+      else
+        case $told in *" $pid "*) ;; *) kill -TERM "$pid" 2>/dev/null && told="$told$pid " ;; esac
+      fi
+    done
+    pause 0.05
+  done
+  return 0
+}

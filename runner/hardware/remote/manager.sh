@@ -1,0 +1,271 @@
+#!/bin/sh
+# manager.sh VERB ...: what a client asks of a workspace. The current folder is the workspace.
+#
+#   submit TOKEN REPLACE      a tar of job folders and a file COMPLETE on stdin; one line a job: ok|exists|busy|failed <tab> NAME <tab> WHY
+#   status [NAME...]          one line a job: NAME <tab> AFTER <tab> STATE (see common.sh); all jobs without names
+#   cancel NAME...            end them and wait until they are gone, then as status
+#   delete NAME...            one line a job: ok|none|busy|failed <tab> NAME <tab> WHY
+#   show NAME FILE LINES      status line, then the size of the job's FILE, then its last LINES lines
+#   extend SECONDS NAME...    move the deadline to SECONDS after the beginning of each job
+#   sweep                     remove what broken connections left behind
+
+here=${0%/*}
+. "$here/common.sh"
+boot_id
+OWN_PID=$$
+read_start $$
+OWN_START=$START
+# What has begun is brought to its end, also when the client goes away.
+trap '' HUP PIPE
+
+fail() {
+  printf '%s\n' "$*" >&2
+  exit 1
+}
+
+# answer NAME OUTCOME [WHY]
+answer() {
+  printf '%s\t%s\t%s\n' "$2" "$1" "${3-}"
+}
+
+tell() {
+  read_state "$1"
+  read_after "$1"
+  printf '%s\t%s\t%s\n' "$1" "$AFTER" "$STATE"
+}
+
+status() {
+  if [ $# -gt 0 ]; then
+    for name in "$@"; do tell "$name"; done
+    return
+  fi
+  for folder in */.job/; do
+    [ -d "$folder" ] && tell "${folder%/.job/}"
+  done
+  return 0
+}
+
+# Take the right to move the folder of job $1 away. The right is taken inside the folder that was looked at, so that it cannot be meant for a
+# newer one of the same name, and a claimer that died is followed by the next number. Fails with OUTCOME and WHY set.
+claim_folder() {
+  OUTCOME=none
+  WHY=
+  workspace=$PWD
+  cd -- "./$1/.job" 2>/dev/null || return 1
+  OUTCOME=busy
+  WHY='another client is replacing or deleting it'
+  number=1
+  taken=1
+  while claimer=$(readlink "claim.$number"); do
+    # shellcheck disable=SC2086
+    if is_alive $claimer; then break; fi
+    number=$((number + 1))
+  done
+  if [ -z "$claimer" ]; then
+    ln -s "$$ $OWN_START $BOOT" "claim.$number" 2>/dev/null
+    taken=$?
+  fi
+  cd -- "$workspace" || exit 1
+  return $taken
+}
+
+# Move the folder of job $1, which is over, to the bin. Fails with OUTCOME and WHY set.
+retire_folder() {
+  read_state "$1"
+  read_after "$1"
+  OUTCOME=busy
+  WHY=$STATE
+  case $STATE in running | submitted) return 1 ;; esac
+  WHY='the command after its end is still running'
+  [ "$AFTER" != running ] || return 1
+  claim_folder "$1" || return 1
+  mkdir -p "$CONTROL/bin.$$" && mv -- "./$1" "$CONTROL/bin.$$/" && return 0
+  OUTCOME=failed
+  WHY='it cannot be moved away'
+  return 1
+}
+
+empty_bin() {
+  rm -rf -- "$CONTROL/bin.$$"
+}
+
+delete() {
+  for name in "$@"; do
+    if retire_folder "$name"; then answer "$name" ok; else answer "$name" "$OUTCOME" "$WHY"; fi
+  done
+  empty_bin || fail "the folders could not be removed"
+}
+
+submit() {
+  token=$1
+  replace=$2
+  new="$CONTROL/new.$token.$$"
+  trap 'rm -rf -- "$new"' EXIT
+  trap 'exit 1' INT TERM
+  if ! { mkdir -p "$new" && echo "$$ $OWN_START $BOOT" >"$new/.owner"; }; then
+    fail "the workspace cannot be written to, or its disk is full"
+  fi
+  tar -xmof - -C "$new" || fail "the files of the jobs could not be unpacked"
+  [ -e "$new/COMPLETE" ] || fail "the files of the jobs did not arrive whole"
+  set --
+  for folder in "$new"/*/; do
+    folder=${folder%/}
+    name=${folder##*/}
+    if place "$folder" "$name"; then set -- "$@" "$name"; else answer "$name" "$OUTCOME" "$WHY"; fi
+  done
+  [ $# -eq 0 ] || launch "$@"
+  empty_bin
+}
+
+# Put folder $1 in its place as job $2: a rename, which fails if another one is there. Fails with OUTCOME and WHY set.
+place() {
+  OUTCOME=failed
+  WHY='the disk is full or the workspace cannot be written to'
+  echo "$$ $OWN_START $BOOT" >"$1/.job/placed" || return 1
+  for _ in 1 2 3; do
+    if mv -- "$1" ./ 2>/dev/null; then return 0; fi
+    may_replace "$2" || return 1
+    if ! retire_folder "$2" && [ "$OUTCOME" != none ]; then return 1; fi
+  done
+  OUTCOME=failed
+  WHY='it could not be put in its place'
+  return 1
+}
+
+# Whether what stands in the place of job $1 may be moved away. Fails with OUTCOME and WHY set.
+may_replace() {
+  read_line "$1/.job/token" || LINE=
+  # An earlier try of this very submit has come through, and its client did not hear of it.
+  OUTCOME=ok
+  WHY=
+  [ "${LINE#*.}" != "$token" ] || return 1
+  OUTCOME=failed
+  WHY='something that is not a job has this name in the workspace, or it cannot be written to'
+  [ -d "$1/.job" ] || return 1
+  read_state "$1"
+  OUTCOME=exists
+  WHY=$STATE
+  [ "$STATE" = none ] || [ "$replace" = 1 ]
+}
+
+# Begin the jobs named, and wait until each has a supervisor.
+launch() {
+  if ! setsid -f /bin/sh "$here/launcher.sh" "$PWD" "$@" </dev/null >/dev/null 2>&1; then
+    if command -v setsid >/dev/null; then
+      setsid /bin/sh "$here/launcher.sh" "$PWD" "$@" </dev/null >/dev/null 2>&1 &
+    else
+      nohup /bin/sh "$here/launcher.sh" "$PWD" "$@" </dev/null >/dev/null 2>&1 &
+    fi
+  fi
+  tries=0
+  for name in "$@"; do
+    until [ -e "$name/.job/run" ]; do
+      tries=$((tries + 1))
+      if [ $tries -gt 1500 ]; then break; fi
+      pause 0.02
+    done
+    if [ -e "$name/.job/run" ]; then
+      answer "$name" ok
+    else
+      answer "$name" failed 'its supervisor did not start'
+    fi
+  done
+}
+
+cancel() {
+  running=0
+  for name in "$@"; do
+    read_state "$name"
+    case $STATE in running | submitted)
+      running=1
+      write_once "./$name/.job/request" cancel
+      ;;
+    esac
+  done
+  [ $running = 0 ] || detach stop "$@"
+  for name in "$@"; do
+    wait_for_end "$name"
+    tell "$name"
+  done
+}
+
+# Run a verb of this script in the background, away from the connection.
+detach() {
+  if command -v setsid >/dev/null; then
+    setsid /bin/sh "$0" "$@" </dev/null >/dev/null 2>&1 &
+  else
+    nohup /bin/sh "$0" "$@" </dev/null >/dev/null 2>&1 &
+  fi
+}
+
+# The other half of cancel: end the trees; where no supervisor is left, decide the end in its place.
+stop() {
+  for name in "$@"; do
+    stop_one "$name" &
+  done
+  wait
+}
+
+stop_one() {
+  read_own_pid
+  grace_s=5
+  # shellcheck disable=SC1090
+  [ ! -e "./$1/.job/limits" ] || . "./$1/.job/limits"
+  while [ -e "$1/.job/request" ] && [ ! -e "$1/.job/end" ]; do
+    read_line "$1/.job/token" && stop_tree "$LINE" "$grace_s" || return 1
+    # With no supervisor left this writes the end.
+    read_state "$1"
+    case $STATE in end*) return 0 ;; esac
+    pause 0.05
+  done
+}
+
+# Until the job has ended, or cannot be ended: grace, 10 s for SIGKILL to work, and some.
+wait_for_end() {
+  grace_s=5
+  # shellcheck disable=SC1090
+  [ ! -e "$1/.job/limits" ] || . "./$1/.job/limits"
+  read_uptime
+  give_up=$((${UPTIME%%.*} + grace_s + 15))
+  while read_state "$1"; do
+    case $STATE in end* | none) return ;; esac
+    read_uptime
+    [ "${UPTIME%%.*}" -lt "$give_up" ] || return
+    pause 0.02
+  done
+}
+
+show() {
+  tell "$1"
+  file="./$1/$2"
+  if [ -f "$file" ]; then wc -c <"$file" | tr -d ' '; else echo -; fi
+  if [ "$3" -gt 0 ] && [ -f "$file" ]; then tail -n "$3" -- "$file"; fi
+  return 0
+}
+
+extend() {
+  seconds=$1
+  shift
+  for name in "$@"; do
+    if [ -e "$name/.job/timeout_s" ]; then write_state "./$name/.job/timeout_s" "$seconds"; fi
+    tell "$name"
+  done
+}
+
+sweep() {
+  for new in "$CONTROL"/new.*; do
+    # shellcheck disable=SC2086
+    if [ -d "$new" ] && ! { read_line "$new/.owner" && is_alive $LINE; }; then rm -rf -- "$new"; fi
+  done
+  for old in "$CONTROL"/bin.*; do
+    if [ -d "$old" ] && ! read_start "${old##*.}"; then rm -rf -- "$old"; fi
+  done
+  return 0
+}
+
+verb=$1
+shift
+case $verb in
+  submit | status | cancel | stop | delete | show | extend | sweep) "$verb" "$@" ;;
+  *) fail "manager.sh: unknown verb $verb" ;;
+esac

@@ -1,0 +1,147 @@
+"""A private OpenSSH server for tests: loopback, a port of its own, its own keys and home folder; no root needed."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SSHD = Path("/usr/sbin/sshd")
+START_LIMIT_S = 30.0
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that the system has just called free."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def make_key(path: Path) -> Path:
+    """An ed25519 key pair."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+    return path
+
+
+@dataclass(kw_only=True)
+class Sshd:
+    """A server in ``folder``. ``environment`` is set for every session; ``options`` are further lines of sshd_config."""
+
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def user(self) -> str:
+        """The account that runs the tests."""
+        return getpass.getuser()
+
+    @property
+    def key(self) -> Path:
+        """The client's private key."""
+        return self.folder / "client_key"
+
+    @property
+    def host_key_line(self) -> str:
+        """The server's public key."""
+        return (self.folder / "host_key.pub").read_text()
+
+    def prepare(self) -> None:
+        """Make keys and configuration."""
+        if not SSHD.exists():
+            raise AssertionError(f"{SSHD} is missing: install the package openssh-server")
+        if os.geteuid() == 0:
+            # Only as root does sshd insist on this folder.
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        make_key(self.folder / "host_key")
+        shutil.copy(make_key(self.key).with_suffix(".pub"), self.folder / "authorized_keys")
+        self.port = self.port or free_port()
+        self._write_config()
+
+    def _write_config(self) -> None:
+        lines = [
+            f"Port {self.port}",
+            "ListenAddress 127.0.0.1",
+            f"HostKey {self.folder}/host_key",
+            f"PidFile {self.folder}/pid",
+            f"AuthorizedKeysFile {self.folder}/authorized_keys",
+            "StrictModes no",
+            "UsePAM no",
+            "PasswordAuthentication no",
+            "Subsystem sftp internal-sftp",
+            "LogLevel VERBOSE",
+            *(f'SetEnv {" ".join(_quote_env(self.environment))}' for _ in [1] if self.environment),
+            *self.options,
+        ]
+        (self.folder / "sshd_config").write_text("\n".join(lines) + "\n")
+
+    def start(self) -> Sshd:
+        """Start, and wait until it answers."""
+        log = (self.folder / "log").open("ab")
+        command = [str(SSHD), "-D", "-e", "-f", str(self.folder / "sshd_config")]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        log.close()
+        give_up = time.monotonic() + START_LIMIT_S
+        while time.monotonic() < give_up and self.process.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return self
+            time.sleep(0.02)
+        raise AssertionError(f"sshd did not start: {(self.folder / 'log').read_text()}")
+
+    def session_pids(self) -> list[int]:
+        """The processes of the server that serve connections."""
+        assert self.process is not None
+        listing = subprocess.run(["ps", "-eo", "pid=,ppid="], check=True, capture_output=True, text=True).stdout
+        children: dict[int, list[int]] = {}
+        for line in listing.splitlines():
+            pid, parent = map(int, line.split())
+            children.setdefault(parent, []).append(pid)
+        found, waiting = [], [self.process.pid]
+        while waiting:
+            below = children.get(waiting.pop(), [])
+            found += below
+            waiting += below
+        return found
+
+    def cut_connections(self) -> None:
+        """Kill the processes that serve connections, not the server and not the jobs (which are in sessions of their own)."""
+        for pid in self.session_pids():
+            if b"sshd" in _command(pid):
+                _kill(pid)
+
+    def stop(self) -> None:
+        """Stop the server and cut its connections."""
+        if self.process is not None:
+            self.cut_connections()
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+def _quote_env(environment: Mapping[str, str]) -> list[str]:
+    return ['"' + f"{name}={value}".replace("\\", "\\\\").replace('"', '\\"') + '"' for name, value in environment.items()]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, 9)
+    except ProcessLookupError:
+        return
