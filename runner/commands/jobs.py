@@ -17,9 +17,10 @@ from runner.core.storage import ResultSet
 from runner.errors import HpcError, RemoteError
 from runner.model import names
 from runner.model.states import JobState
+from runner.model.verdict import judge
 
 if TYPE_CHECKING:
-    from runner.hardware.opensees import JobOutput, OpenSeesInterface, OpenSeesJob
+    from runner.hardware.opensees import OpenSeesInterface, OpenSeesJob
 
 ATTEMPT = 1
 PUSH_LIMIT_S = 30 * 60.0
@@ -92,20 +93,23 @@ class JobRunner:
         self._follow(interface, job.name)
         output = interface.get_job_output(job.name)
         release()
-        state = _judge(output)
+        if output is None:
+            raise RemoteError(f"job {job.name} left no record of its end on {slot.name}", host=slot.name)
+        verdict = judge(
+            exit_code=output.exit_code, timed_out=output.timed_out, last_lines=output.last_lines, expect=job.expect
+        )
         self._listener.tell("job", job=job.name, state="pushing", instance=slot.name, exit_code=output.exit_code)
-        results, message = self._bring_home(interface, job.name)
-        if results is None and state is JobState.SUCCEEDED:
-            state = JobState.LOST
+        results, trouble = self._bring_home(interface, job.name)
+        lost = results is None and verdict.state is JobState.SUCCEEDED
         return JobOutcome(
             name=job.name,
-            state=state,
+            state=JobState.LOST if lost else verdict.state,
             exit_code=output.exit_code,
             wall_s=output.wall_s,
             core_s=output.core_s,
             instance=slot.name,
             results=results,
-            message=message,
+            message="; ".join(part for part in (verdict.reason, trouble) if part),
             last_lines=tuple(output.last_lines),
         )
 
@@ -156,18 +160,12 @@ class JobRunner:
         give_up_at = self._context.monotonic() + PUSH_LIMIT_S
         delay_s = FIRST_PUSH_LOOK_S
         while self._context.monotonic() < give_up_at:
-            exit_code = interface.get_job_output(name).on_end_exit_code
-            if exit_code is not None:
-                return exit_code
+            output = interface.get_job_output(name)
+            if output is not None and output.on_end_exit_code is not None:
+                return output.on_end_exit_code
             self._context.sleep(delay_s)
             delay_s = min(1.5 * delay_s, LONGEST_PUSH_LOOK_S)
         return None
-
-
-def _judge(output: JobOutput) -> JobState:
-    if output.timed_out:
-        return JobState.TIMED_OUT
-    return JobState.SUCCEEDED if output.exit_code == 0 else JobState.FAILED
 
 
 def _facts(outcome: JobOutcome) -> dict[str, object]:

@@ -127,10 +127,10 @@ class ConnectedCloud:
             user=login.user,
             host=f"{instance.address}:{self.ssh_port}",
             name=instance.name,
-            key_filename=str(login.key_file),
-            known_host_keys=_key_lines(host_keys),
+            key_filename=login.key_file,
+            host_keys=dict(host_keys),
             workspace_dir=f"{names.APP}/{batch}",
-            connect_timeout_s=BOOT_LIMIT_S,
+            boot_timeout_s=BOOT_LIMIT_S,
         )
 
     def _target(self, instance: Instance, login: Login, host_keys: Mapping[str, str]) -> SshTarget:

@@ -1,0 +1,49 @@
+"""Exit codes alone never prove success."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.model.batch import Expectation
+from runner.model.states import TRANSITIONS, JobState
+from runner.model.verdict import judge
+
+NOTHING = Expectation()
+TO_45 = Expectation(end_time_s=45.0)
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "timed_out", "lines", "expect", "state", "words"),
+    [
+        (0, False, [], NOTHING, JobState.SUCCEEDED, ""),
+        (0, False, ["last time reached: 45.0"], TO_45, JobState.SUCCEEDED, ""),
+        (0, False, ["last time reached: 44.9999"], TO_45, JobState.SUCCEEDED, ""),
+        (0, False, ["last time reached: 12.40"], TO_45, JobState.FAILED, "stopped at t = 12.4 s of 45 s"),
+        (0, False, ["done"], TO_45, JobState.FAILED, "do not say"),
+        (1, False, ["WARNING: CTestNormUnbalance failed to converge"], NOTHING, JobState.FAILED, "did not converge"),
+        (
+            1,
+            False,
+            ["OpenSees > analyze failed, returned: -3", "time reached = 3"],
+            NOTHING,
+            JobState.FAILED,
+            "at t = 3 s",
+        ),
+        (139, False, [], NOTHING, JobState.FAILED, "killed by signal 11"),
+        (3, False, ["x"], NOTHING, JobState.FAILED, "exit code 3"),
+        (143, True, ["last time reached: 1e1"], NOTHING, JobState.TIMED_OUT, "at its deadline, at t = 10 s"),
+        (None, False, [], NOTHING, JobState.LOST, "was not seen"),
+    ],
+)
+def test_verdicts(
+    exit_code: int | None, timed_out: bool, lines: list[str], expect: Expectation, state: JobState, words: str
+) -> None:
+    verdict = judge(exit_code=exit_code, timed_out=timed_out, last_lines=lines, expect=expect)
+    assert verdict.state is state
+    assert words in verdict.reason
+    assert verdict.state.has_ended
+
+
+def test_every_state_has_its_transitions_and_only_states_follow() -> None:
+    assert set(TRANSITIONS) == set(JobState)
+    assert all(following <= set(JobState) for following in TRANSITIONS.values())
