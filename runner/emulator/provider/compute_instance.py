@@ -194,7 +194,7 @@ class InstanceOperations(ComputeOperations):
 
     def _move_interface(self, cloud: Cloud, id: str, at: int, wanted: Answer) -> None:
         found = cloud.rest.get(ROOT + id)["networkInterfaces"][at]
-        where = {key: wanted[key] for key in ("network", "subnetwork") if key in wanted}
+        where: Answer = {key: wanted[key] for key in ("network", "subnetwork") if key in wanted}
         body: Answer = {"fingerprint": found.get("fingerprint"), **where}
         self._patch_part(cloud, id, "updateNetworkInterface", body, networkInterface=found["name"])
 

@@ -217,7 +217,7 @@ class BucketObjectOperations(Operations):
         about |= {key: news.get(key) for key in _OBJECT_PLAIN}
         media_type = news.get("contentType") or "application/octet-stream"
         content, boundary = _bytes_of(news), secrets.token_hex(30)
-        lead = f"--{boundary}\r\nContent-Type: application/json\r\n\r\n{json.dumps(without_empty(about))}\r\n"
+        lead = f"--{boundary}\r\nContent-Type: application/json\r\n\r\n{json.dumps(without_empty(about), sort_keys=True)}\r\n"
         media = f"--{boundary}\r\nContent-Type: {media_type}\r\n\r\n"
         try:
             cloud.rest.call(
