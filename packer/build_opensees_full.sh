@@ -88,7 +88,7 @@ install_opensees() {
 
 record_versions() {
   "$prefix/lib/native/OpenSees" "$here/models/version.tcl" >"$prefix/etc/opensees-version" 2>&1
-  cat >"$prefix/etc/built.json" <<EOF
+  write_file "$prefix/etc/built.json" <<EOF
 {"opensees": "$(tail -n 1 "$prefix/etc/opensees-version")", "opensees-commit": "$OPENSEES_COMMIT",
  "hdf5": "$HDF5_VERSION", "mumps": "$MUMPS_VERSION"}
 EOF
@@ -124,7 +124,7 @@ main() {
   install_opensees
   install_wheels "$python" "$here/wheels/requirements.lock" "$prefix"
   record_python "$python" "$prefix"
-  install_commands "$prefix" full
+  install_commands "$prefix" full "$python"
   record_versions
   log_step "done: $prefix/bin"
 }

@@ -23,7 +23,7 @@ main() {
   install_wheels "$python" "$here/wheels/requirements.lock" "$prefix"
   record_python "$python" "$prefix"
   log_step "commands"
-  install_commands "$prefix" wheels
+  install_commands "$prefix" wheels "$python"
   log_step "done: $prefix/bin"
 }
 

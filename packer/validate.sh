@@ -88,7 +88,9 @@ main() {
   check_error_ends_run
   check_push_results
   ((failures == 0)) || fail "$failures checks failed"
-  print_versions "$prefix" | tee "$prefix/etc/versions.json"
+  print_versions "$prefix" >"$work/versions.json"
+  write_file "$prefix/etc/versions.json" <"$work/versions.json"
+  cat "$work/versions.json"
 }
 
 main "$@"

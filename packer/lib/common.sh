@@ -82,13 +82,25 @@ fetch_verified() {
   [[ $(sha256_of "$file") == "$sha256" ]] || fail "checksum of $url is $(sha256_of "$file"), expected $sha256"
 }
 
-# install_commands PREFIX RECIPE: what stays on the VM, and which engine it drives.
+# write_file FILE: what comes in, as a new file. A file of that name may share its contents with another tree (a copy
+# made of hard links), which must not change.
+write_file() {
+  rm -f "$1"
+  mkdir -p "$(dirname "$1")"
+  cat >"$1"
+}
+
+# install_commands PREFIX RECIPE PYTHON: what stays on the VM, and which engine it drives. Compiled now, because later
+# users of the image may not write there.
 install_commands() {
-  local prefix=$1 recipe=$2
-  mkdir -p "$prefix/bin" "$prefix/lib" "$prefix/etc" "$prefix/share"
+  local prefix=$1 recipe=$2 python=$3
+  rm -rf "${prefix:?}/bin" "$prefix/lib/opensees_hpc" "$prefix/share" "$prefix/lib/native/driver.tcl" "$prefix"/lib/*.sh
+  mkdir -p "$prefix/bin" "$prefix/lib" "$prefix/share"
   cp "$here"/files/bin/* "$prefix/bin/"
   cp -R "$here"/files/lib/. "$prefix/lib/"
   cp "$here/LICENSES.md" "$prefix/share/"
-  chmod 755 "$prefix"/bin/*
-  printf '%s\n' "$recipe" >"$prefix/etc/recipe"
+  chmod 755 "$prefix"/bin/* "$prefix/lib/native_rank.sh"
+  rm -rf "$prefix/lib/opensees_hpc/__pycache__"
+  "$python" -E -m compileall -q "$prefix/lib/opensees_hpc"
+  write_file "$prefix/etc/recipe" <<<"$recipe"
 }

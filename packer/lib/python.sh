@@ -50,17 +50,26 @@ install_wheels() {
   if [[ -f $site/.lock && $(<"$site/.lock") == "$stamp" ]]; then
     return
   fi
-  rm -rf "$site" "$site.new"
+  rm -rf "$site.new"
+  if [[ $(read_home_of_image "$prefix") == yes && -z ${PIP_CACHE_DIR:-} ]]; then
+    export PIP_NO_CACHE_DIR=1
+  fi
   PIP_ROOT_USER_ACTION=ignore "$python" -m pip install --disable-pip-version-check --no-input --progress-bar off \
     --quiet --no-deps --only-binary :all: --require-hashes --target "$site.new" -r "$lock"
   printf '%s\n' "$stamp" >"$site.new/.lock"
+  rm -rf "$site"
   mv "$site.new" "$site"
+}
+
+# Whether what lands in HOME would be part of the image: it is one of its own, or a root folder that holds both.
+read_home_of_image() {
+  local prefix=$1 root=${1%"$default_prefix"}
+  if is_own_image || [[ $root != "$prefix" && ${HOME:-} == "$root"/* ]]; then echo yes; else echo no; fi
 }
 
 # record_python PYTHON PREFIX: compiled modules fit this version only, so the commands look for it.
 record_python() {
   local python=$1 prefix=$2
-  mkdir -p "$prefix/etc"
-  "$python" -E -c 'import sys; print("%d.%d" % sys.version_info[:2])' >"$prefix/etc/python-version"
-  printf '%s\n' "$python" >"$prefix/etc/python-path"
+  "$python" -E -c 'import sys; print("%d.%d" % sys.version_info[:2])' | write_file "$prefix/etc/python-version"
+  write_file "$prefix/etc/python-path" <<<"$python"
 }

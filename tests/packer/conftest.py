@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packer.prefix import opensees_prefix
+from tests.prefix import opensees_prefix
 
 __all__ = ["opensees_prefix"]
 

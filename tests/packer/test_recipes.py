@@ -7,24 +7,26 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.packer.conftest import RunCommand
-from tests.packer.prefix import PACKER, build_wheels, run_script
+from tests.packer.prefix import PACKER, copy_prefix, run_script
 
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 
-def test_validation_passes_and_tells_the_versions(opensees_prefix: Path) -> None:
-    lines = run_script("validate.sh", prefix=opensees_prefix).splitlines()
+def test_validation_passes_and_tells_the_versions(opensees_prefix: Path, tmp_path: Path) -> None:
+    prefix = copy_prefix(opensees_prefix, tmp_path / "prefix")
+    lines = run_script("validate.sh", prefix=prefix).splitlines()
     versions = json.loads(lines[-1])
     assert versions["recipe"] == "wheels"
     assert {"mpich", "openseespy", "python", "os", "machine"} <= versions.keys()
     checks = [line for line in lines if line.startswith("ok ")]
     assert len(checks) == 10
-    assert json.loads((opensees_prefix / "etc" / "versions.json").read_text()) == versions
+    assert json.loads((prefix / "etc" / "versions.json").read_text()) == versions
 
 
 def test_validation_fails_when_a_digit_is_wrong(opensees_prefix: Path, tmp_path: Path) -> None:
@@ -45,17 +47,17 @@ def test_validation_fails_when_a_digit_is_wrong(opensees_prefix: Path, tmp_path:
 
 
 def test_a_second_build_keeps_what_is_there(opensees_prefix: Path, tmp_path: Path) -> None:
-    prefix = tmp_path / "copy"
-    shutil.copytree(opensees_prefix, prefix, copy_function=os.link)
+    prefix = copy_prefix(opensees_prefix, tmp_path / "prefix")
     marker = prefix / "lib" / "site-packages" / "marker"
     marker.touch()
-    build_wheels(prefix)
+    run_script("build_opensees_wheels.sh", "2", prefix=prefix, environment={"OPENSEES_HPC_PYTHON": sys.executable})
     assert marker.exists()
+    for name in ("bin/openseesmp", "etc/recipe", "lib/opensees_hpc/rank.py"):
+        assert (prefix / name).read_bytes() == (opensees_prefix / name).read_bytes()
 
 
 def test_a_moved_prefix_works(opensees_prefix: Path, tmp_path: Path, run_command: RunCommand) -> None:
-    prefix = tmp_path / "elsewhere" / "opt" / "opensees-hpc"
-    shutil.copytree(opensees_prefix, prefix, copy_function=os.link)
+    prefix = copy_prefix(opensees_prefix, tmp_path / "else where" / "opt" / "opensees-hpc")
     ended = run_command("openseesmp", "2", str(PACKER / "models" / "mumps.tcl"), prefix=prefix)
     assert ended.exit_code == 0
     assert "CHECK mumps_tip 0.00" in ended.output
