@@ -16,6 +16,7 @@
     ├── StackError                6   the Pulumi engine failed
     ├── BuildError                7   the image could not be baked or did not validate
     ├── LeftoverError             8   something billable could not be removed
+    ├── SimulatorOutputParsingError   what a simulation wrote is not one number
     └── DeclinedError             9   the user, or the absence of one, said no
 
 Exit code 1 without an error: at least one job did not succeed. Exit code 130: interrupted.
@@ -135,6 +136,10 @@ class RemoteCommandError(RemoteError):
         self.command = command
         self.exit_code_remote = exit_code_remote
         self.last_lines = tuple(last_lines)
+
+
+class SimulatorOutputParsingError(HpcError):
+    """What a simulation wrote as its output is not one number."""
 
 
 class StackError(HpcError):

@@ -6,10 +6,12 @@ Importing this loads no SSH library; making a connection does.
 from __future__ import annotations
 
 from runner.errors import RemoteError as HardwareInterfaceFailureError
+from runner.errors import SimulatorOutputParsingError
 from runner.hardware.connect import SSHInterface
 from runner.hardware.interface import HardwareInterface
 from runner.hardware.job import Job, JobId
 from runner.hardware.opensees import JobOutput, OpenSeesInterface, OpenSeesJob
+from runner.hardware.script import UnixServerScriptInterface
 from runner.hardware.status import PENDING_STATUSES, TERMINAL_STATUSES, JobStatus
 
 __all__ = [
@@ -24,4 +26,6 @@ __all__ = [
     "OpenSeesInterface",
     "OpenSeesJob",
     "SSHInterface",
+    "SimulatorOutputParsingError",
+    "UnixServerScriptInterface",
 ]

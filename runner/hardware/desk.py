@@ -6,7 +6,7 @@ import codecs
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Generic, TypeVar, Unpack
 
 from runner.errors import RemoteError
@@ -92,20 +92,14 @@ class WorkspaceInterface(SSHInterface, Generic[JobT]):
             raise ValueError(f"two jobs have the same ID: {sorted({name for name in names if names.count(name) > 1})}")
         if not bundles:
             return
-        if resubmit:
-            self._check_known(names)
+        mode = "new" if not resubmit else "any" if self._failed_submits.intersection(names) else "again"
         try:
-            answers = self._workspace.submit(bundles, replace=resubmit)
+            answers = self._workspace.submit(bundles, mode=mode)
         except RemoteError:
             self._note_failed_submits(names)
             raise
         self._note_answers(answers)
         _raise_refusals(answers, resubmit)
-
-    def _check_known(self, names: Sequence[str]) -> None:
-        for name, state in self._workspace.states(names).items():
-            if state.phase is Phase.NONE and name not in self._failed_submits:
-                raise ValueError(f"cannot resubmit job {name}: it was not submitted before")
 
     def _note_failed_submits(self, names: Iterable[str]) -> None:
         with self._memory:
@@ -227,6 +221,8 @@ def _raise_refusals(answers: dict[str, Answer], resubmit: bool) -> None:
     if "exists" in by_outcome:
         names = ", ".join(by_outcome["exists"])
         raise ValueError(f"cannot submit job with ID {names}: a job with the same ID has already been submitted")
+    if "none" in by_outcome:
+        raise ValueError(f"cannot resubmit job with ID {', '.join(by_outcome['none'])}: it was not submitted before")
     if "busy" in by_outcome:
         reasons = "; ".join(f"{name}: {why}" for name, why in by_outcome["busy"].items())
         raise ValueError(f"cannot {verb} job with ID {reasons} (cancel it, or wait for it)")

@@ -32,9 +32,10 @@ class Workspace:
     Raises: RemoteError from every method when the remote side cannot answer.
     """
 
-    def __init__(self, connection: Connection, path: str, scripts: str) -> None:
+    def __init__(self, connection: Connection, path: str, scripts: str, session_dir: str) -> None:
         self._connection = connection
         self.path = path
+        self.session_dir = session_dir
         self._manager = f"{CONTROL_FOLDER}/{scripts}/manager.sh"
         self._watcher = f"{CONTROL_FOLDER}/{scripts}/watch.sh"
 
@@ -42,13 +43,13 @@ class Workspace:
         """The line that starts ``watch.sh``."""
         return command_line(["/bin/sh", self._watcher, *arguments], folder=self.path)
 
-    def submit(self, bundles: Sequence[Bundle], *, replace: bool) -> dict[str, Answer]:
-        """Bring jobs to the host and start them, all in one channel. An answer for each.
+    def submit(self, bundles: Sequence[Bundle], *, mode: str = "new") -> dict[str, Answer]:
+        """Bring jobs to the host and start them, all in one channel. An answer for each. ``mode``: new, again or any (see ``manager.sh``).
 
         May be repeated after a lost connection: the token tells a job that has come through already.
         """
         token = secrets.token_hex(8)
-        words = ["submit", token, "1" if replace else "0"]
+        words = ["submit", token, mode]
         result = self._ask(words, stdin=lambda: tar_bundles(bundles, token))
         answers = _parse_answers(result.text)
         missing = [bundle.name for bundle in bundles if bundle.name not in answers]
@@ -88,7 +89,14 @@ class Workspace:
 
     def show(self, name: str, file: str, lines: int) -> tuple[RemoteState, int | None, bytes]:
         """A job's state, the size of one of its files (None: not there) and the file's last lines."""
-        result = self._ask(["show", name, file, str(lines)])
+        return self._ask_file("show", name, file, lines)
+
+    def read(self, name: str, file: str, most_bytes: int) -> tuple[RemoteState, int | None, bytes]:
+        """As ``show``, with the file's first bytes."""
+        return self._ask_file("read", name, file, most_bytes)
+
+    def _ask_file(self, verb: str, name: str, file: str, amount: int) -> tuple[RemoteState, int | None, bytes]:
+        result = self._ask([verb, name, file, str(amount)])
         if result.exit_code != 0:
             raise self._failure(f"the output of job {name} could not be read", result)
         status, size, content = result.stdout.split(b"\n", 2)
@@ -128,8 +136,8 @@ def attach_workspace(
     result = connection.run_script(script, how, path, digest, stdin=lambda: tar_files(scripts))
     if result.exit_code != 0:
         raise failure(connection, f"the workspace {path} cannot be used", result)
-    where, _, rest = result.stdout.decode("utf-8", "surrogateescape").partition("\n")
-    return Workspace(connection, where, digest), parse_states(rest)
+    session_dir, where, rest = result.stdout.decode("utf-8", "surrogateescape").split("\n", 2)
+    return Workspace(connection, where, digest, session_dir), parse_states(rest)
 
 
 def digest_scripts(scripts: Iterable[BundleFile]) -> str:

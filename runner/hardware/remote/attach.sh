@@ -1,7 +1,7 @@
 #!/bin/sh
 # attach.sh HOW PATH DIGEST: make or find a workspace, put our scripts into it (a tar on stdin) and list its jobs.
 # HOW: given (PATH is the workspace, made if it is not there) or beside (PATH is a folder; a new workspace is made in it).
-# Prints the workspace's absolute path, then what "manager.sh status" prints.
+# Prints the folder in which the session began, the workspace's absolute path, then what "manager.sh status" prints.
 
 fail() {
   printf '%s\n' "$*" >&2
@@ -20,6 +20,7 @@ case $2 in
   /*) path=$2 ;;
   *) path=./$2 ;;
 esac
+began_in=$PWD
 if [ "$1" = beside ]; then
   # BusyBox wants six characters to replace.
   path=$(mktemp -d "$path/exauqXXXXX" 2>/dev/null) || {
@@ -41,6 +42,10 @@ if [ ! -e "$control/$3/manager.sh" ]; then
   mv -- "$new" "$control/$3" && rm -rf -- "$control/$3/scripts.$$"
   [ -e "$control/$3/manager.sh" ] || fail "our scripts could not be put into the workspace"
 fi
-pwd
+case $PWD$began_in in
+  *'
+'*) fail "a path with a newline in it cannot be a workspace" ;;
+esac
+printf '%s\n%s\n' "$began_in" "$PWD"
 /bin/sh "$control/$3/manager.sh" sweep </dev/null
 exec /bin/sh "$control/$3/manager.sh" status

@@ -1,11 +1,13 @@
 #!/bin/sh
 # manager.sh VERB ...: what a client asks of a workspace. The current folder is the workspace.
 #
-#   submit TOKEN REPLACE      a tar of job folders and a file COMPLETE on stdin; one line a job: ok|exists|busy|failed <tab> NAME <tab> WHY
+#   submit TOKEN HOW          a tar of job folders and a file COMPLETE on stdin; one line a job: ok|exists|none|busy|failed <tab> NAME <tab> WHY
+#                             HOW: new (the IDs must be free), again (they must be those of jobs that are over), any (either)
 #   status [NAME...]          one line a job: NAME <tab> AFTER <tab> STATE (see common.sh); all jobs without names
 #   cancel NAME...            end them and wait until they are gone, then as status
 #   delete NAME...            one line a job: ok|none|busy|failed <tab> NAME <tab> WHY
 #   show NAME FILE LINES      status line, then the size of the job's FILE, then its last LINES lines
+#   read NAME FILE BYTES      the same, but its first BYTES bytes
 #   extend SECONDS NAME...    move the deadline to SECONDS after the beginning of each job
 #   sweep                     remove what broken connections left behind
 
@@ -98,7 +100,7 @@ delete() {
 
 submit() {
   token=$1
-  replace=$2
+  mode=$2
   new="$CONTROL/new.$token.$$"
   trap 'rm -rf -- "$new"' EXIT
   trap 'exit 1' INT TERM
@@ -122,6 +124,11 @@ place() {
   OUTCOME=failed
   WHY='the disk is full or the workspace cannot be written to'
   echo "$$ $OWN_START $BOOT" >"$1/.job/placed" || return 1
+  if [ "$mode" = again ] && read_state "$2" && [ "$STATE" = none ]; then
+    OUTCOME=none
+    WHY='it was not submitted before'
+    return 1
+  fi
   for _ in 1 2 3; do
     if mv -- "$1" ./ 2>/dev/null; then return 0; fi
     may_replace "$2" || return 1
@@ -145,7 +152,7 @@ may_replace() {
   read_state "$1"
   OUTCOME=exists
   WHY=$STATE
-  [ "$STATE" = none ] || [ "$replace" = 1 ]
+  [ "$STATE" = none ] || [ "$mode" != new ]
 }
 
 # Begin the jobs named, and wait until each has a supervisor.
@@ -235,11 +242,21 @@ wait_for_end() {
   done
 }
 
-show() {
+tell_size() {
   tell "$1"
   file="./$1/$2"
   if [ -f "$file" ]; then wc -c <"$file" | tr -d ' '; else echo -; fi
+}
+
+show() {
+  tell_size "$1" "$2"
   if [ "$3" -gt 0 ] && [ -f "$file" ]; then tail -n "$3" -- "$file"; fi
+  return 0
+}
+
+read_file() {
+  tell_size "$1" "$2"
+  if [ -f "$file" ]; then head -c "$3" -- "$file"; fi
   return 0
 }
 
@@ -267,5 +284,6 @@ verb=$1
 shift
 case $verb in
   submit | status | cancel | stop | delete | show | extend | sweep) "$verb" "$@" ;;
+  read) read_file "$@" ;;
   *) fail "manager.sh: unknown verb $verb" ;;
 esac
