@@ -71,6 +71,7 @@ class Guest:
         self._childless = asyncio.Event()
         self._up = asyncio.Event()
         self._ending_asked = False
+        self._is_dead = False
 
     async def start(self) -> None:
         """Start the init and wait until it serves."""
@@ -95,7 +96,10 @@ class Guest:
         self._last_number += 1
         number = self._last_number
         ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-        self._endings[number] = ending
+        if self._is_dead:
+            ending.set_result(Ending(signal=signal.SIGKILL))
+        else:
+            self._endings[number] = ending
         request = {"op": "spawn", "id": number, "path": command.path, "argv": list(command.argv)}
         request |= {"cwd": str(command.cwd), "env": dict(command.env), "tty": command.tty}
         await self.tell(request, stdio)
@@ -103,6 +107,8 @@ class Guest:
 
     async def terminate_all(self) -> None:
         """SIGTERM to every process, then wait until all are gone (which may be never: bring a time-out)."""
+        if self._is_dead:
+            return
         self._childless.clear()
         await self.tell({"op": "terminate"})
         await self._childless.wait()
@@ -170,6 +176,7 @@ class Guest:
 
     def _end_all(self) -> None:
         """The init is gone, so everything else is, or soon will be."""
+        self._is_dead = True
         for ending in self._endings.values():
             ending.set_result(Ending(signal=signal.SIGKILL))
         self._endings.clear()

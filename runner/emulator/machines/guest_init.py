@@ -225,11 +225,11 @@ class Init:
                     return
                 if signal.SIGUSR1 in came:
                     self.tell(event="power_off")
+            if self.control.fileno() in ready and not self.obey():
+                return
             if not self.reap() and self.terminating:
                 self.terminating = False
                 self.tell(event="childless")
-            if self.control.fileno() in ready and not self.obey():
-                return
 
 
 def main() -> None:

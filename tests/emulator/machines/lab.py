@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
@@ -96,12 +97,17 @@ class Lab:
         await self.room.boot(spec)
         return spec
 
-    def connect(self, spec: MachineSpec, **options: object) -> asyncssh.connection.SSHClientConnection:
-        """An SSH connection that trusts only the published host key."""
+    def connect(self, spec: MachineSpec, **options: Any) -> Any:
+        """An SSH connection that trusts only the published host key: to be awaited or entered, as that of asyncssh."""
         blob = self.cloud.guest[spec.key]["hostkeys"]["ssh-ed25519"]
         known = asyncssh.import_known_hosts(f"[{spec.address}]:{spec.ssh_port} ssh-ed25519 {blob}\n")
-        wanted = {"username": USERNAME, "client_keys": [self.key], "known_hosts": known, "agent_path": None} | options
-        return asyncssh.connect(spec.address, spec.ssh_port, config=None, **wanted)  # type: ignore[arg-type,return-value]
+        wanted: dict[str, Any] = {
+            "username": USERNAME,
+            "client_keys": [self.key],
+            "known_hosts": known,
+            "agent_path": None,
+        } | options
+        return asyncssh.connect(spec.address, spec.ssh_port, config=None, **wanted)
 
     def write_key(self) -> Path:
         """The operator's private key as a file, for programs."""

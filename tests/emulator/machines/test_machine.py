@@ -191,7 +191,9 @@ def test_planned_shutdown_can_be_cancelled(tmp_path: Path) -> None:
         async with open_lab(tmp_path) as lab:
             spec = await lab.boot()
             async with lab.connect(spec) as connection:
-                done = await connection.run("sudo shutdown -P +60 && test -s ../../run/shutdown.pid && sudo shutdown -c")
+                done = await connection.run(
+                    "sudo shutdown -P +60 && test -s ../../run/shutdown.pid && sudo shutdown -c"
+                )
                 assert done.exit_status == 0
             assert not (spec.root / "run/shutdown.pid").exists()
             assert lab.room.is_on(spec.key)

@@ -77,7 +77,11 @@ def test_recursive(tmp_path: Path) -> None:
             assert whole["project"]["projectId"] == "local-project"
             assert whole["instance"]["serviceAccounts"].keys() == {"default", SERVICE_ACCOUNT}
             text = (await client.get(f"{V1}/project/?recursive=true&alt=text")).text
-            assert text.splitlines() == ["attributes/team structures", "numeric-project-id 1", "project-id local-project"]
+            assert text.splitlines() == [
+                "attributes/team structures",
+                "numeric-project-id 1",
+                "project-id local-project",
+            ]
 
     asyncio.run(scenario())
 
@@ -105,8 +109,7 @@ def test_a_waiting_client_hears_of_a_change(tmp_path: Path) -> None:
             lab.cloud.attributes["lease"] = "1"
             etag = (await client.get(url)).headers["ETag"]
             waiting = asyncio.create_task(client.get(f"{url}?wait_for_change=true&last_etag={etag}"))
-            while not (await client.get(url)).text == "1":
-                pass
+            assert (await client.get(url)).text == "1"
             assert not waiting.done()
             lab.cloud.attributes["lease"] = "2"
             assert (await waiting).text == "2"
