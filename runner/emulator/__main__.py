@@ -1,0 +1,162 @@
+"""``python -m runner.emulator --state DIR``: the embedded cloud as one process on loopback.
+
+When it answers it writes ``DIR/endpoint.json`` (atomically); when it ends in order the file is gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from runner.emulator.disk_roots import RootTools
+from runner.emulator.endpoint import endpoint_file, remove_endpoint, write_endpoint
+from runner.emulator.guest_view import GuestView
+from runner.emulator.lifecycle import Room
+from runner.emulator.machines import disks
+from runner.emulator.machines.room import MachineRoom
+from runner.emulator.server import EmbeddedCloud, build_cloud, serve
+from runner.emulator.settings import REGIONS, CloudSettings
+
+_LOOPBACK = "127.0.0.1"
+_PORTS = "ports.json"
+
+_log = logging.getLogger("runner.emulator")
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    default = CloudSettings(state=Path())
+    parser = argparse.ArgumentParser(prog="python -m runner.emulator", description=__doc__)
+    parser.add_argument("--state", type=Path, required=True, help="the folder that holds everything")
+    parser.add_argument("--port", type=int, default=0, help="0: the one of the last time if it is free, else any")
+    parser.add_argument("--project", default=default.project)
+    parser.add_argument("--region", default=default.region, choices=sorted(REGIONS))
+    parser.add_argument("--zone", default="")
+    parser.add_argument("--user", default=default.user, help="the owner of the project")
+    return parser.parse_args(arguments)
+
+
+def make_settings(arguments: argparse.Namespace) -> CloudSettings:
+    zone = arguments.zone or f"{arguments.region}-{REGIONS[arguments.region][0]}"
+    state = arguments.state.resolve()
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return replace(
+        CloudSettings(state=state),
+        project=arguments.project,
+        region=arguments.region,
+        zone=zone,
+        user=arguments.user,
+    )
+
+
+def bind_port(wanted: int, last: int) -> socket.socket:
+    """A listening socket on loopback: the wanted port, else the last one, else whatever is free."""
+    for port in (wanted,) if wanted else (last, 0):
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((_LOOPBACK, port))
+        except OSError:
+            listener.close()
+            if port in (wanted, 0):
+                raise
+            continue
+        listener.listen(2048)
+        return listener
+    raise OSError("no free port")
+
+
+def choose_ssh_port() -> int:
+    """One high port for all instances: they differ by address."""
+    with socket.socket() as probe:
+        probe.bind((_LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def read_ports(state: Path) -> dict[str, int]:
+    try:
+        ports: dict[str, int] = json.loads((state / _PORTS).read_text())
+    except (OSError, ValueError):
+        return {}
+    return ports
+
+
+def make_room(view: GuestView, url: str, user: str) -> Room:
+    return MachineRoom(view, url=url, user=user)
+
+
+def root_tools() -> RootTools:
+    return RootTools(
+        make_base=lambda target, os_name: disks.make_base_root(target, os_name=os_name),
+        clone=disks.clone_root,
+        seal=disks.seal_root,
+        remove=disks.remove_root,
+    )
+
+
+def start_provider(url: str, settings: CloudSettings) -> Any:
+    """The Pulumi resource provider, in threads of its own; it speaks to us by HTTP only."""
+    from runner.emulator.provider import server
+
+    return server.start(url, project=settings.project, region=settings.region, zone=settings.zone)
+
+
+def describe(settings: CloudSettings, url: str, ssh_port: int, provider_port: int) -> dict[str, Any]:
+    return {
+        "pid": os.getpid(),
+        "started": psutil.Process().create_time(),
+        "url": url,
+        "provider_port": provider_port,
+        "ssh_port": ssh_port,
+        "project": settings.project,
+        "region": settings.region,
+        "zone": settings.zone,
+        "user": settings.user,
+    }
+
+
+async def run(arguments: argparse.Namespace) -> None:
+    settings = make_settings(arguments)
+    ports = read_ports(settings.state)
+    listener = bind_port(arguments.port, ports.get("front", 0))
+    front, ssh_port = listener.getsockname()[1], ports.get("ssh") or choose_ssh_port()
+    (settings.state / _PORTS).write_text(json.dumps({"front": front, "ssh": ssh_port}))
+    url = f"http://{_LOOPBACK}:{front}"
+    cloud = build_cloud(settings, url=url, ssh_port=ssh_port, make_room=make_room, tools=root_tools())
+    provider = start_provider(url, settings)
+    cloud.endpoint = describe(settings, url, ssh_port, provider.port)
+    catch_signals(cloud)
+    try:
+        await serve(cloud, listener, lambda: write_endpoint(settings.state, cloud.endpoint))
+    finally:
+        remove_endpoint(settings.state, pid=os.getpid())
+        await asyncio.to_thread(provider.stop)
+    _log.info("stopped")
+
+
+def catch_signals(cloud: EmbeddedCloud) -> None:
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(name, cloud.stopping.set)
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("asyncssh", "httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    _log.info("starting; the endpoint will be in %s", endpoint_file(arguments.state))
+    asyncio.run(run(arguments))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Who is calling, and what they may do.
+
+No token, or any token that an operator may have, is the project's owner. A token that the metadata server handed out is
+its service account, and every call that it makes is checked against the policies of the project and of the resource.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.emulator import refusals
+from runner.emulator.clock import Clock
+from runner.emulator.conditions import condition_holds
+from runner.emulator.faults import Faults
+from runner.emulator.roles import ROLE_PERMISSIONS, grants
+from runner.emulator.settings import CloudSettings
+from runner.emulator.store import Document, Store
+from runner.emulator.wire import fresh_fingerprint
+
+TOKEN_LIFETIME_S = 3600
+EXPIRED_TOKEN = "expired"  # noqa: S105 - the name of a token that is none
+
+ACCOUNTS = "iam/accounts/"
+ROLES = "iam/roles/"
+POLICIES = "iam/policies/"
+TOKENS = "tokens/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """``member`` as policies write it: ``user:…`` or ``serviceAccount:…``."""
+
+    email: str
+    is_owner: bool
+
+    @property
+    def member(self) -> str:
+        return f"{'user' if self.is_owner else 'serviceAccount'}:{self.email}"
+
+
+class Access:
+    """Tokens, policies, and the decision."""
+
+    def __init__(self, store: Store, clock: Clock, faults: Faults, settings: CloudSettings) -> None:
+        self._store = store
+        self._clock = clock
+        self._faults = faults
+        self._settings = settings
+
+    def identify(self, authorization: str | None) -> Caller:
+        """The caller behind an ``Authorization`` header.
+
+        Raises:
+            PermissionDeniedError: 401 for an expired token, or one of an account that is gone.
+        """
+        token = (authorization or "").removeprefix("Bearer ").strip()
+        if token == EXPIRED_TOKEN:
+            raise refusals.unauthenticated()
+        issued = self._store.get(TOKENS + token) if token else None
+        if issued is None:
+            return Caller(email=self._settings.user, is_owner=True)
+        account = self._store.get(ACCOUNTS + issued["email"])
+        if issued["expires"] <= self._clock.now() or account is None or account.get("disabled"):
+            raise refusals.unauthenticated()
+        return Caller(email=issued["email"], is_owner=False)
+
+    def issue_token(self, email: str) -> Document:
+        """A token for a service account, in the form of the metadata server's answer."""
+        self._drop_old_tokens()
+        token = "ya29.l." + secrets.token_urlsafe(32)
+        self._store.put(TOKENS + token, {"email": email, "expires": self._clock.now() + TOKEN_LIFETIME_S})
+        return {"access_token": token, "expires_in": TOKEN_LIFETIME_S, "token_type": "Bearer"}
+
+    def _drop_old_tokens(self) -> None:
+        for key, issued in self._store.items(TOKENS):
+            if issued["expires"] <= self._clock.now():
+                self._store.delete(key)
+
+    def require(self, caller: Caller, permission: str, resource: str, *, owners: Sequence[str] = ()) -> None:
+        """``owners``: resources whose policies count besides the project's, e.g. a bucket."""
+        if not self.allows(caller, permission, resource, owners=owners):
+            raise refusals.permission_denied(permission, resource)
+
+    def allows(self, caller: Caller, permission: str, resource: str, *, owners: Sequence[str] = ()) -> bool:
+        if caller.is_owner:
+            return True
+        return self.member_has(caller.member, permission, resource, owners=owners)
+
+    def member_has(self, member: str, permission: str, resource: str, *, owners: Sequence[str] = ()) -> bool:
+        """Whether the policies in force now give a member a permission on a resource."""
+        for binding in self._bindings_in_force([f"projects/{self._settings.project}", *owners]):
+            if member in binding.get("members", ()) or "allUsers" in binding.get("members", ()):
+                condition = (binding.get("condition") or {}).get("expression")
+                described = {"name": resource, "type": _type_of(resource), "service": permission.split(".")[0]}
+                if grants(self.role_permissions(binding["role"]), permission) and (
+                    condition is None or condition_holds(condition, described)
+                ):
+                    return True
+        return False
+
+    def role_permissions(self, role: str) -> frozenset[str]:
+        if role in ROLE_PERMISSIONS:
+            return ROLE_PERMISSIONS[role]
+        custom = self._store.get(ROLES + role) or {}
+        return frozenset() if custom.get("deleted") else frozenset(custom.get("includedPermissions", ()))
+
+    def role_exists(self, role: str) -> bool:
+        if role.startswith("roles/"):
+            return True
+        custom = self._store.get(ROLES + role)
+        return custom is not None and not custom.get("deleted")
+
+    def _bindings_in_force(self, owners: Sequence[str]) -> Iterator[Document]:
+        for owner in owners:
+            policy = self._store.get(POLICIES + owner) or {}
+            late = policy.get("in_force_at", 0.0) > self._clock.now()
+            yield from policy.get("before" if late else "bindings", ())
+
+    def policy(self, owner: str) -> Document:
+        """The policy of a resource (made at the first look, so that its etag is stable)."""
+        policy = self._store.get(POLICIES + owner)
+        if policy is None:
+            policy = {"version": 1, "etag": fresh_fingerprint(), "bindings": []}
+            self._store.put(POLICIES + owner, policy)
+        return policy
+
+    def set_policy(self, owner: str, bindings: list[Document], version: int) -> Document:
+        """Replace the bindings; with an ``iam_delay`` fault the old ones stay in force for a while."""
+        old = self.policy(owner)
+        late = self._faults.hit("iam_delay", owner)
+        new: dict[str, Any] = {"version": version, "etag": fresh_fingerprint(), "bindings": bindings}
+        if late:
+            new.update(before=old["bindings"], in_force_at=self._clock.now() + late["delay_s"])
+        self._store.put(POLICIES + owner, new)
+        return new
+
+    def forget_policy(self, owner: str) -> None:
+        self._store.delete(POLICIES + owner)
+
+
+def _type_of(resource: str) -> str:
+    """``projects/p/zones/z/instances/n`` -> ``compute.googleapis.com/Instance``."""
+    parts = resource.split("/")
+    return f"compute.googleapis.com/{parts[-2].rstrip('s').capitalize()}" if len(parts) > 3 else ""

@@ -1,0 +1,125 @@
+"""Start, stop and look at the embedded cloud of a state folder, from any process. It runs on in the background."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psutil
+
+from runner.emulator.endpoint import Endpoint, read_endpoint
+from runner.errors import CloudError, UnreachableError
+
+START_LIMIT_S = 30.0
+STOP_LIMIT_S = 15.0
+LOG_FILE = "emulator.log"
+_POLL_S = 0.02
+_LOG_TAIL_LINES = 15
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def start(state: Path, *, timeout_s: float = START_LIMIT_S, options: Sequence[str] = ()) -> Endpoint:
+    """The cloud of this folder, started if it does not run; two processes that start at once get the same one.
+
+    ``options`` as for ``python -m runner.emulator``; they count only if it has to be started.
+
+    Raises:
+        UnreachableError: it did not come up; the message has the end of its log.
+    """
+    state = state.resolve()
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _locked(state):
+        running = status(state)
+        if running is not None:
+            return running
+        return _launch(state, timeout_s, options)
+
+
+def status(state: Path) -> Endpoint | None:
+    """Where it is, or None if it does not run."""
+    endpoint = read_endpoint(state)
+    return endpoint if endpoint is not None and endpoint.is_alive() else None
+
+
+def stop(state: Path) -> bool:
+    """End it, with everything in it; instances that were up are reported as terminated later. False if it did not run.
+
+    Raises:
+        CloudError: it cannot be ended.
+    """
+    if not state.is_dir():
+        return False
+    with _locked(state):
+        return _stop(state)
+
+
+def reset(state: Path) -> None:
+    """End it and delete its folder."""
+    if not state.is_dir():
+        return
+    with _locked(state):
+        _stop(state)
+        _open_up(state)
+        shutil.rmtree(state)
+
+
+@contextlib.contextmanager
+def _locked(state: Path) -> Iterator[None]:
+    """One at a time for each folder; the lock is beside the folder, so that a reset does not pull it away."""
+    with state.with_name(f".{state.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _launch(state: Path, timeout_s: float, options: Sequence[str]) -> Endpoint:
+    command = [sys.executable, "-m", "runner.emulator", "--state", str(state), *options]
+    with (state / LOG_FILE).open("ab") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            command, cwd=_REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        endpoint = status(state)
+        if endpoint is not None and endpoint.pid == process.pid:
+            process.returncode = 0  # it is left to run: nobody waits for it
+            return endpoint
+        if process.poll() is not None:
+            raise _not_started(state, f"ended with exit code {process.returncode}")
+        time.sleep(_POLL_S)
+    process.kill()
+    process.wait()
+    raise _not_started(state, f"did not answer within {timeout_s:g} s")
+
+
+def _not_started(state: Path, why: str) -> UnreachableError:
+    lines = (state / LOG_FILE).read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+    told = "\n".join(lines)
+    return UnreachableError(f"the embedded cloud {why}:\n{told}", remedy=f"see {state / LOG_FILE}")
+
+
+def _stop(state: Path) -> bool:
+    endpoint = status(state)
+    if endpoint is None:
+        return False
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(endpoint.pid)
+        for end in (process.terminate, process.kill):
+            end()
+            with contextlib.suppress(psutil.TimeoutExpired):
+                process.wait(timeout=STOP_LIMIT_S)
+                return True
+        raise CloudError(f"the embedded cloud (process {endpoint.pid}) cannot be ended")
+    return True
+
+
+def _open_up(folder: Path) -> None:
+    """Let the owner delete everything: files of images may be read-only."""
+    for path in [folder, *folder.rglob("*")]:
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o700)

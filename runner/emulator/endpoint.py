@@ -1,0 +1,65 @@
+"""``endpoint.json``: where the embedded cloud of a state folder can be reached, and which process it is."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+_START_TOLERANCE_S = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """``started`` is the process's start in seconds since 1970, which together with ``pid`` names it for good."""
+
+    pid: int
+    started: float
+    url: str
+    provider_port: int
+    ssh_port: int
+    project: str
+    region: str
+    zone: str
+    user: str
+
+    def is_alive(self) -> bool:
+        """Whether that very process is there (not another one that got its number)."""
+        try:
+            process = psutil.Process(self.pid)
+            is_it = abs(process.create_time() - self.started) < _START_TOLERANCE_S
+            return is_it and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+
+def endpoint_file(state: Path) -> Path:
+    return state / "endpoint.json"
+
+
+def write_endpoint(state: Path, document: Mapping[str, Any]) -> None:
+    """All of it or nothing: whoever sees the file sees it whole."""
+    making = state / f"endpoint.{os.getpid()}.tmp"
+    making.write_text(json.dumps(document))
+    making.replace(endpoint_file(state))
+
+
+def read_endpoint(state: Path) -> Endpoint | None:
+    """None if there is none, or it cannot be read; it may be one of a process that is dead."""
+    try:
+        document = json.loads(endpoint_file(state).read_text())
+        return Endpoint(**{field.name: document[field.name] for field in fields(Endpoint)})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def remove_endpoint(state: Path, *, pid: int) -> None:
+    """Only if it is that process's own."""
+    found = read_endpoint(state)
+    if found is not None and found.pid == pid:
+        endpoint_file(state).unlink(missing_ok=True)

@@ -1,0 +1,113 @@
+"""The outermost layer: who is calling, which API is on, and the faults that hit before anything is looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from runner.emulator import refusals
+from runner.emulator.access import Access
+from runner.emulator.faults import Faults
+from runner.emulator.service_usage import is_switched_off
+from runner.emulator.settings import CloudSettings
+from runner.emulator.store import Store
+from runner.emulator.transport import render_error
+from runner.errors import CloudError
+
+#: An aborted connection loses what the kernel has not taken yet.
+_FLUSH_S = 0.05
+
+API_TITLES = {
+    "compute": "Compute Engine API",
+    "storage": "Cloud Storage API",
+    "iam": "Identity and Access Management (IAM) API",
+    "oslogin": "Cloud OS Login API",
+    "cloudresourcemanager": "Cloud Resource Manager API",
+}
+
+
+class Front:
+    """An ASGI layer around the application. The admin API is behind it untouched."""
+
+    def __init__(self, app: ASGIApp, *, store: Store, access: Access, faults: Faults, settings: CloudSettings) -> None:
+        self._app = app
+        self._store = store
+        self._access = access
+        self._faults = faults
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_admin = scope["path"].startswith("/_local/")
+        what = f"{scope['method']} {_target(scope)}"
+        if not is_admin:
+            if fault := self._faults.hit("delay", what):
+                await asyncio.sleep(fault["delay_s"])
+            if (fault := self._faults.hit("drop", what)) and not fault["after_bytes"]:
+                await _drop(receive, send)
+                return
+            if fault:
+                send = _cutting(receive, send, fault["after_bytes"])
+        try:
+            scope.setdefault("state", {})["caller"] = self._access.identify(_header(scope, b"authorization"))
+            if not is_admin:
+                self._refuse(scope, what)
+        except CloudError as error:
+            answer: Response = render_error(error, scope["path"], self._settings)
+            await answer(scope, receive, send)
+            return
+        with contextlib.suppress(ConnectionAbortedError):
+            await self._app(scope, receive, send)
+
+    def _refuse(self, scope: Scope, what: str) -> None:
+        if fault := self._faults.hit("http", what):
+            raise CloudError(fault["message"], reason=fault["reason"], status=fault["status"])
+        api = scope["path"].split("/")[1]
+        if api in API_TITLES and is_switched_off(self._store, f"{api}.googleapis.com"):
+            raise refusals.api_disabled(API_TITLES[api], self._settings.project_number)
+
+
+def _target(scope: Scope) -> str:
+    query = scope.get("query_string", b"").decode("ascii", errors="replace")
+    return str(scope["path"]) + (f"?{query}" if query else "")
+
+
+def _header(scope: Scope, name: bytes) -> str | None:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
+
+
+async def _drop(receive: Receive, send: Send) -> None:
+    """Cut the connection and wait until the server has noticed.
+
+    ASGI has no way to say this: the server's ``send`` is a method of the object that holds the connection.
+    """
+    connection: Any = getattr(send, "__self__", None)
+    connection.transport.abort()
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _cutting(receive: Receive, send: Send, after_bytes: int) -> Send:
+    """A ``send`` that cuts the connection once so many bytes of the body are out."""
+    left = after_bytes
+
+    async def send_and_cut(message: Message) -> None:
+        nonlocal left
+        if message["type"] != "http.response.body":
+            await send(message)
+            return
+        body = message.get("body", b"")
+        await send({**message, "body": body[:left], "more_body": True})
+        left -= len(body)
+        if left <= 0 or not message.get("more_body"):
+            await asyncio.sleep(_FLUSH_S)
+            await _drop(receive, send)
+            raise ConnectionAbortedError
+
+    return send_and_cut

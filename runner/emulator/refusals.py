@@ -1,0 +1,91 @@
+"""What the cloud says when it refuses, in Google's words. Each function makes the error; the caller raises it."""
+
+from __future__ import annotations
+
+from runner.errors import CloudError, ConflictError, NotFoundError, PermissionDeniedError, QuotaError
+
+
+def not_found(what: str) -> NotFoundError:
+    return NotFoundError(f"The resource '{what}' was not found", reason="notFound", status=404)
+
+
+def missing(message: str) -> NotFoundError:
+    """404 in words of one's own (the APIs that are not Compute)."""
+    return NotFoundError(message, reason="notFound", status=404)
+
+
+def already_exists(what: str) -> ConflictError:
+    return ConflictError(f"The resource '{what}' already exists", reason="alreadyExists", status=409)
+
+
+def conflict(message: str, *, reason: str = "alreadyExists") -> ConflictError:
+    return ConflictError(message, reason=reason, status=409)
+
+
+def invalid(message: str) -> CloudError:
+    return CloudError(message, reason="invalid", status=400)
+
+
+def invalid_field(field: str, value: object, why: str) -> CloudError:
+    """``field`` as Google names it, e.g. ``resource.scheduling.preemptible``."""
+    shown = str(value).lower() if isinstance(value, bool) else value
+    return invalid(f"Invalid value for field '{field}': '{shown}'. {why}")
+
+
+def required(field: str) -> CloudError:
+    return CloudError(f"Required field '{field}' not specified", reason="required", status=400)
+
+
+def in_use(kind: str, what: str, user: str) -> CloudError:
+    return CloudError(
+        f"The {kind} resource '{what}' is already being used by '{user}'",
+        reason="resourceInUseByAnotherResource",
+        status=400,
+    )
+
+
+def not_ready(what: str) -> CloudError:
+    return CloudError(f"The resource '{what}' is not ready", reason="resourceNotReady", status=400)
+
+
+def stale_metadata() -> ConflictError:
+    return condition_not_met("Supplied fingerprint does not match current metadata fingerprint.")
+
+
+def stale_labels() -> ConflictError:
+    return condition_not_met("Labels fingerprint either invalid or resource labels have changed")
+
+
+def condition_not_met(message: str) -> ConflictError:
+    return ConflictError(message, reason="conditionNotMet", status=412)
+
+
+def forbidden(message: str) -> PermissionDeniedError:
+    return PermissionDeniedError(message, reason="forbidden", status=403)
+
+
+def permission_denied(permission: str, resource: str) -> PermissionDeniedError:
+    return forbidden(f"Required '{permission}' permission for '{resource}'")
+
+
+def unauthenticated() -> PermissionDeniedError:
+    return PermissionDeniedError(
+        "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid "
+        "authentication credential.",
+        reason="authError",
+        status=401,
+    )
+
+
+def quota_exceeded(metric: str, limit: float, region: str) -> QuotaError:
+    return QuotaError(
+        f"Quota '{metric}' exceeded.  Limit: {limit:.1f} in region {region}.", reason="quotaExceeded", status=403
+    )
+
+
+def api_disabled(service: str, project_number: str) -> PermissionDeniedError:
+    return PermissionDeniedError(
+        f"{service} has not been used in project {project_number} before or it is disabled. Enable it, then retry.",
+        reason="accessNotConfigured",
+        status=403,
+    )

@@ -1,0 +1,173 @@
+"""From HTTP to calls and back: routes are data (``Rule``), handlers take a ``Call`` and return a value.
+
+No handler sees a request or an answer of the web framework, except the object proxy, which streams.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from runner.emulator import refusals
+from runner.emulator.access import Access, Caller
+from runner.emulator.settings import REGIONS, CloudSettings
+from runner.emulator.store import Document
+from runner.emulator.validation import check_fields
+from runner.emulator.wire import error_document
+from runner.errors import CloudError
+
+PUBLIC_IMAGE_PROJECTS = ("cloud-hpc-image-public", "debian-cloud", "rocky-linux-cloud")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One request, checked: ``params`` from the path, ``body`` with known fields only."""
+
+    method: str
+    path: str
+    params: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Document
+    caller: Caller
+
+    @property
+    def project(self) -> str:
+        return self.params["project"]
+
+    @property
+    def resource(self) -> str:
+        """The resource that the path names, without the verb behind it; an insert's is the one that will be there."""
+        parts = self.path.split("/v1/", 1)[1].split(":")[0].split("/")
+        if not self.path.startswith("/compute/"):
+            return "/".join(parts)
+        depth = 5 if len(parts) > 2 and parts[2] == "global" else 6
+        named = [str(self.body["name"])] if len(parts) == depth - 1 and "name" in self.body else []
+        return "/".join(parts[:depth] + named)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """An answer that is not a plain 200."""
+
+    status: int
+    body: Document | None = None
+
+
+Act = Callable[[Call], Document | Answer | Awaitable[Document | Answer]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """One route. ``fields``: what the body may have (None: any JSON). ``permission``: asked of service accounts.
+
+    ``owners``: path parameters' resources whose own policies count, as format strings.
+    """
+
+    method: str
+    path: str
+    act: Act
+    permission: str = ""
+    fields: Any = None
+    owners: Sequence[str] = field(default=())
+
+
+def build_routes(rules: Sequence[Rule], access: Access, settings: CloudSettings) -> list[Route]:
+    """The routes of the web framework, in the order of the rules."""
+    return [Route(rule.path, _endpoint(rule, access, settings), methods=[rule.method]) for rule in rules]
+
+
+def _endpoint(rule: Rule, access: Access, settings: CloudSettings) -> Callable[[Request], Awaitable[Response]]:
+    async def serve(request: Request) -> Response:
+        try:
+            call = await _read_call(rule, request, settings)
+            if rule.permission:
+                owners = [owner.format(**call.params) for owner in rule.owners]
+                access.require(call.caller, rule.permission, call.resource, owners=owners)
+            result = rule.act(call)
+            answer = await result if inspect.isawaitable(result) else result
+        except CloudError as error:
+            return render_error(error, request.url.path, settings)
+        return render(answer)
+
+    return serve
+
+
+async def _read_call(rule: Rule, request: Request, settings: CloudSettings) -> Call:
+    params = dict(request.path_params)
+    path = request.url.path.rstrip("/")
+    _check_place(params, settings)
+    if params.get("project") == settings.project_number:
+        path = path.replace(f"projects/{settings.project_number}", f"projects/{settings.project}", 1)
+        params["project"] = settings.project
+    body = _read_json(await request.body())
+    check_fields(body, rule.fields) if rule.fields is not None else None
+    return Call(
+        method=request.method,
+        path=path,
+        params=params,
+        query=dict(request.query_params),
+        body=body,
+        caller=request.state.caller,
+    )
+
+
+def _check_place(params: Mapping[str, str], settings: CloudSettings) -> None:
+    project = params.get("project", settings.project)
+    if project not in (settings.project, settings.project_number, *PUBLIC_IMAGE_PROJECTS):
+        raise refusals.not_found(f"projects/{project}")
+    if (zone := params.get("zone")) is not None and zone not in settings.zones:
+        raise refusals.invalid_field("zone", zone, "Unknown zone.")
+    if (region := params.get("region")) is not None and region not in REGIONS:
+        raise refusals.invalid_field("region", region, "Unknown region.")
+
+
+def _read_json(raw: bytes) -> Document:
+    if not raw.strip():
+        return {}
+    try:
+        body = json.loads(raw)
+    except ValueError as error:
+        raise CloudError(f"Parse Error: {error}", reason="parseError", status=400) from error
+    if body is not None and not isinstance(body, dict):
+        raise refusals.invalid("Invalid JSON payload received. The body must be an object.")
+    return body or {}
+
+
+def render(answer: Document | Answer) -> Response:
+    if not isinstance(answer, Answer):
+        return JSONResponse(answer)
+    if answer.body is None:
+        return Response(status_code=answer.status)
+    return JSONResponse(answer.body, status_code=answer.status)
+
+
+def render_error(error: CloudError, path: str, settings: CloudSettings) -> Response:
+    document = error_document(error, path=path, project_number=settings.project_number)
+    return JSONResponse(document, status_code=error.status)
+
+
+def error_handlers(settings: CloudSettings) -> Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]]:
+    """For what no rule answers: unknown paths, and defects of our own."""
+
+    async def no_route(request: Request, problem: Exception) -> Response:
+        status = problem.status_code if isinstance(problem, HTTPException) else 404
+        error = CloudError(f"No such method: {request.method} {request.url.path}", reason="notFound", status=status)
+        return render_error(error, request.url.path, settings)
+
+    async def defect(request: Request, problem: Exception) -> Response:
+        _log.exception("%s %s failed", request.method, request.url.path, exc_info=problem)
+        error = CloudError(f"Internal error: {problem!r}", reason="backendError", status=500)
+        return render_error(error, request.url.path, settings)
+
+    return {HTTPException: no_route, Exception: defect}

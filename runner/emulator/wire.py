@@ -1,0 +1,101 @@
+"""How values look on the wire: links, times, fingerprints, and the one shape of an error."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from runner.errors import CloudError
+
+LINK_ROOT = "https://www.googleapis.com/compute/v1/"
+
+USAGE_REASONS = frozenset({"quotaExceeded", "rateLimitExceeded", "userRateLimitExceeded", "accessNotConfigured"})
+
+RPC_CODES: Mapping[int, str] = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ALREADY_EXISTS",
+    412: "FAILED_PRECONDITION",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+}
+
+
+def compute_time(epoch_s: float) -> str:
+    """Compute's way of writing a time."""
+    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "-00:00"
+
+
+def zulu_time(epoch_s: float) -> str:
+    """Everyone else's."""
+    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def fresh_fingerprint() -> str:
+    """A new value for each write, as Google's fingerprints and etags."""
+    return base64.b64encode(os.urandom(8)).decode()
+
+
+def link(path: str) -> str:
+    return LINK_ROOT + path
+
+
+def relative(url: str) -> str:
+    """Any full or partial URL of a Compute resource as ``projects/…``; what is something else comes back as it is."""
+    found = re.search(r"(?:^|/)(projects/.*)$", url)
+    return found.group(1) if found else url
+
+
+def tail(url: str) -> str:
+    return url.rstrip("/").rsplit("/", 1)[-1]
+
+
+def scope_of(path: str) -> str:
+    """``projects/p/zones/z/instances/n`` -> ``projects/p/zones/z``; global things (and the project) -> ``projects/p/global``."""
+    parts = path.split("/")
+    return "/".join(parts[:4]) if len(parts) > 3 and parts[2] in ("zones", "regions") else f"projects/{parts[1]}/global"
+
+
+def without_blanks(value: Any) -> Any:
+    """What was sent without nulls and empty strings: Google does not store them, and answers leave them out."""
+    if isinstance(value, dict):
+        cleaned = {key: without_blanks(item) for key, item in value.items()}
+        return {key: item for key, item in cleaned.items() if item not in (None, "")}
+    if isinstance(value, list):
+        return [without_blanks(item) for item in value if item is not None]
+    return value
+
+
+def error_document(error: CloudError, *, path: str, project_number: str) -> dict[str, Any]:
+    """The body of an error. Compute and Storage leave out the RPC status; a disabled API says which one it is."""
+    first: dict[str, Any] = {
+        "message": error.message,
+        "domain": "usageLimits" if error.reason in USAGE_REASONS else "global",
+        "reason": error.reason,
+    }
+    body: dict[str, Any] = {"code": error.status, "message": error.message, "errors": [first]}
+    if error.status == 401:
+        first.update(message="Invalid Credentials", location="Authorization", locationType="header")
+    if error.status == 401 or error.reason == "accessNotConfigured" or not path.startswith(("/compute/", "/storage/")):
+        body["status"] = "ABORTED" if error.reason == "aborted" else RPC_CODES.get(error.status, "UNKNOWN")
+    if error.reason == "accessNotConfigured":
+        body["details"] = [disabled_api_detail(path, project_number)]
+    return {"error": body}
+
+
+def disabled_api_detail(path: str, project_number: str) -> dict[str, Any]:
+    """The ``ErrorInfo`` by which clients know that an API is switched off."""
+    service = f"{path.split('/')[1]}.googleapis.com"
+    return {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": "SERVICE_DISABLED",
+        "domain": "googleapis.com",
+        "metadata": {"service": service, "consumer": f"projects/{project_number}"},
+    }
