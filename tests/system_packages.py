@@ -99,9 +99,7 @@ def install(missing: Sequence[MissingPackage]) -> list[MissingPackage]:
 def run_apt(verb: str, *packages: str) -> bool:
     command = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", "--no-install-recommends", verb, *packages]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(  # noqa: S603 (the names are the ones above)
-        command, env=environment, stdout=sys.stderr, timeout=APT_TIMEOUT_S, check=False
-    )
+    done = subprocess.run(command, env=environment, stdout=sys.stderr, timeout=APT_TIMEOUT_S, check=False)
     return done.returncode == 0
 
 

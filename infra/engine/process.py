@@ -48,15 +48,21 @@ def run_logged(
     folder: Path | None = None,
     on_line: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
-    """Run ``command``, append all it prints to ``log``, and hand over each line. Whatever interrupts us ends the child."""
+    """Run ``command``, append all it prints to ``log``, and hand over each line. Whatever interrupts us ends the child.
+
+    A command that cannot be started ends with 127, as in a shell.
+    """
     last_lines: deque[str] = deque(maxlen=LAST_LINES)
     with log.open("a", encoding="utf-8") as file:
         file.write(f"$ {' '.join(command)}\n")
-        with _child(command, environment=environment, folder=folder) as child:
-            for line in child.stdout or ():
-                file.write(line)
-                last_lines.append(line.rstrip())
-                on_line(line.rstrip())
+        try:
+            with _child(command, environment=environment, folder=folder) as child:
+                for line in child.stdout or ():
+                    file.write(line)
+                    last_lines.append(line.rstrip())
+                    on_line(line.rstrip())
+        except (FileNotFoundError, PermissionError) as error:
+            return Outcome(exit_code=127, last_lines=(str(error),))
     return Outcome(exit_code=child.returncode, last_lines=tuple(last_lines))
 
 
