@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from runner.errors import HpcError
+from runner.errors import HpcError, MissingToolError
 
 LAST_LINES = 15
 GRACE_S = 10
@@ -140,6 +140,9 @@ def run_main(action: Callable[[], None]) -> int:
         if error.remedy:
             report(f"what to do: {error.remedy}")
         return error.exit_code
+    except OSError as error:
+        report(f"{error}; what was begun is taken up again when you run it again")
+        return MissingToolError.exit_code
     return 0
 
 
