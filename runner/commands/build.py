@@ -157,7 +157,7 @@ class _Bake:
             "expires": (self.begun + timedelta(seconds=longest_s)).isoformat(timespec="minutes"),
             "machine_type": settings.builder_machine_type,
             "disk_gib": str(settings.disk_gib),
-            "max_run_s": str(longest_s),
+            "max_run_seconds": str(longest_s),
             **more,
         }
         place = {"gcp:project": settings.project, "gcp:region": settings.region, "gcp:zone": settings.zones_to_try[0]}

@@ -138,10 +138,10 @@ def analysis_spec(context: Context, plan: Plan, image: Image) -> StackSpec:
     ours: Mapping[str, Any] = {
         "owner": settings.owner,
         "expires": expires.isoformat(timespec="minutes"),
-        "vms": json.dumps([{"name": name, "zone": plan.zone} for name in plan.instances]),
+        "machines": json.dumps([{"name": name, "zone": plan.zone} for name in plan.instances]),
         "machine_type": plan.machine.name,
         "provisioning": plan.provisioning,
-        "max_run_s": str(plan.max_run_s),
+        "max_run_seconds": str(plan.max_run_s),
         "disk_gib": str(plan.disk_gib),
         "image": image.name,
     }

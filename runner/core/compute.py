@@ -10,7 +10,7 @@ from runner.core.rest import Api, Json, segment
 from runner.errors import CloudError, NotFoundError
 from runner.model import names
 
-COLLECTIONS = ("instances", "disks", "addresses")
+COLLECTIONS = ("instances", "disks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """Something that bears our label. ``kind``: instances, disks, addresses."""
+    """Something that bears our label. ``kind``: instances or disks."""
 
     kind: str
     name: str

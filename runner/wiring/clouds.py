@@ -160,7 +160,8 @@ class LocalCloud(ConnectedCloud):
         return control.start(self.folder, timeout_s=EMULATOR_START_LIMIT_S)
 
     def open(self) -> None:
-        """Start the embedded cloud if it does not run."""
+        """Start the embedded cloud if it does not run; not if there is no engine to use it with."""
+        find_pulumi(self.environment)
         self.ssh_port = self.endpoint.ssh_port
 
     @property
@@ -200,6 +201,7 @@ class GoogleCloud(ConnectedCloud):
 
     def open(self) -> None:
         """Ask for the project: credentials, project and network are right, or a sentence says what is not."""
+        find_pulumi(self.environment)
         self.compute.check_project()
 
     @property

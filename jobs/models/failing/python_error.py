@@ -1,4 +1,3 @@
-# ruff: noqa: T201
 """Fails by a Python exception: the model has no node 2."""
 
 import openseespy.opensees as ops

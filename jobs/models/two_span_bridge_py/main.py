@@ -1,4 +1,3 @@
-# ruff: noqa: T201
 """Two-span footbridge: moments under pattern loads, and the first vertical frequencies (see README.md).
 
 Units: kN, m, s, t. Run: openseespy main.py

@@ -1,0 +1,26 @@
+"""One site for all end-to-end tests of a worker: base and image are made once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.site import Site
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    made = Site(home=tmp_path_factory.mktemp("home"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def fresh_site(tmp_path: Path) -> Iterator[Site]:
+    """A site on which nothing was ever done."""
+    made = Site(home=tmp_path / "home")
+    yield made
+    if (made.home / "local").exists():
+        made.close()

@@ -1,0 +1,116 @@
+"""A user's machine in small: a home of its own, commands as a user types them, an embedded cloud that ends with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LIMIT_S = 900
+
+
+@dataclass(kw_only=True)
+class Site:
+    """Runs ``invoke`` in the clone with its state in ``home``."""
+
+    home: Path
+    more: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of commands: ours without anything of opensees-hpc or Pulumi."""
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("OPENSEES_HPC_", "PULUMI_", "GOOGLE_"))
+        }
+        cache = {key: os.environ[key] for key in ("OPENSEES_HPC_CACHE",) if key in os.environ}
+        return kept | cache | {"OPENSEES_HPC_HOME": str(self.home), "PYTHONUNBUFFERED": "1"} | dict(self.more)
+
+    def command(self, *words: str) -> list[str]:
+        """``invoke`` of our own environment."""
+        return [str(Path(sys.executable).parent / "invoke"), *words]
+
+    def invoke(self, *words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        """Run ``invoke words…`` to its end, without a terminal."""
+        return subprocess.run(
+            self.command(*words),
+            cwd=cwd,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+        )
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Begin ``invoke words…`` in a process group of its own."""
+        return subprocess.Popen(
+            self.command(*words),
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run_batch(self, jobs: Path, results: Path) -> Batch:
+        """``invoke run --yes --json``."""
+        done = self.invoke("run", "--jobs", str(jobs), "--yes", "--json", "--results", str(results))
+        return Batch(exit_code=done.returncode, events=read_events(done.stdout), stderr=done.stderr)
+
+    def status(self) -> dict[str, Any]:
+        """``invoke status --json``."""
+        done = self.invoke("status", "--json")
+        assert done.returncode == 0, done.stderr
+        values: dict[str, Any] = json.loads(done.stdout)
+        return values
+
+    def close(self) -> None:
+        """Stop the embedded cloud."""
+        self.invoke("local.stop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What a run said."""
+
+    exit_code: int
+    events: Sequence[dict[str, Any]]
+    stderr: str
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The last event."""
+        assert self.events and self.events[-1]["event"] == "summary", (self.events[-5:], self.stderr)
+        return self.events[-1]
+
+    def job(self, name: str) -> dict[str, Any]:
+        """A job of the summary."""
+        found: dict[str, Any] = next(job for job in self.summary["jobs"] if job["name"] == name)
+        return found
+
+    def log(self, name: str) -> list[str]:
+        """The lines of a job, as they were streamed."""
+        return [event["line"] for event in self.events if event["event"] == "log" and event["job"] == name]
+
+
+def read_events(text: str) -> list[dict[str, Any]]:
+    """JSON lines."""
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def end(process: subprocess.Popen[str], signum: signal.Signals) -> tuple[int, str, str]:
+    """Send a signal to a command and wait for its end; exit code, stdout, stderr."""
+    process.send_signal(signum)
+    stdout, stderr = process.communicate(timeout=LIMIT_S)
+    return process.returncode, stdout, stderr

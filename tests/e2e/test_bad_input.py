@@ -1,0 +1,78 @@
+"""What bad input gets: one message with its place and the remedy, exit code 2, and nothing is created or started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.site import Site
+
+TRUSS = "main.tcl"
+JOBS = {
+    "syntax error": ("batch: [\n", "not valid YAML"),
+    "unknown key": ("batch: b\njobs:\n  - {name: a, dir: m, mian: x}\n", "did you mean 'main'?"),
+    "wrong type": ("batch: b\njobs:\n  - {name: a, dir: m, np: two}\n", "np must be integer"),
+    "missing folder": ("batch: b\njobs:\n  - {name: a, dir: nowhere}\n", "does not exist"),
+    "missing main file": ("batch: b\njobs:\n  - {name: a, dir: m, main: other.tcl}\n", "does not exist"),
+    "duplicate name": ("batch: b\njobs:\n  - {name: a, dir: m}\n  - {name: a, dir: m}\n", "two jobs are named"),
+    "hostile name": ("batch: b\njobs:\n  - {name: 'a;$(reboot)', dir: m}\n", "is not a job name"),
+    "file outside": ("batch: b\njobs:\n  - {name: a, dir: m, include: ['../*']}\n", "is not inside"),
+    "np of 0": ("batch: b\njobs:\n  - {name: a, dir: m, np: 0}\n", "at least 1"),
+    "too many cores": ("batch: b\njobs:\n  - {name: a, dir: m, np: 1000}\n", "more cores than any machine has"),
+}
+
+
+@pytest.mark.parametrize("case", JOBS)
+def test_a_bad_jobs_file_costs_nothing(fresh_site: Site, tmp_path: Path, case: str) -> None:
+    text, words = JOBS[case]
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / TRUSS).write_text("exit 0\n")
+    file = tmp_path / "batch.yaml"
+    file.write_text(text)
+    done = fresh_site.invoke("run", "--jobs", str(file), "--yes")
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert f"{file}:" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not fresh_site.home.exists()
+
+
+def test_no_jobs_file(fresh_site: Site) -> None:
+    done = fresh_site.invoke("run", "--jobs", "nowhere.yaml", "--yes")
+    assert (done.returncode, "no such jobs file" in done.stderr) == (2, True)
+
+
+def test_a_wrong_setting(fresh_site: Site) -> None:
+    fresh_site.more = {"OPENSEES_HPC_REGION": "Mars"}
+    done = fresh_site.invoke("status")
+    assert done.returncode == 2
+    assert "environment variable OPENSEES_HPC_REGION" in done.stderr
+
+
+def test_google_without_credentials(fresh_site: Site, tmp_path: Path) -> None:
+    fresh_site.more = {
+        "OPENSEES_HPC_TARGET": "google",
+        "OPENSEES_HPC_PROJECT": "some-project",
+        "HOME": str(tmp_path),
+        "CLOUDSDK_CONFIG": str(tmp_path),
+        "NO_GCE_CHECK": "true",
+    }
+    done = fresh_site.invoke("status")
+    assert done.returncode == 4
+    assert "gcloud auth application-default login" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_pulumi(fresh_site: Site) -> None:
+    fresh_site.more = {"PATH": "/usr/bin:/bin"}
+    done = fresh_site.invoke("run", "--jobs", "jobs/smoke.yaml", "--yes")
+    assert done.returncode == 3
+    assert "./bootstrap" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_not_a_terminal_and_no_yes(fresh_site: Site) -> None:
+    done = fresh_site.invoke("run", "--jobs", "jobs/smoke.yaml")
+    assert done.returncode == 9
+    assert "--yes" in done.stderr

@@ -1,0 +1,82 @@
+"""Plain ``pulumi`` after ``invoke env``, in infra/*, on the very stacks that the commands use."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.site import LIMIT_S, ROOT, Site
+
+pytestmark = pytest.mark.xdist_group("run")
+
+Pulumi = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def pulumi(site: Site) -> Pulumi:
+    """Runs ``pulumi`` in a folder of infra/, in the environment that ``invoke env`` prints."""
+    site.run_batch(Path("jobs/smoke.yaml"), site.home / "results")  # base and image are there
+    printed = site.invoke("env")
+    assert printed.returncode == 0, printed.stderr
+    words = shlex.split(printed.stdout)
+    environment = site.environment | dict(word.split("=", 1) for word in words if word != "export")
+
+    def call(project: str, *words: str) -> str:
+        done = subprocess.run(
+            ["pulumi", *words, "--non-interactive"],
+            cwd=ROOT / "infra" / project,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return call
+
+
+@pytest.fixture
+def hand_stack(site: Site, pulumi: Pulumi) -> Iterator[str]:
+    """An analysis stack that is made, filled and removed by hand."""
+    name = "by-hand"
+    pulumi("analysis", "stack", "init", name)
+    for key, value in {"owner": "ops", "expires": "2030-01-01T00:00Z", "count": "2", "max_run_s": "3600"}.items():
+        pulumi("analysis", "config", "set", f"opensees-hpc:{key}", value, "--stack", name)
+    yield name
+    pulumi("analysis", "destroy", "--yes", "--refresh", "--stack", name)
+    pulumi("analysis", "stack", "rm", "--yes", name)
+
+
+def _planned(preview: str) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads(preview)["changeSummary"]
+    return summary
+
+
+def test_the_base_stack_of_the_commands_shows_no_change(pulumi: Pulumi) -> None:
+    assert set(_planned(pulumi("base", "preview", "--stack", "base", "--json"))) == {"same"}
+    assert set(_planned(pulumi("base", "preview", "--stack", "base", "--refresh", "--json"))) == {"same"}
+    pulumi("base", "up", "--yes", "--stack", "base")
+    outputs = json.loads(pulumi("base", "stack", "output", "--stack", "base", "--json"))
+    assert outputs["bucket"] == "local-project-opensees-hpc"
+
+
+def test_vms_by_hand(site: Site, pulumi: Pulumi, hand_stack: str) -> None:
+    pulumi("analysis", "up", "--yes", "--stack", hand_stack)
+    assert sorted(vm["name"] for vm in site.status()["vms"]) == ["by-hand-0", "by-hand-1"]
+    assert {vm["owner"] for vm in site.status()["vms"]} == {"ops"}
+    assert set(_planned(pulumi("analysis", "preview", "--stack", hand_stack, "--refresh", "--json"))) == {"same"}
+    pulumi("analysis", "destroy", "--yes", "--stack", hand_stack)
+    assert site.status()["vms"] == []
+
+
+def test_the_bucket_is_protected(pulumi: Pulumi) -> None:
+    with pytest.raises(AssertionError, match="protect"):
+        pulumi("base", "destroy", "--yes", "--stack", "base")
+    assert set(_planned(pulumi("base", "preview", "--stack", "base", "--refresh", "--json"))) == {"same"}
