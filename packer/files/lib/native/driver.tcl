@@ -24,7 +24,7 @@ namespace eval ::opensees_hpc {
     variable rank
     variable wait_for_launcher_ms
     catch { wipe }
-    foreach stream {stdout stderr} { flush $stream }
+    foreach channel [chan names] { catch { flush $channel } }
     if {$report ne {}} {
       puts $report "end $rank $code"
       if {$code != 0} { after $wait_for_launcher_ms }

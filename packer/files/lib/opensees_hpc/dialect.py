@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .beams import take_option, translate_beam
 from .words import Value, parse_word, parse_words
 
 FIRST_OWN_TAG = 900_000_000
 """Tags for what OpenSeesPy wants as an object and Tcl scripts write inline; far from the tags that people use."""
 
-BEAM_RULES = {"forcebeamcolumn": "Lobatto", "dispbeamcolumn": "Legendre"}
-"""Elements whose old form names section and number of points, with the quadrature that Tcl's OpenSees takes for them."""
-
 MOTION_OPTIONS = ("-accel", "-vel", "-disp")
+PRINTED = ("-node", "-ele", "node", "ele", "-nodes", "-elements")
 
 
 class Dialect:
@@ -38,7 +37,7 @@ class Dialect:
             "element": self.define_element,
             "block2D": self.define_block,
             "block3D": self.define_block,
-            "print": lambda *words: self._ops.printModel(*parse_words(words)),
+            "print": lambda *words: self._ops.printModel(*order_print(parse_words(words))),
             "send": self.send,
             "recv": self.receive,
         }
@@ -84,24 +83,8 @@ class Dialect:
         return values
 
     def define_element(self, *words: str) -> Any:
-        """``element forceBeamColumn 1 1 2 5 $section $transf`` and the form with a quoted integration rule."""
-        values = parse_words(words)
-        rule = BEAM_RULES.get(str(values[0]).lower()) if values else None
-        if rule is None:
-            return self._ops.element(*values)
-        return self._ops.element(*self._translate_beam(values, rule))
-
-    def _translate_beam(self, values: list[Value], rule: str) -> list[Value]:
-        """Old beam syntax to the one with an integration object; anything else stays as it is."""
-        head, tail = values[:4], values[4:]
-        if len(tail) >= 2 and isinstance(tail[1], str) and not tail[1].startswith("-"):
-            name, *arguments = [parse_word(part) for part in self._split(tail[1])]
-            return [*head, tail[0], self._new_integration(str(name), arguments), *tail[2:]]
-        if len(tail) >= 3 and all(isinstance(value, int) for value in tail[:3]):
-            points, section, transf = tail[:3]
-            rule, options = _take_option(tail[3:], "-integration", rule)
-            return [*head, transf, self._new_integration(rule, [section, points]), *options]
-        return values
+        """``element``, beams in their old syntax too."""
+        return self._ops.element(*translate_beam(parse_words(words), self._split, self._new_integration))
 
     def _new_integration(self, rule: str, arguments: Sequence[Value]) -> int:
         tag = self._new_tag()
@@ -135,9 +118,14 @@ def _rename_path(kind: list[Value]) -> list[Value]:
     return ["Path" if kind[0] in ("Series", "PathSeries") else kind[0]] if kind else []
 
 
-def _take_option(values: list[Value], option: str, default: str) -> tuple[str, list[Value]]:
-    """The value of an option, and the values without it."""
-    if option not in values[:-1]:
-        return default, values
-    at = values.index(option)
-    return str(values[at + 1]), values[:at] + values[at + 2 :]
+def order_print(values: list[Value]) -> list[Value]:
+    """Arguments of ``print`` as OpenSeesPy takes them: JSON first, then the file, and a flag before tags that go to a file."""
+    first = str(values[0]) if values else ""
+    if first and not first.startswith("-") and first not in PRINTED:
+        values = ["-file", *values]
+    file, rest = take_option(values, "-file", "")
+    json = [value for value in rest if value == "-JSON"]
+    rest = [value for value in rest if value != "-JSON"]
+    if file and rest and rest[0] in PRINTED and "-flag" not in rest:
+        rest = [rest[0], "-flag", 0, *rest[1:]]
+    return [*json, *(["-file", file] if file else []), *rest]

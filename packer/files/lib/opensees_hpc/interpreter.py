@@ -77,9 +77,8 @@ class Interpreter:
             return ""
 
     def flush(self) -> None:
-        """Writes out what the script has printed without a newline."""
-        for stream in ("stdout", "stderr"):
-            self._tcl.call("flush", stream)
+        """Writes out what the script has printed without a newline, or written to files that it has not closed."""
+        self._tcl.call("::opensees::flush_all")
 
 
 def _take_words(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -79,6 +79,11 @@ proc ::opensees::make_exit {} {
   interp alias {} ::quit {} ::exit
 }
 
+# Files that the script has not closed hold what it wrote last.
+proc ::opensees::flush_all {} {
+  foreach channel [chan names] { catch { flush $channel } }
+}
+
 proc ::opensees::make_unknown {} {
   rename ::unknown ::opensees::tcl_unknown
   proc ::unknown {name args} {

@@ -1,0 +1,204 @@
+"""How openseesmp, opensees and openseespy end: exit codes by the contract in packer/README.md, and nobody left behind."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.packer.conftest import RunCommand
+
+LIMIT_S = 60
+ONE_FAILS = "set f [open pid-[getPID] w]; puts $f [pid]; close $f; barrier; if {[getPID] == 1} { %s }; barrier"
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process is there and not merely waiting to be reaped."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_until_gone(folder: Path, ranks: int) -> None:
+    pids = [int((folder / f"pid-{rank}").read_text()) for rank in range(ranks)]
+    end_s = time.monotonic() + LIMIT_S
+    while any(is_running(pid) for pid in pids):
+        assert time.monotonic() < end_s, pids
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("failure", "exit_code", "said"),
+    [
+        ("nonsense 1 2", 1, 'invalid command name "nonsense": neither Tcl nor OpenSees'),
+        ("error {what went wrong}", 1, "what went wrong"),
+        ("element truss 1 1 2 1.0 99", 1, "element: the command failed, OpenSees has said why above"),
+        ("exit 7", 7, ""),
+        ("catch { exit 9 }; puts NEVER", 9, ""),
+        ("exec kill -KILL [pid]; after 60000", 137, "lost rank"),
+        ("exec kill -SEGV [pid]; after 60000", 139, "lost rank"),
+    ],
+)
+def test_one_rank_that_fails_ends_all(
+    failure: str, exit_code: int, said: str, tmp_path: Path, run_command: RunCommand
+) -> None:
+    (tmp_path / "main.tcl").write_text(ONE_FAILS % failure)
+    ended = run_command("openseesmp", "2", "main.tcl")
+    assert ended.exit_code == exit_code, ended
+    assert said in ended.errors
+    assert "NEVER" not in ended.output
+    wait_until_gone(tmp_path, 2)
+
+
+def test_an_error_names_rank_file_and_line(tmp_path: Path, run_command: RunCommand) -> None:
+    (tmp_path / "part.tcl").write_text("proc build {} {\n  node 1 0.0\n  frobnicate\n}\nbuild\n")
+    (tmp_path / "main.tcl").write_text("model basic -ndm 1 -ndf 1\nsource part.tcl\n")
+    errors = run_command("opensees", "main.tcl").errors
+    assert "Tcl error on rank 0 of 1 in main.tcl" in errors
+    assert '(file "part.tcl" line 5)' in errors
+    assert '(procedure "build" line 3)' in errors
+
+
+@pytest.mark.parametrize(
+    ("script", "exit_code"),
+    [
+        ("puts done", 0),
+        ("exit", 0),
+        ("exit 3", 3),
+        ("quit", 0),
+        ("proc leave {} { catch { exit 4 } }; leave; exit 5", 4),
+        ("exit nothing", 1),
+        ("expr 1 / 0", 1),
+        ("return", 0),
+        ("if {[catch {analyze 1}]} { exit 2 }", 2),
+    ],
+)
+def test_the_script_s_end_is_the_command_s(
+    script: str, exit_code: int, tmp_path: Path, run_command: RunCommand
+) -> None:
+    (tmp_path / "main.tcl").write_text(script)
+    assert run_command("opensees", "main.tcl").exit_code == exit_code
+    assert run_command("openseesmp", "2", "main.tcl").exit_code == exit_code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "said"),
+    [
+        (("openseesmp", "2"), 2, "usage: openseesmp N main.tcl [args]"),
+        (("openseesmp", "0", "main.tcl"), 2, "must be 1 or more, not '0'"),
+        (("openseesmp", "main.tcl", "2"), 2, "must be 1 or more, not 'main.tcl'"),
+        (("openseesmp", "2", "missing.tcl"), 66, "no such script: missing.tcl"),
+        (("opensees",), 2, "usage: opensees main.tcl [args]"),
+        (("opensees", "missing.tcl"), 66, "no such script"),
+        (("openseespy", "-n", "2"), 2, "usage: openseespy"),
+        (("openseespy", "missing.py"), 66, "no such script"),
+    ],
+)
+def test_wrong_calls_are_refused(
+    arguments: tuple[str, ...], exit_code: int, said: str, run_command: RunCommand
+) -> None:
+    ended = run_command(*arguments)
+    assert ended.exit_code == exit_code
+    assert said in ended.errors
+
+
+def test_all_is_written_at_an_early_exit(tmp_path: Path, run_command: RunCommand) -> None:
+    model = (
+        "model basic -ndm 1 -ndf 1; node 1 0.0; node 2 1.0; fix 1 1; uniaxialMaterial Elastic 1 10.0\n"
+        "element truss 1 1 2 1.0 1; pattern Plain 1 Linear { load 2 1.0 }\n"
+        "recorder Node -file disp.out -time -node 2 -dof 1 disp\n"
+        "constraints Plain; numberer Plain; system ProfileSPD; algorithm Linear\n"
+        "integrator LoadControl 1.0; analysis Static; analyze 3\n"
+        "set f [open notes.txt w]; puts $f written; puts -nonewline last; exit 5\n"
+    )
+    (tmp_path / "main.tcl").write_text(model)
+    ended = run_command("openseesmp", "1", "main.tcl")
+    assert (ended.exit_code, ended.output) == (5, "last")
+    assert (tmp_path / "notes.txt").read_text() == "written\n"
+    assert [line.split()[1] for line in (tmp_path / "disp.out").read_text().splitlines()] == ["0.1", "0.2", "0.3"]
+
+
+def start_waiting_run(prefix: Path, folder: Path) -> subprocess.Popen[str]:
+    """Two ranks that have said so and now wait for each other for ever."""
+    (folder / "main.tcl").write_text(
+        "set f [open pid-[getPID] w]; puts $f [pid]; close $f; barrier\n"
+        "if {[getPID] == 0} { puts ready; after 600000 }\nbarrier\n"
+    )
+    run = subprocess.Popen(
+        [prefix / "bin" / "openseesmp", "2", "main.tcl"], cwd=folder, stdout=subprocess.PIPE, text=True
+    )
+    assert run.stdout is not None
+    # The line is here although the rank that printed it neither ends nor prints more.
+    assert run.stdout.readline() == "ready\n"
+    return run
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_all_ranks(number: signal.Signals, opensees_prefix: Path, tmp_path: Path) -> None:
+    with start_waiting_run(opensees_prefix, tmp_path) as run:
+        run.send_signal(number)
+        assert run.wait(LIMIT_S) == 128 + number
+    wait_until_gone(tmp_path, 2)
+
+
+def test_ranks_do_not_outlive_a_killed_launcher(opensees_prefix: Path, tmp_path: Path) -> None:
+    with start_waiting_run(opensees_prefix, tmp_path) as run:
+        run.kill()
+        assert run.wait(LIMIT_S) == -signal.SIGKILL
+        wait_until_gone(tmp_path, 2)
+
+
+def test_output_and_errors_stay_apart(tmp_path: Path, run_command: RunCommand) -> None:
+    (tmp_path / "main.tcl").write_text("puts [format {%.3f} 0.5]; puts stderr careful; puts stdout äß€")
+    for command in (("opensees",), ("openseesmp", "1")):
+        ended = run_command(*command, "main.tcl", LC_ALL="C")
+        assert ended.output == "0.500\näß€\n"
+        assert "careful\n" in ended.errors
+
+
+def test_arguments_arrive_as_they_are(tmp_path: Path, run_command: RunCommand) -> None:
+    (tmp_path / "main.tcl").write_text("puts $argv0; puts $argc; foreach word $argv { puts <$word> }")
+    ended = run_command("openseesmp", "1", "main.tcl", "a b", "", "{", "$x [exit 1]", "-n")
+    assert ended.output == "main.tcl\n5\n<a b>\n<>\n<{>\n<$x [exit 1]>\n<-n>\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "exit_code", "said"),
+    [
+        ("print('fine', flush=True)", 0, ""),
+        ("raise ValueError('no good')", 1, "ValueError: no good"),
+        ("import sys; sys.exit(6)", 6, ""),
+        ("import sys; sys.exit('in words')", 1, "in words"),
+        ("import helper", 0, ""),
+    ],
+)
+def test_python_scripts(script: str, exit_code: int, said: str, tmp_path: Path, run_command: RunCommand) -> None:
+    (tmp_path / "helper.py").write_text("import openseespy.opensees as ops\nassert ops.getNDM\n")
+    (tmp_path / "main.py").write_text(script)
+    for command in (("openseespy",), ("openseespy", "-n", "2")):
+        ended = run_command(*command, "main.py")
+        assert ended.exit_code == exit_code
+        assert said in ended.errors
+
+
+def test_one_python_rank_that_fails_ends_all(tmp_path: Path, run_command: RunCommand) -> None:
+    (tmp_path / "main.py").write_text(
+        "import os, openseespy.opensees as ops\n"
+        "open(f'pid-{ops.getPID()}', 'w').write(str(os.getpid()))\n"
+        "ops.barrier()\nif ops.getPID() == 0:\n    ops.element('truss', 1)\nops.barrier()\n"
+    )
+    ended = run_command("openseespy", "-n", "2", "main.py")
+    assert ended.exit_code == 1
+    assert "error on rank 0 of 2 in main.py" in ended.errors
+    wait_until_gone(tmp_path, 2)
+
+
+def test_threads_are_one_a_rank_unless_asked_for(tmp_path: Path, run_command: RunCommand) -> None:
+    (tmp_path / "main.tcl").write_text("puts $env(OMP_NUM_THREADS)")
+    assert run_command("opensees", "main.tcl", OMP_NUM_THREADS="").output == "1\n"
+    assert run_command("opensees", "main.tcl", OMP_NUM_THREADS="2").output == "2\n"
