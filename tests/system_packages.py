@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"
 APT_TIMEOUT_S = 900
+SSHD_TESTS = ("tests/contract/test_script_jobs.py", "tests/hardware")
 REPOSITORY_TESTS = ("tests/test_repository.py",)
 
 
@@ -67,7 +68,9 @@ def list_requirements() -> list[Requirement]:
         Requirement(package=tcl, is_there=has_tcl),
         require_program("git", debian="git", why="the checks of the whole repository", leaves_out=REPOSITORY_TESTS),
         require_program("ssh", debian="openssh-client", why="OpenSSH as a client of emulated instances"),
-        require_program("sshd", debian="openssh-server", why="a real SSH server beside the emulated ones"),
+        require_program(
+            "sshd", debian="openssh-server", why="a real SSH server beside the emulated ones", leaves_out=SSHD_TESTS
+        ),
         require_program("pkill", debian="procps", why="looking at and ending processes on an instance"),
         require_program("dash", debian="dash", why="a second shell for the scripts that run on any VM"),
         require_program("busybox", debian="busybox", why="a third shell for the scripts that run on any VM"),
@@ -118,17 +121,28 @@ def ignore_options(missing: Sequence[MissingPackage]) -> list[str]:
     return [f"--ignore={path}" for package in missing for path in package.leaves_out]
 
 
+def prepare() -> list[str]:
+    """Install what is missing where that is possible, say what is not there, and return options for pytest."""
+    missing = missing_packages()
+    if missing:
+        missing = install(missing)
+    for line in describe_missing(missing):
+        tell(line)
+    return ignore_options(missing)
+
+
 def tell(message: str) -> None:
     sys.stderr.write(f"{message}\n")
 
 
 def main() -> int:
-    missing = missing_packages()
     if "--install" in sys.argv[1:]:
-        missing = install(missing)
+        prepare()
+        return int(bool(missing_packages()))
+    missing = missing_packages()
     for line in describe_missing(missing):
         tell(line)
-    return 1 if missing else 0
+    return int(bool(missing))
 
 
 if __name__ == "__main__":
