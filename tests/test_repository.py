@@ -26,7 +26,8 @@ MARKDOWN_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 MARKDOWN_HEADING = re.compile(r"^#+ +(.+?) *#*$", re.MULTILINE)
 MARKDOWN_FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 MARKDOWN_CODE = re.compile(r"^```.*?^```|^ {4}.*?$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
-INVOKE_CALL = re.compile(r"\binvoke ((?:--?[\w-]+ )*)([a-z][\w.-]*)")
+INVOKE_CALL = re.compile(r"\binvoke ((?:--?[\w-]+ )*)([a-z][\w.-]*\w)")
+SHELL_COMMENT = re.compile(r"\s#.*$", re.MULTILINE)
 
 
 def run_git(*arguments: str) -> str:
@@ -137,9 +138,10 @@ def test_tasks_that_documents_name_exist() -> None:
         (path, match[2])
         for path in MARKDOWN
         for block in MARKDOWN_CODE.findall(read(path))
-        for match in INVOKE_CALL.finditer(block)
+        for match in INVOKE_CALL.finditer(SHELL_COMMENT.sub("", block))
     }
-    assert not {(path, task) for path, task in named if task not in tasks}
+    known = tasks | {task.partition(".")[0] for task in tasks}
+    assert not {(path, task) for path, task in named if task not in known}
 
 
 def list_anchors(path: str) -> set[str]:
