@@ -1,16 +1,16 @@
 """Root folders: the skeleton of a base image, cheap clones, sealing, removal. All of it blocks: call it in a thread.
 
 How a clone is cheap and an image still safe: where the file system can share extents, every file is a reflink. Elsewhere files are copied, except
-large ones below ``opt`` of a *sealed* root: these are hard links, but never to the image. Sealing makes a pool (``<root>.pool``) beside the image;
+large programs and libraries below ``opt`` of a *sealed* root: these are hard links, but never to the image. Sealing makes a pool (``<root>.pool``) beside the image;
 the pool gets a read-only copy of such a file when it is first wanted, and clones link to that copy. Whatever a machine does to a linked file in
 place, even as root, reaches the pool at most; the next clone sees that size or time differ from the image's and puts a fresh copy into the pool.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
+import re
 import shutil
 import stat
 import sys
@@ -53,6 +53,7 @@ ID_LIKE=debian
 }
 FICLONE = 0x40049409
 LINKED_FROM_BYTES = 64 * 1024
+LINKED_NAMES = re.compile(r"\.(so(\.\d+)*|a|jar|py|pyc|whl|zip)$")
 HOST_KEY_PREFIX = "ssh_host_"
 
 
@@ -104,17 +105,17 @@ def remove_tree(folder: Path) -> None:
     except FileNotFoundError:
         return
     except PermissionError:
-        for path, folders, _files in os.walk(folder):
-            for name in ("", *folders):
-                with contextlib.suppress(OSError):
-                    Path(path, name).chmod(0o700, follow_symlinks=False) if not name else chmod_folder(Path(path, name))
+        open_up(folder)
         shutil.rmtree(folder)
 
 
-def chmod_folder(folder: Path) -> None:
-    """Let the owner do anything in a folder; a link to one is left alone."""
-    if not folder.is_symlink():
-        folder.chmod(0o700)
+def open_up(folder: Path) -> None:
+    """Let the owner do anything in a folder and in those below it; links are not followed."""
+    folder.chmod(stat.S_IRWXU)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                open_up(Path(entry.path))
 
 
 @dataclass(kw_only=True)
@@ -164,11 +165,19 @@ class RootClone:
             if self.reflinks_work:
                 copy_times(target, status)
                 return
-        if self.pool is not None and path.startswith(f"opt{os.sep}") and status.st_size >= LINKED_FROM_BYTES:
+        if self.pool is not None and path.startswith("opt/") and is_large_program(path, status):
             link_from_pool(source, self.pool / path, target, status)
+        elif status.st_size < LINKED_FROM_BYTES:
+            copy_small(source, str(target), status)
         else:
             shutil.copyfile(source, target)
             copy_times(target, status)
+
+
+def is_large_program(path: str, status: os.stat_result) -> bool:
+    """Whether a file is worth sharing and of a kind that nobody writes to in place: no logs, no settings, no records of jobs."""
+    is_code = bool(status.st_mode & stat.S_IXUSR) or LINKED_NAMES.search(path) is not None
+    return is_code and status.st_size >= LINKED_FROM_BYTES
 
 
 def is_of_one_machine(folder: str, name: str) -> bool:
@@ -180,6 +189,22 @@ def copy_times(target: Path, status: os.stat_result) -> None:
     """Give a copy the mode and times of the original."""
     target.chmod(stat.S_IMODE(status.st_mode))
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def copy_small(source: str, target: str, status: os.stat_result) -> None:
+    """Copy a file that fits into one read. There are thousands of them, and this takes half the time of ``shutil``."""
+    reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = os.read(reading, LINKED_FROM_BYTES)
+    finally:
+        os.close(reading)
+    writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(writing, content)
+        os.fchmod(writing, stat.S_IMODE(status.st_mode))
+        os.utime(writing, ns=(status.st_atime_ns, status.st_mtime_ns))
+    finally:
+        os.close(writing)
 
 
 def reflink(source: str, target: Path) -> bool:

@@ -41,10 +41,12 @@ def home_of(root: Path, username: str) -> Path:
 
 
 def make_home(root: Path, username: str) -> Path:
-    """Make a home from ``etc/skel`` if there is none yet, as the first login does."""
-    home = home_of(root, username)
+    """Make a home from ``etc/skel`` (if the disk has one) if there is none yet, as the first login does."""
+    home, skeleton = home_of(root, username), root / "etc/skel"
     if not (home / ".bash_profile").exists():
-        shutil.copytree(root / "etc/skel", home, dirs_exist_ok=True)
+        home.mkdir(parents=True, exist_ok=True)
+        if skeleton.is_dir():
+            shutil.copytree(skeleton, home, dirs_exist_ok=True)
         home.chmod(0o700)
     return home
 

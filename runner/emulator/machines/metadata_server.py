@@ -19,6 +19,7 @@ import h11
 
 from runner.emulator.machines import metadata_tree
 from runner.emulator.machines.seam import Cloud
+from runner.errors import NotFoundError
 
 ROOT = ("computeMetadata", "v1")
 FLAVOR = ("Metadata-Flavor", "Google")
@@ -146,7 +147,11 @@ class MetadataServer:
             return refuse(HTTPStatus.NOT_FOUND, "The instance has no such service account.")
         if segments[3] == "identity":
             return refuse(HTTPStatus.NOT_FOUND, "The embedded cloud issues no identity tokens.")
-        return Answer(text=json.dumps(dict(self._cloud.access_token(self._key))), content_type="application/json")
+        try:
+            token = self._cloud.access_token(self._key)
+        except NotFoundError as error:
+            return refuse(HTTPStatus.NOT_FOUND, error.message)
+        return Answer(text=json.dumps(dict(token)), content_type="application/json")
 
     def _answer_guest_attribute(self, query: Query, path: tuple[str, ...]) -> Answer:
         if not metadata_tree.is_true(metadata_tree.attribute(self._cloud.metadata(self._key), SWITCH_GUEST_ATTRIBUTES)):

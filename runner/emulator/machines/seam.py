@@ -30,7 +30,7 @@ class LoginUser:
 
 
 class Cloud(Protocol):
-    """The cloud as seen by a machine. Called in the event loop's thread; no method blocks, none raises for a known ``key``."""
+    """The cloud as seen by a machine. Called in the event loop's thread; no method blocks; none raises but where it says so."""
 
     def login_users(self) -> Sequence[LoginUser]:
         """Everybody whose OS Login keys are valid at this moment; asked anew at each login."""
@@ -42,7 +42,10 @@ class Cloud(Protocol):
         """
 
     def access_token(self, key: str) -> Mapping[str, object]:
-        """``access_token``, ``expires_in`` (seconds) and ``token_type`` for the machine's service account."""
+        """``access_token``, ``expires_in`` (seconds) and ``token_type`` for the machine's service account.
+
+        Raises: NotFoundError, if it has none or the account was deleted.
+        """
 
     def set_guest_attribute(self, key: str, namespace: str, name: str, value: str) -> None:
         """Keep a guest attribute; the last value wins."""
