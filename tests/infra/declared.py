@@ -6,16 +6,14 @@ import asyncio
 import contextlib
 import contextvars
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
-import pytest
 from pulumi.runtime import mocks
 
 PLACE = {"gcp:project": "local-project", "gcp:region": "europe-west4", "gcp:zone": "europe-west4-a"}
-# Pulumi's mocks leave an event loop in each thread to the garbage collector.
-LEFT_LOOPS = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 BATCH = {"opensees-hpc:owner": "you", "opensees-hpc:expires": "20261122-1530"}
 
 
@@ -58,7 +56,7 @@ def declare_with_mocks(declare: Callable[[], None], *, stack: str, config: Mappi
     def run() -> None:
         mocks.set_mocks(recorder, project="opensees-hpc-test", stack=stack, preview=False)
         pulumi.runtime.set_all_config(dict(config))
-        mocks.test(declare)()
+        mocks.test(declare)()  # type: ignore[no-untyped-call]
 
     with _event_loop():
         contextvars.copy_context().run(run)
@@ -67,15 +65,22 @@ def declare_with_mocks(declare: Callable[[], None], *, stack: str, config: Mappi
 
 @contextlib.contextmanager
 def _event_loop() -> Iterator[None]:
-    """An event loop that ends with its threads, inside of which Pulumi's mocks make more (see ``LEFT_LOOPS``)."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
+    """An event loop, and one in each thread of its executor: Pulumi's mocks would make them, and never close them."""
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def open_loop() -> None:
+        loops.append(asyncio.new_event_loop())
+        asyncio.set_event_loop(loops[-1])
+
+    open_loop()
+    loops[0].set_default_executor(ThreadPoolExecutor(max_workers=4, initializer=open_loop))
     try:
         yield
     finally:
-        loop.run_until_complete(loop.shutdown_default_executor())
+        loops[0].run_until_complete(loops[0].shutdown_default_executor())
         asyncio.set_event_loop(None)
-        loop.close()
+        for loop in loops:
+            loop.close()
 
 
 def of_type(resources: list[Resource], suffix: str) -> list[Resource]:

@@ -12,7 +12,7 @@ from infra.base.program import declare as declare_base
 from infra.base.settings import IAP_RANGE
 from infra.image.program import declare as declare_image
 from runner.model import names
-from tests.infra.declared import BATCH, LEFT_LOOPS, PLACE, Resource, declare_with_mocks, of_type
+from tests.infra.declared import BATCH, PLACE, Resource, declare_with_mocks, of_type
 
 OPERATOR = "user:you@example.com"
 TAKES_LABELS = (":Bucket", ":Instance", ":Disk", ":Image")
@@ -20,8 +20,6 @@ TAKES_NONE = (
     *(":Network", ":Subnetwork", ":Firewall", ":Router", ":RouterNat", ":Account", ":Service"),
     *(":IAMMember", ":BucketIAMMember"),
 )
-
-pytestmark = LEFT_LOOPS
 
 Declare = Callable[[], None]
 Case = tuple[Declare, str, Mapping[str, str]]

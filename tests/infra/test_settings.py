@@ -12,9 +12,7 @@ import pytest
 from infra.analysis.program import declare as declare_analysis
 from infra.base.program import declare as declare_base
 from infra.image.program import declare as declare_image
-from tests.infra.declared import BATCH, LEFT_LOOPS, PLACE, declare_with_mocks, of_type
-
-pytestmark = LEFT_LOOPS
+from tests.infra.declared import BATCH, PLACE, declare_with_mocks, of_type
 
 Declare = Callable[[], None]
 BAD: list[tuple[Declare, dict[str, str], str]] = [
@@ -94,7 +92,7 @@ def test_an_expiry_may_be_given_as_a_time() -> None:
 
 def test_a_disk_that_is_not_the_baked_one_becomes_no_image() -> None:
     second = {"opensees-hpc:image_from_disk": "42", "opensees-hpc:image_name": "opensees-hpc-1"}
-    with pytest.raises(Exception, match="the builder was lost after the bake"):
+    with pytest.raises(pulumi.RunError, match="the builder was lost after the bake"):
         declare_with_mocks(declare_image, stack="bake-1", config=PLACE | BATCH | second)
 
 
