@@ -106,6 +106,8 @@ def root_tools() -> RootTools:
 
 def start_provider(url: str, settings: CloudSettings) -> Any:
     """The Pulumi resource provider, in threads of its own; it speaks to us by HTTP only."""
+    # gRPC's fork handlers are for children that go on with gRPC; ours become other programs.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     from runner.emulator.provider import server
 
     return server.start(url, project=settings.project, region=settings.region, zone=settings.zone)

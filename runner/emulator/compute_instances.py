@@ -13,6 +13,7 @@ from runner.emulator.lifecycle import PRIVATE, Lifecycle
 from runner.emulator.operations import Work
 from runner.emulator.scheduling import make_scheduling
 from runner.emulator.serial_ports import read_serial
+from runner.emulator.settings import region_of
 from runner.emulator.store import Document
 from runner.emulator.transport import Call, Rule
 from runner.emulator.validation import check_metadata, check_name, read_int
@@ -55,6 +56,8 @@ class Instances(Collection):
     # ------------------------------------------------------------------ there and gone
 
     def insert(self, call: Call) -> Document:
+        if fault := self.parts.faults.hit("quota", call.resource, form="http"):
+            raise refusals.quota_exceeded(fault["metric"], float(fault["limit"]), region_of(call.params["zone"]))
         plan = self._draftsman.plan(call.body, call.params["zone"])
         self._check_act_as(call.caller, plan)
         for path, disk in (*plan.new_disks.items(), *plan.attached_disks.items()):

@@ -121,9 +121,10 @@ class Collection:
 
 
 def find_user(store: Store, key: str) -> str | None:
-    """Who still points at a network or subnetwork: the path of the first resource found."""
+    """Who still points at a network or subnetwork: the path of an instance, if there is one."""
     project = "/".join(key.split("/")[:2])
-    for other, document in store.items(f"{project}/"):
+    by_kind = sorted(store.items(f"{project}/"), key=lambda entry: "/instances/" not in entry[0])
+    for other, document in by_kind:
         if other != key and other.split("/")[-2] in ("instances", "subnetworks", "firewalls", "routers"):
             links = [document.get("network")] + [
                 nic.get(name) for nic in document.get("networkInterfaces", ()) for name in ("network", "subnetwork")

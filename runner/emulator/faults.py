@@ -110,10 +110,11 @@ class Faults:
             self._drop(key)
         return len(keys)
 
-    def hit(self, kind: str, text: str) -> Document | None:
-        """The first fault of this kind that matches; one of its times is used up."""
+    def hit(self, kind: str, text: str, **where: Any) -> Document | None:
+        """The first fault of this kind that matches, and whose fields are as in ``where``; one of its times is used up."""
         for key, fault in self._armed.items():
-            if fault["kind"] == kind and re.search(fault["match"], text):
+            is_meant = fault["kind"] == kind and where.items() <= fault.items()
+            if is_meant and re.search(fault["match"], text):
                 self._use(key, fault)
                 return fault
         return None

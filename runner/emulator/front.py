@@ -70,7 +70,7 @@ class Front:
             raise CloudError(fault["message"], reason=fault["reason"], status=fault["status"])
         api = scope["path"].split("/")[1]
         if api in API_TITLES and is_switched_off(self._store, f"{api}.googleapis.com"):
-            raise refusals.api_disabled(API_TITLES[api], self._settings.project_number)
+            raise refusals.api_disabled(API_TITLES[api], f"{api}.googleapis.com", self._settings.project_number)
 
 
 def _target(scope: Scope) -> str:

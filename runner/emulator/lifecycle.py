@@ -126,7 +126,7 @@ class Lifecycle:
         if fault := self._faults.hit("stockout", key):
             machine_type = tail((self._store.get(key) or {})["machineType"])
             return stockout_failure(self._settings.project, zone, machine_type, fault)
-        if (fault := self._faults.hit("quota", key)) is not None:
+        if fault := self._faults.hit("quota", key, form="operation"):
             return failure_for_fault(fault, zone)
         return self._quotas.shortage(region_of(zone))
 

@@ -83,9 +83,11 @@ def quota_exceeded(metric: str, limit: float, region: str) -> QuotaError:
     )
 
 
-def api_disabled(service: str, project_number: str) -> PermissionDeniedError:
+def api_disabled(title: str, service: str, project_number: str) -> PermissionDeniedError:
+    page = f"https://console.developers.google.com/apis/api/{service}/overview?project={project_number}"
     return PermissionDeniedError(
-        f"{service} has not been used in project {project_number} before or it is disabled. Enable it, then retry.",
+        f"{title} has not been used in project {project_number} before or it is disabled. "
+        f"Enable it by visiting {page} then retry.",
         reason="accessNotConfigured",
         status=403,
     )

@@ -86,6 +86,7 @@ def error_document(error: CloudError, *, path: str, project_number: str) -> dict
     if error.status == 401 or error.reason == "accessNotConfigured" or not path.startswith(("/compute/", "/storage/")):
         body["status"] = "ABORTED" if error.reason == "aborted" else RPC_CODES.get(error.status, "UNKNOWN")
     if error.reason == "accessNotConfigured":
+        first["extendedHelp"] = "https://console.developers.google.com"
         body["details"] = [disabled_api_detail(path, project_number)]
     return {"error": body}
 
