@@ -39,12 +39,17 @@ class StackFiles:
     def write_settings(self, stack: str, config: Mapping[str, str]) -> None:
         """Replaces the stack's settings, but keeps what the engine wrote about its secrets, and links them for use by hand."""
         path = self._path(self.work, stack)
-        known = _read_yaml(path) or _read_yaml(self._path(self._source, stack))
+        known = _read_yaml(path) or self._made_by_hand(stack)
         kept = {key: known[key] for key in KEPT_KEYS if key in known}
         text = yaml.safe_dump(kept | {"config": dict(config)}, sort_keys=True, allow_unicode=True)
         self.prepare()
         _write_atomically(path, text.encode())
         self.link_settings(stack)
+
+    def _made_by_hand(self, stack: str) -> dict[str, Any]:
+        """Settings that ``pulumi stack init`` left in the checkout. A link is to the settings of another state: not ours."""
+        path = self._path(self._source, stack)
+        return {} if path.is_symlink() else _read_yaml(path)
 
     def link_settings(self, stack: str) -> None:
         """Lets ``pulumi`` by hand see these settings. A checkout that cannot be written to goes without."""
@@ -77,7 +82,7 @@ class StackFiles:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         read = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, yaml.YAMLError):
+    except (OSError, yaml.YAMLError):
         return {}
     return read if isinstance(read, dict) else {}
 

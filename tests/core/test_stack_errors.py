@@ -1,0 +1,83 @@
+"""The engine's words, as users see them, and the errors that we make of them. The texts are recorded from the stock provider."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.core.stack_errors import describe_failure
+from runner.errors import (
+    CloudError,
+    ConflictError,
+    HpcError,
+    PermissionDeniedError,
+    QuotaError,
+    StackError,
+    StockoutError,
+    UnreachableError,
+)
+
+STOCKOUT = (
+    "Error waiting for instance to create: The zone 'projects/p/zones/europe-west4-a' does not have enough resources "
+    "available to fulfill the request.  Try a different zone, or try again later."
+)
+QUOTA = "Error waiting for instance to create: Quota 'PREEMPTIBLE_CPUS' exceeded.  Limit: 8.0 in region europe-west4."
+QUOTA_HTTP = "Error creating instance: googleapi: Error 403: Quota 'CPUS' exceeded. Limit: 8.0, quotaExceeded"
+RATE = "Error creating instance: googleapi: Error 403: Rate Limit Exceeded, rateLimitExceeded"
+DENIED = "Error creating instance: googleapi: Error 403: Required 'compute.instances.create' permission, forbidden"
+API_OFF = "googleapi: Error 403: Compute Engine API has not been used in project 1 before or it is disabled."
+TOKEN = "Error creating instance: googleapi: Error 401: Invalid Credentials, authError"
+EXISTS = "googleapi: Error 409: The resource 'projects/p/zones/z/instances/b1-0' already exists, alreadyExists"
+REFUSED = 'Post "http://127.0.0.1:1/compute/v1/": dial tcp 127.0.0.1:1: connect: connection refused'
+PLAIN = "Error trying to delete bucket b containing objects without force_destroy set to true"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (STOCKOUT, StockoutError),
+        (QUOTA, QuotaError),
+        (QUOTA_HTTP, QuotaError),
+        (RATE, CloudError),
+        (DENIED, PermissionDeniedError),
+        (API_OFF, PermissionDeniedError),
+        (TOKEN, PermissionDeniedError),
+        (EXISTS, ConflictError),
+        (REFUSED, UnreachableError),
+        (PLAIN, StackError),
+    ],
+)
+def test_words_become_errors(text: str, kind: type[HpcError]) -> None:
+    failure = describe_failure("up of analysis/b1", [f"1 error occurred:\n\t* {text}\n\n", "update failed"])
+    assert type(failure) is kind
+    assert str(failure) == f"up of analysis/b1 failed: {text}"
+
+
+def test_the_engines_own_words_are_the_cause() -> None:
+    failure = describe_failure("up of analysis/b1", [STOCKOUT, DENIED, STOCKOUT, "update failed"])
+    assert isinstance(failure, StockoutError)
+    assert isinstance(failure.__cause__, StackError)
+    assert failure.__cause__.diagnostics == (STOCKOUT, DENIED)
+
+
+def test_without_events_the_cli_is_quoted() -> None:
+    failure = describe_failure(
+        "up of base/base", [], "warning: old\n\x1b[31merror:\x1b[0m no Pulumi.yaml found\nin /x\n"
+    )
+    assert isinstance(failure, StackError)
+    assert failure.diagnostics == ("no Pulumi.yaml found\nin /x",)
+
+
+def test_without_any_words_it_is_said_that_there_were_none() -> None:
+    assert "did not say why" in str(describe_failure("up of base/base", [], ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("resource x cannot be deleted\nbecause it is protected", "protect to false"),
+        ("incorrect passphrase", "PULUMI_CONFIG_PASSPHRASE"),
+        ("wrong settings, nothing was declared:\n  opensees-hpc:owner: is not set", "correct the settings"),
+    ],
+)
+def test_remedies(text: str, remedy: str) -> None:
+    assert remedy in describe_failure("destroy of base/base", [text]).remedy
