@@ -20,7 +20,7 @@ from typing import IO, Any, Protocol, cast
 import google_crc32c
 import zstandard
 
-from .job_files import Skipped, describe_names
+from .job_files import GONE, UNREADABLE, Skipped, describe_names
 
 FORMAT = 1
 IN_MEMORY_BYTES = 16 << 20
@@ -114,8 +114,10 @@ def pack_files(folder: Path, paths: Iterable[str], skipped: Iterable[Skipped], s
             try:
                 with open_regular(folder / path) as file:
                     files[path] = add_file(tar, path, file)
+            except FileNotFoundError:
+                left_out.append(Skipped(path=path, reason=GONE))
             except UnreadableError as error:
-                left_out.append(Skipped(path=path, reason=f"cannot be read: {error}"))
+                left_out.append(Skipped(path=path, reason=f"{UNREADABLE}: {error}"))
     return Packed(archive=whole.result(), files=files, skipped=tuple(left_out))
 
 
@@ -127,6 +129,8 @@ def open_regular(path: Path) -> IO[bytes]:
     """Opens a regular file and nothing else; a pipe that took the name meanwhile must not hold us up."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise UnreadableError(error.strerror) from error
     if stat.S_ISREG(os.fstat(handle).st_mode):

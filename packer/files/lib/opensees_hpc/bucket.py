@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from google.cloud.storage import exceptions as media
 
 from .archive import Checked, Sink
 
+ARCHIVE_TYPE = "application/zstd"
 UPLOAD_CHUNK_BYTES = 8 << 20
 REQUEST_TIMEOUT_S = 60
 QUICK_RETRY_S = 20.0
@@ -63,24 +65,14 @@ class Bucket:
         self._bucket = storage.Client(project="none", credentials=credentials).bucket(name)
 
     def create_streamed(self, name: str, fill: Callable[[Sink], None]) -> None:
-        """Creates an object from what ``fill`` writes. The server's CRC32C is compared by the client at the end."""
+        """Creates an object from what ``fill`` writes: in one request if it is small, else as a resumable upload.
+
+        The client compares the server's CRC32C with its own at the end.
+        """
         blob = self._bucket.blob(name)
-
-        def upload() -> None:
-            writer: Any = blob.open(
-                "wb",
-                chunk_size=UPLOAD_CHUNK_BYTES,
-                ignore_flush=True,
-                if_generation_match=0,
-                checksum="crc32c",
-                content_type="application/octet-stream",
-                timeout=REQUEST_TIMEOUT_S,
-                retry=_quick_retry(),
-            )
-            with writer:
-                fill(writer)
-
-        _call(name, upload)
+        upload = _Upload(lambda: _open_writer(blob))
+        if not _call(name, lambda: _fill(upload, fill)):
+            self.create(name, upload.held(), ARCHIVE_TYPE)
 
     def create(self, name: str, content: bytes, content_type: str) -> None:
         """Creates a small object."""
@@ -104,6 +96,62 @@ class Bucket:
         except DeniedError:
             return None
         return None if blob is None else Checked(size=int(blob.size), crc32c=str(blob.crc32c))
+
+
+class _Upload:
+    """A sink that holds back the first bytes, and opens the resumable upload only when there are more."""
+
+    def __init__(self, open_writer: Callable[[], Any]) -> None:
+        self._open_writer = open_writer
+        self._held = bytearray()
+        self.writer: Any = None
+
+    def write(self, data: bytes, /) -> int:
+        if self.writer is None:
+            self._held += data
+            if len(self._held) > UPLOAD_CHUNK_BYTES:
+                self.writer = self._open_writer()
+                self.writer.write(bytes(self._held))
+                self._held.clear()
+        else:
+            self.writer.write(data)
+        return len(data)
+
+    def held(self) -> bytes:
+        return bytes(self._held)
+
+
+def _fill(upload: _Upload, fill: Callable[[Sink], None]) -> bool:
+    """Whether everything went into a resumable upload, which is closed then; after an error it is called off."""
+    try:
+        fill(upload)
+    except BaseException:
+        if upload.writer is not None:
+            # What was sent must not become an object; the error counts, not whether calling off went well.
+            with contextlib.suppress(Exception):
+                upload.writer.terminate()
+        raise
+    if upload.writer is None:
+        return False
+    upload.writer.close()
+    return True
+
+
+def _open_writer(blob: storage.Blob) -> Any:
+    """A resumable upload. That nothing is there is asked first, so that much is not sent in vain."""
+    with contextlib.suppress(api.Forbidden):
+        if blob.exists(timeout=REQUEST_TIMEOUT_S, retry=_quick_retry()):
+            raise ExistsError(f"{blob.name} is there already")
+    return blob.open(
+        "wb",
+        chunk_size=UPLOAD_CHUNK_BYTES,
+        ignore_flush=True,
+        if_generation_match=0,
+        checksum="crc32c",
+        content_type=ARCHIVE_TYPE,
+        timeout=REQUEST_TIMEOUT_S,
+        retry=_quick_retry(),
+    )
 
 
 def _quick_retry() -> Retry:

@@ -10,6 +10,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 CONTROL_FOLDER = ".job"
+GONE = "gone, or a link to nothing"
+UNREADABLE = "cannot be read"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +20,11 @@ class Skipped:
 
     path: str
     reason: str
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether there was a result that could not be taken."""
+        return self.reason.startswith(UNREADABLE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +69,13 @@ def _walk(folder: Path) -> Iterator[str]:
 def why_not_packed(path: Path, root: Path) -> str:
     """Empty for a regular file, or a link to one inside ``root``."""
     try:
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
+            return "a link that leads out of the job folder"
         mode = path.stat().st_mode
-        is_inside = not path.is_symlink() or path.resolve(strict=True).is_relative_to(root)
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    if not is_inside:
-        return "a link that leads out of the job folder"
+    except FileNotFoundError:
+        return GONE
+    except (OSError, RuntimeError) as error:
+        return f"{UNREADABLE}: {error}"
     return "" if stat.S_ISREG(mode) else "not a regular file"
 
 

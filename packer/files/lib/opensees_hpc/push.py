@@ -166,7 +166,7 @@ def main(arguments: Sequence[str]) -> int:
     except PushError as error:
         return fail(error.exit_code, str(error))
     print(json.dumps(describe(pushed, options)), flush=True)  # noqa: T201
-    return LEFT_OUT if any(item.reason.startswith("cannot be read") for item in pushed.packed.skipped) else 0
+    return LEFT_OUT if any(item.is_loss for item in pushed.packed.skipped) else 0
 
 
 def fail(code: int, message: str) -> int:
