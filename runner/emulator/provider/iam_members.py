@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from runner.emulator.provider.resource import Cloud, Operations, ProviderError, ResourceType
 from runner.emulator.provider.rest import Answer, ApiError
-from runner.emulator.provider.schema import Field, all_fields, block, outputs, text
+from runner.emulator.provider.schema import Field, block, outputs, table, text
 from runner.emulator.provider.values import Properties
 
 _MEMBER = re.compile(r"(allUsers|allAuthenticatedUsers|[A-Za-z0-9_]+:.+)")
@@ -128,7 +128,7 @@ def _member_type(token: str, owner: PolicyOwner, named: Field) -> ResourceType:
     return ResourceType(
         token=token,
         operations=MemberOperations(owner),
-        fields=all_fields(
+        fields=table(
             {
                 owner.key: named,
                 "role": text(required=True, replace=True),

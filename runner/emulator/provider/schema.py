@@ -135,16 +135,18 @@ def labels() -> dict[str, Field]:
 
 
 def deletion_policy() -> dict[str, Field]:
-    """``deletionPolicy``: every type has it."""
+    """``deletionPolicy``: whether deleting it here deletes it there."""
     return {"deletionPolicy": text(default="DELETE", choices=DELETION_POLICIES)}
 
 
+def table(*groups: Mapping[str, Field]) -> Mapping[str, Field]:
+    """One table from several."""
+    return MappingProxyType({name: declared for group in groups for name, declared in group.items()})
+
+
 def all_fields(*groups: Mapping[str, Field]) -> Mapping[str, Field]:
-    """One table from several, with what every type has."""
-    merged = deletion_policy()
-    for group in groups:
-        merged |= group
-    return MappingProxyType(merged)
+    """One table from several, with what nearly every type has."""
+    return table(deletion_policy(), *groups)
 
 
 def settable(fields: Mapping[str, Field]) -> Sequence[str]:

@@ -212,7 +212,9 @@ def _create(kind: ResourceType, cloud: Cloud, news: Properties) -> tuple[str, Pr
 
 def _read(kind: ResourceType, cloud: Cloud, id: str, prior: Properties) -> Properties | None:
     state = kind.operations.read(cloud, id, prior)
-    return state and prune(state) | {"deletionPolicy": prior.get("deletionPolicy", "DELETE")}
+    if state is not None and "deletionPolicy" in kind.fields:
+        state["deletionPolicy"] = prior.get("deletionPolicy", "DELETE")
+    return state and dict(prune(state))
 
 
 def _update(

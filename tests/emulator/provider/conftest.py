@@ -1,0 +1,90 @@
+"""One embedded cloud and one provider for the session; the real engine for those tests that ask for it."""
+
+import shutil
+import warnings
+from pathlib import Path
+
+import httpx
+import platformdirs
+import pulumi_gcp
+import pytest
+from pulumi import automation
+
+from runner.emulator import control
+from runner.emulator.provider import server
+
+from .engine import Engine
+from .recorder import Recorder
+
+PROJECT, REGION, ZONE = "demo", "europe-west1", "europe-west1-b"
+
+
+@pytest.fixture(scope="session")
+def pulumi_command():
+    """The Pulumi CLI, from PATH or from the cache that bootstrap fills."""
+    found = shutil.which("pulumi")
+    cache = platformdirs.user_cache_path("opensees-hpc") / "pulumi"
+    cached = sorted(cache.glob("*/bin/pulumi"))
+    if found is None and not cached:
+        pytest.fail(f"no Pulumi CLI on PATH or in {cache}: run bootstrap")
+    binary = Path(found) if found else cached[-1]
+    return automation.PulumiCommand(root=str(binary.resolve().parent.parent))
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory):
+    """The embedded cloud, set up as the one that the traces were recorded with."""
+    state = tmp_path_factory.mktemp("cloud") / "state"
+    options = ["--project", PROJECT, "--region", REGION, "--zone", ZONE, "--user", "user@example.com"]
+    endpoint = control.start(state, timeout_s=60, options=options)
+    with httpx.Client(base_url=endpoint.url, timeout=60) as client:
+        for metric in ("PREEMPTIBLE_CPUS", "CPUS", "C2_CPUS"):
+            client.post("/_local/quotas", json={"region": REGION, "metric": metric, "limit": 500.0})
+    yield endpoint
+    control.reset(state)
+
+
+@pytest.fixture(scope="session")
+def recorder(cloud):
+    """What our provider asks of the cloud."""
+    with Recorder(cloud.url) as recording:
+        yield recording
+
+
+@pytest.fixture(scope="session")
+def provider(recorder):
+    running = server.start(recorder.url, project=PROJECT, region=REGION, zone=ZONE)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def sdk():
+    """The parts of the SDK that programs use, loaded: loading them warns of what is old in them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for name in ("compute", "organizations", "oslogin", "projects", "serviceaccount", "storage"):
+            getattr(getattr(pulumi_gcp, name), "__all__", None)
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory, pulumi_command, provider, sdk):
+    return Engine(tmp_path_factory.mktemp("pulumi"), pulumi_command, provider.port)
+
+
+@pytest.fixture
+def rest(cloud):
+    """The cloud's own routes, past the provider; faults are taken back at the end."""
+    with httpx.Client(base_url=cloud.url, timeout=60) as client:
+        yield client
+        client.delete("/_local/faults").raise_for_status()
+
+
+@pytest.fixture
+def fault(rest):
+    """Ask the cloud for a fault."""
+
+    def arm(kind, match, **more):
+        rest.post("/_local/faults", json={"kind": kind, "match": match, **more}).raise_for_status()
+
+    return arm

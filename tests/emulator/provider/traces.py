@@ -1,0 +1,42 @@
+"""The recordings of what the stock plugin sent, and what counts when ours is held against them.
+
+Left out: reads, waits, retries, nulls and empty values, etags and fingerprints (they differ from run to run).
+"""
+
+import json
+import re
+from pathlib import Path
+
+TRACES = Path(__file__).parents[2] / "data" / "traces"
+_PASSING = {"etag", "fingerprint", "labelFingerprint"}
+
+
+def load_trace(name):
+    return [json.loads(line) for line in (TRACES / f"{name}.jsonl").read_text().splitlines()]
+
+
+def writes_of(requests):
+    """The writes that counted, each as one line, in order of the alphabet."""
+    writes = [request for request in requests if _is_write(request) and request["status"] < 500]
+    return sorted(json.dumps(_essence(request), sort_keys=True) for request in writes)
+
+
+def _is_write(request):
+    return request["method"] != "GET" and not request["path"].endswith(("/wait", ":getIamPolicy"))
+
+
+def _essence(request):
+    query = {key: value for key, value in request["query"].items() if key not in ("alt", "prettyPrint", "generation")}
+    body = request["request_body"]
+    if isinstance(body, str):
+        body = re.sub(r"\s+", "", body)
+    return [request["method"], request["path"], query, _without_empty(body), request["status"]]
+
+
+def _without_empty(value):
+    if isinstance(value, dict):
+        kept = {key: _without_empty(inner) for key, inner in value.items() if key not in _PASSING}
+        return {key: inner for key, inner in kept.items() if inner not in (None, "", {}, [])}
+    if isinstance(value, list):
+        return [inner for inner in map(_without_empty, value) if inner not in (None, {})]
+    return value
