@@ -148,15 +148,16 @@ class Shell(asyncssh.SSHClientSession[bytes]):
         channel = self.channel
         if channel is None:
             raise ConnectionLostError("the channel is not open")
-        # A write fails when the command ended (or the connection did) before it had read everything: ``ended`` says which.
-        with contextlib.suppress(OSError):
-            line = call.line() if callable(call.line) else call.line
-            channel.write(line.encode("utf-8", "surrogateescape") + b"\n")
-            for piece in (call.stdin,) if isinstance(call.stdin, bytes) else call.stdin():
-                if self.ended.done():
-                    return
+        line = call.line() if callable(call.line) else call.line
+        pieces = iter((call.stdin,) if isinstance(call.stdin, bytes) else call.stdin())
+        piece: bytes | None = line.encode("utf-8", "surrogateescape") + b"\n"
+        while piece is not None and not self.ended.done():
+            # A write fails when the command ended (or the connection did) before it had read everything: ``ended`` says which.
+            with contextlib.suppress(OSError):
                 channel.write(piece)
-                await self._writable.wait()
+            await self._writable.wait()
+            piece = next(pieces, None)
+        with contextlib.suppress(OSError):
             channel.write_eof()
 
     def close(self) -> None:

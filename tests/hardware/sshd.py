@@ -72,15 +72,15 @@ class Sshd:
         lines = [
             f"Port {self.port}",
             "ListenAddress 127.0.0.1",
-            f"HostKey {self.folder}/host_key",
-            f"PidFile {self.folder}/pid",
-            f"AuthorizedKeysFile {self.folder}/authorized_keys",
+            f'HostKey "{self.folder}/host_key"',
+            f'PidFile "{self.folder}/pid"',
+            f'AuthorizedKeysFile "{self.folder}/authorized_keys"',
             "StrictModes no",
             "UsePAM no",
             "PasswordAuthentication no",
             "Subsystem sftp internal-sftp",
             "LogLevel VERBOSE",
-            *(f'SetEnv {" ".join(_quote_env(self.environment))}' for _ in [1] if self.environment),
+            *(f"SetEnv {' '.join(_quote_env(self.environment))}" for _ in [1] if self.environment),
             *self.options,
         ]
         (self.folder / "sshd_config").write_text("\n".join(lines) + "\n")
@@ -89,7 +89,9 @@ class Sshd:
         """Start, and wait until it answers."""
         log = (self.folder / "log").open("ab")
         command = [str(SSHD), "-D", "-e", "-f", str(self.folder / "sshd_config")]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
         log.close()
         give_up = time.monotonic() + START_LIMIT_S
         while time.monotonic() < give_up and self.process.poll() is None:
@@ -130,7 +132,9 @@ class Sshd:
 
 
 def _quote_env(environment: Mapping[str, str]) -> list[str]:
-    return ['"' + f"{name}={value}".replace("\\", "\\\\").replace('"', '\\"') + '"' for name, value in environment.items()]
+    return [
+        '"' + f"{name}={value}".replace("\\", "\\\\").replace('"', '\\"') + '"' for name, value in environment.items()
+    ]
 
 
 def _command(pid: int) -> bytes:
