@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import signal
-import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,12 @@ from runner.emulator.disk_roots import RootTools
 from runner.emulator.endpoint import endpoint_file, remove_endpoint, write_endpoint
 from runner.emulator.guest_view import GuestView
 from runner.emulator.lifecycle import Room
+from runner.emulator.listeners import LOOPBACK, bind_port, choose_ssh_port
 from runner.emulator.machines import disks
 from runner.emulator.machines.room import MachineRoom
 from runner.emulator.server import EmbeddedCloud, build_cloud, serve
 from runner.emulator.settings import REGIONS, CloudSettings
 
-_LOOPBACK = "127.0.0.1"
 _PORTS = "ports.json"
 
 _log = logging.getLogger("runner.emulator")
@@ -56,31 +55,6 @@ def make_settings(arguments: argparse.Namespace) -> CloudSettings:
         zone=zone,
         user=arguments.user,
     )
-
-
-def bind_port(wanted: int, last: int) -> socket.socket:
-    """A listening socket on loopback: the wanted port, else the last one, else whatever is free."""
-    for port in (wanted,) if wanted else (last, 0):
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((_LOOPBACK, port))
-        except OSError:
-            listener.close()
-            if port in (wanted, 0):
-                raise
-            continue
-        listener.listen(2048)
-        return listener
-    raise OSError("no free port")
-
-
-def choose_ssh_port() -> int:
-    """One high port for all instances: they differ by address."""
-    with socket.socket() as probe:
-        probe.bind((_LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def read_ports(state: Path) -> dict[str, int]:
@@ -130,10 +104,10 @@ def describe(settings: CloudSettings, url: str, ssh_port: int, provider_port: in
 async def run(arguments: argparse.Namespace) -> None:
     settings = make_settings(arguments)
     ports = read_ports(settings.state)
-    listener = bind_port(arguments.port, ports.get("front", 0))
+    listener = bind_port(arguments.port, last=ports.get("front", 0))
     front, ssh_port = listener.getsockname()[1], ports.get("ssh") or choose_ssh_port()
     (settings.state / _PORTS).write_text(json.dumps({"front": front, "ssh": ssh_port}))
-    url = f"http://{_LOOPBACK}:{front}"
+    url = f"http://{LOOPBACK}:{front}"
     cloud = build_cloud(settings, url=url, ssh_port=ssh_port, make_room=make_room, tools=root_tools())
     provider = start_provider(url, settings)
     cloud.endpoint = describe(settings, url, ssh_port, provider.port)

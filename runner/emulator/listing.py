@@ -85,6 +85,6 @@ def _make_token(key: str) -> str:
 
 def _read_token(token: str) -> str:
     try:
-        return base64.urlsafe_b64decode(token).decode()
+        return base64.b64decode(token, altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError) as error:
         raise refusals.invalid_field("pageToken", token, "Invalid page token.") from error

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -20,6 +19,7 @@ import requests
 from runner.emulator.disk_roots import RootTools
 from runner.emulator.guest_view import GuestView
 from runner.emulator.lifecycle import Room
+from runner.emulator.listeners import bind_port
 from runner.emulator.machines.seam import MachineSpec
 from runner.emulator.server import EmbeddedCloud, build_cloud, serve
 from runner.emulator.settings import CloudSettings
@@ -73,16 +73,15 @@ def make_base(target: Path, os_name: str) -> None:
     (target / "etc/os-release").write_text(os_name)
 
 
+def clone(source: Path, target: Path) -> None:
+    shutil.copytree(source, target)
+
+
 def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-TOOLS = RootTools(
-    make_base=make_base,
-    clone=lambda source, target: shutil.copytree(source, target) and None,
-    seal=lambda root: None,
-    remove=remove,
-)
+TOOLS = RootTools(make_base=make_base, clone=clone, seal=lambda root: None, remove=remove)
 
 
 class CloudUnderTest:
@@ -90,7 +89,7 @@ class CloudUnderTest:
 
     def __init__(self, settings: CloudSettings) -> None:
         self.settings = settings
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = bind_port()
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.session = requests.Session()
         self.session.trust_env = False

@@ -23,7 +23,14 @@ from .conftest import CloudUnderTest, Json, until
 TRACES = Path(__file__).parents[1] / "data" / "traces"
 WHOLE_LIFE = (
     *("base-2-up", "base-4-refresh", "base-5-update", "base-6-preview-refresh"),
-    *("image-1-preview", "image-2-up", "image-3-preview", "image-4-refresh", "image-5-update", "image-6-preview-refresh"),
+    *(
+        "image-1-preview",
+        "image-2-up",
+        "image-3-preview",
+        "image-4-refresh",
+        "image-5-update",
+        "image-6-preview-refresh",
+    ),
     *("analysis-2-up", "analysis-4-refresh", "analysis-5-update", "analysis-6-preview-refresh", "analysis-7-destroy"),
     *("image-7-destroy", "base-7-destroy", "base-8-up-again", "base-9-destroy"),
 )
@@ -121,7 +128,11 @@ class Replay:
     def _is_same(self, recorded: Any, ours: Any, where: str) -> bool:
         if where == ".name" and str(recorded).startswith("operation-"):
             return str(ours).startswith("operation-")
-        if where.endswith(".selfLink") and isinstance(recorded, str) and ("/operations/" in recorded or "/o/" in recorded):
+        if (
+            where.endswith(".selfLink")
+            and isinstance(recorded, str)
+            and ("/operations/" in recorded or "/o/" in recorded)
+        ):
             return str(ours).split("/v1/", 1)[1].count("/") > 0
         if where == ".loginProfile.name":
             return True
@@ -247,7 +258,9 @@ def refuse(match: str, name: str, times: int = 1) -> Json:
 
 INSERT = "POST .*/instances"
 GIVEN: dict[str, list[Any]] = {
-    "errors-api-off": [lambda cloud: cloud.ask("POST", "/serviceusage/v1/projects/demo/services/compute.googleapis.com:disable")],
+    "errors-api-off": [
+        lambda cloud: cloud.ask("POST", "/serviceusage/v1/projects/demo/services/compute.googleapis.com:disable")
+    ],
     "errors-bucket-forbidden": [refuse("POST /storage/v1/b", "errors-bucket-forbidden")],
     "errors-bucket-force": [make_object],
     "errors-bucket-force-destroy": [make_object],

@@ -1,0 +1,38 @@
+"""Ports on loopback."""
+
+from __future__ import annotations
+
+import socket
+
+LOOPBACK = "127.0.0.1"
+_BACKLOG = 2048
+
+
+def bind_port(wanted: int = 0, *, last: int = 0) -> socket.socket:
+    """A listening socket: on the wanted port, else on the last one, else on whatever is free.
+
+    Raises:
+        OSError: the wanted port is taken.
+    """
+    for port in (wanted,) if wanted else (last, 0):
+        # The protocol has to be named: asyncio switches Nagle's algorithm off (40 ms an answer) only if it is.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((LOOPBACK, port))
+        except OSError:
+            listener.close()
+            if port in (wanted, 0):
+                raise
+            continue
+        listener.listen(_BACKLOG)
+        return listener
+    raise OSError("no free port")
+
+
+def choose_ssh_port() -> int:
+    """One high port for all instances: they differ by address."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
