@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -86,11 +86,11 @@ class ProxyRequest(BaseHTTPRequestHandler):
         if self.command in ("POST", "PUT") and faults.statuses:
             self._fail(faults.statuses.pop(0))
             return
-        backend = http.client.HTTPConnection("127.0.0.1", self.server.backend_port)
         kept = {name: value for name, value in self.headers.items() if name.lower() not in HOP_HEADERS}
-        backend.request(self.command, self.path, content, kept)
-        self._answer(backend.getresponse())
-        backend.close()
+        with closing(http.client.HTTPConnection("127.0.0.1", self.server.backend_port)) as backend:
+            backend.request(self.command, self.path, content, kept)
+            with backend.getresponse() as answer:
+                self._answer(answer)
 
     do_GET = do_POST = do_PUT = do_DELETE = _pass_on  # noqa: N815
 
@@ -143,11 +143,10 @@ class Storage:
         self._request("POST", f"/upload/storage/v1/b/results/o?uploadType=media&name={quote(name, safe='')}", content)
 
     def _request(self, method: str, path: str, content: bytes | None = None) -> bytes:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port)
-        connection.request(method, path, content)
-        answer = connection.getresponse()
-        body = answer.read()
-        connection.close()
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port)) as connection:
+            connection.request(method, path, content)
+            with connection.getresponse() as answer:
+                body = answer.read()
         assert answer.status == 200, (path, answer.status, body)
         return body
 

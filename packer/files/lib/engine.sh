@@ -39,8 +39,13 @@ require_tcl() {
 export_engine() {
   local site="$prefix/lib/site-packages"
   export PYTHONPATH="$prefix/lib:$site:$prefix/lib/native${PYTHONPATH:+:$PYTHONPATH}"
-  export LD_LIBRARY_PATH="$site/openseespylinux/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
   export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+}
+
+# OpenSeesPy's wheel needs the libraries that it brings, and the MPI launcher of the kind that is linked into it.
+export_wheels() {
+  local site="$prefix/lib/site-packages"
+  export LD_LIBRARY_PATH="$site/openseespylinux/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
   export OPENSEES_HPC_MPI_BIN="$site/bin"
 }
 
