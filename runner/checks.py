@@ -33,9 +33,10 @@ def test(root: Path, *, select: Sequence[str], with_lint: bool) -> int:
     """System packages, lint, then pytest; 0 if all is well."""
     from tests.system_packages import prepare
 
-    prepare()
+    options = prepare()
     failed = lint(root) if with_lint else 0
-    return _call(root, [sys.executable, "-m", "pytest", "-n", TEST_WORKERS, *select]) + failed
+    workers = ["-n", TEST_WORKERS, "--dist", "loadgroup"]
+    return _call(root, [sys.executable, "-m", "pytest", *workers, *options, *select]) + failed
 
 
 def write_docs(root: Path, *, check: bool) -> int:

@@ -7,6 +7,7 @@ import sys
 import threading
 import unicodedata
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -25,6 +26,7 @@ STATE_STYLES = {
     JobState.LOST: "bold red",
     JobState.UNKNOWN: "yellow",
 }
+PIPE_COLUMNS = 160
 JOB_COLOURS = ("cyan", "magenta", "blue", "yellow", "green")
 
 
@@ -32,7 +34,7 @@ class TextScreen:
     """A listener's callbacks that print for people. Lines from several threads come whole."""
 
     def __init__(self, *, yes: bool, ask: Callable[[str], bool]) -> None:
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
         self._yes = yes
         self._ask = ask
         self._lock = threading.Lock()
@@ -72,8 +74,9 @@ class TextScreen:
         """The table at the end, and what each phase took."""
         table = Table(title=f"batch {summary.batch}", title_justify="left")
         for column in ("job", "verdict", "exit code", "wall", "core time", "results"):
+            is_number = column in ("exit code", "wall", "core time")
             table.add_column(
-                column, overflow="fold", justify="right" if column in ("exit code", "wall", "core time") else "left"
+                column, overflow="fold", no_wrap=column != "results", justify="right" if is_number else "left"
             )
         for job in summary.jobs:
             table.add_row(*_summary_row(job))
@@ -231,8 +234,14 @@ def _summary_row(job: JobOutcome) -> tuple[Text | str, ...]:
         "" if job.exit_code is None else str(job.exit_code),
         _duration(job.wall_s),
         _duration(job.core_s),
-        "" if job.results is None else str(job.results),
+        "" if job.results is None else _near(job.results),
     )
+
+
+def _near(path: Path) -> str:
+    """A path as a user would type it from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def _duration(seconds: float | None) -> str:

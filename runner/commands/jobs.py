@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runner.commands.collect import bring_home
 from runner.commands.context import Context
 from runner.commands.dispatch import Slot
 from runner.commands.events import Listener
@@ -147,13 +148,7 @@ class JobRunner:
             return None, f"the results could not be pushed to the bucket (push-results: exit code {exit_code})"
         prefix = names.result_prefix(self._batch, name, ATTEMPT)
         found = ResultSet(batch=self._batch, job=name, attempt=ATTEMPT, prefix=prefix, size_bytes=0)
-        into = self._context.results_folder / self._batch / name
-        manifest = self._context.cloud.results.download(found, into)
-        self._context.cloud.results.delete(found)
-        self._listener.tell(
-            "results", job=name, files=len(manifest.files), bytes=manifest.archive.size, folder=str(into)
-        )
-        return into, ""
+        return bring_home(self._context, found, self._listener), ""
 
     def _wait_for_push(self, interface: OpenSeesInterface, name: str) -> int | None:
         """The exit code of the push; None if it did not end in time."""

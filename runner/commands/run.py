@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import Any
 from runner.commands.base import ensure_base
 from runner.commands.boot import wait_for_host_keys
 from runner.commands.build import ensure_image
+from runner.commands.collect import collect_rest
 from runner.commands.context import Context
 from runner.commands.dispatch import Dispatcher, Slot
 from runner.commands.end import end_batch
@@ -25,7 +27,7 @@ from runner.commands.summary import JobOutcome, RunSummary
 from runner.core.compute import Image, Instance
 from runner.core.os_login import Login
 from runner.core.stacks import StackSpec
-from runner.errors import DeclinedError, HpcError, InputError, LeftoverError
+from runner.errors import DeclinedError, HpcError, InputError, LeftoverError, NotFoundError
 from runner.model import names
 from runner.model.plan import Plan, make_plan, next_name
 from runner.model.states import JobState
@@ -91,6 +93,9 @@ class _Run:
         cloud, batch = self.context.cloud, self.plan.batch
         with self.phases.phase("up"):
             login = cloud.logins.import_key(lifetime_s=self.plan.max_run_s + LOGIN_SLACK_S)
+            steps.undo(
+                "bring home what is still in the bucket", lambda: collect_rest(self.context, batch, self.listener)
+            )
             steps.undo(f"end batch {batch}", lambda: end_batch(self.context, batch, self.listener, self.phases))
             cloud.stacks.up(
                 analysis_spec(self.context, self.plan, self.image), tell_stack_progress(self.listener, batch)
@@ -154,10 +159,11 @@ def analysis_spec(context: Context, plan: Plan, image: Image) -> StackSpec:
 
 
 def _plan(context: Context, checked: CheckedBatch) -> Plan:
-    """The plan, under a name that neither a folder of results nor a stack has."""
-    stacks = context.cloud.stacks.names("analysis")
-    folders = [path.name for path in context.results_folder.glob("*")]
-    return make_plan(checked.batch, context.settings, name=next_name(checked.batch.name, {*stacks, *folders}))
+    """The plan, under a name that no stack, no folder of results and nothing in the bucket has."""
+    taken = {*context.cloud.stacks.names("analysis"), *(path.name for path in context.results_folder.glob("*"))}
+    with contextlib.suppress(NotFoundError):  # the bucket is made with the base stack
+        taken.update(context.cloud.results.batches())
+    return make_plan(checked.batch, context.settings, name=next_name(checked.batch.name, taken))
 
 
 def _agree(context: Context, plan: Plan, checked: CheckedBatch, *, yes: bool, listener: Listener) -> None:

@@ -120,6 +120,25 @@ class ResultStore:
             except NotFoundError:
                 continue
 
+    def discard_unfinished(self, batch: str) -> list[str]:
+        """Delete what a push of this batch left without a commit marker; the prefixes. Only when no VM can go on with it."""
+        prefixes = {item.prefix for item in self.result_sets(batch)}
+        unfinished = [name for name, _ in self._objects(f"{batch}/") if name.rpartition("/")[0] + "/" not in prefixes]
+        for name in unfinished:
+            try:
+                with _mapped_errors(name):
+                    self._opened().blob(name).delete(timeout=RETRY_BUDGET_S)
+            except NotFoundError:
+                continue
+        return sorted({name.rpartition("/")[0] for name in unfinished})
+
+    def batches(self) -> list[str]:
+        """The batches that have something in the bucket."""
+        with _mapped_errors(f"bucket {self.bucket}"):
+            found = self._opened().list_blobs(delimiter="/", timeout=RETRY_BUDGET_S)
+            list(found)  # prefixes are known when all pages have been read
+            return sorted(str(prefix).rstrip("/") for prefix in found.prefixes)
+
     def use(self) -> list[BucketUse]:
         """What each batch has in the bucket."""
         found: dict[str, tuple[int, int]] = {}

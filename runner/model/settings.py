@@ -38,7 +38,7 @@ class Settings(BaseModel):
     ] = []
     machine_type: Annotated[str, Field(description="machine type of analysis VMs")] = catalog.DEFAULT_MACHINE_TYPE
     builder_machine_type: Annotated[str, Field(description="machine type of the builder VM")] = "c2-standard-8"
-    disk_gib: Annotated[int, Field(ge=20, le=2000, description="boot disk of a VM, in GiB")] = 50
+    disk_gib: Annotated[int, Field(ge=20, le=2000, description="boot disk of a VM, in GiB")] = 40
     image_recipe: Annotated[Literal["wheels", "full"], Field(description="OpenSees from wheels, or from source")] = (
         "wheels"
     )

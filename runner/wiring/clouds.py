@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runner.core.ssh_target import SshTarget
     from runner.core.stack_pulumi import Program
     from runner.core.stacks import ProjectName, Stacks
-    from runner.emulator.control import Endpoint
+    from runner.emulator.endpoint import Endpoint
     from runner.hardware.opensees import OpenSeesInterface
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -242,17 +242,25 @@ class GoogleCloud(ConnectedCloud):
 
 
 def find_pulumi(environment: Mapping[str, str]) -> Path:
-    """The folder of the Pulumi CLI on PATH.
+    """The folder of the Pulumi CLI: on PATH, as ``bootstrap`` puts it there, or in the cache that it fills.
 
     Raises:
         MissingToolError: there is none.
     """
     found = shutil.which("pulumi", path=environment.get("PATH"))
-    if found is None:
+    if found is not None:
+        return Path(found).parent
+    from infra.engine.cli import Request, default_cache, find_engine
+    from infra.engine.pins import load_pins
+
+    cache = Path(environment["OPENSEES_HPC_CACHE"]) if environment.get("OPENSEES_HPC_CACHE") else default_cache()
+    try:
+        return find_engine(Request(pins=load_pins(), cache=cache, environment=environment)).pulumi.parent
+    except MissingToolError as error:
         raise MissingToolError(
-            "the Pulumi CLI is not on PATH", remedy="start commands as `./bootstrap invoke …`, which provides it"
-        )
-    return Path(found).parent
+            "there is no Pulumi CLI, neither on PATH nor in the cache",
+            remedy="start commands as `./bootstrap invoke …`, which provides it",
+        ) from error
 
 
 def _key_lines(host_keys: Mapping[str, str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from runner.wiring.clouds import EMULATOR_START_LIMIT_S
 from runner.wiring.configuration import home_folder, load_settings
 
 if TYPE_CHECKING:
-    from runner.emulator.control import Endpoint
+    from runner.emulator.endpoint import Endpoint
 
 
 def start_embedded_cloud(environment: Mapping[str, str]) -> Endpoint:

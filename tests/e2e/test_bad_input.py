@@ -65,7 +65,7 @@ def test_google_without_credentials(fresh_site: Site, tmp_path: Path) -> None:
 
 
 def test_no_pulumi(fresh_site: Site) -> None:
-    fresh_site.more = {"PATH": "/usr/bin:/bin"}
+    fresh_site.more = {"PATH": "/usr/bin:/bin", "OPENSEES_HPC_CACHE": str(fresh_site.home / "cache")}
     done = fresh_site.invoke("run", "--jobs", "jobs/smoke.yaml", "--yes")
     assert done.returncode == 3
     assert "./bootstrap" in done.stderr

@@ -47,7 +47,7 @@ def hand_stack(site: Site, pulumi: Pulumi) -> Iterator[str]:
     """An analysis stack that is made, filled and removed by hand."""
     name = "by-hand"
     pulumi("analysis", "stack", "init", name)
-    for key, value in {"owner": "ops", "expires": "2030-01-01T00:00Z", "count": "2", "max_run_s": "3600"}.items():
+    for key, value in {"owner": "ops", "expires": "2030-01-01T00:00Z", "count": "2", "max_run_seconds": "3600"}.items():
         pulumi("analysis", "config", "set", f"opensees-hpc:{key}", value, "--stack", name)
     yield name
     pulumi("analysis", "destroy", "--yes", "--refresh", "--stack", name)

@@ -34,7 +34,7 @@ def test_two_jobs_share_a_vm_when_their_cores_fit() -> None:
     assert plan.instances == ("b-0",)
     assert plan.machine.name == "c2-standard-4"
     assert plan.max_run_s == 75 * 60  # both at once for an hour, and a quarter of slack
-    assert plan.ceiling_usd == pytest.approx(1.25 * hourly_price(plan.machine, 50))
+    assert plan.ceiling_usd == pytest.approx(1.25 * hourly_price(plan.machine, 40))
 
 
 def test_a_wide_job_gets_a_larger_machine() -> None:
