@@ -52,10 +52,14 @@ class Link:
         session = await self.connect()
         delay_s = FIRST_DELAY_S
         give_up_at = 0.0
+        tries = 0
         while True:
             began = time.monotonic()
+            tries += 1
             try:
-                return await session.perform(call)
+                ended = await session.perform(call)
+                ended.tries = tries
+                return ended
             except ConnectionLostError as error:
                 reason = str(error)
             now = time.monotonic()

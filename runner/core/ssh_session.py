@@ -44,8 +44,9 @@ class Call:
 
 @dataclass(kw_only=True)
 class Ended:
-    """What a command left: exit code (None: killed by ``signal``) and output, if it was collected."""
+    """What a command left: exit code (None: killed by ``signal``) and output, if it was collected. ``tries``: how often it was run."""
 
+    tries: int = 1
     exit_code: int | None = None
     signal: str = ""
     stdout: bytearray = field(default_factory=bytearray)

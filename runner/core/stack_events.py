@@ -60,7 +60,7 @@ class EngineRun:
 
     def _tell(self, step: StepEventMetadata, state: Any) -> None:
         """Steps that change nothing, and the engine's own book-keeping, are not worth a line."""
-        op = _text(step.op)
+        op = _op(step)
         if op in SILENT_OPS or step.type == STACK_TYPE or step.type.startswith("pulumi:providers:"):
             return
         began = self._started.get(step.urn)
@@ -80,6 +80,12 @@ class EngineRun:
             self._on_progress(progress)
         except Exception as error:
             self.listener_error = self.listener_error or error
+
+
+def _op(step: StepEventMetadata) -> str:
+    """The engine's word, but ``retain`` for what it lets go of without deleting it: it says ``delete`` of that too."""
+    op = _text(step.op)
+    return "retain" if op == "delete" and step.old and step.old.retain_on_delete else op
 
 
 def _text(op: Any) -> str:

@@ -27,7 +27,7 @@ class StackProgress:
     """The engine began or ended something with one resource.
 
     ``type`` is Pulumi's (``gcp:compute/instance:Instance``), ``op`` the engine's word (``create``, ``update``, ``delete``,
-    ``refresh``, ``create-replacement``, …), ``seconds`` how long it took (0 when it starts), ``message`` why it failed.
+    ``refresh``, ``create-replacement``, …; ``retain``: it is left, but no longer the stack's), ``seconds`` how long it took (0 when it starts), ``message`` why it failed.
     """
 
     type: str

@@ -1,0 +1,86 @@
+"""The real engine and the embedded cloud, for tests of the real programs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from infra.analysis.program import declare as declare_analysis
+from infra.base.program import declare as declare_base
+from infra.image.program import declare as declare_image
+from runner.core.stack_pulumi import EngineSite, PulumiStacks
+from runner.emulator import control
+from tests.infra.engine import ROOT, make_site, make_stacks
+
+API = "/compute/v1/projects/local-project"
+SCOPED = ("instances", "disks")
+GLOBAL = ("networks", "firewalls", "images")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudUnderTest:
+    """An embedded cloud of the test's own, asked over its REST API."""
+
+    url: str
+    provider_port: int
+
+    def get(self, path: str) -> dict[str, Any]:
+        return dict(httpx.get(f"{self.url}{path}", timeout=30).raise_for_status().json())
+
+    def delete_instance(self, name: str, zone: str = "europe-west4-a") -> None:
+        """Deletes a VM behind everybody's back."""
+        operation = httpx.delete(f"{self.url}{API}/zones/{zone}/instances/{name}").raise_for_status().json()
+        wait = f"{self.url}{API}/zones/{zone}/operations/{operation['name']}/wait"
+        assert httpx.post(wait, timeout=60).raise_for_status().json()["status"] == "DONE"
+
+    def arm(self, kind: str, **fault: Any) -> None:
+        """Asks for a fault."""
+        httpx.post(f"{self.url}/_local/faults", json={"kind": kind, **fault}).raise_for_status()
+
+    def disarm(self) -> None:
+        """Ends all faults."""
+        httpx.delete(f"{self.url}/_local/faults").raise_for_status()
+
+    def names(self, *kinds: str) -> set[str]:
+        """The names of everything there is, or of some kinds."""
+        found: set[str] = set()
+        for kind in kinds or (*SCOPED, *GLOBAL):
+            found |= {item["name"] for item in self._items(kind)}
+        return found
+
+    def _items(self, kind: str) -> list[dict[str, Any]]:
+        if kind in GLOBAL:
+            return list(self.get(f"{API}/global/{kind}").get("items", []))
+        scopes = self.get(f"{API}/aggregated/{kind}").get("items", {}).values()
+        return [item for scope in scopes for item in scope.get(kind, [])]
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudUnderTest]:
+    state = tmp_path_factory.mktemp("cloud")
+    endpoint = control.start(state)
+    try:
+        yield CloudUnderTest(url=endpoint.url, provider_port=endpoint.provider_port)
+    finally:
+        control.stop(state)
+
+
+@pytest.fixture(scope="module")
+def site(cloud: CloudUnderTest, tmp_path_factory: pytest.TempPathFactory) -> EngineSite:
+    """An engine that is attached to the cloud, and a checkout of its own, in which ``pulumi`` can be used by hand."""
+    folder = tmp_path_factory.mktemp("engine")
+    for part in ("infra", "runner"):
+        leave_out = shutil.ignore_patterns("__pycache__", "engine", "Pulumi.*.yaml")
+        shutil.copytree(ROOT / part, folder / "checkout" / part, ignore=leave_out)
+    more = {"PULUMI_DEBUG_PROVIDERS": f"gcp:{cloud.provider_port}"}
+    return make_site(folder, infra=folder / "checkout" / "infra", more=more)
+
+
+@pytest.fixture(scope="module")
+def stacks(site: EngineSite) -> PulumiStacks:
+    return make_stacks(site, {"base": declare_base, "image": declare_image, "analysis": declare_analysis})

@@ -1,0 +1,36 @@
+"""A process that makes a stack and is interrupted meanwhile: ``python -m tests.infra.interrupted SITE CONFIG`` (JSON both).
+
+Says ``begun`` when its VM is being made, and ``interrupted`` when the engine has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from infra.analysis.program import declare
+from runner.core.stack_pulumi import EngineSite
+from runner.core.stacks import StackProgress, StackSpec
+from tests.infra.engine import make_stacks
+
+
+def tell(progress: StackProgress) -> None:
+    if progress.type.endswith(":Instance") and progress.state == "started":
+        print("begun", flush=True)  # noqa: T201
+
+
+def main(site: str, config: str) -> int:
+    folders = {key: Path(value) for key, value in json.loads(site).items()}
+    stacks = make_stacks(EngineSite(env=dict(os.environ), **folders), {"analysis": declare})
+    try:
+        stacks.up(StackSpec(project="analysis", name="b6", config=json.loads(config)), tell)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)  # noqa: T201
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

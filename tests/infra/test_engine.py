@@ -1,0 +1,273 @@
+"""The real programs on the real engine and the embedded cloud: what ``up``, ``preview`` and ``destroy`` do, by task and by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from runner.core.stack_pulumi import EngineSite, PulumiStacks
+from runner.core.stacks import ProjectName, StackProgress, StackSpec
+from runner.errors import ConflictError, HpcError, PermissionDeniedError, QuotaError, StackError, StockoutError
+from runner.model import names
+from tests.infra.conftest import CloudUnderTest
+from tests.infra.declared import BATCH, PLACE
+from tests.infra.engine import ROOT
+
+LIMIT_S = 60.0
+IMAGE = "opensees-hpc-20261122-101500"
+
+
+def spec(project: ProjectName, name: str, **settings: object) -> StackSpec:
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
+    common = {} if project == "base" else BATCH
+    return StackSpec(
+        project=project, name=name, config=PLACE | common | {f"opensees-hpc:{key}": text for key, text in texts.items()}
+    )
+
+
+def ignore(progress: StackProgress) -> None:
+    """Listens to nothing."""
+
+
+def run_by_hand(site: EngineSite, project: str, *command: str, **env: str) -> str:
+    """What ``pulumi`` prints in a folder of ``infra/``, in a shell as ``invoke env`` makes it."""
+    venv_bin = os.path.dirname(sys.executable)  # noqa: PTH120  (a resolved path would leave the environment)
+    path = os.pathsep.join([venv_bin, str(site.cli_bin), site.env["PATH"]])
+    done = subprocess.run(
+        [site.cli_bin / "pulumi", "--non-interactive", *command],
+        cwd=site.infra / project,
+        env=dict(site.env) | {"PATH": path, "PULUMI_SKIP_UPDATE_CHECK": "1"} | env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(autouse=True)
+def no_faults(cloud: CloudUnderTest) -> Iterator[None]:
+    yield
+    cloud.disarm()
+
+
+@pytest.fixture(scope="module")
+def base(stacks: PulumiStacks) -> StackSpec:
+    """The base stack, there for all tests of the module."""
+    made = spec("base", "base", protect=False, force_destroy=True)
+    stacks.up(made, ignore)
+    return made
+
+
+@pytest.fixture(scope="module")
+def image(stacks: PulumiStacks, base: StackSpec, cloud: CloudUnderTest) -> str:
+    """An image of the family, made by the image stack in its two phases; builder and stack are gone."""
+    first = stacks.up(spec("image", "bake-1"), ignore)
+    assert cloud.names("instances", "disks") == {"bake-1-builder"}
+    second = spec("image", "bake-1", image_from_disk=first["disk_id"], image_name=IMAGE)
+    assert stacks.up(second, ignore)["image_name"] == IMAGE
+    assert not stacks.preview(second).has_changes
+    retained: list[StackProgress] = []
+    stacks.destroy("image", "bake-1", retained.append)
+    stacks.remove("image", "bake-1")
+    assert (IMAGE, "retain") in {(step.name, step.op) for step in retained}
+    assert cloud.names("instances", "disks") == set()
+    assert cloud.names("images") == {IMAGE}
+    return IMAGE
+
+
+def test_the_base_stack_is_made_once_and_is_the_same_by_hand(
+    stacks: PulumiStacks, base: StackSpec, site: EngineSite, cloud: CloudUnderTest
+) -> None:
+    assert stacks.outputs("base", "base") == stacks.up(base, ignore)
+    assert not stacks.preview(base).has_changes
+    for arguments in (["preview"], ["preview", "--refresh"], ["refresh", "--yes"], ["up", "--yes"]):
+        run_by_hand(site, "base", *arguments, "--stack", "base", "--expect-no-changes")
+    assert not stacks.preview(base).has_changes
+    assert cloud.names("networks", "firewalls") >= {names.NETWORK, names.SSH_FIREWALL}
+
+
+def test_the_bucket_is_protected_until_a_setting_says_otherwise(stacks: PulumiStacks, base: StackSpec) -> None:
+    stacks.up(spec("base", "base"), ignore)
+    with pytest.raises(StackError) as caught:
+        stacks.destroy("base", "base", ignore)
+    assert "protect to false" in caught.value.remedy
+    stacks.up(base, ignore)
+
+
+def test_a_batch_comes_and_goes(stacks: PulumiStacks, image: str, site: EngineSite, cloud: CloudUnderTest) -> None:
+    batch = spec("analysis", "b1", count=2)
+    seen: list[StackProgress] = []
+    outputs = stacks.up(batch, seen.append)
+    made = {step.name: step for step in seen if step.state == "done" and step.type.endswith(":Instance")}
+    assert set(made) == {"b1-0", "b1-1"} == cloud.names("instances")
+    instances = outputs["instances"]
+    assert isinstance(instances, list)
+    assert [(vm["name"], vm["zone"]) for vm in instances] == [("b1-0", "europe-west4-a"), ("b1-1", "europe-west4-a")]
+    assert all(vm["address"].startswith("127.") and vm["image"].endswith(f"/{image}") for vm in instances)
+    run_by_hand(site, "analysis", "preview", "--refresh", "--stack", "b1", "--expect-no-changes")
+    stacks.destroy("analysis", "b1", ignore)
+    stacks.remove("analysis", "b1")
+    assert cloud.names("instances", "disks") == set()
+
+
+def test_a_vm_that_is_gone_does_not_keep_its_stack(stacks: PulumiStacks, image: str, cloud: CloudUnderTest) -> None:
+    batch = spec("analysis", "b2", count=2)
+    stacks.up(batch, ignore)
+    cloud.delete_instance("b2-0")
+    assert stacks.preview(batch).counts["create"] == 1
+    stacks.up(batch, ignore)
+    assert cloud.names("instances") == {"b2-0", "b2-1"}
+    cloud.delete_instance("b2-0")
+    cloud.delete_instance("b2-1")
+    stacks.destroy("analysis", "b2", ignore)
+    stacks.remove("analysis", "b2")
+    assert cloud.names("instances", "disks") == set()
+
+
+def test_a_new_image_replaces_no_vm(stacks: PulumiStacks, image: str, cloud: CloudUnderTest) -> None:
+    batch = spec("analysis", "b3")
+    stacks.up(batch, ignore)
+    first = stacks.up(spec("image", "bake-2"), ignore)
+    newer = spec("image", "bake-2", image_from_disk=first["disk_id"], image_name="opensees-hpc-20261123-101500")
+    stacks.up(newer, ignore)
+    assert not stacks.preview(batch).has_changes
+    for project, name in (("image", "bake-2"), ("analysis", "b3")):
+        stacks.destroy(project, name, ignore)
+        stacks.remove(project, name)
+
+
+def test_a_builder_lost_after_the_bake_becomes_no_image(
+    stacks: PulumiStacks, base: StackSpec, cloud: CloudUnderTest
+) -> None:
+    first = stacks.up(spec("image", "bake-3"), ignore)
+    cloud.delete_instance("bake-3-builder")
+    assert "bake-3-builder" not in cloud.names("disks")
+    second = spec("image", "bake-3", image_from_disk=first["disk_id"], image_name="opensees-hpc-never")
+    with pytest.raises(StackError, match="the builder was lost after the bake"):
+        stacks.up(second, ignore)
+    assert "opensees-hpc-never" not in cloud.names("images")
+    stacks.destroy("image", "bake-3", ignore)
+    stacks.remove("image", "bake-3")
+    assert cloud.names("instances", "disks") == set()
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ({"kind": "stockout"}, StockoutError),
+        ({"kind": "quota"}, QuotaError),
+        ({"kind": "quota", "form": "http"}, QuotaError),
+        (
+            {"kind": "http", "status": 403, "reason": "forbidden", "message": "Required 'x' permission"},
+            PermissionDeniedError,
+        ),
+        ({"kind": "http", "status": 409, "reason": "alreadyExists", "message": "it already exists"}, ConflictError),
+    ],
+    ids=["stockout", "quota", "quota by HTTP", "permission", "exists"],
+)
+def test_what_the_cloud_refuses_is_told_and_the_rest_can_be_destroyed(
+    stacks: PulumiStacks, image: str, cloud: CloudUnderTest, fault: dict[str, object], kind: type[HpcError]
+) -> None:
+    match = "^POST .*/instances$" if fault["kind"] == "http" else "b4-1$"
+    cloud.arm(match=match, **fault)  # type: ignore[arg-type]
+    failed: list[StackProgress] = []
+    with pytest.raises(kind) as caught:
+        stacks.up(spec("analysis", "b4", count=2), failed.append)
+    assert isinstance(caught.value.__cause__, StackError)
+    assert [step.message for step in failed if step.state == "failed" and step.type.endswith(":Instance")] != [""]
+    assert len(cloud.names("instances")) == 1
+    stacks.destroy("analysis", "b4", ignore)
+    stacks.remove("analysis", "b4")
+    assert cloud.names("instances", "disks") == set()
+
+
+def test_a_run_that_is_interrupted_leaves_what_can_be_destroyed(
+    stacks: PulumiStacks, image: str, cloud: CloudUnderTest
+) -> None:
+    cloud.arm("slow_operation", match="insert .*/b5-1", delay_s=3.0)
+    begun = threading.Event()
+    failures: list[HpcError] = []
+
+    def watch(progress: StackProgress) -> None:
+        if progress.name == "b5-1" and progress.type.endswith(":Instance"):
+            begun.set()
+
+    def up() -> None:
+        try:
+            stacks.up(spec("analysis", "b5", count=2), watch)
+        except HpcError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=up)
+    thread.start()
+    assert begun.wait(LIMIT_S)
+    stacks.interrupt()
+    thread.join(LIMIT_S)
+    assert not thread.is_alive() and len(failures) == 1
+    stacks.destroy("analysis", "b5", ignore)
+    stacks.remove("analysis", "b5")
+    assert cloud.names("instances", "disks") == set()
+
+
+@pytest.mark.parametrize("to_the_group", [True, False], ids=["by the terminal", "by kill"])
+def test_ctrl_c_ends_the_engine_first(
+    stacks: PulumiStacks, site: EngineSite, image: str, cloud: CloudUnderTest, to_the_group: bool
+) -> None:
+    cloud.arm("slow_operation", match="insert .*/b6-0", delay_s=3.0)
+    arguments = json.dumps({"cli_bin": str(site.cli_bin), "infra": str(site.infra), "work": str(site.work)})
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.infra.interrupted", arguments, json.dumps(dict(spec("analysis", "b6").config))],
+        cwd=ROOT,
+        env=dict(site.env),
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "begun\n"
+        (os.killpg if to_the_group else os.kill)(child.pid, signal.SIGINT)
+        assert child.stdout.read() == "interrupted\n"
+        assert child.wait(LIMIT_S) == 130
+    assert not list((site.work.parent / "state" / ".pulumi" / "locks").rglob("*.json"))
+    stacks.destroy("analysis", "b6", ignore)
+    stacks.remove("analysis", "b6")
+    assert cloud.names("instances", "disks") == set()
+
+
+def test_a_stack_made_by_hand_is_taken_over(
+    stacks: PulumiStacks, image: str, site: EngineSite, cloud: CloudUnderTest
+) -> None:
+    place = {"GOOGLE_PROJECT": "local-project", "GOOGLE_REGION": "europe-west4", "GOOGLE_ZONE": "europe-west4-a"}
+    run_by_hand(site, "analysis", "stack", "init", "b7")
+    for key, value in BATCH.items():
+        run_by_hand(site, "analysis", "config", "set", key, value, "--stack", "b7")
+    run_by_hand(site, "analysis", "up", "--yes", "--stack", "b7", **place)
+    assert cloud.names("instances") == {"b7-0"}
+    assert not stacks.preview(spec("analysis", "b7")).has_changes
+    run_by_hand(site, "analysis", "destroy", "--yes", "--stack", "b7")
+    stacks.remove("analysis", "b7")
+    assert cloud.names("instances", "disks") == set()
+
+
+def test_by_hand_a_wrong_setting_is_told_without_a_traceback(site: EngineSite) -> None:
+    run_by_hand(site, "base", "stack", "init", "mine")
+    with pytest.raises(AssertionError) as caught:
+        run_by_hand(site, "base", "preview", "--stack", "mine")
+    assert "gcp:project: is not set; in Pulumi.mine.yaml" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+    run_by_hand(site, "base", "stack", "rm", "--yes", "mine")
+
+
+def test_at_the_end_nothing_is_left(stacks: PulumiStacks, base: StackSpec, cloud: CloudUnderTest) -> None:
+    stacks.destroy("base", "base", ignore)
+    stacks.remove("base", "base")
+    assert names.NETWORK not in cloud.names("networks")
+    assert [stacks.names(project) for project in ("base", "image", "analysis")] == [[], [], []]
