@@ -1,16 +1,87 @@
-"""The parts of a batch (``multipart/mixed`` of ``application/http``): what each of them asks."""
+"""Batches (``multipart/mixed`` of ``application/http``): each part is a request of its own, served by the application itself."""
 
 from __future__ import annotations
 
-import re
+import secrets
 from collections.abc import Iterator
-from urllib.parse import parse_qsl, urlsplit
+from dataclasses import dataclass
+from email.parser import BytesParser
+from http import HTTPStatus
+from urllib.parse import urlsplit
 
-_REQUEST_LINE = re.compile(rb"^(GET|HEAD|POST|PUT|PATCH|DELETE) (\S+)(?: HTTP/1\.[01])?\r?$", re.MULTILINE)
+import httpx
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+_KEPT_HEADERS = ("content-type", "etag", "vary")
 
 
-def read_batch_parts(body: bytes) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Method, raw path and query of each part, in order."""
-    for method, target in _REQUEST_LINE.findall(body):
-        parts = urlsplit(target.decode("ascii", errors="replace"))
-        yield method.decode(), parts.path, dict(parse_qsl(parts.query, keep_blank_values=True))
+@dataclass(frozen=True, kw_only=True)
+class BatchPart:
+    """``target``: path and query. ``content_id`` ties the answer to it."""
+
+    content_id: str
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+
+def read_batch_parts(content_type: str, body: bytes) -> Iterator[BatchPart]:
+    """The parts of a batch, in order."""
+    message = BytesParser().parsebytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
+    for part in message.walk():
+        if part.get_content_type() == "application/http":
+            yield _read_part(str(part.get("Content-ID", "")), part.get_payload(decode=True))
+
+
+def _read_part(content_id: str, raw: object) -> BatchPart:
+    text = raw if isinstance(raw, bytes) else b""
+    line, _, rest = text.lstrip().partition(b"\n")
+    method, url = line.decode("ascii", errors="replace").split()[:2]
+    inner = BytesParser().parsebytes(rest)
+    payload = inner.get_payload(decode=True)
+    parts = urlsplit(url)
+    return BatchPart(
+        content_id=content_id,
+        method=method,
+        target=parts.path + (f"?{parts.query}" if parts.query else ""),
+        headers={name: value for name, value in inner.items() if name.lower() != "host"},
+        body=payload.strip() if isinstance(payload, bytes) else b"",
+    )
+
+
+async def serve_batch(request: Request) -> Response:
+    """Serve every part as the caller of the whole; one that is refused does not hurt the others."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"] = {"caller": request.state.caller}
+        await request.app(scope, receive, send)
+
+    boundary = f"batch_{secrets.token_hex(16)}"
+    answers: list[bytes] = []
+    transport = httpx.ASGITransport(app=application)
+    async with httpx.AsyncClient(transport=transport, base_url="http://batch", trust_env=False) as client:
+        for part in read_batch_parts(request.headers.get("content-type", ""), await request.body()):
+            answer = await client.request(part.method, part.target, headers=part.headers, content=part.body)
+            answers.append(_write_part(boundary, part, answer))
+    return Response(
+        b"".join(answers) + f"--{boundary}--\r\n".encode(), media_type=f"multipart/mixed; boundary={boundary}"
+    )
+
+
+def _write_part(boundary: str, part: BatchPart, answer: httpx.Response) -> bytes:
+    content_id = part.content_id.strip("<>")
+    lines = [
+        f"--{boundary}",
+        "Content-Type: application/http",
+        *([f"Content-ID: <response-{content_id}>"] if content_id else []),
+        "",
+        f"HTTP/1.1 {answer.status_code} {HTTPStatus(answer.status_code).phrase}",
+        *(f"{name}: {answer.headers[name]}" for name in _KEPT_HEADERS if name in answer.headers),
+        f"Content-Length: {len(answer.content)}",
+        "",
+        "",
+    ]
+    return "\r\n".join(lines).encode() + answer.content + b"\r\n"

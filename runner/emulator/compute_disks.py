@@ -64,7 +64,7 @@ class Disks(Collection):
         )
 
     async def _make(self, key: str, zone: str) -> Failure | None:
-        if failure := self.parts.quotas.shortage(region_of(zone)):
+        if failure := self.parts.quotas.shortage(region_of(zone), asking=key):
             return failure
         disk = self.parts.store.get(key) or {}
         image = self.parts.store.get(relative(disk["sourceImage"])) if "sourceImage" in disk else None

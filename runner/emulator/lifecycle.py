@@ -101,9 +101,11 @@ class Lifecycle:
                 return _gone(key)
             if failure := self._capacity_failure(key):
                 return failure
-            self._set_status(key, "STAGING")
+            if not await self._stage(key):
+                return _gone(key)
             await self._make_disks(key)
-            return await self._power_on(key)
+            await self._power_on(key)
+        return None
 
     async def discard(self, key: str) -> Failure | None:
         """Take back an insert that failed: the instance and the disks that were made for it."""
@@ -116,8 +118,10 @@ class Lifecycle:
             if self._status(key) != "TERMINATED":
                 return None if self._status(key) else _gone(key)
             self._set_status(key, "STAGING")
-            failure = self._capacity_failure(key) or await self._power_on(key)
-            if failure:
+            failure = self._capacity_failure(key)
+            if failure is None and await self._stage(key):
+                await self._power_on(key)
+            else:
                 self._set_status(key, "TERMINATED")
             return failure
 
@@ -128,7 +132,7 @@ class Lifecycle:
             return stockout_failure(self._settings.project, zone, machine_type, fault)
         if fault := self._faults.hit("quota", key, form="operation"):
             return failure_for_fault(fault, zone)
-        return self._quotas.shortage(region_of(zone))
+        return self._quotas.shortage(region_of(zone), asking=key)
 
     async def _make_disks(self, key: str) -> None:
         for attachment in (self._store.get(key) or {})["disks"]:
@@ -140,9 +144,13 @@ class Lifecycle:
                 with self._store.edit(path) as made:
                     made["status"] = "READY"
 
-    async def _power_on(self, key: str) -> Failure | None:
-        if (slow := self._faults.hit("slow_boot", key)) and not await self._pause(key, slow["delay_s"]):
-            return _gone(key)
+    async def _stage(self, key: str) -> bool:
+        """To STAGING, for longer with a ``slow_boot`` fault; False if somebody stopped or deleted it meanwhile."""
+        self._set_status(key, "STAGING")
+        slow = self._faults.hit("slow_boot", key)
+        return slow is None or await self._pause(key, slow["delay_s"])
+
+    async def _power_on(self, key: str) -> None:
         with self._store.edit(PRIVATE + key) as private:
             private["preempted"] = False
         await self._boot(key)
@@ -150,7 +158,6 @@ class Lifecycle:
             instance["status"] = "RUNNING"
             instance["lastStartTimestamp"] = compute_time(self._clock.now())
         self._arm(key)
-        return None
 
     async def _pause(self, key: str, delay_s: float) -> bool:
         return await self._clock.sleep_until(self._clock.now() + delay_s, unless=self._interrupt(key))

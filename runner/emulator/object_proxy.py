@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from runner.emulator import refusals
 from runner.emulator.access import Access
-from runner.emulator.batch_requests import read_batch_parts
+from runner.emulator.batch_requests import serve_batch
 from runner.emulator.buckets import BUCKETS, POLICY_OWNER, no_bucket, storage_denied
 from runner.emulator.object_store import ObjectStore
 from runner.emulator.settings import CloudSettings
@@ -99,7 +99,7 @@ class ObjectProxy:
             "/resumable/upload/storage/v1/b/{bucket}/o",
             "/upload/resumable/{session}",
         )
-        batch = Route("/batch/storage/v1", self._serve_batch, methods=["POST"])
+        batch = Route("/batch/storage/v1", serve_batch, methods=["POST"])
         return [batch, *(Route(path, self._serve, methods=_METHODS) for path in paths)]
 
     async def _serve(self, request: Request) -> Response:
@@ -110,17 +110,6 @@ class ObjectProxy:
                 await self._check(request, wanted)
                 body = await self._check_named_in_body(request, wanted, body)
             return await self._forward(request, body, wanted)
-        except CloudError as error:
-            return render_error(error, request.url.path, self._settings)
-
-    async def _serve_batch(self, request: Request) -> Response:
-        body = await request.body()
-        try:
-            for method, path, query in read_batch_parts(body):
-                wanted = parse_object_request(method, path, query)
-                if wanted is not None:
-                    await self._check(request, wanted)
-            return await self._forward(request, _once(body), None)
         except CloudError as error:
             return render_error(error, request.url.path, self._settings)
 
@@ -249,10 +238,6 @@ async def _joined(start: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byt
     yield start
     async for chunk in rest:
         yield chunk
-
-
-async def _once(body: bytes) -> AsyncIterator[bytes]:
-    yield body
 
 
 def _message_of(body: bytes) -> str:

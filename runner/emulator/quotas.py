@@ -8,7 +8,7 @@ from runner.emulator.machine_types import MACHINE_TYPES, SSD_DISK_TYPES
 from runner.emulator.operations import Failure
 from runner.emulator.settings import region_of
 from runner.emulator.store import Document, Store
-from runner.emulator.wire import tail
+from runner.emulator.wire import relative, tail
 
 QUOTAS = "quotas/"
 
@@ -38,9 +38,14 @@ class Quotas:
         with self._store.edit(QUOTAS + region) as limits:
             limits[metric] = limit
 
-    def usage(self, region: str) -> dict[str, float]:
+    def usage(self, region: str, *, asking: str = "") -> dict[str, float]:
+        """What is taken. ``asking``: a resource that counts although it is not admitted yet; others that wait do not."""
+        found = self._store.items(f"projects/{self._project}/zones/{region}")
+        waiting = {key for key, document in found if document.get("status") == "PROVISIONING" and key != asking}
         used = dict.fromkeys(DEFAULT_LIMITS, 0.0)
-        for key, document in self._store.items(f"projects/{self._project}/zones/{region}"):
+        for key, document in found:
+            if key in waiting or any(relative(user) in waiting for user in document.get("users", ())):
+                continue
             kind = key.split("/")[4] if key.count("/") == 5 else ""
             for metric, amount in _needs_of(kind, document).items():
                 used[self._counted_as(region, metric)] += amount
@@ -54,10 +59,10 @@ class Quotas:
             for metric, limit in self.limits(region).items()
         ]
 
-    def shortage(self, region: str) -> Failure | None:
-        """The first quota that is exceeded by what is there now (what asks is in the store already)."""
+    def shortage(self, region: str, *, asking: str) -> Failure | None:
+        """The first quota that is too small for what is there and the resource that asks (it is in the store already)."""
         limits = self.limits(region)
-        for metric, amount in self.usage(region).items():
+        for metric, amount in self.usage(region, asking=asking).items():
             if amount > limits[metric]:
                 return quota_failure(metric, limits[metric], region)
         return None

@@ -215,6 +215,12 @@ def test_quota_is_counted_and_enforced(cloud: CloudUnderTest, metric: str, limit
     assert 0 < quotas[metric]["usage"] <= quotas[metric]["limit"] == limit
 
 
+def test_of_many_that_ask_at_once_as_many_get_in_as_fit(cloud: CloudUnderTest) -> None:
+    cloud.ask("POST", "/_local/quotas", {"metric": "PREEMPTIBLE_CPUS", "limit": 8})
+    asked = [cloud.ask("POST", f"{cloud.zone}/instances", vm_body(f"vm-{n}")).json() for n in range(4)]
+    assert sorted("error" in cloud.wait(operation) for operation in asked) == [False, False, True, True]
+
+
 def test_scheduling_may_change_while_stopped(cloud: CloudUnderTest) -> None:
     cloud.insert_vm("vm")
     url, new = f"{cloud.zone}/instances/vm/setScheduling", {**LIMIT, "instanceTerminationAction": "DELETE"}
