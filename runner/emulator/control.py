@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from runner.emulator.endpoint import Endpoint, read_endpoint
+from runner.emulator.machines.disks import remove_tree
 from runner.errors import CloudError, UnreachableError
 
 START_LIMIT_S = 30.0
@@ -65,8 +65,7 @@ def reset(state: Path) -> None:
         return
     with _locked(state):
         _stop(state)
-        _open_up(state)
-        shutil.rmtree(state)
+        remove_tree(state)
 
 
 @contextlib.contextmanager
@@ -116,10 +115,3 @@ def _stop(state: Path) -> bool:
                 return True
         raise CloudError(f"the embedded cloud (process {endpoint.pid}) cannot be ended")
     return True
-
-
-def _open_up(folder: Path) -> None:
-    """Let the owner delete everything: files of images may be read-only."""
-    for path in [folder, *folder.rglob("*")]:
-        if path.is_dir() and not path.is_symlink():
-            path.chmod(0o700)

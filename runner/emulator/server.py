@@ -37,6 +37,7 @@ from runner.emulator.os_login import OsLogin
 from runner.emulator.quotas import Quotas
 from runner.emulator.recovery import Recovery, sweep_folders
 from runner.emulator.references import References
+from runner.emulator.request_ids import RequestIds
 from runner.emulator.service_usage import ServiceUsage, put_enabled_services
 from runner.emulator.settings import CloudSettings
 from runner.emulator.store import Document, Store
@@ -158,7 +159,7 @@ def _build_app(cloud: EmbeddedCloud, roots: DiskRoots) -> Front:
     parts, settings = cloud.parts, cloud.settings
     proxy = ObjectProxy(parts.store, parts.access, settings, cloud.objects)
     app = Starlette(
-        routes=[*proxy.routes(), *build_routes(_rules(cloud, roots), parts.access, settings)],
+        routes=[*proxy.routes(), *build_routes(_rules(cloud, roots), parts.access, settings, RequestIds(parts.store))],
         exception_handlers=error_handlers(settings),
     )
     app.router.redirect_slashes = False

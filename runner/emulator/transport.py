@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from runner.emulator import refusals
 from runner.emulator.access import Access, Caller
+from runner.emulator.request_ids import RequestIds
 from runner.emulator.settings import REGIONS, CloudSettings
 from runner.emulator.store import Document
 from runner.emulator.validation import check_fields
@@ -82,20 +83,27 @@ class Rule:
     owners: Sequence[str] = field(default=())
 
 
-def build_routes(rules: Sequence[Rule], access: Access, settings: CloudSettings) -> list[Route]:
+def build_routes(
+    rules: Sequence[Rule], access: Access, settings: CloudSettings, request_ids: RequestIds
+) -> list[Route]:
     """The routes of the web framework, in the order of the rules."""
-    return [Route(rule.path, _endpoint(rule, access, settings), methods=[rule.method]) for rule in rules]
+    return [Route(rule.path, _endpoint(rule, access, settings, request_ids), methods=[rule.method]) for rule in rules]
 
 
-def _endpoint(rule: Rule, access: Access, settings: CloudSettings) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(
+    rule: Rule, access: Access, settings: CloudSettings, request_ids: RequestIds
+) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
         try:
             call = await _read_call(rule, request, settings)
             if rule.permission:
                 owners = [owner.format(**call.params) for owner in rule.owners]
                 access.require(call.caller, rule.permission, call.resource, owners=owners)
+            if (known := request_ids.find(call.query)) is not None:
+                return render(known)
             result = rule.act(call)
             answer = await result if inspect.isawaitable(result) else result
+            request_ids.remember(call.query, answer)
         except CloudError as error:
             return render_error(error, request.url.path, settings)
         return render(answer)

@@ -221,6 +221,13 @@ def test_of_many_that_ask_at_once_as_many_get_in_as_fit(cloud: CloudUnderTest) -
     assert sorted("error" in cloud.wait(operation) for operation in asked) == [False, False, True, True]
 
 
+def test_request_that_is_sent_twice_is_done_once(cloud: CloudUnderTest) -> None:
+    query = {"requestId": "6f7d8f5e-3b1c-4b7e-9a52-0d9a4f4b2c11"}
+    first = cloud.done("POST", f"{cloud.zone}/instances", vm_body("vm"), **query)
+    assert cloud.done("POST", f"{cloud.zone}/instances", vm_body("vm"), **query) == first
+    assert cloud.refused("DELETE", f"{cloud.zone}/instances/vm?requestId=7")[:2] == (400, "invalid")
+
+
 def test_scheduling_may_change_while_stopped(cloud: CloudUnderTest) -> None:
     cloud.insert_vm("vm")
     url, new = f"{cloud.zone}/instances/vm/setScheduling", {**LIMIT, "instanceTerminationAction": "DELETE"}
