@@ -23,6 +23,7 @@ def lint(root: Path) -> int:
         _call(root, [sys.executable, "-m", "ruff", "check", *python]),
         _call(root, [sys.executable, "-m", "ruff", "format", "--check", *python]),
         _call(root, [sys.executable, "-m", "mypy", *typed]),
+        _call(root, [sys.executable, "-m", "mypy", "--explicit-package-bases", "packer"]),
         _call(root, [_tool("shellcheck"), "--external-sources", *scripts]),
         _call(root, [_tool("shfmt"), "-i", "2", "-ci", "-d", *scripts]),
     ]

@@ -28,6 +28,7 @@ PUSH_LIMIT_S = 30 * 60.0
 FIRST_PUSH_LOOK_S = 0.05
 LONGEST_PUSH_LOOK_S = 1.0
 PUSH_COMMAND = "push-results"
+PUSHED_WITH_GAPS = 3  # packer/README.md has all its exit codes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,11 +145,12 @@ class JobRunner:
     def _bring_home(self, interface: OpenSeesInterface, name: str) -> tuple[Path | None, str]:
         """The folder of verified results, or None and why not."""
         exit_code = self._wait_for_push(interface, name)
-        if exit_code != 0:
+        if exit_code not in (0, PUSHED_WITH_GAPS):
             return None, f"the results could not be pushed to the bucket (push-results: exit code {exit_code})"
         prefix = names.result_prefix(self._batch, name, ATTEMPT)
         found = ResultSet(batch=self._batch, job=name, attempt=ATTEMPT, prefix=prefix, size_bytes=0)
-        return bring_home(self._context, found, self._listener), ""
+        gaps = "some files could not be read and were left out" if exit_code == PUSHED_WITH_GAPS else ""
+        return bring_home(self._context, found, self._listener), gaps
 
     def _wait_for_push(self, interface: OpenSeesInterface, name: str) -> int | None:
         """The exit code of the push; None if it did not end in time."""

@@ -16,6 +16,7 @@ from runner.core.stack_errors import describe_failure
 from runner.core.stack_events import EngineRun
 from runner.core.stack_files import StackFiles
 from runner.core.stack_locks import read_locks
+from runner.core.stack_program import InlineProgram, Program
 from runner.core.stacks import OnProgress, ProjectName, StackPreview, StackSpec
 from runner.errors import StackError
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from runner.core.stack_engine import EngineCommand, LeanStack, LeanWorkspace
 
-Program = Callable[[], None]
 Result = TypeVar("Result")
 LOCK_WAIT_S = 30.0
 LOCK_LOOK_S = 0.5
@@ -64,7 +64,7 @@ class PulumiStacks:
         """See ``Stacks.up``."""
         self.preload(spec.project)
         is_new = self._create(spec)
-        stack = self._stack(spec.project, spec.name, program=self._loading[spec.project].finish)
+        stack = self._stack(spec.project, spec.name, InlineProgram(self._loading[spec.project].finish))
         run = EngineRun(on_progress)
         self._drive("up", stack, run, lambda: stack.up(on_event=run.see, refresh=not is_new, **RUN_OPTIONS))
         return run.outputs
@@ -74,7 +74,7 @@ class PulumiStacks:
         self.preload(spec.project)
         is_new = self._create(spec)
         try:
-            stack = self._stack(spec.project, spec.name, program=self._loading[spec.project].finish)
+            stack = self._stack(spec.project, spec.name, InlineProgram(self._loading[spec.project].finish))
             run = EngineRun(lambda progress: None)
             self._drive(
                 "preview", stack, run, lambda: stack.preview(on_event=run.see, refresh=not is_new, **RUN_OPTIONS)
@@ -157,6 +157,9 @@ class PulumiStacks:
             except CommandError as error:
                 failure = describe_failure(what, run.diagnostics, _stderr(error))
                 raise failure from failure.__cause__ or error
+            finally:
+                if isinstance(stack.workspace.program, InlineProgram):
+                    stack.workspace.program.end()
         if run.listener_error is not None:
             raise run.listener_error
 
@@ -188,12 +191,11 @@ class PulumiStacks:
         except CommandError as error:
             raise describe_failure(what, [], _stderr(error)) from error
 
-    def _stack(self, project: ProjectName, name: str, program: Callable[[], Program] | None = None) -> LeanStack:
+    def _stack(self, project: ProjectName, name: str, program: InlineProgram | None = None) -> LeanStack:
         from runner.core.stack_engine import LeanStack
 
         workspace = self._workspace(project)
-        if program is not None:
-            workspace.program = lambda: program()()
+        workspace.program = program
         return LeanStack(name, workspace)
 
     def _workspace(self, project: ProjectName) -> LeanWorkspace:

@@ -18,9 +18,10 @@ LIMIT_S = 900
 
 @dataclass(kw_only=True)
 class Site:
-    """Runs ``invoke`` in the clone with its state in ``home``."""
+    """Runs ``invoke`` in the clone ``root`` with its state in ``home``."""
 
     home: Path
+    root: Path = ROOT
     more: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -38,11 +39,11 @@ class Site:
         """``invoke`` of our own environment."""
         return [str(Path(sys.executable).parent / "invoke"), *words]
 
-    def invoke(self, *words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    def invoke(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run ``invoke words…`` to its end, without a terminal."""
         return subprocess.run(
             self.command(*words),
-            cwd=cwd,
+            cwd=self.root,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -54,7 +55,7 @@ class Site:
         """Begin ``invoke words…`` in a process group of its own."""
         return subprocess.Popen(
             self.command(*words),
-            cwd=ROOT,
+            cwd=self.root,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,8 +20,14 @@ Pulumi = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def pulumi(site: Site) -> Pulumi:
-    """Runs ``pulumi`` in a folder of infra/, in the environment that ``invoke env`` prints."""
+def pulumi(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Pulumi:
+    """Runs ``pulumi`` in a folder of infra/, in the environment that ``invoke env`` prints.
+
+    In a checkout of its own: the settings of stacks are linked into it, and other tests use stacks of the same names.
+    """
+    root = tmp_path_factory.mktemp("checkout") / "opensees-hpc"
+    shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(".*", "results", "Pulumi.*.yaml", "__pycache__"))
+    site = Site(home=site.home, root=root)
     site.run_batch(Path("jobs/smoke.yaml"), site.home / "results")  # base and image are there
     printed = site.invoke("env")
     assert printed.returncode == 0, printed.stderr
@@ -30,7 +37,7 @@ def pulumi(site: Site) -> Pulumi:
     def call(project: str, *words: str) -> str:
         done = subprocess.run(
             ["pulumi", *words, "--non-interactive"],
-            cwd=ROOT / "infra" / project,
+            cwd=root / "infra" / project,
             env=environment,
             capture_output=True,
             text=True,

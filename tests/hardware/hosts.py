@@ -37,6 +37,7 @@ class Host:
     folder: Path
     home: Path
     cut_connections: Callable[[], None]
+    restart: Callable[[], object]
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -92,6 +93,7 @@ def openssh_host(folder: Path, *, options: tuple[str, ...] = (), home: str = "ho
             folder=folder,
             home=home_folder,
             cut_connections=server.cut_connections,
+            restart=lambda: (server.stop(), server.start()),
             environment=environment,
         )
     finally:
@@ -133,6 +135,7 @@ def emulated_host(folder: Path) -> Iterator[Host]:
             folder=folder,
             home=spec.root / "home" / USERNAME,
             cut_connections=lambda: thread.run(_drop(lab, spec.key)),
+            restart=lambda: thread.run(_drop(lab, spec.key)),
         )
     finally:
         thread.run(lab_context.__aexit__(None, None, None))

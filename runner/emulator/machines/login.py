@@ -80,5 +80,15 @@ def login_environment(around: Surroundings, username: str, more: Mapping[str, st
         "GCE_METADATA_HOST": around.metadata_host,
         "GCE_METADATA_IP": around.metadata_host,
         "STORAGE_EMULATOR_HOST": around.url,
+        **_package_index(),
         **more,
     }
+
+
+def _package_index() -> dict[str, str]:
+    """How this host's pip finds packages and where it keeps them: an instance uses the host's Python, but has another home."""
+    home = Path.home()
+    cache = {"PIP_CACHE_DIR": str(home / ".cache/pip")}
+    files = [home / ".config/pip/pip.conf", home / ".pip/pip.conf"]
+    config = {"PIP_CONFIG_FILE": str(file) for file in reversed(files) if file.exists()}
+    return cache | config | {key: value for key, value in os.environ.items() if key.startswith("PIP_")}

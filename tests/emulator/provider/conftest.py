@@ -63,7 +63,7 @@ def sdk():
     """The parts of the SDK that programs use, loaded: loading them warns of what is old in them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        for name in ("compute", "organizations", "oslogin", "projects", "serviceaccount", "storage"):
+        for name in ("compute", "organizations", "oslogin", "projects", "serviceaccount", "sql", "storage"):
             getattr(getattr(pulumi_gcp, name), "__all__", None)
 
 

@@ -1,13 +1,16 @@
 """The real Pulumi engine, driven by the Automation API with inline programs, attached to a provider that runs."""
 
+import gc
+import sys
 import uuid
+import warnings
 from contextlib import contextmanager
 
 from pulumi import automation
 
 
 class Engine:
-    """Stacks in a folder of their own; each is destroyed when its block ends."""
+    """Stacks in a folder of their own."""
 
     def __init__(self, folder, command, provider_port):
         self.folder = folder
@@ -29,22 +32,37 @@ class Engine:
 
     @contextmanager
     def running(self, program, name=None):
-        """A stack that is gone at the end, whatever happened."""
+        """A stack that has nothing left at the end, whatever happened."""
         stack = self.stack(program, name)
         try:
             yield stack
         finally:
-            stack.destroy(refresh=True)
-            stack.workspace.remove_stack(stack.name)
+            if resources_of(stack):
+                stack.destroy(refresh=True)
 
 
 def failure_of(action, **options):
     """What the user sees when an action fails."""
+    told = ""
     try:
         action(**options)
     except automation.CommandError as error:
-        return str(error)
-    raise AssertionError("it did not fail")
+        told = str(error)
+    _collect_quietly()
+    assert told, "it did not fail"
+    return told
+
+
+def _collect_quietly():
+    """When an inline program fails, Pulumi's SDK leaves its event loop and a coroutine behind: let them go without noise."""
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda _: None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            gc.collect()
+    finally:
+        sys.unraisablehook = hook
 
 
 def resources_of(stack):

@@ -41,7 +41,6 @@ class Rounds:
 
     def end(self):
         self.assert_recorded("7-destroy", self.stack.destroy)
-        self.stack.workspace.remove_stack(self.stack.name)
 
 
 @pytest.fixture
@@ -71,4 +70,3 @@ def test_programs_ask_what_they_asked_through_the_stock_plugin(rounds, rest):
     base.variant = "a"
     base.assert_recorded("8-up-again", base.stack.up)
     base.stack.destroy()
-    base.stack.workspace.remove_stack(base.stack.name)
