@@ -24,6 +24,9 @@ RESOURCE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 BATCH_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 JOB_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-])){0,62}")
 
+CONTROL_PREFIX = "_control"
+LEASE = "lease.json"
+
 RESULTS_ARCHIVE = "results.tar.zst"
 MANIFEST = "manifest.json"
 COMMIT_MARKER = "COMMITTED"
@@ -113,3 +116,18 @@ def image_name(at: datetime) -> str:
 def result_prefix(batch: str, job: str, attempt: int) -> str:
     """Where one attempt of a job leaves its result set in the bucket, with a slash at the end."""
     return f"{batch}/{job}/attempt-{attempt}/"
+
+
+def control_prefix(batch: str) -> str:
+    """Where a batch's lease, definition and markers are in the bucket, with a slash at the end. No batch can have this name."""
+    return f"{CONTROL_PREFIX}/{batch}/"
+
+
+def lease_object(batch: str) -> str:
+    """The lease of a batch: a small JSON object that whoever watches the batch renews."""
+    return control_prefix(batch) + LEASE
+
+
+def preemption_marker(batch: str, instance: str) -> str:
+    """Written by a VM that was told to go, as its last act."""
+    return f"{control_prefix(batch)}preempted/{instance}"

@@ -89,6 +89,6 @@ def _package_index() -> dict[str, str]:
     """How this host's pip finds packages and where it keeps them: an instance uses the host's Python, but has another home."""
     home = Path.home()
     cache = {"PIP_CACHE_DIR": str(home / ".cache/pip")}
-    files = [home / ".config/pip/pip.conf", home / ".pip/pip.conf"]
-    config = {"PIP_CONFIG_FILE": str(file) for file in reversed(files) if file.exists()}
+    file = next((file for file in (home / ".config/pip/pip.conf", home / ".pip/pip.conf") if file.exists()), None)
+    config = {} if file is None else {"PIP_CONFIG_FILE": str(file)}
     return cache | config | {key: value for key, value in os.environ.items() if key.startswith("PIP_")}
