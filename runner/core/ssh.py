@@ -31,12 +31,13 @@ _BOOT_DELAYS_S = (0.1, 0.2, 0.3, 0.5)
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a remote command left. ``exit_code`` is None if a signal killed it."""
+    """What a remote command left. ``exit_code``: None if a signal killed it. ``tries``: more than 1 if the connection was lost meanwhile."""
 
     exit_code: int | None
     stdout: bytes
     stderr: bytes
     signal: str = ""
+    tries: int = 1
 
     @property
     def text(self) -> str:
@@ -149,7 +150,11 @@ async def _make_link(target: SshTarget) -> Link:
 def as_result(ended: Ended) -> Result:
     """A plain value from what a session collected."""
     return Result(
-        exit_code=ended.exit_code, signal=ended.signal, stdout=bytes(ended.stdout), stderr=bytes(ended.stderr)
+        exit_code=ended.exit_code,
+        signal=ended.signal,
+        stdout=bytes(ended.stdout),
+        stderr=bytes(ended.stderr),
+        tries=ended.tries,
     )
 
 

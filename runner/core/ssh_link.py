@@ -45,43 +45,44 @@ class Link:
             return self._session
 
     async def perform(self, call: Call) -> Ended:
-        """Run a call; if the connection is lost, connect and run it again until the target's patience is over.
+        """Run a call; if the connection is lost, or was before, connect and run it again until the target's patience is over.
 
-        Raises: RemoteError, also when the first connection fails.
+        Raises: RemoteError, HostKeyError.
         """
-        session = await self.connect()
-        delay_s = FIRST_DELAY_S
-        give_up_at = 0.0
-        tries = 0
+        delay_s, give_up_at, tries = FIRST_DELAY_S, 0.0, 0
         while True:
             began = time.monotonic()
-            tries += 1
             try:
+                session = await self._connect_or_lose()
+                tries += 1
                 ended = await session.perform(call)
-                ended.tries = tries
-                return ended
             except ConnectionLostError as error:
                 reason = str(error)
+            else:
+                ended.tries = tries
+                return ended
             now = time.monotonic()
             if not give_up_at or now - began > LONGEST_DELAY_S:
                 # The first loss, or one after a time in which all was well.
                 delay_s, give_up_at = FIRST_DELAY_S, now + self.target.patience_s
-            session, delay_s = await self._reconnect(give_up_at, delay_s, reason)
-
-    async def _reconnect(self, give_up_at: float, delay_s: float, reason: str) -> tuple[Session, float]:
-        while time.monotonic() + delay_s < give_up_at:
+            if now + delay_s > give_up_at:
+                raise self._explain_loss(reason)
             await asyncio.sleep(delay_s)
             delay_s = next_delay_s(delay_s)
-            try:
-                return await self.connect(), delay_s
-            except HostKeyError:
+
+    async def _connect_or_lose(self) -> Session:
+        try:
+            return await self.connect()
+        except HostKeyError:
+            raise
+        except RemoteError as error:
+            if self._closed:
                 raise
-            except RemoteError as error:
-                if self._closed:
-                    raise
-                reason = error.message
+            raise ConnectionLostError(error.message) from error
+
+    def _explain_loss(self, reason: str) -> RemoteError:
         message = f"the connection to {self.target.label} was lost and did not come back within {self.target.patience_s:g} s: {reason}"
-        raise RemoteError(
+        return RemoteError(
             message, host=self.target.host, remedy="check that the machine still runs; what it runs goes on without us"
         )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Unpack
 
+from runner.errors import InputError
 from runner.hardware.bundle import (
     STATE_FOLDER,
     Bundle,
@@ -190,6 +191,8 @@ def _local_file(job: OpenSeesJob, path: str) -> BundleFile:
     if path == LOG_NAME:
         raise ValueError(f"job {job.id}: {path} is the name of the job's log")
     source = job.folder / path
+    if not source.is_file():
+        raise InputError(f"job {job.id}: there is no file {source}")
     return BundleFile(path=path, source=source, executable=os.access(source, os.X_OK))
 
 

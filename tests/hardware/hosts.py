@@ -93,7 +93,7 @@ def openssh_host(folder: Path, *, options: tuple[str, ...] = (), home: str = "ho
             folder=folder,
             home=home_folder,
             cut_connections=server.cut_connections,
-            restart=lambda: (server.stop(), server.start()),
+            restart=server.restart,
             environment=environment,
         )
     finally:

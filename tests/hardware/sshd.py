@@ -122,6 +122,11 @@ class Sshd:
             if b"sshd" in _command(pid):
                 _kill(pid)
 
+    def restart(self) -> None:
+        """Stop and start on the same port."""
+        self.stop()
+        self.start()
+
     def stop(self) -> None:
         """Stop the server and cut its connections."""
         if self.process is not None:
