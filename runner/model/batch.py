@@ -225,9 +225,9 @@ def _name_problems(parsed: JobsFile, jobs: tuple[Job, ...], source: YamlSource) 
     seen: dict[str, Job] = {}
     for job in jobs:
         at = ("jobs", job.entry, "name")
-        if not names.is_job_name(job.name):
+        if not names.is_job_name(job.name) or len(job.name) > names.LONGEST_JOB_NAME:
             yield source.problem(
-                at, f"{job.name!r} is not a job name", "letters, digits, _ - and single dots, at most 63"
+                at, f"{job.name!r} is not a job name", "letters, digits, _ - and single dots, at most 56"
             )
         elif job.name.lower() in seen:
             other = seen[job.name.lower()]

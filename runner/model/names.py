@@ -27,6 +27,8 @@ JOB_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-])){0,62}")
 CONTROL_PREFIX = "_control"
 LEASE = "lease.json"
 
+LONGEST_JOB_NAME = 56  # leaves room for the number of an attempt
+
 RESULTS_ARCHIVE = "results.tar.zst"
 MANIFEST = "manifest.json"
 COMMIT_MARKER = "COMMITTED"
@@ -131,3 +133,14 @@ def lease_object(batch: str) -> str:
 def preemption_marker(batch: str, instance: str) -> str:
     """Written by a VM that was told to go, as its last act."""
     return f"{control_prefix(batch)}preempted/{instance}"
+
+
+def attempt_folder(job: str, attempt: int) -> str:
+    """The ID of one attempt of a job on a VM, and the name of its folder there."""
+    return f"{job}.a{attempt}"
+
+
+def read_attempt_folder(folder: str) -> tuple[str, int] | None:
+    """Job and attempt of a folder that ``attempt_folder`` named; None for any other."""
+    job, mark, number = folder.rpartition(".a")
+    return (job, int(number)) if mark and job and number.isdecimal() and number.isascii() else None

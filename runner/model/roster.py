@@ -1,0 +1,197 @@
+"""Who does what in a batch: jobs, machines, and what to do next. Pure bookkeeping; whoever drives it does the acts.
+
+First come, first served: the job at the head of the queue waits for a machine with enough free cores, and what follows waits
+with it. A job whose machine was lost goes back to the head of the queue with a new attempt; that is no fault of the job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from runner.model.states import TRANSITIONS, JobState
+
+PREEMPTIONS_BEFORE_STANDARD = 2
+TAIL_SHARE = 0.1  # of a batch's jobs: the last ones, which must not wait for spot again and again
+MOST_ATTEMPTS = 10  # of one job on machines that are lost: then something else is wrong
+
+
+class MachineState(Enum):
+    """Where a machine of a batch stands."""
+
+    COMING = "coming"
+    READY = "ready"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobEntry:
+    """A job of a batch. ``attempt`` counts from 1 when it first starts; ``preemptions``: machines lost under it."""
+
+    name: str
+    np: int
+    state: JobState = JobState.WAITING
+    attempt: int = 0
+    preemptions: int = 0
+    machine: str = ""
+    frees_cores: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineEntry:
+    """A machine of a batch."""
+
+    name: str
+    cores: int
+    provisioning: str
+    state: MachineState = MachineState.COMING
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A job to start now, and where."""
+
+    job: str
+    attempt: int
+    machine: str
+
+
+class Roster:
+    """The state of a batch. Not for several threads: one driver owns it.
+
+    Raises (all changes): ValueError for a change that cannot follow the present state.
+    """
+
+    def __init__(self, jobs: Iterable[tuple[str, int]], *, fallback_to_standard: bool) -> None:
+        self._jobs = {name: JobEntry(name=name, np=np) for name, np in jobs}
+        self._queue = list(self._jobs)
+        self._machines: dict[str, MachineEntry] = {}
+        self._fallback_to_standard = fallback_to_standard
+
+    @property
+    def jobs(self) -> list[JobEntry]:
+        """All jobs, in the file's order."""
+        return list(self._jobs.values())
+
+    @property
+    def machines(self) -> list[MachineEntry]:
+        """All machines, lost ones too."""
+        return list(self._machines.values())
+
+    @property
+    def is_over(self) -> bool:
+        """Every job has ended."""
+        return all(job.state.has_ended for job in self._jobs.values())
+
+    def job(self, name: str) -> JobEntry:
+        """One job."""
+        return self._jobs[name]
+
+    def add_machine(self, machine: MachineEntry) -> None:
+        """A machine that was asked for."""
+        self._machines[machine.name] = machine
+
+    def machine_ready(self, name: str) -> None:
+        """It answers."""
+        self._machines[name] = replace(self._machines[name], state=MachineState.READY)
+
+    def machine_lost(self, name: str) -> list[JobEntry]:
+        """It is gone; the jobs whose solver ran there, which wait again. Nothing if it was known to be lost.
+
+        Jobs whose solver had ended stay: their results may have been pushed. ``give_back`` or ``end`` decides.
+        """
+        machine = self._machines[name]
+        if machine.state is MachineState.LOST:
+            return []
+        self._machines[name] = replace(machine, state=MachineState.LOST)
+        return [self._requeue(job) for job in self.running_on(name) if not job.frees_cores]
+
+    def running_on(self, machine: str) -> list[JobEntry]:
+        """The jobs on a machine that have not ended, those whose results are on their way included."""
+        return [job for job in self._jobs.values() if job.machine == machine and job.state is JobState.RUNNING]
+
+    def give_back(self, name: str, attempt: int) -> bool:
+        """A job whose results did not make it from its machine: it waits again. False if this attempt is over."""
+        if not self.is_current(name, attempt):
+            return False
+        self._requeue(self._jobs[name])
+        return True
+
+    def adopt(self, name: str, *, machine: str, attempt: int) -> None:
+        """A job that was found running, or ended there and not yet judged, on a machine."""
+        self._queue.remove(name)
+        self._jobs[name] = replace(self._jobs[name], state=JobState.RUNNING, machine=machine, attempt=attempt)
+
+    def next_starts(self) -> list[Start]:
+        """The jobs to start now, each counted as running from here on."""
+        starts: list[Start] = []
+        while self._queue and (machine := self._fitting(self._jobs[self._queue[0]].np)):
+            job = self._jobs[self._queue.pop(0)]
+            started = replace(
+                job, state=JobState.RUNNING, attempt=job.attempt + 1, machine=machine.name, frees_cores=False
+            )
+            self._jobs[job.name] = started
+            starts.append(Start(job=job.name, attempt=started.attempt, machine=machine.name))
+        return starts
+
+    def solver_ended(self, name: str, attempt: int) -> None:
+        """Its cores are free again; its results are still on their way. Nothing if this attempt is over."""
+        job = self._jobs[name]
+        if job.attempt == attempt and job.state is JobState.RUNNING:
+            self._jobs[name] = replace(job, frees_cores=True)
+
+    def end(self, name: str, state: JobState) -> None:
+        """A job has ended for good."""
+        job = self._jobs[name]
+        if state not in TRANSITIONS[job.state]:
+            raise ValueError(f"job {name} is {job.state.value}, it cannot become {state.value}")
+        if name in self._queue:
+            self._queue.remove(name)
+        self._jobs[name] = replace(job, state=state)
+
+    def is_current(self, name: str, attempt: int) -> bool:
+        """Whether this attempt is the one that counts: a late word of an earlier one does not."""
+        job = self._jobs[name]
+        return job.attempt == attempt and job.state is JobState.RUNNING
+
+    def cores_missing(self) -> int:
+        """Cores that waiting jobs need beyond what is free or coming; 0 if they only have to wait for others to end."""
+        alive = [machine for machine in self._machines.values() if machine.state is not MachineState.LOST]
+        waiting = sum(self._jobs[name].np for name in self._queue)
+        return max(0, waiting - sum(self._free_cores(machine) for machine in alive))
+
+    def new_machines_wanted(self, *, most: int, cores: int) -> int:
+        """How many machines of so many cores to ask for now, with at most ``most`` alive at once."""
+        alive = sum(machine.state is not MachineState.LOST for machine in self._machines.values())
+        return max(0, min(most - alive, -(-self.cores_missing() // cores)))
+
+    def provisioning_of_next(self, planned: str) -> str:
+        """``standard`` for a replacement if the batch may and a job was preempted twice, or only its last jobs are left."""
+        if planned != "spot" or not self._fallback_to_standard:
+            return planned
+        open_jobs = [job for job in self._jobs.values() if not job.state.has_ended]
+        in_tail = len(open_jobs) <= TAIL_SHARE * len(self._jobs) and any(job.preemptions for job in open_jobs)
+        unlucky = any(job.preemptions >= PREEMPTIONS_BEFORE_STANDARD for job in open_jobs)
+        return "standard" if unlucky or in_tail else planned
+
+    def _requeue(self, job: JobEntry) -> JobEntry:
+        attempts_left = job.attempt < MOST_ATTEMPTS
+        state = JobState.WAITING if attempts_left else JobState.LOST
+        again = replace(job, state=state, machine="", preemptions=job.preemptions + 1, frees_cores=False)
+        self._jobs[job.name] = again
+        if attempts_left:
+            self._queue.insert(0, job.name)
+        return again
+
+    def _fitting(self, np: int) -> MachineEntry | None:
+        ready = (machine for machine in self._machines.values() if machine.state is MachineState.READY)
+        return next((machine for machine in ready if self._free_cores(machine) >= np), None)
+
+    def _free_cores(self, machine: MachineEntry) -> int:
+        busy: Sequence[JobEntry] = [
+            job
+            for job in self._jobs.values()
+            if job.machine == machine.name and job.state is JobState.RUNNING and not job.frees_cores
+        ]
+        return machine.cores - sum(job.np for job in busy)

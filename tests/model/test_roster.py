@@ -1,0 +1,163 @@
+"""A batch's bookkeeping: every job ends once, cores are never oversubscribed, whatever machines do."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from runner.model.roster import MOST_ATTEMPTS, MachineEntry, MachineState, Roster, Start
+from runner.model.states import JobState
+
+CORES = 4
+
+
+def _machine(name: str, provisioning: str = "spot") -> MachineEntry:
+    return MachineEntry(name=name, cores=CORES, provisioning=provisioning)
+
+
+def _roster(widths: list[int], *, machines: int = 1, fallback: bool = False) -> Roster:
+    roster = Roster([(f"j{i}", np) for i, np in enumerate(widths)], fallback_to_standard=fallback)
+    for index in range(machines):
+        roster.add_machine(_machine(f"b-{index}"))
+        roster.machine_ready(f"b-{index}")
+    return roster
+
+
+def test_first_come_first_served() -> None:
+    roster = _roster([3, 2, 1])
+    assert roster.next_starts() == [Start(job="j0", attempt=1, machine="b-0")]
+    roster.solver_ended("j0", 1)
+    assert [start.job for start in roster.next_starts()] == ["j1", "j2"]
+
+
+def test_jobs_of_a_lost_machine_go_back_to_the_head_of_the_queue() -> None:
+    roster = _roster([2, 2, 2])
+    roster.next_starts()
+    assert [job.name for job in roster.machine_lost("b-0")] == ["j0", "j1"]
+    assert roster.machine_lost("b-0") == []
+    assert not roster.is_current("j0", 1)
+    roster.add_machine(_machine("b-1"))
+    assert roster.next_starts() == []
+    roster.machine_ready("b-1")
+    assert sorted(start.job for start in roster.next_starts()) == ["j0", "j1"]
+    assert roster.job("j0").attempt == 2
+
+
+def test_a_finished_job_is_not_run_again_when_its_machine_goes() -> None:
+    roster = _roster([2, 2])
+    roster.next_starts()
+    roster.end("j0", JobState.SUCCEEDED)
+    assert [job.name for job in roster.machine_lost("b-0")] == ["j1"]
+    assert roster.job("j0").state is JobState.SUCCEEDED
+
+
+def test_results_on_their_way_when_the_machine_goes() -> None:
+    roster = _roster([2, 2])
+    roster.next_starts()
+    roster.solver_ended("j0", 1)
+    assert [job.name for job in roster.machine_lost("b-0")] == ["j1"]
+    assert roster.is_current("j0", 1)
+    assert roster.give_back("j0", 1)
+    assert not roster.give_back("j0", 1)
+    assert roster.job("j0").state is JobState.WAITING
+
+
+def test_new_machines_only_for_what_does_not_fit() -> None:
+    roster = _roster([2, 2, 2, 2], machines=0)
+    assert roster.new_machines_wanted(most=5, cores=CORES) == 2
+    roster.add_machine(_machine("b-0"))
+    roster.add_machine(_machine("b-1"))
+    assert roster.new_machines_wanted(most=5, cores=CORES) == 0
+    roster.machine_lost("b-0")
+    assert roster.new_machines_wanted(most=5, cores=CORES) == 1
+    assert roster.new_machines_wanted(most=1, cores=CORES) == 0
+
+
+def test_standard_after_two_preemptions_or_in_the_tail_if_allowed() -> None:
+    roster = _roster([2] * 4, fallback=True)
+    for name in ("b-0", "b-1"):
+        if name != "b-0":
+            roster.add_machine(_machine(name))
+            roster.machine_ready(name)
+        roster.next_starts()
+        assert roster.provisioning_of_next("spot") == "spot"
+        roster.machine_lost(name)
+    assert roster.provisioning_of_next("spot") == "standard"
+    assert _roster([2], fallback=False).provisioning_of_next("spot") == "spot"
+    tail = _roster([1] * 10, machines=3, fallback=True)
+    tail.next_starts()
+    for index in range(9):
+        tail.end(f"j{index}", JobState.SUCCEEDED)
+    assert tail.provisioning_of_next("spot") == "spot"
+    tail.machine_lost(tail.job("j9").machine)
+    assert tail.provisioning_of_next("spot") == "standard"
+
+
+def test_a_job_that_loses_every_machine_is_given_up() -> None:
+    roster = _roster([1], machines=0)
+    for number in range(MOST_ATTEMPTS):
+        roster.add_machine(_machine(f"b-{number}"))
+        roster.machine_ready(f"b-{number}")
+        roster.next_starts()
+        roster.machine_lost(f"b-{number}")
+    assert roster.job("j0").state is JobState.LOST
+    assert roster.is_over
+
+
+class Batch(RuleBasedStateMachine):
+    """Machines come and go, jobs end, in any order."""
+
+    @initialize(widths=st.lists(st.integers(1, CORES), min_size=1, max_size=8))
+    def begin(self, widths: list[int]) -> None:
+        self.roster = _roster(widths, machines=0)
+        self.made = 0
+        self.ended: dict[str, int] = {}
+
+    @rule()
+    def add(self) -> None:
+        self.roster.add_machine(_machine(f"b-{self.made}"))
+        self.made += 1
+
+    @precondition(lambda self: any(m.state is MachineState.COMING for m in self.roster.machines))
+    @rule()
+    def ready(self) -> None:
+        self.roster.machine_ready(next(m.name for m in self.roster.machines if m.state is MachineState.COMING))
+
+    @precondition(lambda self: any(m.state is not MachineState.LOST for m in self.roster.machines))
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        alive = [m.name for m in self.roster.machines if m.state is not MachineState.LOST]
+        self.roster.machine_lost(data.draw(st.sampled_from(alive)))
+
+    @rule()
+    def start(self) -> None:
+        self.roster.next_starts()
+
+    @precondition(lambda self: any(j.state is JobState.RUNNING for j in self.roster.jobs))
+    @rule(data=st.data(), first_frees=st.booleans())
+    def end(self, data: st.DataObject, first_frees: bool) -> None:
+        running = [j for j in self.roster.jobs if j.state is JobState.RUNNING]
+        job = data.draw(st.sampled_from(running))
+        if first_frees:
+            self.roster.solver_ended(job.name, job.attempt)
+        else:
+            self.roster.end(job.name, JobState.SUCCEEDED)
+            self.ended[job.name] = self.ended.get(job.name, 0) + 1
+
+    @invariant()
+    def cores_are_never_oversubscribed(self) -> None:
+        if not hasattr(self, "roster"):
+            return
+        for machine in self.roster.machines:
+            there = [j for j in self.roster.jobs if j.machine == machine.name and j.state is JobState.RUNNING]
+            assert sum(j.np for j in there if not j.frees_cores) <= CORES
+            assert machine.state is not MachineState.LOST or all(j.frees_cores for j in there)
+
+    @invariant()
+    def every_job_ends_once(self) -> None:
+        assert all(count == 1 for count in getattr(self, "ended", {}).values())
+
+
+TestBatch = Batch.TestCase
+TestBatch.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
