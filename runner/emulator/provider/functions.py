@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from runner.emulator.provider.compute import ROOT
 from runner.emulator.provider.compute_instance import INSTANCE
@@ -133,14 +133,27 @@ def get_instance(cloud: Cloud, args: Properties) -> Properties:
     state = INSTANCE.operations.read(cloud, id, {})
     if state is None:
         raise ProviderError(f"Error reading instance: {id} was not found")
-    plural = {
-        "bootDisk": "bootDisks",
-        "scheduling": "schedulings",
-        "serviceAccount": "serviceAccounts",
-        "shieldedInstanceConfig": "shieldedInstanceConfigs",
-    }
-    listed = {many: [state[one]] if state.get(one) else [] for one, many in plural.items()}
-    return {key: value for key, value in state.items() if key not in plural} | listed
+    return _pluralize(state, _PARTS_OF_INSTANCES)
+
+
+_PARTS_OF_INSTANCES = {
+    "advancedMachineFeatures": "advancedMachineFeatures",
+    "bootDisk": "bootDisks",
+    "initializeParams": "initializeParams",
+    "maxRunDuration": "maxRunDurations",
+    "scheduling": "schedulings",
+    "serviceAccount": "serviceAccounts",
+    "shieldedInstanceConfig": "shieldedInstanceConfigs",
+}
+
+
+def _pluralize(part: Properties, names: Mapping[str, str]) -> Properties:
+    """Functions tell of a single block as a list of one."""
+    listed: Properties = {}
+    for key, value in part.items():
+        inner = _pluralize(value, names) if isinstance(value, dict) else value
+        listed[names.get(key, key)] = [inner] if key in names and inner is not None else inner
+    return listed
 
 
 FUNCTIONS: dict[str, Function] = {
