@@ -44,6 +44,7 @@ class ComputeOperations(Operations):
     collection: str
     level: str = ""
     noun: str
+    labelled = False
 
     def body(self, cloud: Cloud, news: Properties) -> Answer:
         """The body of the insert."""
@@ -95,8 +96,8 @@ class ComputeOperations(Operations):
         state = {"id": id, "name": found.get("name"), "project": id.split("/")[1], "selfLink": found.get("selfLink")}
         if self.level:
             state[self.level] = tail(found[self.level]) if found.get(self.level) else None
-        if "labelFingerprint" in found:
-            state |= read_labels(found.get("labels"), prior) | {"labelFingerprint": found["labelFingerprint"]}
+        if self.labelled:
+            state |= read_labels(found.get("labels"), prior) | {"labelFingerprint": found.get("labelFingerprint")}
         return state | self.state(cloud, found, prior)
 
     def delete(self, cloud: Cloud, id: str, state: Properties) -> None:

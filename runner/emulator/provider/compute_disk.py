@@ -63,6 +63,7 @@ class DiskOperations(ComputeOperations):
     """compute.Disk."""
 
     collection, level, noun = "disks", "zone", "Disk"
+    labelled = True
 
     def body(self, cloud: Cloud, news: Properties) -> Answer:
         project, zone = cloud.place_of(news, "project"), cloud.place_of(news, "zone")
@@ -142,6 +143,7 @@ class ImageOperations(ComputeOperations):
     """compute.Image."""
 
     collection, noun = "images", "Image"
+    labelled = True
     _PLAIN = ("name", "description", "family", "diskSizeGb", "guestOsFeatures", "licenses", "storageLocations")
     _SOURCES = ("sourceDisk", "sourceImage", "sourceSnapshot")
 
@@ -159,7 +161,7 @@ class ImageOperations(ComputeOperations):
         return without_empty(plain | sources | {"labels": cloud.labels(news)})
 
     def state(self, cloud: Cloud, found: Answer, prior: Properties) -> Properties:
-        features = [{"type": feature["type"]} for feature in found.get("guestOsFeatures", [])]
+        features = [{"type": feature.get("type")} for feature in found.get("guestOsFeatures", [])]
         told = {
             key: found.get(key) for key in ("description", "family", "storageLocations", "licenses", *self._SOURCES)
         }

@@ -37,6 +37,7 @@ class InstanceOperations(ComputeOperations):
     """compute.Instance."""
 
     collection, level, noun = "instances", "zone", "instance"
+    labelled = True
 
     def problems(self, news: Properties) -> list[str]:
         disk = news["bootDisk"]
@@ -99,7 +100,7 @@ class InstanceOperations(ComputeOperations):
                 "networkInterfaces": [parts.interface_state(nic) for nic in found.get("networkInterfaces", [])],
                 "scheduling": parts.scheduling_state(found.get("scheduling")),
                 "serviceAccount": parts.service_account_state(found.get("serviceAccounts", [])),
-                "tags": found.get("tags", {}).get("items", []),
+                "tags": found["tags"].get("items", []) if "tags" in found else prior.get("tags"),
                 "tagsFingerprint": found.get("tags", {}).get("fingerprint"),
                 "enableDisplay": found.get("displayDevice", {}).get("enableDisplay"),
                 "advancedMachineFeatures": found.get("advancedMachineFeatures"),

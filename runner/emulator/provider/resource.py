@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from runner.emulator.provider.rest import Rest
 from runner.emulator.provider.schema import Field
-from runner.emulator.provider.values import Properties, has_unknown
+from runner.emulator.provider.values import Properties, has_unknown, prune
 
 ATTRIBUTION_LABELS = {"goog-pulumi-provisioned": "true"}
 
@@ -130,6 +130,15 @@ class ResourceType:
     token: str
     fields: Mapping[str, Field]
     operations: Operations
+
+    def read_state(self, cloud: Cloud, id: str, prior: Properties) -> Properties | None:
+        """Its state now as the engine keeps it, None if it is gone."""
+        state = self.operations.read(cloud, id, prior)
+        if state is None:
+            return None
+        if "deletionPolicy" in self.fields:
+            state["deletionPolicy"] = prior.get("deletionPolicy", "DELETE")
+        return dict(prune(state))
 
 
 def plan_labels(settings: Settings, news: Properties, olds: Properties) -> tuple[dict[str, str], dict[str, str]] | None:

@@ -153,7 +153,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
     def Read(self, request: Any, context: Context) -> Any:  # noqa: N802
         def work(cloud: Cloud) -> Any:
             kind = find_type(_token(request.urn))
-            state = _read(kind, cloud, request.id, decode(request.properties))
+            state = kind.read_state(cloud, request.id, decode(request.properties))
             if state is None:
                 return provider_pb2.ReadResponse()
             inputs = inputs_from_state(kind, state, decode(request.inputs))
@@ -202,19 +202,12 @@ def _create(kind: ResourceType, cloud: Cloud, news: Properties) -> tuple[str, Pr
     known = news | ({"pulumiLabels": ours, "effectiveLabels": there} if "labels" in kind.fields else {})
     id = kind.operations.create(cloud, news)
     try:
-        state = _read(kind, cloud, id, known)
+        state = kind.read_state(cloud, id, known)
     except (ProviderError, ApiError, KeyError) as error:
         raise PartlyCreatedError(id, known, f"created, but could not be read: {error}") from error
     if state is None:
         raise ProviderError(f"{id} was created, but is not there")
     return str(state["id"]), state
-
-
-def _read(kind: ResourceType, cloud: Cloud, id: str, prior: Properties) -> Properties | None:
-    state = kind.operations.read(cloud, id, prior)
-    if state is not None and "deletionPolicy" in kind.fields:
-        state["deletionPolicy"] = prior.get("deletionPolicy", "DELETE")
-    return state and dict(prune(state))
 
 
 def _update(
@@ -224,7 +217,7 @@ def _update(
     paths = [change.path for change in changes if not _is_ignored(change, request.ignoreChanges)]
     edit = Edit(olds=olds, news=prune(news), paths=paths, labels=planned.get("effectiveLabels", {}))
     kind.operations.update(cloud, request.id, edit)
-    state = _read(kind, cloud, request.id, planned)
+    state = kind.read_state(cloud, request.id, planned)
     if state is None:
         raise ProviderError(f"Resource provider reported that the resource did not exist while updating {request.urn}.")
     return state

@@ -98,7 +98,7 @@ class BucketOperations(Operations):
             "forceDestroy": prior.get("forceDestroy", False),
             "uniformBucketLevelAccess": iam.get("uniformBucketLevelAccess", {}).get("enabled"),
             "publicAccessPrevention": iam.get("publicAccessPrevention") or prior.get("publicAccessPrevention"),
-            "versioning": {"enabled": found["versioning"].get("enabled", False)} if found.get("versioning") else None,
+            "versioning": {"enabled": found["versioning"].get("enabled", False)} if "versioning" in found else None,
             "lifecycleRules": [_rule_state(rule) for rule in found.get("lifecycle", {}).get("rule", [])],
             "softDeletePolicy": soft
             and {"retentionDurationSeconds": int(seconds or 0), "effectiveTime": soft.get("effectiveTime")},

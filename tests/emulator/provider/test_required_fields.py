@@ -1,0 +1,102 @@
+"""If the cloud leaves a field out of an answer, the next plan is the one that the stock plugin made of it.
+
+``tests/data/traces/required_fields.json`` says what that was, field by field.
+"""
+
+import copy
+import json
+import threading
+
+import httpx
+import pytest
+
+from runner.emulator.provider.check import Naming, check_inputs
+from runner.emulator.provider.diff import diff_resource
+from runner.emulator.provider.registry import TYPES
+from runner.emulator.provider.resource import ATTRIBUTION_LABELS, Cloud, Locks, Settings, plan_labels
+from runner.emulator.provider.rest import Rest
+from runner.emulator.provider.values import prune
+
+from .declared import DECLARED
+from .traces import TRACES, load_trace
+
+SETTINGS = Settings(project="demo", region="europe-west1", zone="europe-west1-b", default_labels=ATTRIBUTION_LABELS)
+REQUIRED = json.loads((TRACES / "required_fields.json").read_text())
+JUDGED = ("no change planned", "planned update", "planned replace", "planned create")
+CASES = [
+    (name, field, plan)
+    for name, plans in REQUIRED.items()
+    for plan, fields in plans.items()
+    if plan in JUDGED
+    for field in fields
+]
+
+
+def answers_of(program):
+    """What was answered to each read, by path."""
+    requests = load_trace(f"{program}-6-preview-refresh")
+    return {request["path"]: request["response_body"] for request in requests if request["status"] == 200}
+
+
+def read_path(name, id):
+    """The read whose answer is about this resource."""
+    match name.split("."):
+        case ["compute", "ProjectMetadataItem"]:
+            return "/compute/v1/projects/demo"
+        case ["compute", "RouterNat"]:
+            return "/compute/v1/projects/demo/regions/europe-west1/routers/study-router"
+        case ["compute", _]:
+            return f"/compute/v1/{id}"
+        case ["storage", "Bucket"]:
+            return f"/storage/v1/b/{id}"
+        case ["storage", _]:
+            return "/storage/v1/b/demo-results/o/study%2FREADME.txt"
+        case ["oslogin", _]:
+            return f"/oslogin/v1/{id}/"
+        case _:
+            return f"/iam/v1/{id}"
+
+
+def strip(value, path):
+    """Leave a dotted field out; of each item, where there is a list."""
+    for item in value if isinstance(value, list) else [value]:
+        head, *rest = path
+        if rest and isinstance(item, dict) and head in item:
+            strip(item[head], rest)
+        elif isinstance(item, dict):
+            item.pop(head, None)
+
+
+def cloud_with(answers):
+    def answer(request):
+        path = request.url.raw_path.decode().split("?")[0]
+        return httpx.Response(200, json=answers[path]) if path in answers else httpx.Response(404, json={})
+
+    rest = Rest("http://cloud", transport=httpx.MockTransport(answer))
+    return Cloud(rest=rest, settings=SETTINGS, locks=Locks(), cancelled=threading.Event())
+
+
+def plan_without(name, field):
+    """What is planned after a refresh in which ``field`` was missing."""
+    program, token, id, declared = DECLARED[name]
+    kind, answers = TYPES[token], answers_of(program)
+    inputs, problems = check_inputs(kind, {}, declared, Naming(logical_name="x"))
+    assert problems == []
+    ours, there = plan_labels(SETTINGS, declared, {})
+    labels = {"pulumiLabels": ours, "effectiveLabels": there} if "labels" in kind.fields else {}
+    before = kind.read_state(cloud_with(answers), id, prune(inputs) | labels)
+    assert diff_resource(kind, before, inputs, SETTINGS) == []
+    stripped = copy.deepcopy(answers)
+    strip(stripped[read_path(name, id)], field.split("."))
+    after = kind.read_state(cloud_with(stripped), id, before)
+    if after is None:
+        return "planned create"
+    changes = diff_resource(kind, after, inputs, SETTINGS)
+    if any(change.replace for change in changes):
+        return "planned replace"
+    return "planned update" if changes else "no change planned"
+
+
+@pytest.mark.parametrize(("name", "field", "plan"), CASES, ids=[f"{case[0]}-{case[1]}" for case in CASES])
+def test_what_a_missing_field_leads_to(name, field, plan):
+    assert plan_without(name, field) == plan
