@@ -132,6 +132,11 @@ class ResultStore:
                 continue
         return sorted({name.rpartition("/")[0] for name in unfinished})
 
+    def preempted(self, batch: str) -> list[str]:
+        """The VMs of a batch that were told to go and said so, as their last act."""
+        prefix = names.preemption_marker(batch, "")
+        return [name.removeprefix(prefix) for name, _ in self._objects(prefix)]
+
     def batches(self) -> list[str]:
         """The batches that have something in the bucket."""
         with _mapped_errors(f"bucket {self.bucket}"):

@@ -1,0 +1,235 @@
+"""The VMs of a batch: made by the engine, booted, watched, made again elsewhere. Threads that tell the controller facts.
+
+One thread drives the engine, because a stack bears one update at a time; one watches the cloud; one a machine waits for its boot.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from runner.commands.boot import ENDED, wait_for_host_keys
+from runner.commands.context import Context
+from runner.commands.events import Listener, Phases
+from runner.commands.messages import MachineDown, MachineReady, MachinesMade, MachinesRefused, Message, ThreadFailed
+from runner.commands.progress import tell_stack_progress
+from runner.core.compute import Instance
+from runner.core.os_login import Login
+from runner.core.stacks import StackSpec
+from runner.errors import CloudError, HpcError
+from runner.model import names
+
+LOOK_EVERY_S = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineWish:
+    """A machine as it is asked for."""
+
+    name: str
+    zone: str
+    machine_type: str
+    provisioning: str
+
+    def as_json(self) -> dict[str, str]:
+        """As the stack's setting ``machines`` has it."""
+        return {
+            "name": self.name,
+            "zone": self.zone,
+            "machine_type": self.machine_type,
+            "provisioning": self.provisioning,
+        }
+
+
+SpecOf = Callable[[Sequence[MachineWish]], StackSpec]
+NextPlace = Callable[[MachineWish, HpcError], MachineWish | None]
+
+
+class Fleet:
+    """Makes and watches the machines of one batch. ``tell`` is called from its threads.
+
+    ``close`` ends all threads and waits for the engine's; the machines stay: ending the batch is somebody else's act.
+    """
+
+    def __init__(
+        self,
+        *,
+        context: Context,
+        batch: str,
+        login: Login,
+        spec_of: SpecOf,
+        next_place: NextPlace,
+        tell: Callable[[Message], None],
+        listener: Listener,
+        phases: Phases,
+    ) -> None:
+        self._context = context
+        self._batch = batch
+        self._login = login
+        self._spec_of = spec_of
+        self._next_place = next_place
+        self._tell = tell
+        self._listener = listener
+        self._phases = phases
+        self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self._wanted: dict[str, MachineWish] = {}
+        self._requests: queue.SimpleQueue[tuple[str, ...] | None] = queue.SimpleQueue()
+        self._seen: dict[str, Instance] = {}
+        self._down: set[str] = set()
+        self._engine = self._start(self._drive_engine, name="engine")
+        self._start(self._watch, name="watch")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether machines are still wanted."""
+        return not self._closed.is_set()
+
+    def ask_for(self, wishes: Sequence[MachineWish]) -> None:
+        """Have these machines made, beside those that are there."""
+        with self._lock:
+            self._wanted.update({wish.name: wish for wish in wishes})
+        self._requests.put(tuple(wish.name for wish in wishes))
+
+    def adopt(self, instances: Sequence[Instance]) -> None:
+        """Take over machines that are there already: they are booted again (which they are at once) and watched."""
+        with self._lock:
+            self._wanted.update({instance.name: _wish_of(instance) for instance in instances})
+        self._welcome(instances)
+
+    def forget(self, name: str) -> None:
+        """A machine that is lost: the next update leaves it out."""
+        with self._lock:
+            self._wanted.pop(name, None)
+            self._down.add(name)
+
+    def close(self) -> None:
+        """End the threads; an engine that runs comes to its end in order."""
+        self._closed.set()
+        self._requests.put(None)
+        if self._engine.is_alive():
+            self._context.cloud.stacks.interrupt()
+        self._engine.join()
+
+    def _drive_engine(self) -> None:
+        while (asked := self._requests.get()) is not None and self.is_open:
+            try:
+                with self._phases.phase("up"):
+                    self._make(asked)
+            except HpcError as error:
+                self._tell(MachinesRefused(names=asked, error=error))
+
+    def _make(self, asked: Sequence[str]) -> None:
+        """Up, and where a place has none to give, up elsewhere."""
+        while True:
+            with self._lock:
+                wishes = list(self._wanted.values())
+            try:
+                progress = tell_stack_progress(self._listener, self._batch)
+                self._context.cloud.stacks.up(self._spec_of(wishes), progress)
+                break
+            except HpcError as error:
+                if not self.is_open or not self._move_on(asked, error):
+                    raise
+        instances = self._context.cloud.compute.instances(names.labels_of_batch(self._batch))
+        self._tell(MachinesMade(instances=tuple(instances)))
+        self._welcome(instances)
+
+    def _move_on(self, asked: Sequence[str], error: HpcError) -> bool:
+        """Wish those that were not made in another place; False if there is none."""
+        made = {instance.name for instance in self._context.cloud.compute.instances(names.labels_of_batch(self._batch))}
+        with self._lock:
+            missing = [self._wanted[name] for name in asked if name in self._wanted and name not in made]
+        moved = [place for wish in missing if (place := self._next_place(wish, error)) is not None]
+        if not missing or len(moved) < len(missing):
+            return False
+        for wish in moved:
+            where = f"{wish.machine_type} in {wish.zone}"
+            self._listener.tell("warning", message=f"{wish.name}: {error} Trying {where}.")
+        with self._lock:
+            self._wanted.update({wish.name: wish for wish in moved})
+        return True
+
+    def _welcome(self, instances: Sequence[Instance]) -> None:
+        """Boot those that are new."""
+        for instance in instances:
+            with self._lock:
+                is_new = instance.name not in self._seen and instance.name in self._wanted
+                self._seen[instance.name] = instance
+            if is_new:
+                self._start(partial(self._boot, instance), name=f"boot {instance.name}")
+
+    def _boot(self, instance: Instance) -> None:
+        try:
+            with self._phases.phase(f"boot {instance.name}"):
+                keys: Mapping[str, str] = wait_for_host_keys(self._context, instance, lambda: self.is_open)
+                interface = self._context.cloud.job_interface(instance, self._login, keys, self._batch)
+        except HpcError as error:
+            if self.is_open:
+                self._report_down(instance.name, "boot", str(error))
+            return
+        self._tell(MachineReady(instance=instance, interface=interface))
+
+    def _watch(self) -> None:
+        """Two witnesses of a machine's end: its own marker in the bucket, and the cloud's list."""
+        trouble = ""
+        while not self._closed.wait(LOOK_EVERY_S):
+            try:
+                self._look()
+                trouble = ""
+            except CloudError as error:
+                if not trouble:
+                    self._listener.tell("warning", message=f"the state of the VMs cannot be read now: {error}")
+                trouble = str(error)
+
+    def _look(self) -> None:
+        with self._lock:
+            expected = [name for name in self._seen if name not in self._down]
+        if not expected:
+            return
+        for name in self._context.cloud.results.preempted(self._batch):
+            if name in expected:
+                self._report_down(name, "marker", "the cloud took it back (preempted)")
+        there = {
+            found.name: found for found in self._context.cloud.compute.instances(names.labels_of_batch(self._batch))
+        }
+        for name in expected:
+            status = there[name].status if name in there else "gone"
+            if status == "gone" or status in ENDED:
+                self._report_down(name, "cloud", f"the cloud says that it is {status}")
+
+    def _report_down(self, name: str, witness: str, reason: str) -> None:
+        with self._lock:
+            if name in self._down:
+                return
+            self._down.add(name)
+            self._wanted.pop(name, None)
+        self._tell(MachineDown(name=name, witness=witness, reason=reason))
+
+    def _start(self, work: Callable[[], None], *, name: str) -> threading.Thread:
+        def run() -> None:
+            try:
+                work()
+            except BaseException as error:
+                self._tell(ThreadFailed(error=error))
+
+        thread = threading.Thread(target=run, daemon=True, name=name)
+        thread.start()
+        return thread
+
+
+def _wish_of(instance: Instance) -> MachineWish:
+    return MachineWish(
+        name=instance.name,
+        zone=instance.zone,
+        machine_type=instance.machine_type,
+        provisioning=instance.provisioning,
+    )
+
+
+def moved(wish: MachineWish, *, zone: str, machine_type: str) -> MachineWish:
+    """The same machine in another place."""
+    return replace(wish, zone=zone, machine_type=machine_type)

@@ -1,0 +1,53 @@
+"""How a job ended, read from its results at home: what its supervisor on the VM wrote down, and the end of its log."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+
+from runner.commands.summary import JobOutcome
+from runner.hardware.opensees import LOG_NAME
+from runner.hardware.remote_state import End, How, parse_end
+from runner.model.batch import Expectation
+from runner.model.verdict import judge
+
+END_FILE = ".job/end"
+LAST_LINES = 20
+
+
+def read_outcome(folder: Path, *, name: str, expect: Expectation, machine: str = "", note: str = "") -> JobOutcome:
+    """The outcome of a job whose verified results are in ``folder``. ``note`` is added to its message."""
+    end = _read_end(folder / END_FILE)
+    last_lines = _read_last_lines(folder / LOG_NAME)
+    verdict = judge(
+        exit_code=None if end is None else end.exit_code,
+        timed_out=end is not None and end.how is How.TIMEOUT,
+        last_lines=last_lines,
+        expect=expect,
+    )
+    return JobOutcome(
+        name=name,
+        state=verdict.state,
+        exit_code=None if end is None else end.exit_code,
+        wall_s=None if end is None else end.wall_s,
+        core_s=None if end is None else end.core_s,
+        instance=machine,
+        results=folder,
+        message="; ".join(part for part in (verdict.reason, note) if part),
+        last_lines=last_lines,
+    )
+
+
+def _read_end(path: Path) -> End | None:
+    try:
+        return parse_end(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def _read_last_lines(path: Path) -> tuple[str, ...]:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return tuple(line.rstrip("\r\n") for line in deque(file, maxlen=LAST_LINES))
+    except OSError:
+        return ()
