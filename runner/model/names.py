@@ -16,6 +16,7 @@ SUBNETWORK = APP
 SSH_FIREWALL = f"{APP}-ssh"
 NETWORK_TAG = APP
 SERVICE_ACCOUNT_ID = f"{APP}-vm"
+SELF_DELETE_ROLE_ID = "openseesHpcSelfDelete"
 BASE_STACK = "base"
 PULUMI_PROJECTS = {"base": f"{APP}-base", "image": f"{APP}-image", "analysis": f"{APP}-analysis"}
 CONFIG_NAMESPACE = APP
@@ -24,9 +25,15 @@ RESOURCE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 BATCH_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 JOB_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-])){0,62}")
 
+# Keys of a VM's metadata, from which the watchdog on it takes its settings (packer/files/lib/opensees_hpc/vm_settings.py).
+VM_BATCH = f"{APP}-batch"
+VM_BUCKET = f"{APP}-bucket"
+VM_LEASE_S = f"{APP}-lease-seconds"
+
 CONTROL_PREFIX = "_control"
 LEASE = "lease.json"
 
+LIVE_LOGS = ".live"
 LONGEST_JOB_NAME = 56  # leaves room for the number of an attempt
 
 RESULTS_ARCHIVE = "results.tar.zst"
@@ -95,6 +102,11 @@ def service_account_email(project: str) -> str:
     return f"{SERVICE_ACCOUNT_ID}@{project}.iam.gserviceaccount.com"
 
 
+def self_delete_role(project: str) -> str:
+    """The custom role that a VM's service account has on the VMs of its batch: look at them, delete them."""
+    return f"projects/{project}/roles/{SELF_DELETE_ROLE_ID}"
+
+
 def instance_name(batch: str, index: int) -> str:
     """The VM number ``index`` (from 0) of a batch."""
     return f"{batch}-{index}"
@@ -130,9 +142,14 @@ def lease_object(batch: str) -> str:
     return control_prefix(batch) + LEASE
 
 
+def preemption_prefix(batch: str) -> str:
+    """Where the VMs of a batch that were preempted say so, with a slash at the end."""
+    return f"{control_prefix(batch)}preempted/"
+
+
 def preemption_marker(batch: str, instance: str) -> str:
     """Written by a VM that was told to go, as its last act."""
-    return f"{control_prefix(batch)}preempted/{instance}"
+    return f"{preemption_prefix(batch)}{instance}"
 
 
 def attempt_folder(job: str, attempt: int) -> str:

@@ -42,6 +42,9 @@ class Settings(BaseModel):
     image_recipe: Annotated[Literal["wheels", "full"], Field(description="OpenSees from wheels, or from source")] = (
         "wheels"
     )
+    lease_s: Annotated[
+        int, Field(ge=2, le=24 * 3600, description="a VM whose batch nobody watches for so many seconds ends itself")
+    ] = 600
     budget_usd: Annotated[float, Field(gt=0, description="a batch that may cost more is refused")] | None = None
 
     @field_validator("project")
