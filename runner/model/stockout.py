@@ -1,0 +1,237 @@
+"""What the cloud's refusals mean, and where to try next. Pure: errors and texts in, values out.
+
+The stock Pulumi provider hides the codes of operations' errors, so a refusal is told from the words that users see, and
+better from the operations of the batch themselves (``read_failure``, given what ``Compute.failed_operations`` brings).
+The raw message always stays in ``message``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.errors import CloudError, PermissionDeniedError, QuotaError, StackError, StockoutError, UnreachableError
+from runner.model import catalog
+from runner.model.settings import Settings
+
+STOCKOUT_CODES = ("ZONE_RESOURCE_POOL_EXHAUSTED", "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS")
+RATE_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
+QUOTA_REASONS = frozenset({"quotaExceeded", "QUOTA_EXCEEDED"})
+OTHER_SHAPE_FACTOR = 2  # a VM with more than twice the cores is another plan, not a substitute
+
+_STOCKOUT = re.compile(r"does not have enough resources available|ZONE_RESOURCE_POOL_EXHAUSTED")
+_ZONE = re.compile(r"zones/([a-z]+-[a-z]+\d+-[a-z])\b")
+_PROPOSED = re.compile(r"trying your request in the ([a-z0-9, -]+?) zone\(s\)")
+_QUOTA = re.compile(
+    r"Quota '(?P<metric>[^']+)' exceeded\.\s+Limit: (?P<limit>[\d.]+)(?: in region (?P<region>[a-z0-9-]+))?"
+)
+_QUOTA_WORDS = re.compile(r"quotaExceeded|QUOTA_EXCEEDED|Quota '[^']+' exceeded")
+_RATE = re.compile(r"rateLimitExceeded|userRateLimitExceeded|Error 429\b|RESOURCE_EXHAUSTED")
+_PERMISSION = re.compile(r"Error 40[13]\b|PERMISSION_DENIED|Required '[^']+' permission")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stockout:
+    """A zone has no such machine now: another zone, or later. ``zones_available``: what Google proposes, perhaps nothing."""
+
+    message: str
+    zone: str = ""
+    zones_available: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quota:
+    """A quota is too small: fewer VMs, or ask for more. Trying again changes nothing."""
+
+    message: str
+    metric: str = ""
+    limit: float | None = None
+    region: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateLimit:
+    """Too many calls: the same again, a little later."""
+
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Permission:
+    """Not allowed, or not logged in. Trying again changes nothing."""
+
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Other:
+    """None of the above. ``is_passing``: no answer, or a 5xx, which may be gone at the next try."""
+
+    message: str
+    is_passing: bool = False
+
+
+Refusal = Stockout | Quota | RateLimit | Permission | Other
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedOperation:
+    """An operation that ended with an error: whose, where, when it was asked for (ISO 8601), and why."""
+
+    kind: str
+    target: str
+    zone: str
+    asked: str
+    refusal: Refusal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where VMs are asked for, and of which type."""
+
+    zone: str
+    machine_type: str
+
+
+def read_failure(operation: Mapping[str, Any]) -> FailedOperation | None:
+    """A Compute operation's error; None if it has none, or is not done."""
+    errors = (operation.get("error") or {}).get("errors") or []
+    if not errors:
+        return None
+    zone = str(operation.get("zone", "")).rsplit("/", 1)[-1]
+    return FailedOperation(
+        kind=str(operation.get("operationType", "")),
+        target=str(operation.get("targetLink", "")).rsplit("/", 1)[-1],
+        zone=zone,
+        asked=str(operation.get("insertTime", "")),
+        refusal=_of_operation(errors[0], zone),
+    )
+
+
+def classify(error: BaseException, failed: Iterable[FailedOperation] = ()) -> Refusal:
+    """What an error means; ``failed`` operations of the same attempt, if there are any, know better than its words.
+
+    Of several refusals the one counts that a change of place can cure: a stockout before a quota before the rest.
+    """
+    known = [operation.refusal for operation in failed]
+    return min([*known, _of_error(error)], key=_weight)
+
+
+def next_place(
+    tried: Sequence[Place], settings: Settings, zones_available: Sequence[str] = (), *, machine_type: str = ""
+) -> Place | None:
+    """The place to try after ``tried`` (in that order) had none: None if all were tried.
+
+    First every zone for the machine type that is wanted (``machine_type``, else that of the first place tried, else the
+    settings'), then every zone for each type of the same shape. Zones that Google proposed go first, if they are allowed.
+    """
+    wanted = machine_type or (tried[0].machine_type if tried else settings.machine_type)
+    zones = order_zones(settings, zones_available)
+    places = (Place(zone=zone, machine_type=name) for name in same_shape(wanted) for zone in zones)
+    return next((place for place in places if place not in tried), None)
+
+
+def order_zones(settings: Settings, zones_available: Sequence[str] = ()) -> list[str]:
+    """The zones to try. A list in the settings is a limit; without one, any zone of the region will do."""
+    proposed = [zone for zone in zones_available if zone.rsplit("-", 1)[0] == settings.region]
+    if settings.zones:
+        proposed = [zone for zone in proposed if zone in settings.zones]
+    return list(dict.fromkeys([*proposed, *settings.zones_to_try]))
+
+
+def same_shape(machine_type: str) -> list[str]:
+    """This machine type, then what can stand in for it: as many cores, at most twice as many, as much memory; cheapest first."""
+    wanted = catalog.MACHINE_TYPES[machine_type]
+    others = [
+        machine
+        for machine in catalog.MACHINE_TYPES.values()
+        if machine.name != machine_type
+        and wanted.cores <= machine.cores <= OTHER_SHAPE_FACTOR * wanted.cores
+        and machine.ram_gib >= wanted.ram_gib
+    ]
+    smallest: dict[str, catalog.MachineType] = {}
+    for machine in sorted(others, key=lambda other: other.cores):
+        smallest.setdefault(machine.name.rsplit("-", 1)[0], machine)
+    ordered = sorted(smallest.values(), key=lambda machine: machine.price_usd_per_hour)
+    return [machine_type, *(machine.name for machine in ordered)]
+
+
+def _weight(refusal: Refusal) -> int:
+    return (Stockout, Quota, Permission, RateLimit, Other).index(type(refusal))
+
+
+def _of_operation(error: Mapping[str, Any], zone: str) -> Refusal:
+    code, message = str(error.get("code", "")), str(error.get("message", ""))
+    details = [detail for detail in error.get("errorDetails") or [] if isinstance(detail, Mapping)]
+    if code in STOCKOUT_CODES:
+        return Stockout(message=message, zone=zone, zones_available=_zones_available(details))
+    if code in QUOTA_REASONS:
+        return _quota(message, next((detail["quotaInfo"] for detail in details if "quotaInfo" in detail), {}))
+    if code in ("RATE_LIMIT_EXCEEDED", "rateLimitExceeded"):
+        return RateLimit(message=message)
+    told = _of_text(f"{code}: {message}")
+    is_passing = code in ("INTERNAL_ERROR", "RESOURCE_OPERATION_RATE_EXCEEDED", "SERVICE_UNAVAILABLE")
+    return Other(message=f"{message} ({code})", is_passing=is_passing) if isinstance(told, Other) else told
+
+
+def _of_error(error: BaseException) -> Refusal:
+    text = str(error)
+    diagnostics = [error, error.__cause__]
+    texts = [text, *(line for part in diagnostics if isinstance(part, StackError) for line in part.diagnostics)]
+    if isinstance(error, StockoutError):
+        told = _of_text(text)
+        zone = told.zone if isinstance(told, Stockout) else ""
+        proposed = told.zones_available if isinstance(told, Stockout) else ()
+        return Stockout(message=text, zone=zone, zones_available=error.zones_available or proposed)
+    if isinstance(error, CloudError):
+        return _of_cloud_error(error, text)
+    return min(map(_of_text, texts), key=_weight)
+
+
+def _of_cloud_error(error: CloudError, text: str) -> Refusal:
+    if error.reason in RATE_REASONS or (error.status == 429 and error.reason not in QUOTA_REASONS):
+        return RateLimit(message=text)
+    if isinstance(error, QuotaError) or error.reason in QUOTA_REASONS:
+        return _quota(text, {})
+    if isinstance(error, PermissionDeniedError):
+        return Permission(message=text)
+    if isinstance(error, UnreachableError) or error.status >= 500:
+        return Other(message=text, is_passing=True)
+    return _of_text(text)
+
+
+def _of_text(text: str) -> Refusal:
+    if _STOCKOUT.search(text):
+        zone, proposed = _ZONE.search(text), _PROPOSED.search(text)
+        zones = tuple(part.strip() for part in proposed[1].split(",")) if proposed else ()
+        return Stockout(message=text, zone=zone[1] if zone else "", zones_available=zones)
+    if _QUOTA_WORDS.search(text):
+        return _quota(text, {})
+    if _RATE.search(text):
+        return RateLimit(message=text)
+    return Permission(message=text) if _PERMISSION.search(text) else Other(message=text)
+
+
+def _quota(message: str, facts: Mapping[str, Any]) -> Quota:
+    """Metric, limit and region: from the words, which users know, else from the details."""
+    found = _QUOTA.search(message)
+    if found:
+        limit = float(found["limit"].rstrip("."))
+        return Quota(message=message, metric=found["metric"], limit=limit, region=found["region"] or "")
+    limit_told = facts.get("limit")
+    return Quota(
+        message=message,
+        metric=str(facts.get("metricName", "")).rsplit("/", 1)[-1].upper(),
+        limit=None if limit_told is None else float(limit_told),
+        region=str((facts.get("dimensions") or {}).get("region", "")),
+    )
+
+
+def _zones_available(details: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    for detail in details:
+        told = ((detail.get("errorInfo") or {}).get("metadatas") or {}).get("zonesAvailable", "")
+        if told:
+            return tuple(zone.strip() for zone in str(told).split(",") if zone.strip())
+    return ()
