@@ -1,8 +1,8 @@
-"""One job on one VM: submit, follow, judge, wait for its push, bring its results home verified."""
+"""One attempt of a job on one VM, as a thread: submit, follow, wait for its push, bring its results home verified."""
 
 from __future__ import annotations
 
-import threading
+import codecs
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,160 +10,133 @@ from typing import TYPE_CHECKING
 
 from runner.commands.collect import bring_home
 from runner.commands.context import Context
-from runner.commands.dispatch import Slot
 from runner.commands.events import Listener
+from runner.commands.messages import JobDone, JobTrouble, Message, SolverEnded
+from runner.commands.outcome import END_FILE, read_outcome
 from runner.commands.preflight import JobInputs
 from runner.commands.summary import JobOutcome
 from runner.core.storage import ResultSet
 from runner.errors import HpcError, RemoteError
 from runner.model import names
 from runner.model.states import JobState
-from runner.model.verdict import judge
 
 if TYPE_CHECKING:
-    from runner.hardware.opensees import OpenSeesInterface, OpenSeesJob
+    from runner.hardware.opensees import JobOutput, OpenSeesInterface, OpenSeesJob
 
-ATTEMPT = 1
 PUSH_LIMIT_S = 30 * 60.0
-FIRST_PUSH_LOOK_S = 0.05
-LONGEST_PUSH_LOOK_S = 1.0
 PUSH_COMMAND = "push-results"
 PUSHED_WITH_GAPS = 3  # packer/README.md has all its exit codes
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobWork:
-    """A job as the dispatcher sees it."""
+class Assignment:
+    """An attempt of a job on a machine. ``is_there``: it was submitted before, by a client that went away."""
 
     inputs: JobInputs
+    attempt: int
+    machine: str
+    is_there: bool
 
     @property
-    def cores_needed(self) -> int:
-        """One physical core a rank."""
-        return self.inputs.job.np
-
-
-class JobRunner:
-    """Runs jobs through the job interfaces of the batch's VMs. Safe for several threads."""
-
-    def __init__(self, *, context: Context, batch: str, listener: Listener) -> None:
-        self._context = context
-        self._batch = batch
-        self._listener = listener
-        self._interfaces: dict[str, OpenSeesInterface] = {}
-        self._lock = threading.Lock()
-        self._closed = False
+    def name(self) -> str:
+        """The job's name."""
+        return self.inputs.job.name
 
     @property
-    def is_open(self) -> bool:
-        """Whether VMs are still wanted."""
-        return not self._closed
+    def remote_id(self) -> str:
+        """The ID of this attempt on the machine."""
+        return names.attempt_folder(self.name, self.attempt)
 
-    def add(self, instance: str, interface: OpenSeesInterface) -> None:
-        """Give the runner the interface of a VM that answers; the runner closes it."""
-        with self._lock:
-            if not self._closed:
-                self._interfaces[instance] = interface
-                return
-        interface.close()
 
-    def close(self) -> None:
-        """Close all interfaces; calls that wait on them end with an error."""
-        with self._lock:
-            self._closed = True
-            interfaces = list(self._interfaces.values())
-            self._interfaces.clear()
-        for interface in interfaces:
-            interface.close()
+@dataclass(frozen=True, kw_only=True)
+class JobThread:
+    """The life of one attempt. Everything that it learns is told; it decides nothing."""
 
-    def run_job(self, work: JobWork, slot: Slot, release: Callable[[], None]) -> JobOutcome:
-        """Run one job; never raises what can happen to a job, but returns it as the outcome."""
-        job = work.inputs.job
-        self._listener.tell("job", job=job.name, state="running", instance=slot.name)
+    context: Context
+    batch: str
+    assignment: Assignment
+    interface: OpenSeesInterface
+    listener: Listener
+    tell: Callable[[Message], None]
+
+    def run(self) -> None:
+        """From submit to results at home."""
+        job = self.assignment
         try:
-            outcome = self._run(work.inputs, slot, release)
+            if not job.is_there:
+                self.interface.submit_job(self._job_to_submit())
+            self._follow()
+            self.tell(SolverEnded(job=job.name, attempt=job.attempt))
+            output = self._wait_for_push()
+            self.tell(JobDone(attempt=job.attempt, outcome=self._finish(output)))
         except HpcError as error:
-            lost = isinstance(error, RemoteError)
-            state = JobState.LOST if lost else JobState.FAILED
-            outcome = JobOutcome(name=job.name, state=state, instance=slot.name, message=str(error))
-        self._listener.tell("job", job=job.name, state=outcome.state.value, **_facts(outcome))
-        return outcome
+            self.tell(JobTrouble(job=job.name, attempt=job.attempt, machine=job.machine, error=error))
 
-    def _run(self, inputs: JobInputs, slot: Slot, release: Callable[[], None]) -> JobOutcome:
-        interface, job = self._interfaces[slot.name], inputs.job
-        interface.submit_job(self._job_to_submit(inputs))
-        self._follow(interface, job.name)
-        output = interface.get_job_output(job.name)
-        release()
-        if output is None:
-            raise RemoteError(f"job {job.name} left no record of its end on {slot.name}", host=slot.name)
-        verdict = judge(
-            exit_code=output.exit_code, timed_out=output.timed_out, last_lines=output.last_lines, expect=job.expect
-        )
-        self._listener.tell("job", job=job.name, state="pushing", instance=slot.name, exit_code=output.exit_code)
-        results, trouble = self._bring_home(interface, job.name)
-        lost = results is None and verdict.state is JobState.SUCCEEDED
-        return JobOutcome(
-            name=job.name,
-            state=JobState.LOST if lost else verdict.state,
-            exit_code=output.exit_code,
-            wall_s=output.wall_s,
-            core_s=output.core_s,
-            instance=slot.name,
-            results=results,
-            message="; ".join(part for part in (verdict.reason, trouble) if part),
-            last_lines=tuple(output.last_lines),
-        )
-
-    def _job_to_submit(self, inputs: JobInputs) -> OpenSeesJob:
+    def _job_to_submit(self) -> OpenSeesJob:
         from runner.hardware.opensees import OpenSeesJob
 
-        job = inputs.job
-        prefix = names.result_prefix(self._batch, job.name, ATTEMPT)
-        push = (PUSH_COMMAND, "--bucket", self._context.cloud.results.bucket, "--prefix", prefix, "--dir", ".")
+        job, bucket = self.assignment.inputs.job, self.context.cloud.results.bucket
+        prefix = names.result_prefix(self.batch, job.name, self.assignment.attempt)
         return OpenSeesJob(
-            id=job.name,
+            id=self.assignment.remote_id,
             folder=job.folder,
-            files=inputs.files,
+            files=self.assignment.inputs.files,
             main=job.main,
             np=job.np,
             args=job.args,
             timeout_s=job.timeout_s,
-            on_end=push,
+            on_end=(PUSH_COMMAND, "--bucket", bucket, "--prefix", prefix, "--dir", ".", "--include", END_FILE),
         )
 
-    def _follow(self, interface: OpenSeesInterface, name: str) -> None:
+    @property
+    def _live_log(self) -> Path:
+        """The log as far as it was shown: who attaches later goes on where it stands."""
+        return self.context.results_folder / self.batch / names.LIVE_LOGS / f"{self.assignment.remote_id}.log"
+
+    def _follow(self) -> None:
         """Tell each line of the job's log until the job has ended."""
-        rest = ""
-        for chunk in interface.follow(name):
-            *lines, rest = (rest + chunk).split("\n")
-            for line in lines:
-                self._listener.on_log(name, line)
+        self._live_log.parent.mkdir(parents=True, exist_ok=True)
+        decoder, rest = codecs.getincrementaldecoder("utf-8")("replace"), ""
+        with self._live_log.open("ab") as file:
+            for piece in self.interface.follow_bytes(self.assignment.remote_id, file.tell()):
+                *lines, rest = (rest + decoder.decode(piece.content)).split("\n")
+                for line in lines:
+                    self.listener.on_log(self.assignment.name, line)
+                file.write(piece.content)
+                file.flush()
         if rest:
-            self._listener.on_log(name, rest)
+            self.listener.on_log(self.assignment.name, rest)
 
-    def _bring_home(self, interface: OpenSeesInterface, name: str) -> tuple[Path | None, str]:
-        """The folder of verified results, or None and why not."""
-        exit_code = self._wait_for_push(interface, name)
+    def _wait_for_push(self) -> JobOutput:
+        """What the job left, after its push has ended.
+
+        Raises:
+            RemoteError: nobody saw its end: the machine went down in between.
+        """
+        name = self.assignment.remote_id
+        self.interface.wait([name], timeout=PUSH_LIMIT_S, after=True)
+        output = self.interface.get_job_output(name)
+        if output is None or output.exit_code is None:
+            machine = self.assignment.machine
+            raise RemoteError(f"{machine} went down while {self.assignment.name} ran: nobody saw its end", host=machine)
+        return output
+
+    def _finish(self, output: JobOutput) -> JobOutcome:
+        job, exit_code = self.assignment, output.on_end_exit_code
         if exit_code not in (0, PUSHED_WITH_GAPS):
-            return None, f"the results could not be pushed to the bucket (push-results: exit code {exit_code})"
-        prefix = names.result_prefix(self._batch, name, ATTEMPT)
-        found = ResultSet(batch=self._batch, job=name, attempt=ATTEMPT, prefix=prefix, size_bytes=0)
-        gaps = "some files could not be read and were left out" if exit_code == PUSHED_WITH_GAPS else ""
-        return bring_home(self._context, found, self._listener), gaps
-
-    def _wait_for_push(self, interface: OpenSeesInterface, name: str) -> int | None:
-        """The exit code of the push; None if it did not end in time."""
-        give_up_at = self._context.monotonic() + PUSH_LIMIT_S
-        delay_s = FIRST_PUSH_LOOK_S
-        while self._context.monotonic() < give_up_at:
-            output = interface.get_job_output(name)
-            if output is not None and output.on_end_exit_code is not None:
-                return output.on_end_exit_code
-            self._context.sleep(delay_s)
-            delay_s = min(1.5 * delay_s, LONGEST_PUSH_LOOK_S)
-        return None
-
-
-def _facts(outcome: JobOutcome) -> dict[str, object]:
-    return {key: value for key, value in outcome.as_json().items() if key not in ("name", "status")}
+            return JobOutcome(
+                name=job.name,
+                state=JobState.LOST,
+                exit_code=output.exit_code,
+                wall_s=output.wall_s,
+                core_s=output.core_s,
+                instance=job.machine,
+                message=f"it ended, but its results could not be pushed to the bucket (push-results: {exit_code})",
+                last_lines=output.last_lines,
+            )
+        prefix = names.result_prefix(self.batch, job.name, job.attempt)
+        found = ResultSet(batch=self.batch, job=job.name, attempt=job.attempt, prefix=prefix, size_bytes=0)
+        folder = bring_home(self.context, found, self.listener)
+        self._live_log.unlink(missing_ok=True)
+        note = "some files could not be read on the VM and were left out" if exit_code == PUSHED_WITH_GAPS else ""
+        return read_outcome(folder, name=job.name, expect=job.inputs.job.expect, machine=job.machine, note=note)

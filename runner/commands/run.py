@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from runner.commands.base import ensure_base
-from runner.commands.boot import wait_for_host_keys
 from runner.commands.build import ensure_image
 from runner.commands.collect import collect_rest
 from runner.commands.context import Context
-from runner.commands.dispatch import Dispatcher, Slot
+from runner.commands.controller import Controller
 from runner.commands.end import end_batch
 from runner.commands.events import Listener, Phases
-from runner.commands.jobs import JobRunner, JobWork
+from runner.commands.fleet import Fleet, MachineWish, moved
 from runner.commands.preflight import CheckedBatch, check_batch
-from runner.commands.progress import tell_stack_progress
 from runner.commands.steps import Steps, raised_signals
 from runner.commands.summary import JobOutcome, RunSummary
-from runner.core.compute import Image, Instance
-from runner.core.os_login import Login
+from runner.core.compute import Image
 from runner.core.stacks import StackSpec
-from runner.errors import DeclinedError, HpcError, InputError, LeftoverError, NotFoundError
+from runner.errors import DeclinedError, HpcError, InputError, LeftoverError, NotFoundError, StockoutError
 from runner.model import names
 from runner.model.plan import Plan, make_plan, next_name
-from runner.model.states import JobState
 
 LOGIN_SLACK_S = 3600.0
 
@@ -91,63 +86,48 @@ class _Run:
 
     def _on_vms(self, steps: Steps) -> list[JobOutcome]:
         cloud, batch = self.context.cloud, self.plan.batch
-        with self.phases.phase("up"):
-            login = cloud.logins.import_key(lifetime_s=self.plan.max_run_s + LOGIN_SLACK_S)
-            steps.undo(
-                "bring home what is still in the bucket", lambda: collect_rest(self.context, batch, self.listener)
-            )
-            steps.undo(f"end batch {batch}", lambda: end_batch(self.context, batch, self.listener, self.phases))
-            cloud.stacks.up(
-                analysis_spec(self.context, self.plan, self.image), tell_stack_progress(self.listener, batch)
-            )
-            instances = cloud.compute.instances(names.labels_of_batch(batch))
-        runner = JobRunner(context=self.context, batch=batch, listener=self.listener)
-        steps.undo("close the connections", runner.close)
-        dispatcher: Dispatcher[JobWork, JobOutcome] = Dispatcher(
-            [JobWork(inputs=inputs) for inputs in self.checked.inputs],
-            slots_to_come=len(instances),
-            act=runner.run_job,
-            give_up=self._give_up,
+        login = cloud.logins.import_key(lifetime_s=self.plan.max_run_s + LOGIN_SLACK_S)
+        steps.undo("bring home what is still in the bucket", lambda: collect_rest(self.context, batch, self.listener))
+        steps.undo(f"end batch {batch}", lambda: end_batch(self.context, batch, self.listener, self.phases))
+        controller = Controller(
+            context=self.context, plan=self.plan, inputs=self.checked.inputs, listener=self.listener
         )
+        steps.undo("close the connections", controller.close)
+        fleet = Fleet(
+            context=self.context,
+            batch=batch,
+            login=login,
+            spec_of=lambda wishes: analysis_spec(self.context, self.plan, self.image, wishes),
+            next_place=self._next_place,
+            tell=controller.tell,
+            listener=self.listener,
+            phases=self.phases,
+        )
+        steps.undo("stop watching", fleet.close)
         with self.phases.phase("jobs"):
-            for instance in instances:
-                arguments = (instance, login, runner, dispatcher)
-                threading.Thread(target=self._open_slot, args=arguments, daemon=True, name=instance.name).start()
-            return dispatcher.run()
+            return controller.run(fleet)
 
-    def _open_slot(
-        self, instance: Instance, login: Login, runner: JobRunner, dispatcher: Dispatcher[JobWork, JobOutcome]
-    ) -> None:
-        """Wait for a VM and open it for jobs, or say why it will not come."""
-        cloud = self.context.cloud
-        try:
-            with self.phases.phase(f"boot {instance.name}"):
-                host_keys = wait_for_host_keys(self.context, instance, lambda: runner.is_open)
-                interface = cloud.job_interface(instance, login, host_keys, self.plan.batch)
-        except HpcError as error:
-            self.listener.tell("warning", message=f"{instance.name} did not come up: {error}")
-            dispatcher.fail(str(error))
-            return
-        runner.add(instance.name, interface)
-        self.listener.tell("instance", name=instance.name, state="ready", address=instance.address)
-        dispatcher.open(Slot(name=instance.name, cores=self.plan.machine.cores))
-
-    def _give_up(self, work: JobWork, reason: str) -> JobOutcome:
-        return JobOutcome(name=work.inputs.job.name, state=JobState.LOST, message=f"never started: {reason}")
+    def _next_place(self, wish: MachineWish, error: HpcError) -> MachineWish | None:
+        """The next zone, when this one has no such machine now."""
+        if not isinstance(error, StockoutError):
+            return None
+        zones = self.context.settings.zones_to_try
+        later = zones[zones.index(wish.zone) + 1 :] if wish.zone in zones else []
+        return moved(wish, zone=later[0], machine_type=wish.machine_type) if later else None
 
 
-def analysis_spec(context: Context, plan: Plan, image: Image) -> StackSpec:
-    """The settings of a batch's stack."""
+def analysis_spec(context: Context, plan: Plan, image: Image, wishes: Sequence[MachineWish]) -> StackSpec:
+    """The settings of a batch's stack with these machines."""
     settings = context.settings
     expires = context.now() + timedelta(seconds=plan.max_run_s)
     ours: Mapping[str, Any] = {
         "owner": settings.owner,
         "expires": expires.isoformat(timespec="minutes"),
-        "machines": json.dumps([{"name": name, "zone": plan.zone} for name in plan.instances]),
+        "machines": json.dumps([wish.as_json() for wish in wishes]),
         "machine_type": plan.machine.name,
         "provisioning": plan.provisioning,
         "max_run_seconds": str(plan.max_run_s),
-        "disk_gib": str(plan.disk_gib),
+        "disk_gib": str(max(plan.disk_gib, image.disk_gib)),
         "image": image.name,
     }
     place = {"gcp:project": settings.project, "gcp:region": settings.region, "gcp:zone": plan.zone}

@@ -29,13 +29,14 @@ class Instance:
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """A custom image as the cloud tells it."""
+    """A custom image as the cloud tells it. ``disk_gib``: the least size of a disk made from it; ``size_gib``: what is billed."""
 
     name: str
     family: str
     status: str
     created: str
     size_gib: float
+    disk_gib: int
     labels: Mapping[str, str]
     deprecated: bool
 
@@ -185,6 +186,7 @@ def _image(item: Mapping[str, Any]) -> Image:
         status=str(item.get("status", "")),
         created=str(item.get("creationTimestamp", "")),
         size_gib=float(item.get("archiveSizeBytes", 0)) / 2**30,
+        disk_gib=int(item.get("diskSizeGb", 0)),
         labels=dict(item.get("labels", {})),
         deprecated=item.get("deprecated", {}).get("state") in ("DEPRECATED", "OBSOLETE", "DELETED"),
     )

@@ -67,6 +67,10 @@ class Machines(_Strict):
     """The VMs of a batch."""
 
     provisioning: Annotated[Literal["spot", "standard"], Field(description="Google's provisioning model")] = "spot"
+    fallback: Annotated[
+        Literal["none", "standard"],
+        Field(description="standard: on-demand VMs for jobs that were preempted twice, and for the last jobs"),
+    ] = "none"
     max_vms: Annotated[int, Field(ge=1, le=1000, strict=True, description="at most so many VMs at once")] = 1
     type: Annotated[str | None, Field(description="a machine type, such as c2-standard-16")] = None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runner.model import catalog, names
 from runner.model.batch import Batch, Job
@@ -29,11 +29,17 @@ class Plan:
     jobs: tuple[Job, ...]
     machine: MachineType
     provisioning: str
+    fallback: str
+    max_vms: int
     instances: tuple[str, ...]
     zone: str
     max_run_s: int
     disk_gib: int
     ceiling_usd: float
+
+    def with_most(self, vms: int) -> Plan:
+        """The same plan with fewer VMs at once."""
+        return replace(self, max_vms=vms)
 
     @property
     def price_usd_per_hour(self) -> float:
@@ -66,6 +72,8 @@ def make_plan(batch: Batch, settings: Settings, *, name: str) -> Plan:
         jobs=batch.jobs,
         machine=machine,
         provisioning=batch.machines.provisioning,
+        fallback=batch.machines.fallback,
+        max_vms=vms,
         instances=tuple(names.instance_name(name, index) for index in range(vms)),
         zone=settings.zones_to_try[0],
         max_run_s=max_run_s,

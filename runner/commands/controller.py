@@ -1,0 +1,265 @@
+"""The controller of a batch: hears what its threads tell, decides, acts. One thread owns the state, so nothing races.
+
+What may happen at any moment: a machine is lost, a job ends, results come home, the engine refuses. Jobs of a lost machine wait
+again; those that had ended there are looked for in the bucket first. No finished job is run twice.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from runner.commands.collect import bring_home
+from runner.commands.context import Context
+from runner.commands.events import Listener
+from runner.commands.fleet import Fleet, MachineWish
+from runner.commands.jobs import Assignment, JobThread
+from runner.commands.messages import (
+    JobDone,
+    JobTrouble,
+    MachineDown,
+    MachineReady,
+    MachinesMade,
+    MachinesRefused,
+    Message,
+    ResultsLost,
+    SolverEnded,
+    ThreadFailed,
+)
+from runner.commands.outcome import read_outcome
+from runner.commands.preflight import JobInputs
+from runner.commands.summary import JobOutcome
+from runner.core.storage import ResultSet
+from runner.errors import HpcError, RemoteError
+from runner.hardware.opensees import OpenSeesInterface
+from runner.model import names
+from runner.model.plan import Plan
+from runner.model.roster import MachineEntry, MachineState, Roster
+from runner.model.states import JobState
+
+RESCUE_LIMIT_S = 120.0  # a machine that was told to go has 30 s, and a minute more until the cloud says that it is gone
+RESCUE_LOOK_S = 2.0
+
+
+class Controller:
+    """Runs the jobs of a batch on its fleet. ``tell`` is the only method for other threads."""
+
+    def __init__(self, *, context: Context, plan: Plan, inputs: Sequence[JobInputs], listener: Listener) -> None:
+        self._context = context
+        self._plan = plan
+        self._inputs = {item.job.name: item for item in inputs}
+        self._listener = listener
+        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._interfaces: dict[str, OpenSeesInterface] = {}
+        self._outcomes: dict[str, JobOutcome] = {}
+        self._next_index = 0
+        self._closed = threading.Event()
+        self.roster = Roster(
+            [(item.job.name, item.job.np) for item in inputs], fallback_to_standard=plan.fallback == "standard"
+        )
+
+    def tell(self, message: Message) -> None:
+        """A fact, from any thread."""
+        self._messages.put(message)
+
+    def run(self, fleet: Fleet) -> list[JobOutcome]:
+        """Drive the batch until every job has ended; the outcomes in the file's order.
+
+        Raises:
+            HpcError: no machine could be had at all.
+            BaseException: a defect in one of the threads.
+        """
+        self._grow(fleet)
+        while not self.roster.is_over:
+            self._hear(self._messages.get(), fleet)
+            self._start_jobs()
+            self._grow(fleet)
+        return self.outcomes()
+
+    def outcomes(self) -> list[JobOutcome]:
+        """What is known of each job, in the file's order."""
+        return [self._outcomes.get(job.name) or _unfinished(job.name, job.state) for job in self.roster.jobs]
+
+    def close(self) -> None:
+        """Close the connections; threads that wait on them end. Jobs on the machines go on."""
+        self._closed.set()
+        for interface in list(self._interfaces.values()):
+            interface.close()
+        self._interfaces.clear()
+
+    def _hear(self, message: Message, fleet: Fleet) -> None:
+        match message:
+            case MachineReady():
+                self._machine_ready(message)
+            case MachineDown():
+                self._machine_down(message, fleet)
+            case MachinesMade():
+                self._listener.tell("machines", names=[instance.name for instance in message.instances])
+            case MachinesRefused():
+                self._refused(message, fleet)
+            case SolverEnded():
+                self.roster.solver_ended(message.job, message.attempt)
+            case JobDone():
+                self._job_done(message)
+            case JobTrouble():
+                self._job_trouble(message, fleet)
+            case ResultsLost():
+                if self.roster.give_back(message.job, message.attempt):
+                    self._listener.tell("job", job=message.job, state="waiting", reason="its results went with its VM")
+            case ThreadFailed():
+                raise message.error
+
+    def _grow(self, fleet: Fleet) -> None:
+        """Ask for the machines that waiting jobs need."""
+        cores = self._plan.machine.cores
+        count = self.roster.new_machines_wanted(most=self._plan.max_vms, cores=cores)
+        provisioning = self.roster.provisioning_of_next(self._plan.provisioning)
+        wishes = [self._next_wish(provisioning) for _ in range(count)]
+        for wish in wishes:
+            self.roster.add_machine(MachineEntry(name=wish.name, cores=cores, provisioning=wish.provisioning))
+        if wishes:
+            fleet.ask_for(wishes)
+
+    def _next_wish(self, provisioning: str) -> MachineWish:
+        name = names.instance_name(self._plan.batch, self._next_index)
+        self._next_index += 1
+        return MachineWish(
+            name=name, zone=self._plan.zone, machine_type=self._plan.machine.name, provisioning=provisioning
+        )
+
+    def _start_jobs(self) -> None:
+        for start in self.roster.next_starts():
+            self._listener.tell("job", job=start.job, state="running", instance=start.machine, attempt=start.attempt)
+            assignment = Assignment(
+                inputs=self._inputs[start.job], attempt=start.attempt, machine=start.machine, is_there=False
+            )
+            self._start_thread(assignment)
+
+    def _start_thread(self, assignment: Assignment) -> None:
+        work = JobThread(
+            context=self._context,
+            batch=self._plan.batch,
+            assignment=assignment,
+            interface=self._interfaces[assignment.machine],
+            listener=self._listener,
+            tell=self.tell,
+        )
+        self._start(work.run, name=f"job {assignment.name}")
+
+    def _machine_ready(self, message: MachineReady) -> None:
+        name = message.instance.name
+        if self._closed.is_set() or self._is_lost(name):
+            message.interface.close()
+            return
+        self._interfaces[name] = message.interface
+        self.roster.machine_ready(name)
+        self._listener.tell("instance", name=name, state="ready", address=message.instance.address)
+
+    def _is_lost(self, name: str) -> bool:
+        return any(machine.name == name and machine.state is MachineState.LOST for machine in self.roster.machines)
+
+    def _machine_down(self, message: MachineDown, fleet: Fleet) -> None:
+        if self._is_lost(message.name):
+            return
+        on_their_way = [job for job in self.roster.running_on(message.name) if job.frees_cores]
+        requeued = self.roster.machine_lost(message.name)
+        fleet.forget(message.name)
+        self._listener.tell(
+            "instance",
+            name=message.name,
+            state="lost",
+            witness=message.witness,
+            reason=message.reason,
+            requeued=[job.name for job in requeued],
+        )
+        for job in requeued:
+            if job.state is JobState.LOST:
+                reason = f"given up: {job.attempt} VMs were lost under it"
+                self._outcomes[job.name] = JobOutcome(name=job.name, state=JobState.LOST, message=reason)
+        interface = self._interfaces.pop(message.name, None)
+        rescue = partial(self._rescue, message.name, [(job.name, job.attempt) for job in on_their_way], interface)
+        self._start(rescue, name=f"rescue {message.name}")
+
+    def _rescue(self, machine: str, jobs: Sequence[tuple[str, int]], interface: OpenSeesInterface | None) -> None:
+        """Results of jobs that had ended on a machine that goes: it pushes them as its last act, or they are lost."""
+        try:
+            missing = set(jobs)
+            give_up_at = self._context.monotonic() + RESCUE_LIMIT_S
+            while missing and not self._closed.is_set():
+                is_gone = not self._is_there(machine) or self._context.monotonic() > give_up_at
+                for name, attempt in sorted(missing):
+                    if (found := self._committed(name, attempt)) is not None:
+                        missing.discard((name, attempt))
+                        self._finish_from_bucket(found, machine)
+                if is_gone:
+                    break
+                self._context.sleep(RESCUE_LOOK_S)
+            for name, attempt in missing:
+                self.tell(ResultsLost(job=name, attempt=attempt))
+        finally:
+            if interface is not None:
+                interface.close()
+
+    def _is_there(self, machine: str) -> bool:
+        labels: Mapping[str, str] = names.labels_of_batch(self._plan.batch)
+        return any(instance.name == machine for instance in self._context.cloud.compute.instances(labels))
+
+    def _committed(self, job: str, attempt: int) -> ResultSet | None:
+        sets = self._context.cloud.results.result_sets(self._plan.batch)
+        return next((item for item in sets if (item.job, item.attempt) == (job, attempt)), None)
+
+    def _finish_from_bucket(self, found: ResultSet, machine: str) -> None:
+        folder = bring_home(self._context, found, self._listener)
+        expect = self._inputs[found.job].job.expect
+        note = "its VM was lost after it had ended; results from the bucket"
+        outcome = read_outcome(folder, name=found.job, expect=expect, machine=machine, note=note)
+        self.tell(JobDone(attempt=found.attempt, outcome=outcome))
+
+    def _refused(self, message: MachinesRefused, fleet: Fleet) -> None:
+        for name in message.names:
+            self.roster.machine_lost(name)
+            fleet.forget(name)
+        alive = [machine for machine in self.roster.machines if machine.state is not MachineState.LOST]
+        if not alive:
+            raise message.error
+        self._plan = self._plan.with_most(len(alive))
+        self._listener.tell("warning", message=f"going on with {len(alive)} VMs: {message.error}")
+
+    def _job_done(self, message: JobDone) -> None:
+        name = message.outcome.name
+        if self.roster.is_current(name, message.attempt):
+            self.roster.end(name, message.outcome.state)
+            self._outcomes[name] = message.outcome
+            facts = {k: v for k, v in message.outcome.as_json().items() if k not in ("name", "status")}
+            self._listener.tell("job", job=name, state=message.outcome.state.value, attempt=message.attempt, **facts)
+
+    def _job_trouble(self, message: JobTrouble, fleet: Fleet) -> None:
+        """A remote error means that the machine does not answer any more; anything else is the job's own end."""
+        if not self.roster.is_current(message.job, message.attempt):
+            return
+        if isinstance(message.error, RemoteError):
+            self._machine_down(MachineDown(name=message.machine, witness="ssh", reason=str(message.error)), fleet)
+            return
+        outcome = JobOutcome(
+            name=message.job, state=JobState.LOST, instance=message.machine, message=str(message.error)
+        )
+        self._job_done(JobDone(attempt=message.attempt, outcome=outcome))
+
+    def _start(self, work: Callable[[], None], *, name: str) -> None:
+        def run() -> None:
+            try:
+                work()
+            except HpcError as error:
+                self._listener.tell("warning", message=f"{name}: {error}")
+            except BaseException as error:
+                self.tell(ThreadFailed(error=error))
+
+        threading.Thread(target=run, daemon=True, name=name).start()
+
+
+def _unfinished(name: str, state: JobState) -> JobOutcome:
+    return JobOutcome(
+        name=name, state=state if state.has_ended else JobState.LOST, message="the batch ended before it did"
+    )

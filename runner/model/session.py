@@ -1,0 +1,270 @@
+"""What the journal of a batch or bake comes to: who owns it, what was intended, created and gone, how its jobs stand. Pure.
+
+The kinds of records that are understood here, with their facts:
+
+=========  ==========================================================================================================
+begin      format, session (run or bake), name, owner, and facts of the whole (target, project…)
+owner      owner: another process has taken the session over
+plan       machine_type, price_usd_per_hour, max_run_s, zones, and whatever else; a later one overrides
+intend     kind, name, zone: this will be created. For instances machine_type and disk_gib or price_usd_per_hour;
+           keep: it is meant to stay (an image)
+created    kind, name, zone: it was seen to be there
+gone       kind, name, zone, answer: the cloud said so, and how
+failed     kind, name, zone, answer: it was never created, and why
+job        job, state, and what else is known (attempt, instance, exit_code, wall_s, message)
+detached   the owner leaves on purpose, the batch goes on
+end        outcome
+=========  ==========================================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from runner.model import names
+from runner.model.session_record import FORMAT, Record
+
+RUN = "run"
+BAKE = "bake"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """A process, exactly: its number alone comes again, its start time and the machine's boot do not."""
+
+    user: str
+    host: str
+    pid: int
+    process_started: float
+    boot_id: str
+    machine_id: str
+
+    def __str__(self) -> str:
+        return f"{self.user}@{self.host} (process {self.pid})"
+
+    def is_on_machine_of(self, other: Owner) -> bool:
+        """Whether both are processes of one machine. A copied disk has another machine's ID, or at least another host's name."""
+        return (self.machine_id, self.host) == (other.machine_id, other.host)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """One thing that a session intended, from then to its end; a name that was used again is another one."""
+
+    kind: str
+    name: str
+    zone: str = ""
+    intended: datetime | None = None
+    created: datetime | None = None
+    gone: datetime | None = None
+    has_failed: bool = False
+    answer: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is meant to stay after the session."""
+        return self.facts.get("keep") is True
+
+    @property
+    def may_exist(self) -> bool:
+        """Intended or created, and nobody has seen that it is gone."""
+        return self.gone is None and not self.is_kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobTrace:
+    """The last that was journalled about a job. ``states``: every state with its time, oldest first."""
+
+    name: str
+    state: str
+    at: datetime
+    states: tuple[tuple[str, datetime], ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A batch (``run``) or bake as its journal tells it.
+
+    ``is_owner_alive`` is seen when the journal is read. ``troubles``: what could not be read, a sentence each.
+    """
+
+    name: str
+    kind: str = ""
+    owner: Owner | None = None
+    is_owner_alive: bool = False
+    format: int = 0
+    started: datetime | None = None
+    ended: datetime | None = None
+    outcome: str = ""
+    is_detached: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    resources: tuple[Resource, ...] = ()
+    jobs: tuple[JobTrace, ...] = ()
+    records: tuple[Record, ...] = ()
+    troubles: tuple[str, ...] = ()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its owner, or a cleanup, has brought it to its end."""
+        return self.ended is not None
+
+    @property
+    def is_dead(self) -> bool:
+        """Not ended, and nobody is at it."""
+        return not self.has_ended and not self.is_owner_alive
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of everything that it made."""
+        return names.labels_of_bake(self.name) if self.kind == BAKE else names.labels_of_batch(self.name)
+
+    @property
+    def intended(self) -> tuple[Resource, ...]:
+        """What was announced before it was created."""
+        return tuple(item for item in self.resources if item.intended is not None)
+
+    @property
+    def created(self) -> tuple[Resource, ...]:
+        """What was seen to be there."""
+        return tuple(item for item in self.resources if item.created is not None)
+
+    @property
+    def gone(self) -> tuple[Resource, ...]:
+        """What was seen to be gone."""
+        return tuple(item for item in self.resources if item.gone is not None)
+
+    @property
+    def open_resources(self) -> tuple[Resource, ...]:
+        """What may still be there."""
+        return tuple(item for item in self.resources if item.may_exist)
+
+
+def read_session(name: str, records: Sequence[Record], troubles: Sequence[str] = ()) -> Session:
+    """The session that these records tell of. Never raises; what is not understood is in ``records`` all the same."""
+    telling = _Telling(Session(name=name, records=tuple(records), troubles=tuple(troubles)))
+    for record in records:
+        telling.add(record)
+    return telling.session()
+
+
+class _Telling:
+    """A session while its records are gone through, oldest first."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._plan: dict[str, Any] = {}
+        self._resources: list[Resource] = []
+        self._named: dict[tuple[str, str], list[int]] = {}
+        self._jobs: dict[str, JobTrace] = {}
+        self._acts: dict[str, Callable[[Record], None]] = {
+            "begin": self._begin,
+            "owner": self._take_over,
+            "plan": lambda record: self._plan.update(record.facts),
+            "intend": self._live,
+            "created": self._live,
+            "gone": self._live,
+            "failed": self._live,
+            "job": self._work,
+            "detached": lambda record: self._set(is_detached=True),
+            "end": lambda record: self._set(ended=record.at, outcome=record.text("outcome"), is_detached=False),
+        }
+
+    def add(self, record: Record) -> None:
+        """The next record; nothing if its kind is not known."""
+        act = self._acts.get(record.kind)
+        if act is not None:
+            act(record)
+
+    def session(self) -> Session:
+        """What it comes to so far."""
+        self._set(plan=self._plan, resources=tuple(self._resources), jobs=tuple(self._jobs.values()))
+        if self._session.format > FORMAT:
+            newer = f"written by a newer version (format {self._session.format}); what this one does not know is passed over"
+            self._set(troubles=(*self._session.troubles, newer))
+        return self._session
+
+    def _set(self, **changes: Any) -> None:
+        self._session = replace(self._session, **changes)
+
+    def _begin(self, record: Record) -> None:
+        number = record.facts.get("format")
+        self._set(
+            kind=record.text("session"),
+            format=number if isinstance(number, int) else 0,
+            owner=read_owner(record.facts.get("owner")),
+            started=record.at,
+            facts=_without(record.facts, "format", "session", "name", "owner"),
+        )
+
+    def _take_over(self, record: Record) -> None:
+        owner = read_owner(record.facts.get("owner")) or self._session.owner
+        self._set(owner=owner, ended=None, outcome="", is_detached=False)
+
+    def _live(self, record: Record) -> None:
+        """An intent, or a fact about a resource: the one of this name that is not gone yet, else a new one."""
+        kind, name, zone = (record.text(key) for key in ("kind", "name", "zone"))
+        if not (kind and name):
+            return
+        known = [n for n in self._named.get((kind, name), []) if _fits(self._resources[n].zone, zone)]
+        is_open = bool(known) and self._resources[known[-1]].gone is None
+        if known and not is_open and record.kind in ("gone", "failed"):
+            return  # told again
+        if not is_open:
+            self._named.setdefault((kind, name), []).append(len(self._resources))
+            self._resources.append(Resource(kind=kind, name=name, zone=zone))
+        index = known[-1] if is_open else len(self._resources) - 1
+        self._resources[index] = _after(self._resources[index], record)
+
+    def _work(self, record: Record) -> None:
+        name, state = record.text("job"), record.text("state")
+        if not name:
+            return
+        before = self._jobs.get(name, JobTrace(name=name, state="", at=record.at))
+        self._jobs[name] = JobTrace(
+            name=name,
+            state=state or before.state,
+            at=record.at,
+            states=(*before.states, (state, record.at)) if state else before.states,
+            facts={**before.facts, **_without(record.facts, "job", "state")},
+        )
+
+
+def _after(item: Resource, record: Record) -> Resource:
+    """The resource after a record about it. The first time counts for what began, the last answer for what is known."""
+    first = {"intend": "intended", "created": "created", "gone": "gone", "failed": "gone"}[record.kind]
+    return replace(
+        item,
+        zone=item.zone or record.text("zone"),
+        answer=record.text("answer") or item.answer,
+        has_failed=item.has_failed or record.kind == "failed",
+        facts={**item.facts, **_without(record.facts, "kind", "name", "zone", "answer")},
+        **{first: getattr(item, first) or record.at},
+    )
+
+
+def _fits(zone: str, other: str) -> bool:
+    """Whether two zones can be the same; one that is not known fits any."""
+    return not zone or not other or zone == other
+
+
+def _without(facts: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if key not in keys}
+
+
+def read_owner(value: object) -> Owner | None:
+    """An owner from JSON values; None if it is not whole."""
+    if not isinstance(value, Mapping):
+        return None
+    texts = {key: value.get(key) for key in ("user", "host", "boot_id", "machine_id")}
+    pid, begun = value.get("pid"), value.get("process_started")
+    if not all(isinstance(text, str) for text in texts.values()):
+        return None
+    if not isinstance(pid, int) or not isinstance(begun, int | float):
+        return None
+    return Owner(pid=pid, process_started=float(begun), **{key: str(text) for key, text in texts.items()})
