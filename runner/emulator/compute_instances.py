@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from runner.emulator import refusals, request_fields
@@ -9,6 +10,7 @@ from runner.emulator.access import Access, Caller
 from runner.emulator.compute_projects import common_metadata
 from runner.emulator.compute_resources import ZONE, Collection, Parts
 from runner.emulator.instance_documents import InstanceDraftsman, InstancePlan
+from runner.emulator.instance_policies import POLICY_OWNER
 from runner.emulator.lifecycle import PRIVATE, Lifecycle
 from runner.emulator.operations import Work
 from runner.emulator.scheduling import make_scheduling
@@ -32,7 +34,7 @@ class Instances(Collection):
 
     def rules(self) -> list[Rule]:
         one = self.base + "/{name}"
-        return [
+        rules = [
             *self.read_rules(),
             self._rule("POST", self.base, "create", self.insert, request_fields.INSTANCE),
             self._rule("DELETE", one, "delete", self.delete),
@@ -49,6 +51,7 @@ class Instances(Collection):
             self._rule("GET", f"{one}/serialPort", "getSerialPortOutput", self.read_serial_port),
             self._rule("GET", f"{one}/getGuestAttributes", "getGuestAttributes", self.read_guest_attributes),
         ]
+        return [replace(rule, owners=(POLICY_OWNER,)) if rule.path.startswith(one) else rule for rule in rules]
 
     def _rule(self, method: str, path: str, verb: str, act: object, fields: object = None) -> Rule:
         return Rule(method=method, path=path, act=act, permission=f"compute.instances.{verb}", fields=fields)  # type: ignore[arg-type]

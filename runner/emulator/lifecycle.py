@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Collection
 from typing import Protocol
 
+from runner.emulator.access import POLICIES
 from runner.emulator.clock import Alarms, Clock
 from runner.emulator.disk_roots import DiskRoots
 from runner.emulator.faults import Faults
@@ -267,6 +268,7 @@ class Lifecycle:
         self.disarm(key)
         self._store.delete(key)
         self._store.delete(PRIVATE + key)
+        self._store.delete(POLICIES + key)
         self._interrupts.pop(key, None)
 
     async def _remove_disk(self, path: str) -> None:

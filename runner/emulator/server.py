@@ -29,6 +29,7 @@ from runner.emulator.front import Front
 from runner.emulator.guest_view import GuestView
 from runner.emulator.iam import CustomRoles, ProjectPolicy, ServiceAccounts, put_default_account
 from runner.emulator.instance_documents import InstanceDraftsman
+from runner.emulator.instance_policies import InstancePolicies
 from runner.emulator.lifecycle import Lifecycle, Room
 from runner.emulator.object_proxy import ObjectProxy
 from runner.emulator.object_store import ObjectStore
@@ -186,6 +187,7 @@ def _rules(cloud: EmbeddedCloud, roots: DiskRoots) -> Sequence[Rule]:
         *admin.rules(),
         *OperationsApi(parts).rules(),
         *Instances(parts, cloud.lifecycle, draftsman).rules(),
+        *InstancePolicies(parts).rules(),
         *Disks(parts, roots).rules(),
         *Images(parts, roots).rules(),
         *network_rules(parts),

@@ -80,6 +80,8 @@ def login_environment(around: Surroundings, username: str, more: Mapping[str, st
         "GCE_METADATA_HOST": around.metadata_host,
         "GCE_METADATA_IP": around.metadata_host,
         "STORAGE_EMULATOR_HOST": around.url,
+        # The variable by which gcloud is told of another endpoint.
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{around.url}/compute/v1/",
         **_package_index(),
         **more,
     }

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from runner.emulator.provider.links import same_name
 from runner.emulator.provider.resource import Cloud, Operations, ProviderError, ResourceType
 from runner.emulator.provider.rest import Answer, ApiError
-from runner.emulator.provider.schema import Field, block, outputs, table, text
+from runner.emulator.provider.schema import Field, block, location, outputs, project, table, text
 from runner.emulator.provider.values import Properties
 
 _MEMBER = re.compile(r"(allUsers|allAuthenticatedUsers|[A-Za-z0-9_]+:.+)")
@@ -19,12 +20,21 @@ _ATTEMPTS, _PAUSE_S = 20, 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyOwner:
-    """Whose policy. ``key``: the property that names it; ``get`` and ``put`` are given its name."""
+    """Whose policy. ``key``: the property that names it; ``get`` and ``put`` are given its name.
+
+    ``place``: properties that say where it is, ``locate`` the name from these; none if ``key`` says it all.
+    """
 
     key: str
     normalize: Callable[[Cloud, str], str]
     get: Callable[[Cloud, str], Answer]
     put: Callable[[Cloud, str, Answer], None]
+    place: tuple[str, ...] = ()
+    locate: Callable[[Cloud, Properties], str] | None = None
+
+    def name(self, cloud: Cloud, given: Properties) -> str:
+        """The name under which the policy is asked for."""
+        return self.normalize(cloud, given[self.key]) if self.locate is None else self.locate(cloud, given)
 
 
 class MemberOperations(Operations):
@@ -43,7 +53,7 @@ class MemberOperations(Operations):
         return []
 
     def create(self, cloud: Cloud, news: Properties) -> str:
-        owner = self.owner.normalize(cloud, news[self.owner.key])
+        owner = self.owner.name(cloud, news)
         role, member, condition = news["role"], news["member"], news.get("condition")
 
         def add(policy: Answer) -> Answer:
@@ -71,9 +81,10 @@ class MemberOperations(Operations):
 
     def read(self, cloud: Cloud, id: str, prior: Properties) -> Properties | None:
         named = self._named(cloud, id, prior)
-        owner, role, member, condition = (named.get(key) for key in (self.owner.key, "role", "member", "condition"))
+        owner = self.owner.name(cloud, named)
+        role, member, condition = (named.get(key) for key in ("role", "member", "condition"))
         try:
-            policy = self.owner.get(cloud, str(owner))
+            policy = self.owner.get(cloud, owner)
         except ApiError as error:
             if error.status == _NOT_FOUND:
                 return None
@@ -87,8 +98,16 @@ class MemberOperations(Operations):
         if not prior.get("member"):
             owner, role, member = id.split(" ", 2)
             prior = {self.owner.key: owner, "role": role, "member": member}
-        named = {key: prior[key] for key in (self.owner.key, "role", "member", "condition") if key in prior}
-        return named | {self.owner.key: self.owner.normalize(cloud, named[self.owner.key])}
+        known = (self.owner.key, *self.owner.place, "role", "member", "condition")
+        named = {key: prior[key] for key in known if key in prior}
+        return self._placed(cloud, named)
+
+    def _placed(self, cloud: Cloud, named: Properties) -> Properties:
+        """The properties that name the owner, as the cloud spells them."""
+        if self.owner.locate is None:
+            return named | {self.owner.key: self.owner.normalize(cloud, named[self.owner.key])}
+        *_, name = path = self.owner.locate(cloud, named).split("/")
+        return named | {self.owner.key: name} | {key: path[path.index(f"{key}s") + 1] for key in self.owner.place}
 
     def delete(self, cloud: Cloud, id: str, state: Properties) -> None:
         named = self._named(cloud, id, state)
@@ -100,7 +119,7 @@ class MemberOperations(Operations):
             return kept | {"etag": policy.get("etag"), "version": policy.get("version", 1)}
 
         try:
-            self._rewrite(cloud, named[self.owner.key], remove)
+            self._rewrite(cloud, self.owner.name(cloud, named), remove)
         except ProviderError as error:
             if not (isinstance(error.__cause__, ApiError) and error.__cause__.status == _NOT_FOUND):
                 raise
@@ -123,7 +142,7 @@ def _ordered(bindings: list[Answer]) -> list[Answer]:
     return sorted(({**binding, "members": sorted(binding["members"])} for binding in bindings), key=lambda b: b["role"])
 
 
-def _member_type(token: str, owner: PolicyOwner, named: Field) -> ResourceType:
+def _member_type(token: str, owner: PolicyOwner, named: Field, *more: Mapping[str, Field]) -> ResourceType:
     condition = {"title": text(required=True), "expression": text(required=True), "description": text()}
     return ResourceType(
         token=token,
@@ -135,6 +154,7 @@ def _member_type(token: str, owner: PolicyOwner, named: Field) -> ResourceType:
                 "member": text(required=True, replace=True),
                 "condition": block(condition, replace=True),
             },
+            *more,
             outputs("etag"),
         ),
     )
@@ -212,4 +232,32 @@ ACCOUNT_IAM_MEMBER = _member_type(
         put=_put_account_policy,
     ),
     text(required=True, replace=True),
+)
+
+
+def _instance(cloud: Cloud, given: Properties) -> str:
+    """An instance by its name or link, in the zone that is given or the provider's own."""
+    said = str(given["instanceName"])
+    if "/" in said:
+        return said[said.index("projects/") :]
+    return f"projects/{cloud.place_of(given, 'project')}/zones/{cloud.place_of(given, 'zone')}/instances/{said}"
+
+
+def _put_instance_policy(cloud: Cloud, instance: str, policy: Answer) -> None:
+    cloud.rest.post(f"compute/v1/{instance}/setIamPolicy", {"policy": policy})
+
+
+INSTANCE_IAM_MEMBER = _member_type(
+    "gcp:compute/instanceIAMMember:InstanceIAMMember",
+    PolicyOwner(
+        key="instanceName",
+        normalize=lambda cloud, said: said,
+        get=lambda cloud, name: cloud.rest.get(f"compute/v1/{name}/getIamPolicy", optionsRequestedPolicyVersion="3"),
+        put=_put_instance_policy,
+        place=("project", "zone"),
+        locate=_instance,
+    ),
+    text(required=True, replace=True, same=same_name),
+    project(),
+    location("zone"),
 )

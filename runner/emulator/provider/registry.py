@@ -28,6 +28,7 @@ TYPES = {
         compute_router.ROUTER_NAT,
         iam_members.ACCOUNT_IAM_MEMBER,
         iam_members.BUCKET_IAM_MEMBER,
+        iam_members.INSTANCE_IAM_MEMBER,
         iam_members.PROJECT_IAM_MEMBER,
         identity.ACCOUNT,
         identity.CUSTOM_ROLE,
