@@ -6,6 +6,7 @@ import pulumi
 
 from infra.analysis.settings import AnalysisSettings, MachineSettings
 from infra.components.ephemeral_instance import EphemeralInstance, EphemeralInstanceArgs, NewDisk
+from infra.components.lease_watch import LeaseWatch
 from infra.settings import check_stack_name, load_settings
 from runner.model import names
 
@@ -39,6 +40,7 @@ def _instance_args(batch: str, settings: AnalysisSettings, vm: MachineSettings) 
         labels=names.labels(owner=settings.owner, expires=settings.expires, batch=batch),
         max_run_s=settings.max_run_seconds,
         external_ip=settings.external_ip,
+        lease=LeaseWatch(batch=batch, project=settings.place.project, lease_s=settings.lease_s),
     )
 
 

@@ -53,6 +53,10 @@ class AnalysisSettings(StackSettings):
     max_run_seconds: int = Field(default=4 * 3600, ge=120, le=7 * 24 * 3600)
     """Google deletes each VM after so many seconds, whatever happens to us."""
 
+    lease_s: int = Field(default=0, ge=0, le=24 * 3600)
+    """A VM whose batch nobody has watched for so many seconds ends itself. 0: no lease, as for VMs that are made by hand;
+    ``max_run_seconds`` ends them."""
+
     external_ip: bool = True
     """Do the VMs have external addresses? As ``external_ips`` of the base stack."""
 

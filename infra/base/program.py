@@ -23,7 +23,7 @@ def declare() -> None:
 
 
 def declare_base(settings: BaseSettings) -> None:
-    """Exports ``bucket``, ``service_account`` (email), ``network`` and ``subnetwork`` (links), ``region``."""
+    """Exports ``bucket``, ``service_account`` (email), ``self_delete_role``, ``network`` and ``subnetwork`` (links), ``region``."""
     place = settings.place
     after_apis = _enable_apis(settings)
     results = ResultsBucket("results", _bucket_args(settings), after_apis)
@@ -51,6 +51,7 @@ def declare_base(settings: BaseSettings) -> None:
     )
     pulumi.export("bucket", results.bucket.name)
     pulumi.export("service_account", identity.account.email)
+    pulumi.export("self_delete_role", identity.self_delete.name)
     pulumi.export("network", network.network.self_link)
     pulumi.export("subnetwork", network.subnetwork.self_link)
     pulumi.export("region", place.region)

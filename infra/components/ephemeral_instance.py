@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pulumi
 
+from infra.components.lease_watch import LeaseWatch, let_delete_itself
 from infra.provider import gcp
 from infra.settings import Place, Provisioning
 from runner.model import names
@@ -29,6 +30,7 @@ class EphemeralInstanceArgs:
     """``boot``: a disk to make, or the link of one that is there. ``max_run_s``: then Google deletes the VM.
 
     ``place.zone`` is the VM's zone. ``stopped``: declare it as TERMINATED, so that an image can be made from its disk.
+    ``lease``: of the batch that it works for.
     """
 
     place: Place
@@ -39,7 +41,7 @@ class EphemeralInstanceArgs:
     max_run_s: int
     external_ip: bool
     stopped: bool = False
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    lease: LeaseWatch | None = None
 
 
 class EphemeralInstance(pulumi.ComponentResource):
@@ -55,11 +57,11 @@ class EphemeralInstance(pulumi.ComponentResource):
             machine_type=args.machine_type,
             labels=dict(args.labels),
             tags=[names.NETWORK_TAG],
-            metadata=METADATA | dict(args.metadata),
+            metadata=METADATA | (args.lease.metadata() if args.lease else {}),
             boot_disk=_boot_disk(args),
             network_interfaces=[_network_interface(args)],
             scheduling=_scheduling(args),
-            # The scope is wide because IAM is the limit: the account may touch one bucket and nothing else.
+            # The scope is wide because IAM is the limit: one bucket, and the VMs of batches that have a lease.
             service_account={"email": names.service_account_email(args.place.project), "scopes": SCOPES},
             shielded_instance_config={
                 "enable_secure_boot": True,
@@ -69,6 +71,8 @@ class EphemeralInstance(pulumi.ComponentResource):
             desired_status="TERMINATED" if args.stopped else "RUNNING",
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
+        if args.lease is not None and args.lease.lease_s > 0:
+            let_delete_itself(name, self.instance, args.place, self)
         self.address = self.instance.network_interfaces.apply(_address)
         self.image = self.instance.boot_disk.apply(_image)
         self.register_outputs({"address": self.address})

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import pulumi
 
 from infra.provider import gcp
+from runner.model import names
 
+SELF_DELETE_PERMISSIONS = ("compute.instances.delete", "compute.instances.get")
 BUCKET_ROLES = ("roles/storage.objectCreator", "roles/storage.objectViewer")
 OPERATOR_ROLE = "roles/compute.osAdminLogin"
 TUNNEL_ROLE = "roles/iap.tunnelResourceAccessor"
@@ -27,7 +29,10 @@ class VmIdentityArgs:
 
 
 class VmIdentity(pulumi.ComponentResource):
-    """The service account of the VMs, which creates and reads objects of one bucket and nothing else, and its operators."""
+    """The service account of the VMs, which creates and reads objects of one bucket, and its operators.
+
+    The role by which a VM may delete itself is made here; it is granted on single VMs, never in the project.
+    """
 
     def __init__(self, name: str, args: VmIdentityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("opensees-hpc:infra:VmIdentity", name, None, opts)
@@ -36,7 +41,16 @@ class VmIdentity(pulumi.ComponentResource):
             project=args.project,
             account_id=args.account_id,
             display_name="OpenSees VMs",
-            description="Creates and reads objects of the results bucket, nothing else",
+            description="Creates and reads objects of the results bucket, and may delete the VMs that run as it",
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.self_delete = gcp.projects.IAMCustomRole(
+            f"{name}-self-delete",
+            project=args.project,
+            role_id=names.SELF_DELETE_ROLE_ID,
+            title="OpenSees VM: delete itself",
+            description="Granted on single VMs, to the service account under which they run",
+            permissions=list(SELF_DELETE_PERMISSIONS),
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.bucket_grants = list(self._grant_bucket(name, args))

@@ -32,17 +32,19 @@ def base_spec(context: Context) -> StackSpec:
 
 
 def ensure_base(context: Context, listener: Listener) -> Mapping[str, Any]:
-    """The outputs of the stack ``base``, which is made if its bucket is not there.
+    """The outputs of the stack ``base``, which is made if its bucket is not there, and brought up to date if it is of
+    a version without the role by which VMs delete themselves.
 
     Raises:
         DeclinedError: it is missing, and making it was not agreed to.
         StackError: it could not be made.
     """
     outputs = context.cloud.stacks.outputs("base", names.BASE_STACK)
-    if outputs and context.cloud.results.exists():
+    if outputs and "self_delete_role" in outputs and context.cloud.results.exists():
         return outputs
     question = (
-        f"The project {context.settings.project} has no bucket, service account and network of ours yet. Make them?"
+        f"The project {context.settings.project} has no bucket, service account and network of ours yet, or they are of "
+        "an older version. Make them?"
     )
     if not context.is_local and not listener.on_confirm(question):
         raise DeclinedError("the stack base is missing", remedy="agree, give --yes, or run `pulumi up` in infra/base")
