@@ -74,7 +74,10 @@ class MissingToolError(HpcError):
 
 
 class CloudError(HpcError):
-    """The cloud said no. ``reason`` is Google's own word (``errors[].reason``), ``status`` the HTTP status, 0 if none."""
+    """The cloud said no. ``reason`` is Google's own word (``errors[].reason``), ``status`` the HTTP status, 0 if none.
+
+    ``retry_after_s``: the wait that the cloud asked for, 0 if it did not.
+    """
 
     exit_code = 4
 
@@ -82,6 +85,7 @@ class CloudError(HpcError):
         super().__init__(message, remedy=remedy)
         self.reason = reason
         self.status = status
+        self.retry_after_s = 0.0
 
 
 class UnreachableError(CloudError):

@@ -6,8 +6,6 @@ Why not google-cloud-compute: its import alone takes 2.7 s, more than all else t
 from __future__ import annotations
 
 import json
-import random
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +13,7 @@ from urllib.parse import quote
 
 import requests
 
+from runner.core.retry import RATE_REASONS, RETRY_BUDGET_S, RetryPolicy
 from runner.errors import (
     CloudError,
     ConflictError,
@@ -24,11 +23,9 @@ from runner.errors import (
     UnreachableError,
 )
 
+__all__ = ["RETRY_BUDGET_S", "Api", "Endpoints", "Json", "cloud_error", "segment"]
+
 Json = dict[str, Any]
-RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
-RETRY_BUDGET_S = 60.0
-FIRST_DELAY_S = 0.2
-LONGEST_DELAY_S = 8.0
 REQUEST_TIMEOUT_S = (10.0, 130.0)  # connect, read; operations' `wait` answers within 120 s
 
 
@@ -39,6 +36,7 @@ class Endpoints:
     compute: str = "https://compute.googleapis.com/compute/v1"
     oslogin: str = "https://oslogin.googleapis.com/v1"
     resource_manager: str = "https://cloudresourcemanager.googleapis.com/v1"
+    iam: str = "https://iam.googleapis.com/v1"
     storage: str = "https://storage.googleapis.com"
 
     @classmethod
@@ -48,6 +46,7 @@ class Endpoints:
             compute=f"{url}/compute/v1",
             oslogin=f"{url}/oslogin/v1",
             resource_manager=f"{url}/cloudresourcemanager/v1",
+            iam=f"{url}/iam/v1",
             storage=url,
         )
 
@@ -55,28 +54,33 @@ class Endpoints:
 class Api:
     """One REST API at ``base``. Safe for several threads if ``session`` is made for each by ``new_session``.
 
-    ``get`` and ``delete`` are idempotent and retried on 429, 5xx and broken connections until the budget of a minute is
-    spent; ``post`` only on answers that say that nothing was done (429, 503).
+    ``get`` and ``delete`` are idempotent and tried again on 429, 5xx and broken connections until the policy's budget is
+    spent; ``post`` only on answers that say that nothing was done, unless the caller knows it to be idempotent.
 
     Raises (all calls):
-        CloudError: the subclass that fits the status; ``reason`` is Google's word.
+        CloudError: the subclass that fits the status; ``reason`` is Google's word, the message holds Google's own.
     """
 
-    def __init__(self, base: str, new_session: Callable[[], requests.Session]) -> None:
+    def __init__(
+        self, base: str, new_session: Callable[[], requests.Session], policy: RetryPolicy | None = None
+    ) -> None:
         self.base = base
         self._new_session = new_session
+        self._policy = policy or RetryPolicy()
 
     def get(self, path: str, **params: str) -> Json:
         """The answer to a GET."""
-        return self._call("GET", path, params=params)
+        return self._call("GET", path, params=params, is_idempotent=True)
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None, **params: str) -> Json:
+    def post(
+        self, path: str, body: Mapping[str, Any] | None = None, *, is_idempotent: bool = False, **params: str
+    ) -> Json:
         """The answer to a POST."""
-        return self._call("POST", path, params=params, body=dict(body or {}))
+        return self._call("POST", path, params=params, body=dict(body or {}), is_idempotent=is_idempotent)
 
-    def delete(self, path: str) -> Json:
+    def delete(self, path: str, **params: str) -> Json:
         """The answer to a DELETE."""
-        return self._call("DELETE", path)
+        return self._call("DELETE", path, params=params, is_idempotent=True)
 
     def items(self, path: str, **params: str) -> Iterator[Json]:
         """All items of a list call, page by page."""
@@ -94,18 +98,17 @@ class Api:
                 return
 
     def _call(
-        self, method: str, path: str, *, params: Mapping[str, str] | None = None, body: Json | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        is_idempotent: bool,
+        params: Mapping[str, str] | None = None,
+        body: Json | None = None,
     ) -> Json:
-        give_up_at = time.monotonic() + RETRY_BUDGET_S
-        delay_s = FIRST_DELAY_S
-        while True:
-            try:
-                return self._call_once(method, path, params=params, body=body)
-            except CloudError as error:
-                if not _is_worth_a_retry(method, error) or time.monotonic() + delay_s > give_up_at:
-                    raise
-            time.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311 (jitter, not a secret)
-            delay_s = min(2 * delay_s, LONGEST_DELAY_S)
+        return self._policy.run(
+            lambda: self._call_once(method, path, params=params, body=body), is_idempotent=is_idempotent
+        )
 
     def _call_once(self, method: str, path: str, *, params: Mapping[str, str] | None, body: Json | None) -> Json:
         url = f"{self.base}/{path}"
@@ -124,16 +127,23 @@ class Api:
                 f"no Google credentials: {error}", remedy="run `gcloud auth application-default login`"
             ) from error
         if answer.status_code >= 400:
-            raise cloud_error(answer.status_code, answer.text, f"{method} {url}")
-        return dict(answer.json()) if answer.content else {}
+            refusal = cloud_error(answer.status_code, answer.text, f"{method} {url}")
+            refusal.retry_after_s = _read_seconds(answer.headers.get("Retry-After", ""))
+            raise refusal
+        try:
+            return dict(answer.json()) if answer.content else {}
+        except (ValueError, TypeError) as error:
+            raise UnreachableError(f"{method} {url}: not an answer of Google's: {answer.text[:200]!r}") from error
 
 
 def cloud_error(status: int, text: str, what: str) -> CloudError:
     """Google's error answer as one of ours; the raw message is kept."""
     message, reason = _read_error(text)
     shown = f"{message or text[:500]} ({what}: {status}{', ' + reason if reason else ''})"
-    if reason in ("quotaExceeded", "rateLimitExceeded") or status == 429:
-        return QuotaError(shown, reason=reason, status=status)
+    if reason == "quotaExceeded":
+        return QuotaError(shown, reason=reason, status=status, remedy="fewer or smaller VMs, or ask for more quota")
+    if reason in RATE_REASONS:
+        return CloudError(shown, reason=reason, status=status, remedy="try again in a minute")
     kinds: dict[int, type[CloudError]] = {
         401: PermissionDeniedError,
         403: PermissionDeniedError,
@@ -163,7 +173,6 @@ def _read_error(text: str) -> tuple[str, str]:
         return "", ""
 
 
-def _is_worth_a_retry(method: str, error: CloudError) -> bool:
-    if isinstance(error, UnreachableError):
-        return method in ("GET", "DELETE") and error.__cause__ is not None
-    return error.status in RETRIED_STATUS if method in ("GET", "DELETE") else error.status in (429, 503)
+def _read_seconds(text: str) -> float:
+    """A ``Retry-After`` in seconds; one that is a date is not heeded."""
+    return float(text) if text.isdecimal() else 0.0
