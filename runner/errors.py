@@ -16,6 +16,7 @@
     ├── StackError                6   the Pulumi engine failed
     ├── BuildError                7   the image could not be baked or did not validate
     ├── LeftoverError             8   something billable could not be removed
+    ├── DiskError                10   a disk of this machine is full, over quota or cannot be written; nothing was lost
     ├── SimulatorOutputParsingError   what a simulation wrote is not one number
     └── DeclinedError             9   the user, or the absence of one, said no
 
@@ -170,6 +171,12 @@ class LeftoverError(HpcError):
     def __init__(self, message: str, *, items: Sequence[str], remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.items = tuple(items)
+
+
+class DiskError(HpcError):
+    """A disk of this machine is full, over quota or cannot be written. What could not be kept is still where it was."""
+
+    exit_code = 10
 
 
 class DeclinedError(HpcError):

@@ -30,6 +30,10 @@ VM_BATCH = f"{APP}-batch"
 VM_BUCKET = f"{APP}-bucket"
 VM_LEASE_S = f"{APP}-lease-seconds"
 
+RESULT_PREFIX = re.compile(
+    r"(?P<batch>[^/]+)/(?P<job>[^/]+)/attempt-(?P<attempt>[0-9]{1,9})(\.push-(?P<push>[0-9]{1,9}))?"
+)
+
 CONTROL_PREFIX = "_control"
 LEASE = "lease.json"
 
@@ -127,9 +131,21 @@ def image_name(at: datetime) -> str:
     return f"{IMAGE_FAMILY}-{at.astimezone(UTC).strftime('%Y%m%d-%H%M%S')}"
 
 
-def result_prefix(batch: str, job: str, attempt: int) -> str:
-    """Where one attempt of a job leaves its result set in the bucket, with a slash at the end."""
-    return f"{batch}/{job}/attempt-{attempt}/"
+def result_prefix(batch: str, job: str, attempt: int, push: int = 1) -> str:
+    """Where one attempt of a job leaves its result set in the bucket, with a slash at the end.
+
+    ``push`` above 1: pushed again because the one before arrived damaged; VMs may not overwrite, so it has its own place.
+    """
+    again = f".push-{push}" if push > 1 else ""
+    return f"{batch}/{job}/attempt-{attempt}{again}/"
+
+
+def read_result_prefix(prefix: str) -> tuple[str, str, int, int] | None:
+    """Batch, job, attempt and push of what ``result_prefix`` made, with or without the slash; None for any other."""
+    found = RESULT_PREFIX.fullmatch(prefix.removesuffix("/"))
+    if found is None or not (is_batch_name(found["batch"]) and is_job_name(found["job"])):
+        return None
+    return found["batch"], found["job"], int(found["attempt"]), int(found["push"] or 1)
 
 
 def control_prefix(batch: str) -> str:
