@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runner.core.ssh_line import command_line, with_newlines
-from runner.core.ssh_loop import LoopThread
+from runner.core.ssh_loop import LoopClosedError, LoopThread, no_farewell
 from runner.core.ssh_target import SshTarget
 from runner.errors import HostKeyError, RemoteCommandError, RemoteError
 
@@ -64,7 +64,7 @@ class Connection:
         try:
             self.link = self._loop.run(_make_link(target))
         except BaseException:
-            self._loop.close()
+            self._loop.close(no_farewell)
             raise
 
     def run(
@@ -115,20 +115,24 @@ class Connection:
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the connection's loop and wait for it."""
-        return self._loop.run(work)
+        try:
+            return self._loop.run(work)
+        except LoopClosedError as error:
+            raise self._closed_error() from error
 
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Begin a coroutine in the connection's loop."""
-        return self._loop.start(work)
+        try:
+            return self._loop.start(work)
+        except LoopClosedError as error:
+            raise self._closed_error() from error
+
+    def _closed_error(self) -> RemoteError:
+        return RemoteError(f"the connection to {self.target.label} is closed", host=self.target.host)
 
     def close(self) -> None:
         """Close the connection and its thread. Does nothing the second time."""
-        try:
-            closing = self._loop.start(self.link.close())
-        except RuntimeError:
-            return
-        closing.result()
-        self._loop.close()
+        self._loop.close(self.link.close)
 
     def __enter__(self) -> Connection:
         return self

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
-from concurrent.futures import Future
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -13,11 +13,17 @@ T = TypeVar("T")
 _JOIN_LIMIT_S = 10.0
 
 
+class LoopClosedError(Exception):
+    """The loop takes no more work."""
+
+
 class LoopThread:
-    """Owns a loop and its thread. Calls may come from any thread but the loop's own. Close it, or use it in ``with``."""
+    """Owns a loop and its thread. Calls may come from any thread but the loop's own. Close it."""
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
+        self._lock = threading.Lock()
+        self._closing = False
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
@@ -29,32 +35,52 @@ class LoopThread:
             self._loop.close()
 
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin ``work`` in the loop and return at once."""
-        if self._loop.is_closed() or not self._thread.is_alive():
-            work.close()
-            raise RuntimeError("the connection is closed")
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        """Begin ``work`` in the loop and return at once.
+
+        Raises: LoopClosedError.
+        """
+        with self._lock:
+            if not self._closing:
+                return asyncio.run_coroutine_threadsafe(work, self._loop)
+        work.close()
+        raise LoopClosedError
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run ``work`` in the loop and wait for it. An interrupt of the waiting thread (Ctrl-C) cancels the work."""
+        """Run ``work`` in the loop and wait for it. An interrupt of the waiting thread (Ctrl-C) cancels the work.
+
+        Raises: LoopClosedError, also when the loop is closed meanwhile.
+        """
         future = self.start(work)
         try:
             return future.result()
+        except CancelledError:
+            raise LoopClosedError from None
         except BaseException:
             future.cancel()
             raise
 
-    def close(self) -> None:
-        """Cancel what still runs, stop the loop, join the thread. Does nothing the second time."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._wind_down()))
-            self._thread.join(_JOIN_LIMIT_S)
+    def close(self, farewell: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run ``farewell``, cancel what still runs, stop the loop, join the thread. Does nothing the second time."""
+        with self._lock:
+            first, self._closing = not self._closing, True
+            if first:
+                # What was started before this comes to be a task before this runs, and is cancelled by it.
+                asyncio.run_coroutine_threadsafe(self._wind_down(farewell), self._loop)
+        self._thread.join(_JOIN_LIMIT_S)
 
-    async def _wind_down(self) -> None:
-        own = asyncio.current_task()
-        tasks = [task for task in asyncio.all_tasks() if task is not own]
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks, timeout=_JOIN_LIMIT_S / 2) if tasks else None
-        await self._loop.shutdown_asyncgens()
-        self._loop.stop()
+    async def _wind_down(self, farewell: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await farewell()
+        finally:
+            own = asyncio.current_task()
+            tasks = [task for task in asyncio.all_tasks() if task is not own]
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=_JOIN_LIMIT_S / 2)
+            await self._loop.shutdown_asyncgens()
+            self._loop.stop()
+
+
+async def no_farewell() -> None:
+    """Nothing to say at the end."""

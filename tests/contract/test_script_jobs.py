@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.core.ssh import Connection
 from runner.hardware import (
     HardwareInterfaceFailureError,
     Job,
@@ -18,7 +19,7 @@ from runner.hardware import (
     SimulatorOutputParsingError,
     UnixServerScriptInterface,
 )
-from tests.hardware.hosts import Host, wait_until
+from tests.hardware.hosts import Host, kill_leftovers, processes_of, wait_until
 
 # What a job does is said by its input: "1,X" adds up; others see below.
 SIMULATOR = """\
@@ -65,6 +66,7 @@ def bench(host: Host, tmp_path: Path) -> Iterator[Bench]:
     script.write_text(SIMULATOR)
     with host.scripts("/bin/sh -u", script, None) as jobs:
         yield Bench(host=host, script=script, jobs=jobs)
+        kill_leftovers(Path(jobs.workspace_dir))
 
 
 def test_workspace_is_made_beside_the_script(bench: Bench) -> None:
@@ -134,25 +136,12 @@ def test_running_job_is_running_until_cancelled(bench: Bench) -> None:
     assert bench.jobs.get_job_output(1) is None
 
 
-def processes_of(workspace: str) -> list[str]:
-    """The processes whose environment or command names a workspace."""
-    token = [path.read_text().strip() for path in Path(workspace).glob("*/.job/token")]
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            environment = (folder / "environ").read_bytes().decode("utf-8", "replace").split("\0")
-        except OSError:
-            continue
-        if any(f"OPENSEES_HPC_JOB={one}" in environment for one in token):
-            found.append(folder.name)
-    return found
-
-
 def test_cancel_ends_children_in_other_sessions_that_ignore_sigterm(bench: Bench) -> None:
     bench.jobs.submit_job(Job(1, (5,)))
-    wait_until(lambda: len(processes_of(bench.jobs.workspace_dir)) >= 3, "the children")
+    workspace = Path(bench.jobs.workspace_dir)
+    wait_until(lambda: len(processes_of(workspace)) >= 3, "the children")
     bench.jobs.cancel_job(1)
-    assert processes_of(bench.jobs.workspace_dir) == []
+    assert processes_of(workspace) == []
     assert bench.jobs.get_job_status(1) is JobStatus.CANCELLED
 
 
@@ -330,8 +319,5 @@ def test_script_runs_where_a_session_begins(bench: Bench) -> None:
     bench.finish(1, 11)
     with pytest.raises(SimulatorOutputParsingError) as caught:
         bench.jobs.get_job_output(1)
-    where = bench.host.opensees(Path(bench.jobs.workspace_dir)).__enter__()
-    try:
-        assert repr(where._workspace.session_dir) in str(caught.value)
-    finally:
-        where.close()
+    with Connection(bench.host.target()) as connection:
+        assert connection.run_script("pwd").text.strip() in str(caught.value)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -144,6 +146,25 @@ def emulated_host(folder: Path) -> Iterator[Host]:
 
 async def _drop(lab: Any, key: str) -> None:
     lab.room.drop_connections(key)
+
+
+def processes_of(workspace: Path) -> list[int]:
+    """The processes that bear the token of a job in the workspace."""
+    tokens = {f"OPENSEES_HPC_JOB={path.read_text().strip()}" for path in workspace.glob("*/.job/token")}
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            environment = (folder / "environ").read_bytes().decode("utf-8", "replace").split("\0")
+            if not tokens.isdisjoint(environment):
+                found.append(int(folder.name))
+    return found
+
+
+def kill_leftovers(workspace: Path) -> None:
+    """End what a test has left running on purpose."""
+    for pid in processes_of(workspace):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def wait_until(holds: Callable[[], bool], what: str = "it") -> None:

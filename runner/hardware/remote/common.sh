@@ -163,7 +163,8 @@ pause() {
 # Print the PIDs of all processes of the job with token $1: those that bear it in their environment and all that descend from them.
 find_tree() {
   if [ -d /proc/self ]; then
-    marked=$(grep -lsF -- "OPENSEES_HPC_JOB=$1" /proc/[0-9]*/environ 2>/dev/null | sed 's|^/proc/||; s|/environ$||' | tr '\n' ' ')
+    # Not with -F: BusyBox then looks no further than the first variable.
+    marked=$(grep -lse "OPENSEES_HPC_JOB=$1" /proc/[0-9]*/environ 2>/dev/null | sed 's|^/proc/||; s|/environ$||' | tr '\n' ' ')
     cat /proc/[0-9]*/stat 2>/dev/null | sed 's/^\([0-9]*\) (.*) \(.\) \([0-9]*\) .*/\1 \3 \2/' | walk_tree "$marked"
   else
     # shellcheck disable=SC2009 # pgrep does not look into environments
