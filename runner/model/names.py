@@ -31,7 +31,7 @@ VM_BUCKET = f"{APP}-bucket"
 VM_LEASE_S = f"{APP}-lease-seconds"
 
 RESULT_PREFIX = re.compile(
-    r"(?P<batch>[^/]+)/(?P<job>[^/]+)/attempt-(?P<attempt>[0-9]{1,9})(\.push-(?P<push>[0-9]{1,9}))?"
+    r"(?P<batch>[^/]+)/(?P<job>[^/]+)/attempt-(?P<attempt>[1-9][0-9]{0,8})(\.push-(?P<push>[2-9]|[1-9][0-9]{1,8}))?"
 )
 
 CONTROL_PREFIX = "_control"
