@@ -34,11 +34,25 @@ class Checked:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobEnd:
+    """How a job ended. ``how``: ended, cancelled or timeout, as ``hardware.remote_state.How`` has it; times in s."""
+
+    how: str
+    exit_code: int | None
+    wall_s: float
+    core_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a result set consists of. Paths may hold surrogate escapes for bytes that are no UTF-8."""
+    """What a result set consists of. Paths may hold surrogate escapes for bytes that are no UTF-8.
+
+    ``end``: None if what was pushed was no job of the job manager.
+    """
 
     archive: Checked
     files: Mapping[str, Checked]
+    end: JobEnd | None = None
 
 
 def read_manifest(values: Any) -> Manifest:
@@ -51,7 +65,7 @@ def read_manifest(values: Any) -> Manifest:
         if values["format"] != FORMAT:
             raise CorruptResultsError(f"result manifest of format {values['format']!r}; this version knows {FORMAT}")
         files = {str(item["path"]): _checked(item) for item in values["files"]}
-        return Manifest(archive=_checked(values["archive"]), files=files)
+        return Manifest(archive=_checked(values["archive"]), files=files, end=_end(values.get("end")))
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptResultsError(f"the result manifest is damaged: {error!r}") from error
 
@@ -152,3 +166,15 @@ def _sync_folder(folder: Path) -> None:
 
 def _checked(item: Mapping[str, Any]) -> Checked:
     return Checked(size=int(item["size"]), crc32c=str(item["crc32c"]))
+
+
+def _end(item: Mapping[str, Any] | None) -> JobEnd | None:
+    if item is None:
+        return None
+    code, core_s = item["exit_code"], item["core_s"]
+    return JobEnd(
+        how=str(item["how"]),
+        exit_code=None if code is None else int(code),
+        wall_s=float(item["wall_s"]),
+        core_s=None if core_s is None else float(core_s),
+    )

@@ -18,7 +18,7 @@ OPERATOR = "user:you@example.com"
 TAKES_LABELS = (":Bucket", ":Instance", ":Disk", ":Image")
 TAKES_NONE = (
     *(":Network", ":Subnetwork", ":Firewall", ":Router", ":RouterNat", ":Account", ":Service"),
-    *(":IAMMember", ":BucketIAMMember"),
+    *(":IAMMember", ":BucketIAMMember", ":InstanceIAMMember", ":IAMCustomRole"),
 )
 
 Declare = Callable[[], None]
@@ -50,6 +50,7 @@ CASES: dict[str, Case] = {
     ),
     "batch of three": (declare_analysis, "b1", PLACE | BATCH | _ours(count=3)),
     "batch of listed VMs": (declare_analysis, "b1", PLACE | BATCH | _ours(machines=MACHINES, external_ip=False)),
+    "batch with a lease": (declare_analysis, "b1", PLACE | BATCH | _ours(count=2, lease_s=600)),
     "batch on demand": (declare_analysis, "b1", PLACE | BATCH | _ours(provisioning="standard")),
 }
 
@@ -103,13 +104,42 @@ def test_nothing_is_granted_to_everybody(resources: list[Resource]) -> None:
         assert resource.inputs.get("member") not in ("allUsers", "allAuthenticatedUsers")
 
 
-def test_the_service_account_may_use_its_bucket_and_nothing_else(resources: list[Resource]) -> None:
+def test_the_service_account_may_use_its_bucket_and_delete_its_vms_and_nothing_else(resources: list[Resource]) -> None:
     account = f"serviceAccount:{names.service_account_email('local-project')}"
-    grants = [resource for resource in resources if resource.inputs.get("member") == account]
-    assert {(grant.type.rsplit(":", 1)[1], grant.inputs.get("bucket")) for grant in grants} <= {
-        ("BucketIAMMember", names.bucket_name("local-project"))
-    }
-    assert {grant.inputs["role"] for grant in grants} <= {"roles/storage.objectCreator", "roles/storage.objectViewer"}
+    vms = {instance.name for instance in of_type(resources, ":Instance")}
+    self_delete = names.self_delete_role("local-project")
+    for grant in (resource for resource in resources if resource.inputs.get("member") == account):
+        if grant.type.endswith(":InstanceIAMMember"):
+            assert (grant.inputs["role"], grant.inputs["instanceName"] in vms) == (self_delete, True)
+        else:
+            assert grant.type.endswith(":BucketIAMMember")
+            assert grant.inputs["bucket"] == names.bucket_name("local-project")
+            assert grant.inputs["role"] in ("roles/storage.objectCreator", "roles/storage.objectViewer")
+
+
+def test_the_role_of_a_vm_on_itself_is_to_look_and_to_delete() -> None:
+    [role] = of_type(declared("base as it comes"), ":IAMCustomRole")
+    assert role.inputs["roleId"] == names.SELF_DELETE_ROLE_ID
+    assert set(role.inputs["permissions"]) == {"compute.instances.get", "compute.instances.delete"}
+
+
+def test_vms_of_a_batch_with_a_lease_watch_it_and_may_delete_themselves() -> None:
+    resources = declared("batch with a lease")
+    assert {grant.inputs["instanceName"] for grant in of_type(resources, ":InstanceIAMMember")} == {"b1-0", "b1-1"}
+    for instance in of_type(resources, ":Instance"):
+        metadata = instance.inputs["metadata"]
+        assert (metadata[names.VM_BATCH], metadata[names.VM_LEASE_S]) == ("b1", "600")
+        assert metadata[names.VM_BUCKET] == names.bucket_name("local-project")
+        assert "watch-lease" in metadata["startup-script"]
+        assert "on-shutdown" in metadata["shutdown-script"]
+
+
+def test_vms_made_by_hand_watch_no_lease() -> None:
+    resources = declared("batch of three")
+    assert of_type(resources, ":InstanceIAMMember") == []
+    for instance in of_type(resources, ":Instance"):
+        assert not {names.VM_LEASE_S, "startup-script"} & set(instance.inputs["metadata"])
+        assert "on-shutdown" in instance.inputs["metadata"]["shutdown-script"]
 
 
 def test_only_operators_have_roles_in_the_project(resources: list[Resource]) -> None:

@@ -50,10 +50,12 @@ class Packed:
     files: dict[str, Checked]
     skipped: tuple[Skipped, ...]
 
-    def manifest(self) -> bytes:
-        """JSON in ASCII; bytes of a name that are no UTF-8 appear as ``\\udc80`` to ``\\udcff`` (Python's surrogateescape)."""
+    def manifest(self, end: dict[str, Any] | None = None) -> bytes:
+        """JSON in ASCII, with ``end`` if there is one; bytes of a name that are no UTF-8 appear as ``\\udc80`` to ``\\udcff`` (Python's surrogateescape)."""
         files = [{"path": path, "size": item.size, "crc32c": item.crc32c} for path, item in self.files.items()]
         values: dict[str, Any] = {"format": FORMAT, "archive": vars(self.archive), "files": files}
+        if end is not None:
+            values["end"] = end
         if self.skipped:
             values["skipped"] = describe_names(self.skipped)
         return json.dumps(values, ensure_ascii=True, separators=(",", ":")).encode("ascii")

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from .archive import Checked, Checksum, Packed, Sink, pack_files
 from .bucket import Bucket, DeniedError, ExistsError, PushError
+from .job_end import LOST, read_end
 from .job_files import Selection, describe_names, list_files
 
 ARCHIVE = "results.tar.zst"
@@ -24,6 +25,7 @@ MANIFEST = "manifest.json"
 COMMIT_MARKER = "COMMITTED"
 
 LEFT_OUT = 3
+NOT_ENDED = 7
 NO_FOLDER = 66
 DENIED_BUDGET_S = 120.0
 LONGEST_PAUSE_S = 30.0
@@ -39,11 +41,12 @@ class ResultBucket(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Push:
-    """What to push where. ``prefix`` ends with a slash."""
+    """What to push where. ``prefix`` ends with a slash. ``end``: how the job ended, for the manifest; None if it is no job."""
 
     folder: Path
     prefix: str
     selection: Selection
+    end: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,7 @@ class Pushed:
 def push_results(push: Push, bucket: ResultBucket, retry: Retry) -> Pushed:
     """Archive, manifest, marker, each tried again by itself: what has arrived is not sent twice."""
     packed, archive_was_there = retry.call(lambda: push_archive(push, bucket))
-    manifest = packed.manifest()
+    manifest = packed.manifest(push.end)
     retry.call(lambda: create_or_match(bucket, push.prefix + MANIFEST, manifest, "application/json"))
     marker_was_there = retry.call(lambda: create_or_match(bucket, push.prefix + COMMIT_MARKER, b"", "text/plain"))
     return Pushed(packed=packed, was_there=archive_was_there and marker_was_there)
@@ -158,9 +161,13 @@ def main(arguments: Sequence[str]) -> int:
         folder=options.dir,
         prefix=options.prefix,
         selection=Selection(exclude=tuple(options.exclude), include=tuple(options.include)),
+        end=read_end(options.dir),
     )
     if not push.folder.is_dir():
         return fail(NO_FOLDER, f"no such folder: {push.folder}")
+    if push.end is not None and push.end["how"] == LOST:
+        # Half of a job must never look like a job that came to its end.
+        return fail(NOT_ENDED, "the job did not end, its machine went down under it: nothing is pushed")
     try:
         pushed = push_results(push, Bucket(options.bucket), Retry(budget_s=options.budget_s))
     except PushError as error:
