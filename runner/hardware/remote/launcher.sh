@@ -14,8 +14,10 @@ if env --default-signal=INT,QUIT true 2>/dev/null; then DEFAULT_SIGNALS=--defaul
 supervise() {
   job=$1
   # A handler, not "ignore": what is ignored would be inherited by the program.
-  trap : HUP INT TERM USR1
+  trap : HUP INT USR1
   read_own_pid
+  # A cancel ends the program, not this: who asks this to end is a machine that goes down, and the program with it.
+  trap '[ -e "$job/.job/end" ] || write_once "$job/.job/request" shutdown' TERM
   read_start "$OWN_PID"
   read_uptime
   began=$UPTIME
