@@ -238,13 +238,14 @@ class _Telling:
 def _after(item: Resource, record: Record) -> Resource:
     """The resource after a record about it. The first time counts for what began, the last answer for what is known."""
     first = {"intend": "intended", "created": "created", "gone": "gone", "failed": "gone"}[record.kind]
+    times: dict[str, Any] = {first: getattr(item, first) or record.at}
     return replace(
         item,
         zone=item.zone or record.text("zone"),
         answer=record.text("answer") or item.answer,
         has_failed=item.has_failed or record.kind == "failed",
         facts={**item.facts, **_without(record.facts, "kind", "name", "zone", "answer")},
-        **{first: getattr(item, first) or record.at},
+        **times,
     )
 
 

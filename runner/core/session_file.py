@@ -1,0 +1,97 @@
+"""A file that only grows, line by line, each line on the disk before the call returns; a line is there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+from pathlib import Path
+
+from runner.model.session_record import last_line
+
+TAIL_BYTES = 8192
+
+
+class LineFile:
+    """Appends lines. Safe for several threads; the caller sees to it that no other process writes."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        self._is_open = True
+        self._first = b"" if self._ends_whole() else b"\n"  # a line that was cut off must not swallow the next one
+
+    def append(self, lines: bytes) -> None:
+        """Write whole lines and wait until the disk has them.
+
+        Raises:
+            OSError: they could not be written; then the file is as it was before.
+        """
+        with self._lock:
+            if not self._is_open:
+                raise OSError(errno.EBADF, "it was closed")
+            before = os.fstat(self._handle).st_size
+            try:
+                rest = self._first + lines
+                while rest:
+                    rest = rest[os.write(self._handle, rest) :]
+                os.fsync(self._handle)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._handle, before)
+                raise
+            self._first = b""
+
+    def close(self) -> None:
+        """No more lines. A second call is harmless."""
+        with self._lock:
+            if self._is_open:
+                self._is_open = False
+                os.close(self._handle)
+
+    def _ends_whole(self) -> bool:
+        size = os.fstat(self._handle).st_size
+        return size == 0 or os.pread(self._handle, 1, size - 1) == b"\n"
+
+
+def create_file(path: Path, content: bytes) -> None:
+    """A new file that is there with all of ``content``, whatever happens meanwhile, or not at all.
+
+    Raises:
+        FileExistsError: there is one of that name.
+        OSError: it could not be written.
+    """
+    if path.exists():
+        raise FileExistsError(path)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with fresh.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.rename(path)
+        sync_folder(path.parent)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names in a folder."""
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_last_line(path: Path) -> bytes:
+    """The last line of a file that is not empty, as far as it lies in the last few KiB; empty if the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - TAIL_BYTES))
+            return last_line(file.read())
+    except OSError:
+        return b""

@@ -1,0 +1,183 @@
+"""Who owns a session: this process, told so exactly that no other is taken for it, and the lock that only one can hold.
+
+The lock is the kernel's (``flock``): it ends with its process, whatever ended that. The record beside it says whose it is, and
+decides alone where a file system has no locks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import pwd
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from runner.errors import HpcError, InputError
+from runner.model.session import Owner, read_owner
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+MACHINE_ID = Path("/etc/machine-id")
+BUSY = frozenset({errno.EWOULDBLOCK, errno.EACCES})
+PATIENCE_S = 1.0  # somebody who only looks holds the lock for a moment
+CLOCK_SLACK_S = 2.0
+_LOOK_S = 0.01
+
+
+def describe_this_process() -> Owner:
+    """This process as an owner."""
+    import psutil
+
+    return Owner(
+        user=_user(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        process_started=psutil.Process().create_time(),
+        boot_id=_boot_id(),
+        machine_id=_machine_id(),
+    )
+
+
+def is_process_alive(owner: Owner) -> bool:
+    """Whether this very process still runs here: same machine, same boot, same number, same start."""
+    import psutil
+
+    if (owner.machine_id, owner.boot_id) != (_machine_id(), _boot_id()):
+        return False
+    try:
+        return bool(abs(psutil.Process(owner.pid).create_time() - owner.process_started) <= CLOCK_SLACK_S)
+    except psutil.NoSuchProcess:
+        return False
+
+
+class OwnerLock:
+    """The right to go on with one session, held until it is released or the process ends."""
+
+    def __init__(self, path: Path, handle: int) -> None:
+        self._path = path
+        self._handle: int | None = handle
+
+    @classmethod
+    def take(cls, path: Path, owner: Owner, session: str) -> OwnerLock:
+        """Become the owner of ``session``.
+
+        Raises:
+            InputError: another process is; it is named.
+            HpcError: the owner's record cannot be written, because the disk is full, say.
+        """
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        try:
+            if not _try_for_a_while(handle):
+                holder = _read_record(handle)
+                raise InputError(
+                    f"{session} is in the hands of {holder or 'another process'}",
+                    remedy="let that process end it, or end that process; everything it made can be taken over then",
+                )
+            _write_record(path, handle, owner)
+        except BaseException:
+            os.close(handle)
+            raise
+        return cls(path, handle)
+
+    def release(self) -> None:
+        """Let others have it. A second call is harmless."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+def is_owned(path: Path) -> bool:
+    """Whether a living process holds this lock."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return not _try_lock(handle, fcntl.LOCK_SH)
+    finally:
+        os.close(handle)
+
+
+def _try_for_a_while(handle: int) -> bool:
+    until = time.monotonic() + PATIENCE_S
+    while not _try_lock(handle, fcntl.LOCK_EX):
+        if time.monotonic() > until:
+            return False
+        time.sleep(_LOOK_S)
+    return True
+
+
+def _try_lock(handle: int, how: int) -> bool:
+    """Whether nobody else holds it; then we do."""
+    try:
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
+        return True
+    except OSError as error:
+        if error.errno in BUSY:
+            return False
+    holder = _read_record(handle)  # a file system without locks
+    return holder is None or not is_process_alive(holder)
+
+
+def _read_record(handle: int) -> Owner | None:
+    try:
+        return read_owner(json.loads(os.pread(handle, 4096, 0)))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _write_record(path: Path, handle: int, owner: Owner) -> None:
+    with _mapped(path):
+        os.ftruncate(handle, 0)
+        content = json.dumps(asdict(owner)).encode()
+        if os.pwrite(handle, content, 0) != len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(handle)
+
+
+@contextlib.contextmanager
+def _mapped(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> HpcError:
+    return HpcError(
+        f"the journal cannot be written, so nothing may be created: {path}: {error.strerror or error}",
+        remedy="make room on that disk, or let OPENSEES_HPC_HOME be a folder that can be written to",
+    )
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _boot_id() -> str:
+    import psutil
+
+    return _read(BOOT_ID) or f"booted-{psutil.boot_time():.0f}"
+
+
+def _machine_id() -> str:
+    return _read(MACHINE_ID) or f"{uuid.getnode():012x}"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
