@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from runner.core.operations import Operations
 from runner.core.rest import Api, Json, segment
-from runner.errors import CloudError, NotFoundError
+from runner.errors import NotFoundError
 from runner.model import names
+from runner.model.quota import RegionQuota
+from runner.model.stockout import FailedOperation, read_failure
 
 COLLECTIONS = ("instances", "disks")
 
@@ -67,6 +71,7 @@ class Compute:
     def __init__(self, api: Api, project: str) -> None:
         self._api = api
         self._project = f"projects/{segment(project)}"
+        self._operations = Operations(api, project)
 
     def instances(self, labels: Mapping[str, str]) -> list[Instance]:
         """The instances of all zones that bear all these labels."""
@@ -81,11 +86,7 @@ class Compute:
 
     def delete_instance(self, zone: str, name: str) -> None:
         """Delete an instance and wait until it is gone; nothing if it is gone already."""
-        try:
-            operation = self._api.delete(self._instance_path(zone, name))
-        except NotFoundError:
-            return
-        self._wait(operation)
+        self._operations.delete(f"zones/{segment(zone)}/instances/{segment(name)}")
 
     def guest_attributes(self, zone: str, name: str, namespace: str) -> dict[str, str]:
         """Guest attributes of a namespace; empty as long as there are none."""
@@ -115,7 +116,7 @@ class Compute:
     def deprecate_image(self, name: str, *, replacement: str) -> None:
         """Mark an image as superseded by ``replacement``; it stays usable by name."""
         body = {"state": "DEPRECATED", "replacement": f"{self._project}/global/images/{replacement}"}
-        self._wait(self._api.post(f"{self._project}/global/images/{segment(name)}/deprecate", body))
+        self._operations.wait(self._api.post(f"{self._project}/global/images/{segment(name)}/deprecate", body))
 
     def labelled(self, labels: Mapping[str, str]) -> list[Item]:
         """Everything billable by the hour that bears all these labels."""
@@ -127,11 +128,29 @@ class Compute:
 
     def delete_disk(self, zone: str, name: str) -> None:
         """Delete a disk and wait until it is gone; nothing if it is gone already."""
-        try:
-            operation = self._api.delete(f"{self._project}/zones/{segment(zone)}/disks/{segment(name)}")
-        except NotFoundError:
-            return
-        self._wait(operation)
+        self._operations.delete(f"zones/{segment(zone)}/disks/{segment(name)}")
+
+    def read_quotas(self, region: str) -> list[RegionQuota]:
+        """The quotas of a region: CPUS, PREEMPTIBLE_CPUS, IN_USE_ADDRESSES, SSD_TOTAL_GB, INSTANCES…, as they are now."""
+        answer = self._api.get(f"{self._project}/regions/{segment(region)}")
+        return [
+            RegionQuota(metric=str(one["metric"]), limit=float(one["limit"]), usage=float(one.get("usage", 0.0)))
+            for one in answer.get("quotas", [])
+        ]
+
+    def failed_operations(self, names_of_vms: Collection[str], *, since: datetime) -> list[FailedOperation]:
+        """What failed for these VMs since then, newest first: the codes and details that the Pulumi provider does not show."""
+        path = f"{self._project}/aggregated/operations"
+        wanted = {"filter": "operationType=insert AND status=DONE", "returnPartialSuccess": "true"}
+        found = [
+            failed
+            for page in self._api.pages(path, **wanted)
+            for scope in page.get("items", {}).values()
+            for operation in scope.get("operations", [])
+            if (failed := read_failure(operation)) is not None and failed.target in names_of_vms
+        ]
+        recent = [failed for failed in found if datetime.fromisoformat(failed.asked) >= since]
+        return sorted(recent, key=lambda failed: datetime.fromisoformat(failed.asked), reverse=True)
 
     def check_project(self) -> None:
         """Ask for the project itself: the cheapest proof that cloud, project and credentials are right."""
@@ -147,21 +166,6 @@ class Compute:
             for scope, found in page.get("items", {}).items():
                 for item in found.get(kind, []):
                     yield scope, item
-
-    def _wait(self, operation: Json) -> None:
-        """Wait until a zone's or global operation is done.
-
-        Raises:
-            CloudError: the operation ended with an error.
-        """
-        scope = f"zones/{operation['zone'].rsplit('/', 1)[-1]}" if "zone" in operation else "global"
-        path = f"{self._project}/{scope}/operations/{segment(operation['name'])}"
-        while operation.get("status") != "DONE":
-            operation = self._api.post(f"{path}/wait")
-        if errors := operation.get("error", {}).get("errors", []):
-            raise CloudError(
-                "; ".join(str(item.get("message")) for item in errors), reason=str(errors[0].get("code", ""))
-            )
 
 
 def _instance(item: Mapping[str, Any]) -> Instance:
