@@ -157,7 +157,11 @@ class TextScreen:
             self._print(Text(f"   {facts['op']} {facts['type']} {facts['name']} {facts['state']}{took}", style="dim"))
 
     def _show_instance(self, facts: Mapping[str, Any]) -> None:
-        self._print(Text(f"   {facts['name']} is {facts['state']} at {facts['address']}", style="dim"))
+        if facts["state"] == "ready":
+            self._print(Text(f"   {facts['name']} is ready at {facts['address']}", style="dim"))
+            return
+        again = f"; waiting again: {', '.join(facts['requeued'])}" if facts["requeued"] else ""
+        self._print(Text(f"✗ {facts['name']} is lost: {printable(facts['reason'])}{again}", style="yellow"))
 
     def _show_step(self, facts: Mapping[str, Any]) -> None:
         self._print(Text(f"   {facts['what']}", style="dim"))
@@ -165,7 +169,9 @@ class TextScreen:
     def _show_job(self, facts: Mapping[str, Any]) -> None:
         if facts["state"] == "running":
             self._print(Text(f"▶ {facts['job']} on {facts['instance']}", style="dim"))
-        elif facts["state"] != "pushing":
+        elif facts["state"] == "waiting":
+            self._print(Text(f"  {facts['job']} waits again: {facts['reason']}", style="yellow"))
+        else:
             style = STATE_STYLES.get(JobState(facts["state"]), "")
             self._print(Text.assemble("■ ", (f"{facts['job']} {facts['state']}", style)))
 

@@ -6,6 +6,7 @@ again; those that had ended there are looked for in the bucket first. No finishe
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -85,6 +86,8 @@ class Controller:
     def close(self) -> None:
         """Close the connections; threads that wait on them end. Jobs on the machines go on."""
         self._closed.set()
+        with contextlib.suppress(OSError):  # logs of jobs that did not come home stay
+            (self._context.results_folder / self._plan.batch / names.LIVE_LOGS).rmdir()
         for interface in list(self._interfaces.values()):
             interface.close()
         self._interfaces.clear()

@@ -124,25 +124,42 @@ class Fleet:
 
     def _make(self, asked: Sequence[str]) -> None:
         """Up, and where a place has none to give, up elsewhere."""
-        while True:
-            with self._lock:
-                wishes = list(self._wanted.values())
-            try:
-                progress = tell_stack_progress(self._listener, self._batch)
-                self._context.cloud.stacks.up(self._spec_of(wishes), progress)
-                break
-            except HpcError as error:
-                if not self.is_open or not self._move_on(asked, error):
-                    raise
-        instances = self._context.cloud.compute.instances(names.labels_of_batch(self._batch))
-        self._tell(MachinesMade(instances=tuple(instances)))
-        self._welcome(instances)
+        while not self._is_made(asked):
+            pass
 
-    def _move_on(self, asked: Sequence[str], error: HpcError) -> bool:
-        """Wish those that were not made in another place; False if there is none."""
-        made = {instance.name for instance in self._context.cloud.compute.instances(names.labels_of_batch(self._batch))}
+    def _is_made(self, asked: Sequence[str]) -> bool:
+        """One update; False if it is worth another one in other places.
+
+        Raises:
+            HpcError: the machines asked for are not there, and there is no other place.
+        """
         with self._lock:
-            missing = [self._wanted[name] for name in asked if name in self._wanted and name not in made]
+            wishes = list(self._wanted.values())
+        failure: HpcError | None = None
+        try:
+            self._context.cloud.stacks.up(self._spec_of(wishes), tell_stack_progress(self._listener, self._batch))
+        except HpcError as error:
+            failure = error
+        instances = self._context.cloud.compute.instances(names.labels_of_batch(self._batch))
+        self._welcome(instances)
+        missing = {name for name in asked if name in self._names_wanted()} - {found.name for found in instances}
+        if failure is not None and missing:
+            if not self.is_open or not self._move_on(sorted(missing), failure):
+                raise failure
+            return False
+        if failure is not None:  # such as a lost machine that went while the update was about to delete it
+            self._listener.tell("warning", message=f"the VMs asked for are there, but not all went well: {failure}")
+        self._tell(MachinesMade(instances=tuple(instances)))
+        return True
+
+    def _names_wanted(self) -> list[str]:
+        with self._lock:
+            return list(self._wanted)
+
+    def _move_on(self, names_missing: Sequence[str], error: HpcError) -> bool:
+        """Wish those that were not made in another place; False if there is none."""
+        with self._lock:
+            missing = [self._wanted[name] for name in names_missing if name in self._wanted]
         moved = [place for wish in missing if (place := self._next_place(wish, error)) is not None]
         if not missing or len(moved) < len(missing):
             return False
