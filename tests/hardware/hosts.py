@@ -122,13 +122,20 @@ class LoopInThread:
 @contextlib.contextmanager
 def emulated_host(folder: Path) -> Iterator[Host]:
     """An instance of the embedded cloud."""
+    with emulated_lab(folder) as (host, _):
+        yield host
+
+
+@contextlib.contextmanager
+def emulated_lab(folder: Path) -> Iterator[tuple[Host, Callable[[bool], None]]]:
+    """An instance of the embedded cloud, and a way to fill its disk."""
     thread = LoopInThread()
     lab_context = open_lab(folder / "lab")
     lab = thread.run(lab_context.__aenter__())
     try:
         spec = thread.run(lab.boot())
         write_programs(spec.root / "opt/opensees-hpc/bin")
-        yield Host(
+        host = Host(
             address=spec.address,
             port=spec.ssh_port,
             user=USERNAME,
@@ -139,6 +146,7 @@ def emulated_host(folder: Path) -> Iterator[Host]:
             cut_connections=lambda: thread.run(_drop(lab, spec.key)),
             restart=lambda: thread.run(_drop(lab, spec.key)),
         )
+        yield host, lambda full: thread.run(lab.room.fill_disk(spec.key, full=full))
     finally:
         thread.run(lab_context.__aexit__(None, None, None))
         thread.close()

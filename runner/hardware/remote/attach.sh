@@ -23,10 +23,12 @@ esac
 began_in=$PWD
 if [ "$1" = beside ]; then
   # BusyBox wants six characters to replace.
-  path=$(mktemp -d "$path/exauqXXXXX" 2>/dev/null) || {
+  if made=$(mktemp -d "$path/exauqXXXXX" 2>/dev/null); then
+    path=$made
+  else
     path=$path/$(random_name)
     mkdir -- "$path" || fail "no workspace can be made there"
-  }
+  fi
 else
   mkdir -p -- "$path" || fail "the workspace cannot be made"
 fi

@@ -8,7 +8,7 @@
 #   placed     who put the folder there: "PID START BOOT"
 #   run        who supervises it: "PID START BOOT UPTIME_S" (the job has begun)
 #   program    the program itself: "PID START"
-#   request    "cancel" or "timeout": the first one counts
+#   request    "cancel", "timeout" or "shutdown" (the machine goes down): the first one counts
 #   end        the one truth about how it ended: "HOW EXIT_CODE OUTPUT BEGAN ENDED USER_TIME SYSTEM_TIME"; HOW: ended, cancelled, timeout, lost
 #   after      exit code of the command that runs after the end
 # Each is written to a temporary name and then linked or moved into place, so that it is there whole or not at all.
@@ -102,7 +102,7 @@ decide_end() {
   how=ended
   [ "$2" != - ] || how=lost
   if read_line "$1/.job/request"; then
-    case $LINE in cancel) how=cancelled ;; timeout) how=timeout ;; esac
+    case $LINE in cancel) how=cancelled ;; timeout) how=timeout ;; shutdown) how=lost ;; esac
   fi
   write_once "$1/.job/end" "$how $2 $output_there $3"
 }
