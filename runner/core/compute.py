@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +16,7 @@ from runner.model.quota import RegionQuota
 from runner.model.stockout import FailedOperation, read_failure
 
 COLLECTIONS = ("instances", "disks")
+ZONE = re.compile(r"[a-z]+-[a-z]+[0-9]+-[a-z]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,21 @@ class Item:
 
     def __str__(self) -> str:
         return f"{self.kind.removesuffix('s')} {self.name} in {self.zone}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """Something that was done to a resource, by us or by the cloud itself. Times are RFC 3339, as the cloud tells them.
+
+    ``kind``: Google's word (insert, delete, compute.instances.preempted…). ``error``: why it came to nothing.
+    """
+
+    name: str
+    kind: str
+    started: str
+    ended: str
+    user: str
+    error: str
 
 
 class Compute:
@@ -152,6 +169,20 @@ class Compute:
         recent = [failed for failed in found if datetime.fromisoformat(failed.asked) >= since]
         return sorted(recent, key=lambda failed: datetime.fromisoformat(failed.asked), reverse=True)
 
+    def look_up(self, collection: str, place: str, name: str) -> Json | None:
+        """What the cloud knows of one thing; None if there is none. ``place``: a zone, a region, or '' for what is global."""
+        scope = "global" if not place else f"{'zones' if ZONE.fullmatch(place) else 'regions'}/{segment(place)}"
+        try:
+            return self._api.get(f"{self._project}/{scope}/{collection}/{segment(name)}")
+        except NotFoundError:
+            return None
+
+    def operations_on(self, zone: str, instance: str) -> list[Operation]:
+        """What was done to an instance, oldest first. Google remembers it for some days."""
+        path = f"{self._project}/zones/{segment(zone)}/operations"
+        found = self._api.items(path, filter=f"targetLink eq .*/instances/{instance}")
+        return sorted((_operation(item) for item in found), key=lambda operation: operation.started)
+
     def check_project(self) -> None:
         """Ask for the project itself: the cheapest proof that cloud, project and credentials are right."""
         self._api.get(self._project)
@@ -180,6 +211,18 @@ def _instance(item: Mapping[str, Any]) -> Instance:
         labels=dict(item.get("labels", {})),
         created=str(item.get("creationTimestamp", "")),
         provisioning=str(item.get("scheduling", {}).get("provisioningModel", "STANDARD")).lower(),
+    )
+
+
+def _operation(item: Mapping[str, Any]) -> Operation:
+    errors = item.get("error", {}).get("errors", [])
+    return Operation(
+        name=str(item.get("name", "")),
+        kind=str(item.get("operationType", "")),
+        started=str(item.get("insertTime", "")),
+        ended=str(item.get("endTime", "")),
+        user=str(item.get("user", "")),
+        error="; ".join(f"{error.get('code', '')} {error.get('message', '')}".strip() for error in errors),
     )
 
 
