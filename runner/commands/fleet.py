@@ -15,12 +15,14 @@ from runner.commands.boot import ENDED, wait_for_host_keys
 from runner.commands.context import Context
 from runner.commands.events import Listener, Phases
 from runner.commands.messages import MachineDown, MachineReady, MachinesMade, MachinesRefused, Message, ThreadFailed
+from runner.commands.places import PlaceFinder
 from runner.commands.progress import tell_stack_progress
 from runner.core.compute import Instance
 from runner.core.os_login import Login
 from runner.core.stacks import StackSpec
 from runner.errors import CloudError, HpcError
 from runner.model import names
+from runner.model.stockout import Place
 
 LOOK_EVERY_S = 3.0
 
@@ -45,7 +47,6 @@ class MachineWish:
 
 
 SpecOf = Callable[[Sequence[MachineWish]], StackSpec]
-NextPlace = Callable[[MachineWish, HpcError], MachineWish | None]
 
 
 class Fleet:
@@ -61,7 +62,6 @@ class Fleet:
         batch: str,
         login: Login,
         spec_of: SpecOf,
-        next_place: NextPlace,
         tell: Callable[[Message], None],
         listener: Listener,
         phases: Phases,
@@ -70,7 +70,7 @@ class Fleet:
         self._batch = batch
         self._login = login
         self._spec_of = spec_of
-        self._next_place = next_place
+        self._places = PlaceFinder(context, listener)
         self._tell = tell
         self._listener = listener
         self._phases = phases
@@ -160,14 +160,15 @@ class Fleet:
         """Wish those that were not made in another place; False if there is none."""
         with self._lock:
             missing = [self._wanted[name] for name in names_missing if name in self._wanted]
-        moved = [place for wish in missing if (place := self._next_place(wish, error)) is not None]
-        if not missing or len(moved) < len(missing):
+        if not missing:
             return False
-        for wish in moved:
-            where = f"{wish.machine_type} in {wish.zone}"
-            self._listener.tell("warning", message=f"{wish.name}: {error} Trying {where}.")
+        place = Place(zone=missing[0].zone, machine_type=missing[0].machine_type)
+        found = self._places.after(place, error, vms=names_missing, is_wanted=lambda: self.is_open)
+        if found is None:
+            return False
         with self._lock:
-            self._wanted.update({wish.name: wish for wish in moved})
+            for wish in missing:
+                self._wanted[wish.name] = replace(wish, zone=found.zone, machine_type=found.machine_type)
         return True
 
     def _welcome(self, instances: Sequence[Instance]) -> None:
@@ -245,8 +246,3 @@ def _wish_of(instance: Instance) -> MachineWish:
         machine_type=instance.machine_type,
         provisioning=instance.provisioning,
     )
-
-
-def moved(wish: MachineWish, *, zone: str, machine_type: str) -> MachineWish:
-    """The same machine in another place."""
-    return replace(wish, zone=zone, machine_type=machine_type)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from datetime import timedelta
 
 from runner.commands.context import Context
 from runner.commands.events import Listener
@@ -11,21 +12,24 @@ from runner.model.stockout import Other, Place, RateLimit, Stockout, classify, n
 
 MOST_REPEATS = 4  # of an update whose refusal may pass by itself
 REPEAT_DELAY_S = 5.0
+CLOCK_SLACK = timedelta(minutes=2)  # the cloud's clock and ours may differ
 
 
 class PlaceFinder:
     """Remembers what was tried for one batch. Not for several threads at once: the engine's thread asks."""
 
-    def __init__(self, context: Context, listener: Listener, *, began: str) -> None:
+    def __init__(self, context: Context, listener: Listener) -> None:
         self._context = context
         self._listener = listener
-        self._began = began
+        self._began = context.now() - CLOCK_SLACK
         self._tried: list[Place] = []
         self._repeats = 0
 
-    def after(self, place: Place, error: HpcError, *, is_wanted: Callable[[], bool]) -> Place | None:
-        """The place to try after ``place`` answered with ``error``: another one, the same once more, or None."""
-        refusal = classify(error, self._context.cloud.compute.failed_operations(since=self._began))
+    def after(
+        self, place: Place, error: HpcError, *, vms: Collection[str], is_wanted: Callable[[], bool]
+    ) -> Place | None:
+        """The place to try for ``vms`` after ``place`` answered with ``error``: another one, the same once more, or None."""
+        refusal = classify(error, self._context.cloud.compute.failed_operations(vms, since=self._began))
         if isinstance(refusal, Stockout):
             self._tried.append(place)
             found = next_place(self._tried, self._context.settings, refusal.zones_available)

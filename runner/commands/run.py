@@ -17,13 +17,13 @@ from runner.commands.context import Context
 from runner.commands.controller import Controller
 from runner.commands.end import end_batch
 from runner.commands.events import Listener, Phases
-from runner.commands.fleet import Fleet, MachineWish, moved
+from runner.commands.fleet import Fleet, MachineWish
 from runner.commands.preflight import CheckedBatch, check_batch
 from runner.commands.steps import Steps, raised_signals
 from runner.commands.summary import JobOutcome, RunSummary
 from runner.core.compute import Image
 from runner.core.stacks import StackSpec
-from runner.errors import DeclinedError, HpcError, InputError, LeftoverError, NotFoundError, StockoutError
+from runner.errors import DeclinedError, InputError, LeftoverError, NotFoundError
 from runner.model import names
 from runner.model.plan import Plan, make_plan, next_name
 
@@ -98,7 +98,6 @@ class _Run:
             batch=batch,
             login=login,
             spec_of=lambda wishes: analysis_spec(self.context, self.plan, self.image, wishes),
-            next_place=self._next_place,
             tell=controller.tell,
             listener=self.listener,
             phases=self.phases,
@@ -106,14 +105,6 @@ class _Run:
         steps.undo("stop watching", fleet.close)
         with self.phases.phase("jobs"):
             return controller.run(fleet)
-
-    def _next_place(self, wish: MachineWish, error: HpcError) -> MachineWish | None:
-        """The next zone, when this one has no such machine now."""
-        if not isinstance(error, StockoutError):
-            return None
-        zones = self.context.settings.zones_to_try
-        later = zones[zones.index(wish.zone) + 1 :] if wish.zone in zones else []
-        return moved(wish, zone=later[0], machine_type=wish.machine_type) if later else None
 
 
 def analysis_spec(context: Context, plan: Plan, image: Image, wishes: Sequence[MachineWish]) -> StackSpec:
