@@ -25,8 +25,8 @@ from semver import VersionInfo
 from runner.errors import MissingToolError
 
 OLDEST_CLI = VersionInfo(3, 230, 0)  # bootstrap sees to it that the CLI is not older
-ORDERLY_END_S = 120.0
-HASTY_END_S = 10.0
+FINISH_S = 60.0
+CANCEL_S = 30.0
 READER_END_S = 5.0
 
 
@@ -48,7 +48,7 @@ class EngineCommand(PulumiCommand):
         on_output: Callable[[str], Any] | None = None,
         on_error: Callable[[str], Any] | None = None,
     ) -> CommandResult:
-        """Runs the CLI to its end; an exception meanwhile ends it in order first.
+        """Runs the CLI to its end; an exception meanwhile ends it first (see ``end_engine``).
 
         Raises:
             CommandError: it ended with an exit code that is not 0.
@@ -71,7 +71,7 @@ class EngineCommand(PulumiCommand):
         return result
 
     def interrupt(self) -> None:
-        """Asks every CLI that runs now to end in order."""
+        """Tells every CLI that runs now to cancel."""
         with self._lock:
             running = list(self._running)
         for process in running:
@@ -123,10 +123,14 @@ class _Reader:
 
 
 def end_engine(process: subprocess.Popen[str]) -> None:
-    """Interrupt: the engine ends the steps it is at and writes its state. Again, or a second Ctrl-C: at once. Then kill."""
-    for patience_s in (ORDERLY_END_S, HASTY_END_S):
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGINT)
+    """Lets the engine finish; then, or at a second Ctrl-C, tells it to cancel; then, or at a third, kills it.
+
+    To cancel is not the first choice: the provider forgets a VM that is just being made, so it would be in no state.
+    """
+    for patience_s, is_told in ((FINISH_S, False), (CANCEL_S, True)):
+        if is_told:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGINT)
         try:
             process.wait(patience_s)
             return

@@ -76,6 +76,7 @@ def clean_text(text: str) -> str:
     """A diagnostic without colours, engine prefixes and blank lines at its ends."""
     plain = re.sub(r"\x1b\[[0-9;]*m|<\{%[^%]*%\}>", "", text).strip()
     plain = re.sub(r"^error:\s*", "", plain)
+    plain = re.sub(r"^\w+ing urn:pulumi:\S+: ", "", plain)
     return re.sub(r"^1 error occurred:\s*\*?\s*", "", plain).strip()
 
 

@@ -27,7 +27,8 @@ class StackProgress:
     """The engine began or ended something with one resource.
 
     ``type`` is Pulumi's (``gcp:compute/instance:Instance``), ``op`` the engine's word (``create``, ``update``, ``delete``,
-    ``refresh``, ``create-replacement``, …; ``retain``: it is left, but no longer the stack's), ``seconds`` how long it took (0 when it starts), ``message`` why it failed.
+    ``refresh``, ``create-replacement``, …; ``retain``: it is left, but no longer the stack's), ``seconds`` how long it took
+    (0 when it starts), ``message`` why it failed.
     """
 
     type: str
@@ -56,9 +57,10 @@ OnProgress = Callable[[StackProgress], None]
 class Stacks(Protocol):
     """Pulumi stacks by project and name. Calls for different stacks may come from several threads at once.
 
-    Callbacks come from another thread. An exception in the calling thread (Ctrl-C too) lets the engine finish the step it
-    is at, which leaves a stack that can be destroyed; only then it goes on. A lock that a dead process left is removed; one that
-    a living process holds is waited for a little. Nothing here is retried: the engine's provider does that.
+    Callbacks come from another thread. An exception in the calling thread (Ctrl-C too) waits until the engine has finished,
+    a minute at most, so that all that it makes is in the state; a second Ctrl-C cancels it as ``interrupt`` does. Either
+    way the stack can be destroyed. A lock that a dead process left is removed; one that a living process holds is waited for
+    a little. Nothing here is retried: the engine's provider does that.
 
     Raises (all): StackError, or where the engine's words leave no doubt QuotaError, StockoutError, PermissionDeniedError,
     ConflictError or UnreachableError, caused by a StackError with the diagnostics; MissingToolError without a CLI.
@@ -86,4 +88,7 @@ class Stacks(Protocol):
         """The stacks of a project, sorted."""
 
     def interrupt(self) -> None:
-        """Ask every engine that runs now to end in order: their calls raise. For signal handlers and other threads."""
+        """Make every engine that runs now cancel, for use by other threads and at a second Ctrl-C: their calls raise StackError.
+
+        What was being made at this moment may exist without being in a state: look for it by its labels.
+        """

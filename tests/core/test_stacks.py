@@ -12,7 +12,8 @@ from pathlib import Path
 import pulumi
 import pytest
 
-from runner.core.stack_pulumi import Program, PulumiStacks
+from runner.core.stack_program import Program
+from runner.core.stack_pulumi import PulumiStacks
 from runner.core.stacks import ProjectName, StackProgress, StackSpec
 from runner.errors import MissingToolError, StackError
 from tests.infra.engine import ROOT, find_cli_bin, make_site, make_stacks

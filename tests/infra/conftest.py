@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,10 @@ class CloudUnderTest:
         for kind in kinds or (*SCOPED, *GLOBAL):
             found |= {item["name"] for item in self._items(kind)}
         return found
+
+    def names_with_labels(self, labels: Mapping[str, str]) -> set[str]:
+        """The instances that bear these labels."""
+        return {item["name"] for item in self._items("instances") if labels.items() <= item["labels"].items()}
 
     def _items(self, kind: str) -> list[dict[str, Any]]:
         if kind in GLOBAL:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import platformdirs
 
-from runner.core.stack_pulumi import EngineSite, Program, PulumiStacks
+from runner.core.stack_program import Program
+from runner.core.stack_pulumi import EngineSite, PulumiStacks
 from runner.core.stacks import ProjectName
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,70 @@
+"""A program as the engine runs it inside this process, and the end of what it leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+
+Program = Callable[[], None]
+LOOP_END_S = 5.0
+LOOP_REST_S = 0.1
+LOOP_LOOK_S = 0.005
+
+
+class InlineProgram:
+    """Runs what ``load`` returns. After a failed run the Automation API leaves an event loop with tasks in it: ``end`` ends them."""
+
+    def __init__(self, load: Callable[[], Program]) -> None:
+        self._load = load
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __call__(self) -> None:
+        """Declares the resources; called by the Automation API, in its loop."""
+        self._loop = asyncio.get_running_loop()
+        self._load()()
+
+    def end(self) -> None:
+        """After the engine has ended: else Python complains of a forgotten coroutine, with a traceback, whenever it finds it."""
+        if self._loop is not None and not self._loop.is_closed():
+            # In a thread of its own: this one may be inside of a loop.
+            thread = threading.Thread(target=_close_loop, args=(self._loop,), daemon=True)
+            thread.start()
+            thread.join()
+
+
+def _close_loop(loop: asyncio.AbstractEventLoop) -> None:
+    if not _comes_to_rest(loop):
+        return
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    settled = _settle(tasks)
+    try:
+        loop.run_until_complete(settled)
+        loop.close()
+    except RuntimeError:  # the Automation API took it up again, and will end it
+        settled.close()
+
+
+def _comes_to_rest(loop: asyncio.AbstractEventLoop) -> bool:
+    """Waits until the Automation API has let go of the loop, which it takes up again for each task; False if it ends it."""
+    give_up_at = time.monotonic() + LOOP_END_S
+    at_rest_since = time.monotonic()
+    while not loop.is_closed() and time.monotonic() < give_up_at:
+        if loop.is_running():
+            at_rest_since = time.monotonic()
+        elif time.monotonic() - at_rest_since > LOOP_REST_S:
+            return True
+        time.sleep(LOOP_LOOK_S)
+    return False
+
+
+async def _settle(tasks: set[asyncio.Task[object]]) -> None:
+    """Waits for tasks that were cancelled; what they say to it is of no interest."""
+    if tasks:
+        await asyncio.wait(tasks, timeout=LOOP_END_S)
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()
