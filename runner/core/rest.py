@@ -26,6 +26,7 @@ from runner.errors import (
 __all__ = ["RETRY_BUDGET_S", "Api", "Endpoints", "Json", "cloud_error", "segment"]
 
 Json = dict[str, Any]
+NOT_JSON = "notJson"
 REQUEST_TIMEOUT_S = (10.0, 130.0)  # connect, read; operations' `wait` answers within 120 s
 
 
@@ -133,7 +134,8 @@ class Api:
         try:
             return dict(answer.json()) if answer.content else {}
         except (ValueError, TypeError) as error:
-            raise UnreachableError(f"{method} {url}: not an answer of Google's: {answer.text[:200]!r}") from error
+            told = f"{method} {url}: not an answer of Google's: {answer.text[:200]!r}"
+            raise CloudError(told, reason=NOT_JSON, status=answer.status_code) from error
 
 
 def cloud_error(status: int, text: str, what: str) -> CloudError:

@@ -1,0 +1,98 @@
+"""Everything of ours in the cloud, found by labels and names, and its removal. Needs no memory of what was made.
+
+``Estate`` is the seam: ``CloudEstate`` asks the cloud's APIs, ``DryEstate`` is around another one and removes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from runner.errors import CloudError, HpcError
+from runner.model.leftover import Item, Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What was found. ``unread``: what could not be looked at, a sentence each; of that nothing is known."""
+
+    items: tuple[Item, ...]
+    unread: tuple[str, ...] = ()
+
+
+class Estate(Protocol):
+    """All of ours in one project.
+
+    ``find`` never raises CloudError: a kind that cannot be read is told in ``unread``, and the others are read all the same.
+    ``remove`` is idempotent (what is gone already is no error), waits until the item is gone, and says the cloud's answer in
+    words. It may be called from several threads.
+
+    Raises (remove): HpcError, when the item is still there or may be.
+    """
+
+    def find(self, kinds: Collection[Kind], labels: Mapping[str, str]) -> Findings:
+        """What there is of these kinds; where the cloud can filter by labels, only what bears these."""
+
+    def remove(self, item: Item) -> str:
+        """Remove one item."""
+
+
+class Shelf(Protocol):
+    """The items of some kinds, all behind one API.
+
+    Raises (both): HpcError.
+    """
+
+    kinds: tuple[Kind, ...]
+
+    def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
+        """The items of one of its kinds."""
+
+    def remove(self, item: Item) -> str:
+        """See ``Estate.remove``."""
+
+
+class CloudEstate:
+    """See ``Estate``. Kinds of which no shelf knows are not there."""
+
+    def __init__(self, shelves: Sequence[Shelf]) -> None:
+        self._shelves = {kind: shelf for shelf in shelves for kind in shelf.kinds}
+
+    def find(self, kinds: Collection[Kind], labels: Mapping[str, str]) -> Findings:
+        """See ``Estate.find``."""
+        items: list[Item] = []
+        unread: list[str] = []
+        for kind in Kind:
+            if kind not in kinds or kind not in self._shelves:
+                continue
+            try:
+                items.extend(self._shelves[kind].list_items(kind, labels))
+            except HpcError as error:
+                unread.append(f"{kind.value}: {error}")
+        return Findings(items=tuple(items), unread=tuple(unread))
+
+    def remove(self, item: Item) -> str:
+        """See ``Estate.remove``."""
+        shelf = self._shelves.get(item.kind)
+        if shelf is None:
+            raise CloudError(f"nobody knows how to remove a thing of the kind {item.kind.value}")
+        return shelf.remove(item)
+
+
+class DryEstate:
+    """An estate of which nothing is removed: it looks like the one inside, minus what would be gone."""
+
+    def __init__(self, inside: Estate) -> None:
+        self._inside = inside
+        self._removed: set[tuple[Kind, str, str]] = set()
+
+    def find(self, kinds: Collection[Kind], labels: Mapping[str, str]) -> Findings:
+        """See ``Estate.find``."""
+        found = self._inside.find(kinds, labels)
+        return Findings(items=tuple(item for item in found.items if item.key not in self._removed), unread=found.unread)
+
+    def remove(self, item: Item) -> str:
+        """Only remembers it."""
+        self._removed.add(item.key)
+        return "nothing was done: a dry run"

@@ -1,0 +1,89 @@
+"""The parts of the estate that are identities: our keys in the operator's OS Login profile, and our service accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from runner.core.os_login import KEY_COMMENT
+from runner.core.rest import Api, segment
+from runner.errors import NotFoundError
+from runner.model import names
+from runner.model.leftover import BASE_PART, Item, Kind, read_labels
+
+GONE_ALREADY = "it was gone already"
+
+
+class OurKeys:
+    """The keys with our comment in the profile of the operator, whose they all are. A key without an expiry never ends."""
+
+    kinds = (Kind.SSH_KEY,)
+
+    def __init__(self, api: Api, *, operator: str, owner: str) -> None:
+        self._api = api
+        self._profile = f"users/{segment(operator)}"
+        self._operator = operator
+        self._owner = owner
+
+    def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
+        """Our keys."""
+        try:
+            keys = self._api.get(f"{self._profile}/loginProfile").get("sshPublicKeys", {})
+        except NotFoundError:
+            return []
+        return [self._item(fingerprint, key) for fingerprint, key in keys.items() if _is_ours(key)]
+
+    def remove(self, item: Item) -> str:
+        """Delete a key of the profile."""
+        try:
+            self._api.delete(f"{self._profile}/sshPublicKeys/{segment(item.name)}")
+        except NotFoundError:
+            return GONE_ALREADY
+        return "deleted"
+
+    def _item(self, fingerprint: str, key: Mapping[str, Any]) -> Item:
+        marks = {"app": names.APP, "owner": self._owner}
+        if expiry_usec := int(key.get("expirationTimeUsec") or 0):
+            marks["expires"] = names.expires_label(datetime.fromtimestamp(expiry_usec / 1e6, UTC))
+        return Item(kind=Kind.SSH_KEY, name=fingerprint, place=self._operator, labels=marks)
+
+
+class OurAccounts:
+    """The service account of our VMs, which belongs to the base, and those whose description bears our labels."""
+
+    kinds = (Kind.ACCOUNT,)
+
+    def __init__(self, api: Api, project: str, owner_of_base: Callable[[], str]) -> None:
+        self._api = api
+        self._project = project
+        self._path = f"projects/{segment(project)}/serviceAccounts"
+        self._owner_of_base = owner_of_base
+
+    def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
+        """Our accounts."""
+        accounts = (one for page in self._api.pages(self._path) for one in page.get("accounts", []))
+        items = (self._item(account) for account in accounts)
+        return [item for item in items if item is not None]
+
+    def remove(self, item: Item) -> str:
+        """Delete an account."""
+        try:
+            self._api.delete(f"{self._path}/{segment(item.name)}")
+        except NotFoundError:
+            return GONE_ALREADY
+        return "deleted"
+
+    def _item(self, account: Mapping[str, Any]) -> Item | None:
+        email = str(account["email"])
+        marks = read_labels(str(account.get("description", "")))
+        if email == names.service_account_email(self._project):
+            marks = {"app": names.APP, "owner": self._owner_of_base(), "part": BASE_PART}
+        is_ours = marks.get("app") == names.APP
+        return Item(kind=Kind.ACCOUNT, name=email, labels=marks) if is_ours else None
+
+
+def _is_ours(key: Mapping[str, Any]) -> bool:
+    """Type, key, comment: the comment is ours."""
+    words = str(key.get("key", "")).split(maxsplit=2)
+    return len(words) == 3 and words[2].strip() == KEY_COMMENT

@@ -1,0 +1,162 @@
+"""The parts of the estate in Cloud Storage: our buckets, and in the results bucket what each batch has there.
+
+By the bare JSON API: the client library takes half a second to import, and a sweep needs a list and a delete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from runner.core.rest import NOT_JSON, Api
+from runner.errors import CloudError, NotFoundError
+from runner.model import names
+from runner.model.leftover import BASE_PART, STATE_PART, Item, Kind
+
+DEFINITION = "batch.json"
+YOUNG_FOR = timedelta(hours=1)  # control objects without a lease: somebody may be about to write it
+DELETING_THREADS = 8
+
+
+@dataclass(kw_only=True)
+class _Pile:
+    """What has one prefix: how many objects, how big, the youngest."""
+
+    objects: int = 0
+    size_bytes: int = 0
+    youngest: str = ""
+    names: set[str] = field(default_factory=set)
+
+    def add(self, found: Mapping[str, Any]) -> None:
+        self.objects += 1
+        self.size_bytes += int(found.get("size", 0))
+        self.youngest = max(self.youngest, str(found.get("updated", "")))
+        self.names.add(str(found["name"]))
+
+    def __str__(self) -> str:
+        return f"{self.objects} object{'s' * (self.objects != 1)}, {self.size_bytes:,} bytes"
+
+
+class StorageShelf:
+    """Buckets with our label; of the results bucket also control objects and results, an item for each batch.
+
+    ``api`` is at ``…/storage/v1``. Objects have no labels: their owner is the one that the batch's definition names, else
+    the bucket's; they expire with the batch's lease.
+    """
+
+    kinds = (Kind.CONTROL, Kind.RESULTS, Kind.BUCKET)
+
+    def __init__(self, api: Api, project: str) -> None:
+        self._api = api
+        self._project = project
+        self._bucket = names.bucket_name(project)
+
+    def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
+        """The items of one kind; ``labels`` may name a batch."""
+        if kind is Kind.BUCKET:
+            return [_bucket_item(found, self._project) for found in self._list_buckets()]
+        try:
+            owner = self.owner_of_base()
+            piles = self._piles(kind, labels.get("batch", ""))
+            return [self._pile_item(kind, batch, pile, owner) for batch, pile in piles.items()]
+        except NotFoundError:
+            return []
+
+    def owner_of_base(self) -> str:
+        """Whose the results bucket is; '' without one, or without that label."""
+        try:
+            found = self._api.get(f"b/{quote(self._bucket)}")
+        except NotFoundError:
+            return ""
+        return str(found.get("labels", {}).get("owner", ""))
+
+    def remove(self, item: Item) -> str:
+        """Delete objects, or a bucket with all that is in it."""
+        bucket = item.name if item.kind is Kind.BUCKET else self._bucket
+        prefix = {Kind.CONTROL: names.control_prefix(item.batch), Kind.RESULTS: f"{item.batch}/"}.get(item.kind, "")
+        try:
+            count = self._delete_objects(bucket, prefix)
+            if item.kind is Kind.BUCKET:
+                self._api.delete(f"b/{quote(bucket)}")
+        except NotFoundError:
+            return "it was gone already"
+        return f"{count} object{'s' * (count != 1)} deleted"
+
+    def _list_buckets(self) -> Iterator[Mapping[str, Any]]:
+        for found in self._api.items("b", project=self._project):
+            if found.get("labels", {}).get("app") == names.APP:
+                yield found
+
+    def _piles(self, kind: Kind, batch: str) -> dict[str, _Pile]:
+        """What each batch has, or one of them."""
+        root = f"{names.CONTROL_PREFIX}/" if kind is Kind.CONTROL else ""
+        piles: dict[str, _Pile] = {}
+        for found in self._list_objects(self._bucket, f"{root}{batch}/" if batch else root):
+            name = str(found["name"]).removeprefix(root).split("/", 1)[0]
+            if names.is_batch_name(name):
+                piles.setdefault(name, _Pile()).add(found)
+        return piles
+
+    def _pile_item(self, kind: Kind, batch: str, pile: _Pile, owner: str) -> Item:
+        definition = self._read(names.control_prefix(batch) + DEFINITION)
+        marks = {"app": names.APP, "batch": batch, "owner": names.label_value(str(definition.get("owner", owner)))}
+        if kind is Kind.CONTROL:
+            marks["expires"] = names.expires_label(self._lease_end(batch, pile))
+        return Item(kind=kind, name=batch, place=self._bucket, labels=marks, state=str(pile))
+
+    def _lease_end(self, batch: str, pile: _Pile) -> datetime:
+        """When nobody watches any more. A batch without a lease may be about to get one: its youngest object counts."""
+        expires = self._read(names.lease_object(batch)).get("expires")
+        if isinstance(expires, (int, float)):
+            return datetime.fromtimestamp(expires, UTC)
+        return datetime.fromisoformat(pile.youngest.replace("Z", "+00:00")) + YOUNG_FOR
+
+    def _read(self, name: str) -> dict[str, Any]:
+        """A JSON object in the bucket; empty if it is not there, or is no such thing."""
+        try:
+            found = self._api.get(f"b/{quote(self._bucket)}/o/{quote(name, safe='')}", alt="media")
+        except CloudError as error:
+            if isinstance(error, NotFoundError) or error.reason == NOT_JSON:
+                return {}
+            raise
+        return found
+
+    def _list_objects(self, bucket: str, prefix: str) -> Iterator[Mapping[str, Any]]:
+        wanted = {"prefix": prefix} if prefix else {}
+        yield from self._api.items(f"b/{quote(bucket)}/o", versions="true", **wanted)
+
+    def _delete_objects(self, bucket: str, prefix: str) -> int:
+        """Delete all objects below a prefix, old versions too; how many there were.
+
+        Raises:
+            CloudError: the first refusal, after all others were tried.
+        """
+        listed = list(self._list_objects(bucket, prefix))
+        with ThreadPoolExecutor(DELETING_THREADS) as pool:
+            refusals = list(pool.map(lambda found: self._delete_object(bucket, found), listed))
+        first = next((refusal for refusal in refusals if refusal is not None), None)
+        if first is not None:
+            raise first
+        return len(listed)
+
+    def _delete_object(self, bucket: str, found: Mapping[str, Any]) -> CloudError | None:
+        path = f"b/{quote(bucket)}/o/{quote(str(found['name']), safe='')}"
+        generation = {"generation": str(found["generation"])} if "generation" in found else {}
+        try:
+            self._api.delete(path, **generation)
+        except NotFoundError:
+            return None
+        except CloudError as error:
+            return error
+        return None
+
+
+def _bucket_item(found: Mapping[str, Any], project: str) -> Item:
+    name = str(found["name"])
+    parts = {names.bucket_name(project): BASE_PART, names.state_bucket_name(project): STATE_PART}
+    marks = {str(key): str(value) for key, value in found.get("labels", {}).items()}
+    return Item(kind=Kind.BUCKET, name=name, labels=marks | ({"part": parts[name]} if name in parts else {}))
