@@ -90,15 +90,11 @@ class CustomRoleOperations(Operations):
             if found is None:
                 cloud.rest.post(f"iam/v1/projects/{project}/roles", {"role": wanted, "roleId": news["roleId"]})
             else:
-                self._bring_back(cloud, id, found, wanted)
+                cloud.rest.post(f"iam/v1/{id}:undelete", {})
+                cloud.rest.patch(f"iam/v1/{id}", wanted)
         except ApiError as error:
             raise ProviderError(f"Error creating the custom project role {id}: {error}") from error
         return id
-
-    def _bring_back(self, cloud: Cloud, id: str, found: Answer, wanted: Answer) -> None:
-        cloud.rest.post(f"iam/v1/{id}:undelete", {"etag": found.get("etag")})
-        if any(found.get(key) != value for key, value in wanted.items()):
-            cloud.rest.patch(f"iam/v1/{id}", wanted)
 
     def _body(self, news: Properties) -> Answer:
         plain = {key: news[key] for key in ("description", "stage", "title") if news.get(key)}

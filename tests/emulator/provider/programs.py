@@ -84,8 +84,14 @@ def _declare_identities(variant, first):
         description="lets a runner delete itself",
         permissions=permissions if first else [*permissions, "compute.disks.delete"],
     )
-    gcp.projects.IAMMember("runner-stopper", project=PROJECT, role=role.name, member=f"serviceAccount:{ACCOUNT}")
-    gcp.projects.IAMMember("user-ssh", project=PROJECT, role="roles/compute.osAdminLogin", member=f"user:{USER}")
+    user = gcp.projects.IAMMember("user-ssh", project=PROJECT, role="roles/compute.osAdminLogin", member=f"user:{USER}")
+    gcp.projects.IAMMember(
+        "runner-stopper",
+        project=PROJECT,
+        role=role.name,
+        member=f"serviceAccount:{ACCOUNT}",
+        opts=pulumi.ResourceOptions(depends_on=[user]),
+    )
     gcp.oslogin.SshPublicKey("key", user=USER, key=KEY, project=PROJECT)
 
 

@@ -67,6 +67,5 @@ def test_programs_ask_what_they_asked_through_the_stock_plugin(rounds, rest):
     leaked = "/compute/v1/projects/demo/zones/europe-west1-b/disks/builder-keep"
     assert rest.delete(leaked).status_code == 200
     base.end()
-    base.variant = "a"
     base.assert_recorded("8-up-again", base.stack.up)
     base.stack.destroy()
