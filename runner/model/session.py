@@ -6,8 +6,8 @@ The kinds of records that are understood here, with their facts:
 begin      format, session (run or bake), name, owner, and facts of the whole (target, project…)
 owner      owner: another process has taken the session over
 plan       machine_type, price_usd_per_hour, max_run_s, zones, and whatever else; a later one overrides
-intend     kind, name, zone: this will be created. For instances machine_type and disk_gib or price_usd_per_hour;
-           keep: it is meant to stay (an image)
+intend     kind, name, zone: this will be created. kind: instance, disk, address, image, firewall, stack (its zone: base,
+           image or analysis)…; for an instance machine_type and disk_gib, or price_usd_per_hour; keep: it is to stay
 created    kind, name, zone: it was seen to be there
 gone       kind, name, zone, answer: the cloud said so, and how
 failed     kind, name, zone, answer: it was never created, and why

@@ -18,13 +18,13 @@ from runner.errors import HpcError
 
 SCRIPT: tuple[tuple[str, Callable[[SessionState], None]], ...] = (
     ("plan", lambda state: state.record("plan", machine_type="c2-standard-4", zones=["z-a"])),
-    ("intend b-0", lambda state: state.intend("instances", "b-0", "z-a", machine_type="c2-standard-4")),
-    ("created b-0", lambda state: state.record("created", kind="instances", name="b-0", zone="z-a")),
-    ("intend b-1", lambda state: state.intend("instances", "b-1", "z-a", machine_type="c2-standard-4")),
+    ("intend b-0", lambda state: state.intend("instance", "b-0", "z-a", machine_type="c2-standard-4")),
+    ("created b-0", lambda state: state.record("created", kind="instance", name="b-0", zone="z-a")),
+    ("intend b-1", lambda state: state.intend("instance", "b-1", "z-a", machine_type="c2-standard-4")),
     ("job running", lambda state: state.record("job", job="one", state="running")),
     ("job succeeded", lambda state: state.record("job", job="one", state="succeeded")),
-    ("gone b-0", lambda state: state.record("gone", kind="instances", name="b-0", zone="z-a", answer="404")),
-    ("gone b-1", lambda state: state.record("gone", kind="instances", name="b-1", zone="z-a", answer="404")),
+    ("gone b-0", lambda state: state.record("gone", kind="instance", name="b-0", zone="z-a", answer="404")),
+    ("gone b-1", lambda state: state.record("gone", kind="instance", name="b-1", zone="z-a", answer="404")),
     ("end", lambda state: state.end("done")),
 )
 

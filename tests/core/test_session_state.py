@@ -98,7 +98,7 @@ def test_killed_within_any_write(journal: Journal) -> None:
         assert len(session.records) - 1 in (len(announced), len(announced) + 1)
         assert session.is_dead == (len(announced) < len(SCRIPT))
         with journal.resume("b") as state:
-            state.intend("instances", "b-2")
+            state.intend("instance", "b-2")
         again = read(journal)
         assert kinds(again) == [*kinds(session), "owner", "intend"]
         assert len(again.troubles) == len(session.troubles) <= 1
@@ -190,7 +190,7 @@ def test_a_name_is_used_once(journal: Journal) -> None:
 
 def test_a_copied_laptop_does_not_own_what_the_first_one_runs(journal: Journal, tmp_path: Path) -> None:
     with journal.begin("b", "run") as state:
-        state.intend("instances", "b-0", "z-a")
+        state.intend("instance", "b-0", "z-a")
         copy = Journal(folder=tmp_path / "copy")
         shutil.copytree(journal.folder, copy.folder)
     for name in ("b.jsonl", "b.lock"):
@@ -279,7 +279,7 @@ def test_a_closed_journal_is_not_written(journal: Journal) -> None:
     state.close()
     state.close()
     with pytest.raises(HpcError):
-        state.intend("instances", "b-0")
+        state.intend("instance", "b-0")
     state.record("job", job="one", state="running")
     assert len(told) == 1
     assert kinds(read(journal)) == ["begin"]

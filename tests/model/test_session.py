@@ -30,7 +30,7 @@ def make_records(*told: tuple[str, dict[str, Any]]) -> list[Record]:
 
 
 def vm(name: str, zone: str = "z-a", **facts: Any) -> dict[str, Any]:
-    return {"kind": "instances", "name": name, "zone": zone, **facts}
+    return {"kind": "instance", "name": name, "zone": zone, **facts}
 
 
 def whole_story() -> list[Record]:
@@ -131,8 +131,8 @@ def test_kinds_that_are_not_known_are_kept_and_passed_over() -> None:
     [
         {},
         {"kind": 3, "name": "b-0"},
-        {"kind": "instances"},
-        {"kind": "instances", "name": None},
+        {"kind": "instance"},
+        {"kind": "instance", "name": None},
         {"kind": ["x"], "name": {}},
     ],
 )

@@ -1,0 +1,50 @@
+"""Signals around something that must not be left half done: raised where they would end the process, put off while it is undone.
+
+Handlers that somebody else has set (a command's own) are left alone: they raise already.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+INTERRUPTING = (signal.SIGINT, *ENDING)
+
+
+@contextmanager
+def ending_signals_raised() -> Iterator[None]:
+    """Inside, a SIGTERM or SIGHUP that would kill the process raises SystemExit(128 + its number), so that undos run."""
+
+    def leave(signum: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + signum)
+
+    with _handled([signum for signum in ENDING if signal.getsignal(signum) == signal.SIG_DFL], leave):
+        yield
+
+
+@contextmanager
+def signals_put_off(tell: Callable[[str], None]) -> Iterator[None]:
+    """Inside, signals that would interrupt are only told: what is being undone is finished first."""
+
+    def wait(signum: int, frame: FrameType | None) -> None:
+        tell(f"{signal.Signals(signum).name}: still cleaning up, please wait")
+
+    with _handled([signum for signum in INTERRUPTING if signal.getsignal(signum) != signal.SIG_IGN], wait):
+        yield
+
+
+@contextmanager
+def _handled(signals: Collection[signal.Signals], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers, and only it is interrupted
+        return
+    before = {signum: signal.signal(signum, handler) for signum in signals}
+    try:
+        yield
+    finally:
+        for signum, old in before.items():
+            signal.signal(signum, old)
