@@ -1,0 +1,150 @@
+"""The lease of a batch, as a VM sees it: what it says, and what is to be done about it. Pure, but for reading it.
+
+Whose clock counts: the length of a lease is the difference of two times of whoever wrote it, its age the difference of two
+times of the storage server, and between two looks this machine's monotonic clock runs. No two clocks are ever compared.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any, Protocol
+
+from .vm_cloud import RefusedError, Reply
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """``length_s``: from its renewal to its end. ``batch_end_s``: from its renewal to the batch's deadline, None if there is none.
+    ``deadlines``: seconds after each job's start.
+    """
+
+    length_s: float
+    is_detached: bool
+    deadlines: Mapping[str, float]
+    batch_end_s: float | None
+
+
+class Duty(Enum):
+    """What a VM has to do. DRAIN: let what runs come to its end, then go. END: stop what runs, then go."""
+
+    WORK = "work"
+    DRAIN = "drain"
+    END = "end"
+
+
+class Storage(Protocol):
+    """Where the lease is (``vm_cloud.VmCloud``)."""
+
+    def read_object(self, bucket: str, name: str, **query: str) -> Reply: ...
+
+
+def parse_lease(content: bytes) -> Lease:
+    """Raises ValueError if it is none, or of a format that this image does not know."""
+    try:
+        values: dict[str, Any] = json.loads(content)
+        if values["format"] != FORMAT:
+            raise ValueError(f"a lease of format {values['format']!r}; this image knows {FORMAT}")
+        renewed = datetime.fromisoformat(values["renewed"]).timestamp()
+        batch_end = values.get("batch_deadline")
+        return Lease(
+            length_s=float(values["expires"]) - renewed,
+            is_detached=bool(values.get("detached")),
+            deadlines={str(job): float(seconds) for job, seconds in (values.get("deadlines") or {}).items()},
+            batch_end_s=None if batch_end is None else float(batch_end) - renewed,
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"a damaged lease: {error!r}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """A lease that was read, and how long ago it was renewed, by the server's clock."""
+
+    lease: Lease
+    age_s: float
+
+
+class LeaseReader:
+    """Reads one lease; its content only when it has changed. Every look costs one small request."""
+
+    def __init__(self, storage: Storage, bucket: str, batch: str) -> None:
+        self._storage = storage
+        self._bucket = bucket
+        self._name = f"_control/{batch}/lease.json"
+        self._generation = ""
+        self._lease: Lease | None = None
+
+    def look(self) -> Sight | None:
+        """The lease as it is now, None if there is none.
+
+        Raises:
+            UnreachableError, RefusedError: it could not be read.
+            ValueError: what is there cannot be understood.
+        """
+        try:
+            reply = self._storage.read_object(self._bucket, self._name, fields="generation,updated")
+            about: dict[str, Any] = json.loads(reply.body)
+            generation = str(about["generation"])
+            if self._lease is None or generation != self._generation:
+                content = self._storage.read_object(self._bucket, self._name, alt="media", generation=generation)
+                self._lease, self._generation = parse_lease(content.body), generation
+        except RefusedError as error:
+            if error.status == http.client.NOT_FOUND:
+                return None
+            raise
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the storage server describes the lease as {about!r}") from error
+        if reply.served_s is None:
+            raise ValueError("the storage server does not say what time it is")
+        updated = datetime.fromisoformat(str(about["updated"])).timestamp()
+        return Sight(lease=self._lease, age_s=max(0.0, reply.served_s - updated))
+
+
+class LeaseWatch:
+    """What was seen of the lease so far, and what follows from it. Times are of one monotonic clock."""
+
+    def __init__(self, *, grace_s: float, now: float) -> None:
+        self._grace_s = grace_s
+        self._known_until = now + grace_s
+        self._unreadable_since: float | None = None
+        self._batch_end: float | None = None
+        self.lease: Lease | None = None
+
+    def see(self, sight: Sight, now: float) -> None:
+        """It was read."""
+        lease = sight.lease
+        self.lease = lease
+        self._unreadable_since = None
+        self._known_until = now + lease.length_s - sight.age_s
+        self._batch_end = None if lease.batch_end_s is None else now + lease.batch_end_s - sight.age_s
+
+    def miss(self) -> None:
+        """There is none: what was known of it counts, or the time after boot."""
+        self._unreadable_since = None
+
+    def fail(self, now: float) -> None:
+        """It could not be read, which is not the same as that it has run out."""
+        if self._unreadable_since is None:
+            self._unreadable_since = now
+
+    def left_s(self, now: float) -> float:
+        """How long the VM is still wanted, as far as it is known."""
+        until = self._known_until
+        if self._unreadable_since is not None:
+            until = max(until, self._unreadable_since + self._grace_s)
+        return until - now
+
+    def duty(self, now: float) -> Duty:
+        """What is to be done. A batch's deadline is the client's business for as long as one renews the lease."""
+        if self.left_s(now) > 0:
+            return Duty.WORK
+        if self.lease is None or not self.lease.is_detached:
+            return Duty.END
+        return Duty.END if self._batch_end is not None and now >= self._batch_end else Duty.DRAIN

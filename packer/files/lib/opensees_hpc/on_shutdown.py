@@ -1,0 +1,97 @@
+"""A VM's last act, within 20 s: condemn what runs, say so in the bucket if it is preempted, push what is finished.
+
+``on-shutdown``, run when the VM is told to go: preemption, deletion, the end of its run time, power off.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .vm_cloud import Metadata, RefusedError, UnreachableError, VmCloud
+from .vm_settings import BATCH, BUCKET
+from .workspaces import ManagerError, Pushes, Workspace, find_workspaces
+
+BUDGET_S = 20.0
+PAUSE_S = 0.3
+
+
+def main(prefix: Path) -> int:
+    """``prefix`` is ``<root>/opt/opensees-hpc``."""
+    until = time.monotonic() + BUDGET_S
+    metadata = Metadata()
+    batch, bucket = (_patiently(metadata, name, until) for name in (BATCH, BUCKET))
+    if not batch or not bucket:
+        return 0
+    workspaces = find_workspaces(prefix.parent.parent, batch, prefix / "lib")
+    condemn_running(workspaces)
+    telling = threading.Thread(target=tell_preemption, args=(VmCloud(metadata), batch, bucket, until), daemon=True)
+    telling.start()
+    push_finished(workspaces, until)
+    telling.join(max(0.0, until - time.monotonic()))
+    return 0
+
+
+def _patiently(metadata: Metadata, name: str, until: float) -> str:
+    while time.monotonic() < until:
+        try:
+            return metadata.attribute(name)
+        except UnreachableError as error:
+            say(str(error))
+            time.sleep(PAUSE_S)
+    return ""
+
+
+def tell_preemption(cloud: VmCloud, batch: str, bucket: str, until: float) -> None:
+    """Leave a marker in the bucket if, and only if, this is a preemption."""
+    while time.monotonic() < until:
+        try:
+            if cloud.metadata.read("instance/preempted") != "TRUE":
+                return
+            name = cloud.metadata.read("instance/name") or ""
+            content = {
+                "format": 1,
+                "time": datetime.now(UTC).isoformat(),
+                "instance": name,
+                "id": cloud.metadata.read("instance/id") or "",
+            }
+            cloud.create_object(bucket, f"_control/{batch}/preempted/{name}", json.dumps(content).encode())
+            say("preempted; the marker is in the bucket")
+            return
+        except RefusedError as error:
+            say(f"the marker of the preemption was refused: {error}")
+            return
+        except UnreachableError as error:
+            say(f"the marker of the preemption: {error}")
+            time.sleep(PAUSE_S)
+
+
+def condemn_running(workspaces: list[Workspace]) -> None:
+    """What runs now will not come to its own end: say so before the system begins to kill it."""
+    for workspace in workspaces:
+        try:
+            workspace.condemn_running()
+        except ManagerError as error:
+            say(str(error))
+
+
+def push_finished(workspaces: list[Workspace], until: float) -> None:
+    """Push what came to its end and is not in the bucket yet; what runs is not waited for."""
+    pushes = Pushes(workspaces, until)
+    while pushes.step():
+        time.sleep(PAUSE_S)
+    if pushes.trouble:
+        say(pushes.trouble)
+
+
+def say(line: str) -> None:
+    """To the serial port."""
+    print(f"on-shutdown: {line}", flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,55 @@
+"""What a VM is told by its metadata. The first three names are those of ``runner/model/names.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .vm_cloud import Metadata
+
+PREFIX = "opensees-hpc"
+BATCH = f"{PREFIX}-batch"
+BUCKET = f"{PREFIX}-bucket"
+LEASE_S = f"{PREFIX}-lease-seconds"
+GRACE_S = f"{PREFIX}-grace-seconds"
+LOOK_S = f"{PREFIX}-look-seconds"
+PUSH_S = f"{PREFIX}-push-seconds"
+DELETE_S = f"{PREFIX}-delete-seconds"
+
+LONGEST_LOOK_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VmSettings:
+    """``lease_s``: 0 if no lease is to be watched. ``grace_s``: how long a lease may be missing after boot, or unreadable at
+    any time. ``look_s``: how often it is read. ``push_s``: how long results that cannot be pushed keep the VM.
+    ``delete_s``: how long it is tried to delete the VM before it is switched off.
+    """
+
+    batch: str
+    bucket: str
+    lease_s: float
+    grace_s: float
+    look_s: float
+    push_s: float
+    delete_s: float
+
+
+def read_settings(metadata: Metadata) -> VmSettings:
+    """The settings; what is not a number of seconds counts as not set. Raises UnreachableError."""
+    lease_s = _seconds(metadata, LEASE_S, 0.0)
+    return VmSettings(
+        batch=metadata.attribute(BATCH),
+        bucket=metadata.attribute(BUCKET),
+        lease_s=lease_s,
+        grace_s=_seconds(metadata, GRACE_S, lease_s),
+        look_s=_seconds(metadata, LOOK_S, min(LONGEST_LOOK_S, lease_s / 6)),
+        push_s=_seconds(metadata, PUSH_S, 1800.0),
+        delete_s=_seconds(metadata, DELETE_S, 600.0),
+    )
+
+
+def _seconds(metadata: Metadata, name: str, otherwise: float) -> float:
+    try:
+        return max(0.0, float(metadata.attribute(name)))
+    except ValueError:
+        return otherwise

@@ -1,0 +1,190 @@
+"""The watchdog on a VM: reads the lease of its batch, and ends the VM when nobody renews it any more.
+
+``watch-lease``, started at boot. May be ended and started again at any moment: all that it knows, it reads.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+from .lease import Duty, LeaseReader, LeaseWatch
+from .vm_cloud import Metadata, RefusedError, UnreachableError, VmCloud
+from .vm_settings import VmSettings, read_settings
+from .workspaces import ManagerError, Pushes, Workspace, find_workspaces
+
+LOCK = "run/opensees-hpc-watch-lease.lock"
+GOING_S = 180.0
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 15.0
+
+
+class Watchdog:
+    """Watches until the VM is to go. ``root``: the root folder of the VM's disk; ``scripts``: our own shell scripts."""
+
+    def __init__(self, *, settings: VmSettings, cloud: VmCloud, root: Path, scripts: Path) -> None:
+        self._settings = settings
+        self._root = root
+        self._scripts = scripts
+        self._reader = LeaseReader(cloud, settings.bucket, settings.batch)
+        self._watch = LeaseWatch(grace_s=settings.grace_s, now=time.monotonic())
+        self._trouble = ""
+        self._duty = Duty.WORK
+
+    def run(self) -> None:
+        """Returns when the VM is no longer wanted, and everything that is finished is in the bucket."""
+        while not (self._is_over() and self._clear_up()):
+            time.sleep(self._settings.look_s)
+
+    def _is_over(self) -> bool:
+        """Look at the lease and obey it; whether the VM is no longer wanted."""
+        self._look()
+        duty = self._watch.duty(time.monotonic())
+        if duty is not self._duty:
+            self._duty = duty
+            say(f"lease of batch {self._settings.batch}: {_MEANINGS[duty]}")
+        if duty is Duty.DRAIN:
+            return not any(self._running_jobs(workspace) for workspace in self._workspaces())
+        return duty is Duty.END
+
+    def _look(self) -> None:
+        try:
+            sight = self._reader.look()
+        except (UnreachableError, RefusedError, ValueError) as error:
+            self._watch.fail(time.monotonic())
+            self._complain(f"the lease cannot be read: {error}")
+            return
+        self._complain("" if sight else "there is no lease")
+        if sight is None:
+            self._watch.miss()
+        else:
+            self._watch.see(sight, time.monotonic())
+            self._apply(sight.lease.deadlines)
+
+    def _apply(self, deadlines: Mapping[str, float]) -> None:
+        for workspace in self._workspaces():
+            try:
+                for name in workspace.apply_deadlines(deadlines):
+                    say(f"job {name}: its deadline is now {deadlines[name]:.0f} s after its start")
+            except ManagerError as error:
+                say(f"deadlines were not moved: {error}")
+
+    def _running_jobs(self, workspace: Workspace) -> list[str]:
+        """The names of the jobs that run; ``?`` if that cannot be told, since nothing then says that none does."""
+        try:
+            return [state.name for state in workspace.states() if state.is_running]
+        except ManagerError as error:
+            self._complain(str(error))
+            return ["?"]
+
+    def _complain(self, trouble: str) -> None:
+        """Say what is wrong once, not at every look."""
+        if trouble and trouble != self._trouble:
+            say(trouble)
+        self._trouble = trouble
+
+    def _clear_up(self) -> bool:
+        """Stop what runs and push what is finished; False if the lease was renewed meanwhile, so that the VM is wanted again."""
+        workspaces = self._workspaces()
+        for workspace in workspaces:
+            self._stop_jobs(workspace)
+        pushes = Pushes(workspaces, time.monotonic() + self._settings.push_s)
+        while pushes.step():
+            self._complain(pushes.trouble)
+            time.sleep(min(1.0, self._settings.look_s))
+            if not self._is_over():
+                return False
+        return self._is_over()
+
+    def _stop_jobs(self, workspace: Workspace) -> None:
+        try:
+            running = self._running_jobs(workspace)
+            workspace.condemn_running()
+            workspace.stop(running)
+            for name in running:
+                say(f"job {name} was stopped")
+        except ManagerError as error:
+            say(f"jobs may still run: {error}")  # the end of the VM is theirs too
+
+    def _workspaces(self) -> list[Workspace]:
+        return find_workspaces(self._root, self._settings.batch, self._scripts)
+
+
+_MEANINGS = {
+    Duty.WORK: "it is renewed, this VM is wanted",
+    Duty.DRAIN: "nobody renews it; what runs may come to its end, then this VM goes",
+    Duty.END: "nobody renews it; what runs is stopped, then this VM goes",
+}
+
+
+def end_vm(cloud: VmCloud, delete_s: float) -> None:
+    """Delete this VM with its own service account; if that cannot be done, switch it off, which at least ends the work."""
+    give_up_at = time.monotonic() + delete_s
+    pause_s = FIRST_PAUSE_S
+    while True:
+        try:
+            say("deleting this VM")
+            cloud.delete_own_vm()
+            time.sleep(GOING_S)
+        except (UnreachableError, RefusedError) as error:
+            say(f"it cannot be deleted: {error}")
+        if time.monotonic() + pause_s > give_up_at:
+            break
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+    say("switching this VM off instead; its disk stays and costs until somebody runs `invoke cleanup`")
+    subprocess.run(["poweroff"], check=False)  # noqa: S607 (where it is differs from system to system)
+
+
+def watch_settings(metadata: Metadata) -> VmSettings:
+    """The settings, as soon as the metadata server answers."""
+    while True:
+        try:
+            return read_settings(metadata)
+        except UnreachableError as error:
+            say(f"no settings yet: {error}")
+        time.sleep(FIRST_PAUSE_S)
+
+
+def take_lock(root: Path) -> IO[bytes] | None:
+    """The right to be the only watchdog of this VM, for as long as the file is open; None if there is another one."""
+    file = (root / LOCK).open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file
+
+
+def say(line: str) -> None:
+    """To the journal, or the serial port."""
+    print(f"watch-lease: {line}", flush=True)  # noqa: T201
+
+
+def main(prefix: Path) -> int:
+    """``prefix`` is ``<root>/opt/opensees-hpc``."""
+    root = prefix.parent.parent
+    lock = take_lock(root)
+    if lock is None:
+        return 0
+    with lock:
+        metadata = Metadata()
+        settings = watch_settings(metadata)
+        if settings.lease_s <= 0 or not settings.batch or not settings.bucket:
+            say("there is no lease to watch")
+            return 0
+        cloud = VmCloud(metadata)
+        say(f"watching the lease of batch {settings.batch}")
+        Watchdog(settings=settings, cloud=cloud, root=root, scripts=prefix / "lib").run()
+        end_vm(cloud, settings.delete_s)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
