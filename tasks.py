@@ -26,15 +26,30 @@ def _call(verb: str, **arguments: Any) -> None:
         "yes": YES_HELP,
         "json": JSON_HELP + "; the last has event: summary",
         "results": "the folder for results (default: results)",
+        "detach": "leave when every VM has enough to do; `invoke attach` goes on with the batch",
     }
 )
-def run(c, jobs, yes=False, json=False, results="results"):
+def run(c, jobs, yes=False, json=False, results="results", detach=False):
     """Run a batch of OpenSees analyses and leave nothing running.
 
     Exit codes: 0 every job succeeded and nothing is left; 1 a job did not succeed; 2 the jobs file or a setting is wrong;
     3 a tool is missing; 4 the cloud said no; 5 SSH; 6 Pulumi; 7 the image; 8 something is left; 9 not agreed to; 130 Ctrl-C.
     """
-    _call("run", jobs=jobs, yes=yes, as_json=json, results=results)
+    _call("run", jobs=jobs, yes=yes, as_json=json, results=results, detach=detach)
+
+
+@task(
+    positional=["batch"],
+    optional=["batch"],
+    help={
+        "batch": "the batch; may be left out if there is only one",
+        "json": JSON_HELP,
+        "results": "the folder for results (default: results)",
+    },
+)
+def attach(c, batch="", json=False, results="results"):
+    """Go on with a batch that runs without a client, from any machine: after --detach, a crash, a closed laptop."""
+    _call("attach", batch=batch, as_json=json, results=results)
 
 
 @task(help={"yes": YES_HELP, "json": JSON_HELP, "recipe": "wheels (minutes) or full (from source); default: settings"})
@@ -118,5 +133,5 @@ def docs(c, check=False):
 
 
 local = Collection("local", local_start, local_stop, local_status, local_reset, local_env)
-ns = Collection(run, build, status, env, setup, lint, test, docs, local)
+ns = Collection(run, attach, build, status, env, setup, lint, test, docs, local)
 ns.configure({"run": {"pty": sys.stdout.isatty()}})

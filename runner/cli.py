@@ -61,13 +61,25 @@ def _verb(function: Callable[Arguments, int]) -> Callable[Arguments, int]:
 
 
 @_verb
-def run(*, jobs: str, yes: bool, as_json: bool, results: str) -> int:
+def run(*, jobs: str, yes: bool, as_json: bool, results: str, detach: bool = False) -> int:
     """Run a batch."""
     from runner.commands import run as command
 
     screen = _screen(as_json=as_json, yes=yes)
     context = wiring.make_context(results_folder=Path(results).absolute())
-    summary = command.execute(context, jobs_file=Path(jobs), yes=yes, listener=screen.listener())
+    summary = command.execute(context, jobs_file=Path(jobs), yes=yes, listener=screen.listener(), detach=detach)
+    screen.show_summary(summary)
+    return summary.exit_code
+
+
+@_verb
+def attach(*, batch: str, as_json: bool, results: str) -> int:
+    """Go on with a batch."""
+    from runner.commands import attach as command
+
+    screen = _screen(as_json=as_json, yes=True)
+    context = wiring.make_context(results_folder=Path(results).absolute())
+    summary = command.execute(context, batch=batch, listener=screen.listener())
     screen.show_summary(summary)
     return summary.exit_code
 

@@ -72,6 +72,11 @@ class TextScreen:
 
     def show_summary(self, summary: RunSummary) -> None:
         """The table at the end, and what each phase took."""
+        if summary.is_detached:
+            self.console.print(
+                f"batch {summary.batch} goes on without this client; go on with it: invoke attach {summary.batch}"
+            )
+            return
         table = Table(title=f"batch {summary.batch}", title_justify="left")
         for column in ("job", "verdict", "exit code", "wall", "core time", "results"):
             is_number = column in ("exit code", "wall", "core time")

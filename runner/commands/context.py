@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from runner.core.compute import Compute, Instance
 from runner.core.os_login import Login, OsLogin
+from runner.core.session_state import Journal
 from runner.core.storage import Buckets, ResultStore
 from runner.model.settings import Settings
 
@@ -66,6 +67,7 @@ class Context:
 
     settings: Settings
     cloud: Cloud
+    journal: Journal
     root: Path
     home: Path
     results_folder: Path

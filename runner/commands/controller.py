@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from runner.commands.collect import bring_home
+from runner.commands.collect import Collector
 from runner.commands.context import Context
 from runner.commands.events import Listener
 from runner.commands.fleet import Fleet, MachineWish
@@ -32,25 +32,39 @@ from runner.commands.messages import (
 from runner.commands.outcome import read_outcome
 from runner.commands.preflight import JobInputs
 from runner.commands.summary import JobOutcome
-from runner.core.storage import ResultSet
+from runner.core.compute import Instance
+from runner.core.session_state import SessionState
 from runner.errors import HpcError, RemoteError
 from runner.hardware.opensees import OpenSeesInterface
 from runner.model import names
+from runner.model.catalog import MACHINE_TYPES
 from runner.model.plan import Plan
 from runner.model.roster import MachineEntry, MachineState, Roster
 from runner.model.states import JobState
 
 RESCUE_LIMIT_S = 120.0  # a machine that was told to go has 30 s, and a minute more until the cloud says that it is gone
 RESCUE_LOOK_S = 2.0
+RESCUE_LOOK_LIMIT_S = 30.0  # for the collector to look into the bucket, once the VM cannot push any more
 
 
 class Controller:
     """Runs the jobs of a batch on its fleet. ``tell`` is the only method for other threads."""
 
-    def __init__(self, *, context: Context, plan: Plan, inputs: Sequence[JobInputs], listener: Listener) -> None:
+    def __init__(
+        self,
+        *,
+        context: Context,
+        plan: Plan,
+        inputs: Sequence[JobInputs],
+        collector: Collector,
+        session: SessionState,
+        listener: Listener,
+    ) -> None:
         self._context = context
         self._plan = plan
         self._inputs = {item.job.name: item for item in inputs}
+        self._collector = collector
+        self._session = session
         self._listener = listener
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._interfaces: dict[str, OpenSeesInterface] = {}
@@ -65,19 +79,58 @@ class Controller:
         """A fact, from any thread."""
         self._messages.put(message)
 
-    def run(self, fleet: Fleet) -> list[JobOutcome]:
-        """Drive the batch until every job has ended; the outcomes in the file's order.
+    def run(self, fleet: Fleet, *, until_busy: bool = False) -> tuple[list[JobOutcome], bool]:
+        """Drive the batch until every job has ended; the outcomes in the file's order, and whether the batch goes on.
+
+        ``until_busy``: only until every VM has as much to do as it can take.
 
         Raises:
             HpcError: no machine could be had at all.
             BaseException: a defect in one of the threads.
         """
+        self._start_jobs()
         self._grow(fleet)
         while not self.roster.is_over:
+            if until_busy and self.roster.is_settled:
+                return self.outcomes(), True
             self._hear(self._messages.get(), fleet)
             self._start_jobs()
             self._grow(fleet)
-        return self.outcomes()
+        return self.outcomes(), False
+
+    def restore(self, outcome: JobOutcome) -> None:
+        """A job that ended before this client came."""
+        if outcome.state is not JobState.LOST:
+            self.roster.restore(outcome.name, outcome.state)
+            self._outcomes[outcome.name] = outcome
+
+    def expect_machines(self, instances: Sequence[Instance]) -> None:
+        """Machines that are there already."""
+        for instance in instances:
+            machine = MACHINE_TYPES.get(instance.machine_type, self._plan.machine)
+            self.roster.add_machine(
+                MachineEntry(name=instance.name, cores=machine.cores, provisioning=instance.provisioning)
+            )
+            index = instance.name.rpartition("-")[2]
+            self._next_index = max(self._next_index, int(index) + 1 if index.isdecimal() else 0)
+
+    def hear_machines(self, fleet: Fleet) -> None:
+        """Hear of each of these machines what jobs it has, before anything new is started."""
+        while any(machine.state is MachineState.COMING for machine in self.roster.machines):
+            self._hear(self._messages.get(), fleet)
+        found: dict[str, tuple[int, str]] = {}
+        for machine, interface in self._interfaces.items():
+            for folder in interface.get_job_statuses():
+                job = names.read_attempt_folder(folder)
+                if job is not None and job[0] in self._inputs and job[1] > found.get(job[0], (0, ""))[0]:
+                    found[job[0]] = (job[1], machine)
+        for name, (attempt, machine) in sorted(found.items()):
+            if not self.roster.job(name).state.has_ended:
+                self.roster.adopt(name, machine=machine, attempt=attempt)
+                self._listener.tell("job", job=name, state="running", instance=machine, attempt=attempt, adopted=True)
+                self._start_thread(
+                    Assignment(inputs=self._inputs[name], attempt=attempt, machine=machine, is_there=True)
+                )
 
     def outcomes(self) -> list[JobOutcome]:
         """What is known of each job, in the file's order."""
@@ -135,6 +188,7 @@ class Controller:
     def _start_jobs(self) -> None:
         for start in self.roster.next_starts():
             self._listener.tell("job", job=start.job, state="running", instance=start.machine, attempt=start.attempt)
+            self._session.record("job", job=start.job, state="running", attempt=start.attempt, instance=start.machine)
             assignment = Assignment(
                 inputs=self._inputs[start.job], attempt=start.attempt, machine=start.machine, is_there=False
             )
@@ -146,6 +200,7 @@ class Controller:
             batch=self._plan.batch,
             assignment=assignment,
             interface=self._interfaces[assignment.machine],
+            collector=self._collector,
             listener=self._listener,
             tell=self.tell,
         )
@@ -188,19 +243,12 @@ class Controller:
     def _rescue(self, machine: str, jobs: Sequence[tuple[str, int]], interface: OpenSeesInterface | None) -> None:
         """Results of jobs that had ended on a machine that goes: it pushes them as its last act, or they are lost."""
         try:
-            missing = set(jobs)
             give_up_at = self._context.monotonic() + RESCUE_LIMIT_S
-            while missing and not self._closed.is_set():
-                is_gone = not self._is_there(machine) or self._context.monotonic() > give_up_at
-                for name, attempt in sorted(missing):
-                    if (found := self._committed(name, attempt)) is not None:
-                        missing.discard((name, attempt))
-                        self._finish_from_bucket(found, machine)
-                if is_gone:
-                    break
+            while jobs and self._is_there(machine) and self._context.monotonic() < give_up_at:
                 self._context.sleep(RESCUE_LOOK_S)
-            for name, attempt in missing:
-                self.tell(ResultsLost(job=name, attempt=attempt))
+            for name, attempt in jobs:
+                if not self._closed.is_set():
+                    self._look_in_bucket(name, attempt, machine)
         finally:
             if interface is not None:
                 interface.close()
@@ -209,16 +257,15 @@ class Controller:
         labels: Mapping[str, str] = names.labels_of_batch(self._plan.batch)
         return any(instance.name == machine for instance in self._context.cloud.compute.instances(labels))
 
-    def _committed(self, job: str, attempt: int) -> ResultSet | None:
-        sets = self._context.cloud.results.result_sets(self._plan.batch)
-        return next((item for item in sets if (item.job, item.attempt) == (job, attempt)), None)
-
-    def _finish_from_bucket(self, found: ResultSet, machine: str) -> None:
-        folder = bring_home(self._context, found, self._listener)
-        expect = self._inputs[found.job].job.expect
+    def _look_in_bucket(self, job: str, attempt: int, machine: str) -> None:
+        home = self._collector.wait_home(job, attempt, timeout_s=RESCUE_LOOK_LIMIT_S)
+        if home is None:
+            self.tell(ResultsLost(job=job, attempt=attempt))
+            return
+        expect = self._inputs[job].job.expect
         note = "its VM was lost after it had ended; results from the bucket"
-        outcome = read_outcome(folder, name=found.job, expect=expect, machine=machine, note=note)
-        self.tell(JobDone(attempt=found.attempt, outcome=outcome))
+        outcome = read_outcome(home.folder, name=job, expect=expect, machine=machine, note=note)
+        self.tell(JobDone(attempt=attempt, outcome=outcome))
 
     def _refused(self, message: MachinesRefused, fleet: Fleet) -> None:
         for name in message.names:
@@ -237,6 +284,7 @@ class Controller:
             self._outcomes[name] = message.outcome
             facts = {k: v for k, v in message.outcome.as_json().items() if k not in ("name", "status")}
             self._listener.tell("job", job=name, state=message.outcome.state.value, attempt=message.attempt, **facts)
+            self._session.record("job", job=name, state=message.outcome.state.value, attempt=message.attempt, **facts)
 
     def _job_trouble(self, message: JobTrouble, fleet: Fleet) -> None:
         """A remote error means that the machine does not answer any more; anything else is the job's own end."""

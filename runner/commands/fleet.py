@@ -19,12 +19,14 @@ from runner.commands.places import PlaceFinder
 from runner.commands.progress import tell_stack_progress
 from runner.core.compute import Instance
 from runner.core.os_login import Login
+from runner.core.session_state import SessionState
 from runner.core.stacks import StackSpec
 from runner.errors import CloudError, HpcError
 from runner.model import names
 from runner.model.stockout import Place
 
 LOOK_EVERY_S = 3.0
+PREEMPTED = "preempted/"  # names.preemption_marker, below the batch's control prefix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,7 @@ class Fleet:
         batch: str,
         login: Login,
         spec_of: SpecOf,
+        session: SessionState,
         tell: Callable[[Message], None],
         listener: Listener,
         phases: Phases,
@@ -70,6 +73,7 @@ class Fleet:
         self._batch = batch
         self._login = login
         self._spec_of = spec_of
+        self._session = session
         self._places = PlaceFinder(context, listener)
         self._tell = tell
         self._listener = listener
@@ -135,6 +139,9 @@ class Fleet:
         """
         with self._lock:
             wishes = list(self._wanted.values())
+        for wish in wishes:
+            if wish.name in asked:
+                self._session.intend("instance", wish.name, wish.zone, machine_type=wish.machine_type)
         failure: HpcError | None = None
         try:
             self._context.cloud.stacks.up(self._spec_of(wishes), tell_stack_progress(self._listener, self._batch))
@@ -175,8 +182,11 @@ class Fleet:
         """Boot those that are new."""
         for instance in instances:
             with self._lock:
+                is_known = instance.name in self._seen
                 is_new = instance.name not in self._seen and instance.name in self._wanted
                 self._seen[instance.name] = instance
+            if not is_known:
+                self._session.record("created", kind="instance", name=instance.name, zone=instance.zone)
             if is_new:
                 self._start(partial(self._boot, instance), name=f"boot {instance.name}")
 
@@ -208,8 +218,9 @@ class Fleet:
             expected = [name for name in self._seen if name not in self._down]
         if not expected:
             return
-        for name in self._context.cloud.results.preempted(self._batch):
-            if name in expected:
+        for marker in self._context.cloud.results.list_control(self._batch):
+            name = marker.removeprefix(PREEMPTED)
+            if marker.startswith(PREEMPTED) and name in expected:
                 self._report_down(name, "marker", "the cloud took it back (preempted)")
         there = {
             found.name: found for found in self._context.cloud.compute.instances(names.labels_of_batch(self._batch))
@@ -225,6 +236,7 @@ class Fleet:
                 return
             self._down.add(name)
             self._wanted.pop(name, None)
+        self._session.record("lost", kind="instance", name=name, witness=witness, reason=reason)
         self._tell(MachineDown(name=name, witness=witness, reason=reason))
 
     def _start(self, work: Callable[[], None], *, name: str) -> threading.Thread:

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.commands.collect import bring_home
+from runner.commands.collect import Collector
 from runner.commands.context import Context
 from runner.commands.events import Listener
 from runner.commands.messages import JobDone, JobTrouble, Message, SolverEnded
 from runner.commands.outcome import END_FILE, read_outcome
 from runner.commands.preflight import JobInputs
 from runner.commands.summary import JobOutcome
-from runner.core.storage import ResultSet
-from runner.errors import HpcError, RemoteError
+from runner.errors import HpcError, RemoteError, UnreachableError
 from runner.model import names
 from runner.model.states import JobState
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from runner.hardware.opensees import JobOutput, OpenSeesInterface, OpenSeesJob
 
 PUSH_LIMIT_S = 30 * 60.0
+HOME_LIMIT_S = 30 * 60.0
 PUSH_COMMAND = "push-results"
 PUSHED_WITH_GAPS = 3  # packer/README.md has all its exit codes
 
@@ -56,6 +56,7 @@ class JobThread:
     batch: str
     assignment: Assignment
     interface: OpenSeesInterface
+    collector: Collector
     listener: Listener
     tell: Callable[[Message], None]
 
@@ -134,9 +135,11 @@ class JobThread:
                 message=f"it ended, but its results could not be pushed to the bucket (push-results: {exit_code})",
                 last_lines=output.last_lines,
             )
-        prefix = names.result_prefix(self.batch, job.name, job.attempt)
-        found = ResultSet(batch=self.batch, job=job.name, attempt=job.attempt, prefix=prefix, size_bytes=0)
-        folder = bring_home(self.context, found, self.listener)
+        home = self.collector.wait_home(job.name, job.attempt, timeout_s=HOME_LIMIT_S)
+        if home is None:
+            raise UnreachableError(
+                f"the results of {job.name} were pushed, but did not come home in {HOME_LIMIT_S / 60:.0f} min"
+            )
         self._live_log.unlink(missing_ok=True)
         note = "some files could not be read on the VM and were left out" if exit_code == PUSHED_WITH_GAPS else ""
-        return read_outcome(folder, name=job.name, expect=job.inputs.job.expect, machine=job.machine, note=note)
+        return read_outcome(home.folder, name=job.name, expect=job.inputs.job.expect, machine=job.machine, note=note)

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from runner.commands.base import ensure_base
+from runner.commands.batch_run import BatchRun
 from runner.commands.build import ensure_image
-from runner.commands.collect import collect_rest
 from runner.commands.context import Context
-from runner.commands.controller import Controller
-from runner.commands.end import end_batch
+from runner.commands.definition import Definition
 from runner.commands.events import Listener, Phases
-from runner.commands.fleet import Fleet, MachineWish
 from runner.commands.preflight import CheckedBatch, check_batch
-from runner.commands.steps import Steps, raised_signals
-from runner.commands.summary import JobOutcome, RunSummary
-from runner.core.compute import Image
-from runner.core.stacks import StackSpec
-from runner.errors import DeclinedError, InputError, LeftoverError, NotFoundError
-from runner.model import names
-from runner.model.plan import Plan, make_plan, next_name
-
-LOGIN_SLACK_S = 3600.0
+from runner.commands.summary import RunSummary
+from runner.errors import DeclinedError, InputError, NotFoundError
+from runner.model.plan import Plan, hourly_price, make_plan, next_name
 
 
-def execute(context: Context, *, jobs_file: Path, yes: bool, listener: Listener) -> RunSummary:
+def execute(context: Context, *, jobs_file: Path, yes: bool, listener: Listener, detach: bool = False) -> RunSummary:
     """Run a batch from its jobs file to the end of its VMs.
 
     Raises:
@@ -49,89 +37,38 @@ def execute(context: Context, *, jobs_file: Path, yes: bool, listener: Listener)
         ensure_base(context, listener)
     with phases.phase("image"):
         image = ensure_image(context, listener)
-    run = _Run(context=context, plan=plan, checked=checked, image=image, listener=listener, phases=phases)
-    return run.to_its_end()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Run:
-    """A batch that was agreed to, on a cloud where base and image are there."""
-
-    context: Context
-    plan: Plan
-    checked: CheckedBatch
-    image: Image
-    listener: Listener
-    phases: Phases
-
-    def to_its_end(self) -> RunSummary:
-        """Create the VMs, run the jobs, end the batch."""
-        outcomes: list[JobOutcome] | None = None
-        left_over: tuple[str, ...] = ()
-        try:
-            with raised_signals(), Steps(self.listener) as steps:
-                outcomes = self._on_vms(steps)
-        except LeftoverError as error:
-            if outcomes is None:
-                raise
-            left_over = error.items
-        order = {job.name: index for index, job in enumerate(self.plan.jobs)}
-        return RunSummary(
-            batch=self.plan.batch,
-            jobs=tuple(sorted(outcomes or [], key=lambda outcome: order[outcome.name])),
-            phases_s=self.phases.seconds,
-            left_over=left_over,
-            results=self.context.results_folder / self.plan.batch,
-        )
-
-    def _on_vms(self, steps: Steps) -> list[JobOutcome]:
-        cloud, batch = self.context.cloud, self.plan.batch
-        login = cloud.logins.import_key(lifetime_s=self.plan.max_run_s + LOGIN_SLACK_S)
-        steps.undo("bring home what is still in the bucket", lambda: collect_rest(self.context, batch, self.listener))
-        steps.undo(f"end batch {batch}", lambda: end_batch(self.context, batch, self.listener, self.phases))
-        controller = Controller(
-            context=self.context, plan=self.plan, inputs=self.checked.inputs, listener=self.listener
-        )
-        steps.undo("close the connections", controller.close)
-        fleet = Fleet(
-            context=self.context,
-            batch=batch,
-            login=login,
-            spec_of=lambda wishes: analysis_spec(self.context, self.plan, self.image, wishes),
-            tell=controller.tell,
-            listener=self.listener,
-            phases=self.phases,
-        )
-        steps.undo("stop watching", fleet.close)
-        with self.phases.phase("jobs"):
-            return controller.run(fleet)
-
-
-def analysis_spec(context: Context, plan: Plan, image: Image, wishes: Sequence[MachineWish]) -> StackSpec:
-    """The settings of a batch's stack with these machines."""
-    settings = context.settings
     expires = context.now() + timedelta(seconds=plan.max_run_s)
-    ours: Mapping[str, Any] = {
-        "owner": settings.owner,
-        "expires": expires.isoformat(timespec="minutes"),
-        "machines": json.dumps([wish.as_json() for wish in wishes]),
-        "machine_type": plan.machine.name,
-        "provisioning": plan.provisioning,
-        "max_run_seconds": str(plan.max_run_s),
-        "disk_gib": str(max(plan.disk_gib, image.disk_gib)),
-        "image": image.name,
-    }
-    place = {"gcp:project": settings.project, "gcp:region": settings.region, "gcp:zone": plan.zone}
-    return StackSpec(
-        project="analysis",
-        name=plan.batch,
-        config=place | {f"{names.CONFIG_NAMESPACE}:{key}": value for key, value in ours.items()},
+    definition = Definition(
+        plan=plan,
+        inputs=checked.inputs,
+        image=image.name,
+        disk_gib=max(plan.disk_gib, image.disk_gib),
+        expires=expires.isoformat(timespec="minutes"),
     )
+    with context.journal.begin(
+        plan.batch, "run", target=context.settings.target, project=context.settings.project
+    ) as session:
+        session.record(
+            "plan",
+            machine_type=plan.machine.name,
+            price_usd_per_hour=hourly_price(plan.machine, plan.disk_gib),
+            max_run_s=plan.max_run_s,
+            zones=context.settings.zones_to_try,
+            ceiling_usd=plan.ceiling_usd,
+        )
+        run = BatchRun(
+            context=context, definition=definition, listener=listener, phases=phases, session=session, detach=detach
+        )
+        return run.begin()
 
 
 def _plan(context: Context, checked: CheckedBatch) -> Plan:
-    """The plan, under a name that no stack, no folder of results and nothing in the bucket has."""
-    taken = {*context.cloud.stacks.names("analysis"), *(path.name for path in context.results_folder.glob("*"))}
+    """The plan, under a name that no journal, no stack, no folder of results and nothing in the bucket has."""
+    taken = {
+        *context.journal.names(),
+        *context.cloud.stacks.names("analysis"),
+        *(path.name for path in context.results_folder.glob("*")),
+    }
     with contextlib.suppress(NotFoundError):  # the bucket is made with the base stack
         taken.update(context.cloud.results.batches())
     return make_plan(checked.batch, context.settings, name=next_name(checked.batch.name, taken))

@@ -47,12 +47,15 @@ class RunSummary:
     phases_s: Mapping[str, float]
     left_over: tuple[str, ...]
     results: Path
+    is_detached: bool = False
 
     @property
     def exit_code(self) -> int:
-        """0 only if every job succeeded and nothing is left; 8 if something is, else 1."""
+        """0 only if every job succeeded and nothing is left, or if the batch was left to go on; 8 if something is left, else 1."""
         if self.left_over:
             return 8
+        if self.is_detached:
+            return 0
         return 0 if all(job.state is JobState.SUCCEEDED for job in self.jobs) else 1
 
     def as_json(self) -> dict[str, Any]:
@@ -63,4 +66,5 @@ class RunSummary:
             "jobs": [job.as_json() for job in self.jobs],
             "phases_s": dict(self.phases_s),
             "left_over": list(self.left_over),
+            "detached": self.is_detached,
         }

@@ -84,6 +84,12 @@ class Roster:
         """Every job has ended."""
         return all(job.state.has_ended for job in self._jobs.values())
 
+    @property
+    def is_settled(self) -> bool:
+        """Nothing can be started now, and no machine is still coming: what runs, runs by itself."""
+        is_coming = any(machine.state is MachineState.COMING for machine in self._machines.values())
+        return not is_coming and not (self._queue and self._fitting(self._jobs[self._queue[0]].np))
+
     def job(self, name: str) -> JobEntry:
         """One job."""
         return self._jobs[name]
@@ -122,6 +128,11 @@ class Roster:
         """A job that was found running, or ended there and not yet judged, on a machine."""
         self._queue.remove(name)
         self._jobs[name] = replace(self._jobs[name], state=JobState.RUNNING, machine=machine, attempt=attempt)
+
+    def restore(self, name: str, state: JobState) -> None:
+        """A job that had ended before this roster was made."""
+        self._queue.remove(name)
+        self._jobs[name] = replace(self._jobs[name], state=state)
 
     def next_starts(self) -> list[Start]:
         """The jobs to start now, each counted as running from here on."""

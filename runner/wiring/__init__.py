@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.commands.context import Context
+from runner.core.session_state import Journal
 from runner.model.settings import read_settings
 from runner.wiring.clouds import ROOT, GoogleCloud, LocalCloud, find_pulumi
 from runner.wiring.configuration import home_folder, load_settings, settings_file
@@ -51,6 +52,7 @@ def make_context(
     return Context(
         settings=settings,
         cloud=clouds[settings.target](settings, home, environment),
+        journal=Journal(folder=home / settings.target / "journal"),
         root=ROOT,
         home=home,
         results_folder=results_folder or Path.cwd() / "results",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from runner.core.ssh import Connection
     from runner.core.ssh_target import SshTarget
-    from runner.core.stack_pulumi import Program
+    from runner.core.stack_program import Program
     from runner.core.stacks import ProjectName, Stacks
     from runner.emulator.endpoint import Endpoint
     from runner.hardware.opensees import OpenSeesInterface

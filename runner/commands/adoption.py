@@ -1,0 +1,31 @@
+"""Taking over a batch that another client began: what is finished, what runs where, what still waits.
+
+The truth is on the VMs, in the bucket and in the folder of results; nothing is taken from memory. No job is started before
+every VM has said what it has, or is known to be lost: a job must not run twice.
+"""
+
+from __future__ import annotations
+
+from runner.commands.context import Context
+from runner.commands.controller import Controller
+from runner.commands.definition import Definition
+from runner.commands.fleet import Fleet
+from runner.commands.outcome import read_outcome
+from runner.core.download_tracker import DownloadTracker
+from runner.model import names
+
+
+def restore_finished(definition: Definition, tracker: DownloadTracker, controller: Controller) -> None:
+    """Jobs whose verified results are at home have ended: they are not run again."""
+    for inputs in definition.inputs:
+        home = tracker.find(inputs.job.name)
+        if home is not None:
+            controller.restore(read_outcome(home.folder, name=inputs.job.name, expect=inputs.job.expect))
+
+
+def adopt_machines(context: Context, batch: str, controller: Controller, fleet: Fleet) -> None:
+    """Hear of every VM that is there what it has, and go on with that."""
+    instances = context.cloud.compute.instances(names.labels_of_batch(batch))
+    controller.expect_machines(instances)
+    fleet.adopt(instances)
+    controller.hear_machines(fleet)

@@ -1,0 +1,46 @@
+"""``invoke attach``: go on with a batch, on this machine or another one, given the bucket and the stack's state."""
+
+from __future__ import annotations
+
+from runner.commands.batch_run import BatchRun
+from runner.commands.context import Context
+from runner.commands.definition import load_definition
+from runner.commands.events import Listener, Phases
+from runner.commands.summary import RunSummary
+from runner.core.session_state import SessionState
+from runner.errors import InputError
+
+
+def execute(context: Context, *, batch: str, listener: Listener) -> RunSummary:
+    """Take over a batch: logs go on where they stood, finished jobs are not run again, waiting ones are started.
+
+    Raises:
+        InputError: no batch is open, or more than one and none was named, or its client is alive.
+        NotFoundError: the bucket knows no such batch.
+    """
+    phases = Phases(listener)
+    with phases.phase("cloud"):
+        context.cloud.open()
+        name = batch or _only_open_batch(context)
+        definition = load_definition(context, name)
+    with _session(context, name) as session:
+        run = BatchRun(context=context, definition=definition, listener=listener, phases=phases, session=session)
+        return run.go_on()
+
+
+def _only_open_batch(context: Context) -> str:
+    found = context.cloud.results.controlled_batches()
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise InputError("there is no batch to attach to", remedy="`invoke status` shows what exists")
+    raise InputError(
+        f"there are {len(found)} batches: {', '.join(found)}", remedy=f"say which: invoke attach {found[0]}"
+    )
+
+
+def _session(context: Context, name: str) -> SessionState:
+    """The batch's journal: the one on this machine, or a new one where another machine began it."""
+    if name in context.journal.names():
+        return context.journal.resume(name)
+    return context.journal.begin(name, "run", target=context.settings.target, project=context.settings.project)

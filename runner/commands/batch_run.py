@@ -1,0 +1,164 @@
+"""A batch from its definition to its end, whoever drives it: the client that began it, or one that attached later."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.commands.adoption import adopt_machines, restore_finished
+from runner.commands.collect import Collector
+from runner.commands.context import Context
+from runner.commands.controller import Controller
+from runner.commands.definition import Definition, save_definition
+from runner.commands.end import end_batch
+from runner.commands.events import Listener, Phases
+from runner.commands.fleet import Fleet, MachineWish
+from runner.commands.steps import Steps, raised_signals
+from runner.commands.summary import JobOutcome, RunSummary
+from runner.core.download_tracker import DownloadTracker
+from runner.core.session_state import SessionState
+from runner.core.stacks import StackSpec
+from runner.errors import LeftoverError
+from runner.model import names
+
+LOGIN_SLACK_S = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchRun:
+    """One client's part in a batch. ``detach``: leave as soon as every VM has as much to do as it can take."""
+
+    context: Context
+    definition: Definition
+    listener: Listener
+    phases: Phases
+    session: SessionState
+    detach: bool = False
+
+    @property
+    def batch(self) -> str:
+        """The batch's name."""
+        return self.definition.plan.batch
+
+    def begin(self) -> RunSummary:
+        """Create the VMs, run the jobs, end the batch."""
+        return self._to_its_end(attach=False)
+
+    def go_on(self) -> RunSummary:
+        """Take over what is there: VMs, jobs that run, results that wait."""
+        return self._to_its_end(attach=True)
+
+    def _to_its_end(self, *, attach: bool) -> RunSummary:
+        outcomes: list[JobOutcome] | None = None
+        left_over: tuple[str, ...] = ()
+        is_detached = False
+        try:
+            with raised_signals(), Steps(self.listener) as steps:
+                outcomes, is_detached = self._drive(steps, attach=attach)
+                if is_detached:
+                    self._leave(steps)
+        except LeftoverError as error:
+            if outcomes is None:
+                raise
+            left_over = error.items
+        if not left_over and not is_detached:
+            self.session.end("completed")
+        return RunSummary(
+            batch=self.batch,
+            jobs=tuple(outcomes or ()),
+            phases_s=self.phases.seconds,
+            left_over=left_over,
+            results=self.context.results_folder / self.batch,
+            is_detached=is_detached,
+        )
+
+    def _drive(self, steps: Steps, *, attach: bool) -> tuple[list[JobOutcome], bool]:
+        """The jobs' outcomes, and whether the batch goes on without us."""
+        cloud, plan = self.context.cloud, self.definition.plan
+        login = cloud.logins.import_key(lifetime_s=plan.max_run_s + LOGIN_SLACK_S)
+        self.session.intend("stack", self.batch, "analysis")
+        tracker = DownloadTracker(self.context.results_folder / self.batch)
+        collector = Collector(self.context, self.batch, tracker, self.listener)
+        steps.undo("bring home what is still in the bucket", lambda: self._collect_rest(collector))
+        steps.undo(f"end batch {self.batch}", lambda: end_batch(self.context, self.batch, self.listener, self.phases))
+        controller = Controller(
+            context=self.context,
+            plan=plan,
+            inputs=self.definition.inputs,
+            collector=collector,
+            session=self.session,
+            listener=self.listener,
+        )
+        steps.undo("close the connections", controller.close)
+        if not attach:
+            save_definition(self.context, self.definition)
+        fleet = Fleet(
+            context=self.context,
+            batch=self.batch,
+            login=login,
+            spec_of=lambda wishes: analysis_spec(self.context, self.definition, wishes),
+            session=self.session,
+            tell=controller.tell,
+            listener=self.listener,
+            phases=self.phases,
+        )
+        steps.undo("stop watching", fleet.close)
+        if attach:
+            with self.phases.phase("attach"):
+                collector.finish(is_over=False)
+                restore_finished(self.definition, tracker, controller)
+                adopt_machines(self.context, self.batch, controller, fleet)
+        steps.undo("stop downloads", _start_polling(collector))
+        with self.phases.phase("jobs"):
+            return controller.run(fleet, until_busy=self.detach)
+
+    def _collect_rest(self, collector: Collector) -> None:
+        """What was pushed and nobody waited for any more; then nothing of the batch is left in the bucket."""
+        collected = collector.finish(is_over=True)
+        for prefix, problem in collected.corrupt.items():
+            self.listener.tell("warning", message=f"{prefix} stays in the bucket: {problem}")
+        self.context.cloud.results.delete_control(self.batch)
+
+    def _leave(self, steps: Steps) -> None:
+        """Go away and let the batch go on."""
+        self.session.record("detached")
+        steps.keep("end batch", "bring home")
+        self.listener.tell("detached", batch=self.batch)
+
+
+def _start_polling(collector: Collector) -> Callable[[], None]:
+    """Poll and download beside the jobs; what ends that."""
+    stop = threading.Event()
+    poller = threading.Thread(target=collector.run, args=(stop,), daemon=True, name="poll and download")
+    poller.start()
+
+    def end() -> None:
+        stop.set()
+        poller.join()
+
+    return end
+
+
+def analysis_spec(context: Context, definition: Definition, wishes: Sequence[MachineWish]) -> StackSpec:
+    """The settings of a batch's stack with these machines."""
+    settings, plan = context.settings, definition.plan
+    ours: Mapping[str, Any] = {
+        "owner": settings.owner,
+        "expires": definition.expires,
+        "machines": json.dumps([wish.as_json() for wish in wishes]),
+        "machine_type": plan.machine.name,
+        "provisioning": plan.provisioning,
+        "max_run_seconds": str(plan.max_run_s),
+        "disk_gib": str(definition.disk_gib),
+        "image": definition.image,
+        "lease_s": str(settings.lease_s),
+    }
+    place = {"gcp:project": settings.project, "gcp:region": settings.region, "gcp:zone": plan.zone}
+    return StackSpec(
+        project="analysis",
+        name=plan.batch,
+        config=place | {f"{names.CONFIG_NAMESPACE}:{key}": value for key, value in ours.items()},
+    )

@@ -1,0 +1,163 @@
+"""What a batch is, kept in the bucket: enough for another client, on another machine, to go on with it.
+
+``batch.json`` says the plan and the jobs; ``inputs/<hash>.tar.gz`` holds the files of a job's folder, once for all jobs that
+share them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from runner.commands.context import Context
+from runner.commands.preflight import JobInputs
+from runner.core.results import check_name
+from runner.errors import CloudError, NotFoundError
+from runner.model.batch import Expectation, Job
+from runner.model.catalog import MACHINE_TYPES
+from runner.model.plan import Plan
+
+FORMAT = 1
+DEFINITION = "batch.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """A batch that was begun: its plan, its jobs with their files, the image that its VMs boot, and when they must be gone
+    (ISO 8601, for their label)."""
+
+    plan: Plan
+    inputs: tuple[JobInputs, ...]
+    image: str
+    disk_gib: int
+    expires: str
+
+
+def save_definition(context: Context, definition: Definition) -> None:
+    """Put a batch's definition and the files of its jobs into the bucket, the definition last."""
+    store, batch = context.cloud.results, definition.plan.batch
+    keys: dict[tuple[Path, tuple[str, ...]], str] = {}
+    for inputs in definition.inputs:
+        content = (inputs.job.folder, inputs.files)
+        if content not in keys:
+            packed = _pack(*content)
+            keys[content] = hashlib.sha256(packed).hexdigest()[:32]
+            store.put_control(batch, f"inputs/{keys[content]}.tar.gz", packed)
+    jobs = [_job_values(inputs, keys[(inputs.job.folder, inputs.files)]) for inputs in definition.inputs]
+    plan = {key: value for key, value in asdict(definition.plan).items() if key not in ("jobs", "machine")}
+    values = {
+        "format": FORMAT,
+        "plan": plan | {"machine_type": definition.plan.machine.name},
+        "image": definition.image,
+        "disk_gib": definition.disk_gib,
+        "expires": definition.expires,
+        "jobs": jobs,
+    }
+    store.put_control(batch, DEFINITION, json.dumps(values).encode())
+
+
+def load_definition(context: Context, batch: str) -> Definition:
+    """The definition of a batch from the bucket; the files of its jobs are unpacked in this user's home.
+
+    Raises:
+        NotFoundError: the bucket has none: the batch has ended, or was never begun.
+        CloudError: it is damaged, or of a newer format.
+    """
+    found = context.cloud.results.get_control(batch, DEFINITION)
+    if found is None:
+        raise NotFoundError(
+            f"the bucket has no batch {batch} to go on with", remedy="`invoke status` lists what there is"
+        )
+    try:
+        values = json.loads(found.content)
+        if values["format"] != FORMAT:
+            raise CloudError(f"batch {batch} was begun by another version (format {values['format']!r}, not {FORMAT})")
+        folder = context.home / context.settings.target / "inputs" / batch
+        inputs = tuple(_read_job(context, batch, item, index, folder) for index, item in enumerate(values["jobs"]))
+        plan = dict(values["plan"])
+        machine = MACHINE_TYPES[plan.pop("machine_type")]
+        made = Plan(
+            **plan | {"instances": tuple(plan["instances"])}, machine=machine, jobs=tuple(item.job for item in inputs)
+        )
+        return Definition(
+            plan=made,
+            inputs=inputs,
+            image=str(values["image"]),
+            disk_gib=int(values["disk_gib"]),
+            expires=str(values["expires"]),
+        )
+    except (KeyError, TypeError, ValueError, ValidationError) as error:
+        raise CloudError(f"the definition of batch {batch} in the bucket is damaged: {error!r}") from error
+
+
+def _job_values(inputs: JobInputs, key: str) -> dict[str, Any]:
+    job = inputs.job
+    return {
+        "name": job.name,
+        "main": job.main,
+        "np": job.np,
+        "timeout_s": job.timeout_s,
+        "args": list(job.args),
+        "expect": job.expect.model_dump(),
+        "files": list(inputs.files),
+        "inputs": key,
+    }
+
+
+def _read_job(context: Context, batch: str, values: dict[str, Any], index: int, folder: Path) -> JobInputs:
+    here = folder / str(check_name(values["inputs"]))
+    if not here.is_dir():
+        packed = context.cloud.results.get_control(batch, f"inputs/{values['inputs']}.tar.gz")
+        if packed is None:
+            raise CloudError(f"the input files of job {values['name']} are not in the bucket any more")
+        _unpack(packed.content, here)
+    files = tuple(str(check_name(name)) for name in values["files"])
+    job = Job(
+        name=str(values["name"]),
+        folder=here,
+        main=str(values["main"]),
+        np=int(values["np"]),
+        timeout_s=float(values["timeout_s"]),
+        args=tuple(values["args"]),
+        include=(),
+        expect=Expectation.model_validate(values["expect"]),
+        entry=index,
+    )
+    return JobInputs(job=job, files=files, size_bytes=sum((here / name).stat().st_size for name in files))
+
+
+def _pack(folder: Path, files: Sequence[str]) -> bytes:
+    """A compressed tar that is the same for the same files: no times, no owners."""
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as tar:
+        for name in files:
+            content = (folder / name).read_bytes()
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return gzip.compress(plain.getvalue(), compresslevel=1, mtime=0)
+
+
+def _unpack(packed: bytes, folder: Path) -> None:
+    partial = folder.with_name(folder.name + ".partial")
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
+        for path, content in _regular_files(tar):
+            (partial / path).parent.mkdir(parents=True, exist_ok=True)
+            (partial / path).write_bytes(content)
+    partial.rename(folder)
+
+
+def _regular_files(tar: tarfile.TarFile) -> Iterable[tuple[str, bytes]]:
+    for member in tar:
+        content = tar.extractfile(member)
+        if content is not None and member.isreg():
+            yield str(check_name(member.name)), content.read()
