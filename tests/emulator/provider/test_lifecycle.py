@@ -148,6 +148,30 @@ def test_secrets_stay_secret(engine, rest):
         assert planned(stack.preview(refresh=True)) == {}
 
 
+def test_a_right_on_a_vm_goes_with_it(engine, rest, recorder):
+    member = "user:someone@example.com"
+
+    def program():
+        vm = machine("righted")
+        gcp.compute.InstanceIAMMember(
+            "right",
+            instance_name=vm.name,
+            zone=ZONE,
+            role="roles/compute.viewer",
+            member=member,
+            opts=pulumi.ResourceOptions(deleted_with=vm),
+        )
+
+    with engine.running(program) as stack:
+        stack.up()
+        bindings = rest.get(f"{INSTANCES}/righted/getIamPolicy").json()["bindings"]
+        assert bindings == [{"role": "roles/compute.viewer", "members": [member]}]
+        assert planned(stack.preview(refresh=True)) == {}
+        recorder.take()
+        stack.destroy()
+        assert verbs(recorder.take()) == [("DELETE", "righted")]
+
+
 def test_settings_of_the_stack_and_of_a_provider_of_its_own(engine):
     def program():
         plain = gcp.compute.Disk("plain", name="plain", size=10)
