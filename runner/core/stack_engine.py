@@ -7,10 +7,12 @@ happened; the event stream has told that already. It also leaves its child to it
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,11 +24,14 @@ from pulumi.automation._stack import StackInitMode
 from pulumi.automation.errors import create_command_error
 from semver import VersionInfo
 
-from runner.errors import MissingToolError
+from runner.core.stacks import EngineLimit
+from runner.errors import MissingToolError, StackError
 
 OLDEST_CLI = VersionInfo(3, 230, 0)  # bootstrap sees to it that the CLI is not older
 FINISH_S = 60.0
 CANCEL_S = 30.0
+KILL_AFTER_S = 5.0
+LIMIT_LOOK_S = 0.1
 READER_END_S = 5.0
 
 
@@ -39,6 +44,13 @@ class EngineCommand(PulumiCommand):
         self._env = dict(env) | {"PATH": os.pathsep.join([str(cli_bin), env.get("PATH", os.defpath)])}
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
+        self._limit: EngineLimit | None = None
+
+    def within(self, limit: EngineLimit | None) -> EngineCommand:
+        """The same command with a limit; ``interrupt`` of either reaches what the other runs."""
+        limited = copy.copy(self)
+        limited._limit = limit
+        return limited
 
     def run(
         self,
@@ -52,12 +64,16 @@ class EngineCommand(PulumiCommand):
 
         Raises:
             CommandError: it ended with an exit code that is not 0.
+            StackError: it did not end within its limit, and was ended.
             MissingToolError: it is not there.
         """
         process = self._start(args, cwd, additional_env)
         stdout, stderr = _Reader(process.stdout, on_output), _Reader(process.stderr, on_error)
         try:
-            process.wait()
+            wait_for_engine(process, self._limit)
+        except StackError:
+            kill_engine(process)
+            raise
         except BaseException:
             end_engine(process)
             raise
@@ -136,6 +152,37 @@ def end_engine(process: subprocess.Popen[str]) -> None:
             return
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
             continue
+    _kill_group(process)
+
+
+def wait_for_engine(process: subprocess.Popen[str], limit: EngineLimit | None) -> None:
+    """Waits for its end.
+
+    Raises:
+        StackError: the limit was reached, or there was no more time for it.
+    """
+    give_up_at = None if limit is None else time.monotonic() + limit.limit_s
+    while process.poll() is None:
+        if limit is not None and limit.hurry.is_set():
+            raise StackError("the engine was ended: there was no time to wait for it")
+        if give_up_at is not None and time.monotonic() > give_up_at:
+            raise StackError(
+                f"the engine was ended: it had not come to an end after {limit.limit_s if limit else 0:.0f} s"
+            )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(None if limit is None else LIMIT_LOOK_S)
+
+
+def kill_engine(process: subprocess.Popen[str]) -> None:
+    """Tells the engine to cancel, and after a moment kills it with its plugins."""
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.wait(KILL_AFTER_S)
+    _kill_group(process)
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

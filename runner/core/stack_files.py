@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ class StackFiles:
         """Lets ``pulumi`` by hand see these settings. A checkout that cannot be written to goes without."""
         link = self._path(self._source, stack)
         with contextlib.suppress(OSError):
-            fresh = link.with_name(f".{link.name}.{os.getpid()}")
+            fresh = link.with_name(f".{link.name}.{os.getpid()}.{threading.get_ident()}")
             fresh.unlink(missing_ok=True)
             fresh.symlink_to(self._path(self.work, stack).resolve())
             fresh.replace(link)
@@ -88,6 +89,6 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _write_atomically(path: Path, content: bytes) -> None:
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     fresh.write_bytes(content)
     fresh.replace(path)

@@ -17,7 +17,7 @@ from runner.core.stack_events import EngineRun
 from runner.core.stack_files import StackFiles
 from runner.core.stack_locks import read_locks
 from runner.core.stack_program import InlineProgram, Program
-from runner.core.stacks import OnProgress, ProjectName, StackPreview, StackSpec
+from runner.core.stacks import EngineLimit, OnProgress, ProjectName, StackPreview, StackSpec
 from runner.errors import StackError
 
 if TYPE_CHECKING:
@@ -84,9 +84,11 @@ class PulumiStacks:
             if is_new:
                 self.remove(spec.project, spec.name)
 
-    def destroy(self, project: ProjectName, name: str, on_progress: OnProgress) -> None:
+    def destroy(
+        self, project: ProjectName, name: str, on_progress: OnProgress, *, limit: EngineLimit | None = None
+    ) -> None:
         """See ``Stacks.destroy``."""
-        stack = self._stack(project, name)
+        stack = self._stack(project, name, limit=limit)
         run = EngineRun(on_progress)
         self._drive(
             "destroy",
@@ -95,14 +97,14 @@ class PulumiStacks:
             lambda: _unless_missing(lambda: stack.destroy(on_event=run.see, refresh=True, **RUN_OPTIONS)),
         )
 
-    def remove(self, project: ProjectName, name: str) -> None:
+    def remove(self, project: ProjectName, name: str, *, force: bool = False) -> None:
         """See ``Stacks.remove``."""
         workspace = self._workspace(project)
         self._drive(
             "removal",
             self._stack(project, name),
             EngineRun(lambda progress: None),
-            lambda: _unless_missing(lambda: workspace.remove_stack(name)),
+            lambda: _unless_missing(lambda: workspace.remove_stack(name, force=force)),
         )
         self._files(project).forget_settings(name)
 
@@ -191,18 +193,25 @@ class PulumiStacks:
         except CommandError as error:
             raise describe_failure(what, [], _stderr(error)) from error
 
-    def _stack(self, project: ProjectName, name: str, program: InlineProgram | None = None) -> LeanStack:
+    def _stack(
+        self,
+        project: ProjectName,
+        name: str,
+        program: InlineProgram | None = None,
+        *,
+        limit: EngineLimit | None = None,
+    ) -> LeanStack:
         from runner.core.stack_engine import LeanStack
 
-        workspace = self._workspace(project)
+        workspace = self._workspace(project, limit)
         workspace.program = program
         return LeanStack(name, workspace)
 
-    def _workspace(self, project: ProjectName) -> LeanWorkspace:
+    def _workspace(self, project: ProjectName, limit: EngineLimit | None = None) -> LeanWorkspace:
         from runner.core.stack_engine import LeanWorkspace
 
         work_dir = self._files(project).prepare()
-        return LeanWorkspace(work_dir=str(work_dir), pulumi_command=self._command())
+        return LeanWorkspace(work_dir=str(work_dir), pulumi_command=self._command().within(limit))
 
     def _command(self) -> EngineCommand:
         from runner.core.stack_engine import EngineCommand

@@ -6,6 +6,7 @@ engine is driven is in ``stack_engine``; nothing here knows which cloud it is.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -54,6 +55,14 @@ class StackPreview:
 OnProgress = Callable[[StackProgress], None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class EngineLimit:
+    """An engine that runs longer than ``limit_s``, or still runs when ``hurry`` is set, is ended: its call raises StackError."""
+
+    limit_s: float
+    hurry: threading.Event = field(default_factory=threading.Event)
+
+
 class Stacks(Protocol):
     """Pulumi stacks by project and name. Calls for different stacks may come from several threads at once.
 
@@ -75,11 +84,16 @@ class Stacks(Protocol):
     def preview(self, spec: StackSpec) -> StackPreview:
         """What ``up`` would do, seen from the state as refreshed; changes nothing, and leaves no stack that was not there."""
 
-    def destroy(self, project: ProjectName, name: str, on_progress: OnProgress) -> None:
+    def destroy(
+        self, project: ProjectName, name: str, on_progress: OnProgress, *, limit: EngineLimit | None = None
+    ) -> None:
         """Delete everything in the stack, what is gone already included. Nothing to do if there is no such stack."""
 
-    def remove(self, project: ProjectName, name: str) -> None:
-        """Forget an empty stack and its settings. Nothing to do if there is no such stack; StackError if it is not empty."""
+    def remove(self, project: ProjectName, name: str, *, force: bool = False) -> None:
+        """Forget a stack and its settings. Nothing to do if there is no such stack; StackError if it is not empty.
+
+        ``force``: forget it with what it believes to be there, which the caller has seen to be gone.
+        """
 
     def outputs(self, project: ProjectName, name: str) -> Mapping[str, object] | None:
         """What the last ``up`` exported, read from the state; None if there is no such stack."""

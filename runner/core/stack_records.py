@@ -1,0 +1,101 @@
+"""What this machine remembers of stacks, read from files: no engine, no passphrase, no readable state is needed.
+
+The last resort when the engine cannot forget a stack of which everything is gone. The layout is that of Pulumi's own
+backend for a folder (``.pulumi/stacks/PROJECT/STACK.json``, ``.pulumi/locks/…``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from runner.core.stack_files import StackFiles
+from runner.core.stack_locks import StackLock
+from runner.core.stacks import ProjectName
+from runner.errors import StackError
+from runner.model import names
+
+STATE_SUFFIXES = (".json", ".json.gz")
+
+
+class StackRecords:
+    """The records of the stacks of one state. ``backend_url`` as PULUMI_BACKEND_URL has it."""
+
+    def __init__(self, *, infra: Path, work: Path, backend_url: str) -> None:
+        self._infra = infra
+        self._work = work
+        self._backend_url = backend_url
+        parts = urlsplit(backend_url)
+        self._folder = Path(url2pathname(parts.path)) / ".pulumi" if parts.scheme == "file" else None
+
+    def names(self, project: ProjectName) -> list[str]:
+        """The stacks whose settings are here, or whose state is, readable or not."""
+        found = set(self._files(project).stacks_with_settings())
+        if self._folder is not None:
+            stacks = (self._folder / "stacks" / names.PULUMI_PROJECTS[project]).glob("*")
+            found |= {
+                path.name.removesuffix(end) for path in stacks for end in STATE_SUFFIXES if path.name.endswith(end)
+            }
+        return sorted(found)
+
+    def forget(self, project: ProjectName, name: str) -> None:
+        """Remove a stack's state, locks of the dead, and settings. The state stays beside, as ``.bak``, as Pulumi does it.
+
+        Raises:
+            StackError: the state is not in a folder of this machine, or somebody who lives has it locked.
+        """
+        if self._folder is None:
+            raise StackError(
+                f"the state of {project}/{name} is in {self._backend_url}", remedy=removal_command(project, name)
+            )
+        holders = [lock for lock in self._locks(project, name) if not lock.is_stale()]
+        if holders:
+            told = ", ".join(f"{lock.user}@{lock.host} (process {lock.pid})" for lock in holders)
+            raise StackError(f"{project}/{name} is locked by {told}", remedy=removal_command(project, name))
+        for path in self._lock_files(project, name):
+            path.unlink(missing_ok=True)
+        for end in STATE_SUFFIXES:
+            state = self._folder / "stacks" / names.PULUMI_PROJECTS[project] / f"{name}{end}"
+            if state.exists():
+                state.replace(state.with_name(f"{state.name}.bak"))
+        self._files(project).forget_settings(name)
+
+    def _locks(self, project: ProjectName, name: str) -> Iterator[StackLock]:
+        """The locks that can be read: one that was half written is nobody's."""
+        for path in self._lock_files(project, name):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                found = json.loads(path.read_text(encoding="utf-8"))
+                yield StackLock(
+                    user=str(found["username"]),
+                    host=str(found["hostname"]),
+                    pid=int(found["pid"]),
+                    at=datetime.fromisoformat(_whole_microseconds(str(found["timestamp"]))),
+                )
+
+    def _lock_files(self, project: ProjectName, name: str) -> list[Path]:
+        if self._folder is None:
+            return []
+        return sorted((self._folder / "locks").glob(f"*/{names.PULUMI_PROJECTS[project]}/{name}/*.json"))
+
+    def _files(self, project: ProjectName) -> StackFiles:
+        return StackFiles(infra=self._infra, work=self._work, project=project)
+
+
+def removal_command(project: ProjectName, name: str) -> str:
+    """What makes an end of a stack of which everything is gone, by hand."""
+    return (
+        f'eval "$(invoke env)"; cd infra/{project} && pulumi cancel --yes --stack {name}; '
+        f"pulumi stack rm --force --yes {name}"
+    )
+
+
+def _whole_microseconds(text: str) -> str:
+    """Go writes nanoseconds, of which Python's parser before 3.12 takes six digits."""
+    head, dot, rest = text.replace("Z", "+00:00").partition(".")
+    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+    return head + (f".{digits[:6].ljust(6, '0')}{rest[len(digits) :]}" if dot else "")
