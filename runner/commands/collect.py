@@ -1,32 +1,303 @@
-"""Results on their way home: one result set, and at the end of a batch all that is still in the bucket."""
+"""Results on their way home while a batch runs: look into the bucket, fetch several at once, tell what is wrong with which."""
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
+from runner.commands.arrivals import Arrivals
 from runner.commands.context import Context
+from runner.commands.damage import Damage, PushRequest
 from runner.commands.events import Listener
+from runner.core.claims import remove_leftovers
+from runner.core.delivery import Delivery, no_step
+from runner.core.download_tracker import DownloadTracker, HomeSet
+from runner.core.patience import Patience, jittered
+from runner.core.results import CorruptResultsError
+from runner.core.retry import is_worth_a_retry
 from runner.core.storage import ResultSet
+from runner.errors import CloudError, DiskError, NotFoundError, UnreachableError
+
+THREADS = 4
+SHORTEST_LOOK_S = 0.5
+LONGEST_LOOK_S = 10.0
+TICK_S = 0.1
+FINISH_BUDGET_S = 10 * 60.0
+
+
+class _Stopped(Exception):  # noqa: N818 (no error: the download goes on another time)
+    """Told to stop in the middle of a download."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """What is home. ``corrupt``: prefix in the bucket and what is wrong; ``unfinished``: prefixes of pushes without an end."""
+
+    home: tuple[HomeSet, ...]
+    corrupt: dict[str, str]
+    unfinished: tuple[str, ...]
+
+
+def _ignore_home(home: HomeSet) -> None:
+    return None
+
+
+class Collector:
+    """Brings the result sets of a batch home, each once, whatever is interrupted. Safe for several threads and processes.
+
+    ``request_push(job, attempt, prefix)``: see ``Damage``. ``on_home(set)``: it is home and not yet deleted in the bucket;
+    after a crash perhaps told again. ``on_step``: see ``Delivery``.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        batch: str,
+        tracker: DownloadTracker,
+        listener: Listener,
+        *,
+        request_push: PushRequest | None = None,
+        on_home: Callable[[HomeSet], None] = _ignore_home,
+        on_step: Callable[[str, ResultSet], None] = no_step,
+    ) -> None:
+        self._store = context.cloud.results
+        self._batch = batch
+        self._tracker = tracker
+        self._listener = listener
+        self._arrivals = Arrivals(listener)
+        self._damage = Damage(listener, request_push)
+        self._delivery = Delivery(
+            store=self._store, tracker=tracker, on_home=on_home, on_bytes=self._check_stop, on_step=on_step
+        )
+        self._changed = threading.Condition()
+        self._wanted: set[tuple[str, int]] = set()
+        self._busy: set[str] = set()
+        self._stop = threading.Event()
+
+    def wanted(self, job: str, attempt: int) -> None:
+        """This attempt has been pushed: ``run`` fetches it at once."""
+        with self._changed:
+            self._wanted.add((job, attempt))
+            self._changed.notify_all()
+
+    def wait_home(self, job: str, attempt: int, *, timeout_s: float) -> HomeSet | None:
+        """Wait until ``run``, in another thread, has brought this attempt home; None if it did not in time.
+
+        Raises:
+            CorruptResultsError: it arrived damaged and will not be pushed again.
+            DiskError: there is no room at home; it stays in the bucket.
+        """
+        self.wanted(job, attempt)
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_decided(job, attempt), timeout_s)
+        home = self._tracker.find(job, attempt)
+        if home is None and self._arrivals.disk is not None:
+            raise self._arrivals.disk
+        if home is None and (problem := self._damage.problem_of(job, attempt)):
+            raise CorruptResultsError(problem)
+        return home
+
+    def poll_once(self) -> list[HomeSet]:
+        """Look, fetch all that is due, and say what came home. What goes wrong with single sets is told, not raised.
+
+        Raises:
+            CloudError: the bucket cannot be listed.
+        """
+        return self._fetch_all(self._due(self._store.all_sets(self._batch)))
+
+    def run(self, stop: threading.Event) -> None:
+        """Poll and download until ``stop`` is set: at once what is wanted, else with pauses that grow while nothing comes.
+
+        What fails is told and tried again for as long as it runs. Downloads that ``stop`` cuts go on with the next call.
+        """
+        self._stop = stop
+        running: set[Future[HomeSet | None]] = set()
+        pause_s, look_at = SHORTEST_LOOK_S, time.monotonic()
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="download") as pool:
+            while not stop.is_set():
+                is_time = time.monotonic() >= look_at
+                running |= {pool.submit(self._try, found) for found in self._look(is_time=is_time)}
+                ended = {future for future in running if future.done()}
+                running -= ended
+                results = [future.result() for future in ended]
+                came = any(result is not None for result in results)
+                if is_time or came:
+                    pause_s = SHORTEST_LOOK_S if came else min(1.5 * pause_s, LONGEST_LOOK_S)
+                    look_at = time.monotonic() + jittered(pause_s)
+                self._rest(stop)
+
+    def finish(self, *, is_over: bool = True) -> Collected:
+        """Bring home everything that was committed, and tell what was not.
+
+        ``is_over``: no VM can push any more. What a push left without its marker then comes home if it is whole and nothing
+        newer of its job is home, else it is deleted.
+
+        Raises:
+            DiskError: no room at home; what is missing stays in the bucket.
+            CloudError: the cloud refuses, or nothing went forward for a long time; what is missing stays in the bucket.
+        """
+        self._stop = threading.Event()
+        patience = _patience()
+        while due := self._due(self._store.all_sets(self._batch), is_over=is_over):
+            self._fetch_patiently(due, patience)
+        return self._close(is_over=is_over)
+
+    def fetch(self, job: str, attempt: int) -> HomeSet:
+        """Bring one committed attempt home now, in this thread, if it is not there yet.
+
+        Raises:
+            NotFoundError: it is neither home nor in the bucket.
+            CorruptResultsError, DiskError, CloudError: as for ``finish``.
+        """
+        patience = _patience()
+        while True:
+            due = self._due(self._store.result_sets(self._batch, job=job, attempt=attempt))
+            home = self._tracker.find(job, attempt)
+            if home is not None and not due:
+                return home
+            if problem := self._damage.problem_of(job, attempt):
+                raise CorruptResultsError(problem)
+            if not due:
+                raise NotFoundError(f"no results of {job}, attempt {attempt}, in the bucket")
+            self._fetch_patiently(due, patience)
+
+    def _fetch_patiently(self, due: Sequence[ResultSet], patience: Patience) -> None:
+        """One round. After one in which nothing went forward it waits, or gives up.
+
+        Raises:
+            DiskError: there is no room at home.
+            CloudError: another round is not worth it.
+        """
+        came = self._fetch_all(due)
+        if self._arrivals.disk is not None:
+            raise self._arrivals.disk
+        if came or any(self._damage.is_known(found) for found in due):
+            patience.renew()
+            return
+        trouble = self._arrivals.trouble or UnreachableError(f"{len(due)} result sets do not come home")
+        if not (is_worth_a_retry(trouble, is_idempotent=True) and patience.pause()):
+            raise trouble
+
+    def _close(self, *, is_over: bool) -> Collected:
+        if is_over:
+            unfinished, what = self._store.discard_unfinished(self._batch), "its VM was gone before; discarded"
+        else:
+            found = self._store.all_sets(self._batch)
+            unfinished, what = [item.prefix for item in found if not item.is_committed], "it may still go on"
+        for prefix in unfinished:
+            self._listener.tell("results", state="unfinished", prefix=prefix, message=f"a push without its end: {what}")
+        remove_leftovers(self._tracker.folder)
+        home = tuple(self._tracker.home_sets())
+        return Collected(home=home, corrupt=self._damage.problems(), unfinished=tuple(unfinished))
+
+    def _look(self, *, is_time: bool) -> list[ResultSet]:
+        """What ``run`` begins to fetch now. After trouble nothing is asked for before its time."""
+        with self._changed:
+            is_calm = self._arrivals.trouble is None and not self._arrivals.is_paused
+            if not (is_time or (self._wanted and is_calm)):
+                return []
+            wanted, self._wanted = self._wanted, set()
+        try:
+            if is_time:
+                sets = self._store.all_sets(self._batch)
+            else:
+                sets = [found for job, n in wanted for found in self._store.all_sets(self._batch, job=job, attempt=n)]
+        except CloudError as error:
+            self._arrivals.note_trouble(error)
+            with self._changed:
+                self._wanted |= wanted
+            return []
+        return self._choose(self._due(sets))
+
+    def _choose(self, due: Sequence[ResultSet]) -> list[ResultSet]:
+        """All; after the disk was full only the smallest, to see whether there is room again."""
+        if not due:
+            self._arrivals.note_calm()
+        most = 1 if self._arrivals.unpause() else None
+        chosen = sorted(due, key=lambda found: found.size_bytes)[:most]
+        with self._changed:
+            self._busy |= {found.prefix for found in chosen}
+        return chosen
+
+    def _due(self, sets: Iterable[ResultSet], *, is_over: bool = False) -> list[ResultSet]:
+        """What is to be fetched, or only to be deleted in the bucket because it is home."""
+        with self._changed:
+            free = [found for found in sets if found.prefix not in self._busy]
+        return [found for found in free if self._is_due(found, is_over=is_over) and not self._damage.is_known(found)]
+
+    def _is_due(self, found: ResultSet, *, is_over: bool) -> bool:
+        if found.is_committed or found.archive is None:
+            return found.is_committed
+        archive = found.archive
+        if self._tracker.find_same(found.job, found.attempt, archive.size, archive.crc32c) is not None:
+            return True  # a deletion was cut off after its marker
+        known = self._tracker.find(found.job)
+        return is_over and found.manifest is not None and (known is None or known.attempt < found.attempt)
+
+    def _fetch_all(self, due: Sequence[ResultSet]) -> list[HomeSet]:
+        self._arrivals.try_again()
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="download") as pool:
+            try:
+                return [home for home in pool.map(self._try, due) if home is not None]
+            except BaseException:
+                self._stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _try(self, found: ResultSet) -> HomeSet | None:
+        """Fetch one set; tell what went wrong."""
+        try:
+            if self._arrivals.is_paused or self._stop.is_set():
+                return None
+            home = self._delivery.bring_home(found)
+            return home if home is not None and self._arrivals.note_home(home) else None
+        except (_Stopped, NotFoundError):
+            return None  # it goes on later, or it has gone since it was listed
+        except CorruptResultsError as error:
+            self._damage.note(found, error)
+        except DiskError as error:
+            self._arrivals.note_disk(error)
+        except CloudError as error:
+            self._arrivals.note_trouble(error)
+        finally:
+            with self._changed:
+                self._busy.discard(found.prefix)
+                self._changed.notify_all()
+        return None
+
+    def _is_decided(self, job: str, attempt: int) -> bool:
+        is_home = self._tracker.find(job, attempt) is not None
+        return is_home or self._arrivals.disk is not None or bool(self._damage.problem_of(job, attempt))
+
+    def _rest(self, stop: threading.Event) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._wanted) or stop.is_set(), TICK_S)
+
+    def _check_stop(self, count: int) -> None:
+        if self._stop.is_set():
+            raise _Stopped
+
+
+def _patience() -> Patience:
+    return Patience(budget_s=FINISH_BUDGET_S, first_s=SHORTEST_LOOK_S, longest_s=LONGEST_LOOK_S)
 
 
 def bring_home(context: Context, found: ResultSet, listener: Listener) -> Path:
-    """Download a result set, verified, and only then delete it in the bucket; its folder.
+    """Bring one committed attempt home now, if it is not there yet; its folder.
 
     Raises:
         CorruptResultsError: it is not what its manifest says; it stays in the bucket.
+        NotFoundError: it is neither home nor in the bucket.
     """
-    into = context.results_folder / found.batch / found.job
-    manifest = context.cloud.results.download(found, into)
-    context.cloud.results.delete(found)
-    listener.tell("results", job=found.job, files=len(manifest.files), bytes=manifest.archive.size, folder=str(into))
-    return into
+    tracker = DownloadTracker(context.results_folder / found.batch)
+    collector = Collector(context, found.batch, tracker, listener)
+    return collector.fetch(found.job, found.attempt).folder
 
 
-def collect_rest(context: Context, batch: str, listener: Listener) -> None:
-    """Bring home what a batch that is over still has in the bucket: results of jobs that nobody waited for any more."""
-    for found in context.cloud.results.result_sets(batch):
-        bring_home(context, found, listener)
-    for prefix in context.cloud.results.discard_unfinished(batch):
-        listener.tell(
-            "warning", message=f"{prefix}: the push did not come to its end before its VM was gone; discarded"
-        )
+def collect_rest(context: Context, batch: str, listener: Listener) -> Collected:
+    """Bring home what a batch that is over still has in the bucket."""
+    return Collector(context, batch, DownloadTracker(context.results_folder / batch), listener).finish()

@@ -1,4 +1,4 @@
-"""A result set on its way home: the manifest, and unpacking the archive so that each file is checked and none escapes.
+"""A result set on its way home: the manifest, and unpacking the archive so that each file is checked, none escapes, and all is on the disk.
 
 The names in an archive come from a remote machine: hostile until checked.
 """
@@ -9,13 +9,12 @@ import base64
 import os
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from runner.errors import CloudError
+from runner.errors import CloudError, DiskError
 
 FORMAT = 1
 CHUNK_BYTES = 1 << 20
@@ -71,25 +70,43 @@ def read_manifest(values: Any) -> Manifest:
 
 
 def unpack_archive(archive: Path, manifest: Manifest, into: Path) -> None:
-    """Check ``archive`` and unpack it to ``into``, which is replaced as a whole or, after an error, left as it was.
+    """Check ``archive`` and unpack it to the new folder ``into``: whole, checked and on the disk, or, after an error, not there.
 
     Raises:
         CorruptResultsError: a size, a CRC32C or the list of files is wrong, or a name is hostile.
+        DiskError: this machine's disk is full or cannot be written.
     """
     found = checksum_file(archive)
     if found != manifest.archive:
-        raise CorruptResultsError(f"{into.name}: the archive has {found}, the manifest says {manifest.archive}")
-    temporary = Path(tempfile.mkdtemp(dir=into.parent, prefix=f".{into.name}."))
+        raise CorruptResultsError(f"the archive has {found}, the manifest says {manifest.archive}")
     try:
-        _unpack(archive, manifest, temporary)
-        temporary.chmod(0o755)
-        if into.exists():
-            shutil.rmtree(into)
-        temporary.rename(into)
-        _sync_folder(into.parent)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        into.mkdir()
+    except OSError as error:
+        raise disk_error(error, into) from error
+    try:
+        _unpack(archive, manifest, into)
+        _sync_folders(into)
+    except BaseException as error:
+        shutil.rmtree(into, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise disk_error(error, into) from error
         raise
+
+
+def holds_files(folder: Path, manifest: Manifest) -> bool:
+    """Whether a folder has all the files of a manifest with the right contents; it may have more."""
+    try:
+        return all(checksum_file(folder / check_name(name)) == wanted for name, wanted in manifest.files.items())
+    except OSError:
+        return False
+
+
+def disk_error(error: OSError, where: Path | str) -> DiskError:
+    """What this machine's disk said, as one of ours."""
+    return DiskError(
+        f"cannot write below {Path(where).parent}: {error.strerror or error}",
+        remedy="make room or raise the quota; nothing was deleted in the bucket, and what is missing is fetched again",
+    )
 
 
 def checksum_file(path: Path) -> Checked:
@@ -126,21 +143,31 @@ def check_name(name: str) -> PurePosixPath:
 def _unpack(archive: Path, manifest: Manifest, folder: Path) -> None:
     import zstandard
 
+    try:
+        with (
+            archive.open("rb") as raw,
+            zstandard.ZstdDecompressor().stream_reader(raw) as plain,
+            tarfile.open(fileobj=plain, mode="r|", errors="surrogateescape") as tar,
+        ):
+            _unpack_members(tar, manifest, folder)
+    except (zstandard.ZstdError, tarfile.TarError, EOFError, ValueError) as error:
+        raise CorruptResultsError(f"the archive cannot be unpacked: {error}") from error
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise CorruptResultsError(f"two files of the archive want the same place here: {error.filename!r}") from error
+
+
+def _unpack_members(tar: tarfile.TarFile, manifest: Manifest, folder: Path) -> None:
     missing = dict(manifest.files)
-    with (
-        archive.open("rb") as raw,
-        zstandard.ZstdDecompressor().stream_reader(raw) as plain,
-        tarfile.open(fileobj=plain, mode="r|", errors="surrogateescape") as tar,
-    ):
-        for member in tar:
-            if member.isdir():
-                continue
-            content = tar.extractfile(member) if member.isreg() else None
-            if content is None or member.name not in missing:
-                raise CorruptResultsError(f"refused: {member.name!r} in the archive is not in the manifest as a file")
-            found = _write(content, folder / check_name(member.name), mode=0o755 if member.mode & 0o100 else 0o644)
-            if found != missing.pop(member.name):
-                raise CorruptResultsError(f"{member.name!r} arrived damaged: {found}")
+    for member in tar:
+        if member.isdir():
+            continue
+        wanted = missing.pop(member.name, None)
+        content = tar.extractfile(member) if member.isreg() else None
+        if content is None or wanted is None or member.size != wanted.size:
+            raise CorruptResultsError(f"refused: {member.name!r} in the archive is not in the manifest as such a file")
+        found = _write(content, folder / check_name(member.name), mode=0o755 if member.mode & 0o100 else 0o644)
+        if found != wanted:
+            raise CorruptResultsError(f"{member.name!r} arrived damaged: {found}")
     if missing:
         raise CorruptResultsError(f"missing in the archive: {', '.join(repr(name) for name in sorted(missing))}")
 
@@ -155,13 +182,18 @@ def _write(content: IO[bytes], path: Path, *, mode: int) -> Checked:
     return found
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the rename last: POSIX keeps it only when the folder itself is synced."""
+def sync_folder(folder: Path) -> None:
+    """Make names in it last: POSIX keeps them only when the folder itself is synced."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _sync_folders(top: Path) -> None:
+    for parent, _, _ in os.walk(top, topdown=False):
+        sync_folder(Path(parent))
 
 
 def _checked(item: Mapping[str, Any]) -> Checked:

@@ -1,36 +1,45 @@
-"""Result sets in the bucket: which are there, bring one home verified, delete it there.
+"""Result sets in the bucket: which are there, what they consist of, delete them; and the control objects of batches.
 
 A result set is what one attempt of a job left: an archive, a manifest with sizes and CRC32C, a commit marker written last.
-Without the marker it is not there for us.
+Without the marker it is not whole. Nothing in the bucket is ever overwritten: what is pushed again has a place of its own.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from runner.core.rest import RETRY_BUDGET_S
-from runner.core.results import Manifest, read_manifest, unpack_archive
-from runner.errors import CloudError, NotFoundError, UnreachableError
+from runner.core.objects import Objects, StoredObject
+from runner.core.results import CorruptResultsError, Manifest, read_manifest
+from runner.core.retry import RETRY_BUDGET_S
+from runner.core.storage_errors import mapped_errors
+from runner.errors import NotFoundError
 from runner.model import names
 
 if TYPE_CHECKING:
-    from google.cloud.storage import Bucket, Client
+    from google.cloud.storage import Client
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResultSet:
-    """One attempt's committed results. ``prefix`` ends with a slash."""
+    """One attempt's results. ``prefix`` ends with a slash; ``push`` counts from 1, more if it had to be pushed again."""
 
     batch: str
     job: str
     attempt: int
     prefix: str
     size_bytes: int
+    push: int = 1
+    is_committed: bool = True
+    archive: StoredObject | None = None
+    manifest: StoredObject | None = None
+
+    def __str__(self) -> str:
+        again = f", push {self.push}" if self.push > 1 else ""
+        return f"{self.job}, attempt {self.attempt}{again}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +51,14 @@ class BucketUse:
     size_bytes: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class ControlObject:
+    """A small object that steers a batch. ``generation`` changes with each write."""
+
+    content: bytes
+    generation: int
+
+
 class Buckets:
     """Buckets of a project by name. Every call may raise CloudError."""
 
@@ -50,12 +67,12 @@ class Buckets:
 
     def exists(self, name: str) -> bool:
         """Whether the bucket is there."""
-        with _mapped_errors(f"bucket {name}"):
+        with mapped_errors(f"bucket {name}"):
             return bool(self._new_client().bucket(name).exists(timeout=RETRY_BUDGET_S))
 
     def make_state_bucket(self, name: str, location: str) -> None:
         """A private bucket that keeps old versions: a lost or half-written state can be taken back."""
-        with _mapped_errors(f"bucket {name}"):
+        with mapped_errors(f"bucket {name}"):
             bucket = self._new_client().bucket(name)
             bucket.versioning_enabled = True
             bucket.iam_configuration.uniform_bucket_level_access_enabled = True
@@ -67,138 +84,143 @@ class Buckets:
 class ResultStore:
     """The results bucket of a project.
 
-    Listing and downloading are idempotent. ``delete`` is idempotent: what is gone already is no error. Safe for several
-    threads. Every call may raise CloudError; broken connections and 5xx are retried by the client library.
+    All is idempotent; what is gone already is no error for a deletion. Safe for several threads. Every call may raise
+    CloudError; broken connections, 429 and 5xx are tried again before, with jitter, until ``retry_budget_s`` is spent.
     """
 
-    def __init__(self, new_client: Callable[[], Client], bucket: str) -> None:
-        self._new_client = new_client
-        self._client: Client | None = None
+    def __init__(
+        self, new_client: Callable[[], Client], bucket: str, *, retry_budget_s: float = RETRY_BUDGET_S
+    ) -> None:
+        self.objects = Objects(new_client, bucket, retry_budget_s=retry_budget_s)
         self.bucket = bucket
 
     def exists(self) -> bool:
         """Whether the bucket is there."""
-        with _mapped_errors(f"bucket {self.bucket}"):
-            return bool(self._opened().exists(timeout=RETRY_BUDGET_S))
+        return self.objects.exists()
 
-    def result_sets(self, batch: str) -> list[ResultSet]:
-        """The committed result sets of a batch."""
-        sizes: dict[str, int] = {}
-        committed: list[str] = []
-        for name, size in self._objects(f"{batch}/"):
-            prefix, _, last = name.rpartition("/")
-            sizes[prefix] = sizes.get(prefix, 0) + size
-            if last == names.COMMIT_MARKER:
-                committed.append(prefix)
-        found = (_result_set(prefix, sizes[prefix]) for prefix in committed)
-        return sorted((item for item in found if item), key=lambda item: (item.job, item.attempt))
+    def all_sets(self, batch: str, *, job: str = "", attempt: int = 0) -> list[ResultSet]:
+        """The result sets of a batch, or of one attempt of a job, committed or not, in one listing."""
+        prefix = names.result_prefix(batch, job, attempt).rstrip("/") if job else f"{batch}/"
+        found = _as_sets(self.objects.listed(prefix))
+        mine = [item for item in found if not job or (item.job, item.attempt) == (job, attempt)]
+        return sorted(mine, key=lambda item: (item.job, item.attempt, item.push))
 
-    def download(self, found: ResultSet, into: Path) -> Manifest:
-        """Bring a result set home to the folder ``into``, which is whole afterwards or not there.
+    def result_sets(self, batch: str, *, job: str = "", attempt: int = 0) -> list[ResultSet]:
+        """The committed ones among them."""
+        return [item for item in self.all_sets(batch, job=job, attempt=attempt) if item.is_committed]
+
+    def read_manifest(self, found: ResultSet) -> Manifest:
+        """What a result set consists of, by its own word.
 
         Raises:
-            CorruptResultsError: size or CRC32C is not what the manifest says, or a file's name is hostile.
+            CorruptResultsError: there is no manifest, or it is none.
+            NotFoundError: it is gone since it was listed.
         """
-        manifest = read_manifest(json.loads(self._read(found.prefix + names.MANIFEST)))
-        into.parent.mkdir(parents=True, exist_ok=True)
-        archive = into.parent / f".{into.name}.{names.RESULTS_ARCHIVE}"
+        if found.manifest is None:
+            raise CorruptResultsError(f"{found}: there is no manifest")
+        content, _ = self.objects.read(found.manifest.name)
         try:
-            with _mapped_errors(found.prefix), archive.open("wb") as file:
-                blob = self._opened().blob(found.prefix + names.RESULTS_ARCHIVE)
-                blob.download_to_file(file, checksum="crc32c", timeout=RETRY_BUDGET_S)
-            unpack_archive(archive, manifest, into)
-        finally:
-            archive.unlink(missing_ok=True)
-        return manifest
+            return read_manifest(json.loads(content))
+        except ValueError as error:
+            raise CorruptResultsError(f"{found}: the manifest is not JSON") from error
+
+    def delete_marker(self, found: ResultSet) -> None:
+        """The first step of a deletion: from now on nobody takes the set for a whole one."""
+        self.objects.delete(found.prefix + names.COMMIT_MARKER)
 
     def delete(self, found: ResultSet) -> None:
-        """Delete a result set in the bucket: marker first, so that a half deleted set is never taken for a whole one."""
-        for name in (names.COMMIT_MARKER, names.RESULTS_ARCHIVE, names.MANIFEST):
-            try:
-                with _mapped_errors(found.prefix + name):
-                    self._opened().blob(found.prefix + name).delete(timeout=RETRY_BUDGET_S)
-            except NotFoundError:
-                continue
+        """Delete a result set, marker first."""
+        self.delete_marker(found)
+        for name in (names.RESULTS_ARCHIVE, names.MANIFEST):
+            self.objects.delete(found.prefix + name)
 
     def discard_unfinished(self, batch: str) -> list[str]:
         """Delete what a push of this batch left without a commit marker; the prefixes. Only when no VM can go on with it."""
-        prefixes = {item.prefix for item in self.result_sets(batch)}
-        unfinished = [name for name, _ in self._objects(f"{batch}/") if name.rpartition("/")[0] + "/" not in prefixes]
+        listed = [item.name for item in self.objects.listed(f"{batch}/")]
+        committed = {_folder(name) for name in listed if name.endswith("/" + names.COMMIT_MARKER)}
+        unfinished = [name for name in listed if _folder(name) not in committed]
         for name in unfinished:
-            try:
-                with _mapped_errors(name):
-                    self._opened().blob(name).delete(timeout=RETRY_BUDGET_S)
-            except NotFoundError:
-                continue
-        return sorted({name.rpartition("/")[0] for name in unfinished})
-
-    def preempted(self, batch: str) -> list[str]:
-        """The VMs of a batch that were told to go and said so, as their last act."""
-        prefix = names.preemption_marker(batch, "")
-        return [name.removeprefix(prefix) for name, _ in self._objects(prefix)]
+            self.objects.delete(name)
+        return sorted({_folder(name) for name in unfinished})
 
     def batches(self) -> list[str]:
-        """The batches that have something in the bucket."""
-        with _mapped_errors(f"bucket {self.bucket}"):
-            found = self._opened().list_blobs(delimiter="/", timeout=RETRY_BUDGET_S)
-            list(found)  # prefixes are known when all pages have been read
-            return sorted(str(prefix).rstrip("/") for prefix in found.prefixes)
+        """The names of batches that have anything in the bucket, control objects too."""
+        own = (name for name in self.objects.folders("") if names.is_batch_name(name))
+        return sorted({*own, *self.controlled_batches()})
 
     def use(self) -> list[BucketUse]:
-        """What each batch has in the bucket."""
+        """What each batch has in the bucket; control objects are not counted."""
         found: dict[str, tuple[int, int]] = {}
-        for name, size in self._objects(""):
-            batch = name.split("/", 1)[0]
-            objects, total = found.get(batch, (0, 0))
-            found[batch] = (objects + 1, total + size)
+        for item in self.objects.listed(""):
+            batch = item.name.split("/", 1)[0]
+            if batch != names.CONTROL_PREFIX:
+                objects, total = found.get(batch, (0, 0))
+                found[batch] = (objects + 1, total + item.size)
         return [BucketUse(batch=batch, objects=n, size_bytes=size) for batch, (n, size) in sorted(found.items())]
 
-    def _objects(self, prefix: str) -> Iterator[tuple[str, int]]:
-        with _mapped_errors(f"bucket {self.bucket}"):
-            for blob in self._opened().list_blobs(prefix=prefix, timeout=RETRY_BUDGET_S):
-                yield str(blob.name), int(blob.size or 0)
+    def controlled_batches(self) -> list[str]:
+        """The batches that have control objects."""
+        return self.objects.folders(f"{names.CONTROL_PREFIX}/")
 
-    def _read(self, name: str) -> bytes:
-        with _mapped_errors(name):
-            return bytes(self._opened().blob(name).download_as_bytes(checksum="crc32c", timeout=RETRY_BUDGET_S))
+    def list_control(self, batch: str) -> list[str]:
+        """The names of a batch's control objects, such as ``lease.json`` and ``inputs/a.tar.gz``."""
+        prefix = names.control_prefix(batch)
+        return [item.name.removeprefix(prefix) for item in self.objects.listed(prefix)]
 
-    def _opened(self) -> Bucket:
-        if self._client is None:
-            self._client = self._new_client()
-        return self._client.bucket(self.bucket)
+    def get_control(self, batch: str, name: str) -> ControlObject | None:
+        """A control object of a batch, None if there is none."""
+        try:
+            content, generation = self.objects.read(names.control_prefix(batch) + name)
+        except NotFoundError:
+            return None
+        return ControlObject(content=content, generation=generation)
+
+    def put_control(self, batch: str, name: str, content: bytes, *, if_generation: int | None = None) -> int:
+        """Write a control object; its new generation. ``if_generation``: only over this one, 0: only if there is none.
+
+        Raises:
+            ConflictError: somebody else has written other content meanwhile.
+        """
+        return self.objects.write(names.control_prefix(batch) + name, content, if_generation=if_generation)
+
+    def delete_control(self, batch: str) -> None:
+        """Delete all control objects of a batch."""
+        for item in list(self.objects.listed(names.control_prefix(batch))):
+            self.objects.delete(item.name)
+
+    def copy_archive(self, found: ResultSet, into: Path, *, on_bytes: Callable[[int], None]) -> None:
+        """Copy a set's archive to the file ``into``, or what is missing there; see ``Objects.copy_down``."""
+        if found.archive is None:
+            raise CorruptResultsError(f"{found}: there is no archive")
+        self.objects.copy_down(found.archive, into, on_bytes=on_bytes)
 
 
-def _result_set(prefix: str, size_bytes: int) -> ResultSet | None:
-    """The set below ``prefix``, or None if the prefix is not one of ours."""
-    parts = prefix.split("/")
-    if len(parts) != 3 or not parts[2].removeprefix("attempt-").isdecimal():
+def _as_sets(listed: Iterable[StoredObject]) -> list[ResultSet]:
+    """Objects put together to sets; what is not below a prefix of ours is passed over."""
+    folders: dict[str, dict[str, StoredObject]] = {}
+    for item in listed:
+        folders.setdefault(_folder(item.name), {})[item.name.rpartition("/")[2]] = item
+    found = (_as_set(prefix, items) for prefix, items in folders.items())
+    return [item for item in found if item is not None]
+
+
+def _as_set(prefix: str, items: dict[str, StoredObject]) -> ResultSet | None:
+    parts = names.read_result_prefix(prefix)
+    if parts is None:
         return None
-    batch, job, attempt = parts
-    if not (names.is_batch_name(batch) and names.is_job_name(job)):
-        return None
-    number = int(attempt.removeprefix("attempt-"))
-    return ResultSet(batch=batch, job=job, attempt=number, prefix=prefix + "/", size_bytes=size_bytes)
+    batch, job, attempt, push = parts
+    return ResultSet(
+        batch=batch,
+        job=job,
+        attempt=attempt,
+        push=push,
+        prefix=prefix + "/",
+        size_bytes=sum(item.size for item in items.values()),
+        is_committed=names.COMMIT_MARKER in items,
+        archive=items.get(names.RESULTS_ARCHIVE),
+        manifest=items.get(names.MANIFEST),
+    )
 
 
-@contextmanager
-def _mapped_errors(what: str) -> Iterator[None]:
-    """Errors of the storage client as ours."""
-    import requests
-    from google.api_core.exceptions import GoogleAPICallError, RetryError
-    from google.auth.exceptions import GoogleAuthError
-
-    from runner.core.rest import cloud_error
-
-    try:
-        yield
-    except GoogleAPICallError as error:
-        raise cloud_error(int(error.code or 0), _as_json(error), what) from error
-    except (RetryError, requests.RequestException) as error:
-        raise UnreachableError(f"{what}: no answer from Cloud Storage: {error}") from error
-    except GoogleAuthError as error:
-        raise CloudError(f"{what}: {error}", remedy="run `gcloud auth application-default login`") from error
-
-
-def _as_json(error: Any) -> str:
-    details: list[Mapping[str, Any]] = list(getattr(error, "errors", None) or [])
-    return json.dumps({"error": {"message": error.message, "errors": details}}, default=str)
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]

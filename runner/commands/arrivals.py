@@ -1,0 +1,75 @@
+"""What came home and what keeps the rest from coming, each told once."""
+
+from __future__ import annotations
+
+import threading
+
+from runner.commands.events import Listener
+from runner.core.download_tracker import HomeSet
+from runner.errors import CloudError, DiskError
+
+
+class Arrivals:
+    """The collector's view of its own luck. Safe for several threads.
+
+    ``disk``: there is no room at home since then; ``is_paused``: nothing new is to be begun for that; ``trouble``: the cloud
+    does not answer or refuses since then.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._lock = threading.Lock()
+        self._told: set[tuple[str, int, int, str]] = set()
+        self.disk: DiskError | None = None
+        self.trouble: CloudError | None = None
+        self.is_paused = False
+
+    def try_again(self) -> None:
+        """Whatever was, it may be better now."""
+        with self._lock:
+            self.is_paused, self.disk, self.trouble = False, None, None
+
+    def unpause(self) -> bool:
+        """Let something be tried; whether nothing was before."""
+        with self._lock:
+            was_paused, self.is_paused = self.is_paused, False
+            return was_paused
+
+    def note_calm(self) -> None:
+        """The cloud answered, and nothing is due."""
+        with self._lock:
+            self.trouble = None
+
+    def note_home(self, home: HomeSet) -> bool:
+        """A set is home; whether this is news."""
+        with self._lock:
+            is_new = home.key not in self._told
+            self._told.add(home.key)
+            had_no_room, self.disk, self.trouble = self.disk is not None, None, None
+        if had_no_room:
+            self._listener.tell("results", state="resumed")
+        if is_new:
+            self._listener.tell(
+                "results",
+                job=home.job,
+                attempt=home.attempt,
+                state="home",
+                files=home.files,
+                bytes=home.size_bytes,
+                folder=str(home.folder),
+            )
+        return is_new
+
+    def note_disk(self, error: DiskError) -> None:
+        """There is no room at home."""
+        with self._lock:
+            is_first, self.disk, self.is_paused = self.disk is None, error, True
+        if is_first:
+            self._listener.tell("results", state="paused", message=error.message, remedy=error.remedy)
+
+    def note_trouble(self, error: CloudError) -> None:
+        """The cloud does not answer, or refuses."""
+        with self._lock:
+            is_first, self.trouble = self.trouble is None, error
+        if is_first:
+            self._listener.tell("warning", message=f"results do not come home now: {error}")
