@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from invoke import Collection, Exit, task
+from invoke import Collection, Context, Exit, task
 
 JSON_HELP = "one JSON object a line instead of text"
 YES_HELP = "do not ask; show what will be created and go on"
@@ -29,7 +29,9 @@ def _call(verb: str, **arguments: Any) -> None:
         "detach": "leave when every VM has enough to do; `invoke attach` goes on with the batch",
     }
 )
-def run(c, jobs, yes=False, json=False, results="results", detach=False):
+def run(
+    c: Context, jobs: str, yes: bool = False, json: bool = False, results: str = "results", detach: bool = False
+) -> None:
     """Run a batch of OpenSees analyses and leave nothing running.
 
     Exit codes: 0 every job succeeded and nothing is left; 1 a job did not succeed; 2 the jobs file or a setting is wrong;
@@ -47,25 +49,25 @@ def run(c, jobs, yes=False, json=False, results="results", detach=False):
         "results": "the folder for results (default: results)",
     },
 )
-def attach(c, batch="", json=False, results="results"):
+def attach(c: Context, batch: str = "", json: bool = False, results: str = "results") -> None:
     """Go on with a batch that runs without a client, from any machine: after --detach, a crash, a closed laptop."""
     _call("attach", batch=batch, as_json=json, results=results)
 
 
 @task(help={"yes": YES_HELP, "json": JSON_HELP, "recipe": "wheels (minutes) or full (from source); default: settings"})
-def build(c, yes=False, json=False, recipe=""):
+def build(c: Context, yes: bool = False, json: bool = False, recipe: str = "") -> None:
     """Bake and validate a new image of the family opensees-hpc."""
     _call("build", yes=yes, as_json=json, recipe=recipe)
 
 
 @task(help={"json": "one JSON object: target, project, image, vms, batches, bucket, cost"})
-def status(c, json=False):
+def status(c: Context, json: bool = False) -> None:
     """Say what exists, from the cloud itself: image, VMs, batches, bucket, cost by the hour."""
     _call("status", as_json=json)
 
 
 @task(help={"shell": "start a shell with that environment instead of printing it"})
-def env(c, shell=False):
+def env(c: Context, shell: bool = False) -> None:
     """Print the environment in which plain pulumi works on our stacks: eval "$(invoke env)"."""
     _call("env", shell=shell)
 
@@ -79,55 +81,57 @@ def env(c, shell=False):
         "yes": YES_HELP,
     }
 )
-def setup(c, project, operator, region="europe-west4", ssh_from="", yes=False):
+def setup(
+    c: Context, project: str, operator: str, region: str = "europe-west4", ssh_from: str = "", yes: bool = False
+) -> None:
     """Point this user's commands at a project on Google Cloud: check it, make the bucket for Pulumi's state, write the settings."""
     _call("setup", project=project, operator=operator, region=region, ssh_from=ssh_from, yes=yes)
 
 
 @task(name="start")
-def local_start(c):
+def local_start(c: Context) -> None:
     """Start the embedded cloud (commands do it by themselves)."""
     _call("local_start")
 
 
 @task(name="stop")
-def local_stop(c):
+def local_stop(c: Context) -> None:
     """Stop the embedded cloud; its instances end, what it was told stays."""
     _call("local_stop")
 
 
 @task(name="status", help={"json": JSON_HELP})
-def local_status(c, json=False):
+def local_status(c: Context, json: bool = False) -> None:
     """Say whether the embedded cloud runs, and where."""
     _call("local_status", as_json=json)
 
 
 @task(name="reset", help={"yes": "do not ask"})
-def local_reset(c, yes=False):
+def local_reset(c: Context, yes: bool = False) -> None:
     """Stop the embedded cloud and delete everything in it, and the state of its stacks."""
     _call("local_reset", yes=yes)
 
 
 @task(name="env")
-def local_env(c):
+def local_env(c: Context) -> None:
     """Print the environment in which Google's own clients use the embedded cloud: eval "$(invoke local.env)"."""
     _call("local_env")
 
 
 @task
-def lint(c):
+def lint(c: Context) -> None:
     """Check types, style and shell scripts: mypy, ruff, shellcheck, shfmt."""
     _call("lint")
 
 
 @task(help={"select": "arguments for pytest, such as 'tests/model -k batch'", "no-lint": "tests only"})
-def test(c, select="", no_lint=False):
+def test(c: Context, select: str = "", no_lint: bool = False) -> None:
     """Install the system packages that tests need where that is allowed, lint, and run all tests."""
     _call("test", select=select, with_lint=not no_lint)
 
 
 @task(help={"check": "only say whether they are up to date"})
-def docs(c, check=False):
+def docs(c: Context, check: bool = False) -> None:
     """Write the generated parts of docs/: the schema of jobs files."""
     _call("docs", check=check)
 
