@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from invoke import Collection, Context, Exit, task
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
 
 JSON_HELP = "one JSON object a line instead of text"
 YES_HELP = "do not ask; show what will be created and go on"
