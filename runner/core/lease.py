@@ -1,0 +1,290 @@
+"""Keeping the lease of a batch in the bucket: taken, renewed in a thread, lost, given back. And what VMs leave beside it.
+
+The store is a ``ResultStore``; here only its control objects are used.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Protocol, Self
+
+from runner.core.storage import ControlObject
+from runner.errors import CloudError, ConflictError
+from runner.model import names
+from runner.model.lease import Lease, new_lease, parse_lease
+
+LONGEST_LOOK_S = 5.0
+JOIN_LIMIT_S = 5.0
+RENEWALS_IN_A_LEASE = 3
+TRIES = 5
+
+
+class ControlStore(Protocol):
+    """The control objects of batches. ``put_control`` may be repeated; see ``ResultStore``. Every call may raise CloudError."""
+
+    def get_control(self, batch: str, name: str) -> ControlObject | None: ...
+
+    def put_control(self, batch: str, name: str, content: bytes, *, if_generation: int | None = None) -> int: ...
+
+    def list_control(self, batch: str) -> list[str]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredLease:
+    """A lease as it was read."""
+
+    lease: Lease
+    generation: int
+
+
+def read_lease(store: ControlStore, batch: str) -> StoredLease | None:
+    """The lease of a batch, None if it has none.
+
+    Raises:
+        CloudError: it could not be read, or is damaged.
+    """
+    found = store.get_control(batch, names.LEASE)
+    if found is None:
+        return None
+    try:
+        return StoredLease(lease=parse_lease(found.content), generation=found.generation)
+    except ValueError as error:
+        raise CloudError(f"{names.lease_object(batch)}: {error}") from error
+
+
+def change_lease(store: ControlStore, batch: str, change: Callable[[Lease], Lease]) -> Lease:
+    """Rewrite a lease that perhaps somebody else renews at this moment; what it is then.
+
+    Raises:
+        CloudError: there is none, or it could not be written.
+    """
+    for _ in range(TRIES):
+        found = read_lease(store, batch)
+        if found is None:
+            break
+        wanted = change(found.lease)
+        try:
+            store.put_control(batch, names.LEASE, wanted.as_json(), if_generation=found.generation)
+        except ConflictError:
+            continue
+        return wanted
+    raise ConflictError(f"batch {batch} has no lease, or it changes all the time")
+
+
+def read_preempted(store: ControlStore, batch: str) -> set[str]:
+    """The VMs of a batch that said, as their last act, that they were preempted."""
+    folder = names.preemption_prefix(batch).removeprefix(names.control_prefix(batch))
+    return {name.removeprefix(folder) for name in store.list_control(batch) if name.startswith(folder)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaseTerms:
+    """``holder``: who we are, as ``user@host pid``. ``take_over``: also from somebody who seems to be watching.
+
+    ``deadlines`` and ``batch_deadline``: as in ``Lease``; a lease that is taken over keeps its own where it has one.
+    """
+
+    batch: str
+    lease_s: float
+    holder: str
+    take_over: bool = False
+    deadlines: Mapping[str, float] = field(default_factory=dict)
+    batch_deadline: float | None = None
+
+
+def _ignore_lease(lease: Lease) -> None:
+    return None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaseEvents:
+    """Who is told, from the keeper's thread, which must not be held up. ``on_change``: somebody moved a deadline. ``on_lost``: the lease as others have it."""
+
+    on_change: Callable[[Lease], None] = _ignore_lease
+    on_lost: Callable[[Lease], None] = _ignore_lease
+
+
+class LeaseKeeper:
+    """A context manager: takes the lease, renews it every third of its length, looks more often whether somebody changed it.
+
+    What fails is tried again at the next look, for as long as it takes: ``age_s`` tells how bad it is. At the end of the block
+    the lease is left as it is, and runs out: ``release`` or ``detach`` say more than that.
+
+    Raises (entering):
+        ConflictError: somebody else watches this batch, and ``take_over`` was not given.
+        CloudError: the lease could not be written.
+    """
+
+    def __init__(
+        self,
+        store: ControlStore,
+        terms: LeaseTerms,
+        events: LeaseEvents | None = None,
+        *,
+        now: Callable[[], datetime] = _now,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._terms = terms
+        self._events = events or LeaseEvents()
+        self._now = now
+        self._monotonic = monotonic
+        self._writing = threading.RLock()
+        self._stopping = threading.Event()
+        self._generation = 0
+        self._renewed_at = monotonic()
+        self._lease = replace(
+            new_lease(terms.batch, terms.holder, now(), terms.lease_s),
+            deadlines=dict(terms.deadlines),
+            batch_deadline=terms.batch_deadline,
+        )
+        self._thread = threading.Thread(target=self._keep, daemon=True, name=f"lease of {terms.batch}")
+        self.trouble = ""
+        self.is_lost = False
+
+    @property
+    def lease(self) -> Lease:
+        """As it was last written or read."""
+        return self._lease
+
+    @property
+    def age_s(self) -> float:
+        """How long ago it was last renewed. Beyond ``lease_s`` the VMs begin to end themselves."""
+        return self._monotonic() - self._renewed_at
+
+    def __enter__(self) -> Self:
+        with self._writing:
+            self._take()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def change(self, *, deadlines: Mapping[str, float] | None = None, batch_deadline: float | None = None) -> None:
+        """Move deadlines; those that are not named stay.
+
+        Raises:
+            CloudError: the lease is lost, or could not be written.
+        """
+
+        def move(lease: Lease) -> Lease:
+            at = lease.batch_deadline if batch_deadline is None else batch_deadline
+            return replace(lease, deadlines={**lease.deadlines, **(deadlines or {})}, batch_deadline=at)
+
+        with self._writing:
+            self._write(move)
+
+    def detach(self) -> None:
+        """Stop watching: running jobs may come to their end, then the VMs go.
+
+        Raises:
+            CloudError: the lease is lost, or could not be written.
+        """
+        self._stop()
+        with self._writing:
+            self._write(lambda lease: replace(lease, detached=True))
+
+    def release(self) -> None:
+        """Stop watching: the batch is over, and what is left of its VMs may go at once. Nothing if the lease is lost.
+
+        Raises:
+            CloudError: it could not be written.
+        """
+        self._stop()
+        with self._writing:
+            if not self.is_lost:
+                self._write(lambda lease: replace(lease, holder="", expires=lease.renewed.timestamp()))
+
+    def look(self) -> None:
+        """Renew it if that is due, else see whether somebody changed it. The keeper's thread does this by itself."""
+        try:
+            with self._writing:
+                due = self.age_s >= self._terms.lease_s / RENEWALS_IN_A_LEASE
+                self._write(lambda lease: lease) if due else self._notice(read_lease(self._store, self._terms.batch))
+                self.trouble = ""
+        except CloudError as error:
+            self.trouble = str(error)
+
+    def _keep(self) -> None:
+        look_s = min(LONGEST_LOOK_S, self._terms.lease_s / (2 * RENEWALS_IN_A_LEASE))
+        while not self.is_lost and not self._stopping.wait(look_s):
+            self.look()
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(JOIN_LIMIT_S)
+
+    def _take(self) -> None:
+        """Make the lease ours, or our own if there is none."""
+        found = read_lease(self._store, self._terms.batch)
+        if found is not None:
+            self._generation = found.generation
+            self._lease = self._claim(found.lease)
+        self._put(self._lease.renew(self._now(), self._terms.lease_s))
+
+    def _claim(self, lease: Lease) -> Lease:
+        """Somebody's lease as ours."""
+        terms = self._terms
+        if lease.is_watched(self._now()) and lease.holder != terms.holder and not terms.take_over:
+            raise ConflictError(
+                f"batch {terms.batch} is watched by {lease.holder} (last heard of at {lease.renewed:%H:%M:%S} UTC)",
+                remedy="wait until it is not, or say that you take over",
+            )
+        return replace(
+            lease,
+            holder=terms.holder,
+            detached=False,
+            deadlines={**terms.deadlines, **lease.deadlines},
+            batch_deadline=terms.batch_deadline if lease.batch_deadline is None else lease.batch_deadline,
+        )
+
+    def _write(self, change: Callable[[Lease], Lease]) -> None:
+        """Renew the lease with a change, over what others may have changed in it meanwhile."""
+        for _ in range(TRIES):
+            if self.is_lost:
+                raise ConflictError(
+                    f"the lease of batch {self._terms.batch} is lost to {self._lease.holder or 'nobody'}"
+                )
+            try:
+                return self._put(change(self._lease.renew(self._now(), self._terms.lease_s)))
+            except ConflictError:
+                self._notice(read_lease(self._store, self._terms.batch))
+        raise ConflictError(f"the lease of batch {self._terms.batch} changes all the time")
+
+    def _put(self, lease: Lease) -> None:
+        asked_at = self._monotonic()
+        content = lease.as_json()
+        self._generation = self._store.put_control(
+            self._terms.batch, names.LEASE, content, if_generation=self._generation
+        )
+        self._lease, self._renewed_at = lease, asked_at
+
+    def _notice(self, found: StoredLease | None) -> None:
+        """Take in what is in the bucket now: our own last write, somebody's new deadlines, or another holder."""
+        if found is not None and found.generation == self._generation:
+            return
+        if found is None or found.lease.holder != self._terms.holder:
+            self.is_lost = True
+            self._lease = replace(self._lease, holder="") if found is None else found.lease
+            self._events.on_lost(self._lease)
+            return
+        moved = (found.lease.deadlines, found.lease.batch_deadline) != (
+            self._lease.deadlines,
+            self._lease.batch_deadline,
+        )
+        self._generation, self._lease = found.generation, found.lease
+        if moved:
+            self._events.on_change(self._lease)

@@ -1,0 +1,86 @@
+"""The lease of a batch: a small object in the bucket that says until when its VMs are wanted, and until when its jobs may run.
+
+Whoever watches the batch renews it. The VMs read it (``packer/files/lib/opensees_hpc/lease.py``): they take its length from
+here and its age from the storage server, so that nobody's clock has to be right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """``expires`` and ``batch_deadline``: seconds since 1970. ``holder``: who watches, as ``user@host pid``; empty for nobody.
+
+    ``deadlines``: seconds after each job's start. ``detached``: when the lease has run out, let running jobs come to their end.
+    """
+
+    batch: str
+    renewed: datetime
+    expires: float
+    holder: str
+    detached: bool = False
+    deadlines: Mapping[str, float] = field(default_factory=dict)
+    batch_deadline: float | None = None
+
+    def renew(self, now: datetime, lease_s: float) -> Lease:
+        """The same lease, from now on."""
+        return replace(self, renewed=now, expires=now.timestamp() + lease_s)
+
+    def restate(self, now: datetime, **changes: Any) -> Lease:
+        """The lease with these changes, for no longer than it would have lasted."""
+        return replace(self, renewed=now, expires=max(now.timestamp(), self.expires), **changes)
+
+    def is_watched(self, now: datetime) -> bool:
+        """Whether somebody else has it: it has a holder, and has not run out."""
+        return bool(self.holder) and not self.detached and self.expires > now.timestamp()
+
+    def as_json(self) -> bytes:
+        """As it is in the bucket."""
+        values: dict[str, Any] = {
+            "format": FORMAT,
+            "batch": self.batch,
+            "renewed": self.renewed.astimezone(UTC).isoformat(),
+            "expires": self.expires,
+            "detached": self.detached,
+            "deadlines": dict(self.deadlines),
+            "batch_deadline": self.batch_deadline,
+            "holder": self.holder,
+        }
+        return json.dumps(values).encode()
+
+
+def new_lease(batch: str, holder: str, now: datetime, lease_s: float) -> Lease:
+    """A lease that begins now."""
+    return Lease(batch=batch, renewed=now, expires=(now + timedelta(seconds=lease_s)).timestamp(), holder=holder)
+
+
+def parse_lease(content: bytes) -> Lease:
+    """What is in the bucket, as a lease.
+
+    Raises:
+        ValueError: it is none, or of a format that this version does not know.
+    """
+    try:
+        values: dict[str, Any] = json.loads(content)
+        if values["format"] != FORMAT:
+            raise ValueError(f"a lease of format {values['format']!r}; this version knows {FORMAT}")
+        deadline = values.get("batch_deadline")
+        return Lease(
+            batch=str(values["batch"]),
+            renewed=datetime.fromisoformat(values["renewed"]),
+            expires=float(values["expires"]),
+            holder=str(values.get("holder", "")),
+            detached=bool(values.get("detached")),
+            deadlines={str(job): float(seconds) for job, seconds in (values.get("deadlines") or {}).items()},
+            batch_deadline=None if deadline is None else float(deadline),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"a damaged lease: {error!r}") from error
