@@ -38,6 +38,7 @@ CONTROL_PREFIX = "_control"
 LEASE = "lease.json"
 
 LIVE_LOGS = ".live"
+RECEIPT = "_receipt"  # beside the folders of jobs, none of which can have this name
 LONGEST_JOB_NAME = 56  # leaves room for the number of an attempt
 
 RESULTS_ARCHIVE = "results.tar.zst"
