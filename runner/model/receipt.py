@@ -1,0 +1,128 @@
+"""The receipt of a batch or bake: what was intended, created and gone, in the cloud's own words, and what it cost at most. Pure.
+
+Cost is a ceiling: list price on demand, for the longest time that fits what is known. ``receipt_items`` makes the items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from runner.errors import CloudError, LeftoverError
+from runner.model import catalog
+from runner.model.receipt_items import INSTANCE, Answer, ItemState, ReceiptItem, make_items
+from runner.model.session import JobTrace, Session
+
+FORMAT = 1
+PRICE_NOTE = (
+    f"list price on demand, {catalog.PRICE_REGION}, {catalog.PRICE_DATE}, with disk and address; "
+    "spot VMs cost less, other regions up to a third more"
+)
+FREE_NOTE = "nothing: the embedded cloud runs on this machine"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """A session's account. ``asked``: when the cloud was asked about it; None if it is from the journal alone."""
+
+    session: Session
+    items: tuple[ReceiptItem, ...]
+    is_free: bool
+    made: datetime
+    asked: datetime | None
+
+    @property
+    def left_over(self) -> tuple[str, ...]:
+        """What is there though it should not be."""
+        return tuple(str(item) for item in self.items if item.state is ItemState.STILL_THERE)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """What the cloud could not be asked about."""
+        return tuple(str(item) for item in self.items if item.state is ItemState.UNKNOWN)
+
+    @property
+    def vm_seconds(self) -> float:
+        """How long VMs existed, all together."""
+        return sum(item.seconds for item in self.items if item.kind == INSTANCE)
+
+    @property
+    def usd_at_most(self) -> float:
+        """What all of it cost at most, as far as prices are known."""
+        return sum(item.usd_at_most or 0.0 for item in self.items)
+
+    @property
+    def is_cost_known(self) -> bool:
+        """Whether every price is known."""
+        return all(item.usd_at_most is not None for item in self.items)
+
+    @property
+    def exit_code(self) -> int:
+        """0 only if the cloud says of everything that it is gone or was to stay; 8 if something is there, 4 if it cannot say."""
+        if self.left_over:
+            return LeftoverError.exit_code
+        return CloudError.exit_code if self.unknown or self.asked is None else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values; times in ISO 8601, UTC. ``docs/receipt.md`` describes them."""
+        session = self.session
+        return {
+            "format": FORMAT,
+            "name": session.name,
+            "kind": session.kind,
+            "target": session.facts.get("target", ""),
+            "project": session.facts.get("project", ""),
+            "owner": "" if session.owner is None else str(session.owner),
+            "started": _iso(session.started),
+            "ended": _iso(session.ended),
+            "outcome": session.outcome,
+            "made": _iso(self.made),
+            "asked": _iso(self.asked),
+            "items": [_item_json(item) for item in self.items],
+            "jobs": [_job_json(job) for job in session.jobs],
+            "vm_seconds": round(self.vm_seconds, 1),
+            "usd_at_most": round(self.usd_at_most, 4),
+            "is_cost_known": self.is_cost_known,
+            "price": FREE_NOTE if self.is_free else PRICE_NOTE,
+            "left_over": list(self.left_over),
+            "unknown": list(self.unknown),
+            "troubles": list(session.troubles),
+        }
+
+
+def make_receipt(
+    session: Session, *, made: datetime, answers: Sequence[Answer] = (), asked: datetime | None = None
+) -> Receipt:
+    """The receipt of a session. ``answers``: what the cloud said at ``asked`` about all that the session knows and its label."""
+    is_free = session.facts.get("target") == "local"
+    items = make_items(session, answers, until=asked or made, is_free=is_free)
+    return Receipt(session=session, items=items, is_free=is_free, made=made, asked=asked)
+
+
+def _item_json(item: ReceiptItem) -> dict[str, Any]:
+    usd = item.usd_at_most
+    return {
+        "kind": item.kind,
+        "name": item.name,
+        "zone": item.zone,
+        "state": item.state.value,
+        "intended": _iso(item.intended),
+        "created": _iso(item.created),
+        "gone": _iso(item.gone),
+        "answer": item.answer,
+        "machine_type": item.machine_type,
+        "seconds": round(item.seconds, 1),
+        "usd_per_hour": None if item.usd_per_hour is None else round(item.usd_per_hour, 4),
+        "usd_at_most": None if usd is None else round(usd, 4),
+    }
+
+
+def _job_json(job: JobTrace) -> dict[str, Any]:
+    states = [{"state": state, "at": _iso(at)} for state, at in job.states]
+    return {"name": job.name, "state": job.state, "states": states, "facts": dict(job.facts)}
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat(timespec="seconds")

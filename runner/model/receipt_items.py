@@ -1,0 +1,250 @@
+"""The items of a receipt, from what the journal knows of each thing and what the cloud says about it. Pure.
+
+Times come from the cloud's own operations where it still remembers them, else from the journal, whose "intended" is before the
+true begin and whose "gone" is after the true end: either way the time is a ceiling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+
+from runner.model import catalog
+from runner.model.plan import hourly_price
+from runner.model.session import Resource, Session
+
+INSTANCE = "instance"
+DISK = "disk"
+LEAST_BILLED_S = 60.0  # https://cloud.google.com/compute/vm-instance-pricing: a minute at least, then by the second
+ACTS_REMEMBERED = timedelta(days=7)  # Google forgets operations after about two weeks
+Key = tuple[str, str, str]
+
+
+class ItemState(Enum):
+    """What has become of a thing. ``UNKNOWN``: the cloud could not be asked."""
+
+    GONE = "gone"
+    NEVER_CREATED = "never created"
+    KEPT = "kept"
+    STILL_THERE = "still there"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudAct:
+    """Something that was done to a thing, as the cloud remembers it: insert, delete, compute.instances.preempted…"""
+
+    name: str
+    kind: str
+    started: datetime
+    ended: datetime | None
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the cloud said about one name. ``words``: as it said it (404, RUNNING…); ``acts`` None: it was not asked for them."""
+
+    kind: str
+    name: str
+    zone: str
+    by_name: bool | None
+    by_label: bool | None
+    words: str
+    acts: tuple[CloudAct, ...] | None = None
+
+    @property
+    def is_there(self) -> bool | None:
+        """There if either way of asking finds it; gone only if both say so; else None."""
+        if self.by_name or self.by_label:
+            return True
+        return None if self.by_name is None or self.by_label is None else False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceiptItem:
+    """One thing. ``usd_per_hour`` None: its price is not known."""
+
+    kind: str
+    name: str
+    zone: str
+    state: ItemState
+    intended: datetime | None = None
+    created: datetime | None = None
+    gone: datetime | None = None
+    answer: str = ""
+    machine_type: str = ""
+    seconds: float = 0.0
+    usd_per_hour: float | None = 0.0
+
+    @property
+    def usd_at_most(self) -> float | None:
+        """What it cost at most, in USD; None if the price is not known."""
+        if self.usd_per_hour is None:
+            return None
+        return max(self.seconds, LEAST_BILLED_S) * self.usd_per_hour / 3600 if self.seconds else 0.0
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}" + (f" in {self.zone}" if self.zone else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Life:
+    """One life of a name: ``answer`` is about the name as it is now, ``acts`` are those of this life."""
+
+    resource: Resource
+    answer: Answer | None
+    acts: Sequence[CloudAct]
+    is_last: bool
+    until: datetime
+
+
+def make_items(
+    session: Session, answers: Sequence[Answer], *, until: datetime, is_free: bool
+) -> tuple[ReceiptItem, ...]:
+    """An item for each thing that the session knows, and for each that bears its label all the same. ``until``: now."""
+    asked = {(answer.kind, answer.name, answer.zone): answer for answer in answers}
+    lives = _list_lives(session, asked, until)
+    known = {_key(life.resource) for life in lives}
+    strays = [answer for key, answer in asked.items() if key not in known and answer.is_there]
+    return (
+        *(_item(life, session, is_free=is_free) for life in lives),
+        *(_stray(answer, is_free=is_free) for answer in strays),
+    )
+
+
+def _list_lives(session: Session, asked: dict[Key, Answer], until: datetime) -> list[_Life]:
+    """Every life that the journal knows, in its order, with the cloud's memory of it if both count the same number."""
+    named: dict[Key, list[Resource]] = {}
+    for resource in session.resources:
+        named.setdefault(_key(resource), []).append(resource)
+    acts: dict[int, Sequence[CloudAct]] = {}
+    for key, resources in named.items():
+        lived = [resource for resource in resources if not resource.has_failed]
+        remembered = split_lives(asked[key].acts or ()) if key in asked else []
+        if len(lived) == len(remembered):
+            acts |= {id(resource): life for resource, life in zip(lived, remembered, strict=True)}
+    return [
+        _Life(
+            resource=resource,
+            answer=asked.get(_key(resource)),
+            acts=acts.get(id(resource), ()),
+            is_last=named[_key(resource)][-1] is resource,
+            until=until,
+        )
+        for resource in session.resources
+    ]
+
+
+def split_lives(acts: Sequence[CloudAct]) -> list[list[CloudAct]]:
+    """The acts on one name as lives: each begins with an insertion that came to something."""
+    lives: list[list[CloudAct]] = []
+    for act in sorted(acts, key=lambda act: act.started):
+        if act.kind == "insert" and not act.error:
+            lives.append([act])
+        elif lives and not act.error:
+            lives[-1].append(act)
+    return lives
+
+
+def _item(life: _Life, session: Session, *, is_free: bool) -> ReceiptItem:
+    resource, state = life.resource, _state(life)
+    gone = resource.gone
+    if state is ItemState.GONE and len(life.acts) > 1:
+        gone = life.acts[-1].ended or gone
+    elif state in (ItemState.STILL_THERE, ItemState.KEPT):
+        gone = None
+    return ReceiptItem(
+        kind=resource.kind,
+        name=resource.name,
+        zone=resource.zone,
+        state=state,
+        intended=resource.intended,
+        created=life.acts[0].ended or life.acts[0].started if life.acts else resource.created,
+        gone=gone,
+        answer=_words(life),
+        machine_type=_machine_type(resource, session),
+        seconds=_seconds(life, state, gone, session.plan.get("max_run_s")),
+        usd_per_hour=0.0 if is_free else _price(resource, session),
+    )
+
+
+def _state(life: _Life) -> ItemState:
+    resource, is_there = life.resource, life.answer.is_there if life.answer else None
+    if not life.is_last:
+        return ItemState.NEVER_CREATED if resource.has_failed else ItemState.GONE
+    if is_there:
+        return ItemState.KEPT if resource.is_kept else ItemState.STILL_THERE
+    if life.answer is not None and is_there is None:
+        return ItemState.UNKNOWN
+    if resource.has_failed or _was_never_inserted(life):
+        return ItemState.NEVER_CREATED
+    if life.answer is not None or resource.gone is not None:
+        return ItemState.GONE
+    return ItemState.KEPT if resource.is_kept and resource.created else ItemState.UNKNOWN
+
+
+def _was_never_inserted(life: _Life) -> bool:
+    """The cloud remembers what was done of late, and nothing of it made this."""
+    resource, answer = life.resource, life.answer
+    if answer is None or answer.acts is None or resource.created is not None or resource.intended is None:
+        return False
+    return life.until - resource.intended < ACTS_REMEMBERED and not split_lives(answer.acts)
+
+
+def _words(life: _Life) -> str:
+    """The cloud's own answer: what it did, what it was heard to say, what it says now."""
+    did = [f"{act.kind} {act.name}" for act in life.acts[1:]]
+    now = life.answer.words if life.answer is not None and life.is_last else ""
+    return "; ".join(dict.fromkeys(part for part in (*did, life.resource.answer, now) if part))
+
+
+def _seconds(life: _Life, state: ItemState, gone: datetime | None, max_run_s: object) -> float:
+    """How long it existed at most. Where nobody saw it go, the cloud's own limit on its life is the end."""
+    begun = life.acts[0].started if life.acts else life.resource.intended or life.resource.created
+    if begun is None or state is ItemState.NEVER_CREATED:
+        return 0.0
+    seconds = max(0.0, ((gone or life.until) - begun).total_seconds())
+    was_seen_to_go = state is not ItemState.GONE or gone is not None
+    return seconds if was_seen_to_go or not isinstance(max_run_s, int | float) else min(seconds, float(max_run_s))
+
+
+def _key(resource: Resource) -> Key:
+    return resource.kind, resource.name, resource.zone
+
+
+def _machine_type(resource: Resource, session: Session) -> str:
+    planned = session.plan.get("machine_type", "") if resource.kind == INSTANCE else ""
+    return str(resource.facts.get("machine_type", planned))
+
+
+def _price(resource: Resource, session: Session) -> float | None:
+    """USD an hour on demand. A boot disk or an address is in its VM's price, unless the journal gives it a size or a price."""
+    own, disk_gib = (_number(resource.facts.get(key)) for key in ("price_usd_per_hour", "disk_gib"))
+    if own is not None:
+        return own
+    if resource.kind != INSTANCE:
+        return disk_gib * catalog.DISK_USD_PER_GIB_HOUR if resource.kind == DISK and disk_gib is not None else 0.0
+    name, planned = _machine_type(resource, session), _number(session.plan.get("price_usd_per_hour"))
+    if name == session.plan.get("machine_type", "") and planned is not None:
+        return planned
+    machine = catalog.MACHINE_TYPES.get(name)
+    gib = disk_gib or _number(session.plan.get("disk_gib")) or 0
+    return None if machine is None else hourly_price(machine, int(gib))
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _stray(answer: Answer, *, is_free: bool) -> ReceiptItem:
+    return ReceiptItem(
+        kind=answer.kind,
+        name=answer.name,
+        zone=answer.zone,
+        state=ItemState.STILL_THERE,
+        answer=f"{answer.words}; it bears the label, but the journal does not know it",
+        usd_per_hour=0.0 if is_free else None,
+    )
