@@ -50,11 +50,12 @@ def run(
         "batch": "the batch; may be left out if there is only one",
         "json": JSON_HELP,
         "results": "the folder for results (default: results)",
+        "take-over": "also from a client on another machine that seems to be watching",
     },
 )
-def attach(c: Context, batch: str = "", json: bool = False, results: str = "results") -> None:
+def attach(c: Context, batch: str = "", json: bool = False, results: str = "results", take_over: bool = False) -> None:
     """Go on with a batch that runs without a client, from any machine: after --detach, a crash, a closed laptop."""
-    _call("attach", batch=batch, as_json=json, results=results)
+    _call("attach", batch=batch, as_json=json, results=results, take_over=take_over)
 
 
 @task(help={"yes": YES_HELP, "json": JSON_HELP, "recipe": "wheels (minutes) or full (from source); default: settings"})

@@ -73,13 +73,13 @@ def run(*, jobs: str, yes: bool, as_json: bool, results: str, detach: bool = Fal
 
 
 @_verb
-def attach(*, batch: str, as_json: bool, results: str) -> int:
+def attach(*, batch: str, as_json: bool, results: str, take_over: bool) -> int:
     """Go on with a batch."""
     from runner.commands import attach as command
 
     screen = _screen(as_json=as_json, yes=True)
     context = wiring.make_context(results_folder=Path(results).absolute())
-    summary = command.execute(context, batch=batch, listener=screen.listener())
+    summary = command.execute(context, batch=batch, listener=screen.listener(), take_over=take_over)
     screen.show_summary(summary)
     return summary.exit_code
 

@@ -11,11 +11,12 @@ from runner.core.session_state import SessionState
 from runner.errors import InputError
 
 
-def execute(context: Context, *, batch: str, listener: Listener) -> RunSummary:
+def execute(context: Context, *, batch: str, listener: Listener, take_over: bool = False) -> RunSummary:
     """Take over a batch: logs go on where they stood, finished jobs are not run again, waiting ones are started.
 
     Raises:
         InputError: no batch is open, or more than one and none was named, or its client is alive.
+        ConflictError: a client on another machine watches it, and ``take_over`` was not given.
         NotFoundError: the bucket knows no such batch.
     """
     phases = Phases(listener)
@@ -23,8 +24,16 @@ def execute(context: Context, *, batch: str, listener: Listener) -> RunSummary:
         context.cloud.open()
         name = batch or _only_open_batch(context)
         definition = load_definition(context, name)
+    was_here = name in context.journal.names()  # then its owner is dead, or the journal would not be given to us
     with _session(context, name) as session:
-        run = BatchRun(context=context, definition=definition, listener=listener, phases=phases, session=session)
+        run = BatchRun(
+            context=context,
+            definition=definition,
+            listener=listener,
+            phases=phases,
+            session=session,
+            take_over=take_over or was_here,
+        )
         return run.go_on()
 
 

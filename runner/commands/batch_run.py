@@ -11,20 +11,33 @@ from typing import Any
 from runner.commands.adoption import adopt_machines, restore_finished
 from runner.commands.collect import Collector
 from runner.commands.context import Context
-from runner.commands.controller import Controller
+from runner.commands.controller import Controller, TakenOverError
 from runner.commands.definition import Definition, save_definition
 from runner.commands.end import end_batch
 from runner.commands.events import Listener, Phases
 from runner.commands.fleet import Fleet, MachineWish
+from runner.commands.messages import DeadlinesMoved, LeaseLost
 from runner.commands.steps import Steps, raised_signals
-from runner.commands.summary import JobOutcome, RunSummary
+from runner.commands.summary import RunSummary
 from runner.core.download_tracker import DownloadTracker
+from runner.core.lease import LeaseEvents, LeaseKeeper, LeaseTerms
 from runner.core.session_state import SessionState
 from runner.core.stacks import StackSpec
 from runner.errors import LeftoverError
 from runner.model import names
 
 LOGIN_SLACK_S = 3600.0
+DESTRUCTIVE = ("end batch", "bring home")  # undos that another client must not suffer from
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What works together on one batch."""
+
+    tracker: DownloadTracker
+    collector: Collector
+    controller: Controller
+    lease: LeaseKeeper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +50,7 @@ class BatchRun:
     phases: Phases
     session: SessionState
     detach: bool = False
+    take_over: bool = False
 
     @property
     def batch(self) -> str:
@@ -52,68 +66,83 @@ class BatchRun:
         return self._to_its_end(attach=True)
 
     def _to_its_end(self, *, attach: bool) -> RunSummary:
-        outcomes: list[JobOutcome] | None = None
+        tracker = DownloadTracker(self.context.results_folder / self.batch)
+        collector = Collector(self.context, self.batch, tracker, self.listener)
+        controller = Controller(
+            context=self.context,
+            plan=self.definition.plan,
+            inputs=self.definition.inputs,
+            collector=collector,
+            session=self.session,
+            listener=self.listener,
+        )
+        lease = LeaseKeeper(self.context.cloud.results, self._terms(), _lease_events(controller))
+        parts = _Parts(tracker=tracker, collector=collector, controller=controller, lease=lease)
         left_over: tuple[str, ...] = ()
         is_detached = False
         try:
-            with raised_signals(), Steps(self.listener) as steps:
-                outcomes, is_detached = self._drive(steps, attach=attach)
-                if is_detached:
-                    self._leave(steps)
+            with raised_signals(), lease, Steps(self.listener) as steps:
+                try:
+                    is_detached = self._drive(steps, parts, attach=attach)
+                except TakenOverError:
+                    steps.keep(*DESTRUCTIVE)
+                    raise
         except LeftoverError as error:
-            if outcomes is None:
+            if not controller.roster.is_over:
                 raise
             left_over = error.items
         if not left_over and not is_detached:
             self.session.end("completed")
         return RunSummary(
             batch=self.batch,
-            jobs=tuple(outcomes or ()),
+            jobs=tuple(controller.outcomes()),
             phases_s=self.phases.seconds,
             left_over=left_over,
             results=self.context.results_folder / self.batch,
             is_detached=is_detached,
         )
 
-    def _drive(self, steps: Steps, *, attach: bool) -> tuple[list[JobOutcome], bool]:
-        """The jobs' outcomes, and whether the batch goes on without us."""
+    def _drive(self, steps: Steps, parts: _Parts, *, attach: bool) -> bool:
+        """Run the jobs; whether the batch goes on without us."""
         cloud, plan = self.context.cloud, self.definition.plan
-        login = cloud.logins.import_key(lifetime_s=plan.max_run_s + LOGIN_SLACK_S)
         self.session.intend("stack", self.batch, "analysis")
-        tracker = DownloadTracker(self.context.results_folder / self.batch)
-        collector = Collector(self.context, self.batch, tracker, self.listener)
-        steps.undo("bring home what is still in the bucket", lambda: self._collect_rest(collector))
+        steps.undo("bring home what is still in the bucket", lambda: self._collect_rest(parts.collector))
         steps.undo(f"end batch {self.batch}", lambda: end_batch(self.context, self.batch, self.listener, self.phases))
-        controller = Controller(
-            context=self.context,
-            plan=plan,
-            inputs=self.definition.inputs,
-            collector=collector,
-            session=self.session,
-            listener=self.listener,
-        )
-        steps.undo("close the connections", controller.close)
+        steps.undo("close the connections", parts.controller.close)
         if not attach:
             save_definition(self.context, self.definition)
         fleet = Fleet(
             context=self.context,
             batch=self.batch,
-            login=login,
+            login=cloud.logins.import_key(lifetime_s=plan.max_run_s + LOGIN_SLACK_S),
             spec_of=lambda wishes: analysis_spec(self.context, self.definition, wishes),
             session=self.session,
-            tell=controller.tell,
+            tell=parts.controller.tell,
             listener=self.listener,
             phases=self.phases,
         )
         steps.undo("stop watching", fleet.close)
         if attach:
             with self.phases.phase("attach"):
-                collector.finish(is_over=False)
-                restore_finished(self.definition, tracker, controller)
-                adopt_machines(self.context, self.batch, controller, fleet)
-        steps.undo("stop downloads", _start_polling(collector))
+                parts.collector.finish(is_over=False)
+                restore_finished(self.definition, parts.tracker, parts.controller)
+                adopt_machines(self.context, self.batch, parts.controller, fleet)
+        steps.undo("stop downloads", _start_polling(parts.collector))
         with self.phases.phase("jobs"):
-            return controller.run(fleet, until_busy=self.detach)
+            goes_on = parts.controller.run(fleet, until_busy=self.detach)
+        if goes_on:
+            self._leave(steps, parts.lease)
+        return goes_on
+
+    def _terms(self) -> LeaseTerms:
+        deadlines = {item.job.name: item.job.timeout_s for item in self.definition.inputs}
+        return LeaseTerms(
+            batch=self.batch,
+            lease_s=self.context.settings.lease_s,
+            holder=str(self.session.read().owner),
+            take_over=self.take_over,
+            deadlines=deadlines,
+        )
 
     def _collect_rest(self, collector: Collector) -> None:
         """What was pushed and nobody waited for any more; then nothing of the batch is left in the bucket."""
@@ -122,11 +151,19 @@ class BatchRun:
             self.listener.tell("warning", message=f"{prefix} stays in the bucket: {problem}")
         self.context.cloud.results.delete_control(self.batch)
 
-    def _leave(self, steps: Steps) -> None:
-        """Go away and let the batch go on."""
+    def _leave(self, steps: Steps, lease: LeaseKeeper) -> None:
+        """Go away and let the batch go on: jobs run to their deadlines, then the VMs end themselves."""
+        lease.detach()
         self.session.record("detached")
-        steps.keep("end batch", "bring home")
+        steps.keep(*DESTRUCTIVE)
         self.listener.tell("detached", batch=self.batch)
+
+
+def _lease_events(controller: Controller) -> LeaseEvents:
+    return LeaseEvents(
+        on_change=lambda lease: controller.tell(DeadlinesMoved(deadlines=lease.deadlines)),
+        on_lost=lambda lease: controller.tell(LeaseLost(holder=lease.holder)),
+    )
 
 
 def _start_polling(collector: Collector) -> Callable[[], None]:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from runner.commands.base import ensure_base
 from runner.commands.boot import wait_for_host_keys
 from runner.commands.context import Context
-from runner.commands.end import sweep
+from runner.commands.end import end_bake
 from runner.commands.events import Listener, Phases
 from runner.commands.progress import tell_stack_progress
 from runner.commands.steps import Steps, raised_signals
 from runner.core.compute import Image
 from runner.core.stacks import StackSpec
-from runner.errors import BuildError, DeclinedError, HpcError, LeftoverError, RemoteCommandError
+from runner.errors import BuildError, DeclinedError, RemoteCommandError
 from runner.model import catalog, names
 from runner.model.plan import hourly_price
 
@@ -124,7 +124,7 @@ class _Bake:
 
     def make_image(self, steps: Steps) -> Mapping[str, str]:
         """The image from a validated builder; the versions of what is in it."""
-        steps.undo(f"end bake {self.name}", self._end)
+        steps.undo(f"end bake {self.name}", lambda: end_bake(self.context, self.name, self.listener, self.phases))
         with self.phases.phase("up"):
             outputs = self._up({})
         with self.phases.phase("boot"):
@@ -212,24 +212,6 @@ class _Bake:
 
     def _tell(self, script: str) -> Callable[[str], None]:
         return lambda line: self.listener.on_log(script.removesuffix(".sh"), line)
-
-    def _end(self) -> None:
-        """Destroy the builder's stack; the image stays. Then look by label that nothing else does.
-
-        Raises:
-            LeftoverError: something is still there.
-        """
-        failure: HpcError | None = None
-        with self.phases.phase("destroy"):
-            try:
-                self.context.cloud.stacks.destroy("image", self.name, tell_stack_progress(self.listener, self.name))
-                self.context.cloud.stacks.remove("image", self.name)
-            except HpcError as error:
-                failure = error
-        if left := sweep(self.context, names.labels_of_bake(self.name), self.listener):
-            raise LeftoverError(f"bake {self.name}: still there: {', '.join(left)}", items=left) from failure
-        if failure is not None:
-            raise failure
 
 
 class _Lines:

@@ -15,6 +15,7 @@ from runner.core.storage import Buckets, ResultStore
 from runner.model.settings import Settings
 
 if TYPE_CHECKING:
+    from runner.core.estate import Estate
     from runner.core.ssh import Connection
     from runner.core.stacks import Stacks
     from runner.hardware.opensees import OpenSeesInterface
@@ -46,8 +47,15 @@ class Cloud(Protocol):
     def logins(self) -> OsLogin:
         """The operator's OS Login profile."""
 
-    def open(self) -> None:
-        """Make sure that the cloud answers; starts the embedded cloud if it is the target."""
+    @property
+    def estate(self) -> Estate:
+        """Everything of ours that there is, and its removal."""
+
+    def open(self, *, needs_engine: bool = True) -> None:
+        """Make sure that the cloud answers; starts the embedded cloud if it is the target.
+
+        ``needs_engine``: say so now if there is no Pulumi CLI.
+        """
 
     def pulumi_environment(self) -> dict[str, str]:
         """What a plain ``pulumi`` needs in its environment to work on our stacks."""

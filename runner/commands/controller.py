@@ -10,6 +10,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from runner.commands.collect import Collector
@@ -18,8 +19,10 @@ from runner.commands.events import Listener
 from runner.commands.fleet import Fleet, MachineWish
 from runner.commands.jobs import Assignment, JobThread
 from runner.commands.messages import (
+    DeadlinesMoved,
     JobDone,
     JobTrouble,
+    LeaseLost,
     MachineDown,
     MachineReady,
     MachinesMade,
@@ -34,7 +37,7 @@ from runner.commands.preflight import JobInputs
 from runner.commands.summary import JobOutcome
 from runner.core.compute import Instance
 from runner.core.session_state import SessionState
-from runner.errors import HpcError, RemoteError
+from runner.errors import ConflictError, HpcError, RemoteError
 from runner.hardware.opensees import OpenSeesInterface
 from runner.model import names
 from runner.model.catalog import MACHINE_TYPES
@@ -45,6 +48,10 @@ from runner.model.states import JobState
 RESCUE_LIMIT_S = 120.0  # a machine that was told to go has 30 s, and a minute more until the cloud says that it is gone
 RESCUE_LOOK_S = 2.0
 RESCUE_LOOK_LIMIT_S = 30.0  # for the collector to look into the bucket, once the VM cannot push any more
+
+
+class TakenOverError(ConflictError):
+    """Another client has the lease of the batch now. Nothing of the batch may be touched any more."""
 
 
 class Controller:
@@ -79,8 +86,8 @@ class Controller:
         """A fact, from any thread."""
         self._messages.put(message)
 
-    def run(self, fleet: Fleet, *, until_busy: bool = False) -> tuple[list[JobOutcome], bool]:
-        """Drive the batch until every job has ended; the outcomes in the file's order, and whether the batch goes on.
+    def run(self, fleet: Fleet, *, until_busy: bool = False) -> bool:
+        """Drive the batch until every job has ended (False), or until it can go on without us (True).
 
         ``until_busy``: only until every VM has as much to do as it can take.
 
@@ -92,11 +99,11 @@ class Controller:
         self._grow(fleet)
         while not self.roster.is_over:
             if until_busy and self.roster.is_settled:
-                return self.outcomes(), True
+                return True
             self._hear(self._messages.get(), fleet)
             self._start_jobs()
             self._grow(fleet)
-        return self.outcomes(), False
+        return False
 
     def restore(self, outcome: JobOutcome) -> None:
         """A job that ended before this client came."""
@@ -164,6 +171,10 @@ class Controller:
             case ResultsLost():
                 if self.roster.give_back(message.job, message.attempt):
                     self._listener.tell("job", job=message.job, state="waiting", reason="its results went with its VM")
+            case DeadlinesMoved():
+                self._move_deadlines(message)
+            case LeaseLost():
+                raise TakenOverError(f"{message.holder} goes on with batch {self._plan.batch}")
             case ThreadFailed():
                 raise message.error
 
@@ -267,6 +278,19 @@ class Controller:
         outcome = read_outcome(home.folder, name=job, expect=expect, machine=machine, note=note)
         self.tell(JobDone(attempt=attempt, outcome=outcome))
 
+    def _move_deadlines(self, message: DeadlinesMoved) -> None:
+        """Let the machines know; jobs that start later get the new deadline at once."""
+        for name, seconds in message.deadlines.items():
+            if name in self._inputs and self._inputs[name].job.timeout_s != seconds:
+                inputs = self._inputs[name]
+                self._inputs[name] = replace(inputs, job=replace(inputs.job, timeout_s=seconds))
+                self._listener.tell("deadline", job=name, timeout_s=seconds)
+                job = self.roster.job(name)
+                interface = self._interfaces.get(job.machine)
+                if job.state is JobState.RUNNING and interface is not None:
+                    folder = names.attempt_folder(name, job.attempt)
+                    self._start(partial(_extend, interface, folder, seconds), name=f"extend {name}")
+
     def _refused(self, message: MachinesRefused, fleet: Fleet) -> None:
         for name in message.names:
             self.roster.machine_lost(name)
@@ -308,6 +332,10 @@ class Controller:
                 self.tell(ThreadFailed(error=error))
 
         threading.Thread(target=run, daemon=True, name=name).start()
+
+
+def _extend(interface: OpenSeesInterface, folder: str, seconds: float) -> None:
+    interface.extend_jobs([folder], seconds)
 
 
 def _unfinished(name: str, state: JobState) -> JobOutcome:

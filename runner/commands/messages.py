@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,20 @@ class ResultsLost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeadlinesMoved:
+    """Somebody extended the batch: seconds after each job's start."""
+
+    deadlines: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaseLost:
+    """Another client goes on with the batch; this one must leave it alone."""
+
+    holder: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ThreadFailed:
     """A thread ended by an error that is a defect of ours."""
 
@@ -95,5 +110,7 @@ Message = (
     | JobDone
     | JobTrouble
     | ResultsLost
+    | DeadlinesMoved
+    | LeaseLost
     | ThreadFailed
 )
