@@ -15,7 +15,6 @@ from runner.model import names
 from runner.model.quota import RegionQuota
 from runner.model.stockout import FailedOperation, read_failure
 
-COLLECTIONS = ("instances", "disks")
 ZONE = re.compile(r"[a-z]+-[a-z]+[0-9]+-[a-z]")
 
 
@@ -50,18 +49,6 @@ class Image:
     def self_path(self) -> str:
         """The image's name below its project."""
         return f"global/images/{self.name}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Item:
-    """Something that bears our label. ``kind``: instances or disks."""
-
-    kind: str
-    name: str
-    zone: str
-
-    def __str__(self) -> str:
-        return f"{self.kind.removesuffix('s')} {self.name} in {self.zone}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,14 +121,6 @@ class Compute:
         """Mark an image as superseded by ``replacement``; it stays usable by name."""
         body = {"state": "DEPRECATED", "replacement": f"{self._project}/global/images/{replacement}"}
         self._operations.wait(self._api.post(f"{self._project}/global/images/{segment(name)}/deprecate", body))
-
-    def labelled(self, labels: Mapping[str, str]) -> list[Item]:
-        """Everything billable by the hour that bears all these labels."""
-        return [
-            Item(kind=kind, name=str(item["name"]), zone=scope.removeprefix("zones/").removeprefix("regions/"))
-            for kind in COLLECTIONS
-            for scope, item in self._aggregated(kind, labels)
-        ]
 
     def delete_disk(self, zone: str, name: str) -> None:
         """Delete a disk and wait until it is gone; nothing if it is gone already."""

@@ -44,7 +44,9 @@ class Shelf(Protocol):
     Raises (both): HpcError.
     """
 
-    kinds: tuple[Kind, ...]
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Its kinds."""
 
     def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
         """The items of one of its kinds."""

@@ -47,6 +47,11 @@ class StackFiles:
         _write_atomically(path, text.encode())
         self.link_settings(stack)
 
+    def read_settings(self, stack: str) -> Mapping[str, Any]:
+        """The stack's settings; empty if they are not here, or cannot be read."""
+        config = _read_yaml(self._path(self.work, stack)).get("config")
+        return config if isinstance(config, dict) else {}
+
     def _made_by_hand(self, stack: str) -> dict[str, Any]:
         """Settings that ``pulumi stack init`` left in the checkout. A link is to the settings of another state: not ours."""
         path = self._path(self._source, stack)

@@ -43,6 +43,16 @@ class StackRecords:
             }
         return sorted(found)
 
+    def labels(self, project: ProjectName, name: str) -> dict[str, str]:
+        """``owner`` and ``expires`` from a stack's settings, where they are here."""
+        config = self._files(project).read_settings(name)
+        found = {key: str(config.get(f"{names.CONFIG_NAMESPACE}:{key}", "")) for key in ("owner", "expires")}
+        return {key: _as_label(value) if key == "expires" else value for key, value in found.items() if value}
+
+    def forget_settings(self, project: ProjectName, name: str) -> None:
+        """Remove a stack's settings only."""
+        self._files(project).forget_settings(name)
+
     def forget(self, project: ProjectName, name: str) -> None:
         """Remove a stack's state, locks of the dead, and settings. The state stays beside, as ``.bak``, as Pulumi does it.
 
@@ -92,6 +102,14 @@ def removal_command(project: ProjectName, name: str) -> str:
         f'eval "$(invoke env)"; cd infra/{project} && pulumi cancel --yes --stack {name}; '
         f"pulumi stack rm --force --yes {name}"
     )
+
+
+def _as_label(expires: str) -> str:
+    """The setting ``expires``, which may be a time in ISO 8601, as the label has it."""
+    try:
+        return names.expires_label(datetime.fromisoformat(expires))
+    except ValueError:
+        return expires
 
 
 def _whole_microseconds(text: str) -> str:

@@ -282,6 +282,22 @@ ROUTER: dict[str, Any] = {
 }
 
 METADATA: dict[str, Any] = _METADATA
+ADDRESS: dict[str, Any] = {
+    **_OUTPUT,
+    "name": str,
+    "description": str,
+    "address": str,
+    "addressType": str,
+    "ipVersion": str,
+    "labels": TEXTS,
+    "network": str,
+    "networkTier": str,
+    "prefixLength": int,
+    "purpose": str,
+    "subnetwork": str,
+    "users": [str],
+}
+
 LABELS: dict[str, Any] = {"labels": TEXTS, "labelFingerprint": str}
 TAGS: dict[str, Any] = {"items": [str], "fingerprint": str}
 

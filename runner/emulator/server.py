@@ -16,6 +16,7 @@ from runner.emulator.access import Access
 from runner.emulator.admin import Admin
 from runner.emulator.buckets import Buckets
 from runner.emulator.clock import Alarms, Clock
+from runner.emulator.compute_addresses import address_rules
 from runner.emulator.compute_disks import Disks
 from runner.emulator.compute_images import Images, put_public_images
 from runner.emulator.compute_instances import Instances
@@ -191,6 +192,7 @@ def _rules(cloud: EmbeddedCloud, roots: DiskRoots) -> Sequence[Rule]:
         *Disks(parts, roots).rules(),
         *Images(parts, roots).rules(),
         *network_rules(parts),
+        *address_rules(parts),
         *project_rules(parts),
         *Buckets(parts.store, parts.clock, parts.access, settings, cloud.objects).rules(),
         *ServiceAccounts(parts.store, parts.access, settings).rules(),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import requests
     from google.cloud.storage import Client
 
+    from runner.core.estate import Estate
     from runner.core.ssh import Connection
     from runner.core.ssh_target import SshTarget
     from runner.core.stack_program import Program
@@ -47,7 +48,7 @@ class ConnectedCloud:
         self.home = home
         self.environment = environment
 
-    def open(self) -> None:
+    def open(self, *, needs_engine: bool = True) -> None:
         """Make sure that the cloud answers."""
         raise NotImplementedError
 
@@ -106,10 +107,41 @@ class ConnectedCloud:
         site = EngineSite(
             cli_bin=find_pulumi(self.environment),
             infra=ROOT / "infra",
-            work=self.home / self.settings.target / "engine",
+            work=self._engine_folder,
             env={**self.environment, **self.pulumi_environment()},
         )
         return PulumiStacks(site, _programs())
+
+    @cached_property
+    def estate(self) -> Estate:
+        from runner.core.estate import CloudEstate
+        from runner.core.estate_compute import LabelledCompute, OurNetwork
+        from runner.core.estate_identity import OurAccounts, OurKeys
+        from runner.core.estate_stacks import RememberedStacks
+        from runner.core.estate_storage import StorageShelf
+        from runner.core.stack_records import StackRecords
+
+        settings, endpoints = self.settings, self.endpoints
+        compute = Api(endpoints.compute, self.new_session)
+        storage = StorageShelf(Api(f"{endpoints.storage}/storage/v1", self.new_session), settings.project)
+        backend = self.pulumi_environment()["PULUMI_BACKEND_URL"]
+        records = StackRecords(infra=ROOT / "infra", work=self._engine_folder, backend_url=backend)
+        profile = Api(endpoints.oslogin, self.new_session)
+        return CloudEstate(
+            [
+                LabelledCompute(compute, settings.project),
+                OurNetwork(compute, settings.project, settings.region, storage.owner_of_base),
+                storage,
+                OurKeys(profile, operator=settings.operator, owner=settings.owner),
+                OurAccounts(Api(endpoints.iam, self.new_session), settings.project, storage.owner_of_base),
+                RememberedStacks(records, lambda: self.stacks, settings.owner),
+            ]
+        )
+
+    @property
+    def _engine_folder(self) -> Path:
+        """Where the engine works, with the settings of the stacks of this target."""
+        return self.home / self.settings.target / "engine"
 
     def connect(self, instance: Instance, login: Login, host_keys: Mapping[str, str]) -> Connection:
         """An SSH connection, as soon as the instance answers."""
@@ -159,9 +191,10 @@ class LocalCloud(ConnectedCloud):
 
         return control.start(self.folder, timeout_s=EMULATOR_START_LIMIT_S)
 
-    def open(self) -> None:
+    def open(self, *, needs_engine: bool = True) -> None:
         """Start the embedded cloud if it does not run; not if there is no engine to use it with."""
-        find_pulumi(self.environment)
+        if needs_engine:
+            find_pulumi(self.environment)
         self.ssh_port = self.endpoint.ssh_port
 
     @property
@@ -199,9 +232,10 @@ class LocalCloud(ConnectedCloud):
 class GoogleCloud(ConnectedCloud):
     """Google Cloud, with the application default credentials."""
 
-    def open(self) -> None:
+    def open(self, *, needs_engine: bool = True) -> None:
         """Ask for the project: credentials, project and network are right, or a sentence says what is not."""
-        find_pulumi(self.environment)
+        if needs_engine:
+            find_pulumi(self.environment)
         self.compute.check_project()
 
     @property
