@@ -63,11 +63,11 @@ def _vm(instance: Instance, disk_gib: int, *, is_local: bool) -> dict[str, Any]:
         "owner": instance.labels.get("owner", ""),
         "expires": instance.labels.get("expires", ""),
         "created": instance.created,
-        "usd_per_hour_at_most": 0.0 if is_local else _price(instance, disk_gib),
+        "usd_per_hour_at_most": 0.0 if is_local else price_per_hour(instance, disk_gib),
     }
 
 
-def _price(instance: Instance, disk_gib: int) -> float | None:
+def price_per_hour(instance: Instance, disk_gib: int) -> float | None:
     """USD an hour at most; None for a machine type that the catalogue does not know. A stopped VM's disk still costs."""
     if instance.status in ENDED:
         return round(disk_gib * catalog.DISK_USD_PER_GIB_HOUR, 4)
