@@ -70,6 +70,27 @@ def status(c: Context, json: bool = False) -> None:
     _call("status", as_json=json)
 
 
+@task(
+    help={
+        "batch": "end this batch: everything that bears its label",
+        "bake": "end this bake",
+        "everything": "all of yours, running or not; the base too if its bucket goes (--results)",
+        "results": "results too (with --batch), or the bucket (with --everything)",
+        "owner": "whose things: yours if not given, any for everybody's",
+        "dry-run": "show the same list, delete nothing",
+        "yes": "do not ask",
+        "json": JSON_HELP + "; the last has event: summary",
+    }
+)
+def cleanup(c, batch="", bake="", everything=False, results=False, owner="", dry_run=False, yes=False, json=False):
+    """Delete what has outlived its purpose, or a batch, a bake, everything; found by label, without any local memory.
+
+    Exit codes: 0 nothing is left; 8 something is, or could not be looked at; 9 not agreed to.
+    """
+    arguments = {"batch": batch, "bake": bake, "everything": everything, "results": results, "owner": owner}
+    _call("cleanup", **arguments, dry_run=dry_run, yes=yes, as_json=json)
+
+
 @task(help={"shell": "start a shell with that environment instead of printing it"})
 def env(c: Context, shell: bool = False) -> None:
     """Print the environment in which plain pulumi works on our stacks: eval "$(invoke env)"."""
@@ -140,6 +161,6 @@ def docs(c: Context, check: bool = False) -> None:
     _call("docs", check=check)
 
 
-local = Collection("local", local_start, local_stop, local_status, local_reset, local_env)
-ns = Collection(run, attach, build, status, env, setup, lint, test, docs, local)
+local = Collection("local", local_start, local_stop, local_status, local_reset, local_faults, local_env)
+ns = Collection(run, attach, build, status, cleanup, env, setup, lint, test, docs, local)
 ns.configure({"run": {"pty": sys.stdout.isatty()}})

@@ -117,6 +117,30 @@ def status(*, as_json: bool) -> int:
 
 
 @_verb
+def cleanup(
+    *,
+    batch: str,
+    bake: str,
+    everything: bool,
+    results: bool,
+    owner: str,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Remove what has outlived its purpose."""
+    from runner.commands import cleanup as command
+
+    request = command.CleanupRequest(
+        batch=batch, bake=bake, everything=everything, results=results, owner=owner, dry_run=dry_run, yes=yes
+    )
+    screen = _screen(as_json=as_json, yes=yes)
+    summary = command.execute(wiring.make_context(), request, screen.listener())
+    screen.show_cleanup(summary)
+    return summary.exit_code
+
+
+@_verb
 def env(*, shell: bool) -> int:
     """Print, or start a shell with, the environment for plain ``pulumi``."""
     context = wiring.make_context()
@@ -186,6 +210,19 @@ def local_reset(*, yes: bool) -> int:
         return 9
     embedded.reset_embedded_cloud(os.environ)
     _write("the embedded cloud is empty")
+    return 0
+
+
+@_verb
+def local_faults(*, scenario: str, clear: bool, as_json: bool) -> int:
+    """Arm the faults of a scenario, or disarm all; then show what is armed."""
+    if clear:
+        embedded.clear_faults(os.environ)
+    values = embedded.play_scenario(os.environ, Path(scenario)) if scenario else embedded.list_faults(os.environ)
+    if as_json:
+        _write(json.dumps(values))
+    for fault in () if as_json else [*values["faults"], *values["scenario"]]:
+        _write(json.dumps(fault))
     return 0
 
 

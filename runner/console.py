@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from runner.commands.cleanup import CleanupSummary
 from runner.commands.events import Event, Listener
 from runner.commands.summary import JobOutcome, RunSummary
 from runner.errors import HpcError
@@ -94,6 +95,16 @@ class TextScreen:
             self.console.print(Text(f"STILL THERE: {item}", style="bold red"))
         if not summary.left_over:
             self.console.print("nothing is left running")
+
+    def show_cleanup(self, summary: CleanupSummary) -> None:
+        """What is left, or that nothing is."""
+        for item in summary.report.items_left:
+            self.console.print(Text(f"STILL THERE: {item}", style="bold red"))
+        count = len(summary.report.removals)
+        if summary.dry_run and count:
+            self.console.print(f"a dry run: nothing was deleted; {count} would be")
+        elif summary.report.is_clean:
+            self.console.print(f"{count} deleted, nothing is left" if count else "there is nothing to clean up")
 
     def show_image(self, image: str, versions: Mapping[str, str], phases_s: Mapping[str, float]) -> None:
         """What was baked."""
@@ -189,8 +200,14 @@ class TextScreen:
     def _show_undo(self, facts: Mapping[str, Any]) -> None:
         self._print(Text(f"could not {facts['what']}: {facts['message']}", style="red"))
 
+    def _show_found(self, facts: Mapping[str, Any]) -> None:
+        mark, style = ("-", "yellow") if facts["taken"] else (" ", "dim")
+        state = f" ({facts['state']})" if facts["state"] else ""
+        self._print(Text(f" {mark} {facts['what']}{state}: {facts['reason']}", style=style))
+
     def _show_sweep(self, facts: Mapping[str, Any]) -> None:
-        self._print(Text(f"   {facts['what']} {facts['state']} {facts.get('message', '')}", style="yellow"))
+        style = "red" if facts["state"] == "failed" else "yellow"
+        self._print(Text(f"   {facts['what']} {facts['state']}: {facts.get('message', '')}", style=style))
 
     def _print(self, text: Text | str) -> None:
         with self._lock:
@@ -220,6 +237,10 @@ class JsonScreen:
         self.write("error", facts)
 
     def show_summary(self, summary: RunSummary) -> None:
+        """The last line."""
+        self.write("summary", summary.as_json())
+
+    def show_cleanup(self, summary: CleanupSummary) -> None:
         """The last line."""
         self.write("summary", summary.as_json())
 

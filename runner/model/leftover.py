@@ -107,6 +107,7 @@ class Scope:
     """What a sweep is about: one batch, one bake, everything of this owner, or (none of these) what has outlived its purpose.
 
     ``results``: results and, with ``everything``, the bucket too. ``owner``: the owner whose things may be touched, or ``any``.
+    ``busy``: batches and bakes that a living process is at, and who; they are left to it.
     """
 
     now: datetime
@@ -115,6 +116,7 @@ class Scope:
     bake: str = ""
     everything: bool = False
     results: bool = False
+    busy: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -138,6 +140,8 @@ class Scope:
             return None
         if wanted.is_taken and item.labels.get("app") != names.APP:
             return Choice(item=item, is_taken=False, reason="it does not bear our label")
+        if wanted.is_taken and item.purpose in self.busy:
+            return Choice(item=item, is_taken=False, reason=f"{self.busy[item.purpose]} is at it")
         if wanted.is_taken and self.owner != ANY_OWNER and item.owner != self.owner:
             whose = f"it belongs to {item.owner}" if item.owner else "it does not say whose it is"
             return Choice(item=item, is_taken=False, reason=f"{whose}; --owner any takes it too")

@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runner.errors import CloudError, InputError
+from runner.model.yaml_source import read_yaml
 from runner.wiring.clouds import EMULATOR_START_LIMIT_S
 from runner.wiring.configuration import home_folder, load_settings
 
 if TYPE_CHECKING:
     from runner.emulator.endpoint import Endpoint
+
+ADMIN_TIMEOUT_S = 60.0
 
 
 def start_embedded_cloud(environment: Mapping[str, str]) -> Endpoint:
@@ -49,6 +53,50 @@ def reset_embedded_cloud(environment: Mapping[str, str]) -> None:
     folder = _embedded_cloud_folder(environment)
     control.reset(folder)
     shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def list_faults(environment: Mapping[str, str]) -> dict[str, Any]:
+    """JSON values: ``faults`` that are armed, ``scenario`` with the steps that have not come, ``kinds`` that there are."""
+    return _ask(start_embedded_cloud(environment), "GET", "faults")
+
+
+def clear_faults(environment: Mapping[str, str]) -> None:
+    """Disarm everything, the steps of scenarios too."""
+    endpoint = start_embedded_cloud(environment)
+    _ask(endpoint, "DELETE", "faults")
+    _ask(endpoint, "DELETE", "scenario")
+
+
+def play_scenario(environment: Mapping[str, str], file: Path) -> dict[str, Any]:
+    """Hand over the steps of a scenario file; what is armed then, as ``list_faults``.
+
+    Raises:
+        InputError: the file cannot be read, or the embedded cloud does not understand it.
+    """
+    try:
+        source = read_yaml(file.read_text(encoding="utf-8"), file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: {error}") from error
+    if not isinstance(source.values, list):
+        raise InputError([source.problem((), "a scenario is a list of steps, each with `at` and `fault`")])
+    endpoint = start_embedded_cloud(environment)
+    try:
+        _ask(endpoint, "POST", "scenario", {"scenario": source.values})
+    except CloudError as error:
+        raise InputError(f"{file}: {error.message}", remedy="see docs/faults.md") from error
+    return list_faults(environment)
+
+
+def _ask(endpoint: Endpoint, method: str, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A call of the embedded cloud's admin API."""
+    import requests
+
+    with requests.Session() as session:
+        session.trust_env = False  # a proxy has no way to our loopback address
+        answer = session.request(method, f"{endpoint.url}/_local/{what}", json=body, timeout=ADMIN_TIMEOUT_S)
+    if answer.status_code >= 400:
+        raise CloudError(str(answer.json()["error"]["message"]), status=answer.status_code)
+    return dict(answer.json())
 
 
 def google_client_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,179 @@
+"""``invoke cleanup``: remove what has outlived its purpose, or a batch, a bake, everything; the cloud itself is asked what there is.
+
+Needs no memory: no journal, no stack, no Pulumi. Where there is a journal, what was cleaned up is ended in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runner.commands.context import Context
+from runner.commands.end import tell_removal
+from runner.commands.events import Listener
+from runner.core.estate import DryEstate, Estate
+from runner.core.sweep import Removal, SweepReport, sweep
+from runner.errors import DeclinedError, HpcError, InputError, LeftoverError
+from runner.model import names
+from runner.model.leftover import BILLED, Choice, Kind, Scope
+
+CLEANED_UP = "cleaned up"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanupRequest:
+    """What was asked for; see ``leftover.Scope``. ``owner``: '' for the user's own things."""
+
+    batch: str = ""
+    bake: str = ""
+    everything: bool = False
+    results: bool = False
+    owner: str = ""
+    dry_run: bool = False
+    yes: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanupSummary:
+    """What became of it. ``kept``: what is of ours but was not to be touched."""
+
+    report: SweepReport
+    kept: tuple[Choice, ...]
+    dry_run: bool
+
+    @property
+    def exit_code(self) -> int:
+        """8 if anything is left that was to go, or could not be looked at."""
+        return 0 if self.report.is_clean else LeftoverError.exit_code
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values of the event ``summary``."""
+        return {
+            "exit_code": self.exit_code,
+            "dry_run": self.dry_run,
+            "items": [_removal_values(removal, dry_run=self.dry_run) for removal in self.report.removals],
+            "kept": [{"what": str(choice.item), "reason": choice.reason} for choice in self.kept],
+            "left_over": self.report.items_left,
+        }
+
+
+def execute(context: Context, request: CleanupRequest, listener: Listener) -> CleanupSummary:
+    """Show what would go, ask, remove it, and look again. Idempotent.
+
+    Raises:
+        InputError: the request makes no sense, or a living process is at that batch or bake.
+        DeclinedError: not agreed to; nothing was removed.
+    """
+    scope = _read_scope(context, request)
+    context.cloud.open(needs_engine=False)
+    estate: Estate = DryEstate(context.cloud.estate) if request.dry_run else context.cloud.estate
+    kinds = _kinds(scope)
+    found = estate.find(kinds, scope.labels)
+    choices = scope.choose(found.items)
+    _show(choices, found.unread, scope, listener)
+    taken = [choice for choice in choices if choice.is_taken]
+    kept = tuple(choice for choice in choices if not choice.is_taken)
+    if not taken:
+        return CleanupSummary(
+            report=SweepReport(removals=(), left=(), unread=found.unread), kept=kept, dry_run=request.dry_run
+        )
+    if not (request.dry_run or request.yes) and not listener.on_confirm(f"Delete {_count(taken)}?"):
+        raise DeclinedError("nothing was deleted", remedy="agree, or give --yes where nobody can be asked")
+    report = sweep(estate, scope, kinds=kinds, tell=lambda removal: _tell(removal, request, listener))
+    if not request.dry_run:
+        _end_sessions(context, scope, report, listener)
+    return CleanupSummary(report=report, kept=kept, dry_run=request.dry_run)
+
+
+def _read_scope(context: Context, request: CleanupRequest) -> Scope:
+    given = [name for name in ("batch", "bake", "everything") if getattr(request, name)]
+    if len(given) > 1:
+        raise InputError(f"--{' and --'.join(given)} exclude each other")
+    if request.results and not (request.batch or request.everything):
+        raise InputError("--results goes with --batch or --everything: it deletes what analyses have brought about")
+    for name in (request.batch, request.bake):
+        if name and not names.is_batch_name(name):
+            raise InputError(f"{name!r} is not the name of a batch or bake")
+    busy = _busy(context)
+    for name in (request.batch, request.bake):
+        if name in busy:
+            raise InputError(f"{busy[name]} is at {name}", remedy="end that command: it cleans up behind itself")
+    return Scope(
+        now=context.now(),
+        owner=request.owner or context.settings.owner,
+        batch=request.batch,
+        bake=request.bake,
+        everything=request.everything,
+        results=request.results,
+        busy=busy,
+    )
+
+
+def _busy(context: Context) -> Mapping[str, str]:
+    """The sessions of this machine that a living process is at."""
+    return {
+        session.name: str(session.owner or "a process")
+        for session in context.journal.open_sessions()
+        if session.is_owner_alive
+    }
+
+
+def _kinds(scope: Scope) -> tuple[Kind, ...]:
+    """What has to be looked at; results only where they count, because that reads the whole bucket."""
+    if scope.batch:
+        return (*BILLED, Kind.CONTROL, *([Kind.RESULTS] if scope.results else []), Kind.STACK)
+    if scope.bake:
+        return (*BILLED, Kind.IMAGE, Kind.ACCOUNT, Kind.STACK)
+    return tuple(kind for kind in Kind if kind is not Kind.RESULTS or scope.everything)
+
+
+def _show(choices: Iterable[Choice], unread: Iterable[str], scope: Scope, listener: Listener) -> None:
+    for choice in choices:
+        item = choice.item
+        listener.tell(
+            "found",
+            what=str(item),
+            state=item.state,
+            taken=choice.is_taken,
+            reason=choice.reason,
+            owner=item.owner,
+            expires=item.labels.get("expires", ""),
+            has_expired=item.has_expired(scope.now),
+        )
+    for text in unread:
+        listener.tell("warning", message=f"could not be looked at: {text}")
+
+
+def _tell(removal: Removal, request: CleanupRequest, listener: Listener) -> None:
+    if not request.dry_run:
+        tell_removal(listener, removal)
+
+
+def _end_sessions(context: Context, scope: Scope, report: SweepReport, listener: Listener) -> None:
+    """Let the journals know: a session of which nothing billable is left has ended."""
+    left = {item.purpose for item in report.left}
+    purposes = {removal.item.purpose for removal in report.removals} | {scope.batch, scope.bake}
+    for session in context.journal.open_sessions():
+        if session.is_owner_alive or session.name not in purposes or session.name in left or report.unread:
+            continue
+        try:
+            with context.journal.resume(session.name) as state:
+                for removal in report.removals:
+                    if removal.item.purpose == session.name and removal.item.kind in BILLED:
+                        item = removal.item
+                        state.record(
+                            "gone", kind=item.kind.value, name=item.name, zone=item.place, answer=removal.answer
+                        )
+                state.end(CLEANED_UP)
+        except HpcError as error:
+            listener.tell("warning", message=f"the journal of {session.name} could not be ended: {error}")
+
+
+def _removal_values(removal: Removal, *, dry_run: bool) -> dict[str, Any]:
+    state = "would be deleted" if dry_run else "deleted" if removal.is_gone else "failed"
+    return {"what": str(removal.item), "state": state, "answer": removal.answer, "at": removal.at.isoformat()}
+
+
+def _count(taken: list[Choice]) -> str:
+    return "this one thing" if len(taken) == 1 else f"these {len(taken)} things"
