@@ -137,6 +137,19 @@ def local_reset(c: Context, yes: bool = False) -> None:
     _call("local_reset", yes=yes)
 
 
+@task(
+    name="faults",
+    help={
+        "scenario": "a YAML file with faults and when they come, see docs/faults.md",
+        "clear": "disarm everything first",
+        "json": JSON_HELP,
+    },
+)
+def local_faults(c, scenario="", clear=False, json=False):
+    """Let things go wrong in the embedded cloud, and show what is armed."""
+    _call("local_faults", scenario=scenario, clear=clear, as_json=json)
+
+
 @task(name="env")
 def local_env(c: Context) -> None:
     """Print the environment in which Google's own clients use the embedded cloud: eval "$(invoke local.env)"."""
