@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -37,15 +38,20 @@ class InlineProgram:
 def _close_loop(loop: asyncio.AbstractEventLoop) -> None:
     if not _comes_to_rest(loop):
         return
+    # The Automation API's own handler stops the loop at every complaint of an engine that is no more.
+    loop.set_exception_handler(lambda stopped, context: None)
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()
+    with contextlib.suppress(RuntimeError):  # stopped by a complaint that had come before
+        loop.run_until_complete(asyncio.sleep(0))
     settled = _settle(tasks)
     try:
         loop.run_until_complete(settled)
-        loop.close()
     except RuntimeError:  # the Automation API took it up again, and will end it
         settled.close()
+    else:
+        loop.close()
 
 
 def _comes_to_rest(loop: asyncio.AbstractEventLoop) -> bool:

@@ -21,6 +21,8 @@ from tests.infra.declared import BATCH, PLACE
 from tests.infra.engine import ROOT
 
 LIMIT_S = 60.0
+# As `invoke env` sets them for the embedded cloud: else the plugin is looked for on the network.
+SHELL = {"PULUMI_SKIP_UPDATE_CHECK": "1", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
 IMAGE = "opensees-hpc-20261122-101500"
 
 
@@ -43,7 +45,7 @@ def run_by_hand(site: EngineSite, project: str, *command: str, **env: str) -> st
     done = subprocess.run(
         [site.cli_bin / "pulumi", "--non-interactive", *command],
         cwd=site.infra / project,
-        env=dict(site.env) | {"PATH": path, "PULUMI_SKIP_UPDATE_CHECK": "1"} | env,
+        env=dict(site.env) | {"PATH": path} | SHELL | env,
         capture_output=True,
         text=True,
         check=False,
