@@ -82,7 +82,17 @@ def status(c: Context, json: bool = False) -> None:
         "json": JSON_HELP + "; the last has event: summary",
     }
 )
-def cleanup(c, batch="", bake="", everything=False, results=False, owner="", dry_run=False, yes=False, json=False):
+def cleanup(
+    c: Context,
+    batch: str = "",
+    bake: str = "",
+    everything: bool = False,
+    results: bool = False,
+    owner: str = "",
+    dry_run: bool = False,
+    yes: bool = False,
+    json: bool = False,
+) -> None:
     """Delete what has outlived its purpose, or a batch, a bake, everything; found by label, without any local memory.
 
     Exit codes: 0 nothing is left; 8 something is, or could not be looked at; 9 not agreed to.
@@ -145,7 +155,7 @@ def local_reset(c: Context, yes: bool = False) -> None:
         "json": JSON_HELP,
     },
 )
-def local_faults(c, scenario="", clear=False, json=False):
+def local_faults(c: Context, scenario: str = "", clear: bool = False, json: bool = False) -> None:
     """Let things go wrong in the embedded cloud, and show what is armed."""
     _call("local_faults", scenario=scenario, clear=clear, as_json=json)
 
