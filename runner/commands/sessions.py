@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.commands.context import Context
-from runner.commands.events import Listener
+from runner.commands.end import end_bake
+from runner.commands.events import Listener, Phases
 from runner.commands.receipt import write_receipt
 from runner.commands.status import price_per_hour
 from runner.core.compute import Instance
@@ -71,9 +72,11 @@ def report_dead_sessions(
 ) -> list[DeadSession]:
     """Tell each session that has not ended and whose owner is gone, as an event ``dead_session``; they are returned.
 
-    ``clean_bake`` removes everything of a bake of this machine and raises HpcError if it cannot. ``besides``: the sessions that
-    the command itself is about. Never raises HpcError: a command that has another purpose goes on.
+    ``clean_bake`` removes everything of a bake of this machine and raises HpcError if it cannot; if it is not given,
+    ``end_bake`` does. ``besides``: the sessions that the command itself is about. Never raises HpcError: a command that has
+    another purpose goes on.
     """
+    clean = clean_bake or (lambda session: end_bake(context, session.name, listener, Phases(listener)))
     dead = [item for item in context.journal.open_sessions() if item.is_dead and item.name not in besides]
     if not dead:
         return []
@@ -84,9 +87,7 @@ def report_dead_sessions(
         is_from_here = session.owner is not None and session.owner.is_on_machine_of(here)
         if is_from_here and not session.resources and session.kind != BAKE:
             _close(context, session, "its client was gone before anything was created", listener)
-        elif not (
-            is_from_here and session.kind == BAKE and clean_bake and _clean(context, session, clean_bake, listener)
-        ):
+        elif not (is_from_here and session.kind == BAKE and _clean(context, session, clean, listener)):
             to_price.append((session, is_from_here))
     if to_price:
         found = _price(context, to_price)

@@ -1,0 +1,154 @@
+"""Receipts against a real embedded cloud: what it says of each thing by name and by label, and what it does not say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.commands import receipt as command
+from runner.commands.receipt import write_receipt
+from runner.core.vm_guard import Vm, VMGuard
+from runner.errors import HpcError, InputError
+from runner.model.receipt_items import ItemState
+from runner.model.session import Session
+from tests.commands.site import CommandSite
+
+PLAN = {"machine_type": "c2-standard-4", "price_usd_per_hour": 0.25, "max_run_s": 3600}
+
+
+def begin(site: CommandSite, name: str, **facts: Any) -> Any:
+    given = {"target": "local", "project": "local-project"} | facts
+    state = site.context().journal.begin(name, "run", **given)
+    state.record("plan", **PLAN)
+    return state
+
+
+def read(site: CommandSite, name: str) -> Session:
+    session = site.context().journal.read(name)
+    assert session is not None
+    return session
+
+
+def run_one_vm(site: CommandSite, batch: str) -> None:
+    """A batch of one VM, to its end."""
+    zone = site.start_cloud().zone
+    with begin(site, batch) as state:
+        guard = VMGuard(site.context().cloud.compute, Vm(name=f"{batch}-0", zone=zone), journal=state)
+        with guard:
+            site.insert_vm(f"{batch}-0", batch=batch)
+            guard.created(f"{batch}-0")
+            state.record("job", job="one", state="running", attempt=1, instance=f"{batch}-0")
+            state.record("job", job="one", state="succeeded")
+        state.end("completed")
+
+
+def test_a_batch_that_left_nothing(site: CommandSite) -> None:
+    run_one_vm(site, "clean")
+    receipt = write_receipt(site.context(), read(site, "clean"))
+    (item,) = receipt.items
+    assert (item.state, receipt.exit_code, receipt.left_over, receipt.unknown) == (ItemState.GONE, 0, (), ())
+    assert "404 notFound" in item.answer
+    assert "delete operation-" in item.answer
+    assert item.created is not None
+    assert item.gone is not None
+    assert 0 < item.seconds == receipt.vm_seconds
+    stored = site.home / "local" / "receipts" / "clean.json"
+    beside = site.home / "results" / "clean" / "_receipt.json"
+    values = json.loads(stored.read_text())
+    assert values == json.loads(beside.read_text())
+    assert (values["outcome"], values["usd_at_most"], values["jobs"][0]["state"]) == ("completed", 0, "succeeded")
+    for file in (stored, beside):
+        assert "Nothing is left." in file.with_suffix(".html").read_text()
+
+
+def test_verify_says_what_came_back(site: CommandSite) -> None:
+    run_one_vm(site, "back")
+    context = site.context()
+    first = command.execute(context, name="back", verify=True)
+    assert first.exit_code == 0
+    site.insert_vm("back-0", batch="back")
+    again = command.execute(context, name="back", verify=True)
+    assert again.exit_code == 8
+    assert again.values["left_over"][0] == f"instance back-0 in {site.start_cloud().zone}"
+    assert "Still there" in again.page.read_text()
+    site.delete_vm("back-0")
+    assert command.execute(context, name="back", verify=True).exit_code == 0
+
+
+def test_verify_finds_by_label_what_the_journal_never_knew(site: CommandSite) -> None:
+    run_one_vm(site, "stray")
+    site.insert_vm("other-name", batch="stray")
+    site.insert_vm("not-ours", batch="another")
+    view = command.execute(site.context(), name="stray", verify=True)
+    assert (view.exit_code, view.values["left_over"]) == (8, [f"instance other-name in {site.start_cloud().zone}"])
+    site.delete_vm("other-name")
+    site.delete_vm("not-ours")
+
+
+def test_what_was_intended_and_never_created(site: CommandSite) -> None:
+    zone = site.start_cloud().zone
+    with begin(site, "never") as state:
+        state.intend("stack", "never", "analysis")
+        state.intend("instance", "never-0", zone)
+        state.end("the zone was full")
+    receipt = write_receipt(site.context(), read(site, "never"))
+    assert [item.state for item in receipt.items] == [ItemState.GONE, ItemState.NEVER_CREATED]
+    assert (receipt.exit_code, receipt.vm_seconds) == (0, 0)
+
+
+def test_a_cloud_that_refuses_proves_nothing(site: CommandSite) -> None:
+    run_one_vm(site, "refused")
+    site.arm(kind="http", match="GET /compute/.*refused-0", status=403, reason="forbidden", message="no", times=10)
+    view = command.execute(site.context(), name="refused", verify=True)
+    assert view.exit_code == 4
+    assert "could not be asked" in view.values["items"][0]["answer"]
+    assert "Not proven gone" in view.page.read_text()
+
+
+def test_without_verify_no_cloud_is_asked(fresh_site: CommandSite) -> None:
+    with begin(fresh_site, "b") as state:
+        state.intend("instance", "b-0", "europe-west4-a")
+        state.record("gone", kind="instance", name="b-0", zone="europe-west4-a", answer="404")
+        state.end("completed")
+    view = command.execute(fresh_site.context(), name="b", verify=False)
+    assert (view.exit_code, view.values["asked"], view.values["items"][0]["state"]) == (0, None, "gone")
+    assert not fresh_site.is_cloud_running
+
+
+def test_names_that_are_not_known_are_told_with_those_that_are(fresh_site: CommandSite) -> None:
+    with pytest.raises(InputError) as caught:
+        command.execute(fresh_site.context(), name="b", verify=False)
+    assert "none yet" in caught.value.remedy
+    begin(fresh_site, "other").close()
+    with pytest.raises(InputError) as caught:
+        command.execute(fresh_site.context(), name="b", verify=True)
+    assert "other" in caught.value.remedy
+    with pytest.raises(InputError):
+        command.execute(fresh_site.context(), name="../b", verify=False)
+
+
+def test_another_project_is_not_asked(fresh_site: CommandSite) -> None:
+    begin(fresh_site, "b", project="another-project").close()
+    with pytest.raises(InputError, match="another-project") as caught:
+        command.execute(fresh_site.context(), name="b", verify=True)
+    assert "OPENSEES_HPC_PROJECT=another-project" in caught.value.remedy
+    assert not fresh_site.is_cloud_running
+
+
+def test_a_receipt_that_cannot_be_written_is_told(site: CommandSite) -> None:
+    begin(site, "unwritable").close()
+    (site.home / "results").mkdir(exist_ok=True)
+    (site.home / "results" / "unwritable").write_text("a file where the folder should be")
+    with pytest.raises(HpcError, match="receipt cannot be written"):
+        write_receipt(site.context(), read(site, "unwritable"))
+
+
+def test_a_damaged_receipt_is_told_anew_from_the_journal(fresh_site: CommandSite) -> None:
+    begin(fresh_site, "b").close()
+    file: Path = fresh_site.home / "local" / "receipts" / "b.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("{torn")
+    assert command.execute(fresh_site.context(), name="b", verify=False).values["name"] == "b"
