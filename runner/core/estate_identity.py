@@ -1,4 +1,4 @@
-"""The parts of the estate that are identities: our keys in the operator's OS Login profile, and our service accounts."""
+"""The parts of the estate that are identities: our keys in the operator's OS Login profile, service accounts, the role."""
 
 from __future__ import annotations
 
@@ -81,6 +81,34 @@ class OurAccounts:
             marks = {"app": names.APP, "owner": self._owner_of_base(), "part": BASE_PART}
         is_ours = marks.get("app") == names.APP
         return Item(kind=Kind.ACCOUNT, name=email, labels=marks) if is_ours else None
+
+
+class OurRole:
+    """The custom role by which VMs may delete themselves: a part of the base. A deleted role keeps its name for a week."""
+
+    kinds = (Kind.ROLE,)
+
+    def __init__(self, api: Api, project: str, owner_of_base: Callable[[], str]) -> None:
+        self._api = api
+        self._path = names.self_delete_role(project)
+        self._owner_of_base = owner_of_base
+
+    def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
+        """The role, if it is there."""
+        try:
+            found = self._api.get(self._path)
+        except NotFoundError:
+            return []
+        marks = {"app": names.APP, "owner": self._owner_of_base(), "part": BASE_PART}
+        return [] if found.get("deleted") else [Item(kind=kind, name=self._path.rsplit("/", 1)[-1], labels=marks)]
+
+    def remove(self, item: Item) -> str:
+        """Delete the role."""
+        try:
+            self._api.delete(self._path)
+        except NotFoundError:
+            return GONE_ALREADY
+        return "deleted"
 
 
 def _is_ours(key: Mapping[str, Any]) -> bool:

@@ -64,7 +64,7 @@ def sweep(
     removals: dict[object, Removal] = {}
     found = estate.find(kinds, scope.labels)
     for _ in range(ROUNDS):
-        taken = _taken(scope, found)
+        taken = _taken(scope, found, removals)
         if not taken:
             break
         done = list(_remove_all(estate, taken, tell))
@@ -72,11 +72,15 @@ def sweep(
         found = estate.find(kinds, scope.labels)
         if not any(removal.is_gone for removal in done):
             break
-    return SweepReport(removals=tuple(removals.values()), left=tuple(_taken(scope, found)), unread=found.unread)
+    return SweepReport(
+        removals=tuple(removals.values()), left=tuple(_taken(scope, found, removals)), unread=found.unread
+    )
 
 
-def _taken(scope: Scope, found: Findings) -> list[Item]:
-    return [choice.item for choice in scope.choose(found.items) if choice.is_taken]
+def _taken(scope: Scope, found: Findings, removals: Collection[object]) -> list[Item]:
+    """What the scope takes, and what it took before: a thing does not cease to be ours when what proved it is gone."""
+    chosen = {choice.item.key for choice in scope.choose(found.items) if choice.is_taken}
+    return [item for item in found.items if item.key in chosen or item.key in removals]
 
 
 def _remove_all(estate: Estate, items: Iterable[Item], tell: Callable[[Removal], None]) -> Iterable[Removal]:

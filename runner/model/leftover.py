@@ -35,6 +35,7 @@ class Kind(Enum):
     SUBNETWORK = "subnetwork"
     NETWORK = "network"
     ACCOUNT = "service account"
+    ROLE = "custom role"
     STACK = "stack"
 
 
@@ -142,7 +143,7 @@ class Scope:
             return Choice(item=item, is_taken=False, reason="it does not bear our label")
         if wanted.is_taken and item.purpose in self.busy:
             return Choice(item=item, is_taken=False, reason=f"{self.busy[item.purpose]} is at it")
-        if wanted.is_taken and self.owner != ANY_OWNER and item.owner != self.owner:
+        if wanted.is_taken and self.owner != ANY_OWNER and item.owner != self.owner and not _is_orphan(item):
             whose = f"it belongs to {item.owner}" if item.owner else "it does not say whose it is"
             return Choice(item=item, is_taken=False, reason=f"{whose}; --owner any takes it too")
         return wanted
@@ -197,6 +198,11 @@ class Scope:
             return []
         found = (item for item in listed if item.kind in kinds and item.labels.get("part") != STATE_PART)
         return sorted({item.owner or "somebody" for item in found if item.owner != self.owner})
+
+
+def _is_orphan(item: Item) -> bool:
+    """A part of the base, whose owner nobody can tell once the bucket is gone; it is a project's only one of its name."""
+    return not item.owner and item.labels.get("part") == BASE_PART and item.kind is not Kind.BUCKET
 
 
 def living_purposes(items: Iterable[Item], now: datetime) -> frozenset[str]:

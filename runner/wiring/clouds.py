@@ -116,7 +116,7 @@ class ConnectedCloud:
     def estate(self) -> Estate:
         from runner.core.estate import CloudEstate
         from runner.core.estate_compute import LabelledCompute, OurNetwork
-        from runner.core.estate_identity import OurAccounts, OurKeys
+        from runner.core.estate_identity import OurAccounts, OurKeys, OurRole
         from runner.core.estate_stacks import RememberedStacks
         from runner.core.estate_storage import StorageShelf
         from runner.core.stack_records import StackRecords
@@ -126,14 +126,15 @@ class ConnectedCloud:
         storage = StorageShelf(Api(f"{endpoints.storage}/storage/v1", self.new_session), settings.project)
         backend = self.pulumi_environment()["PULUMI_BACKEND_URL"]
         records = StackRecords(infra=ROOT / "infra", work=self._engine_folder, backend_url=backend)
-        profile = Api(endpoints.oslogin, self.new_session)
+        profile, iam = Api(endpoints.oslogin, self.new_session), Api(endpoints.iam, self.new_session)
         return CloudEstate(
             [
                 LabelledCompute(compute, settings.project),
                 OurNetwork(compute, settings.project, settings.region, storage.owner_of_base),
                 storage,
                 OurKeys(profile, operator=settings.operator, owner=settings.owner),
-                OurAccounts(Api(endpoints.iam, self.new_session), settings.project, storage.owner_of_base),
+                OurAccounts(iam, settings.project, storage.owner_of_base),
+                OurRole(iam, settings.project, storage.owner_of_base),
                 RememberedStacks(records, lambda: self.stacks, settings.owner),
             ]
         )
