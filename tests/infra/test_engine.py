@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from runner.core.stack_pulumi import EngineSite, PulumiStacks
@@ -222,6 +223,28 @@ def test_a_run_that_is_cancelled_leaves_what_can_be_destroyed_and_found(
     stacks.remove("analysis", "b5")
     assert cloud.names("instances") <= {"b5-1"}
     for name in cloud.names_with_labels(names.labels_of_batch("b5")):
+        cloud.delete_instance(name)
+    assert cloud.names("instances", "disks") == set()
+
+
+def test_an_engine_that_is_killed_leaves_what_can_be_destroyed_and_found(
+    stacks: PulumiStacks, site: EngineSite, image: str, cloud: CloudUnderTest
+) -> None:
+    cloud.arm("slow_operation", match="insert .*/b8-0", delay_s=3.0)
+    batch = spec("analysis", "b8")
+
+    def kill_engine(progress: StackProgress) -> None:
+        if progress.type.endswith(":Instance"):
+            for child in psutil.Process().children():
+                if child.name() == "pulumi":
+                    child.kill()
+
+    with pytest.raises(StackError):
+        stacks.up(batch, kill_engine)
+    assert list((site.work.parent / "state" / ".pulumi" / "locks").rglob("*.json"))
+    stacks.destroy("analysis", "b8", ignore)
+    stacks.remove("analysis", "b8")
+    for name in cloud.names_with_labels(names.labels_of_batch("b8")):
         cloud.delete_instance(name)
     assert cloud.names("instances", "disks") == set()
 
