@@ -101,6 +101,21 @@ def cleanup(
     _call("cleanup", **arguments, dry_run=dry_run, yes=yes, as_json=json)
 
 
+@task(
+    help={
+        "batch": "the batch, or the bake",
+        "verify": "ask the cloud again for each thing, by name and by label",
+        "json": "one JSON object; docs/receipt.md describes it",
+    }
+)
+def receipt(c: Context, batch: str, verify: bool = False, json: bool = False) -> None:
+    """Show what a batch or bake intended, created and left, with times and cost.
+
+    Exit codes with --verify: 0 nothing is left; 4 the cloud could not say; 8 something is still there.
+    """
+    _call("receipt", batch=batch, verify=verify, as_json=json)
+
+
 @task(help={"shell": "start a shell with that environment instead of printing it"})
 def env(c: Context, shell: bool = False) -> None:
     """Print the environment in which plain pulumi works on our stacks: eval "$(invoke env)"."""
@@ -185,5 +200,5 @@ def docs(c: Context, check: bool = False) -> None:
 
 
 local = Collection("local", local_start, local_stop, local_status, local_reset, local_faults, local_env)
-ns = Collection(run, attach, build, status, cleanup, env, setup, lint, test, docs, local)
+ns = Collection(run, attach, build, status, receipt, cleanup, env, setup, lint, test, docs, local)
 ns.configure({"run": {"pty": sys.stdout.isatty()}})

@@ -117,6 +117,19 @@ def status(*, as_json: bool) -> int:
 
 
 @_verb
+def receipt(*, batch: str, verify: bool, as_json: bool) -> int:
+    """Show a receipt, or prove it again."""
+    from runner.commands import receipt as command
+
+    view = command.execute(wiring.make_context(), name=batch, verify=verify)
+    if as_json:
+        _write(json.dumps(view.values, indent=2))
+    else:
+        TextScreen(yes=False, ask=_ask).show_receipt(view.values, view.page)
+    return view.exit_code
+
+
+@_verb
 def cleanup(
     *,
     batch: str,

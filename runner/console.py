@@ -135,6 +135,38 @@ class TextScreen:
         )
         self.console.print(f"bucket {bucket['name']}: " + ((held or "empty") if bucket["exists"] else "not made yet"))
 
+    def show_receipt(self, values: Mapping[str, Any], page: Path) -> None:
+        """What was intended, created and gone, and whether that is proven."""
+        table = Table(title=f"receipt of {values['name']}", title_justify="left")
+        for column in ("thing", "state", "the cloud's answer", "seconds", "USD at most"):
+            table.add_column(
+                column, overflow="fold", justify="right" if column in ("seconds", "USD at most") else "left"
+            )
+        for item in values["items"]:
+            style = {"still there": "bold red", "unknown": "yellow"}.get(item["state"], "green")
+            usd = "?" if item["usd_at_most"] is None else f"{item['usd_at_most']:.4f}"
+            thing = f"{item['kind']} {item['name']}" + (f" in {item['zone']}" if item["zone"] else "")
+            table.add_row(
+                printable(thing), Text(item["state"], style), printable(item["answer"]), f"{item['seconds']:.0f}", usd
+            )
+        self._print(table)
+        for trouble in values["troubles"]:
+            self._show_warning({"message": trouble})
+        more = "" if values["is_cost_known"] else ", and what has no known price"
+        self._print(
+            f"VM time {values['vm_seconds']:.0f} s, at most {values['usd_at_most']:.2f} USD{more} ({values['price']})"
+        )
+        if values["left_over"]:
+            self._print(Text(f"STILL THERE: {'; '.join(values['left_over'])}", style="bold red"))
+        elif values["unknown"]:
+            self._print(Text(f"not proven gone: {'; '.join(values['unknown'])}", style="yellow"))
+        elif values["asked"]:
+            self._print(Text(f"nothing is left, says the cloud at {values['asked']}", style="green"))
+        else:
+            self._print(f"from the journal alone; invoke receipt {values['name']} --verify asks the cloud")
+        if page.exists():
+            self._print(Text(f"page: {page}", style="dim"))
+
     def _show_why(self, job: JobOutcome) -> None:
         if job.state is JobState.SUCCEEDED:
             return
@@ -194,6 +226,22 @@ class TextScreen:
     def _show_warning(self, facts: Mapping[str, Any]) -> None:
         self._print(Text.assemble(("warning: ", "yellow"), printable(str(facts["message"]), keep_lines=True)))
 
+    def _show_dead_session(self, facts: Mapping[str, Any]) -> None:
+        kind = "bake" if facts["kind"] == "bake" else "batch"
+        state = "goes on without a client" if facts["is_detached"] else f"was left by {facts['owner']}, which is gone"
+        if not facts["is_from_here"]:
+            state = f"was begun on another machine by {facts['owner']}; let it be if it still runs there"
+        count, usd = facts["instances"], facts["usd_per_hour_at_most"]
+        vms = "the cloud could not be asked" if count is None else f"{len(count)} VM{'s' * (len(count) != 1)} there now"
+        cost = "" if usd is None else f", {usd:.2f} USD an hour at most"
+        trouble = f" ({printable(facts['trouble'])})" if facts["trouble"] else ""
+        self._print(Text.assemble((f"{kind} {facts['name']} ", "bold yellow"), f"{state}: {vms}{cost}{trouble}"))
+        self._print(f"  {' to go on, or '.join(facts['offers'])} to end it")
+
+    def _show_bake_cleanup(self, facts: Mapping[str, Any]) -> None:
+        what = "removing what it left" if facts["state"] == "started" else "nothing of it is left"
+        self._print(Text(f"bake {facts['name']} lost its client: {what}", style="yellow"))
+
     def _show_cleanup(self, facts: Mapping[str, Any]) -> None:
         self._print(Text(f"── cleaning up: {printable(str(facts['reason']))}", style="bold yellow"))
 
@@ -209,7 +257,7 @@ class TextScreen:
         style = "red" if facts["state"] == "failed" else "yellow"
         self._print(Text(f"   {facts['what']} {facts['state']}: {facts.get('message', '')}", style=style))
 
-    def _print(self, text: Text | str) -> None:
+    def _print(self, text: Text | Table | str) -> None:
         with self._lock:
             self.console.print(text)
 
