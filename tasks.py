@@ -44,8 +44,6 @@ def run(
 
 
 @task(
-    positional=["batch"],
-    optional=["batch"],
     help={
         "batch": "the batch; may be left out if there is only one",
         "json": JSON_HELP,

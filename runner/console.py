@@ -75,7 +75,7 @@ class TextScreen:
         """The table at the end, and what each phase took."""
         if summary.is_detached:
             self.console.print(
-                f"batch {summary.batch} goes on without this client; go on with it: invoke attach {summary.batch}"
+                f"batch {summary.batch} goes on without this client; go on with it: invoke attach --batch {summary.batch}"
             )
             return
         table = Table(title=f"batch {summary.batch}", title_justify="left")

@@ -44,7 +44,7 @@ def _only_open_batch(context: Context) -> str:
     if not found:
         raise InputError("there is no batch to attach to", remedy="`invoke status` shows what exists")
     raise InputError(
-        f"there are {len(found)} batches: {', '.join(found)}", remedy=f"say which: invoke attach {found[0]}"
+        f"there are {len(found)} batches: {', '.join(found)}", remedy=f"say which: invoke attach --batch {found[0]}"
     )
 
 

@@ -18,6 +18,7 @@ from runner.commands.context import Context
 from runner.commands.end import end_bake
 from runner.commands.events import Listener, Phases
 from runner.commands.progress import tell_stack_progress
+from runner.commands.receipt import closed_session
 from runner.commands.steps import Steps, raised_signals
 from runner.core.compute import Image
 from runner.core.stacks import StackSpec
@@ -26,6 +27,7 @@ from runner.model import catalog, names
 from runner.model.plan import hourly_price
 
 if TYPE_CHECKING:
+    from runner.core.session_state import SessionState
     from runner.core.ssh import Connection
 
 RECIPES = {"wheels": "build_opensees_wheels.sh", "full": "build_opensees_full.sh"}
@@ -86,8 +88,15 @@ def bake(context: Context, *, recipe: str, listener: Listener) -> BuildSummary:
     with phases.phase("base"):
         ensure_base(context, listener)
     run = _Bake(context=context, recipe=recipe, begun=context.now(), listener=listener, phases=phases)
-    with raised_signals(), Steps(listener) as steps:
-        versions = run.make_image(steps)
+    settings = context.settings
+    with (
+        context.journal.begin(run.name, "bake", target=settings.target, project=settings.project) as session,
+        closed_session(context, session, listener),
+        raised_signals(),
+        Steps(listener) as steps,
+    ):
+        run.announce(session)
+        versions = run.make_image(steps, session)
     with phases.phase("deprecate"):
         run.deprecate_older()
     return BuildSummary(image=run.image_name, versions=versions, phases_s=phases.seconds)
@@ -122,11 +131,32 @@ class _Bake:
     def image_name(self) -> str:
         return names.image_name(self.begun)
 
-    def make_image(self, steps: Steps) -> Mapping[str, str]:
+    def announce(self, session: SessionState) -> None:
+        """Journal what will be created, before it is."""
+        settings = self.context.settings
+        machine = catalog.MACHINE_TYPES[settings.builder_machine_type]
+        session.record(
+            "plan",
+            machine_type=machine.name,
+            price_usd_per_hour=hourly_price(machine, settings.disk_gib),
+            max_run_s=LONGEST_BAKE_S[self.recipe],
+            zones=settings.zones_to_try[:1],
+        )
+        session.intend("stack", self.name, "image")
+        for kind in ("instance", "disk"):
+            session.intend(kind, names.builder_name(self.name), settings.zones_to_try[0])
+
+    def make_image(self, steps: Steps, session: SessionState) -> Mapping[str, str]:
         """The image from a validated builder; the versions of what is in it."""
         steps.undo(f"end bake {self.name}", lambda: end_bake(self.context, self.name, self.listener, self.phases))
         with self.phases.phase("up"):
             outputs = self._up({})
+            session.record(
+                "created",
+                kind="instance",
+                name=names.builder_name(self.name),
+                zone=self.context.settings.zones_to_try[0],
+            )
         with self.phases.phase("boot"):
             connection = self._connect()
         steps.undo("close the connection", connection.close)
@@ -139,7 +169,9 @@ class _Bake:
                 "image_description": f"OpenSees, recipe {self.recipe}",
                 "image_labels": json.dumps(labels | {"recipe": self.recipe}),
             }
+            session.intend("image", self.image_name, keep=True)
             self._up(second)
+            session.record("created", kind="image", name=self.image_name)
         return versions
 
     def deprecate_older(self) -> None:

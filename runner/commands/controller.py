@@ -47,6 +47,7 @@ from runner.model.states import JobState
 
 RESCUE_LIMIT_S = 120.0  # a machine that was told to go has 30 s, and a minute more until the cloud says that it is gone
 RESCUE_LOOK_S = 2.0
+THREAD_END_LIMIT_S = 5.0
 RESCUE_LOOK_LIMIT_S = 30.0  # for the collector to look into the bucket, once the VM cannot push any more
 
 
@@ -78,6 +79,7 @@ class Controller:
         self._outcomes: dict[str, JobOutcome] = {}
         self._next_index = 0
         self._closed = threading.Event()
+        self._threads: list[threading.Thread] = []
         self.roster = Roster(
             [(item.job.name, item.job.np) for item in inputs], fallback_to_standard=plan.fallback == "standard"
         )
@@ -144,13 +146,15 @@ class Controller:
         return [self._outcomes.get(job.name) or _unfinished(job.name, job.state) for job in self.roster.jobs]
 
     def close(self) -> None:
-        """Close the connections; threads that wait on them end. Jobs on the machines go on."""
+        """Close the connections; threads that wait on them end, and are waited for. Jobs on the machines go on."""
         self._closed.set()
         with contextlib.suppress(OSError):  # logs of jobs that did not come home stay
             (self._context.results_folder / self._plan.batch / names.LIVE_LOGS).rmdir()
         for interface in list(self._interfaces.values()):
             interface.close()
         self._interfaces.clear()
+        for thread in self._threads:
+            thread.join(THREAD_END_LIMIT_S)
 
     def _hear(self, message: Message, fleet: Fleet) -> None:
         match message:
@@ -331,7 +335,9 @@ class Controller:
             except BaseException as error:
                 self.tell(ThreadFailed(error=error))
 
-        threading.Thread(target=run, daemon=True, name=name).start()
+        thread = threading.Thread(target=run, daemon=True, name=name)
+        self._threads = [other for other in self._threads if other.is_alive()] + [thread]
+        thread.start()
 
 
 def _extend(interface: OpenSeesInterface, folder: str, seconds: float) -> None:

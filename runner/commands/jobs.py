@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,16 +96,18 @@ class JobThread:
     def _follow(self) -> None:
         """Tell each line of the job's log until the job has ended."""
         self._live_log.parent.mkdir(parents=True, exist_ok=True)
-        decoder, rest = codecs.getincrementaldecoder("utf-8")("replace"), ""
-        with self._live_log.open("ab") as file:
+        rest = b""
+        with self._live_log.open("ab") as file:  # whole lines only: who goes on from there begins with a whole line
             for piece in self.interface.follow_bytes(self.assignment.remote_id, file.tell()):
-                *lines, rest = (rest + decoder.decode(piece.content)).split("\n")
-                for line in lines:
-                    self.listener.on_log(self.assignment.name, line)
-                file.write(piece.content)
+                whole, newline, rest = (rest + piece.content).rpartition(b"\n")
+                self._tell_lines(whole + newline)
+                file.write(whole + newline)
                 file.flush()
-        if rest:
-            self.listener.on_log(self.assignment.name, rest)
+        self._tell_lines(rest)
+
+    def _tell_lines(self, content: bytes) -> None:
+        for line in content.decode("utf-8", "replace").splitlines():
+            self.listener.on_log(self.assignment.name, line)
 
     def _wait_for_push(self) -> JobOutput:
         """What the job left, after its push has ended.

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from runner.commands.context import Context
+from runner.commands.events import Listener
 from runner.core.compute import Operation
 from runner.core.estate_compute import COLLECTIONS
 from runner.core.files import write_atomically
+from runner.core.session_state import SessionState
 from runner.errors import HpcError, InputError
 from runner.model import names
 from runner.model.leftover import VALIDATED, Item, Kind
 from runner.model.receipt import Receipt, make_receipt
-from runner.model.receipt_items import Answer, CloudAct
+from runner.model.receipt_items import Answer, CloudAct, ItemState
 from runner.model.receipt_page import render_page
 from runner.model.session import BAKE, Resource, Session
 from runner.model.session_record import parse_time
@@ -57,6 +59,42 @@ def execute(context: Context, *, name: str, verify: bool) -> ReceiptView:
     return ReceiptView(values=receipt.as_json(), page=stored.with_suffix(".html"), exit_code=receipt.exit_code)
 
 
+def close_session(context: Context, state: SessionState, outcome: str) -> Receipt:
+    """The last act of a batch or bake, whatever its outcome: journal what the cloud says is gone, end the session if nothing is
+    left and everything could be asked, write the receipt. What is left keeps the session open: the next command tells it.
+
+    Raises:
+        HpcError: the receipt cannot be written; the session has ended all the same.
+    """
+    answers, asked = _ask(context, state.read()), context.now()
+    seen = make_receipt(state.read(), made=asked, asked=asked, answers=answers)
+    for item in seen.items:
+        if item.state in (ItemState.GONE, ItemState.NEVER_CREATED):
+            fact = "gone" if item.state is ItemState.GONE else "failed"
+            state.record(fact, kind=item.kind, name=item.name, zone=item.zone, answer=item.answer)
+    if seen.exit_code == 0:
+        state.end(outcome)
+    receipt = make_receipt(state.read(), made=asked, asked=asked, answers=answers)
+    _write(context, receipt)
+    return receipt
+
+
+@contextlib.contextmanager
+def closed_session(context: Context, state: SessionState, listener: Listener) -> Iterator[None]:
+    """Whatever way what is inside ends, the session is closed behind it. Trouble with that is told and hides no other error."""
+    outcome = "completed"
+    try:
+        yield
+    except BaseException as error:
+        outcome = str(error) or type(error).__name__
+        raise
+    finally:
+        try:
+            close_session(context, state, outcome)
+        except HpcError as trouble:
+            listener.tell("warning", message=str(trouble))
+
+
 def write_receipt(context: Context, session: Session) -> Receipt:
     """Ask the cloud about everything that the session knows and about its label, and write the receipt, here and beside the
     results. What the cloud could not be asked is in the receipt as unknown. Call it after the session has ended.
@@ -66,14 +104,18 @@ def write_receipt(context: Context, session: Session) -> Receipt:
     """
     asked = context.now()
     receipt = make_receipt(session, made=asked, asked=asked, answers=_ask(context, session))
+    _write(context, receipt)
+    return receipt
+
+
+def _write(context: Context, receipt: Receipt) -> None:
     values = receipt.as_json()
     content = json.dumps(values, indent=2, default=str).encode() + b"\n"
     page = render_page(values).encode("utf-8", "backslashreplace")
-    for file in _files(context, session.name, session):
+    for file in _files(context, receipt.session.name, receipt.session):
         with _mapped_errors(file):
             write_atomically(file, content)
             write_atomically(file.with_suffix(".html"), page)
-    return receipt
 
 
 def _files(context: Context, name: str, session: Session | None = None) -> list[Path]:

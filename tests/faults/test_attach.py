@@ -1,0 +1,140 @@
+"""The client goes away at any moment, and the batch goes on: on the same machine, or on another one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.site import LIMIT_S, Site, read_events
+
+pytestmark = pytest.mark.xdist_group("faults")
+
+SLOW = """\
+puts "begin [lindex $argv 0]"
+flush stdout
+for {set i 0} {$i < [lindex $argv 1]} {incr i} {
+  after 500
+  puts "step $i"
+  flush stdout
+}
+set f [open out.txt w]
+puts $f "job [lindex $argv 0]"
+close $f
+"""
+JOBS = """\
+batch: {batch}
+jobs:
+  - {{name: "quick-{{i}}", dir: m, matrix: {{i: [1, 2]}}, args: ["{{i}}", 2]}}
+  - {{name: "slow-{{i}}", dir: m, matrix: {{i: [1, 2, 3]}}, args: ["{{i}}", 16]}}
+machines: {{max_vms: 2}}
+"""
+NAMES = ["quick-1", "quick-2", "slow-1", "slow-2", "slow-3"]
+
+
+def write_batch(folder: Path, batch: str) -> Path:
+    (folder / "m").mkdir()
+    (folder / "m" / "main.tcl").write_text(SLOW)
+    file = folder / f"{batch}.yaml"
+    file.write_text(JOBS.format(batch=batch))
+    return file
+
+
+def start_and_wait_for(
+    site: Site, file: Path, results: Path, is_reached: Callable[[dict[str, Any]], bool]
+) -> subprocess.Popen[str]:
+    """A run that is known to have come to a certain event."""
+    process = site.start("run", "--jobs", str(file), "--yes", "--json", "--results", str(results))
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("{") and is_reached(json.loads(line)):
+            return process
+    raise AssertionError(process.communicate(timeout=LIMIT_S))
+
+
+def assert_all_ended_well(events: list[dict[str, Any]], results: Path, site: Site) -> None:
+    summary = events[-1]
+    assert summary["event"] == "summary", events[-3:]
+    assert [(job["name"], job["status"]) for job in summary["jobs"]] == [(name, "succeeded") for name in NAMES]
+    for name in NAMES:
+        folders = list((results / summary["batch"]).glob(f"{name}*"))
+        assert [folder.name for folder in folders] == [name], "each job's results are there once"
+        assert (folders[0] / "out.txt").read_text() == f"job {name.rpartition('-')[2]}\n"
+    status = site.status()
+    assert (status["vms"], status["batches"], status["bucket"]["batches"]) == ([], [], [])
+
+
+def _is_second_wave(event: dict[str, Any]) -> bool:
+    return (event["event"], event.get("job"), event.get("state")) == ("job", "slow-3", "running")
+
+
+def _is_first_line(event: dict[str, Any]) -> bool:
+    return event["event"] == "log" and str(event["line"]).startswith("begin")
+
+
+def _is_first_end(event: dict[str, Any]) -> bool:
+    return (event["event"], event.get("state")) == ("job", "succeeded")
+
+
+@pytest.mark.parametrize(
+    "moment", [_is_first_line, _is_first_end, _is_second_wave], ids=lambda f: f.__name__.strip("_")
+)
+def test_attach_after_kill_9(site: Site, tmp_path: Path, moment: Callable[[dict[str, Any]], bool]) -> None:
+    batch = f"killed-{moment.__name__.strip('_').replace('_', '-')}"
+    process = start_and_wait_for(site, write_batch(tmp_path, batch), tmp_path / "results", moment)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=LIMIT_S)
+    assert len(site.status()["vms"]) == 2
+    done = site.invoke("attach", "--json", "--results", str(tmp_path / "results"))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    assert_all_ended_well(read_events(done.stdout), tmp_path / "results", site)
+
+
+def test_logs_go_on_where_they_stood(site: Site, tmp_path: Path) -> None:
+    file = write_batch(tmp_path, "detached")
+    left = site.invoke(
+        "run", "--jobs", str(file), "--yes", "--json", "--detach", "--results", str(tmp_path / "results")
+    )
+    assert left.returncode == 0, left.stderr
+    before = read_events(left.stdout)
+    assert before[-1]["detached"] is True
+    done = site.invoke("attach", "--json", "--results", str(tmp_path / "results"))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    after = read_events(done.stdout)
+    for name in NAMES:
+        lines = [event["line"] for event in before + after if event["event"] == "log" and event["job"] == name]
+        steps = [line for line in lines if line.startswith("step")]
+        wanted = 2 if name.startswith("quick") else 16
+        assert steps == [f"step {i}" for i in range(wanted)], "nothing twice, nothing lost"
+    assert_all_ended_well(after, tmp_path / "results", site)
+
+
+def test_attach_on_another_machine(site: Site, tmp_path: Path) -> None:
+    """Given the cloud and the stacks' state: another home, without journal, key, results or the jobs file's folder."""
+    file = write_batch(tmp_path, "elsewhere")
+    left = site.invoke("run", "--jobs", str(file), "--yes", "--detach", "--results", str(tmp_path / "results"))
+    assert left.returncode == 0, left.stderr
+    shutil.rmtree(tmp_path / "m")
+    other = Site(home=tmp_path / "other")
+    (other.home / "local").mkdir(parents=True)
+    (other.home / "local" / "cloud").symlink_to(site.home / "local" / "cloud")
+    (other.home / "local" / "stacks").symlink_to(site.home / "local" / "stacks")
+    shutil.copy(site.home / "passphrase", other.home / "passphrase")
+    done = other.invoke("attach", "--batch", "elsewhere", "--json", "--results", str(tmp_path / "there"))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    assert_all_ended_well(read_events(done.stdout), tmp_path / "there", other)
+
+
+def test_nothing_to_attach_to(site: Site) -> None:
+    done = site.invoke("attach")
+    assert done.returncode == 2
+    assert "no batch to attach to" in done.stderr
+    done = site.invoke("attach", "--batch", "nobody-knows")
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
