@@ -198,7 +198,8 @@ def _words(life: _Life) -> str:
     """The cloud's own answer: what it did, what it was heard to say, what it says now."""
     did = [f"{act.kind} {act.name}" for act in life.acts[1:]]
     now = life.answer.words if life.answer is not None and life.is_last else ""
-    return "; ".join(dict.fromkeys(part for part in (*did, life.resource.answer, now) if part))
+    heard = life.resource.answer.split("; ")  # it may hold an earlier receipt's words
+    return "; ".join(dict.fromkeys(part for part in (*did, *heard, now) if part))
 
 
 def _seconds(life: _Life, state: ItemState, gone: datetime | None, max_run_s: object) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runner.commands import receipt as command
-from runner.commands.receipt import write_receipt
+from runner.commands.receipt import close_session, closed_session, write_receipt
 from runner.core.vm_guard import Vm, VMGuard
 from runner.errors import HpcError, InputError
 from runner.model.receipt_items import ItemState
@@ -86,6 +86,48 @@ def test_verify_finds_by_label_what_the_journal_never_knew(site: CommandSite) ->
     assert (view.exit_code, view.values["left_over"]) == (8, [f"instance other-name in {site.start_cloud().zone}"])
     site.delete_vm("other-name")
     site.delete_vm("not-ours")
+
+
+def test_closing_journals_what_is_gone_and_ends_only_if_all_is(site: CommandSite) -> None:
+    zone = site.insert_vm("closing-0", batch="closing")
+    with begin(site, "closing") as state:
+        state.intend("instance", "closing-0", zone)
+        state.intend("instance", "closing-1", zone)
+        assert close_session(site.context(), state, "completed").exit_code == 8
+        session = state.read()
+        assert (session.has_ended, [item.name for item in session.open_resources]) == (False, ["closing-0"])
+        site.delete_vm("closing-0")
+        receipt = close_session(site.context(), state, "completed")
+        assert (receipt.exit_code, receipt.session.outcome) == (0, "completed")
+        assert [item.state for item in receipt.items] == [ItemState.GONE, ItemState.NEVER_CREATED]
+        assert state.read().open_resources == ()
+        assert "404 notFound" in state.read().gone[0].answer
+    view = command.execute(site.context(), name="closing", verify=False)
+    assert (view.values["ended"] is not None, view.values["left_over"]) == (True, [])
+
+
+def test_an_exception_closes_the_session_and_is_not_hidden(site: CommandSite) -> None:
+    state = begin(site, "broken")
+    (site.home / "results").mkdir(exist_ok=True)
+    (site.home / "results" / "broken").write_text("a file where the folder should be")
+    with (
+        pytest.raises(ValueError, match="first"),
+        state,
+        closed_session(site.context(), state, site.listener),
+    ):
+        raise ValueError("first")
+    session = read(site, "broken")
+    assert (session.has_ended, session.outcome) == (True, "first")
+    assert "receipt cannot be written" in site.events("warning")[0]["message"]
+
+
+def test_a_session_is_not_ended_by_a_cloud_that_cannot_be_asked(site: CommandSite) -> None:
+    zone = site.start_cloud().zone
+    with begin(site, "dumb") as state:
+        state.intend("instance", "dumb-0", zone)
+        site.arm(kind="http", match="GET /compute/.*dumb-0", status=403, reason="forbidden", message="no")
+        assert close_session(site.context(), state, "completed").exit_code == 4
+        assert not state.read().has_ended
 
 
 def test_what_was_intended_and_never_created(site: CommandSite) -> None:

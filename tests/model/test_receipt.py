@@ -84,6 +84,13 @@ def test_each_life_of_a_name_has_its_own_time() -> None:
     assert (first.answer, second.answer) == (f"{preempted} op-10", "delete op-59; 404 notFound")
 
 
+def test_an_answer_is_not_told_twice() -> None:
+    heard = VM | {"answer": "delete op-20; 404 notFound"}
+    session = make_session(*WHOLE_LIFE[:2], (31, "gone", heard))
+    (item,) = receipt_of(session, answer(acts=(act("insert", 1.5), act("delete", 20)))).items
+    assert item.answer == "delete op-20; 404 notFound"
+
+
 def test_memories_that_do_not_fit_are_not_used() -> None:
     acts = (act("insert", 1), act("delete", 2), act("insert", 3), act("delete", 4))
     (item,) = receipt_of(make_session(*WHOLE_LIFE), answer(acts=acts)).items
