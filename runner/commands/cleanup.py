@@ -75,9 +75,10 @@ def execute(context: Context, request: CleanupRequest, listener: Listener) -> Cl
     taken = [choice for choice in choices if choice.is_taken]
     kept = tuple(choice for choice in choices if not choice.is_taken)
     if not taken:
-        return CleanupSummary(
-            report=SweepReport(removals=(), left=(), unread=found.unread), kept=kept, dry_run=request.dry_run
-        )
+        nothing = SweepReport(removals=(), left=(), unread=found.unread)
+        if not request.dry_run:
+            _end_sessions(context, scope, nothing, listener)
+        return CleanupSummary(report=nothing, kept=kept, dry_run=request.dry_run)
     if not (request.dry_run or request.yes) and not listener.on_confirm(f"Delete {_count(taken)}?"):
         raise DeclinedError("nothing was deleted", remedy="agree, or give --yes where nobody can be asked")
     report = sweep(estate, scope, kinds=kinds, tell=lambda removal: _tell(removal, request, listener))
