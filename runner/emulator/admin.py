@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 
 from runner.emulator import refusals
 from runner.emulator.compute_resources import Parts
-from runner.emulator.faults import GUEST_KINDS, KINDS
+from runner.emulator.faults import ACTS, KINDS
 from runner.emulator.lifecycle import PREEMPTION_NOTICE_S, Lifecycle
+from runner.emulator.scenario import Scenario
 from runner.emulator.settings import REGIONS
 from runner.emulator.store import Document
 from runner.emulator.transport import Call, Rule
@@ -22,6 +23,7 @@ class Admin:
         self,
         parts: Parts,
         lifecycle: Lifecycle,
+        scenario: Scenario,
         *,
         describe: Callable[[], Document],
         stop: Callable[[], None],
@@ -29,6 +31,7 @@ class Admin:
     ) -> None:
         self._parts = parts
         self._lifecycle = lifecycle
+        self._scenario = scenario
         self._describe = describe
         self._stop = stop
         self._empty = empty
@@ -42,6 +45,9 @@ class Admin:
             Rule(method="POST", path="/_local/faults", act=self.add_faults),
             Rule(method="DELETE", path="/_local/faults", act=self.remove_faults),
             Rule(method="DELETE", path="/_local/faults/{id}", act=self.remove_faults),
+            Rule(method="GET", path="/_local/scenario", act=self.list_steps),
+            Rule(method="POST", path="/_local/scenario", act=self.add_steps),
+            Rule(method="DELETE", path="/_local/scenario", act=self.remove_steps),
             Rule(method="GET", path="/_local/quotas", act=self.list_quotas),
             Rule(
                 method="POST",
@@ -71,25 +77,34 @@ class Admin:
             if document.get("kind") == "compute#instance":
                 await self._lifecycle.delete(key, notice_s=0.0)
         self._parts.faults.remove()
+        self._scenario.clear()
         await self._empty()
         return {"reset": True}
 
     def list_faults(self, call: Call) -> Document:
-        kinds = {name: {"match": kind.searched_in, **kind.defaults} for name, kind in KINDS.items()}
-        return {"faults": self._parts.faults.list_armed(), "kinds": kinds}
+        kinds = {name: {"match": kind.searched_in, **kind.defaults} for name, kind in {**KINDS, **ACTS}.items()}
+        waiting = self._scenario.waiting()
+        return {"faults": self._parts.faults.list_armed(), "scenario": waiting, "kinds": kinds}
 
     async def add_faults(self, call: Call) -> Document:
         """One fault, or ``{"faults": […]}``."""
         wanted = call.body.get("faults", [call.body])
-        added = [self._parts.faults.add(fault) for fault in wanted]
-        if any(fault["kind"] in GUEST_KINDS for fault in added):
-            await self._apply_to_running()
+        added = [self._scenario.begin(fault) for fault in wanted]
+        await self._scenario.settle()
         return {"faults": added}
 
-    async def _apply_to_running(self) -> None:
-        for key, document in self._parts.store.items(f"projects/{self._parts.settings.project}/zones/"):
-            if document.get("kind") == "compute#instance" and document["status"] == "RUNNING":
-                await self._lifecycle.apply_guest_faults(key)
+    def list_steps(self, call: Call) -> Document:
+        return {"scenario": self._scenario.waiting()}
+
+    def add_steps(self, call: Call) -> Document:
+        """``{"scenario": [{"at": …, "fault": {…}}, …]}``."""
+        steps = call.body.get("scenario")
+        if not isinstance(steps, list):
+            raise refusals.invalid("a scenario is a list of steps, each with `at` and `fault`")
+        return {"scenario": self._scenario.add(steps)}
+
+    def remove_steps(self, call: Call) -> Document:
+        return {"removed": self._scenario.clear()}
 
     def remove_faults(self, call: Call) -> Document:
         return {"removed": self._parts.faults.remove(call.params.get("id"))}

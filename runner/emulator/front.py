@@ -47,6 +47,7 @@ class Front:
         is_admin = scope["path"].startswith("/_local/")
         what = f"{scope['method']} {_target(scope)}"
         if not is_admin:
+            self._faults.tell(f"request {what}")
             if fault := self._faults.hit("delay", what):
                 await asyncio.sleep(fault["delay_s"])
             if (fault := self._faults.hit("drop", what)) and not fault["after_bytes"]:
@@ -54,20 +55,37 @@ class Front:
                 return
             if fault:
                 send = _cutting(receive, send, fault["after_bytes"])
+            if fault := self._faults.hit("drop_upload", what):
+                receive = _cutting_upload(receive, send, fault["after_bytes"])
+            send = self._telling(what, send)
         try:
             scope.setdefault("state", {})["caller"] = self._access.identify(_header(scope, b"authorization"))
             if not is_admin:
                 self._refuse(scope, what)
         except CloudError as error:
             answer: Response = render_error(error, scope["path"], self._settings)
+            if error.retry_after_s:
+                answer.headers["Retry-After"] = f"{error.retry_after_s:.0f}"
             await answer(scope, receive, send)
             return
         with contextlib.suppress(ConnectionAbortedError):
             await self._app(scope, receive, send)
 
+    def _telling(self, what: str, send: Send) -> Send:
+        """A ``send`` that tells what was answered, before the client hears it."""
+
+        async def send_and_tell(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._faults.tell(f"answer {message['status']} {what}")
+            await send(message)
+
+        return send_and_tell
+
     def _refuse(self, scope: Scope, what: str) -> None:
         if fault := self._faults.hit("http", what):
-            raise CloudError(fault["message"], reason=fault["reason"], status=fault["status"])
+            refusal = CloudError(fault["message"], reason=fault["reason"], status=fault["status"])
+            refusal.retry_after_s = float(fault.get("retry_after_s", 0))
+            raise refusal
         api = scope["path"].split("/")[1]
         if api in API_TITLES and is_switched_off(self._store, f"{api}.googleapis.com"):
             raise refusals.api_disabled(API_TITLES[api], f"{api}.googleapis.com", self._settings.project_number)
@@ -91,6 +109,22 @@ async def _drop(receive: Receive, send: Send) -> None:
     connection.transport.abort()
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _cutting_upload(receive: Receive, send: Send, after_bytes: int) -> Receive:
+    """A ``receive`` that cuts the connection once so many bytes of the body have come; whoever reads is told so."""
+    left = after_bytes
+
+    async def receive_and_cut() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if message["type"] == "http.request" and left <= 0:
+            await _drop(receive, send)
+            return {"type": "http.disconnect"}
+        return message
+
+    return receive_and_cut
 
 
 def _cutting(receive: Receive, send: Send, after_bytes: int) -> Send:

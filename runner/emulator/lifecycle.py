@@ -50,6 +50,8 @@ class Room(Protocol):
 
     async def fill_disk(self, key: str, *, full: bool) -> None: ...
 
+    async def hang(self, key: str) -> None: ...
+
 
 class Lifecycle:
     """Carries instances from one state to the next."""
@@ -158,6 +160,7 @@ class Lifecycle:
         with self._store.edit(key) as instance:
             instance["status"] = "RUNNING"
             instance["lastStartTimestamp"] = compute_time(self._clock.now())
+        self._faults.tell(f"instance {key} RUNNING")
         self._arm(key)
 
     async def _pause(self, key: str, delay_s: float) -> bool:
@@ -188,6 +191,8 @@ class Lifecycle:
             self._room.drop_connections(key)
         if fault := self._faults.hit("full_disk", key):
             await self._room.fill_disk(key, full=fault["full"])
+        if self._faults.hit("hang", key):
+            await self._room.hang(key)
 
     def _arm(self, key: str) -> None:
         scheduling = (self._store.get(key) or {})["scheduling"]
@@ -252,6 +257,7 @@ class Lifecycle:
         with self._store.edit(key) as instance:
             instance["status"] = "TERMINATED"
             instance["lastStopTimestamp"] = compute_time(self._clock.now())
+        self._faults.tell(f"instance {key} TERMINATED")
 
     async def remove(self, key: str, *, only_made: bool) -> None:
         """Forget an instance that is off, and its disks. ``only_made``: as after a failed insert, disks that were there before stay in any case."""
@@ -270,6 +276,7 @@ class Lifecycle:
         self._store.delete(PRIVATE + key)
         self._store.delete(POLICIES + key)
         self._interrupts.pop(key, None)
+        self._faults.tell(f"instance {key} GONE")
 
     async def _remove_disk(self, path: str) -> None:
         disk = self._store.get(path)
@@ -335,6 +342,7 @@ class Lifecycle:
     def _set_status(self, key: str, status: str) -> None:
         with self._store.edit(key) as instance:
             instance["status"] = status
+        self._faults.tell(f"instance {key} {status}")
 
 
 def _gone(key: str) -> Failure:

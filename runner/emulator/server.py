@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -40,6 +42,7 @@ from runner.emulator.quotas import Quotas
 from runner.emulator.recovery import Recovery, sweep_folders
 from runner.emulator.references import References
 from runner.emulator.request_ids import RequestIds
+from runner.emulator.scenario import Scenario
 from runner.emulator.service_usage import ServiceUsage, put_enabled_services
 from runner.emulator.settings import CloudSettings
 from runner.emulator.store import Document, Store
@@ -52,9 +55,13 @@ KEEP_ALIVE_S = 75
 MakeRoom = Callable[[GuestView, str, str], Room]
 
 
+def _kill_this_process() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @dataclass(kw_only=True)
 class EmbeddedCloud:
-    """Everything that runs; ``describe`` is what ``/_local/status`` tells besides the instances."""
+    """Everything that runs; ``describe`` is what ``/_local/status`` tells besides the instances, ``kill`` a fault."""
 
     settings: CloudSettings
     parts: Parts
@@ -66,6 +73,7 @@ class EmbeddedCloud:
     app: Front
     endpoint: Document = field(default_factory=dict)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    kill: Callable[[], None] = field(default=_kill_this_process)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -180,6 +188,7 @@ def _rules(cloud: EmbeddedCloud, roots: DiskRoots) -> Sequence[Rule]:
     admin = Admin(
         parts,
         cloud.lifecycle,
+        Scenario(parts, cloud.lifecycle, cloud.alarms, kill=lambda: cloud.kill()),
         describe=lambda: cloud.endpoint,
         stop=cloud.stopping.set,
         empty=lambda: _empty(cloud, roots),

@@ -67,6 +67,9 @@ class FakeRoom:
     async def fill_disk(self, key: str, *, full: bool) -> None:
         self.guest_faults.append(("fill_disk", key))
 
+    async def hang(self, key: str) -> None:
+        self.guest_faults.append(("hang", key))
+
 
 def make_base(target: Path, os_name: str) -> None:
     (target / "etc").mkdir(parents=True)

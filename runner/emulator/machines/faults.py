@@ -16,6 +16,7 @@ class Faults:
     ssh_refused_until: float = 0.0
     cut_next_connection_after_bytes: int | None = None
     disk_full: bool = False
+    hangs: bool = False
 
     def refuses_ssh(self, now: float) -> bool:
         """Whether a connection that comes now (a time of the event loop) is closed at once."""

@@ -117,6 +117,10 @@ class Guest:
         """Let no file grow beyond this size (None: let them grow)."""
         await self.tell({"op": "limit", "bytes": limit_bytes})
 
+    async def freeze(self) -> None:
+        """Stop every process, not the init, which still has to end them."""
+        await asyncio.to_thread(signal_marked, self._marker, signal.SIGSTOP)
+
     async def end(self) -> None:
         """Kill every process and the init itself. Idempotent."""
         self._ending_asked = True
@@ -214,11 +218,16 @@ async def wait_writable(channel: socket.socket) -> None:
 
 
 def kill_marked(marker: str) -> None:
-    """Kill the processes whose environment holds ``marker`` (``NAME=value``): for an init that was killed, or a system without subreapers."""
+    """Kill the processes whose environment holds ``marker``: for an init that was killed, or a system without subreapers."""
+    signal_marked(marker, signal.SIGKILL)
+
+
+def signal_marked(marker: str, number: signal.Signals) -> None:
+    """Signal the processes whose environment holds ``marker`` (``NAME=value``)."""
     import psutil  # here: 3 MB for a case that hardly happens
 
     name, _, value = marker.partition("=")
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.environ().get(name) == value:
-                process.kill()
+                process.send_signal(number)

@@ -68,8 +68,18 @@ class Machine:
         if metadata_tree.is_true(metadata_tree.attribute(self._cloud.metadata(self.spec.key), SWITCH_GUEST_ATTRIBUTES)):
             self._cloud.set_guest_attribute(self.spec.key, HOST_KEY_NAMESPACE, HOST_KEY_ALGORITHM, blob)
 
+    async def hang(self) -> None:
+        """Stand still for good, as after a kernel's panic."""
+        self.faults.hangs = True
+        self.ssh.fall_silent()
+        await self.guest.freeze()
+
     async def shut_down(self, *, notice_s: float) -> None:
-        """Shut down in ``notice_s`` at most. A further call can only shorten the time; all return when everything is gone."""
+        """Shut down in ``notice_s`` at most. A further call can only shorten the time; all return when everything is gone.
+
+        A machine that hangs hears no notice.
+        """
+        notice_s = 0.0 if self.faults.hangs else notice_s
         self._deadline_s = min(self._deadline_s, asyncio.get_running_loop().time() + notice_s)
         if self._grace is not None and not self._grace.expired():
             self._grace.reschedule(self._deadline_s)

@@ -100,6 +100,10 @@ class MachineRoom:
         machine.faults.disk_full = full
         await machine.guest.limit_files(0 if full else None)
 
+    async def hang(self, key: str) -> None:
+        """Fault: a machine stands still for good. Its processes are stopped, SSH takes connections and says nothing."""
+        await self._machine(key).hang()
+
     def _machine(self, key: str) -> Machine:
         if key not in self._machines:
             raise ConflictError(f"the instance {key} does not run", reason="resourceNotReady", status=400)

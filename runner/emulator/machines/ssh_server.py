@@ -97,6 +97,7 @@ class SshServer:
         self._faults = faults
         self.connections: set[asyncssh.SSHServerConnection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._held: list[socket.socket] = []
 
     async def start(self) -> str:
         """Listen. Returns the base64 blob of the public host key. Raises: OSError if the address cannot be had."""
@@ -115,6 +116,8 @@ class SshServer:
     async def close(self) -> None:
         """Listen no more; every connection is lost at once. Idempotent."""
         self.drop_connections()
+        while self._held:
+            self._held.pop().close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -125,6 +128,13 @@ class SshServer:
         """Lose every connection that there is."""
         for connection in list(self.connections):
             connection.abort()
+
+    def fall_silent(self) -> None:
+        """Hear nothing more on any connection, and so answer nothing."""
+        for connection in self.connections:
+            transport = connection._transport  # asyncssh shows it to nobody
+            if isinstance(transport, asyncio.Transport):
+                transport.pause_reading()
 
     def find_user(self, username: str, blob: str) -> LoginUser | None:
         """The user with this name and key, if OS Login is on for this instance and knows them."""
@@ -154,6 +164,8 @@ class SshServer:
             if self._faults.refuses_ssh(loop.time()):
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
                 connection.close()
+            elif self._faults.hangs:
+                self._held.append(connection)
             else:
                 self._run(self._serve(self._cut(connection)))
 
