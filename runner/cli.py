@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ParamSpec
 
 from runner import wiring
+from runner.commands.context import Context
 from runner.commands.steps import Interrupted
 from runner.console import JsonScreen, TextScreen
 from runner.errors import HpcError
@@ -60,6 +61,13 @@ def _verb(function: Callable[Arguments, int]) -> Callable[Arguments, int]:
     return call
 
 
+def _tell_dead_sessions(context: Context, screen: Screen, *, but: str = "") -> None:
+    """At the start of a command: batches that nobody looks after, with what they cost; dead bakes are cleaned up."""
+    from runner.commands.sessions import report_dead_sessions
+
+    report_dead_sessions(context, screen.listener(), besides=[but] if but else [])
+
+
 @_verb
 def run(*, jobs: str, yes: bool, as_json: bool, results: str, detach: bool = False) -> int:
     """Run a batch."""
@@ -79,6 +87,7 @@ def attach(*, batch: str, as_json: bool, results: str, take_over: bool) -> int:
 
     screen = _screen(as_json=as_json, yes=True)
     context = wiring.make_context(results_folder=Path(results).absolute())
+    _tell_dead_sessions(context, screen, but=batch)
     summary = command.execute(context, batch=batch, listener=screen.listener(), take_over=take_over)
     screen.show_summary(summary)
     return summary.exit_code
@@ -95,6 +104,7 @@ def build(*, yes: bool, as_json: bool, recipe: str) -> int:
     if recipe not in command.RECIPES:
         raise InputError(f"unknown recipe {recipe!r}", remedy=f"known: {', '.join(command.RECIPES)}")
     screen = _screen(as_json=as_json, yes=yes)
+    _tell_dead_sessions(context, screen)
     summary = command.execute(context, recipe=recipe, yes=yes, listener=screen.listener())
     if isinstance(screen, JsonScreen):
         screen.write("summary", summary.as_json())
@@ -108,7 +118,10 @@ def status(*, as_json: bool) -> int:
     """Say what exists."""
     from runner.commands import status as command
 
-    values = command.execute(wiring.make_context())
+    context = wiring.make_context()
+    if not as_json:
+        _tell_dead_sessions(context, TextScreen(yes=False, ask=_ask))
+    values = command.execute(context)
     if as_json:
         _write(json.dumps(values, indent=2))
     else:

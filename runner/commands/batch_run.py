@@ -17,13 +17,14 @@ from runner.commands.end import end_batch
 from runner.commands.events import Listener, Phases
 from runner.commands.fleet import Fleet, MachineWish
 from runner.commands.messages import DeadlinesMoved, LeaseLost
+from runner.commands.receipt import close_session
 from runner.commands.steps import Steps, raised_signals
 from runner.commands.summary import RunSummary
 from runner.core.download_tracker import DownloadTracker
 from runner.core.lease import LeaseEvents, LeaseKeeper, LeaseTerms
 from runner.core.session_state import SessionState
 from runner.core.stacks import StackSpec
-from runner.errors import LeftoverError
+from runner.errors import HpcError, LeftoverError
 from runner.model import names
 
 LOGIN_SLACK_S = 3600.0
@@ -79,35 +80,52 @@ class BatchRun:
         lease = LeaseKeeper(self.context.cloud.results, self._terms(), _lease_events(controller))
         parts = _Parts(tracker=tracker, collector=collector, controller=controller, lease=lease)
         left_over: tuple[str, ...] = ()
-        is_detached = False
+        goes_on = False
+        outcome = "completed"
         try:
             with raised_signals(), lease, Steps(self.listener) as steps:
                 try:
-                    is_detached = self._drive(steps, parts, attach=attach)
+                    goes_on = self._drive(steps, parts, attach=attach)
                 except TakenOverError:
+                    goes_on = True
                     steps.keep(*DESTRUCTIVE)
                     raise
         except LeftoverError as error:
             if not controller.roster.is_over:
                 raise
             left_over = error.items
-        if not left_over and not is_detached:
-            self.session.end("completed")
+        except BaseException as error:
+            outcome = str(error) or type(error).__name__
+            raise
+        finally:
+            if not goes_on:
+                self._close_session(outcome)
         return RunSummary(
             batch=self.batch,
             jobs=tuple(controller.outcomes()),
             phases_s=self.phases.seconds,
             left_over=left_over,
             results=self.context.results_folder / self.batch,
-            is_detached=is_detached,
+            is_detached=goes_on,
         )
+
+    def _close_session(self, outcome: str) -> None:
+        """The receipt, and the journal's end if the cloud says that nothing is left. Trouble with that hides no other error."""
+        try:
+            with self.phases.phase("receipt"):
+                close_session(self.context, self.session, outcome)
+        except HpcError as error:
+            self.listener.tell("warning", message=str(error))
 
     def _drive(self, steps: Steps, parts: _Parts, *, attach: bool) -> bool:
         """Run the jobs; whether the batch goes on without us."""
         cloud, plan = self.context.cloud, self.definition.plan
         self.session.intend("stack", self.batch, "analysis")
-        steps.undo("bring home what is still in the bucket", lambda: self._collect_rest(parts.collector))
-        steps.undo(f"end batch {self.batch}", lambda: end_batch(self.context, self.batch, self.listener, self.phases))
+        steps.undo("bring home what is still in the bucket", lambda: self._collect_rest(parts.collector, steps.hurry))
+        steps.undo(
+            f"end batch {self.batch}",
+            lambda: end_batch(self.context, self.batch, self.listener, self.phases, hurry=steps.hurry),
+        )
         steps.undo("close the connections", parts.controller.close)
         if not attach:
             save_definition(self.context, self.definition)
@@ -144,8 +162,12 @@ class BatchRun:
             deadlines=deadlines,
         )
 
-    def _collect_rest(self, collector: Collector) -> None:
+    def _collect_rest(self, collector: Collector, hurry: threading.Event) -> None:
         """What was pushed and nobody waited for any more; then nothing of the batch is left in the bucket."""
+        if hurry.is_set():
+            remedy = f"`invoke results {self.batch}` brings home what is there"
+            self.listener.tell("warning", message=f"results may still be in the bucket: {remedy}")
+            return
         collected = collector.finish(is_over=True)
         for prefix, problem in collected.corrupt.items():
             self.listener.tell("warning", message=f"{prefix} stays in the bucket: {problem}")

@@ -17,14 +17,17 @@ from runner.commands.boot import wait_for_host_keys
 from runner.commands.context import Context
 from runner.commands.end import end_bake
 from runner.commands.events import Listener, Phases
+from runner.commands.places import PlaceFinder
 from runner.commands.progress import tell_stack_progress
 from runner.commands.receipt import closed_session
 from runner.commands.steps import Steps, raised_signals
 from runner.core.compute import Image
 from runner.core.stacks import StackSpec
-from runner.errors import BuildError, DeclinedError, RemoteCommandError
+from runner.core.vm_guard import Vm, VMGuard
+from runner.errors import BuildError, DeclinedError, HpcError, RemoteCommandError
 from runner.model import catalog, names
 from runner.model.plan import hourly_price
+from runner.model.stockout import Place
 
 if TYPE_CHECKING:
     from runner.core.session_state import SessionState
@@ -93,10 +96,11 @@ def bake(context: Context, *, recipe: str, listener: Listener) -> BuildSummary:
         context.journal.begin(run.name, "bake", target=settings.target, project=settings.project) as session,
         closed_session(context, session, listener),
         raised_signals(),
+        VMGuard(context.cloud.compute, (), journal=session) as guard,
         Steps(listener) as steps,
     ):
         run.announce(session)
-        versions = run.make_image(steps, session)
+        versions = run.make_image(steps, session, guard)
     with phases.phase("deprecate"):
         run.deprecate_older()
     return BuildSummary(image=run.image_name, versions=versions, phases_s=phases.seconds)
@@ -143,22 +147,17 @@ class _Bake:
             zones=settings.zones_to_try[:1],
         )
         session.intend("stack", self.name, "image")
-        for kind in ("instance", "disk"):
-            session.intend(kind, names.builder_name(self.name), settings.zones_to_try[0])
 
-    def make_image(self, steps: Steps, session: SessionState) -> Mapping[str, str]:
+    def make_image(self, steps: Steps, session: SessionState, guard: VMGuard) -> Mapping[str, str]:
         """The image from a validated builder; the versions of what is in it."""
-        steps.undo(f"end bake {self.name}", lambda: end_bake(self.context, self.name, self.listener, self.phases))
+        steps.undo(
+            f"end bake {self.name}",
+            lambda: end_bake(self.context, self.name, self.listener, self.phases, hurry=steps.hurry),
+        )
         with self.phases.phase("up"):
-            outputs = self._up({})
-            session.record(
-                "created",
-                kind="instance",
-                name=names.builder_name(self.name),
-                zone=self.context.settings.zones_to_try[0],
-            )
+            place, outputs = self._make_builder(session, guard)
         with self.phases.phase("boot"):
-            connection = self._connect()
+            connection = self._connect(place)
         steps.undo("close the connection", connection.close)
         versions = self._bake_on(connection)
         with self.phases.phase("image"):
@@ -170,7 +169,7 @@ class _Bake:
                 "image_labels": json.dumps(labels | {"recipe": self.recipe}),
             }
             session.intend("image", self.image_name, keep=True)
-            self._up(second)
+            self._up(second, place)
             session.record("created", kind="image", name=self.image_name)
         return versions
 
@@ -181,26 +180,46 @@ class _Bake:
             if image.name != self.image_name and not image.deprecated:
                 compute.deprecate_image(image.name, replacement=self.image_name)
 
-    def _up(self, more: Mapping[str, str]) -> Mapping[str, object]:
+    def _make_builder(self, session: SessionState, guard: VMGuard) -> tuple[Place, Mapping[str, object]]:
+        """A builder that runs, where there is one to be had, and the stack's outputs."""
+        builder = names.builder_name(self.name)
+        settings = self.context.settings
+        finder = PlaceFinder(self.context, self.listener)
+        place = Place(zone=settings.zones_to_try[0], machine_type=settings.builder_machine_type)
+        while True:
+            guard.add(Vm(name=builder, zone=place.zone, facts={"machine_type": place.machine_type}))
+            session.intend("disk", builder, place.zone)
+            try:
+                outputs = self._up({}, place)
+            except HpcError as error:
+                other = finder.after(place, error, vms=[builder], is_wanted=lambda: True)
+                if other is None:
+                    raise
+                place = other
+                continue
+            guard.created(builder)
+            return place, outputs
+
+    def _up(self, more: Mapping[str, str], place: Place) -> Mapping[str, object]:
         settings = self.context.settings
         longest_s = LONGEST_BAKE_S[self.recipe]
         ours: dict[str, str] = {
             "owner": settings.owner,
             "expires": (self.begun + timedelta(seconds=longest_s)).isoformat(timespec="minutes"),
-            "machine_type": settings.builder_machine_type,
+            "machine_type": place.machine_type,
             "disk_gib": str(settings.disk_gib),
             "max_run_seconds": str(longest_s),
             **more,
         }
-        place = {"gcp:project": settings.project, "gcp:region": settings.region, "gcp:zone": settings.zones_to_try[0]}
-        config = place | {f"{names.CONFIG_NAMESPACE}:{key}": value for key, value in ours.items()}
+        where = {"gcp:project": settings.project, "gcp:region": settings.region, "gcp:zone": place.zone}
+        config = where | {f"{names.CONFIG_NAMESPACE}:{key}": value for key, value in ours.items()}
         spec = StackSpec(project="image", name=self.name, config=config)
         return self.context.cloud.stacks.up(spec, tell_stack_progress(self.listener, self.name))
 
-    def _connect(self) -> Connection:
+    def _connect(self, place: Place) -> Connection:
         cloud = self.context.cloud
         login = cloud.logins.import_key()
-        builder = cloud.compute.instance(self.context.settings.zones_to_try[0], names.builder_name(self.name))
+        builder = cloud.compute.instance(place.zone, names.builder_name(self.name))
         if builder is None:
             raise BuildError(f"the builder {names.builder_name(self.name)} is gone")
         return cloud.connect(builder, login, wait_for_host_keys(self.context, builder, lambda: True))

@@ -153,8 +153,9 @@ class Controller:
         for interface in list(self._interfaces.values()):
             interface.close()
         self._interfaces.clear()
+        give_up_at = self._context.monotonic() + THREAD_END_LIMIT_S
         for thread in self._threads:
-            thread.join(THREAD_END_LIMIT_S)
+            thread.join(max(0.0, give_up_at - self._context.monotonic()))
 
     def _hear(self, message: Message, fleet: Fleet) -> None:
         match message:

@@ -106,7 +106,9 @@ class JobThread:
         self._tell_lines(rest)
 
     def _tell_lines(self, content: bytes) -> None:
-        for line in content.decode("utf-8", "replace").splitlines():
+        if not content:
+            return
+        for line in content.removesuffix(b"\n").decode("utf-8", "replace").split("\n"):
             self.listener.on_log(self.assignment.name, line)
 
     def _wait_for_push(self) -> JobOutput:

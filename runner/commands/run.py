@@ -14,8 +14,9 @@ from runner.commands.definition import Definition
 from runner.commands.events import Listener, Phases
 from runner.commands.preflight import CheckedBatch, check_batch
 from runner.commands.summary import RunSummary
-from runner.errors import DeclinedError, InputError, NotFoundError
+from runner.errors import DeclinedError, InputError, NotFoundError, QuotaError
 from runner.model.plan import Plan, hourly_price, make_plan, next_name
+from runner.model.quota import find_rooms
 
 
 def execute(context: Context, *, jobs_file: Path, yes: bool, listener: Listener, detach: bool = False) -> RunSummary:
@@ -32,6 +33,7 @@ def execute(context: Context, *, jobs_file: Path, yes: bool, listener: Listener,
     with phases.phase("cloud"):
         context.cloud.open()
         plan = _plan(context, checked)
+        plan = _fit_quota(context, plan, listener)
     _agree(context, plan, checked, yes=yes, listener=listener)
     with phases.phase("base"):
         ensure_base(context, listener)
@@ -72,6 +74,26 @@ def _plan(context: Context, checked: CheckedBatch) -> Plan:
     with contextlib.suppress(NotFoundError):  # the bucket is made with the base stack
         taken.update(context.cloud.results.batches())
     return make_plan(checked.batch, context.settings, name=next_name(checked.batch.name, taken))
+
+
+def _fit_quota(context: Context, plan: Plan, listener: Listener) -> Plan:
+    """The plan with no more VMs than the region's quotas have room for.
+
+    Raises:
+        QuotaError: there is room for none.
+    """
+    quotas = context.cloud.compute.read_quotas(context.settings.region)
+    rooms = find_rooms(quotas, plan.machine, plan.provisioning, disk_gib=plan.disk_gib)
+    if not rooms or rooms[0].vms >= len(plan.instances):
+        return plan
+    if rooms[0].vms == 0:
+        remedy = "ask for more under IAM & Admin > Quotas, or choose a smaller machines.type or another region"
+        raise QuotaError(f"{context.settings.region}: {rooms[0]}", remedy=remedy)
+    message = (
+        f"{context.settings.region}: {rooms[0]}; the batch goes on {rooms[0].vms} instead of {len(plan.instances)} VMs"
+    )
+    listener.tell("warning", message=message)
+    return plan.with_most(rooms[0].vms)
 
 
 def _agree(context: Context, plan: Plan, checked: CheckedBatch, *, yes: bool, listener: Listener) -> None:

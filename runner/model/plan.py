@@ -38,8 +38,9 @@ class Plan:
     ceiling_usd: float
 
     def with_most(self, vms: int) -> Plan:
-        """The same plan with fewer VMs at once."""
-        return replace(self, max_vms=vms)
+        """The same plan with fewer VMs at once; what each may cost stays."""
+        share = vms / len(self.instances)
+        return replace(self, max_vms=vms, instances=self.instances[:vms], ceiling_usd=share * self.ceiling_usd)
 
     @property
     def price_usd_per_hour(self) -> float:
