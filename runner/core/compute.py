@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from runner.core.operations import Operations
@@ -20,7 +20,10 @@ ZONE = re.compile(r"[a-z]+-[a-z]+[0-9]+-[a-z]")
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
-    """A VM as the cloud tells it. ``status``: Google's word (RUNNING, TERMINATED…). ``address``: external, else internal."""
+    """A VM as the cloud tells it. ``status``: Google's word (RUNNING, TERMINATED…). ``address``: external, else internal.
+
+    ``ends``: when the cloud itself ends it, whatever happens (``maxRunDuration``); None if it does not.
+    """
 
     name: str
     zone: str
@@ -30,6 +33,7 @@ class Instance:
     labels: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
     provisioning: str = ""
+    ends: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +194,20 @@ def _instance(item: Mapping[str, Any]) -> Instance:
         labels=dict(item.get("labels", {})),
         created=str(item.get("creationTimestamp", "")),
         provisioning=str(item.get("scheduling", {}).get("provisioningModel", "STANDARD")).lower(),
+        ends=_end_of_run(item),
     )
+
+
+def _end_of_run(item: Mapping[str, Any]) -> datetime | None:
+    """As the cloud says it, else ``maxRunDuration`` after the last start."""
+    told = item.get("resourceStatus", {}).get("scheduling", {}).get("terminationTimestamp")
+    if told:
+        return datetime.fromisoformat(told)
+    seconds = item.get("scheduling", {}).get("maxRunDuration", {}).get("seconds")
+    began = item.get("lastStartTimestamp") or item.get("creationTimestamp")
+    if not (seconds and began):
+        return None
+    return datetime.fromisoformat(began) + timedelta(seconds=float(seconds))
 
 
 def _operation(item: Mapping[str, Any]) -> Operation:
