@@ -56,6 +56,19 @@ def attach(c: Context, batch: str = "", json: bool = False, results: str = "resu
     _call("attach", batch=batch, as_json=json, results=results, take_over=take_over)
 
 
+@task(
+    help={
+        "batch": "the batch that runs",
+        "minutes": "how much later; negative for earlier",
+        "job": "this job only",
+        "json": "one JSON object",
+    }
+)
+def extend(c: Context, batch: str, minutes: float, job: str = "", json: bool = False) -> None:
+    """Move the deadlines of a running batch, from any machine; never beyond the end of its VMs, which is shown."""
+    _call("extend", batch=batch, minutes=float(minutes), job=job, as_json=json)
+
+
 @task(help={"yes": YES_HELP, "json": JSON_HELP, "recipe": "wheels (minutes) or full (from source); default: settings"})
 def build(c: Context, yes: bool = False, json: bool = False, recipe: str = "") -> None:
     """Bake and validate a new image of the family opensees-hpc."""
@@ -198,5 +211,5 @@ def docs(c: Context, check: bool = False) -> None:
 
 
 local = Collection("local", local_start, local_stop, local_status, local_reset, local_faults, local_env)
-ns = Collection(run, attach, build, status, receipt, cleanup, env, setup, lint, test, docs, local)
+ns = Collection(run, attach, extend, build, status, receipt, cleanup, env, setup, lint, test, docs, local)
 ns.configure({"run": {"pty": sys.stdout.isatty()}})

@@ -31,6 +31,16 @@ class Extension:
     batch_deadline: datetime | None
     wall: datetime | None
 
+    def __str__(self) -> str:
+        moved = (
+            f"job {name}: at most {seconds / 60:.0f} min from its start" for name, seconds in self.deadlines.items()
+        )
+        end = "" if self.batch_deadline is None else f"the batch ends at {_shown(self.batch_deadline)}"
+        wall = (
+            "" if self.wall is None else f"whatever happens, its first VM ends at {_shown(self.wall)} (maxRunDuration)"
+        )
+        return "\n".join(line for line in (*moved, end, wall) if line)
+
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
         return {
