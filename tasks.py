@@ -64,9 +64,9 @@ def attach(c: Context, batch: str = "", json: bool = False, results: str = "resu
         "json": "one JSON object",
     }
 )
-def extend(c: Context, batch: str, minutes: float, job: str = "", json: bool = False) -> None:
+def extend(c: Context, batch: str, minutes: str, job: str = "", json: bool = False) -> None:
     """Move the deadlines of a running batch, from any machine; never beyond the end of its VMs, which is shown."""
-    _call("extend", batch=batch, minutes=float(minutes), job=job, as_json=json)
+    _call("extend", batch=batch, minutes=minutes, job=job, as_json=json)
 
 
 @task(help={"yes": YES_HELP, "json": JSON_HELP, "recipe": "wheels (minutes) or full (from source); default: settings"})

@@ -94,11 +94,12 @@ def attach(*, batch: str, as_json: bool, results: str, take_over: bool) -> int:
 
 
 @_verb
-def extend(*, batch: str, minutes: float, job: str, as_json: bool) -> int:
+def extend(*, batch: str, minutes: str, job: str, as_json: bool) -> int:
     """Give running jobs more time."""
     from runner.commands import extend as command
 
-    extension = command.execute(wiring.make_context(), batch=batch, minutes=minutes, job=job)
+    more = command.read_minutes(minutes)
+    extension = command.execute(wiring.make_context(), batch=batch, minutes=more, job=job)
     _write(json.dumps(extension.as_json()) if as_json else str(extension))
     return 0
 

@@ -7,6 +7,7 @@ the batch reads it too.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -50,6 +51,21 @@ class Extension:
             "batch_deadline": _shown(self.batch_deadline),
             "vms_end_at": _shown(self.wall),
         }
+
+
+def read_minutes(text: str) -> float:
+    """A number of minutes as somebody typed it.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not math.isfinite(minutes) or minutes == 0:
+        raise InputError(f"{text!r} is no number of minutes", remedy="for example: --minutes 30")
+    return minutes
 
 
 def execute(context: Context, *, batch: str, minutes: float, job: str = "") -> Extension:
