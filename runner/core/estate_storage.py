@@ -18,7 +18,7 @@ from runner.model import names
 from runner.model.leftover import BASE_PART, STATE_PART, Item, Kind
 
 DEFINITION = "batch.json"
-YOUNG_FOR = timedelta(hours=1)  # control objects without a lease: somebody may be about to write it
+ATTACHABLE_FOR = timedelta(days=1)  # after the end of its lease, or its youngest object: somebody may still attach
 DELETING_THREADS = 8
 
 
@@ -45,7 +45,7 @@ class StorageShelf:
     """Buckets with our label; of the results bucket also control objects and results, an item for each batch.
 
     ``api`` is at ``…/storage/v1``. Objects have no labels: their owner is the one that the batch's definition names, else
-    the bucket's; they expire with the batch's lease.
+    the bucket's; control objects expire a day after the batch's lease, because until then somebody may attach.
     """
 
     kinds = (Kind.CONTROL, Kind.RESULTS, Kind.BUCKET)
@@ -105,15 +105,15 @@ class StorageShelf:
         definition = self._read(names.control_prefix(batch) + DEFINITION)
         marks = {"app": names.APP, "batch": batch, "owner": names.label_value(str(definition.get("owner", owner)))}
         if kind is Kind.CONTROL:
-            marks["expires"] = names.expires_label(self._lease_end(batch, pile))
+            marks["expires"] = names.expires_label(self._lease_end(batch, pile) + ATTACHABLE_FOR)
         return Item(kind=kind, name=batch, place=self._bucket, labels=marks, state=str(pile))
 
     def _lease_end(self, batch: str, pile: _Pile) -> datetime:
-        """When nobody watches any more. A batch without a lease may be about to get one: its youngest object counts."""
+        """Since when nobody watches. A batch without a lease may be about to get one: its youngest object counts."""
         expires = self._read(names.lease_object(batch)).get("expires")
         if isinstance(expires, (int, float)):
             return datetime.fromtimestamp(expires, UTC)
-        return datetime.fromisoformat(pile.youngest.replace("Z", "+00:00")) + YOUNG_FOR
+        return datetime.fromisoformat(pile.youngest.replace("Z", "+00:00"))
 
     def _read(self, name: str) -> dict[str, Any]:
         """A JSON object in the bucket; empty if it is not there, or is no such thing."""

@@ -177,9 +177,11 @@ class Scope:
     def _wish_of_dead(self, item: Item, alive: Collection[str]) -> Choice | None:
         if item.kind in (Kind.RESULTS, Kind.BUCKET) or item.labels.get("part") == BASE_PART:
             return None
+        if item.kind is Kind.CONTROL and item.purpose in alive:
+            return None
         if item.has_expired(self.now):
             return Choice(item=item, is_taken=True, reason=f"expired at {item.expires_at:%Y-%m-%d %H:%M} UTC")
-        is_companion = item.kind in (Kind.IMAGE, Kind.ACCOUNT, Kind.STACK) and bool(item.purpose)
+        is_companion = item.kind in (Kind.IMAGE, Kind.ACCOUNT) and bool(item.purpose)
         if is_companion and item.purpose not in alive:
             return Choice(item=item, is_taken=True, reason=f"{item.purpose} has no VM any more")
         return None

@@ -1,0 +1,198 @@
+"""What refusals mean, and where to try next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runner.errors import (
+    CloudError,
+    HpcError,
+    PermissionDeniedError,
+    QuotaError,
+    StackError,
+    StockoutError,
+    UnreachableError,
+)
+from runner.model.catalog import MACHINE_TYPES
+from runner.model.settings import Settings
+from runner.model.stockout import (
+    FailedOperation,
+    Other,
+    Permission,
+    Place,
+    Quota,
+    RateLimit,
+    Stockout,
+    classify,
+    next_place,
+    order_zones,
+    read_failure,
+    same_shape,
+)
+
+PLUGIN_STOCKOUT = (
+    "Error waiting for instance to create: The zone 'projects/p/zones/europe-west4-a' does not have enough resources "
+    "available to fulfill the request.  Try a different zone, or try again later."
+)
+PLUGIN_QUOTA = (
+    "Error waiting for instance to create: Quota 'PREEMPTIBLE_CPUS' exceeded.  Limit: 8.0 in region europe-west4.\n"
+    "metric name = compute.googleapis.com/preemptible_cpus"
+)
+SETTINGS = Settings()
+SOME_ZONES = Settings(zones=["europe-west4-b", "europe-west4-c"])
+
+
+def operation(code: str, message: str = "words", **more: Any) -> dict[str, Any]:
+    return {
+        "operationType": "insert",
+        "targetLink": "https://www.googleapis.com/compute/v1/projects/p/zones/europe-west4-a/instances/b1-0",
+        "zone": "https://www.googleapis.com/compute/v1/projects/p/zones/europe-west4-a",
+        "insertTime": "2026-11-22T10:00:00.000-00:00",
+        "error": {"errors": [{"code": code, "message": message, **more}]},
+    }
+
+
+def details(zones: str) -> list[dict[str, Any]]:
+    metadatas = {"attachment": "", "vmType": "c2-standard-4", "zone": "europe-west4-a", "zonesAvailable": zones}
+    reason = {"reason": "resource_availability", "domain": "compute.googleapis.com", "metadatas": metadatas}
+    return [{"help": {"links": []}}, {"localizedMessage": {"locale": "en-US", "message": "…"}}, {"errorInfo": reason}]
+
+
+@pytest.mark.parametrize(
+    ("code", "more", "zones"),
+    [
+        ("ZONE_RESOURCE_POOL_EXHAUSTED", {}, ()),
+        ("ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS", {"errorDetails": details("")}, ()),
+        (
+            "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS",
+            {"errorDetails": details("europe-west4-b, europe-west4-c")},
+            ("europe-west4-b", "europe-west4-c"),
+        ),
+    ],
+)
+def test_both_codes_are_stockouts_with_the_zones_that_are_proposed(
+    code: str, more: dict[str, Any], zones: tuple[str, ...]
+) -> None:
+    failed = read_failure(operation(code, **more))
+    assert failed == FailedOperation(
+        kind="insert",
+        target="b1-0",
+        zone="europe-west4-a",
+        asked="2026-11-22T10:00:00.000-00:00",
+        refusal=Stockout(message="words", zone="europe-west4-a", zones_available=zones),
+    )
+
+
+def test_a_quota_has_metric_limit_and_region_from_words_or_details() -> None:
+    by_words = read_failure(
+        operation("QUOTA_EXCEEDED", "Quota 'C2_CPUS' exceeded.  Limit: 8.0 in region europe-west4.")
+    )
+    info = {"metricName": "compute.googleapis.com/c2_cpus", "limit": 8, "dimensions": {"region": "europe-west4"}}
+    by_details = read_failure(operation("QUOTA_EXCEEDED", "other words", errorDetails=[{"quotaInfo": info}]))
+    for failed in (by_words, by_details):
+        assert failed is not None and isinstance(failed.refusal, Quota)
+        assert (failed.refusal.metric, failed.refusal.limit, failed.refusal.region) == ("C2_CPUS", 8.0, "europe-west4")
+
+
+def test_an_operation_without_an_error_has_not_failed() -> None:
+    assert read_failure({"operationType": "insert", "status": "DONE"}) is None
+
+
+@pytest.mark.parametrize(("code", "is_passing"), [("INTERNAL_ERROR", True), ("RESOURCE_NOT_FOUND", False)])
+def test_other_codes_are_told_with_their_words(code: str, is_passing: bool) -> None:
+    failed = read_failure(operation(code))
+    assert failed is not None
+    assert failed.refusal == Other(message=f"words ({code})", is_passing=is_passing)
+
+
+@pytest.mark.parametrize(
+    ("error", "meant"),
+    [
+        (StackError(f"up failed: {PLUGIN_STOCKOUT}"), Stockout),
+        (StackError("up failed: one of two", diagnostics=[PLUGIN_QUOTA, PLUGIN_STOCKOUT]), Stockout),
+        (StackError(f"up failed: {PLUGIN_QUOTA}"), Quota),
+        (StackError("googleapi: Error 403: Required 'compute.instances.create' permission for 'x'"), Permission),
+        (StackError("googleapi: Error 403: Rate Limit Exceeded, rateLimitExceeded"), RateLimit),
+        (StackError("the engine was ended"), Other),
+        (StockoutError(PLUGIN_STOCKOUT), Stockout),
+        (QuotaError(PLUGIN_QUOTA, reason="quotaExceeded", status=403), Quota),
+        (CloudError("slow down", reason="rateLimitExceeded", status=403), RateLimit),
+        (CloudError("slow down", status=429), RateLimit),
+        (PermissionDeniedError("no", reason="forbidden", status=403), Permission),
+        (PermissionDeniedError("who", status=401), Permission),
+        (CloudError("wrong field", reason="invalid", status=400), Other),
+        (ValueError("whatever"), Other),
+    ],
+)
+def test_errors_are_told_apart_and_their_words_kept(error: Exception, meant: type) -> None:
+    refusal = classify(error)
+    assert type(refusal) is meant
+    assert refusal.message
+
+
+@pytest.mark.parametrize(
+    ("error", "is_passing"),
+    [
+        (UnreachableError("no answer"), True),
+        (CloudError("backend", reason="backendError", status=503), True),
+        (CloudError("wrong field", reason="invalid", status=400), False),
+    ],
+)
+def test_what_may_pass_is_said_so(error: HpcError, is_passing: bool) -> None:
+    refusal = classify(error)
+    assert isinstance(refusal, Other)
+    assert refusal.is_passing is is_passing
+
+
+def test_the_words_of_the_plugin_name_zone_metric_and_limit() -> None:
+    stockout, quota = classify(StackError(PLUGIN_STOCKOUT)), classify(StackError(PLUGIN_QUOTA))
+    assert isinstance(stockout, Stockout) and stockout.zone == "europe-west4-a"
+    assert isinstance(quota, Quota) and (quota.metric, quota.limit) == ("PREEMPTIBLE_CPUS", 8.0)
+
+
+def test_operations_know_better_than_the_words() -> None:
+    code = "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS"
+    failed = read_failure(operation(code, errorDetails=details("europe-west4-c")))
+    assert failed is not None
+    refusal = classify(StackError("1 error occurred"), [failed])
+    assert isinstance(refusal, Stockout) and refusal.zones_available == ("europe-west4-c",)
+
+
+def test_zones_are_walked_then_machine_types_of_the_same_shape() -> None:
+    tried: list[Place] = []
+    while (place := next_place(tried, SETTINGS)) is not None:
+        tried.append(place)
+    assert [place.zone for place in tried[:3]] == ["europe-west4-a", "europe-west4-b", "europe-west4-c"]
+    assert {place.machine_type for place in tried[:3]} == {"c2-standard-4"}
+    assert [place.machine_type for place in tried[3:]] == [
+        name for name in same_shape("c2-standard-4")[1:] for _ in "abc"
+    ]
+    assert len(set(tried)) == len(tried)
+
+
+def test_proposed_zones_go_first_where_they_are_allowed() -> None:
+    first = Place(zone="europe-west4-a", machine_type="c2-standard-4")
+    assert next_place([first], SETTINGS, ["europe-west4-c"]) == Place(
+        zone="europe-west4-c", machine_type="c2-standard-4"
+    )
+    assert order_zones(SOME_ZONES, ["europe-west4-a", "europe-west4-c"]) == ["europe-west4-c", "europe-west4-b"]
+    assert order_zones(SETTINGS, ["us-central1-a"]) == SETTINGS.zones_to_try
+
+
+def test_the_machine_type_that_is_wanted_counts() -> None:
+    assert next_place([], SETTINGS, machine_type="n2-standard-8") == Place(
+        zone="europe-west4-a", machine_type="n2-standard-8"
+    )
+
+
+@pytest.mark.parametrize("name", list(MACHINE_TYPES))
+def test_what_stands_in_has_as_many_cores_and_as_much_memory(name: str) -> None:
+    wanted, *others = (MACHINE_TYPES[found] for found in same_shape(name))
+    assert wanted.name == name
+    for machine in others:
+        assert wanted.cores <= machine.cores <= 2 * wanted.cores
+        assert machine.ram_gib >= wanted.ram_gib
+    prices = [machine.price_usd_per_hour for machine in others]
+    assert prices == sorted(prices)
