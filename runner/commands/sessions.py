@@ -1,66 +1,20 @@
 """What other clients left behind: told, with its price by the hour, at the start of every command.
 
 A batch whose client is gone is offered to be gone on with or to be ended, a bake is cleaned at once. Without an open journal
-nothing happens here: no cloud is asked, none is started.
+nothing happens here: no cloud is asked, none is started, and nothing is imported that takes time.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
 from runner.commands.context import Context
-from runner.commands.end import end_bake
-from runner.commands.events import Listener, Phases
-from runner.commands.receipt import write_receipt
-from runner.commands.status import price_per_hour
-from runner.core.compute import Instance
-from runner.core.session_owner import describe_this_process
-from runner.errors import HpcError
-from runner.model import names
-from runner.model.session import BAKE, Session
+from runner.commands.events import Listener
+from runner.model.session import Session
 
-ASK_LIMIT_S = 15.0  # a command that has nothing to do with the cloud must not wait for a network that is down
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeadSession:
-    """A batch or bake that nobody looks after. ``instances`` None: the cloud could not be asked, ``trouble`` says why.
-
-    ``usd_per_hour`` None: not known. ``is_from_here``: begun on this machine, so that it is certain that its client is gone.
-    """
-
-    session: Session
-    is_from_here: bool
-    instances: Sequence[Instance] | None
-    usd_per_hour: float | None
-    trouble: str = ""
-
-    @property
-    def offers(self) -> tuple[str, ...]:
-        """The commands that go on with it or end it."""
-        name = self.session.name
-        if self.session.kind == BAKE:
-            return (f"invoke cleanup --bake {name}",)
-        return (f"invoke attach {name}", f"invoke cleanup --batch {name}")
-
-    def as_json(self) -> dict[str, Any]:
-        """JSON values of the event ``dead_session``."""
-        session, instances = self.session, self.instances
-        return {
-            "name": session.name,
-            "kind": session.kind,
-            "owner": "" if session.owner is None else str(session.owner),
-            "started": None if session.started is None else session.started.isoformat(timespec="seconds"),
-            "is_detached": session.is_detached,
-            "is_from_here": self.is_from_here,
-            "instances": None if instances is None else [_instance_json(instance) for instance in instances],
-            "usd_per_hour_at_most": self.usd_per_hour,
-            "trouble": self.trouble,
-            "offers": list(self.offers),
-        }
+if TYPE_CHECKING:
+    from runner.commands.dead_sessions import DeadSession
 
 
 def report_dead_sessions(
@@ -73,122 +27,15 @@ def report_dead_sessions(
     """Tell each session that has not ended and whose owner is gone, as an event ``dead_session``; they are returned.
 
     ``clean_bake`` removes everything of a bake of this machine and raises HpcError if it cannot; if it is not given,
-    ``end_bake`` does. ``besides``: the sessions that the command itself is about. Never raises HpcError: a command that has
-    another purpose goes on.
+    ``end_bake`` does. ``besides``: the sessions that the command itself is about. Trouble with a session or with the cloud is
+    told, not raised: a command that has another purpose goes on.
+
+    Raises:
+        HpcError: the folder of the journals is there and cannot be read.
     """
-    clean = clean_bake or (lambda session: end_bake(context, session.name, listener, Phases(listener)))
     dead = [item for item in context.journal.open_sessions() if item.is_dead and item.name not in besides]
     if not dead:
         return []
-    here = describe_this_process()
-    found: list[DeadSession] = []
-    to_price: list[tuple[Session, bool]] = []
-    for session in dead:
-        is_from_here = session.owner is not None and session.owner.is_on_machine_of(here)
-        if is_from_here and not session.resources and session.kind != BAKE:
-            _close(context, session, "its client was gone before anything was created", listener)
-        elif not (is_from_here and session.kind == BAKE and _clean(context, session, clean, listener)):
-            to_price.append((session, is_from_here))
-    if to_price:
-        found = _price(context, to_price)
-    for item in found:
-        listener.tell("dead_session", **item.as_json())
-    return found
+    from runner.commands.dead_sessions import tell_dead_sessions
 
-
-def _clean(context: Context, session: Session, clean: Callable[[Session], object], listener: Listener) -> bool:
-    """Remove everything of a dead bake; whether it is done."""
-    listener.tell("bake_cleanup", name=session.name, state="started")
-    outcome = "its client was gone; everything of it was removed"
-    if not _close(context, session, outcome, listener, first=lambda: clean(session)):
-        return False
-    listener.tell("bake_cleanup", name=session.name, state="done")
-    return True
-
-
-def _close(
-    context: Context,
-    session: Session,
-    outcome: str,
-    listener: Listener,
-    *,
-    first: Callable[[], object] = lambda: None,
-) -> bool:
-    """End a dead session, as its owner, after ``first``; False if that is not possible, or somebody else is at it."""
-    try:
-        with context.journal.resume(session.name) as state:
-            first()
-            state.end(outcome)
-            ended = state.read()
-    except HpcError as error:
-        listener.tell("warning", message=f"{session.name} could not be ended: {error}")
-        return False
-    try:
-        if ended.resources:
-            write_receipt(context, ended)
-    except HpcError as error:
-        listener.tell("warning", message=f"{session.name} has ended, but without a receipt: {error}")
-    return True
-
-
-def _price(context: Context, sessions: Sequence[tuple[Session, bool]]) -> list[DeadSession]:
-    """What each of them costs now, by what the cloud says that there is of it."""
-    instances, trouble = _ask_with_limit(context)
-    found = []
-    for session, is_from_here in sessions:
-        project = session.facts.get("project", context.settings.project)
-        why = trouble
-        if project != context.settings.project:
-            why = f"it is in project {project}, the settings are about {context.settings.project}"
-        theirs = None if why or instances is None else _of(session, instances)
-        found.append(
-            DeadSession(
-                session=session,
-                is_from_here=is_from_here,
-                instances=theirs,
-                usd_per_hour=None if theirs is None else _total(context, theirs),
-                trouble=why,
-            )
-        )
-    return found
-
-
-def _ask_with_limit(context: Context) -> tuple[list[Instance] | None, str]:
-    """All our instances, or None and why not, within a limit."""
-    answers: list[list[Instance]] = []
-    troubles: list[str] = []
-
-    def ask() -> None:
-        try:
-            context.cloud.open(needs_engine=False)
-            answers.append(context.cloud.compute.instances({"app": names.APP}))
-        except HpcError as error:
-            troubles.append(str(error))
-
-    asking = threading.Thread(target=ask, daemon=True, name="ask for what is there")
-    asking.start()
-    asking.join(ASK_LIMIT_S)
-    if answers:
-        return answers[0], ""
-    return None, troubles[0] if troubles else f"the cloud did not answer within {ASK_LIMIT_S:.0f} s"
-
-
-def _of(session: Session, instances: Sequence[Instance]) -> list[Instance]:
-    return [item for item in instances if session.labels.items() <= item.labels.items()]
-
-
-def _total(context: Context, instances: Sequence[Instance]) -> float | None:
-    if context.is_local:
-        return 0.0
-    prices = [price_per_hour(instance, context.settings.disk_gib) for instance in instances]
-    known = [price for price in prices if price is not None]
-    return round(sum(known), 4) if len(known) == len(prices) else None
-
-
-def _instance_json(instance: Instance) -> Mapping[str, Any]:
-    return {
-        "name": instance.name,
-        "zone": instance.zone,
-        "status": instance.status,
-        "machine_type": instance.machine_type,
-    }
+    return tell_dead_sessions(context, listener, dead, clean_bake=clean_bake)

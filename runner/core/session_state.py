@@ -101,12 +101,19 @@ class Journal:
         return replace(session, is_owner_alive=is_owned(self._lock_path(name)))
 
     def names(self) -> list[str]:
-        """The sessions that were ever begun, sorted."""
+        """The sessions that were ever begun, sorted.
+
+        Raises:
+            HpcError: the folder is there and cannot be read.
+        """
         try:
             with os.scandir(self.folder) as entries:
                 found = [entry.name for entry in entries]
         except FileNotFoundError:
             return []
+        except OSError as error:
+            remedy = "let it be a folder that you can read"
+            raise HpcError(f"the journals cannot be read: {self.folder}: {error.strerror}", remedy=remedy) from error
         ours = (name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX))
         return sorted(name for name in ours if names.is_batch_name(name))
 

@@ -179,7 +179,9 @@ def test_another_project_is_not_guessed_about(site: CommandSite) -> None:
         state.end("done")
 
 
-@pytest.mark.parametrize("name", ["asyncssh", "pulumi", "google.cloud.storage", "psutil"])
+@pytest.mark.parametrize(
+    "name", ["asyncssh", "pulumi", "google.cloud.storage", "psutil", "runner.commands.dead_sessions"]
+)
 def test_a_command_with_nothing_to_report_loads_nothing_heavy(name: str, tmp_path: Path) -> None:
     program = """
 import sys

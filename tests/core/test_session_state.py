@@ -251,6 +251,12 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_created(tmp_
     assert "make room" in caught.value.remedy
 
 
+def test_journals_that_cannot_be_read_are_not_taken_for_none(tmp_path: Path) -> None:
+    (tmp_path / "journal").write_text("a file where the folder should be")
+    with pytest.raises(HpcError, match="journals cannot be read"):
+        Journal(folder=tmp_path / "journal").open_sessions()
+
+
 def test_nothing_was_ever_begun(journal: Journal) -> None:
     assert (journal.names(), journal.open_sessions(), journal.read("b")) == ([], [], None)
     assert not journal.folder.exists()
