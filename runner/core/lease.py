@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from runner.core.storage import ControlObject
-from runner.errors import CloudError, ConflictError
+from runner.errors import CloudError, ConflictError, NotFoundError
 from runner.model import names
 from runner.model.lease import Lease, new_lease, parse_lease
 
@@ -260,7 +260,7 @@ class LeaseKeeper:
                 )
             try:
                 return self._put(change(self._lease.renew(self._now(), self._terms.lease_s)))
-            except ConflictError:
+            except (ConflictError, NotFoundError):
                 self._notice(read_lease(self._store, self._terms.batch))
         raise ConflictError(f"the lease of batch {self._terms.batch} changes all the time")
 

@@ -1,0 +1,236 @@
+"""The lease of a batch, in a real bucket: taken, renewed, changed by others, lost, given back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from runner.core.lease import (
+    ControlStore,
+    LeaseEvents,
+    LeaseKeeper,
+    LeaseTerms,
+    change_lease,
+    read_lease,
+    read_preempted,
+)
+from runner.core.storage import ControlObject
+from runner.errors import CloudError, ConflictError, UnreachableError
+from runner.model import names
+from runner.model.lease import Lease
+from tests.core.bucket import Batch
+
+LIMIT_S = 60.0
+US, THEM = "you@here 1", "somebody@there 2"
+
+
+@dataclass(kw_only=True)
+class Clock:
+    """Both clocks of a keeper."""
+
+    passed_s: float = 0.0
+
+    def now(self) -> datetime:
+        return datetime(2026, 11, 22, 10, 0, tzinfo=UTC) + timedelta(seconds=self.passed_s)
+
+    def monotonic(self) -> float:
+        return self.passed_s
+
+
+@dataclass(kw_only=True)
+class Told:
+    """What a keeper told."""
+
+    changes: list[Lease] = field(default_factory=list)
+    losses: list[Lease] = field(default_factory=list)
+
+    @property
+    def events(self) -> LeaseEvents:
+        return LeaseEvents(on_change=self.changes.append, on_lost=self.losses.append)
+
+
+@dataclass(kw_only=True)
+class FaultyStore:
+    """A store that fails as often as it is told to, before or after the write."""
+
+    store: ControlStore
+    failures_before: int = 0
+    failures_after: int = 0
+
+    def get_control(self, batch: str, name: str) -> ControlObject | None:
+        return self.store.get_control(batch, name)
+
+    def list_control(self, batch: str) -> list[str]:
+        return self.store.list_control(batch)
+
+    def put_control(self, batch: str, name: str, content: bytes, *, if_generation: int | None = None) -> int:
+        if self.failures_before:
+            self.failures_before -= 1
+            raise UnreachableError("no answer")
+        generation = self.store.put_control(batch, name, content, if_generation=if_generation)
+        if self.failures_after:
+            self.failures_after -= 1
+            raise UnreachableError("the answer was lost")
+        return generation
+
+
+Make = Callable[..., LeaseKeeper]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def make_keeper(batch: Batch, clock: Clock, told: Told) -> Make:
+    def make(holder: str = US, store: ControlStore | None = None, **terms: Any) -> LeaseKeeper:
+        wanted = LeaseTerms(batch=batch.name, lease_s=600, holder=holder, **terms)
+        return LeaseKeeper(store or batch.store, wanted, told.events, now=clock.now, monotonic=clock.monotonic)
+
+    return make
+
+
+def stored(batch: Batch) -> Lease:
+    found = read_lease(batch.store, batch.name)
+    assert found is not None
+    return found.lease
+
+
+def test_it_is_renewed_when_a_third_has_passed(batch: Batch, clock: Clock, make_keeper: Make) -> None:
+    assert read_lease(batch.store, batch.name) is None
+    with make_keeper(deadlines={"a": 60.0}) as keeper:
+        first = stored(batch)
+        assert (first.holder, dict(first.deadlines)) == (US, {"a": 60.0})
+        clock.passed_s = 199
+        keeper.look()
+        assert stored(batch).renewed == first.renewed
+        assert keeper.age_s == 199
+        clock.passed_s = 201
+        keeper.look()
+        assert stored(batch).expires == first.expires + 201
+        assert keeper.age_s == 0
+
+
+def test_it_is_renewed_by_itself(batch: Batch) -> None:
+    with LeaseKeeper(batch.store, LeaseTerms(batch=batch.name, lease_s=1, holder=US)):
+        first = stored(batch)
+        give_up = time.monotonic() + LIMIT_S
+        while stored(batch).expires <= first.expires:
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
+
+
+def test_one_batch_has_one_watcher(batch: Batch, clock: Clock, told: Told, make_keeper: Make) -> None:
+    with make_keeper() as keeper:
+        with pytest.raises(ConflictError, match=f"watched by {US}"), make_keeper(THEM):
+            pass
+        with make_keeper(THEM, take_over=True):
+            keeper.look()
+            assert keeper.is_lost
+            assert [lease.holder for lease in told.losses] == [THEM]
+            with pytest.raises(ConflictError, match="lost"):
+                keeper.change(deadlines={"a": 1.0})
+            keeper.release()
+            assert stored(batch).holder == THEM
+
+
+def test_a_lease_that_has_run_out_is_free(batch: Batch, clock: Clock, make_keeper: Make) -> None:
+    with make_keeper(deadlines={"a": 60.0}):
+        pass
+    clock.passed_s = 601
+    with make_keeper(THEM, deadlines={"a": 1.0, "b": 2.0}):
+        assert dict(stored(batch).deadlines) == {"a": 60.0, "b": 2.0}
+
+
+def test_a_detached_lease_is_free(batch: Batch, make_keeper: Make) -> None:
+    with make_keeper() as keeper:
+        keeper.detach()
+    assert stored(batch).detached
+    with make_keeper(THEM):
+        assert not stored(batch).detached
+
+
+def test_a_released_lease_has_run_out(batch: Batch, clock: Clock, make_keeper: Make) -> None:
+    with make_keeper() as keeper:
+        keeper.release()
+    assert stored(batch).expires == clock.now().timestamp()
+    with make_keeper(THEM):
+        pass
+
+
+def test_deadlines_that_others_move_are_told_and_kept(
+    batch: Batch, clock: Clock, told: Told, make_keeper: Make
+) -> None:
+    with make_keeper(deadlines={"a": 60.0, "b": 60.0}) as keeper:
+        change_lease(
+            batch.store, batch.name, lambda lease: lease.restate(clock.now(), deadlines={"a": 90.0, "b": 60.0})
+        )
+        keeper.look()
+        assert [dict(lease.deadlines) for lease in told.changes] == [{"a": 90.0, "b": 60.0}]
+        change_lease(batch.store, batch.name, lambda lease: lease.restate(clock.now(), deadlines={"a": 99.0}))
+        keeper.change(deadlines={"b": 70.0}, batch_deadline=5.0)
+        assert dict(stored(batch).deadlines) == {"a": 99.0, "b": 70.0}
+        assert stored(batch).batch_deadline == 5.0
+        assert not keeper.is_lost
+
+
+def test_a_lost_answer_does_not_lose_the_lease(batch: Batch, clock: Clock, told: Told, make_keeper: Make) -> None:
+    store = FaultyStore(store=batch.store)
+    with make_keeper(store=store) as keeper:
+        store.failures_after = 1
+        clock.passed_s = 300
+        keeper.look()
+        assert "lost" in keeper.trouble
+        keeper.look()
+        assert (keeper.trouble, keeper.is_lost, keeper.age_s) == ("", False, 0)
+        assert told.losses == []
+
+
+def test_an_outage_is_sat_out_and_its_age_told(clock: Clock, make_keeper: Make, batch: Batch) -> None:
+    store = FaultyStore(store=batch.store)
+    with make_keeper(store=store) as keeper:
+        store.failures_before = 2
+        for passed_s in (300, 500):
+            clock.passed_s = passed_s
+            keeper.look()
+            assert (keeper.trouble, keeper.age_s) == ("no answer", passed_s)
+        keeper.look()
+        assert (keeper.trouble, keeper.age_s) == ("", 0)
+
+
+def test_a_lease_that_was_removed_is_not_made_again(batch: Batch, clock: Clock, told: Told, make_keeper: Make) -> None:
+    with make_keeper() as keeper:
+        batch.store.delete_control(batch.name)
+        clock.passed_s = 300
+        keeper.look()
+        assert keeper.is_lost
+        assert [lease.holder for lease in told.losses] == [""]
+    assert read_lease(batch.store, batch.name) is None
+
+
+def test_a_damaged_lease_is_told(batch: Batch) -> None:
+    batch.store.put_control(batch.name, names.LEASE, b"{")
+    with pytest.raises(CloudError, match=r"lease\.json"):
+        read_lease(batch.store, batch.name)
+    batch.store.delete_control(batch.name)
+    with pytest.raises(ConflictError, match="no lease"):
+        change_lease(batch.store, batch.name, lambda lease: lease)
+
+
+def test_markers_of_preempted_vms_are_read(batch: Batch) -> None:
+    assert read_preempted(batch.store, batch.name) == set()
+    marker = names.preemption_marker(batch.name, "b-1").removeprefix(names.control_prefix(batch.name))
+    batch.store.put_control(batch.name, marker, b"{}")
+    batch.store.put_control(batch.name, "batch.json", b"{}")
+    assert read_preempted(batch.store, batch.name) == {"b-1"}

@@ -1,0 +1,52 @@
+"""What a lease says."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from runner.model.lease import Lease, new_lease, parse_lease
+
+NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+
+
+def make_lease(**changes: Any) -> Lease:
+    return Lease(**{**vars(new_lease("b1", "you@here 1", NOW, 600)), **changes})
+
+
+def test_it_is_written_and_read() -> None:
+    lease = make_lease(detached=True, deadlines={"a": 60.0}, batch_deadline=NOW.timestamp() + 5)
+    assert parse_lease(lease.as_json()) == lease
+    values = json.loads(lease.as_json())
+    assert set(values) == {
+        *("format", "batch", "renewed", "expires", "detached", "deadlines", "batch_deadline", "holder"),
+    }
+    assert values["expires"] == NOW.timestamp() + 600
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"format": 2}', b'{"format": 1, "batch": "b"}', b"null"])
+def test_what_is_no_lease_is_refused(content: bytes) -> None:
+    with pytest.raises(ValueError):
+        parse_lease(content)
+
+
+def test_a_renewal_counts_from_now() -> None:
+    later = NOW + timedelta(seconds=200)
+    assert make_lease().renew(later, 600).expires == later.timestamp() + 600
+
+
+def test_a_restatement_lasts_no_longer_than_the_lease() -> None:
+    later = NOW + timedelta(seconds=200)
+    assert make_lease().restate(later, deadlines={"a": 1.0}).expires == NOW.timestamp() + 600
+    long_after = NOW + timedelta(hours=1)
+    assert make_lease().restate(long_after).expires == long_after.timestamp()
+
+
+def test_it_is_watched_by_a_holder_until_it_runs_out() -> None:
+    assert make_lease().is_watched(NOW)
+    assert not make_lease().is_watched(NOW + timedelta(seconds=601))
+    assert not make_lease(detached=True).is_watched(NOW)
+    assert not make_lease(holder="").is_watched(NOW)
