@@ -57,6 +57,12 @@ class Cloud(Protocol):
         ``needs_engine``: say so now if there is no Pulumi CLI.
         """
 
+    def warm_up(self) -> None:
+        """Begin to load what a batch needs soon, beside what happens now. Harmless if it is not needed."""
+
+    def prepare_by_hand(self) -> None:
+        """Let plain ``pulumi`` in infra/* find the settings of our stacks."""
+
     def pulumi_environment(self) -> dict[str, str]:
         """What a plain ``pulumi`` needs in its environment to work on our stacks."""
 

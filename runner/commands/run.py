@@ -33,6 +33,7 @@ def execute(context: Context, *, jobs_file: Path, yes: bool, listener: Listener,
     with phases.phase("cloud"):
         context.cloud.open()
         plan = _plan(context, checked)
+        context.cloud.warm_up()
         plan = _fit_quota(context, plan, listener)
     _agree(context, plan, checked, yes=yes, listener=listener)
     with phases.phase("base"):

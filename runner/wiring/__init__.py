@@ -64,5 +64,6 @@ def make_context(
 
 def pulumi_shell_environment(context: Context) -> dict[str, str]:
     """What a shell needs so that plain ``pulumi`` works in infra/*, with the stacks ``base`` at hand."""
+    context.cloud.prepare_by_hand()
     path = [str(Path(sys.executable).parent), str(find_pulumi(os.environ)), os.environ.get("PATH", "")]
     return context.cloud.pulumi_environment() | {"PATH": os.pathsep.join(path)}

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from runner.core.ssh import Connection
     from runner.core.ssh_target import SshTarget
     from runner.core.stack_program import Program
-    from runner.core.stacks import ProjectName, Stacks
+    from runner.core.stack_pulumi import PulumiStacks
+    from runner.core.stacks import ProjectName
     from runner.emulator.endpoint import Endpoint
     from runner.hardware.opensees import OpenSeesInterface
 
@@ -100,8 +101,16 @@ class ConnectedCloud:
             key_file=self.home / "ssh" / "id_ed25519",
         )
 
+    def warm_up(self) -> None:
+        """Pulumi's provider package takes a second to import."""
+        self.stacks.preload("analysis")
+
+    def prepare_by_hand(self) -> None:
+        """Link the settings of our stacks into infra/*."""
+        self.stacks.link_settings()
+
     @cached_property
-    def stacks(self) -> Stacks:
+    def stacks(self) -> PulumiStacks:
         from runner.core.stack_pulumi import EngineSite, PulumiStacks
 
         site = EngineSite(
