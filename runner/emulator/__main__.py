@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import signal
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,15 @@ def read_ports(state: Path) -> dict[str, int]:
 
 
 def make_room(view: GuestView, url: str, user: str) -> Room:
-    return MachineRoom(view, url=url, user=user)
+    return MachineRoom(view, url=url, user=user, from_host=package_index(os.environ, Path.home()))
+
+
+def package_index(environment: Mapping[str, str], home: Path) -> dict[str, str]:
+    """How this host's pip finds packages and where it keeps them: an instance uses the host's Python, but has another home."""
+    cache = {"PIP_CACHE_DIR": str(home / ".cache/pip")}
+    file = next((file for file in (home / ".config/pip/pip.conf", home / ".pip/pip.conf") if file.exists()), None)
+    config = {} if file is None else {"PIP_CONFIG_FILE": str(file)}
+    return cache | config | {key: value for key, value in environment.items() if key.startswith("PIP_")}
 
 
 def root_tools() -> RootTools:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.emulator.machines.seam import LoginUser, MachineSpec
@@ -18,11 +18,12 @@ LANG = "C.UTF-8"
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What an instance's processes must know to reach the cloud: the emulator's URL and the metadata server's ``host:port``."""
+    """What an instance's processes must know: the emulator's URL, the metadata server's ``host:port``, and variables of the host."""
 
     spec: MachineSpec
     url: str
     metadata_host: str
+    from_host: Mapping[str, str] = field(default_factory=dict)
 
 
 def marker(root: Path) -> str:
@@ -82,15 +83,6 @@ def login_environment(around: Surroundings, username: str, more: Mapping[str, st
         "STORAGE_EMULATOR_HOST": around.url,
         # The variable by which gcloud is told of another endpoint.
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{around.url}/compute/v1/",
-        **_package_index(),
+        **around.from_host,
         **more,
     }
-
-
-def _package_index() -> dict[str, str]:
-    """How this host's pip finds packages and where it keeps them: an instance uses the host's Python, but has another home."""
-    home = Path.home()
-    cache = {"PIP_CACHE_DIR": str(home / ".cache/pip")}
-    file = next((file for file in (home / ".config/pip/pip.conf", home / ".pip/pip.conf") if file.exists()), None)
-    config = {} if file is None else {"PIP_CONFIG_FILE": str(file)}
-    return cache | config | {key: value for key, value in os.environ.items() if key.startswith("PIP_")}

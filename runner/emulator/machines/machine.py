@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 
 from runner.emulator.machines import metadata_tree
 from runner.emulator.machines.faults import Faults
@@ -22,11 +22,20 @@ OWN_SHUTDOWN_S = 90.0
 class Machine:
     """One instance. ``on_power_off`` is called when it has ended by itself."""
 
-    def __init__(self, *, spec: MachineSpec, cloud: Cloud, url: str, on_power_off: Callable[[Machine], None]) -> None:
+    def __init__(
+        self,
+        *,
+        spec: MachineSpec,
+        cloud: Cloud,
+        url: str,
+        on_power_off: Callable[[Machine], None],
+        from_host: Mapping[str, str],
+    ) -> None:
         self.spec = spec
         self.faults = Faults()
         self._cloud = cloud
         self._url = url
+        self._from_host = from_host
         self._on_power_off = on_power_off
         self._deadline_s = float("inf")
         self._grace: asyncio.Timeout | None = None
@@ -42,7 +51,9 @@ class Machine:
         self._say(f"Booting {self.spec.name}")
         self._write_identity()
         await self._metadata.start()
-        self.around = Surroundings(spec=self.spec, url=self._url, metadata_host=self._metadata.host)
+        self.around = Surroundings(
+            spec=self.spec, url=self._url, metadata_host=self._metadata.host, from_host=self._from_host
+        )
         self.ssh = SshServer(around=self.around, guest=self.guest, cloud=self._cloud, faults=self.faults)
         try:
             host_key = await self.ssh.start()

@@ -6,7 +6,7 @@ import asyncio
 import re
 import secrets
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from runner.emulator.machines.login import make_home
@@ -22,8 +22,10 @@ ADDRESS_TRIES = 1000
 class MachineRoom:
     """The machines that are on. Everything is called in the event loop's thread."""
 
-    def __init__(self, cloud: Cloud, *, url: str, user: str) -> None:
-        """``url``: the emulator's own, for object storage; ``user``: the operator, whose home every machine has from its boot."""
+    def __init__(self, cloud: Cloud, *, url: str, user: str, from_host: Mapping[str, str] | None = None) -> None:
+        """``url``: the emulator's own, for object storage; ``user``: the operator, whose home every machine has from its boot;
+        ``from_host``: variables of the host that every login has too."""
+        self._from_host = dict(from_host or {})
         self._cloud = cloud
         self._url = url
         self._username = re.sub(r"[^a-z0-9_-]", "_", user.lower())
@@ -37,7 +39,9 @@ class MachineRoom:
         """
         if spec.key in self._machines:
             raise ConflictError(f"the instance {spec.name} runs already", reason="resourceInUse", status=409)
-        machine = Machine(spec=spec, cloud=self._cloud, url=self._url, on_power_off=self._take_off)
+        machine = Machine(
+            spec=spec, cloud=self._cloud, url=self._url, on_power_off=self._take_off, from_host=self._from_host
+        )
         self._machines[spec.key] = machine
         make_home(spec.root, self._username)
         try:
