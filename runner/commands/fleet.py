@@ -100,6 +100,8 @@ class Fleet:
 
     def adopt(self, instances: Sequence[Instance]) -> None:
         """Take over machines that are there already: they are booted again (which they are at once) and watched."""
+        for instance in instances:
+            self._session.intend("instance", instance.name, instance.zone, machine_type=instance.machine_type)
         with self._lock:
             self._wanted.update({instance.name: _wish_of(instance) for instance in instances})
         self._welcome(instances)

@@ -58,6 +58,7 @@ def execute(context: Context, *, jobs_file: Path, yes: bool, listener: Listener,
             max_run_s=plan.max_run_s,
             zones=context.settings.zones_to_try,
             ceiling_usd=plan.ceiling_usd,
+            results=str(context.results_folder / plan.batch),
         )
         run = BatchRun(
             context=context, definition=definition, listener=listener, phases=phases, session=session, detach=detach
