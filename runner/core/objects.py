@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from runner.core.patience import Patience
 from runner.core.results import disk_error
-from runner.core.retry import FIRST_DELAY_S, LONGEST_DELAY_S, RETRY_BUDGET_S, is_worth_a_retry
+from runner.core.retry import FIRST_DELAY_S, LONGEST_DELAY_S, RETRY_BUDGET_S, RetryPolicy, is_worth_a_retry
 from runner.core.storage_errors import mapped_errors
 from runner.errors import CloudError, ConflictError, NotFoundError, UnreachableError
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 ANSWER_LIMIT_S = (10.0, 60.0)  # connect, silence
 LISTED_FIELDS = "items(name,size,crc32c,generation),prefixes,nextPageToken"
-SMALL_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +73,13 @@ class Objects:
 
     def read(self, name: str) -> tuple[bytes, int]:
         """Content and generation of a small object."""
+        # The client's own retries leave the connections of refusals that it has not read open.
+        return RetryPolicy(budget_s=self._retry_budget_s).run(lambda: self._read_once(name), is_idempotent=True)
+
+    def _read_once(self, name: str) -> tuple[bytes, int]:
         with mapped_errors(name):
             blob = self._opened().blob(name)
-            content = blob.download_as_bytes(checksum="crc32c", raw_download=True, **self._tries())
+            content = blob.download_as_bytes(checksum="crc32c", raw_download=True, timeout=ANSWER_LIMIT_S, retry=None)
             return bytes(content), int(blob.generation or 0)
 
     def write(self, name: str, content: bytes, *, if_generation: int | None = None) -> int:
@@ -126,10 +129,17 @@ class Objects:
                     if file.tell() == begun:
                         raise UnreachableError(f"{found.name}: an empty answer")
                 except CloudError as error:
+                    _close_answer(error)
                     if file.tell() > begun:
                         patience.renew()
                     if not is_worth_a_retry(error, is_idempotent=True) or not patience.pause():
                         raise
+
+    def close(self) -> None:
+        """Close the connections; the next call opens new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
     def _copy_rest(self, found: StoredObject, sink: _Sink, begun: int) -> None:
         blob = self._opened().blob(found.name, generation=found.generation or None)
@@ -138,7 +148,6 @@ class Objects:
             start=begun or None,
             raw_download=True,
             checksum=None,  # of a part there is none; the whole is checked when it has come
-            single_shot_download=found.size - begun <= SMALL_BYTES,
             timeout=ANSWER_LIMIT_S,
             retry=None,
         )
@@ -173,6 +182,13 @@ class _Sink:
             raise disk_error(error, getattr(self._file, "name", "")) from error
         self._on_bytes(len(content))
         return len(content)
+
+
+def _close_answer(error: CloudError) -> None:
+    """An answer that nobody reads to its end keeps its connection."""
+    answer = getattr(error.__cause__, "response", None)
+    if answer is not None:
+        answer.close()
 
 
 def _opened_file(path: Path) -> IO[bytes]:

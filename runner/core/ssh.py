@@ -19,7 +19,7 @@ from runner.errors import HostKeyError, RemoteCommandError, RemoteError
 
 if TYPE_CHECKING:
     from runner.core.ssh_link import Link
-    from runner.core.ssh_session import Ended
+    from runner.core.ssh_shell import Ended
 
 T = TypeVar("T")
 Stdin = Callable[[], Iterable[bytes]] | bytes
@@ -91,14 +91,21 @@ class Connection:
         line = command_line(["/bin/sh", "-c", script, "sh", *arguments])
         return self.run_line(line, stdin=stdin, on_output=on_output)
 
-    def run_line(self, line: str, *, stdin: Stdin = b"", on_output: Sink | None = None) -> Result:
-        """Run one line of POSIX shell (quoted by the caller, see ``ssh_line``)."""
-        return self.call(self._run_line(line, stdin, on_output))
+    def run_line(
+        self, line: str, *, stdin: Stdin = b"", on_output: Sink | None = None, is_quick: bool = False
+    ) -> Result:
+        """Run one line of POSIX shell (quoted by the caller, see ``ssh_line``).
 
-    async def _run_line(self, line: str, stdin: Stdin, on_output: Sink | None) -> Result:
-        from runner.core.ssh_session import Call
+        ``is_quick``: it is a command of ours that leaves nothing behind and reads no more stdin than it is given; it then costs one round trip.
+        """
+        return self.call(self._run_line(line, stdin, on_output, is_quick))
 
-        return as_result(await self.link.perform(Call(line=with_newlines(line), stdin=stdin, sink=on_output)))
+    async def _run_line(self, line: str, stdin: Stdin, on_output: Sink | None, is_quick: bool) -> Result:
+        from runner.core.ssh_shell import Call
+
+        return as_result(
+            await self.link.perform(Call(line=with_newlines(line), stdin=stdin, sink=on_output, is_quick=is_quick))
+        )
 
     def command_error(self, command: str, result: Result) -> RemoteCommandError:
         """The error for a command that failed."""

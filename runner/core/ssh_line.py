@@ -1,8 +1,11 @@
 """How a command gets to a remote shell unharmed, whatever the user's login shell is, prints or quotes.
 
 The command that the login shell sees is the same for every call and holds nothing that any shell reads differently. It starts a
-POSIX shell, which announces itself (what a start-up file printed before is thus told apart), reads ONE line and evaluates it.
-Whatever follows that line on stdin belongs to the command.
+POSIX shell, which announces itself (what a start-up file printed before is thus told apart) and then reads lines. A line that begins with
+the marker is a command; everything else is ignored, so that a payload which lost its reader is never taken for one.
+
+    MARKER q COMMAND   run it in a subshell, then print its exit code on stdout, the marker on both streams; read the next line
+    MARKER x COMMAND   run it in place of the shell: what follows the line is its stdin
 """
 
 from __future__ import annotations
@@ -14,11 +17,30 @@ from collections.abc import Sequence
 _HOME_PREFIX = "~/"
 
 
+# "read" takes a line byte by byte, so that nothing of what follows it is lost; dd must be able to do the same with blocks, or the announcement says so.
+_SHELL = (
+    "echo M $(dd iflag=fullblock count=0 </dev/null >/dev/null 2>&1; echo $?); echo M >&2; while IFS= read -r l; do case $l in "
+    '"M q "*) (eval "${l#M q }"); printf "\\nM %s\\n" $?; printf "\\nM\\n" >&2;; "M x "*) eval "${l#M x }"; exit;; esac; done'
+)
+
+
 def announce_command(marker: str) -> str:
-    """What the login shell is asked to run. ``marker``: letters and digits only, printed on both streams when it runs."""
+    """What the login shell is asked to run. ``marker``: letters and digits only, and not to be guessed."""
     if not re.fullmatch(r"[A-Za-z0-9]+", marker):
         raise ValueError(f"not a plain marker: {marker!r}")
-    return f"exec /bin/sh -c 'echo {marker}; echo {marker} >&2; IFS= read -r line && eval \"$line\"'"
+    return f"exec /bin/sh -c '{_SHELL.replace('M', marker)}'"
+
+
+def last_line(marker: str, line: str) -> str:
+    """The line for a command that takes the place of the shell and reads stdin to its end."""
+    return f"{marker} x {line}\n"
+
+
+def quick_line(marker: str, line: str, stdin_bytes: int) -> str:
+    """The line for a command after which the shell is to go on; exactly ``stdin_bytes`` that follow it are its stdin."""
+    if not stdin_bytes:
+        return f"{marker} q {{ {line}; }} </dev/null\n"
+    return f"{marker} q dd iflag=fullblock bs={stdin_bytes} count=1 2>/dev/null | {{ {line}; }}\n"
 
 
 def quote(text: str) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import asyncssh
 
 from runner.core.ssh_auth import HostKeyCheck, connect_options, explain_connect_error, read_trust
-from runner.core.ssh_session import Call, ConnectionLostError, Ended, Session
+from runner.core.ssh_session import Session
+from runner.core.ssh_shell import Call, ConnectionLostError, Ended
 from runner.core.ssh_target import SshTarget
 from runner.errors import HostKeyError, RemoteError
 
@@ -41,7 +42,7 @@ class Link:
                 raise RemoteError(f"the connection to {self.target.label} is closed", host=self.target.host)
             if self._session is None or self._session.lost:
                 self._session = Session(await self._open())
-                self._session.prepare_spares()
+                self._session.prepare_spare()
             return self._session
 
     async def perform(self, call: Call) -> Ended:

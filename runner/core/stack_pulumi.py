@@ -95,6 +95,7 @@ class PulumiStacks:
             stack,
             run,
             lambda: _unless_missing(lambda: stack.destroy(on_event=run.see, refresh=True, **RUN_OPTIONS)),
+            lock_wait_s=LOCK_WAIT_S if limit is None else min(LOCK_WAIT_S, limit.limit_s),
         )
 
     def remove(self, project: ProjectName, name: str, *, force: bool = False) -> None:
@@ -105,6 +106,7 @@ class PulumiStacks:
             self._stack(project, name),
             EngineRun(lambda progress: None),
             lambda: _unless_missing(lambda: workspace.remove_stack(name, force=force)),
+            lock_wait_s=0.0 if force else LOCK_WAIT_S,
         )
         self._files(project).forget_settings(name)
 
@@ -144,12 +146,20 @@ class PulumiStacks:
             raise describe_failure(f"making the stack {spec.project}/{spec.name}", [], _stderr(error)) from error
         return True
 
-    def _drive(self, verb: str, stack: LeanStack, run: EngineRun, act: Callable[[], object]) -> None:
+    def _drive(
+        self,
+        verb: str,
+        stack: LeanStack,
+        run: EngineRun,
+        act: Callable[[], object],
+        *,
+        lock_wait_s: float = LOCK_WAIT_S,
+    ) -> None:
         """Acts; locks of the dead are removed, errors are ours, and a listener's own error comes last."""
         from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 
         what = f"{verb} of {Path(stack.workspace.work_dir).name}/{stack.name}"
-        give_up_at = time.monotonic() + LOCK_WAIT_S
+        give_up_at = time.monotonic() + lock_wait_s
         while True:
             try:
                 act()

@@ -94,6 +94,10 @@ class ResultStore:
         self.objects = Objects(new_client, bucket, retry_budget_s=retry_budget_s)
         self.bucket = bucket
 
+    def close(self) -> None:
+        """Close the connections; the next call opens new ones."""
+        self.objects.close()
+
     def exists(self) -> bool:
         """Whether the bucket is there."""
         return self.objects.exists()

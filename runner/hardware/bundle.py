@@ -14,8 +14,6 @@ COMPLETE = "COMPLETE"
 _PIECE_BYTES = 1 << 18
 _BLOCK_BYTES = 512
 _RECORD_BYTES = 10240
-# Given up by the remote side when the disk is full, so that the end of the job can still be written down.
-_RESERVE_BYTES = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,24 +85,24 @@ def check_file_path(path: str) -> str:
 
 def bundle_entries(bundle: Bundle, token: str) -> Iterator[BundleFile]:
     """All files of a job's folder, those that hold its settings included."""
-    limits = {"log_name": bundle.log_name, "grace_s": str(bundle.grace_s), "reap": "1" if bundle.reap else "0"}
     timeout = "" if bundle.timeout_s is None else str(max(1, round(bundle.timeout_s)))
-    limits["timeout_s"] = timeout
+    limits = {
+        "log_name": bundle.log_name,
+        "output_name": bundle.output_name or "",
+        "grace_s": str(bundle.grace_s),
+        "timeout_s": timeout,
+        "reap": "1" if bundle.reap else "0",
+    }
     state = {
-        "token": token + "\n",
+        "limits": f"token={token}\n" + "".join(f"{name}={shlex.quote(value)}\n" for name, value in limits.items()),
         "settings": bundle.settings,
-        "limits": "".join(f"{name}={shlex.quote(value)}\n" for name, value in limits.items()),
-        "reserve": "." * _RESERVE_BYTES,
     }
     if timeout:
         state["timeout_s"] = timeout + "\n"
-    if bundle.output_name is not None:
-        state["output"] = bundle.output_name + "\n"
     if bundle.on_end is not None:
         state["on_end"] = bundle.on_end
     for name, text in state.items():
         yield BundleFile(path=f"{STATE_FOLDER}/{name}", source=text.encode("utf-8", "surrogateescape"))
-    yield BundleFile(path=bundle.log_name, source=b"")
     yield from bundle.files
 
 

@@ -206,7 +206,7 @@ class Watcher:
         return self._changed
 
     async def _stream(self, current: Sequence[Subscription]) -> None:
-        from runner.core.ssh_session import Call
+        from runner.core.ssh_shell import Call
 
         round_ = WatchRound(self, current)
         began = time.monotonic()

@@ -114,7 +114,8 @@ class Workspace:
             raise self._failure(f"the workspace {self.path} could not be removed", result)
 
     def _ask(self, words: Sequence[str], stdin: Stdin = b"") -> Result:
-        return self._connection.run(["/bin/sh", self._manager, *words], folder=self.path, stdin=stdin)
+        line = command_line(["/bin/sh", self._manager, *words], folder=self.path)
+        return self._connection.run_line(line, stdin=stdin, is_quick=True)
 
     def _failure(self, what: str, result: Result) -> RemoteError:
         return failure(self._connection, f"{what} (workspace {self.path})", result)

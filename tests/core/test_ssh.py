@@ -259,17 +259,23 @@ async def run_process(process: asyncssh.SSHServerProcess[bytes]) -> None:
     """Run the command of a session."""
     child = await asyncio.create_subprocess_shell(process.command or "true", stdin=-1, stdout=-1, stderr=-1)
 
+    stdin = child.stdin
+    assert stdin is not None
+
     async def feed() -> None:
-        while child.stdin and (piece := await process.stdin.read(4096)):
-            child.stdin.write(piece)
-        if child.stdin:
-            child.stdin.close()
+        try:
+            while piece := await process.stdin.read(4096):
+                stdin.write(piece)
+        finally:
+            stdin.close()
 
     async def drain(source: asyncio.StreamReader | None, sink: asyncssh.SSHWriter[bytes]) -> None:
         while source and (piece := await source.read(4096)):
             sink.write(piece)
 
-    await asyncio.gather(feed(), drain(child.stdout, process.stdout), drain(child.stderr, process.stderr))
+    streams = (feed(), drain(child.stdout, process.stdout), drain(child.stderr, process.stderr))
+    # The client may go away at any time.
+    await asyncio.gather(*streams, return_exceptions=True)
     process.exit(await child.wait())
 
 
@@ -298,6 +304,8 @@ def password_target(tmp_path: Path) -> Iterator[SshTarget]:
 async def close_server(server: asyncssh.SSHAcceptor) -> None:
     server.close()
     await server.wait_closed()
+    own = asyncio.current_task()
+    await asyncio.gather(*(task for task in asyncio.all_tasks() if task is not own), return_exceptions=True)
 
 
 def asking(target: SshTarget, answers: list[Any], prompts: list[str]) -> SshTarget:

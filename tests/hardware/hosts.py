@@ -158,7 +158,8 @@ async def _drop(lab: Any, key: str) -> None:
 
 def processes_of(workspace: Path) -> list[int]:
     """The processes that bear the token of a job in the workspace."""
-    tokens = {f"OPENSEES_HPC_JOB={path.read_text().strip()}" for path in workspace.glob("*/.job/token")}
+    lines = [path.read_text().splitlines()[0] for path in workspace.glob("*/.job/limits")]
+    tokens = {line.replace("token=", "OPENSEES_HPC_JOB=") for line in lines}
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

@@ -3,15 +3,19 @@
 # Sourced by the other scripts. POSIX shell and core utilities only (dash, bash, BusyBox ash).
 #
 # A job is a folder of the workspace with a folder .job in it:
-#   token      marks the job's processes (environment variable OPENSEES_HPC_JOB) and tells one submit of an ID from another
-#   settings   sh: what to run and how; written by the client
+#   limits     sh, written by the client: first "token=N.HEX" (marks the job's processes by the environment variable OPENSEES_HPC_JOB, and tells one
+#              submit of an ID from another), then log_name, output_name, grace_s, timeout_s, reap
+#   settings   sh, written by the client: what to run
+#   on_end     sh, written by the client if there is something to run after the end
+#   timeout_s  the deadline, if there is one, in seconds from the beginning
 #   placed     who put the folder there: "PID START BOOT"
 #   run        who supervises it: "PID START BOOT UPTIME_S" (the job has begun)
 #   program    the program itself: "PID START"
 #   request    "cancel", "timeout" or "shutdown" (the machine goes down): the first one counts
 #   end        the one truth about how it ended: "HOW EXIT_CODE OUTPUT BEGAN ENDED USER_TIME SYSTEM_TIME"; HOW: ended, cancelled, timeout, lost
 #   after      exit code of the command that runs after the end
-# Each is written to a temporary name and then linked or moved into place, so that it is there whole or not at all.
+# What several may write (request, end) is linked into place and what is replaced is moved there, so that it is whole or not there at all. What one
+# process writes once is a single short line, and a line counts only with its newline: to a reader that is the same, and costs no process.
 
 # shellcheck disable=SC2034 # for the scripts that source this one
 CONTROL=.opensees-hpc
@@ -63,6 +67,15 @@ is_alive() {
   case $LIVE in Z* | X*) return 1 ;; esac
 }
 
+# Write the one line $2 to file $1, which nobody else writes. On a full disk the reserve is given up first.
+write_line() {
+  for _ in 1 2; do
+    if { printf '%s\n' "$2" >"$1"; } 2>/dev/null; then return 0; fi
+    rm -f -- "${1%/*}/reserve"
+  done
+  return 1
+}
+
 # Write $2 to file $1, whole or not at all, over what was there. On a full disk the reserve is given up first.
 write_state() {
   for _ in 1 2; do
@@ -98,13 +111,21 @@ read_line() {
 # Decide how the job in folder $1 ended: exit code $2 (or "-" if nobody saw it), times "BEGAN ENDED USER SYSTEM" $3. The first to decide decides for all.
 decide_end() {
   output_there=0
-  if read_line "$1/.job/output" && [ -e "$1/$LINE" ]; then output_there=1; fi
+  output_name=
+  # shellcheck disable=SC1090,SC1091
+  [ ! -e "./$1/.job/limits" ] || . "./$1/.job/limits"
+  if [ -n "$output_name" ] && [ -e "$1/$output_name" ]; then output_there=1; fi
   how=ended
   [ "$2" != - ] || how=lost
   if read_line "$1/.job/request"; then
     case $LINE in cancel) how=cancelled ;; timeout) how=timeout ;; shutdown) how=lost ;; esac
   fi
   write_once "$1/.job/end" "$how $2 $output_there $3"
+}
+
+# Sets LINE to the token of the job in folder $1.
+read_token() {
+  read_line "$1/.job/limits" && LINE=${LINE#token=}
 }
 
 # Sets STATE for the job in folder $1:
@@ -119,7 +140,7 @@ read_state() {
     # shellcheck disable=SC2086
     if is_alive $LINE; then STATE=submitted; fi
     # It may have begun between the two looks.
-    if [ -e "$1/.job/run" ]; then STATE=running; fi
+    if read_line "$1/.job/run"; then STATE=running; fi
   fi
 }
 

@@ -21,22 +21,26 @@ supervise() {
   read_start "$OWN_PID"
   read_uptime
   began=$UPTIME
-  write_state "$job/.job/run" "$OWN_PID $START $BOOT $began" || exit 1
+  write_line "$job/.job/run" "$OWN_PID $START $BOOT $began" || exit 1
+  if [ -n "$gate" ]; then
+    # Closed by exec: a shell keeps a copy of what it closes for one command only, and would wait for itself.
+    exec 9>&-
+    read -r _ <"$gate"
+  fi
+  token=
   log_name=
   timeout_s=
   grace_s=5
   reap=0
   # shellcheck disable=SC1090,SC1091
   . "./$job/.job/limits"
-  read_line "$job/.job/token"
-  token=$LINE
   watch_pid=
   if [ -n "$timeout_s" ]; then
     watch_deadline "$job" </dev/null >/dev/null 2>&1 &
     watch_pid=$!
   fi
-  # shellcheck disable=SC2086
-  env $DEFAULT_SIGNALS "OPENSEES_HPC_JOB=$token" /bin/sh "$here/program.sh" "$PWD/$job" </dev/null >>"$job/$log_name" 2>&1
+  # shellcheck disable=SC2119
+  (become_program) </dev/null >>"$job/$log_name" 2>&1
   code=$?
   read_uptime
   ended=$UPTIME
@@ -47,6 +51,21 @@ supervise() {
   while [ -e "$job/.job/request" ] && ! stop_tree "$token" "$grace_s"; do :; done
   decide_end "$job" "$code" "$began $ended $children_user $children_system"
   run_afterwards "$job"
+}
+
+# Runs in a process of its own and becomes the job's program, whose environment bears the job's token from then on.
+# shellcheck disable=SC2120 # "$@" is what settings sets
+become_program() {
+  cd -- "./$job" || exit 125
+  read_own_pid
+  read_start "$OWN_PID"
+  write_line .job/program "$OWN_PID $START" || exit 125
+  # Cancelled before it began. A request that comes after this look is repeated until the end is written, and finds the program.
+  if [ -e .job/request ]; then exit 143; fi
+  # shellcheck disable=SC1091
+  . ./.job/settings
+  # shellcheck disable=SC2086
+  exec env $DEFAULT_SIGNALS "OPENSEES_HPC_JOB=$token" "$@"
 }
 
 # Sets children_user and children_system: processor time of the program and all of its descendants that were waited for.
@@ -80,7 +99,10 @@ watch_deadline() {
   trap : TERM
   [ ! -e "$1/.job/end" ] && write_once "$1/.job/request" timeout || exit 0
   printf '\nopensees-hpc: timed out after %s s; the job is being stopped\n' "$timeout_s" >>"$1/$log_name"
-  stop_tree "$token" "$grace_s"
+  until [ -e "$1/.job/end" ]; do
+    stop_tree "$token" "$grace_s"
+    pause 0.1
+  done
 }
 
 run_afterwards() {
@@ -93,10 +115,29 @@ run_afterwards() {
     . ./.job/on_end
     exec "$@"
   ) </dev/null >"$1/.job/after.log" 2>&1
-  write_state "$1/.job/after" "$?"
+  write_line "$1/.job/after" "$?"
 }
 
+# Many jobs begin their work when all of them have a supervisor; else the first ones take the processor from those that are still to be begun. The
+# gate opens when its only writer, this process, closes it or is gone.
+gate=
+if [ $# -gt 4 ] && mkfifo "$CONTROL/gate.$$" 2>/dev/null; then
+  gate="$CONTROL/gate.$$"
+  exec 9<>"$gate"
+fi
 for job in "$@"; do
   supervise "$job" </dev/null >/dev/null 2>&1 &
 done
+if [ -n "$gate" ]; then
+  tries=0
+  for job in "$@"; do
+    until read_line "$job/.job/run" || [ $tries -gt 1000 ]; do
+      tries=$((tries + 1))
+      pause 0.01
+    done
+  done
+  # First the name, then the writer: who opens it in between would wait for ever.
+  rm -f "$gate"
+  exec 9>&-
+fi
 exit 0

@@ -88,7 +88,7 @@ retire_folder() {
 }
 
 empty_bin() {
-  rm -rf -- "$CONTROL/bin.$$"
+  [ ! -e "$CONTROL/bin.$$" ] || rm -rf -- "$CONTROL/bin.$$"
 }
 
 delete() {
@@ -109,21 +109,34 @@ submit() {
   fi
   tar -xmof - -C "$new" || fail "the files of the jobs could not be unpacked"
   [ -e "$new/COMPLETE" ] || fail "the files of the jobs did not arrive whole"
-  set --
+  rm -f "$new/COMPLETE"
   for folder in "$new"/*/; do
-    folder=${folder%/}
-    name=${folder##*/}
-    if place "$folder" "$name"; then set -- "$@" "$name"; else answer "$name" "$OUTCOME" "$WHY"; fi
+    prepare "${folder%/}" || fail "the disk is full"
   done
+  # All at once: each of these renames fails if another folder is there. The others have a look of their own.
+  set -- "$new"/*
+  [ "$mode" = again ] || mv -- "$@" ./ 2>/dev/null
+  placed=$#
+  for folder in "$@"; do
+    name=${folder##*/}
+    if [ ! -e "$folder" ] || place "$folder" "$name"; then
+      set -- "$@" "$name"
+    else
+      answer "$name" "$OUTCOME" "$WHY"
+    fi
+  done
+  shift "$placed"
   [ $# -eq 0 ] || launch "$@"
   empty_bin
 }
 
+# Write down who puts the folder in place, and put by what is given up when the disk is full at the job's end.
+prepare() {
+  { printf '%s\n' "$$ $OWN_START $BOOT" >"$1/.job/placed" && printf '%4095s\n' '' >"$1/.job/reserve"; } 2>/dev/null
+}
+
 # Put folder $1 in its place as job $2: a rename, which fails if another one is there. Fails with OUTCOME and WHY set.
 place() {
-  OUTCOME=failed
-  WHY='the disk is full or the workspace cannot be written to'
-  echo "$$ $OWN_START $BOOT" >"$1/.job/placed" || return 1
   if [ "$mode" = again ] && read_state "$2" && [ "$STATE" = none ]; then
     OUTCOME=none
     WHY='it was not submitted before'
@@ -141,7 +154,7 @@ place() {
 
 # Whether what stands in the place of job $1 may be moved away. Fails with OUTCOME and WHY set.
 may_replace() {
-  read_line "$1/.job/token" || LINE=
+  read_token "$1" || LINE=
   # An earlier try of this very submit has come through, and its client did not hear of it.
   OUTCOME=ok
   WHY=
@@ -166,12 +179,12 @@ launch() {
   fi
   tries=0
   for name in "$@"; do
-    until [ -e "$name/.job/run" ]; do
+    until read_line "$name/.job/run"; do
       tries=$((tries + 1))
-      if [ $tries -gt 1500 ]; then break; fi
-      pause 0.02
+      if [ $tries -gt 3000 ]; then break; fi
+      pause 0.01
     done
-    if [ -e "$name/.job/run" ]; then
+    if read_line "$name/.job/run"; then
       answer "$name" ok
     else
       answer "$name" failed 'its supervisor did not start'
@@ -219,7 +232,7 @@ stop_one() {
   # shellcheck disable=SC1090
   [ ! -e "./$1/.job/limits" ] || . "./$1/.job/limits"
   while [ -e "$1/.job/request" ] && [ ! -e "$1/.job/end" ]; do
-    read_line "$1/.job/token" && stop_tree "$LINE" "$grace_s" || return 1
+    read_token "$1" && stop_tree "$LINE" "$grace_s" || return 1
     # With no supervisor left this writes the end.
     read_state "$1"
     case $STATE in end*) return 0 ;; esac
