@@ -17,6 +17,7 @@ def mapped_errors(what: str) -> Iterator[None]:
     import urllib3
     from google.api_core.exceptions import GoogleAPICallError, RetryError
     from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage.exceptions import DataCorruption
 
     from runner.core.rest import cloud_error
 
@@ -30,6 +31,8 @@ def mapped_errors(what: str) -> Iterator[None]:
         raise UnreachableError(f"{what}: no answer from Cloud Storage: {error.cause}") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError) as error:
         raise UnreachableError(f"{what}: no answer from Cloud Storage: {error}") from error
+    except DataCorruption as error:
+        raise UnreachableError(f"{what}: arrived damaged: {error}") from error
     except GoogleAuthError as error:
         raise CloudError(f"{what}: {error}", remedy="run `gcloud auth application-default login`") from error
 

@@ -8,6 +8,7 @@ import json
 import secrets
 import tarfile
 import urllib.request
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,20 @@ from runner.emulator import control
 from runner.emulator.endpoint import Endpoint
 from runner.model import names
 
+with warnings.catch_warnings():
+    # It advises to install grpcio-status, which nothing here needs.
+    warnings.simplefilter("ignore", ImportWarning)
+    from google.api_core.client_options import ClientOptions
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud.storage import Client
+
 FILES: Mapping[str, bytes] = {"out/drift.txt": b"1 2 3\n", "log": b"ended\n", "empty": b""}
+
+
+def storage_client(url: str) -> Client:
+    """A client for the storage server at ``url``."""
+    options = ClientOptions(api_endpoint=url)
+    return Client(project="local-project", credentials=AnonymousCredentials(), client_options=options)
 
 
 def crc32c(content: bytes) -> str:
@@ -86,6 +100,7 @@ def running_site(folder: Path) -> Iterator[Site]:
         site = Site(home=folder, endpoint=endpoint)
         store = site.context(folder / "results").cloud.results
         store.objects._opened().create(location="europe-west4")
+        store.close()
         yield site
     finally:
         control.stop(state)

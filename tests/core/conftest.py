@@ -12,11 +12,15 @@ from tests.core.bucket import Batch, Site, new_batch, running_site
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running_site(tmp_path_factory.mktemp("site")) as site:
+    with pytest.MonkeyPatch.context() as patch, running_site(tmp_path_factory.mktemp("site")) as site:
+        # Else Google's client asks for the bucket in a thread of its own, which may outlive the client.
+        patch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
         yield site
 
 
 @pytest.fixture
 def batch(site: Site, tmp_path: Path) -> Iterator[Batch]:
-    yield new_batch(site, tmp_path / "results")
+    made = new_batch(site, tmp_path / "results")
+    yield made
+    made.store.close()
     site.clear_faults()
