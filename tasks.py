@@ -127,6 +127,34 @@ def receipt(c: Context, batch: str, verify: bool = False, json: bool = False) ->
     _call("receipt", batch=batch, verify=verify, as_json=json)
 
 
+@task(
+    help={
+        "all": "every kind of harm at every step; takes about half an hour",
+        "only": "these trials, such as job-running/kill-client,gone/drop",
+        "seed": "in an order and with delays that this number stands for",
+        "on": "local: an embedded cloud of its own; google: one analysis whose VM is taken away, in your project",
+        "yes": "do not ask before anything is created on google",
+        "json": JSON_HELP + "; the last has event: summary",
+    }
+)
+def drill(
+    c: Context,
+    all: bool = False,
+    only: str = "",
+    seed: str = "",
+    on: str = "local",
+    yes: bool = False,
+    json: bool = False,
+) -> None:
+    """Fire drill: kill the client of a batch at each step of its journal; see that nothing is left and nothing is lost.
+
+    Exit codes: 0 all is well; 1 it is not; 2 there is no such trial; 9 not agreed to.
+    """
+    if seed and not seed.isdecimal():
+        raise Exit(message=f"--seed {seed}: not a number", code=2)
+    _call("drill", everything=all, only=only, seed=int(seed) if seed else None, on=on, yes=yes, as_json=json)
+
+
 @task(help={"shell": "start a shell with that environment instead of printing it"})
 def env(c: Context, shell: bool = False) -> None:
     """Print the environment in which plain pulumi works on our stacks: eval "$(invoke env)"."""
@@ -211,5 +239,5 @@ def docs(c: Context, check: bool = False) -> None:
 
 
 local = Collection("local", local_start, local_stop, local_status, local_reset, local_faults, local_env)
-ns = Collection(run, attach, extend, build, status, receipt, cleanup, env, setup, lint, test, docs, local)
+ns = Collection(run, attach, extend, build, status, receipt, cleanup, drill, env, setup, lint, test, docs, local)
 ns.configure({"run": {"pty": sys.stdout.isatty()}})

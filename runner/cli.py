@@ -178,6 +178,28 @@ def cleanup(
 
 
 @_verb
+def drill(*, everything: bool, only: str, seed: int | None, on: str, yes: bool, as_json: bool) -> int:
+    """Harm batches on purpose, and show what the nets leave."""
+    from runner.drill import places, program
+    from runner.errors import DeclinedError, InputError
+
+    if on not in ("local", "google"):
+        raise InputError(f"--on {on}: a drill is on local or on google")
+    if on == "google" and (everything or only):
+        raise InputError("on google there is one trial: one analysis, and its VM is taken away")
+    trials = [program.REAL] if on == "google" else program.choose_trials(everything=everything, only=only, seed=seed)
+    screen = _screen(as_json=as_json, yes=yes)
+    if on == "google" and not screen.listener().on_confirm(
+        "Run an analysis of a minute on a spot VM of your project, which costs money?"
+    ):
+        raise DeclinedError("nothing was created", remedy="agree, or give --yes where nobody can be asked")
+    with places.google_site(os.environ) if on == "google" else places.temporary_local_site(os.environ) as site:
+        summary = program.execute(site, trials, screen.listener())
+    screen.show_drill(summary)
+    return summary.exit_code
+
+
+@_verb
 def env(*, shell: bool) -> int:
     """Print, or start a shell with, the environment for plain ``pulumi``."""
     context = wiring.make_context()

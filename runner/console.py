@@ -8,7 +8,7 @@ import threading
 import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -19,6 +19,10 @@ from runner.commands.events import Event, Listener
 from runner.commands.summary import JobOutcome, RunSummary
 from runner.errors import HpcError
 from runner.model.states import JobState
+
+if TYPE_CHECKING:
+    from runner.drill.program import DrillSummary
+    from runner.drill.trial import Verdict
 
 STATE_STYLES = {
     JobState.SUCCEEDED: "green",
@@ -106,6 +110,27 @@ class TextScreen:
         elif summary.report.is_clean:
             self.console.print(f"{count} deleted, nothing is left" if count else "there is nothing to clean up")
 
+    def show_drill(self, summary: DrillSummary) -> None:
+        """A row for each trial, and whether all is well."""
+        table = Table(title="drill", title_justify="left")
+        columns = (
+            "step",
+            "what was done",
+            "last VM gone after",
+            "finished",
+            "at home",
+            "went on by",
+            "left over",
+            "verdict",
+        )
+        for column in columns:
+            table.add_column(column, overflow="fold", justify="right" if column.startswith("last") else "left")
+        for verdict in summary.verdicts:
+            table.add_row(*_drill_row(verdict))
+        self._print(table)
+        good = sum(verdict.is_good for verdict in summary.verdicts)
+        self._print(f"{good} of {len(summary.verdicts)} trials: nothing was left, nothing was lost")
+
     def show_image(self, image: str, versions: Mapping[str, str], phases_s: Mapping[str, float]) -> None:
         """What was baked."""
         self.console.print(Text(f"image {image} is ready", style="green"))
@@ -173,6 +198,13 @@ class TextScreen:
         self._print(Text.assemble((job.name, "bold"), f" {job.state.value}", f": {job.message}" if job.message else ""))
         for line in job.last_lines:
             self._print(Text(f"    {printable(line)}", style="dim"))
+
+    def _show_trial_started(self, facts: Mapping[str, Any]) -> None:
+        self._print(Text(f"{facts['number']}/{facts['of']} {facts['step']}: {facts['what']}", style="dim"))
+
+    def _show_trial(self, facts: Mapping[str, Any]) -> None:
+        for problem in (*facts["problems"], *(f"STILL THERE: {item}" for item in facts["left_over"])):
+            self._print(Text(f"  {printable(str(problem), keep_lines=True)}", style="red"))
 
     def _show_plan(self, facts: Mapping[str, Any]) -> None:
         count = len(facts["instances"])
@@ -292,6 +324,10 @@ class JsonScreen:
         """The last line."""
         self.write("summary", summary.as_json())
 
+    def show_drill(self, summary: DrillSummary) -> None:
+        """The last line."""
+        self.write("summary", summary.as_json())
+
     def write(self, event: str, facts: Mapping[str, Any]) -> None:
         """One line, flushed: a reader sees it at once."""
         with self._lock:
@@ -304,6 +340,19 @@ def printable(text: str, *, keep_lines: bool = False) -> str:
     kept = {"\t", "\n"} if keep_lines else {"\t"}
     return "".join(
         c if c in kept or unicodedata.category(c) not in ("Cc", "Cs", "Cf") else f"\\x{ord(c):02x}" for c in text
+    )
+
+
+def _drill_row(verdict: Verdict) -> tuple[Text | str, ...]:
+    return (
+        verdict.trial.step.value,
+        verdict.trial.harm.description,
+        "never" if verdict.empty_after_s is None else _duration(verdict.empty_after_s),
+        f"{verdict.finished} of {verdict.jobs}",
+        f"{verdict.home} of {verdict.jobs}",
+        verdict.went_on or "itself",
+        ", ".join(verdict.left_over) or "nothing",
+        Text("ok", style="green") if verdict.is_good else Text("FAILED", style="bold red"),
     )
 
 

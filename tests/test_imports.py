@@ -49,7 +49,10 @@ RULES = {
             "infra",
         )
     ),
-    "runner.console": Rule(ours=("runner.errors", "runner.model", "runner.commands"), never=CLOUD_SDKS),
+    "runner.drill": Rule(
+        ours=("runner.errors", "runner.model", "runner.core", "runner.commands", "runner.wiring"), never=CLOUD_SDKS
+    ),
+    "runner.console": Rule(ours=("runner.errors", "runner.model", "runner.commands", "runner.drill"), never=CLOUD_SDKS),
     "runner.cli": Rule(
         ours=(
             "runner.errors",
@@ -58,6 +61,7 @@ RULES = {
             "runner.console",
             "runner.wiring",
             "runner.checks",
+            "runner.drill",
         ),
         never=CLOUD_SDKS,
     ),

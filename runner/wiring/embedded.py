@@ -67,6 +67,15 @@ def clear_faults(environment: Mapping[str, str]) -> None:
     _ask(endpoint, "DELETE", "scenario")
 
 
+def arm_fault(environment: Mapping[str, str], fault: Mapping[str, Any]) -> None:
+    """Arm one fault of the embedded cloud.
+
+    Raises:
+        CloudError: the embedded cloud does not understand it.
+    """
+    _ask(start_embedded_cloud(environment), "POST", "faults", fault)
+
+
 def play_scenario(environment: Mapping[str, str], file: Path) -> dict[str, Any]:
     """Hand over the steps of a scenario file; what is armed then, as ``list_faults``.
 

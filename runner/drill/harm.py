@@ -1,0 +1,150 @@
+"""The ways in which a batch is harmed. None of them needs the client's help: signals, limits of the system, the cloud's faults."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from runner.drill.site import Client, DrillSite
+from runner.errors import InputError, MissingToolError
+from runner.model import names
+
+ENGINE = "pulumi"
+LOOK_EVERY_S = 0.01
+API_PATHS = " /(compute|storage|upload|download)/"
+
+API_FAULTS: Mapping[str, Mapping[str, Any]] = {
+    "api-503": {"kind": "http", "status": 503, "times": 6, "match": API_PATHS},
+    "api-403": {
+        "kind": "http",
+        "status": 403,
+        "reason": "forbidden",
+        "message": "Required permission is missing.",
+        "times": 1,
+        "match": " /compute/",
+    },
+    "drop": {"kind": "drop", "times": 4, "match": API_PATHS},
+}
+
+
+class Harm(Enum):
+    """What is done at a step."""
+
+    KILL_CLIENT = "kill-client"
+    SIGINT = "sigint"
+    SIGTERM = "sigterm"
+    KILL_ENGINE = "kill-engine"
+    FULL_DISK = "full-disk"
+    API_503 = "api-503"
+    API_403 = "api-403"
+    DROP = "drop"
+    PREEMPTION = "preemption"
+
+    @property
+    def description(self) -> str:
+        """For the table."""
+        return DESCRIPTIONS[self]
+
+    def do(self, site: DrillSite, client: Client, batch: str, journal: Path) -> None:
+        """Do it now. Some wait for what they need, for as long as the client runs."""
+        ACTS[self](site, client, batch, journal)
+
+    def undo(self, site: DrillSite) -> None:
+        """Let things be as before."""
+        if self.value in API_FAULTS and site.faults is not None:
+            site.faults.clear()
+
+
+DESCRIPTIONS = {
+    Harm.KILL_CLIENT: "kill -9 of the client",
+    Harm.SIGINT: "SIGINT to the client",
+    Harm.SIGTERM: "SIGTERM to the client",
+    Harm.KILL_ENGINE: "kill -9 of the engine",
+    Harm.FULL_DISK: "the client's disk is full",
+    Harm.API_503: "the cloud says 503, six times",
+    Harm.API_403: "the cloud says 403, once",
+    Harm.DROP: "connections to the cloud are cut, four times",
+    Harm.PREEMPTION: "simulateMaintenanceEvent on a VM",
+}
+
+
+def _signal(signum: signal.Signals) -> Callable[[DrillSite, Client, str, Path], None]:
+    def send(site: DrillSite, client: Client, batch: str, journal: Path) -> None:
+        client.process.send_signal(signum)
+
+    return send
+
+
+def _kill_engine(site: DrillSite, client: Client, batch: str, journal: Path) -> None:
+    """The engine that runs now, else the next one."""
+    while client.is_running():
+        for process in offspring(client.pid):
+            if _name(process) == ENGINE:
+                os.kill(process.pid, signal.SIGKILL)
+                return
+        time.sleep(LOOK_EVERY_S)
+
+
+def _fill_disk(site: DrillSite, client: Client, batch: str, journal: Path) -> None:
+    """No file of the client, or of what it starts from now on, may grow beyond what the journal has now."""
+    if not hasattr(psutil.Process, "rlimit"):
+        raise MissingToolError("this system cannot limit the files of another process; Linux can")
+    size = journal.stat().st_size
+    try:
+        psutil.Process(client.pid).rlimit(psutil.RLIMIT_FSIZE, (size, size))
+    except psutil.NoSuchProcess:
+        return
+
+
+def _fault(site: DrillSite, client: Client, batch: str, journal: Path, *, name: str) -> None:
+    if site.faults is None:
+        raise InputError("only the embedded cloud has faults that can be asked for", remedy="invoke drill --on local")
+    site.faults.arm(API_FAULTS[name])
+
+
+def _preempt(site: DrillSite, client: Client, batch: str, journal: Path) -> None:
+    """The first VM of the batch, as Google says how to try that out."""
+    running = [
+        vm for vm in site.context.cloud.compute.instances(names.labels_of_batch(batch)) if vm.status == "RUNNING"
+    ]
+    for instance in running[:1]:
+        site.context.cloud.compute.simulate_maintenance(instance.zone, instance.name)
+
+
+def _arming(name: str) -> Callable[[DrillSite, Client, str, Path], None]:
+    return lambda site, client, batch, journal: _fault(site, client, batch, journal, name=name)
+
+
+ACTS: Mapping[Harm, Callable[[DrillSite, Client, str, Path], None]] = {
+    Harm.KILL_CLIENT: _signal(signal.SIGKILL),
+    Harm.SIGINT: _signal(signal.SIGINT),
+    Harm.SIGTERM: _signal(signal.SIGTERM),
+    Harm.KILL_ENGINE: _kill_engine,
+    Harm.FULL_DISK: _fill_disk,
+    Harm.API_503: _arming("api-503"),
+    Harm.API_403: _arming("api-403"),
+    Harm.DROP: _arming("drop"),
+    Harm.PREEMPTION: _preempt,
+}
+
+
+def offspring(pid: int) -> list[psutil.Process]:
+    """All processes below this one, as they are now."""
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return str(process.name())
+    except psutil.NoSuchProcess:
+        return ""

@@ -1,0 +1,79 @@
+"""Where a drill may take place: a temporary home with an embedded cloud of its own, or the user's project on Google Cloud."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner import wiring
+from runner.drill.site import DrillSite
+from runner.wiring import embedded
+
+OURS = ("OPENSEES_HPC_", "PULUMI_", "GOOGLE_")
+KEPT = ("OPENSEES_HPC_CACHE",)
+LEASE_S = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedFaults:
+    """The fault board of the embedded cloud of one home."""
+
+    environment: Mapping[str, str]
+
+    def arm(self, fault: Mapping[str, Any]) -> None:
+        """Arm one."""
+        embedded.arm_fault(self.environment, fault)
+
+    def clear(self) -> None:
+        """Disarm all."""
+        embedded.clear_faults(self.environment)
+
+
+def local_environment(environment: Mapping[str, str], home: Path, *, lease_s: int = LEASE_S) -> dict[str, str]:
+    """The environment of commands in a home of their own: nothing of the user's settings counts."""
+    kept = {key: value for key, value in environment.items() if not key.startswith(OURS) or key in KEPT}
+    return kept | {
+        "OPENSEES_HPC_HOME": str(home),
+        "OPENSEES_HPC_TARGET": "local",
+        "OPENSEES_HPC_LEASE_S": str(lease_s),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def make_local_site(environment: Mapping[str, str], home: Path, folder: Path, *, lease_s: int = LEASE_S) -> DrillSite:
+    """A site on the embedded cloud of ``home``; jobs files and results in ``folder``."""
+    ours = local_environment(environment, home, lease_s=lease_s)
+    return DrillSite(
+        context=wiring.make_context(ours, results_folder=folder),
+        environment=ours,
+        folder=folder,
+        faults=EmbeddedFaults(environment=ours),
+    )
+
+
+@contextmanager
+def temporary_local_site(environment: Mapping[str, str]) -> Iterator[DrillSite]:
+    """A home that is made for the drill. Its cloud ends with it."""
+    folder = Path(tempfile.mkdtemp(prefix="opensees-hpc-drill-"))
+    site = make_local_site(environment, folder / "home", folder / "work")
+    try:
+        yield site
+    finally:
+        embedded.stop_embedded_cloud(site.environment)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def google_site(environment: Mapping[str, str]) -> Iterator[DrillSite]:
+    """The user's own project, settings and home; results in a folder that goes with the drill."""
+    ours = {**environment, "OPENSEES_HPC_TARGET": "google", "PYTHONUNBUFFERED": "1"}
+    folder = Path(tempfile.mkdtemp(prefix="opensees-hpc-drill-"))
+    try:
+        yield DrillSite(context=wiring.make_context(ours, results_folder=folder), environment=ours, folder=folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

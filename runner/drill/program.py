@@ -1,0 +1,104 @@
+"""Which trials a drill has, one after the other, and what it comes to."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.commands.events import Listener
+from runner.drill.batch import DrillBatch
+from runner.drill.harm import Harm
+from runner.drill.site import DrillSite
+from runner.drill.steps import Step
+from runner.drill.trial import Trial, TrialRun, Verdict
+from runner.errors import HpcError, InputError
+
+LONGEST_DELAY_S = 1.0
+REAL = Trial(step=Step.JOB_RUNNING, harm=Harm.PREEMPTION)
+REAL_DURATION_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrillSummary:
+    """All verdicts of a drill."""
+
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 only if all is well."""
+        return 0 if self.verdicts and all(verdict.is_good for verdict in self.verdicts) else 1
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values of the event ``summary``."""
+        good = sum(verdict.is_good for verdict in self.verdicts)
+        return {"exit_code": self.exit_code, "trials": len(self.verdicts), "ok": good}
+
+
+def choose_trials(*, everything: bool, only: str, seed: int | None) -> list[Trial]:
+    """The client is killed at each step; with ``everything`` each harm is done at each step, and one VM is taken away.
+
+    ``only``: ``step/harm``, with commas. ``seed``: in an order and with delays that this number stands for.
+
+    Raises:
+        InputError: there is no such trial.
+    """
+    harms = [harm for harm in Harm if harm is not Harm.PREEMPTION] if everything or only else [Harm.KILL_CLIENT]
+    trials = [Trial(step=step, harm=harm) for harm in harms for step in Step]
+    if everything or only:
+        trials.append(REAL)
+    if only:
+        trials = _pick(trials, [word.strip() for word in only.split(",")])
+    if seed is None:
+        return trials
+    chance = random.Random(seed)  # noqa: S311 (moments, not secrets)
+    chance.shuffle(trials)
+    return [Trial(step=each.step, harm=each.harm, delay_s=chance.uniform(0.0, LONGEST_DELAY_S)) for each in trials]
+
+
+def _pick(trials: Iterable[Trial], wanted: Sequence[str]) -> list[Trial]:
+    known = {trial.name: trial for trial in trials}
+    if unknown := [name for name in wanted if name not in known]:
+        steps, harms = ", ".join(step.value for step in Step), ", ".join(harm.value for harm in Harm)
+        raise InputError(f"no trial {', '.join(unknown)}", remedy=f"it is step/harm; steps: {steps}; harms: {harms}")
+    return [known[name] for name in wanted]
+
+
+def execute(site: DrillSite, trials: Sequence[Trial], listener: Listener) -> DrillSummary:
+    """Make base and image if they are not there, then carry out the trials.
+
+    Raises:
+        HpcError: the site cannot be made ready.
+    """
+    site.context.cloud.open()
+    if site.context.is_local:
+        _prepare(site, listener)
+    verdicts = []
+    for number, trial in enumerate(trials, start=1):
+        listener.tell(
+            "trial_started", number=number, of=len(trials), step=trial.step.value, what=trial.harm.description
+        )
+        verdict = TrialRun(site, trial, _batch_of(site, trial)).carry_out()
+        listener.tell("trial", **verdict.as_json())
+        verdicts.append(verdict)
+    return DrillSummary(verdicts=tuple(verdicts))
+
+
+def _prepare(site: DrillSite, listener: Listener) -> None:
+    from runner.model import names
+
+    if site.context.cloud.compute.newest_image(names.IMAGE_FAMILY) is not None:
+        return
+    listener.tell("step", what="base and image for the drill")
+    done = site.invoke("build", "--yes", "--json")
+    if done.exit_code != 0:
+        raise HpcError(f"no image for the drill: {done.last_words()}")
+
+
+def _batch_of(site: DrillSite, trial: Trial) -> DrillBatch:
+    """The real one is as small as can be; in the embedded cloud there are a few jobs on two VMs."""
+    if site.context.is_local:
+        return DrillBatch(name=f"d-{trial.step.value}-{trial.harm.value}")
+    return DrillBatch(name=f"drill-{site.context.now():%Y%m%d-%H%M%S}", durations_s=(REAL_DURATION_S,))

@@ -1,0 +1,125 @@
+"""Where a drill takes place: the commands as a user types them, and the same cloud seen through its API."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from runner.commands.context import Context
+
+COMMAND_LIMIT_S = 900.0
+
+
+class FaultBoard(Protocol):
+    """The faults of the embedded cloud. ``arm`` takes a fault as docs/faults.md has it; ``clear`` disarms all."""
+
+    def arm(self, fault: Mapping[str, Any]) -> None: ...
+
+    def clear(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrillSite:
+    """``context``: for looking. ``environment``: for the commands, of the same home. ``faults``: None where there are none to arm.
+
+    ``folder``: for jobs files and results.
+    """
+
+    context: Context
+    environment: Mapping[str, str]
+    folder: Path
+    faults: FaultBoard | None = None
+
+    @property
+    def lease_s(self) -> float:
+        """How long a VM goes on without a client."""
+        return self.context.settings.lease_s
+
+    def start(self, *words: str) -> Client:
+        """Begin ``invoke words…``, without a terminal."""
+        process = subprocess.Popen(  # noqa: S603 (our own command)
+            [sys.executable, "-m", "invoke", *words],
+            cwd=self.context.root,
+            env=dict(self.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        return Client(process)
+
+    def invoke(self, *words: str, limit_s: float = COMMAND_LIMIT_S) -> Client:
+        """Run ``invoke words…`` to its end."""
+        client = self.start(*words)
+        client.wait(limit_s)
+        return client
+
+
+class Client:
+    """A command that runs. Its output is read into memory as it comes, so that a full disk of the command is not ours."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self._output: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+        self._readers = [
+            threading.Thread(target=self._read, args=(name, stream), daemon=True)
+            for name, stream in (("stdout", process.stdout), ("stderr", process.stderr))
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self.process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative for a signal."""
+        return self.process.returncode
+
+    def is_running(self) -> bool:
+        """Whether it runs."""
+        return self.process.poll() is None
+
+    def wait(self, limit_s: float) -> bool:
+        """Wait for its end; False, and it is killed, if that does not come in time."""
+        try:
+            self.process.wait(limit_s)
+            return True
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return False
+        finally:
+            for reader in self._readers:  # children that outlive it may hold its pipes open
+                reader.join(1.0)
+
+    def events(self) -> list[dict[str, Any]]:
+        """What it told as JSON lines."""
+        lines = bytes(self._output["stdout"]).decode("utf-8", "replace").splitlines()
+        return [event for line in lines if (event := _parse(line)) is not None]
+
+    def last_words(self) -> str:
+        """The end of what it said, for whoever has to find out."""
+        return "".join(bytes(text[-2000:]).decode("utf-8", "replace") for text in self._output.values())
+
+    def _read(self, name: str, stream: IO[bytes] | None) -> None:
+        if stream is not None:
+            with stream:
+                while piece := stream.read1():  # type: ignore[attr-defined]  # a pipe's reader is buffered
+                    self._output[name] += piece
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,224 @@
+"""One trial: a batch, harmed once at one step; then what the nets leave, what goes on, and what comes of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from runner.drill.batch import DrillBatch
+from runner.drill.harm import Harm, offspring
+from runner.drill.site import Client, DrillSite
+from runner.drill.steps import Step, wait_for_step
+from runner.errors import HpcError
+from runner.model import names
+from runner.model.leftover import BILLED, Kind
+
+NETS_LIMIT_S = 60.0  # after the lease
+CLIENT_LIMIT_S = 300.0
+LOOK_EVERY_S = 0.5
+MEMORY = (Kind.CONTROL, Kind.RESULTS, Kind.STACK)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """``delay_s``: between the record of the step and the harm."""
+
+    step: Step
+    harm: Harm
+    delay_s: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """As ``--only`` has it."""
+        return f"{self.step.value}/{self.harm.value}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What came of a trial.
+
+    ``empty_after_s``: from the harm until nothing billable was left, before anybody went on; None if that did not come.
+    ``finished``: jobs that had ended by then, ``home`` those whose results are at home at the end, of ``jobs``.
+    ``went_on``: the command that ended the batch, '' if its own client did.
+    """
+
+    trial: Trial
+    batch: str
+    jobs: int
+    finished: int = 0
+    home: int = 0
+    empty_after_s: float | None = None
+    client_exit_code: int | None = None
+    went_on: str = ""
+    left_over: tuple[str, ...] = ()
+    problems: tuple[str, ...] = field(default=())
+
+    @property
+    def is_good(self) -> bool:
+        """Nothing left, nothing lost, nothing untrue."""
+        return not self.left_over and not self.problems
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values of the event ``trial``."""
+        return {
+            "step": self.trial.step.value,
+            "harm": self.trial.harm.value,
+            "what": self.trial.harm.description,
+            "batch": self.batch,
+            "client_exit_code": self.client_exit_code,
+            "empty_after_s": self.empty_after_s,
+            "jobs": self.jobs,
+            "finished": self.finished,
+            "home": self.home,
+            "went_on": self.went_on,
+            "left_over": list(self.left_over),
+            "problems": list(self.problems),
+            "verdict": "ok" if self.is_good else "FAILED",
+        }
+
+
+class TrialRun:
+    """Carries one trial out. ``carry_out`` never raises HpcError: what went wrong is in the verdict."""
+
+    def __init__(self, site: DrillSite, trial: Trial, batch: DrillBatch) -> None:
+        self._site = site
+        self._trial = trial
+        self._batch = batch
+        self._results = site.folder / batch.name / "results"
+        self._problems: list[str] = []
+        self._seen_until: float | None = None
+
+    def carry_out(self) -> Verdict:
+        """From the batch's start to its end."""
+        verdict = Verdict(trial=self._trial, batch=self._batch.name, jobs=len(self._batch.jobs))
+        try:
+            verdict = self._carry_out(verdict)
+        except HpcError as error:
+            self._problems.append(f"the drill itself could not go on: {error}")
+        return replace(verdict, problems=tuple(self._problems))
+
+    def _carry_out(self, verdict: Verdict) -> Verdict:
+        file = self._batch.write(self._site.folder / self._batch.name)
+        client = self._site.start("run", "--jobs", str(file), "--yes", "--json", "--results", str(self._results))
+        try:
+            offspring_then = self._strike(client)
+            struck_at = time.monotonic()
+            if not client.wait(CLIENT_LIMIT_S):
+                self._problems.append(f"the client did not end within {CLIENT_LIMIT_S:.0f} s")
+        finally:
+            if client.is_running():
+                client.process.kill()
+                client.wait(CLIENT_LIMIT_S)
+            self._trial.harm.undo(self._site)
+        left = self._wait_for_nets(offspring_then, struck_at)
+        finished = self._finished()
+        self._check_summary(client)
+        went_on = self._go_on(finished, client)
+        left = left or self._left_at_the_end()
+        self._check_results(finished, is_whole=client.exit_code == 0 or went_on == "attach")
+        return replace(
+            verdict,
+            finished=len(finished),
+            home=len(self._batch.attempts_at_home(self._results)),
+            empty_after_s=None if left else round(max(0.0, (self._seen_until or struck_at) - struck_at), 1),
+            client_exit_code=client.exit_code,
+            went_on=went_on,
+            left_over=left,
+        )
+
+    @property
+    def _journal(self) -> Path:
+        return self._site.context.journal.folder / f"{self._batch.name}.jsonl"
+
+    def _strike(self, client: Client) -> list[psutil.Process]:
+        """Do the harm at its step; the processes that the client had then."""
+        jobs = len(self._batch.jobs)
+        is_there = wait_for_step(self._journal, self._trial.step, jobs=jobs, goes_on=client.is_running)
+        if not is_there:
+            self._problems.append(f"the batch never came to {self._trial.step.value}: {client.last_words()}")
+            return []
+        time.sleep(self._trial.delay_s)
+        running = offspring(client.pid)
+        self._trial.harm.do(self._site, client, self._batch.name, self._journal)
+        return running
+
+    def _wait_for_nets(self, running: list[psutil.Process], struck_at: float) -> tuple[str, ...]:
+        """Nobody does anything now. Wait until nothing billable is there, and nothing runs that could make it; what is left."""
+        give_up_at = time.monotonic() + self._site.lease_s + NETS_LIMIT_S
+        while True:
+            engines = [process for process in running if process.is_running() and process.status() != "zombie"]
+            things = self._billed()
+            if things:
+                self._seen_until = time.monotonic()
+            if not things and not engines:
+                return ()
+            if time.monotonic() > give_up_at:
+                return (*things, *(f"process {process.pid} {process.name()}" for process in engines))
+            time.sleep(LOOK_EVERY_S)
+
+    def _billed(self) -> tuple[str, ...]:
+        found = self._site.context.cloud.estate.find(BILLED, names.labels_of_batch(self._batch.name))
+        return (*map(str, found.items), *found.unread)
+
+    def _finished(self) -> dict[str, int]:
+        """The jobs whose results are safe, at home or in the bucket, with their attempt."""
+        found = {item.job: item.attempt for item in self._site.context.cloud.results.result_sets(self._batch.name)}
+        return found | self._batch.attempts_at_home(self._results)
+
+    def _check_summary(self, client: Client) -> None:
+        """What the client said at its end must be so."""
+        if client.exit_code is None or client.exit_code < 0:
+            return
+        summary: Mapping[str, Any] = next(
+            (event for event in reversed(client.events()) if event.get("event") == "summary"), {}
+        )
+        home = self._batch.attempts_at_home(self._results)
+        said = {job["name"] for job in summary.get("jobs", []) if job["status"] == "succeeded"}
+        if lies := said - set(home):
+            self._problems.append(f"said to have succeeded, but not at home: {', '.join(sorted(lies))}")
+        if client.exit_code == 0 and len(said) != len(self._batch.jobs):
+            self._problems.append("exit code 0, though not all jobs are said to have succeeded")
+        if client.exit_code != 0 and not summary and "Traceback" in client.last_words():
+            self._problems.append(f"a traceback: {client.last_words()[-600:]}")
+        if client.exit_code == 8:
+            self._problems.append(f"something was left, it said: {client.last_words()[-600:]}")
+
+    def _go_on(self, finished: Mapping[str, int], client: Client) -> str:
+        """The second command of the user: attach where the batch can go on, cleanup where it never began or is over."""
+        batch = self._batch.name
+        is_open = batch in self._site.context.cloud.results.controlled_batches()
+        session = self._site.context.journal.read(batch)
+        if not is_open and (session is None or session.has_ended):
+            return ""
+        verb = "attach" if is_open else "cleanup"
+        more = ("--results", str(self._results)) if is_open else ("--yes",)
+        second = self._site.invoke(verb, "--batch", batch, "--json", *more)
+        if second.exit_code != 0:
+            self._problems.append(f"invoke {verb} ended with {second.exit_code}: {second.last_words()[-1500:]}")
+        return verb
+
+    def _left_at_the_end(self) -> tuple[str, ...]:
+        """What is still there when the batch is over: nothing billable, no stack, nothing in the bucket."""
+        labels = names.labels_of_batch(self._batch.name)
+        found = self._site.context.cloud.estate.find((*BILLED, *MEMORY), labels)
+        theirs = [str(item) for item in found.items if item.batch == self._batch.name]
+        return (*theirs, *found.unread)
+
+    def _check_results(self, finished: Mapping[str, int], *, is_whole: bool) -> None:
+        home = self._batch.attempts_at_home(self._results)
+        self._problems += self._batch.problems_at_home(self._results)
+        for job, attempt in finished.items():
+            if job not in home:
+                self._problems.append(f"{job} had finished, and its results are lost")
+            elif home[job] != attempt:
+                self._problems.append(f"{job} had finished in attempt {attempt}, and was run again")
+        if is_whole and (missing := set(self._batch.jobs) - set(home)):
+            self._problems.append(f"the batch has ended without {', '.join(sorted(missing))}")
+        session = self._site.context.journal.read(self._batch.name)
+        if session is not None and not session.has_ended:
+            self._problems.append("its journal says that it has not ended")
