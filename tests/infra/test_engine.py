@@ -135,6 +135,25 @@ def test_a_vm_that_is_gone_does_not_keep_its_stack(stacks: PulumiStacks, image: 
     assert cloud.names("instances", "disks") == set()
 
 
+def test_a_vm_with_a_lease_may_delete_itself(
+    stacks: PulumiStacks, image: str, site: EngineSite, cloud: CloudUnderTest
+) -> None:
+    batch = spec("analysis", "leased", count=2, lease_s=600)
+    stacks.up(batch, ignore)
+    policy = cloud.get("/compute/v1/projects/local-project/zones/europe-west4-a/instances/leased-1/getIamPolicy")
+    member = f"serviceAccount:{names.service_account_email('local-project')}"
+    assert policy["bindings"] == [{"role": names.self_delete_role("local-project"), "members": [member]}]
+    run_by_hand(site, "analysis", "preview", "--refresh", "--stack", "leased", "--expect-no-changes")
+    cloud.delete_instance("leased-1")
+    stacks.up(batch, ignore)
+    assert cloud.names("instances") == {"leased-0", "leased-1"}
+    cloud.delete_instance("leased-0")
+    seen: list[StackProgress] = []
+    stacks.destroy("analysis", "leased", seen.append)
+    stacks.remove("analysis", "leased")
+    assert cloud.names("instances", "disks") == set()
+
+
 def test_a_new_image_replaces_no_vm(stacks: PulumiStacks, image: str, cloud: CloudUnderTest) -> None:
     batch = spec("analysis", "b3")
     stacks.up(batch, ignore)
