@@ -6,12 +6,15 @@ every VM has said what it has, or is known to be lost: a job must not run twice.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from runner.commands.context import Context
 from runner.commands.controller import Controller
 from runner.commands.definition import Definition
 from runner.commands.fleet import Fleet
 from runner.commands.outcome import read_outcome
 from runner.core.download_tracker import DownloadTracker
+from runner.core.lease import read_preempted
 from runner.model import names
 
 
@@ -23,9 +26,11 @@ def restore_finished(definition: Definition, tracker: DownloadTracker, controlle
             controller.restore(read_outcome(home.folder, name=inputs.job.name, expect=inputs.job.expect))
 
 
-def adopt_machines(context: Context, batch: str, controller: Controller, fleet: Fleet) -> None:
-    """Hear of every VM that is there what it has, and go on with that."""
+def adopt_machines(context: Context, batch: str, controller: Controller, fleet: Fleet, *, known: Iterable[str]) -> None:
+    """Hear of every VM that is there what it has, and go on with that. ``known``: VMs that this machine has heard of before."""
     instances = context.cloud.compute.instances(names.labels_of_batch(batch))
-    controller.expect_machines(instances)
+    preempted = read_preempted(context.cloud.results, batch)
+    used = {*known, *preempted, *(instance.name for instance in instances)}
+    controller.expect_machines(instances, names_used=used)
     fleet.adopt(instances)
     controller.hear_machines(fleet)

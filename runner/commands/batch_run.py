@@ -144,7 +144,8 @@ class BatchRun:
             with self.phases.phase("attach"):
                 parts.collector.finish(is_over=False)
                 restore_finished(self.definition, parts.tracker, parts.controller)
-                adopt_machines(self.context, self.batch, parts.controller, fleet)
+                known = [resource.name for resource in self.session.read().resources]
+                adopt_machines(self.context, self.batch, parts.controller, fleet, known=known)
         steps.undo("stop downloads", _start_polling(parts.collector))
         with self.phases.phase("jobs"):
             goes_on = parts.controller.run(fleet, until_busy=self.detach)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -113,15 +113,16 @@ class Controller:
             self.roster.restore(outcome.name, outcome.state)
             self._outcomes[outcome.name] = outcome
 
-    def expect_machines(self, instances: Sequence[Instance]) -> None:
-        """Machines that are there already."""
+    def expect_machines(self, instances: Sequence[Instance], *, names_used: Iterable[str]) -> None:
+        """Machines that are there already. No new one gets a name that was used: what was said of the old one is not true of it."""
+        for name in names_used:
+            index = name.rpartition("-")[2]
+            self._next_index = max(self._next_index, int(index) + 1 if index.isdecimal() else 0)
         for instance in instances:
             machine = MACHINE_TYPES.get(instance.machine_type, self._plan.machine)
             self.roster.add_machine(
                 MachineEntry(name=instance.name, cores=machine.cores, provisioning=instance.provisioning)
             )
-            index = instance.name.rpartition("-")[2]
-            self._next_index = max(self._next_index, int(index) + 1 if index.isdecimal() else 0)
 
     def hear_machines(self, fleet: Fleet) -> None:
         """Hear of each of these machines what jobs it has, before anything new is started."""

@@ -18,6 +18,7 @@ from runner.commands.messages import MachineDown, MachineReady, MachinesMade, Ma
 from runner.commands.places import PlaceFinder
 from runner.commands.progress import tell_stack_progress
 from runner.core.compute import Instance
+from runner.core.lease import read_preempted
 from runner.core.os_login import Login
 from runner.core.session_state import SessionState
 from runner.core.stacks import StackSpec
@@ -26,7 +27,6 @@ from runner.model import names
 from runner.model.stockout import Place
 
 LOOK_EVERY_S = 3.0
-PREEMPTED = "preempted/"  # names.preemption_marker, below the batch's control prefix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,9 +220,8 @@ class Fleet:
             expected = [name for name in self._seen if name not in self._down]
         if not expected:
             return
-        for marker in self._context.cloud.results.list_control(self._batch):
-            name = marker.removeprefix(PREEMPTED)
-            if marker.startswith(PREEMPTED) and name in expected:
+        for name in read_preempted(self._context.cloud.results, self._batch):
+            if name in expected:
                 self._report_down(name, "marker", "the cloud took it back (preempted)")
         there = {
             found.name: found for found in self._context.cloud.compute.instances(names.labels_of_batch(self._batch))
