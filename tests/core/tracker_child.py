@@ -27,7 +27,8 @@ def main(folder: Path, prefix: str, count: int) -> None:
     for number in range(count):
         home = home_set(folder, f"{prefix}{number}", 1)
         tracker.place(make_source(folder, home), home)
-        print(home.job, flush=True)
+        sys.stdout.write(f"{home.job}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
