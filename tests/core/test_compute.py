@@ -1,0 +1,124 @@
+"""Quotas and failed operations, as the cloud tells them; operations that are lost or do not end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import requests
+
+from runner.core.compute import Compute
+from runner.core.operations import GONE_ALREADY, Operations
+from runner.core.rest import Api
+from runner.emulator.settings import CloudSettings
+from runner.errors import CloudError, QuotaError, StockoutError
+from runner.model.catalog import MACHINE_TYPES
+from runner.model.quota import largest_batch
+from runner.model.stockout import Quota, Stockout, classify
+from tests.emulator.conftest import CloudUnderTest, vm_body
+
+PROJECT = "local-project"
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[CloudUnderTest]:
+    running = CloudUnderTest(CloudSettings(state=tmp_path / "state")).start()
+    yield running
+    running.stop()
+
+
+def new_session() -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    return session
+
+
+@pytest.fixture
+def api(cloud: CloudUnderTest) -> Api:
+    return Api(f"{cloud.url}/compute/v1", new_session)
+
+
+@pytest.fixture
+def compute(api: Api) -> Compute:
+    return Compute(api, PROJECT)
+
+
+def test_quotas_count_what_is_there(cloud: CloudUnderTest, compute: Compute) -> None:
+    body = {"metric": "PREEMPTIBLE_CPUS", "limit": 20}
+    assert cloud.ask("POST", "/_local/quotas", body).status_code == 200
+    machine = MACHINE_TYPES["c2-standard-4"]
+    assert largest_batch(compute.read_quotas("europe-west4"), machine, "spot", disk_gib=50) == 5
+    cloud.insert_vm("vm")
+    quotas = {quota.metric: quota for quota in compute.read_quotas("europe-west4")}
+    assert (quotas["PREEMPTIBLE_CPUS"].limit, quotas["PREEMPTIBLE_CPUS"].usage) == (20, 4)
+    assert {"CPUS", "IN_USE_ADDRESSES", "SSD_TOTAL_GB", "INSTANCES"} <= set(quotas)
+    assert largest_batch(list(quotas.values()), machine, "spot", disk_gib=50) == 4
+
+
+@pytest.mark.parametrize("has_details", [False, True])
+def test_stockouts_are_read_from_the_operations(cloud: CloudUnderTest, compute: Compute, has_details: bool) -> None:
+    cloud.fault(kind="stockout", match="b1-0$", details=has_details, zones_available=["europe-west4-b"])
+    begun = datetime.now(UTC) - timedelta(seconds=1)
+    cloud.insert_vm("b1-0")
+    cloud.insert_vm("b1-1")
+    (failed,) = compute.failed_operations(["b1-0", "b1-1"], since=begun)
+    assert (failed.kind, failed.target, failed.zone) == ("insert", "b1-0", "europe-west4-a")
+    assert isinstance(failed.refusal, Stockout)
+    assert failed.refusal.zones_available == (("europe-west4-b",) if has_details else ())
+    assert "does not have enough resources available" in failed.refusal.message
+    assert compute.failed_operations(["b1-0"], since=datetime.now(UTC) + timedelta(seconds=60)) == []
+    assert compute.failed_operations(["b2-0"], since=begun) == []
+
+
+def test_quotas_are_read_from_the_operations(cloud: CloudUnderTest, compute: Compute) -> None:
+    cloud.ask("POST", "/_local/quotas", {"metric": "PREEMPTIBLE_CPUS", "limit": 2})
+    cloud.insert_vm("b1-0")
+    (failed,) = compute.failed_operations(["b1-0"], since=datetime.now(UTC) - timedelta(seconds=60))
+    assert isinstance(failed.refusal, Quota)
+    assert (failed.refusal.metric, failed.refusal.limit, failed.refusal.region) == (
+        *("PREEMPTIBLE_CPUS", 2.0, "europe-west4"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "meant"),
+    [
+        ({"kind": "stockout", "details": True, "zones_available": ["europe-west4-c"]}, StockoutError, Stockout),
+        ({"kind": "quota"}, QuotaError, Quota),
+        ({"kind": "failed_operation", "match": "insert .*/vm$"}, CloudError, object),
+    ],
+)
+def test_the_error_of_an_operation_is_one_of_ours(
+    cloud: CloudUnderTest, api: Api, fault: dict[str, object], kind: type[CloudError], meant: type
+) -> None:
+    cloud.fault(**fault)
+    operation = api.post(f"projects/{PROJECT}/zones/europe-west4-a/instances", vm_body("vm"))
+    with pytest.raises(kind) as caught:
+        Operations(api, PROJECT).wait(operation)
+    assert isinstance(classify(caught.value), meant)
+
+
+def test_deleting_says_the_clouds_answer(cloud: CloudUnderTest, api: Api) -> None:
+    operations = Operations(api, PROJECT)
+    cloud.insert_vm("vm")
+    path = "zones/europe-west4-a/instances/vm"
+    assert operations.delete(path).startswith("operation-")
+    assert operations.delete(path) == GONE_ALREADY
+    cloud.insert_vm("vm")
+    cloud.fault(kind="lost_operation", match="delete .*/vm$")
+    assert "seen to be gone" in operations.delete(path)
+
+
+def test_an_operation_that_does_not_end_is_given_up(cloud: CloudUnderTest, api: Api) -> None:
+    cloud.fault(kind="slow_operation", match="insert .*networks/n", delay_s=3600)
+    operation = api.post(f"projects/{PROJECT}/global/networks", {"name": "n"})
+    with pytest.raises(CloudError, match="is not done after"):
+        Operations(api, PROJECT, limit_s=-1.0).wait(operation)
+
+
+def test_a_wait_goes_on_after_a_dropped_connection(cloud: CloudUnderTest, api: Api) -> None:
+    cloud.insert_vm("vm")
+    cloud.fault(kind="drop", match="POST .*/wait")
+    assert Operations(api, PROJECT).delete("zones/europe-west4-a/instances/vm").startswith("operation-")

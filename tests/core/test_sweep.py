@@ -1,0 +1,121 @@
+"""A sweep goes on after errors, looks again, and says of each item what became of it. The estate is a small fake."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+
+import pytest
+
+from runner.core.estate import DryEstate, Estate, Findings
+from runner.core.sweep import Removal, sweep
+from runner.errors import CloudError
+from runner.model import names
+from runner.model.leftover import Item, Kind, Scope
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+SCOPE = Scope(now=NOW, owner="me", batch="b1")
+
+
+def item(kind: Kind, name: str) -> Item:
+    return Item(kind=kind, name=name, labels={"app": names.APP, "owner": "me", "batch": "b1"})
+
+
+class FakeEstate:
+    """Items in a dictionary. ``stubborn`` ones are refused so often; ``latecomers`` appear after the first removal."""
+
+    def __init__(self, *items: Item, latecomers: Collection[Item] = ()) -> None:
+        self.items = {one.key: one for one in items}
+        self.latecomers = list(latecomers)
+        self.stubborn: dict[str, int] = {}
+        self.unread: tuple[str, ...] = ()
+        self.order: list[str] = []
+
+    def find(self, kinds: Collection[Kind], labels: Mapping[str, str]) -> Findings:
+        found = (one for one in self.items.values() if one.kind in kinds and labels.items() <= one.labels.items())
+        return Findings(items=tuple(found), unread=self.unread)
+
+    def remove(self, item: Item) -> str:
+        self.order.append(item.name)
+        if self.stubborn.get(item.name, 0) > 0:
+            self.stubborn[item.name] -= 1
+            raise CloudError(f"{item.name} is in use")
+        self.items.pop(item.key, None)
+        self.items |= {late.key: late for late in self.latecomers}
+        self.latecomers = []
+        return "done"
+
+
+def states(removals: Collection[Removal]) -> dict[str, bool]:
+    return {removal.item.name: removal.is_gone for removal in removals}
+
+
+def test_users_go_before_what_they_use() -> None:
+    estate = FakeEstate(item(Kind.STACK, "stack"), item(Kind.DISK, "disk"), item(Kind.INSTANCE, "vm"))
+    report = sweep(estate, SCOPE)
+    assert report.is_clean
+    assert estate.order == ["vm", "disk", "stack"]
+
+
+def test_an_error_stops_nothing_and_is_told() -> None:
+    estate = FakeEstate(item(Kind.INSTANCE, "vm-0"), item(Kind.INSTANCE, "vm-1"), item(Kind.ADDRESS, "address"))
+    estate.stubborn = {"vm-0": 100}
+    told: list[Removal] = []
+    report = sweep(estate, SCOPE, tell=told.append)
+    assert states(report.removals) == {"vm-0": False, "vm-1": True, "address": True}
+    assert [str(one) for one in report.left] == ["instance vm-0"]
+    assert {removal.answer for removal in told if not removal.is_gone} == {"vm-0 is in use"}
+
+
+def test_what_was_in_use_is_tried_again_when_something_has_gone() -> None:
+    estate = FakeEstate(item(Kind.DISK, "disk"), item(Kind.INSTANCE, "vm"))
+    estate.stubborn = {"disk": 1}
+    assert sweep(estate, SCOPE).is_clean
+    assert estate.order == ["vm", "disk", "disk"]
+
+
+def test_when_nothing_goes_it_is_not_tried_for_ever() -> None:
+    estate = FakeEstate(item(Kind.DISK, "disk"))
+    estate.stubborn = {"disk": 100}
+    assert not sweep(estate, SCOPE).is_clean
+    assert estate.order == ["disk"]
+
+
+def test_what_appears_meanwhile_is_removed_too() -> None:
+    estate = FakeEstate(item(Kind.INSTANCE, "vm-0"), latecomers=[item(Kind.INSTANCE, "vm-1")])
+    assert sweep(estate, SCOPE).is_clean
+    assert estate.items == {}
+
+
+def test_what_steers_a_batch_stays_as_long_as_a_vm_does() -> None:
+    estate = FakeEstate(item(Kind.INSTANCE, "vm"), item(Kind.CONTROL, "lease"), item(Kind.STACK, "stack"))
+    estate.stubborn = {"vm": 100}
+    report = sweep(estate, SCOPE)
+    assert states(report.removals) == {"vm": False, "lease": False, "stack": False}
+    answers = {removal.item.name: removal.answer for removal in report.removals}
+    assert answers["lease"] == "kept as long as instance vm is there"
+    assert estate.order == ["vm"]
+
+
+def test_what_could_not_be_looked_at_is_not_clean() -> None:
+    estate = FakeEstate()
+    estate.unread = ("disk: no right to look",)
+    report = sweep(estate, SCOPE)
+    assert not report.is_clean
+    assert report.items_left == ["unknown, could not be read: disk: no right to look"]
+
+
+def test_only_the_kinds_that_are_asked_for() -> None:
+    estate = FakeEstate(item(Kind.INSTANCE, "vm"), item(Kind.STACK, "stack"))
+    assert sweep(estate, SCOPE, kinds=[Kind.INSTANCE]).is_clean
+    assert [one.name for one in estate.items.values()] == ["stack"]
+
+
+@pytest.mark.parametrize("is_dry", [False, True])
+def test_a_dry_estate_says_the_same_and_keeps_all(is_dry: bool) -> None:
+    inside = FakeEstate(item(Kind.INSTANCE, "vm"), item(Kind.DISK, "disk"))
+    estate: Estate = DryEstate(inside) if is_dry else inside
+    report = sweep(estate, SCOPE)
+    assert states(report.removals) == {"vm": True, "disk": True}
+    assert report.is_clean
+    assert len(inside.items) == (2 if is_dry else 0)
