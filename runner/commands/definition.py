@@ -75,7 +75,8 @@ def load_definition(context: Context, batch: str) -> Definition:
     found = context.cloud.results.get_control(batch, DEFINITION)
     if found is None:
         raise NotFoundError(
-            f"the bucket has no batch {batch} to go on with", remedy="`invoke status` lists what there is"
+            f"the bucket has no batch {batch} to go on with",
+            remedy=f"`invoke status` lists what there is, `invoke cleanup --batch {batch}` ends what never began",
         )
     try:
         values = json.loads(found.content)

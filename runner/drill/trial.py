@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from runner.commands.definition import DEFINITION
 from runner.drill.batch import DrillBatch
 from runner.drill.harm import Harm, offspring
 from runner.drill.site import Client, DrillSite
@@ -191,7 +192,7 @@ class TrialRun:
     def _go_on(self, finished: Mapping[str, int], client: Client) -> str:
         """The second command of the user: attach where the batch can go on, cleanup where it never began or is over."""
         batch = self._batch.name
-        is_open = batch in self._site.context.cloud.results.controlled_batches()
+        is_open = self._site.context.cloud.results.get_control(batch, DEFINITION) is not None
         session = self._site.context.journal.read(batch)
         if not is_open and (session is None or session.has_ended):
             return ""
