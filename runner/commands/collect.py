@@ -183,16 +183,17 @@ class Collector:
             raise trouble
 
     def _close(self, *, is_over: bool) -> Collected:
+        left = self._store.all_sets(self._batch)
+        unfinished = tuple(found.prefix for found in left if not found.is_committed)
         if is_over:
-            unfinished, what = self._store.discard_unfinished(self._batch), "its VM was gone before; discarded"
-        else:
-            found = self._store.all_sets(self._batch)
-            unfinished, what = [item.prefix for item in found if not item.is_committed], "it may still go on"
+            unfinished = tuple(f"{prefix}/" for prefix in self._store.discard_unfinished(self._batch))
+        what = "its VM was gone before; discarded" if is_over else "it may still go on"
         for prefix in unfinished:
             self._listener.tell("results", state="unfinished", prefix=prefix, message=f"a push without its end: {what}")
         remove_leftovers(self._tracker.folder)
-        home = tuple(self._tracker.home_sets())
-        return Collected(home=home, corrupt=self._damage.problems(), unfinished=tuple(unfinished))
+        prefixes = {found.prefix for found in left}
+        corrupt = {prefix: why for prefix, why in self._damage.problems().items() if prefix in prefixes}
+        return Collected(home=tuple(self._tracker.home_sets()), corrupt=corrupt, unfinished=unfinished)
 
     def _look(self, *, is_time: bool) -> list[ResultSet]:
         """What ``run`` begins to fetch now. After trouble nothing is asked for before its time."""
@@ -211,6 +212,8 @@ class Collector:
             with self._changed:
                 self._wanted |= wanted
             return []
+        with self._changed:
+            self._changed.notify_all()  # another process may have brought home what somebody waits for
         return self._choose(self._due(sets))
 
     def _choose(self, due: Sequence[ResultSet]) -> list[ResultSet]:
@@ -227,9 +230,11 @@ class Collector:
         """What is to be fetched, or only to be deleted in the bucket because it is home."""
         with self._changed:
             free = [found for found in sets if found.prefix not in self._busy]
-        return [found for found in free if self._is_due(found, is_over=is_over) and not self._damage.is_known(found)]
+        return [found for found in free if self._is_due(found, is_over=is_over)]
 
     def _is_due(self, found: ResultSet, *, is_over: bool) -> bool:
+        if self._damage.is_known(found):
+            return self._delivery.is_superseded(found)
         if found.is_committed or found.archive is None:
             return found.is_committed
         archive = found.archive

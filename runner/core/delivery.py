@@ -81,7 +81,7 @@ class Delivery:
             if work is None:
                 return None
             self.on_step("claimed", found)
-            if self._is_superseded(found):
+            if self.is_superseded(found):
                 self.store.delete(found)
                 return None
             home = self._at_home(found) or self._bring(found, work)
@@ -89,7 +89,8 @@ class Delivery:
             self._delete(found, home)
             return home
 
-    def _is_superseded(self, found: ResultSet) -> bool:
+    def is_superseded(self, found: ResultSet) -> bool:
+        """Whether a later push of the same attempt is home, so that this one is not needed any more."""
         known = self.tracker.find(found.job, found.attempt)
         return known is not None and known.push > found.push
 

@@ -1,0 +1,375 @@
+"""Results come home while a batch runs: at once when wanted, once each, through faults, and with every damage told."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.commands.collect import Collector, bring_home, collect_rest
+from runner.commands.events import Event, Listener
+from runner.core.claims import FOLDER, claimed
+from runner.core.download_tracker import DownloadTracker, HomeSet
+from runner.core.results import CorruptResultsError
+from runner.errors import CloudError, DiskError, NotFoundError, PermissionDeniedError, RemoteError
+from runner.model import names
+from tests.core.bucket import FILES, Batch, Site, new_batch
+
+LIMIT_S = 60.0
+
+
+@dataclass(kw_only=True)
+class Told:
+    """What a listener was told."""
+
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def listener(self) -> Listener:
+        return Listener(on_progress=self.events.append)
+
+    def states(self) -> list[str]:
+        return [event.facts["state"] for event in self.events if event.event == "results"]
+
+    def warnings(self) -> list[str]:
+        return [event.facts["message"] for event in self.events if event.event == "warning"]
+
+
+def _collector(batch: Batch, told: Told, **more: Any) -> Collector:
+    return Collector(batch.context, batch.name, DownloadTracker(batch.folder), told.listener, **more)
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def _running(collector: Collector) -> Iterator[None]:
+    stop = threading.Event()
+    thread = threading.Thread(target=collector.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(LIMIT_S)
+        assert not thread.is_alive()
+
+
+def _damage(batch: Batch, job: str = "a") -> None:
+    batch.put(job, names.MANIFEST, b"{}")
+
+
+# ---------------------------------------------------------------- poll and finish
+
+
+def test_a_poll_brings_each_set_home_once(batch: Batch) -> None:
+    told = Told()
+    collector = _collector(batch, told)
+    assert collector.poll_once() == []
+    batch.push("a")
+    batch.push("b")
+    batch.push("c", parts="am")
+    assert sorted(home.job for home in collector.poll_once()) == ["a", "b"]
+    assert collector.poll_once() == []
+    batch.push("c", parts="c")
+    assert [home.job for home in collector.poll_once()] == ["c"]
+    assert batch.at_home() == {job: dict(FILES) for job in "abc"}
+    assert batch.objects() == []
+    assert told.states() == ["home"] * 3
+
+
+def test_the_end_tells_what_was_never_committed(batch: Batch) -> None:
+    batch.push("whole")
+    batch.push("no-marker", parts="am")
+    batch.push("no-manifest", parts="a")
+    told = Told()
+    collected = _collector(batch, told).finish()
+    assert [home.job for home in collected.home] == ["no-marker", "whole"]
+    assert collected.unfinished == (f"{batch.name}/no-manifest/attempt-1/",)
+    assert told.states().count("unfinished") == 1
+    assert batch.objects() == []
+    assert not (batch.folder / FOLDER).exists()
+
+
+def test_the_end_of_looking_leaves_pushes_that_go_on(batch: Batch) -> None:
+    batch.push("a")
+    batch.push("b", parts="am")
+    collected = _collector(batch, Told()).finish(is_over=False)
+    assert [home.job for home in collected.home] == ["a"]
+    assert collected.unfinished == (f"{batch.name}/b/attempt-1/",)
+    assert len(batch.objects()) == 2
+
+
+def test_an_attempt_that_was_given_up_does_not_displace_a_newer_one(batch: Batch) -> None:
+    batch.push("a", {"which": b"2"}, attempt=2)
+    collector = _collector(batch, Told())
+    collector.poll_once()
+    batch.push("a", {"which": b"1"}, attempt=1, parts="am")
+    batch.push("a", {"which": b"3"}, attempt=3, parts="am")
+    collector.finish()
+    assert batch.at_home() == {"a": {"which": b"3"}, "a.attempt-2": {"which": b"2"}}
+    assert batch.objects() == []
+
+
+def test_control_objects_are_not_touched(batch: Batch) -> None:
+    batch.store.put_control(batch.name, "lease.json", b"{}")
+    batch.push("a")
+    collect_rest(batch.context, batch.name, Listener())
+    assert batch.store.list_control(batch.name) == ["lease.json"]
+
+
+def test_what_a_crash_left_after_the_record_is_told_again_and_deleted(batch: Batch) -> None:
+    batch.push("a")
+    batch.site.fault(kind="http", status=403, match="DELETE", times=None)
+    first = Told()
+    assert _collector(batch, first).poll_once() == []
+    assert first.warnings()
+    batch.site.clear_faults()
+    homes: list[HomeSet] = []
+    told = Told()
+    _collector(batch, told, on_home=homes.append).finish()
+    assert told.states() == ["home"]
+    assert [home.job for home in homes] == ["a"]
+    assert batch.objects() == []
+
+
+def test_one_attempt_is_fetched_on_demand(batch: Batch) -> None:
+    batch.push("a")
+    batch.push("b")
+    (found, _) = batch.store.result_sets(batch.name)
+    assert bring_home(batch.context, found, Listener()) == batch.folder / "a"
+    assert bring_home(batch.context, found, Listener()) == batch.folder / "a"
+    assert list(batch.at_home()) == ["a"]
+    collector = _collector(batch, Told())
+    with pytest.raises(NotFoundError):
+        collector.fetch("none", 1)
+    _damage(batch, "b")
+    with pytest.raises(CorruptResultsError):
+        collector.fetch("b", 1)
+
+
+# ---------------------------------------------------------------- beside the batch
+
+
+def test_what_is_wanted_comes_at_once_and_the_rest_by_itself(batch: Batch) -> None:
+    told = Told()
+    collector = _collector(batch, told)
+    with _running(collector):
+        for number in range(5):
+            batch.push(f"job-{number}")
+            home = collector.wait_home(f"job-{number}", 1, timeout_s=LIMIT_S)
+            assert home is not None
+            assert home.folder == batch.folder / f"job-{number}"
+        batch.push("by-itself")
+        _until(lambda: "by-itself" in batch.at_home())
+        assert collector.wait_home("never", 1, timeout_s=0.2) is None
+    _until(lambda: batch.objects() == [])
+    assert told.states() == ["home"] * 6
+
+
+def test_a_stop_in_the_middle_of_a_download_loses_nothing(batch: Batch) -> None:
+    batch.push("a", {"big": bytes(range(256)) * 4000, "more": os.urandom(8 << 20)})
+    batch.site.fault(kind="delay", match=r"GET .*results\.tar\.zst", delay_s=0.3)
+    collector = _collector(batch, Told())
+    with _running(collector):
+        _until(lambda: (batch.folder / FOLDER / "a.attempt-1").exists())
+    assert [home.job for home in collector.finish().home] == ["a"]
+    assert len(batch.at_home()["a"]) == 2
+
+
+def test_it_goes_on_after_an_outage(batch: Batch) -> None:
+    told = Told()
+    collector = _collector(batch, told)
+    batch.push("a")
+    batch.site.fault(kind="http", status=403, match=r"GET /storage/v1/b/[^/]+/o\?", times=2)
+    with _running(collector):
+        _until(lambda: bool(told.warnings()))
+        assert collector.wait_home("a", 1, timeout_s=LIMIT_S) is not None
+    assert len(told.warnings()) == 1
+
+
+def test_the_end_survives_refusals_that_pass_and_not_others(batch: Batch) -> None:
+    for number in range(6):
+        batch.push(f"job-{number}")
+    for match in ("GET .*manifest", r"GET .*results\.tar\.zst", "DELETE", r"GET /storage/v1/b/[^/]+/o\?"):
+        batch.site.fault(kind="http", status=503, match=match, times=2)
+        batch.site.fault(kind="drop", match=match, times=2)
+    assert len(_collector(batch, Told()).finish().home) == 6
+    batch.push("a")
+    batch.site.fault(kind="http", status=403, reason="forbidden", match="GET .*manifest", times=None)
+    with pytest.raises(PermissionDeniedError):
+        _collector(batch, Told()).finish()
+    assert len(batch.objects()) == 3
+
+
+def test_the_end_waits_for_another_process(batch: Batch) -> None:
+    batch.push("a")
+    batch.folder.mkdir(parents=True)
+    collector = _collector(batch, Told())
+    done: list[int] = []
+    with claimed(batch.folder, "a.attempt-1"):
+        thread = threading.Thread(target=lambda: done.append(len(collector.finish().home)))
+        thread.start()
+        assert thread.is_alive()
+        assert batch.at_home() == {}
+    thread.join(LIMIT_S)
+    assert done == [1]
+
+
+# ---------------------------------------------------------------- damage
+
+
+def test_damage_is_told_once_and_asked_for_again(batch: Batch) -> None:
+    batch.push("a")
+    batch.push("b")
+    _damage(batch)
+    told, asked = Told(), list[tuple[str, int, str]]()
+
+    def request_push(job: str, attempt: int, prefix: str) -> None:
+        asked.append((job, attempt, prefix))
+
+    collector = _collector(batch, told, request_push=request_push)
+    assert [home.job for home in collector.poll_once()] == ["b"]
+    assert collector.poll_once() == []
+    assert asked == [("a", 1, names.result_prefix(batch.name, "a", 1, 2))]
+    assert sorted(told.states()) == ["asked again", "corrupt", "home"]
+    assert len(batch.objects()) == 3, "it is kept"
+    batch.push("a", push=2)
+    assert [home.push for home in collector.poll_once()] == [2]
+    collected = collector.finish()
+    assert batch.at_home()["a"] == dict(FILES)
+    assert (batch.objects(), collected.unfinished) == ([], ())
+
+
+def test_damage_that_nobody_can_mend_is_told_at_the_end(batch: Batch) -> None:
+    batch.push("a")
+    _damage(batch)
+
+    def refuse(job: str, attempt: int, prefix: str) -> None:
+        raise RemoteError("the VM is gone")
+
+    told = Told()
+    collector = _collector(batch, told, request_push=refuse)
+    with _running(collector), pytest.raises(CorruptResultsError, match="damaged"):
+        collector.wait_home("a", 1, timeout_s=LIMIT_S)
+    collected = collector.finish()
+    assert list(collected.corrupt) == [f"{batch.name}/a/attempt-1/"]
+    assert told.warnings() == ["a, attempt 1 cannot be pushed again: the VM is gone"]
+    assert len(batch.objects()) == 3
+    assert batch.at_home() == {}
+
+
+def test_pushes_are_asked_for_a_few_times_only(batch: Batch) -> None:
+    batch.push("a")
+    _damage(batch)
+
+    def push_damaged(job: str, attempt: int, prefix: str) -> None:
+        parts = names.read_result_prefix(prefix)
+        assert parts is not None
+        batch.push(job, attempt=attempt, push=parts[3])
+        batch.put(job, names.MANIFEST, b"[]", attempt=attempt, push=parts[3])
+
+    collected = _collector(batch, Told(), request_push=push_damaged).finish()
+    assert len(collected.corrupt) == 3
+
+
+def test_a_damaged_set_that_was_replaced_is_tried_again(batch: Batch) -> None:
+    batch.push("a")
+    _damage(batch)
+    collector = _collector(batch, Told())
+    assert collector.poll_once() == []
+    batch.push("a")
+    assert [home.job for home in collector.poll_once()] == ["a"]
+
+
+# ---------------------------------------------------------------- a full disk
+
+
+@contextlib.contextmanager
+def _largest_file(size_bytes: int) -> Iterator[None]:
+    """Files of this process cannot become larger: what a full disk or a quota does, in small."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def _noise(size: int) -> bytes:
+    return os.urandom(size)
+
+
+@pytest.mark.parametrize("files", [{"noise": _noise(100_000)}, {"zeros": bytes(10_000_000)}], ids=["archive", "file"])
+def test_a_full_disk_stops_the_end_without_loss(batch: Batch, files: dict[str, bytes]) -> None:
+    for number in range(3):
+        batch.push(f"job-{number}", files)
+    told = Told()
+    collector = _collector(batch, told)
+    with _largest_file(50_000), pytest.raises(DiskError, match="File too large"):
+        collector.finish()
+    assert told.states() == ["paused"]
+    assert len(batch.objects()) == 9
+    assert batch.at_home() == {}
+    assert [path for path in batch.folder.rglob("*") if path.is_file() and path.stat().st_size > 4096] == []
+    assert len(collector.finish().home) == 3
+    assert batch.at_home() == {f"job-{number}": files for number in range(3)}
+
+
+def test_it_goes_on_by_itself_when_there_is_room_again(batch: Batch) -> None:
+    for number in range(3):
+        batch.push(f"job-{number}", {"noise": _noise(100_000)})
+    told = Told()
+    collector = _collector(batch, told)
+    with contextlib.ExitStack() as limit:
+        limit.enter_context(_largest_file(50_000))
+        with _running(collector):
+            with pytest.raises(DiskError):
+                collector.wait_home("job-0", 1, timeout_s=LIMIT_S)
+            limit.close()
+            _until(lambda: len(batch.at_home()) == 3)
+    assert told.states()[:2] == ["paused", "resumed"]
+    assert told.states().count("paused") == 1
+
+
+def test_room_is_asked_for_before_the_disk_is_filled(batch: Batch) -> None:
+    archive = {"size": 1 << 60, "crc32c": "AAAAAA=="}
+    batch.push("a")
+    (found,) = batch.store.result_sets(batch.name)
+    assert found.archive is not None
+    values = {"size": found.archive.size, "crc32c": found.archive.crc32c}
+    files = [{"path": "huge", **archive}]
+    manifest = {"format": 1, "archive": values, "files": files}
+    batch.put("a", names.MANIFEST, json.dumps(manifest).encode())
+    with pytest.raises(DiskError, match="MB are needed"):
+        _collector(batch, Told()).finish()
+    assert len(batch.objects()) == 3
+
+
+def test_a_folder_that_cannot_be_made_is_said(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file")
+    batch = new_batch(site, tmp_path / "results")
+    batch.push("a")
+    with pytest.raises(DiskError):
+        _collector(batch, Told()).finish()
+    assert len(batch.objects()) == 3
+    batch.store.close()
+
+
+def test_an_error_of_the_listing_is_raised_by_a_poll(batch: Batch) -> None:
+    batch.site.fault(kind="http", status=403, match=r"GET /storage/v1/b/[^/]+/o\?")
+    with pytest.raises(CloudError):
+        _collector(batch, Told()).poll_once()
