@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from runner.core.ssh import Connection
 from runner.errors import HostKeyError
 from runner.hardware import (
     TERMINAL_STATUSES,
@@ -97,14 +98,21 @@ def test_something_else_has_the_name_of_a_job(host: Host, script: Path, tmp_path
     assert (tmp_path / "ws/1/important").exists()
 
 
+def can_write(host: Host) -> bool:
+    with Connection(host.target()) as connection:
+        return connection.run_script("echo x >probe").exit_code == 0
+
+
 def test_full_disk(tmp_path: Path, script: Path) -> None:
     with emulated_lab(tmp_path / "h") as (host, fill_disk), host.scripts("/bin/sh", script, tmp_path / "ws") as jobs:
         fill_disk(True)
+        wait_until(lambda: not can_write(host), "a full disk")
         with pytest.raises(HardwareInterfaceFailureError, match="could not be submitted"):
             jobs.submit_job(Job(1, (1, 1)))
         assert jobs.get_job_status(1) is JobStatus.FAILED_SUBMIT
         assert JobStatus.FAILED_SUBMIT in TERMINAL_STATUSES
         fill_disk(False)
+        wait_until(lambda: can_write(host), "room on the disk")
         jobs.submit_job(Job(1, (1, 1)))
         assert jobs.wait([1], timeout=LIMIT_S) == {"1": JobStatus.COMPLETED}
         jobs.submit_job(Job(1, (1, 2)), resubmit=True)

@@ -153,6 +153,10 @@ read_run_state() {
   if read_line "$1/.job/program"; then
     # shellcheck disable=SC2086
     if is_alive $LINE "$4"; then return; fi
+  elif [ "$4" = "$BOOT" ]; then
+    # The supervisor was killed when it had just begun: give the program the time to say who it is.
+    read_uptime
+    [ $((${UPTIME%%.*} - ${5%%.*})) -ge 5 ] || return
   fi
   if ! read_line "$1/.job/end"; then
     read_uptime
