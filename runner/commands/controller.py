@@ -48,6 +48,7 @@ from runner.model.states import JobState
 RESCUE_LIMIT_S = 120.0  # a machine that was told to go has 30 s, and a minute more until the cloud says that it is gone
 RESCUE_LOOK_S = 2.0
 THREAD_END_LIMIT_S = 5.0
+MOST_BOOT_FAILURES = 5  # in a row: then the image or the network is at fault, and more VMs cost money for nothing
 RESCUE_LOOK_LIMIT_S = 30.0  # for the collector to look into the bucket, once the VM cannot push any more
 
 
@@ -79,6 +80,7 @@ class Controller:
         self._outcomes: dict[str, JobOutcome] = {}
         self._next_index = 0
         self._closed = threading.Event()
+        self._boot_failures = 0
         self._threads: list[threading.Thread] = []
         self.roster = Roster(
             [(item.job.name, item.job.np) for item in inputs], fallback_to_standard=plan.fallback == "standard"
@@ -229,6 +231,7 @@ class Controller:
             message.interface.close()
             return
         self._interfaces[name] = message.interface
+        self._boot_failures = 0
         self.roster.machine_ready(name)
         self._listener.tell("instance", name=name, state="ready", address=message.instance.address)
 
@@ -238,6 +241,10 @@ class Controller:
     def _machine_down(self, message: MachineDown, fleet: Fleet) -> None:
         if self._is_lost(message.name):
             return
+        if message.witness == "boot":
+            self._boot_failures += 1
+            if self._boot_failures > MOST_BOOT_FAILURES:
+                raise RemoteError(f"{self._boot_failures} VMs in a row did not come up; the last: {message.reason}")
         on_their_way = [job for job in self.roster.running_on(message.name) if job.frees_cores]
         requeued = self.roster.machine_lost(message.name)
         fleet.forget(message.name)

@@ -113,6 +113,12 @@ class ResultStore:
         """The committed ones among them."""
         return [item for item in self.all_sets(batch, job=job, attempt=attempt) if item.is_committed]
 
+    def everything(self) -> list[ResultSet]:
+        """The result sets of all batches, committed or not."""
+        return sorted(
+            _as_sets(self.objects.listed("")), key=lambda item: (item.batch, item.job, item.attempt, item.push)
+        )
+
     def read_manifest(self, found: ResultSet) -> Manifest:
         """What a result set consists of, by its own word.
 
