@@ -69,6 +69,21 @@ def extend(c: Context, batch: str, minutes: str, job: str = "", json: bool = Fal
     _call("extend", batch=batch, minutes=minutes, job=job, as_json=json)
 
 
+@task(
+    help={
+        "batch": "bring home what this batch has in the bucket; without it: list what is there, of which batch",
+        "json": JSON_HELP + "; the last has event: summary",
+        "results": "the folder for results (default: results)",
+    }
+)
+def results(c: Context, batch: str = "", json: bool = False, results: str = "results") -> None:
+    """List the results that are still in the bucket, or bring those of a batch home, verified.
+
+    Exit codes with --batch: 0 all that was pushed is home; 1 something is damaged or not pushed to its end; 10 no room here.
+    """
+    _call("results", batch=batch, as_json=json, folder=results)
+
+
 @task(help={"yes": YES_HELP, "json": JSON_HELP, "recipe": "wheels (minutes) or full (from source); default: settings"})
 def build(c: Context, yes: bool = False, json: bool = False, recipe: str = "") -> None:
     """Bake and validate a new image of the family opensees-hpc."""
@@ -239,5 +254,7 @@ def docs(c: Context, check: bool = False) -> None:
 
 
 local = Collection("local", local_start, local_stop, local_status, local_reset, local_faults, local_env)
-ns = Collection(run, attach, extend, build, status, receipt, cleanup, drill, env, setup, lint, test, docs, local)
+ns = Collection(
+    run, attach, extend, results, build, status, receipt, cleanup, drill, env, setup, lint, test, docs, local
+)
 ns.configure({"run": {"pty": sys.stdout.isatty()}})

@@ -105,6 +105,25 @@ def extend(*, batch: str, minutes: str, job: str, as_json: bool) -> int:
 
 
 @_verb
+def results(*, batch: str, as_json: bool, folder: str) -> int:
+    """List what is still in the bucket, or bring home what a batch has there."""
+    from runner.commands import results as command
+
+    screen = _screen(as_json=as_json, yes=True)
+    context = wiring.make_context(results_folder=Path(folder).absolute())
+    if not batch:
+        values = command.list_sets(context)
+        _write(json.dumps(values, indent=2) if as_json else "\n".join(command.list_lines(values)))
+        return 0
+    summary = command.execute(context, batch=batch, listener=screen.listener())
+    if isinstance(screen, JsonScreen):
+        screen.write("summary", summary.as_json())
+    else:
+        _write("\n".join(summary.lines))
+    return summary.exit_code
+
+
+@_verb
 def build(*, yes: bool, as_json: bool, recipe: str) -> int:
     """Bake an image."""
     from runner.commands import build as command

@@ -255,6 +255,17 @@ class TextScreen:
             style = STATE_STYLES.get(JobState(facts["state"]), "")
             self._print(Text.assemble("■ ", (f"{facts['job']} {facts['state']}", style)))
 
+    def _show_results(self, facts: Mapping[str, Any]) -> None:
+        """What comes home is in the table at the end; here is what keeps it from coming."""
+        if facts["state"] in ("corrupt", "unfinished"):
+            where = facts["prefix"]
+            self._print(Text(f"results {where} {facts['state']}: {printable(facts['message'])}", style="yellow"))
+        elif facts["state"] == "paused":
+            text = f"results do not come home now: {printable(facts['message'])}; {facts['remedy']}"
+            self._print(Text(text, style="bold red"))
+        elif facts["state"] == "resumed":
+            self._print("there is room again; results come home")
+
     def _show_warning(self, facts: Mapping[str, Any]) -> None:
         self._print(Text.assemble(("warning: ", "yellow"), printable(str(facts["message"]), keep_lines=True)))
 

@@ -1,0 +1,130 @@
+"""``invoke results``: what of which batch is still in the bucket, and bring one batch's home."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from runner.commands.collect import Collected, Collector
+from runner.commands.context import Context
+from runner.commands.events import Listener
+from runner.core.download_tracker import DownloadTracker, HomeSet
+from runner.core.storage import ResultSet
+from runner.errors import InputError, NotFoundError
+from runner.model import names
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultsSummary:
+    """What came of a batch's results."""
+
+    batch: str
+    collected: Collected
+
+    @property
+    def exit_code(self) -> int:
+        """0 if all that was pushed is home, 1 if something is damaged or not pushed to its end."""
+        return 1 if self.collected.corrupt or self.collected.unfinished else 0
+
+    @property
+    def lines(self) -> list[str]:
+        """For people."""
+        homes, damaged = self.collected.home, self.collected.corrupt
+        return [
+            *(f"{_named(home.job, home.attempt)}: {home.files} files in {home.folder}" for home in homes),
+            *(f"DAMAGED, kept in the bucket as {prefix}: {why}" for prefix, why in damaged.items()),
+            *(f"not pushed to its end: {prefix}" for prefix in self.collected.unfinished),
+            f"batch {self.batch}: {len(homes)} result sets are home, {len(damaged)} are damaged",
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values of the event ``summary``."""
+        return {
+            "batch": self.batch,
+            "exit_code": self.exit_code,
+            "home": [_home(item) for item in self.collected.home],
+            "corrupt": [{"prefix": prefix, "message": why} for prefix, why in self.collected.corrupt.items()],
+            "unfinished": list(self.collected.unfinished),
+        }
+
+
+def list_sets(context: Context) -> dict[str, Any]:
+    """JSON values: ``bucket`` and ``batches``, each with its result sets that are still in the bucket.
+
+    Raises:
+        CloudError: the cloud does not answer, or not to us.
+    """
+    context.cloud.open()
+    store = context.cloud.results
+    try:
+        sets = store.everything()
+    except NotFoundError:  # the bucket is made with the base stack
+        sets = []
+    batches = sorted({found.batch for found in sets})
+    return {
+        "bucket": store.bucket,
+        "batches": [
+            {"name": batch, "sets": [_set(found) for found in sets if found.batch == batch]} for batch in batches
+        ],
+    }
+
+
+def list_lines(values: dict[str, Any]) -> list[str]:
+    """What ``list_sets`` found, for people."""
+    lines = []
+    for batch in values["batches"]:
+        sets = batch["sets"]
+        committed = [item for item in sets if item["committed"]]
+        size = sum(item["bytes"] for item in sets)
+        jobs = ", ".join(_named(item["job"], item["attempt"]) for item in committed) or "none whole yet"
+        on_its_way = f", {len(sets) - len(committed)} not pushed to their end" if len(committed) < len(sets) else ""
+        lines.append(f"{batch['name']}: {len(committed)} result sets{on_its_way}, {size:,} bytes: {jobs}")
+    remedy = "`invoke results --batch NAME` brings them home"
+    return [*lines, remedy] if lines else [f"no results in the bucket {values['bucket']}"]
+
+
+def execute(context: Context, *, batch: str, listener: Listener) -> ResultsSummary:
+    """Bring home what a batch has in the bucket, whether it runs or not. Pushes that may still go on are left alone.
+
+    Raises:
+        InputError: there is no such batch, neither in the bucket nor at home.
+        DiskError: no room at home; what is missing stays in the bucket.
+        CloudError: the cloud does not answer, or not to us.
+    """
+    if not names.is_batch_name(batch):
+        raise InputError(f"{batch!r} is no name of a batch", remedy="`invoke results` lists those with results")
+    context.cloud.open()
+    tracker = DownloadTracker(context.results_folder / batch)
+    try:
+        is_known = bool(tracker.home_sets() or context.cloud.results.all_sets(batch))
+    except NotFoundError:
+        is_known = False
+    if not is_known:
+        where = f"neither in the bucket {context.cloud.results.bucket} nor in {context.results_folder}"
+        raise InputError(f"batch {batch} has no results, {where}", remedy="`invoke results` lists those with results")
+    collected = Collector(context, batch, tracker, listener).finish(is_over=False)
+    return ResultsSummary(batch=batch, collected=collected)
+
+
+def _named(job: str, attempt: int) -> str:
+    return f"{job} (attempt {attempt})" if attempt > 1 else job
+
+
+def _set(found: ResultSet) -> dict[str, Any]:
+    return {
+        "job": found.job,
+        "attempt": found.attempt,
+        "push": found.push,
+        "bytes": found.size_bytes,
+        "committed": found.is_committed,
+    }
+
+
+def _home(home: HomeSet) -> dict[str, Any]:
+    return {
+        "job": home.job,
+        "attempt": home.attempt,
+        "folder": str(home.folder),
+        "files": home.files,
+        "bytes": home.size_bytes,
+    }
