@@ -16,6 +16,7 @@ from runner.commands.outcome import read_outcome
 from runner.core.download_tracker import DownloadTracker
 from runner.core.lease import read_preempted
 from runner.model import names
+from runner.model.session import Session
 
 
 def restore_finished(definition: Definition, tracker: DownloadTracker, controller: Controller) -> None:
@@ -24,6 +25,14 @@ def restore_finished(definition: Definition, tracker: DownloadTracker, controlle
         home = tracker.find(inputs.job.name)
         if home is not None:
             controller.restore(read_outcome(home.folder, name=inputs.job.name, expect=inputs.job.expect))
+
+
+def note_attempts(context: Context, session: Session, controller: Controller) -> None:
+    """Numbers of attempts that were used, as far as journal and bucket know: a new attempt must not meet an old one's objects."""
+    for trace in session.jobs:
+        controller.note_attempt(trace.name, int(trace.facts.get("attempt") or 0))
+    for found in context.cloud.results.all_sets(session.name):
+        controller.note_attempt(found.job, found.attempt)
 
 
 def adopt_machines(context: Context, batch: str, controller: Controller, fleet: Fleet, *, known: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.commands.adoption import adopt_machines, restore_finished
+from runner.commands.adoption import adopt_machines, note_attempts, restore_finished
 from runner.commands.collect import Collector
 from runner.commands.context import Context
 from runner.commands.controller import Controller, TakenOverError
@@ -144,6 +144,7 @@ class BatchRun:
             with self.phases.phase("attach"):
                 parts.collector.finish(is_over=False)
                 restore_finished(self.definition, parts.tracker, parts.controller)
+                note_attempts(self.context, self.session.read(), parts.controller)
                 known = [resource.name for resource in self.session.read().resources]
                 adopt_machines(self.context, self.batch, parts.controller, fleet, known=known)
         steps.undo("stop downloads", _start_polling(parts.collector))

@@ -115,6 +115,11 @@ class Controller:
             self.roster.restore(outcome.name, outcome.state)
             self._outcomes[outcome.name] = outcome
 
+    def note_attempt(self, job: str, attempt: int) -> None:
+        """An attempt that was made before this client came."""
+        if job in self._inputs:
+            self.roster.note_attempt(job, attempt)
+
     def expect_machines(self, instances: Sequence[Instance], *, names_used: Iterable[str]) -> None:
         """Machines that are there already. No new one gets a name that was used: what was said of the old one is not true of it."""
         for name in names_used:
@@ -134,6 +139,8 @@ class Controller:
         for machine, interface in self._interfaces.items():
             for folder in interface.get_job_statuses():
                 job = names.read_attempt_folder(folder)
+                if job is not None:
+                    self.note_attempt(*job)
                 if job is not None and job[0] in self._inputs and job[1] > found.get(job[0], (0, ""))[0]:
                     found[job[0]] = (job[1], machine)
         for name, (attempt, machine) in sorted(found.items()):

@@ -134,6 +134,12 @@ class Roster:
         self._queue.remove(name)
         self._jobs[name] = replace(self._jobs[name], state=state)
 
+    def note_attempt(self, name: str, attempt: int) -> None:
+        """An attempt was made before this roster was: its number, and those below, are used."""
+        job = self._jobs[name]
+        if job.state is JobState.WAITING:
+            self._jobs[name] = replace(job, attempt=max(job.attempt, attempt))
+
     def next_starts(self) -> list[Start]:
         """The jobs to start now, each counted as running from here on."""
         starts: list[Start] = []

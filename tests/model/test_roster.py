@@ -63,6 +63,16 @@ def test_results_on_their_way_when_the_machine_goes() -> None:
     assert roster.job("j0").state is JobState.WAITING
 
 
+def test_numbers_of_earlier_attempts_are_not_used_again() -> None:
+    roster = _roster([1, 1], machines=0)
+    roster.note_attempt("j0", 3)
+    roster.restore("j1", JobState.SUCCEEDED)
+    roster.note_attempt("j1", 9)
+    roster.add_machine(_machine("b-5"))
+    roster.machine_ready("b-5")
+    assert roster.next_starts() == [Start(job="j0", attempt=4, machine="b-5")]
+
+
 def test_new_machines_only_for_what_does_not_fit() -> None:
     roster = _roster([2, 2, 2, 2], machines=0)
     assert roster.new_machines_wanted(most=5, cores=CORES) == 2
