@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -43,15 +45,16 @@ class DrillSite:
 
     def start(self, *words: str) -> Client:
         """Begin ``invoke words…``, without a terminal."""
-        process = subprocess.Popen(  # noqa: S603 (our own command)
-            [sys.executable, "-m", "invoke", *words],
-            cwd=self.context.root,
-            env=dict(self.environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        with _interruptible():
+            process = subprocess.Popen(  # noqa: S603 (our own command)
+                [sys.executable, "-m", "invoke", *words],
+                cwd=self.context.root,
+                env=dict(self.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
         return Client(process)
 
     def invoke(self, *words: str, limit_s: float = COMMAND_LIMIT_S) -> Client:
@@ -59,6 +62,19 @@ class DrillSite:
         client = self.start(*words)
         client.wait(limit_s)
         return client
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """A shell starts what is in its background with SIGINT ignored, and children inherit that: not those of a drill."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Client:

@@ -22,6 +22,7 @@ from runner.model.leftover import BILLED, Kind
 NETS_LIMIT_S = 60.0  # after the lease
 CLIENT_LIMIT_S = 300.0
 LOOK_EVERY_S = 0.5
+STEPS = list(Step)
 MEMORY = (Kind.CONTROL, Kind.RESULTS, Kind.STACK)
 
 
@@ -32,6 +33,11 @@ class Trial:
     step: Step
     harm: Harm
     delay_s: float = 0.0
+
+    @property
+    def ends_client(self) -> bool:
+        """Whether the client has to obey before its batch is done."""
+        return self.harm in (Harm.SIGINT, Harm.SIGTERM) and STEPS.index(self.step) <= STEPS.index(Step.JOB_RUNNING)
 
     @property
     def name(self) -> str:
@@ -184,6 +190,8 @@ class TrialRun:
             self._problems.append(f"said to have succeeded, but not at home: {', '.join(sorted(lies))}")
         if client.exit_code == 0 and len(said) != len(self._batch.jobs):
             self._problems.append("exit code 0, though not all jobs are said to have succeeded")
+        if client.exit_code == 0 and self._trial.ends_client:
+            self._problems.append("exit code 0, though it was told to end before its jobs had ended")
         if client.exit_code != 0 and not summary and "Traceback" in client.last_words():
             self._problems.append(f"a traceback: {client.last_words()[-600:]}")
         if client.exit_code == 8:
