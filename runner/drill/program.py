@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.commands.events import Listener
+from runner.commands.steps import raised_signals
 from runner.drill.batch import DrillBatch
 from runner.drill.harm import Harm
 from runner.drill.site import DrillSite
 from runner.drill.steps import Step
 from runner.drill.trial import Trial, TrialRun, Verdict
 from runner.errors import HpcError, InputError
+from runner.model import names
 
 LONGEST_DELAY_S = 1.0
 REAL = Trial(step=Step.JOB_RUNNING, harm=Harm.PREEMPTION)
@@ -72,23 +74,21 @@ def execute(site: DrillSite, trials: Sequence[Trial], listener: Listener) -> Dri
     Raises:
         HpcError: the site cannot be made ready.
     """
-    site.context.cloud.open()
-    if site.context.is_local:
-        _prepare(site, listener)
     verdicts = []
-    for number, trial in enumerate(trials, start=1):
-        listener.tell(
-            "trial_started", number=number, of=len(trials), step=trial.step.value, what=trial.harm.description
-        )
-        verdict = TrialRun(site, trial, _batch_of(site, trial)).carry_out()
-        listener.tell("trial", **verdict.as_json())
-        verdicts.append(verdict)
+    with raised_signals():
+        site.context.cloud.open()
+        if site.context.is_local:
+            _prepare(site, listener)
+        for number, trial in enumerate(trials, start=1):
+            what = trial.harm.description
+            listener.tell("trial_started", number=number, of=len(trials), step=trial.step.value, what=what)
+            verdict = TrialRun(site, trial, _batch_of(site, trial)).carry_out()
+            listener.tell("trial", **verdict.as_json())
+            verdicts.append(verdict)
     return DrillSummary(verdicts=tuple(verdicts))
 
 
 def _prepare(site: DrillSite, listener: Listener) -> None:
-    from runner.model import names
-
     if site.context.cloud.compute.newest_image(names.IMAGE_FAMILY) is not None:
         return
     listener.tell("step", what="base and image for the drill")
