@@ -50,7 +50,7 @@ class Collector:
     """Brings the result sets of a batch home, each once, whatever is interrupted. Safe for several threads and processes.
 
     ``request_push(job, attempt, prefix)``: see ``Damage``. ``on_home(set)``: it is home and not yet deleted in the bucket;
-    after a crash perhaps told again. ``on_step``: see ``Delivery``.
+    after a crash perhaps told again. ``on_step``, ``keeps_remote``: see ``Delivery``.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Collector:
         request_push: PushRequest | None = None,
         on_home: Callable[[HomeSet], None] = _ignore_home,
         on_step: Callable[[str, ResultSet], None] = no_step,
+        keeps_remote: bool = False,
     ) -> None:
         self._store = context.cloud.results
         self._batch = batch
@@ -71,7 +72,12 @@ class Collector:
         self._arrivals = Arrivals(listener)
         self._damage = Damage(listener, request_push)
         self._delivery = Delivery(
-            store=self._store, tracker=tracker, on_home=on_home, on_bytes=self._check_stop, on_step=on_step
+            store=self._store,
+            tracker=tracker,
+            on_home=on_home,
+            on_bytes=self._check_stop,
+            on_step=on_step,
+            keeps_remote=keeps_remote,
         )
         self._changed = threading.Condition()
         self._wanted: set[tuple[str, int]] = set()
@@ -233,6 +239,8 @@ class Collector:
         return [found for found in free if self._is_due(found, is_over=is_over)]
 
     def _is_due(self, found: ResultSet, *, is_over: bool) -> bool:
+        if self._delivery.keeps_remote and self._is_home(found):
+            return False
         if self._damage.is_known(found):
             return self._delivery.is_superseded(found)
         if found.is_committed or found.archive is None:
@@ -242,6 +250,9 @@ class Collector:
             return True  # a deletion was cut off after its marker
         known = self._tracker.find(found.job)
         return is_over and found.manifest is not None and (known is None or known.attempt < found.attempt)
+
+    def _is_home(self, found: ResultSet) -> bool:
+        return self._delivery.find_at_home(found) is not None or self._delivery.is_superseded(found)
 
     def _fetch_all(self, due: Sequence[ResultSet]) -> list[HomeSet]:
         self._arrivals.try_again()

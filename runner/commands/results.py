@@ -86,6 +86,9 @@ def list_lines(values: dict[str, Any]) -> list[str]:
 def execute(context: Context, *, batch: str, listener: Listener) -> ResultsSummary:
     """Bring home what a batch has in the bucket, whether it runs or not. Pushes that may still go on are left alone.
 
+    Of a batch that is not over, which has control objects, nothing is deleted in the bucket: its own client may be on another
+    machine and would take the jobs for lost.
+
     Raises:
         InputError: there is no such batch, neither in the bucket nor at home.
         DiskError: no room at home; what is missing stays in the bucket.
@@ -102,7 +105,8 @@ def execute(context: Context, *, batch: str, listener: Listener) -> ResultsSumma
     if not is_known:
         where = f"neither in the bucket {context.cloud.results.bucket} nor in {context.results_folder}"
         raise InputError(f"batch {batch} has no results, {where}", remedy="`invoke results` lists those with results")
-    collected = Collector(context, batch, tracker, listener).finish(is_over=False)
+    is_not_over = bool(context.cloud.results.list_control(batch))
+    collected = Collector(context, batch, tracker, listener, keeps_remote=is_not_over).finish(is_over=False)
     return ResultsSummary(batch=batch, collected=collected)
 
 

@@ -60,6 +60,7 @@ class Delivery:
 
     ``on_step`` hears each of ``STEPS`` when it is done, ``on_bytes`` how much has come, ``on_home`` of each set that is home
     before it is deleted in the bucket (perhaps again after a crash). What they raise ends the call; it can be repeated.
+    ``keeps_remote``: nothing is deleted in the bucket, because somebody else counts on finding it there.
     """
 
     store: ResultStore
@@ -67,6 +68,7 @@ class Delivery:
     on_step: Callable[[str, ResultSet], None] = no_step
     on_bytes: Callable[[int], None] = _no_bytes
     on_home: Callable[[HomeSet], None] = _no_home
+    keeps_remote: bool = False
 
     def bring_home(self, found: ResultSet) -> HomeSet | None:
         """The set at home; None if another thread or process is about it, or if a later push of it is home.
@@ -82,11 +84,13 @@ class Delivery:
                 return None
             self.on_step("claimed", found)
             if self.is_superseded(found):
-                self.store.delete(found)
+                if not self.keeps_remote:
+                    self.store.delete(found)
                 return None
-            home = self._at_home(found) or self._bring(found, work)
+            home = self.find_at_home(found) or self._bring(found, work)
             self.on_home(home)
-            self._delete(found, home)
+            if not self.keeps_remote:
+                self._delete(found, home)
             return home
 
     def is_superseded(self, found: ResultSet) -> bool:
@@ -94,7 +98,7 @@ class Delivery:
         known = self.tracker.find(found.job, found.attempt)
         return known is not None and known.push > found.push
 
-    def _at_home(self, found: ResultSet) -> HomeSet | None:
+    def find_at_home(self, found: ResultSet) -> HomeSet | None:
         """The set that came from the very same archive; whoever took its folder away gets it again."""
         if found.archive is None:
             return None
