@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ class TrialRun:
         client = self._site.start("run", "--jobs", str(file), "--yes", "--json", "--results", str(self._results))
         try:
             offspring_then = self._strike(client)
-            struck_at = time.monotonic()
+            struck_at, struck_on = time.monotonic(), self._site.context.now()
             if not client.wait(CLIENT_LIMIT_S):
                 self._problems.append(f"the client did not end within {CLIENT_LIMIT_S:.0f} s")
         finally:
@@ -132,7 +133,7 @@ class TrialRun:
             verdict,
             finished=len(finished),
             home=len(self._batch.attempts_at_home(self._results)),
-            empty_after_s=None if left else round(max(0.0, (self._seen_until or struck_at) - struck_at), 1),
+            empty_after_s=None if left else self._empty_after_s(struck_at, struck_on),
             client_exit_code=client.exit_code,
             went_on=went_on,
             left_over=left,
@@ -167,6 +168,14 @@ class TrialRun:
             if time.monotonic() > give_up_at:
                 return (*things, *(f"process {process.pid} {process.name()}" for process in engines))
             time.sleep(LOOK_EVERY_S)
+
+    def _empty_after_s(self, struck_at: float, struck_on: datetime) -> float:
+        """Since the harm: as it was seen, or where a client ended its VMs itself, as its journal has it."""
+        if self._seen_until is not None:
+            return round(self._seen_until - struck_at, 1)
+        session = self._site.context.journal.read(self._batch.name)
+        gone = [item.gone for item in session.gone if item.kind == "instance" and item.gone] if session else []
+        return round(max([0.0, *((at - struck_on).total_seconds() for at in gone)]), 1)
 
     def _billed(self) -> tuple[str, ...]:
         found = self._site.context.cloud.estate.find(BILLED, names.labels_of_batch(self._batch.name))

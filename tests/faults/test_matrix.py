@@ -1,0 +1,46 @@
+"""The fault matrix: every harm at every step of the journal. Here a sample that has each of both; `invoke drill --all` has all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runner.commands.events import Listener
+from runner.drill.harm import Harm
+from runner.drill.places import make_local_site
+from runner.drill.program import choose_trials, execute
+from runner.drill.steps import Step
+from tests.e2e.site import Site
+
+pytestmark = pytest.mark.xdist_group("faults")
+
+SAMPLE = (
+    "begin/kill-client",
+    "plan/sigterm",
+    "intend-stack/sigint",
+    "intend-vm/kill-engine",
+    "created-vm/drop",
+    "job-running/full-disk",
+    "job-ended/kill-client",
+    "last-job-ended/api-503",
+    "gone/api-403",
+    "end/kill-engine",
+)
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_nothing_is_left_and_nothing_lost(site: Site, tmp_path: Path, name: str) -> None:
+    drilled = make_local_site(site.environment, site.home, tmp_path)
+    summary = execute(drilled, choose_trials(everything=False, only=name, seed=None), Listener())
+    (verdict,) = summary.verdicts
+    assert verdict.is_good, verdict.as_json()
+    status = site.status()
+    assert not [vm for vm in status["vms"] if vm["batch"] == verdict.batch]
+    assert verdict.batch not in {batch["name"] for batch in (*status["batches"], *status["bucket"]["batches"])}
+
+
+def test_the_sample_has_every_step_and_every_harm() -> None:
+    steps, harms = zip(*(name.split("/") for name in SAMPLE), strict=True)
+    assert set(steps) == {step.value for step in Step}
+    assert set(harms) == {harm.value for harm in Harm} - {Harm.PREEMPTION.value}, "test_preemption has the other one"
