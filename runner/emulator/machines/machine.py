@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 from runner.emulator.machines import metadata_tree
 from runner.emulator.machines.faults import Faults
@@ -127,12 +128,15 @@ class Machine:
             self._on_power_off(self)
 
     async def _run_script(self, name: str) -> None:
-        await run_metadata_script(name, around=self.around, guest=self.guest, cloud=self._cloud)
+        await run_metadata_script(name, around=self.around, guest=self.guest, cloud=self._cloud, keep=self._keep)
 
     def _say(self, line: str) -> None:
         self._cloud.append_serial(self.spec.key, f"{line}\n")
 
-    def _run(self, work: Coroutine[object, object, None]) -> None:
-        task = asyncio.ensure_future(work)
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        self._keep(asyncio.create_task(work))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        """Own a task until it ends, or power is cut."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

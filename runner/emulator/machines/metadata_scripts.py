@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from runner.emulator.machines import metadata_tree
@@ -16,8 +17,14 @@ AGENT = "google_metadata_script_runner"
 LINE_LIMIT_BYTES = 64 * 1024
 
 
-async def run_metadata_script(name: str, *, around: Surroundings, guest: Guest, cloud: Cloud) -> None:
-    """Run the script under this metadata key to its end, if there is one. Cancelling leaves the script running."""
+Keep = Callable[[asyncio.Task[None]], None]
+
+
+async def run_metadata_script(name: str, *, around: Surroundings, guest: Guest, cloud: Cloud, keep: Keep) -> None:
+    """Run the script under this metadata key to its end, if there is one. Cancelling leaves the script running.
+
+    ``keep`` is given what copies the output, which goes on for as long as the script leaves something in the background.
+    """
     spec = around.spec
     text = metadata_tree.attribute(cloud.metadata(spec.key), name)
     if not text:
@@ -25,7 +32,7 @@ async def run_metadata_script(name: str, *, around: Surroundings, guest: Guest, 
     log = SerialLog(cloud=cloud, key=spec.key, script=name)
     log.add(f"Found {name} in metadata.")
     script = write_script(spec.root, name, text)
-    ending = await run_script(script, around=around, guest=guest, log=log)
+    ending = await run_script(script, around=around, guest=guest, log=log, keep=keep)
     log.add(f"{name} {describe(ending)}")
     script.unlink(missing_ok=True)
 
@@ -45,7 +52,7 @@ def describe(ending: Ending) -> str:
     return f"was killed by signal {ending.signal}" if ending.signal else f"exit status {ending.code}"
 
 
-async def run_script(script: Path, *, around: Surroundings, guest: Guest, log: SerialLog) -> Ending:
+async def run_script(script: Path, *, around: Surroundings, guest: Guest, log: SerialLog, keep: Keep) -> Ending:
     """Run an executable file through the shell, so that it may do without a first line that names its interpreter."""
     shell = find_shell()
     env = login_environment(around, "root", {})
@@ -60,6 +67,7 @@ async def run_script(script: Path, *, around: Surroundings, guest: Guest, log: S
         finally:
             os.close(theirs)
     copying = asyncio.create_task(copy_lines(reader, log))
+    keep(copying)  # the loop itself would forget a task that waits for a pipe
     copying.add_done_callback(lambda _task: transport.close())
     ending = await process.wait()
     # What it left in the background may hold the pipe for as long as it lives; what the script itself said is there already.

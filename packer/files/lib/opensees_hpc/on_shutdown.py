@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -89,8 +91,9 @@ def push_finished(workspaces: list[Workspace], until: float) -> None:
 
 
 def say(line: str) -> None:
-    """To the serial port."""
-    print(f"on-shutdown: {line}", flush=True)  # noqa: T201
+    """To the serial port. Nobody listening must not be the end of us."""
+    with suppress(OSError):
+        os.write(1, f"on-shutdown: {line}\n".encode())
 
 
 if __name__ == "__main__":

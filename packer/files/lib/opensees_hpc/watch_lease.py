@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -163,8 +165,9 @@ def take_lock(root: Path) -> IO[bytes] | None:
 
 
 def say(line: str) -> None:
-    """To the journal, or the serial port."""
-    print(f"watch-lease: {line}", flush=True)  # noqa: T201
+    """To the journal, or the serial port. Nobody listening must not be the end of us."""
+    with suppress(OSError):
+        os.write(1, f"watch-lease: {line}\n".encode())
 
 
 def main(prefix: Path) -> int:
