@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import contextlib
 import os
 import signal
@@ -169,6 +170,21 @@ def test_startup_script_runs_as_root_and_talks_to_the_serial_port(tmp_path: Path
             await wait_until(lambda: "startup-script exit status 3" in lab.cloud.serial[spec.key])
             assert "startup-script: I am root in m-0\n" in lab.cloud.serial[spec.key]
             assert "startup-script: end\n" in lab.cloud.serial[spec.key]
+
+    asyncio.run(scenario())
+
+
+def test_what_a_startup_script_leaves_behind_goes_on_talking(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with open_lab(tmp_path) as lab:
+            go = tmp_path / "go"
+            waiting = f"(until [ -e '{go}' ]; do sleep 0.05; done; echo still here) &"
+            lab.cloud.attributes["startup-script"] = waiting
+            spec = await lab.boot()
+            await wait_until(lambda: "startup-script exit status 0" in lab.cloud.serial[spec.key])
+            gc.collect()
+            go.touch()
+            await wait_until(lambda: "startup-script: still here\n" in lab.cloud.serial[spec.key])
 
     asyncio.run(scenario())
 
