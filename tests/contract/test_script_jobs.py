@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -81,6 +82,13 @@ def test_completed_job_has_its_number_and_files(bench: Bench) -> None:
     folder = Path(bench.jobs.workspace_dir) / "1"
     assert (folder / "input.csv").read_text() == "1,0.30000000000000004\n"
     assert (folder / "simulate it.sh.out").read_text() == "kind 1\nto stderr\n"
+
+
+def test_job_by_hand_on_its_host(bench: Bench) -> None:
+    bench.finish("it's 1", 1, 2)
+    tool = Path(bench.jobs.workspace_dir) / "it's 1/.job/manager.sh"
+    told = subprocess.run(["bash", str(tool), "status"], capture_output=True, text=True, check=True).stdout
+    assert told.startswith("it's 1\t-\tend ended 0 1 ")
 
 
 def test_unknown_job_is_pending_and_has_no_output(bench: Bench) -> None:

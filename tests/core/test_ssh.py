@@ -18,7 +18,7 @@ from runner.core.ssh import Connection, wait_for_ssh
 from runner.core.ssh_line import announce_command, quote
 from runner.core.ssh_target import SshTarget, split_host
 from runner.errors import HostKeyError, RemoteCommandError, RemoteError
-from tests.hardware.hosts import Host, LoopInThread, openssh_host
+from tests.hardware.hosts import Host, LoopInThread, openssh_host, wait_until
 from tests.hardware.sshd import Sshd, free_port, make_key
 
 ODD_WORDS = ["", " ", "a b", "it's", '"', "$HOME", "`id`", "\\", "*", "~", "new\nline\n", "-n", "ü", "!x", "#", "\t"]
@@ -174,6 +174,23 @@ def test_nobody_there() -> None:
     with pytest.raises(RemoteError, match="cannot connect") as caught:
         Connection(SshTarget(host="127.0.0.1", port=free_port(), user="x", connect_timeout_s=5))
     assert caught.value.remedy
+
+
+def test_agent(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    socket = tmp_path / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(socket.exists, "the agent")
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+        monkeypatch.setenv("HOME", str(tmp_path))
+        with pytest.raises(RemoteError, match="refused the login"):
+            Connection(host.target(key_filename=None, use_ssh_agent=True))
+        subprocess.run(["ssh-add", "-q", str(host.key)], check=True)
+        with Connection(host.target(key_filename=None, use_ssh_agent=True)) as connection:
+            assert connection.run(["true"]).exit_code == 0
+    finally:
+        agent.terminate()
+        agent.wait()
 
 
 def test_config_file(host: Host, tmp_path: Path) -> None:

@@ -132,7 +132,22 @@ submit() {
 
 # Write down who puts the folder in place, and put by what is given up when the disk is full at the job's end.
 prepare() {
-  { printf '%s\n' "$$ $OWN_START $BOOT" >"$1/.job/placed" && printf '%4095s\n' '' >"$1/.job/reserve"; } 2>/dev/null
+  {
+    printf '%s\n' "$$ $OWN_START $BOOT" >"$1/.job/placed" &&
+      printf '%4095s\n' '' >"$1/.job/reserve" &&
+      write_hand_tool "$1/.job/manager.sh"
+  } 2>/dev/null
+}
+
+# A script for a person on this host who stands before the job's folder.
+write_hand_tool() {
+  case $here in
+    /*) return 0 ;;
+  esac
+  # shellcheck disable=SC2016
+  printf '%s\n' '#!/bin/bash' '# This job by hand: bash manager.sh status|cancel|delete' \
+    'folder=$(cd -- "$(dirname -- "$0")/.." && pwd)' \
+    'cd -- "$folder/.." && exec /bin/sh '"$here"'/manager.sh "${1:-status}" "${folder##*/}"' >"$1"
 }
 
 # Put folder $1 in its place as job $2: a rename, which fails if another one is there. Fails with OUTCOME and WHY set.
