@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -272,3 +274,14 @@ def test_log_lines_are_prompt(bench: Bench) -> None:
     bench.vm.submit_job(bench.job("for i in 1 2 3; do date +%s.%N; sleep 1; done"))
     delays = [time.time() - float(line) for chunk in bench.vm.follow("job-1") for line in chunk.splitlines()]
     assert len(delays) == 3
+
+
+def test_a_job_that_ends_with_its_machine_did_not_end(bench: Bench) -> None:
+    bench.vm.submit_job(bench.job("touch begun; sleep 600", on_end=("sh", "-c", "echo $OPENSEES_HPC_JOB_END >said")))
+    folder = bench.workspace / "job-1"
+    wait_until((folder / "begun").exists, "the job runs")
+    for name in ("program", "run"):
+        os.kill(int((folder / ".job" / name).read_text().split()[0]), signal.SIGTERM)
+    assert bench.vm.wait(["job-1"], timeout=WAIT_S, after=True)["job-1"] is JobStatus.FAILED
+    assert (folder / ".job/end").read_text().split()[0] == "lost"
+    assert (folder / "said").read_text() == "lost\n"
