@@ -18,7 +18,7 @@ from runner.commands.events import Listener, Phases
 from runner.commands.fleet import Fleet, MachineWish
 from runner.commands.messages import DeadlinesMoved, LeaseLost
 from runner.commands.receipt import close_session
-from runner.commands.steps import Steps, raised_signals
+from runner.commands.steps import Steps, deferred_signals, raised_signals
 from runner.commands.summary import RunSummary
 from runner.core.download_tracker import DownloadTracker
 from runner.core.lease import LeaseEvents, LeaseKeeper, LeaseTerms
@@ -112,7 +112,7 @@ class BatchRun:
     def _close_session(self, outcome: str) -> None:
         """The receipt, and the journal's end if the cloud says that nothing is left. Trouble with that hides no other error."""
         try:
-            with self.phases.phase("receipt"):
+            with deferred_signals(self.listener, threading.Event()), self.phases.phase("receipt"):
                 close_session(self.context, self.session, outcome)
         except HpcError as error:
             self.listener.tell("warning", message=str(error))
