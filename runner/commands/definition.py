@@ -56,6 +56,7 @@ def save_definition(context: Context, definition: Definition) -> None:
     plan = {key: value for key, value in asdict(definition.plan).items() if key not in ("jobs", "machine")}
     values = {
         "format": FORMAT,
+        "owner": context.settings.owner,  # objects have no labels, and a sweep has to know whose they are
         "plan": plan | {"machine_type": definition.plan.machine.name},
         "image": definition.image,
         "disk_gib": definition.disk_gib,

@@ -87,13 +87,14 @@ def root_tools() -> RootTools:
     )
 
 
-def start_provider(url: str, settings: CloudSettings) -> Any:
+def start_provider(url: str, settings: CloudSettings, *, last_port: int) -> Any:
     """The Pulumi resource provider, in threads of its own; it speaks to us by HTTP only."""
     # gRPC's fork handlers are for children that go on with gRPC; ours become other programs.
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     from runner.emulator.provider import server
 
-    return server.start(url, project=settings.project, region=settings.region, zone=settings.zone)
+    place = {"project": settings.project, "region": settings.region, "zone": settings.zone}
+    return server.start(url, **place, last_port=last_port)
 
 
 def describe(settings: CloudSettings, url: str, ssh_port: int, provider_port: int) -> dict[str, Any]:
@@ -115,10 +116,10 @@ async def run(arguments: argparse.Namespace) -> None:
     ports = read_ports(settings.state)
     listener = bind_port(arguments.port, last=ports.get("front", 0))
     front, ssh_port = listener.getsockname()[1], ports.get("ssh") or choose_ssh_port()
-    (settings.state / _PORTS).write_text(json.dumps({"front": front, "ssh": ssh_port}))
     url = f"http://{LOOPBACK}:{front}"
     cloud = build_cloud(settings, url=url, ssh_port=ssh_port, make_room=make_room, tools=root_tools())
-    provider = start_provider(url, settings)
+    provider = start_provider(url, settings, last_port=ports.get("provider", 0))
+    (settings.state / _PORTS).write_text(json.dumps({"front": front, "ssh": ssh_port, "provider": provider.port}))
     cloud.endpoint = describe(settings, url, ssh_port, provider.port)
     catch_signals(cloud)
     try:

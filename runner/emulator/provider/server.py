@@ -14,7 +14,8 @@ from runner.emulator.provider.stubs import provider_pb2_grpc
 
 _THREADS = 64
 _GRACE_S = 2.0
-_UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+# Without the last, two servers could listen on one port, and each get some of the calls.
+_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]
 
 
 class ProviderServer:
@@ -31,12 +32,21 @@ class ProviderServer:
         self._rest.close()
 
 
-def start(url: str, *, project: str, region: str, zone: str) -> ProviderServer:
-    """Serve on a free port of 127.0.0.1 for the cloud at ``url``. The places stand in where a program names none."""
+def start(url: str, *, project: str, region: str, zone: str, last_port: int = 0) -> ProviderServer:
+    """Serve on 127.0.0.1 for the cloud at ``url``: on the port of the last time if it is free, so that an engine's
+    environment stays right over a restart; else on any. The places stand in where a program names none.
+    """
     rest = Rest(url)
     defaults = Settings(project=project, region=region, zone=zone, default_labels=ATTRIBUTION_LABELS)
-    server = grpc.server(futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="provider"), options=_UNLIMITED)
+    server = grpc.server(futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="provider"), options=_OPTIONS)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(Servicer(rest, Connections(defaults)), server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = _bind(server, last_port)
     server.start()
     return ProviderServer(server, port, rest)
+
+
+def _bind(server: grpc.Server, last_port: int) -> int:
+    try:
+        return int(server.add_insecure_port(f"127.0.0.1:{last_port}"))
+    except RuntimeError:
+        return int(server.add_insecure_port("127.0.0.1:0"))
