@@ -1,7 +1,10 @@
-"""One embedded cloud and one provider for the session; the real engine for those tests that ask for it."""
+"""One embedded cloud, one provider and one home of the engine for the session (with xdist: for each of its workers)."""
+
+from __future__ import annotations
 
 import shutil
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -11,6 +14,7 @@ import pytest
 from pulumi import automation
 
 from runner.emulator import control
+from runner.emulator.endpoint import Endpoint
 from runner.emulator.provider import server
 
 from .engine import Engine
@@ -20,7 +24,7 @@ PROJECT, REGION, ZONE = "demo", "europe-west1", "europe-west1-b"
 
 
 @pytest.fixture(scope="session")
-def pulumi_command():
+def pulumi_command() -> automation.PulumiCommand:
     """The Pulumi CLI, from PATH or from the cache that bootstrap fills."""
     found = shutil.which("pulumi")
     cache = platformdirs.user_cache_path("opensees-hpc") / "pulumi"
@@ -32,7 +36,7 @@ def pulumi_command():
 
 
 @pytest.fixture(scope="session")
-def cloud(tmp_path_factory):
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """The embedded cloud, set up as the one that the traces were recorded with."""
     state = tmp_path_factory.mktemp("cloud") / "state"
     options = ["--project", PROJECT, "--region", REGION, "--zone", ZONE, "--user", "user@example.com"]
@@ -45,21 +49,28 @@ def cloud(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def recorder(cloud):
+def rest(cloud: Endpoint) -> Iterator[httpx.Client]:
+    """The cloud's own routes, past the provider."""
+    with httpx.Client(base_url=cloud.url, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def recorder(cloud: Endpoint) -> Iterator[Recorder]:
     """What our provider asks of the cloud."""
     with Recorder(cloud.url) as recording:
         yield recording
 
 
 @pytest.fixture(scope="session")
-def provider(recorder):
+def provider(recorder: Recorder) -> Iterator[server.ProviderServer]:
     running = server.start(recorder.url, project=PROJECT, region=REGION, zone=ZONE)
     yield running
     running.stop()
 
 
 @pytest.fixture(scope="session")
-def sdk():
+def sdk() -> None:
     """The parts of the SDK that programs use, loaded: loading them warns of what is old in them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -68,23 +79,10 @@ def sdk():
 
 
 @pytest.fixture(scope="session")
-def engine(tmp_path_factory, pulumi_command, provider, sdk):
+def engine(
+    tmp_path_factory: pytest.TempPathFactory,
+    pulumi_command: automation.PulumiCommand,
+    provider: server.ProviderServer,
+    sdk: None,
+) -> Engine:
     return Engine(tmp_path_factory.mktemp("pulumi"), pulumi_command, provider.port)
-
-
-@pytest.fixture
-def rest(cloud):
-    """The cloud's own routes, past the provider; faults are taken back at the end."""
-    with httpx.Client(base_url=cloud.url, timeout=60) as client:
-        yield client
-        client.delete("/_local/faults").raise_for_status()
-
-
-@pytest.fixture
-def fault(rest):
-    """Ask the cloud for a fault."""
-
-    def arm(kind, match, **more):
-        rest.post("/_local/faults", json={"kind": kind, "match": match, **more}).raise_for_status()
-
-    return arm

@@ -1,5 +1,9 @@
 """The inputs of the recorded programs in their second round, as the SDK sends them; and under which ID each one is."""
 
+from __future__ import annotations
+
+from typing import Any
+
 LABELS = {"study": "demo", "rev": "b"}
 IMAGE = "projects/cloud-hpc-image-public/global/images/family/hpc-rocky-linux-8"
 NETWORK = "projects/demo/global/networks/study-net"
@@ -8,7 +12,7 @@ ACCOUNT = "study-runner@demo.iam.gserviceaccount.com"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEexampleexampleexampleexampleexampleexampleAA user"
 KEY_ID = "f192d30c5de7ee4aa971616e867c5f4646a41e2b80d48add2d08b3dce036f71f"
 
-INSTANCE = {
+INSTANCE: dict[str, Any] = {
     "name": "run-1",
     "machineType": "c2-standard-16",
     "zone": ZONE,
@@ -32,7 +36,7 @@ INSTANCE = {
 }
 
 #: By the names in required_fields.json: the recording, the type, the ID, the inputs.
-DECLARED = {
+DECLARED: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "storage.Bucket": (
         "base",
         "gcp:storage/bucket:Bucket",

@@ -1,140 +1,137 @@
-"""The real Pulumi engine, driven by the Automation API with inline programs, attached to a provider that runs.
+"""The real Pulumi engine, run by its CLI on programs of the test's process, attached to a provider that runs.
 
-An engine run costs half a second of processor time and each look at its results as much, so results are read from the
-state's file, and stacks that have become empty are used again.
+Each start of the CLI costs half a second of processor time. So an action is one start (the SDK's ``Stack`` makes it four),
+what came out is read from the state's file, and a stack that has become empty is used again.
 """
 
 from __future__ import annotations
 
-import gc
 import json
-import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from pulumi import automation
-from pulumi.automation import ConfigValue, OutputMap, OutputValue, UpdateSummary
-from pulumi.automation._stack import StackInitMode
+import pytest
+from pulumi.automation import CommandError, PulumiCommand
+
+from .host import Program, host_program
 
 Json = dict[str, Any]
-Program = Callable[[], object]
 Resources = dict[tuple[str, str], Json]
 
 _PROJECT = "tests"
 _ROOT_TYPE = "pulumi:pulumi:Stack"
-_NOT_ASKED = UpdateSummary("", datetime.fromtimestamp(0, UTC), "", {}, {}, "")
 
 
-class LeanStack(automation.Stack):
-    """A stack whose actions end when the engine does: the SDK would start the CLI three times more, for outputs and history."""
+class Stack:
+    """A stack; ``program`` is what it runs, and may be another one each time. A failed action raises CommandError."""
 
-    def __init__(self, name: str, workspace: automation.LocalWorkspace, state_file: Path) -> None:
-        self._state_file = state_file
-        super().__init__(name, workspace, StackInitMode.CREATE)
+    def __init__(self, name: str, site: Path, command: PulumiCommand, env: Mapping[str, str]) -> None:
+        self.program: Program
+        self._name = name
+        self._work_dir = site / name
+        self._state_file = site / ".pulumi" / "stacks" / _PROJECT / f"{name}.json"
+        self._event_log = site / name / "events.jsonl"
+        self._command = command
+        self._env = env
 
-    def outputs(self) -> OutputMap:
+    def create(self, config: Mapping[str, str]) -> None:
+        """Make it, with settings."""
+        self._work_dir.mkdir()
+        (self._work_dir / "Pulumi.yaml").write_text(json.dumps({"name": _PROJECT, "runtime": "python"}))
+        (self._work_dir / f"Pulumi.{self._name}.yaml").write_text(json.dumps({"config": dict(config)}))
+        self._run("stack", "init")
+
+    def preview(self, *, refresh: bool = False) -> dict[str, int]:
+        """How much of what an ``up`` would do, without what stays as it is."""
+        self._event_log.unlink(missing_ok=True)
+        flags = ["--refresh"] if refresh else []
+        self._run("preview", *flags, "--event-log", str(self._event_log), program=self.program)
+        events = [json.loads(line) for line in self._event_log.read_text().splitlines()]
+        (changes,) = [event["summaryEvent"]["resourceChanges"] for event in events if "summaryEvent" in event]
+        return {verb: count for verb, count in changes.items() if count and verb != "same"}
+
+    def up(self, *, refresh: bool = False, go_on: bool = False) -> None:
+        """Make it as the program says. ``go_on``: a resource that fails does not stop the others."""
+        self._run("up", "--yes", "--skip-preview", *_flags(refresh, go_on), program=self.program)
+
+    def refresh(self) -> None:
+        """Ask what is there."""
+        self._run("refresh", "--yes", "--skip-preview")
+
+    def destroy(self, *, refresh: bool = False, go_on: bool = False) -> None:
+        """Delete everything in it."""
+        self._run("destroy", "--yes", "--skip-preview", *_flags(refresh, go_on))
+
+    def outputs(self) -> Json:
         """What the program exported, as the state holds it (secrets stay secret)."""
-        roots = [found for found in self.state() if found["type"] == _ROOT_TYPE]
-        exported: Json = roots[0].get("outputs", {}) if roots else {}
-        return {key: OutputValue(value, secret=False) for key, value in exported.items()}
+        return next((dict(found.get("outputs", {})) for found in self._state() if found["type"] == _ROOT_TYPE), {})
 
-    def revealed_outputs(self) -> OutputMap:
-        """What the program exported, secrets in plain text and known as such."""
-        return super().outputs()
+    def revealed_outputs(self) -> Json:
+        """What the program exported, secrets as plain text."""
+        return dict(json.loads(self._run("stack", "output", "--json", "--show-secrets")))
 
-    def info(self, show_secrets: bool = True) -> UpdateSummary:
-        """Nothing: no test looks at it."""
-        return _NOT_ASKED
+    def resources(self) -> Resources:
+        """What its state has of the cloud, by type and name, as the state holds it (secrets stay secret)."""
+        custom = [found for found in self._state() if found["type"].startswith("gcp:")]
+        return {(found["type"].rsplit(":", 1)[1], found["urn"].rsplit("::", 1)[1]): found for found in custom}
 
-    def state(self) -> list[Json]:
-        """All resources in the stack's state."""
-        latest = json.loads(self._state_file.read_text())["checkpoint"]["latest"] or {}
-        resources: list[Json] = latest.get("resources", [])
-        return resources
+    def _state(self) -> list[Json]:
+        latest: Json = json.loads(self._state_file.read_text())["checkpoint"]["latest"] or {}
+        return list(latest.get("resources", []))
+
+    def _run(self, *args: str, program: Program | None = None) -> str:
+        with host_program(program) if program else nullcontext() as port:
+            client = [f"--client=127.0.0.1:{port}", "--exec-kind", "auto.inline"] if port else []
+            done = self._command.run([*args, *client, "--stack", self._name], str(self._work_dir), self._env)
+        return done.stdout
 
 
 class Engine:
     """Stacks in a folder of their own."""
 
-    def __init__(self, folder: Path, command: automation.PulumiCommand, provider_port: int) -> None:
-        self._folder = folder
+    def __init__(self, site: Path, command: PulumiCommand, provider_port: int) -> None:
+        self._site = site
         self._command = command
-        self._provider_port = provider_port
         self._made = 0
-        self._empty: list[LeanStack] = []
+        self._empty: list[Stack] = []
+        self._env = {
+            "PULUMI_BACKEND_URL": f"file://{site}",
+            "PULUMI_CONFIG_PASSPHRASE": "for tests",
+            "PULUMI_DEBUG_COMMANDS": "true",  # without it there is no event log
+            "PULUMI_DEBUG_PROVIDERS": f"gcp:{provider_port}",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "PULUMI_HOME": str(site),
+            "PULUMI_SKIP_UPDATE_CHECK": "1",
+        }
 
     @contextmanager
-    def running(self, program: Program, config: Mapping[str, str] | None = None) -> Iterator[LeanStack]:
-        """A stack that has nothing at the start and nothing left at the end, whatever happened. ``config``: its settings."""
+    def running(self, program: Program, config: Mapping[str, str] | None = None) -> Iterator[Stack]:
+        """An empty stack that has nothing left at the end, whatever happened. ``config``: settings of the stack."""
         stack = self._empty.pop() if self._empty and config is None else self._make_stack(config or {})
-        stack.workspace.program = program
+        stack.program = program
         try:
             yield stack
         finally:
-            if resources_of(stack):
+            if stack.resources():
                 stack.destroy(refresh=True)
         if config is None:
             self._empty.append(stack)
 
-    def _make_stack(self, config: Mapping[str, str]) -> LeanStack:
-        name, self._made = f"s{self._made}", self._made + 1
-        work_dir = self._folder / name
-        work_dir.mkdir()
-        values = {key: ConfigValue(value) for key, value in config.items()}
-        workspace = automation.LocalWorkspace(
-            work_dir=str(work_dir),
-            project_settings=automation.ProjectSettings(_PROJECT, "python", main=str(work_dir)),
-            stack_settings={name: automation.StackSettings(config=values)},
-            env_vars={
-                "PULUMI_BACKEND_URL": f"file://{self._folder}",
-                "PULUMI_CONFIG_PASSPHRASE": "for tests",
-                "PULUMI_DEBUG_PROVIDERS": f"gcp:{self._provider_port}",
-                "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-                "PULUMI_HOME": str(self._folder),
-                "PULUMI_SKIP_UPDATE_CHECK": "1",
-            },
-            pulumi_command=self._command,
-        )
-        return LeanStack(name, workspace, self._folder / ".pulumi" / "stacks" / _PROJECT / f"{name}.json")
+    def _make_stack(self, config: Mapping[str, str]) -> Stack:
+        stack = Stack(f"s{self._made}", self._site, self._command, self._env)
+        self._made += 1
+        stack.create(config)
+        return stack
 
 
-def failure_of(action: Callable[..., object], **options: Any) -> str:
+def failure_of(action: Callable[..., object], **options: bool) -> str:
     """What the user sees when an action fails."""
-    told = ""
-    try:
+    with pytest.raises(CommandError) as caught:
         action(**options)
-    except automation.CommandError as error:
-        told = str(error)
-    _collect_quietly()
-    assert told, "it did not fail"
-    return told
+    return str(caught.value)
 
 
-def _collect_quietly() -> None:
-    """When an inline program fails, Pulumi's SDK leaves its event loop and a coroutine behind: let them go without noise."""
-    hook = sys.unraisablehook
-    sys.unraisablehook = lambda _: None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            gc.collect()
-    finally:
-        sys.unraisablehook = hook
-
-
-def resources_of(stack: LeanStack) -> Resources:
-    """What the stack's state has of the cloud, by type and name: outputs as the state holds them (secrets stay secret)."""
-    custom = [found for found in stack.state() if found["type"].startswith("gcp:")]
-    return {(found["type"].rsplit(":", 1)[1], found["urn"].rsplit("::", 1)[1]): found for found in custom}
-
-
-def planned(result: automation.PreviewResult) -> dict[str, int]:
-    """What a preview plans, without what stays as it is."""
-    summary = result.change_summary
-    return {
-        str(getattr(kind, "value", kind)): count for kind, count in summary.items() if count and "same" not in str(kind)
-    }
+def _flags(refresh: bool, go_on: bool) -> list[str]:
+    return ["--refresh"] * refresh + ["--continue-on-error"] * go_on

@@ -3,11 +3,17 @@
 ``variant`` "a" is the first round, "b" the second, in which labels, metadata, roles and so on differ.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import pulumi
 import pulumi_gcp as gcp
 
 PROJECT, REGION, ZONES = "demo", "europe-west1", ("europe-west1-b", "europe-west1-c")
-ACCOUNT = f"study-runner@{PROJECT}.iam.gserviceaccount.com"
+ACCOUNT_ID = "study-runner"
+ACCOUNT = f"{ACCOUNT_ID}@{PROJECT}.iam.gserviceaccount.com"
 SUBNETWORK = f"projects/{PROJECT}/regions/{REGION}/subnetworks/study-sub"
 IMAGE_PROJECT, FAMILY = "cloud-hpc-image-public", "hpc-rocky-linux-8"
 IMAGE = f"projects/{IMAGE_PROJECT}/global/images/family/{FAMILY}"
@@ -16,29 +22,29 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEexampleexampleexampleexampleexample
 GUEST = {"enable-oslogin": "TRUE", "enable-guest-attributes": "TRUE"}
 
 
-def _labels(variant):
+def _labels(variant: str) -> dict[str, str]:
     return {"study": "demo", "rev": variant}
 
 
-def _service_account():
+def _service_account() -> Any:
     return {"email": ACCOUNT, "scopes": ["cloud-platform"]}
 
 
-def _spot(action, **more):
-    plain = {"provisioning_model": "SPOT", "preemptible": True, "automatic_restart": False}
+def _spot(action: str, **more: object) -> Any:
+    plain: dict[str, object] = {"provisioning_model": "SPOT", "preemptible": True, "automatic_restart": False}
     return plain | {"instance_termination_action": action} | more
 
 
-def base(variant):
+def base(variant: str) -> None:
     """Bucket, identities, network."""
     first = variant == "a"
     service = gcp.projects.Service("compute-api", service="compute.googleapis.com", disable_on_destroy=False)
     _declare_storage(variant)
-    _declare_identities(variant, first)
+    _declare_identities(first)
     _declare_network(first, pulumi.ResourceOptions(depends_on=[service]))
 
 
-def _declare_storage(variant):
+def _declare_storage(variant: str) -> None:
     bucket = gcp.storage.Bucket(
         "results",
         name="demo-results",
@@ -57,7 +63,7 @@ def _declare_storage(variant):
     member = f"serviceAccount:{ACCOUNT}"
     runner = gcp.serviceaccount.Account(
         "runner",
-        account_id="study-runner",
+        account_id=ACCOUNT_ID,
         display_name=f"Study runner {variant}",
         description="runs the analyses",
     )
@@ -75,7 +81,7 @@ def _declare_storage(variant):
     )
 
 
-def _declare_identities(variant, first):
+def _declare_identities(first: bool) -> None:
     permissions = ["compute.instances.delete", "compute.instances.get", "compute.zoneOperations.get"]
     role = gcp.projects.IAMCustomRole(
         "stopper",
@@ -95,7 +101,7 @@ def _declare_identities(variant, first):
     gcp.oslogin.SshPublicKey("key", user=USER, key=KEY, project=PROJECT)
 
 
-def _declare_network(first, after_api):
+def _declare_network(first: bool, after_api: pulumi.ResourceOptions) -> None:
     network = gcp.compute.Network("net", name="study-net", auto_create_subnetworks=False, opts=after_api)
     gcp.compute.Subnetwork(
         "sub",
@@ -126,7 +132,7 @@ def _declare_network(first, after_api):
     gcp.compute.ProjectMetadataItem("oslogin", key="enable-oslogin", value="TRUE" if first else "true", opts=after_api)
 
 
-def image(variant):
+def image(variant: str) -> None:
     """Builders with their boot disk made in three ways; in the second round stopped, and images made."""
     labels = _labels(variant)
     newest = gcp.compute.get_image(family=FAMILY, project=IMAGE_PROJECT)
@@ -134,7 +140,7 @@ def image(variant):
     client = gcp.organizations.get_client_config()
     project = gcp.organizations.get_project(project_id=PROJECT)
 
-    def builder(name, disk):
+    def builder(name: str, disk: Any) -> gcp.compute.Instance:
         return gcp.compute.Instance(
             name,
             name=name,
@@ -182,36 +188,32 @@ def image(variant):
     pulumi.export("number", project.number)
 
 
-def analysis(variant):
+def analysis(variant: str) -> None:
     """Three spot VMs in two zones, one without an external address."""
-    vms = [
-        gcp.compute.Instance(
-            f"run-{number}",
-            name=f"run-{number}",
-            machine_type="c2-standard-16",
-            zone=zone,
-            boot_disk={
-                "auto_delete": True,
-                "initialize_params": {"image": IMAGE, "size": 50, "type": "pd-balanced"},
-            },
-            network_interfaces=[{"subnetwork": SUBNETWORK} | ({"access_configs": [{}]} if external else {})],
-            scheduling=_spot("DELETE", max_run_duration={"seconds": 7200}),
-            service_account=_service_account(),
-            shielded_instance_config={
-                "enable_secure_boot": True,
-                "enable_vtpm": True,
-                "enable_integrity_monitoring": True,
-            },
-            metadata=GUEST | {"run": variant},
-            metadata_startup_script="#!/bin/bash\necho run\n",
-            tags=["study-ssh"],
-            labels=_labels(variant),
-        )
-        for number, zone, external in ((1, ZONES[0], True), (2, ZONES[1], True), (3, ZONES[0], False))
-    ]
+    places = ((1, ZONES[0], True), (2, ZONES[1], True), (3, ZONES[0], False))
+    vms = [_declare_run(f"run-{number}", zone, external, variant) for number, zone, external in places]
     pulumi.export("networkIps", [vm.network_interfaces[0].network_ip for vm in vms])
     pulumi.export("natIp", vms[0].network_interfaces[0].access_configs[0].nat_ip)
     pulumi.export("statuses", [vm.current_status for vm in vms])
 
 
-PROGRAMS = {"base": base, "image": image, "analysis": analysis}
+def _declare_run(name: str, zone: str, external: bool, variant: str) -> gcp.compute.Instance:
+    interface: Any = {"subnetwork": SUBNETWORK} | ({"access_configs": [{}]} if external else {})
+    return gcp.compute.Instance(
+        name,
+        name=name,
+        machine_type="c2-standard-16",
+        zone=zone,
+        boot_disk={"auto_delete": True, "initialize_params": {"image": IMAGE, "size": 50, "type": "pd-balanced"}},
+        network_interfaces=[interface],
+        scheduling=_spot("DELETE", max_run_duration={"seconds": 7200}),
+        service_account=_service_account(),
+        shielded_instance_config={"enable_secure_boot": True, "enable_vtpm": True, "enable_integrity_monitoring": True},
+        metadata=GUEST | {"run": variant},
+        metadata_startup_script="#!/bin/bash\necho run\n",
+        tags=["study-ssh"],
+        labels=_labels(variant),
+    )
+
+
+PROGRAMS: dict[str, Callable[[str], None]] = {"base": base, "image": image, "analysis": analysis}

@@ -1,15 +1,21 @@
 """Small programs for single cases; everything stands on the project's default network."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pulumi
 import pulumi_gcp as gcp
 
-ZONE = "europe-west1-b"
+REGION, ZONE = "europe-west1", "europe-west1-b"
 IMAGE = "projects/cloud-hpc-image-public/global/images/family/hpc-rocky-linux-8"
 
 
-def machine(name, *, opts=None, image=IMAGE, **more):
+def machine(
+    name: str, *, opts: pulumi.ResourceOptions | None = None, image: str = IMAGE, **more: Any
+) -> gcp.compute.Instance:
     """A spot VM."""
-    settings = {
+    settings: dict[str, Any] = {
         "machine_type": "c2-standard-4",
         "zone": ZONE,
         "boot_disk": {"initialize_params": {"image": image, "size": 20, "type": "pd-balanced"}},
@@ -19,18 +25,22 @@ def machine(name, *, opts=None, image=IMAGE, **more):
     return gcp.compute.Instance(name, name=name, **(settings | more), opts=opts)
 
 
-def bucket(name, *, force=False):
+def bucket(name: str, *, force: bool = False) -> gcp.storage.Bucket:
     """A bucket."""
-    return gcp.storage.Bucket(
-        name, name=name, location="europe-west1", uniform_bucket_level_access=True, force_destroy=force
-    )
+    return gcp.storage.Bucket(name, name=name, location=REGION, uniform_bucket_level_access=True, force_destroy=force)
 
 
-def network(name, **more):
+def network(name: str, **more: Any) -> gcp.compute.Network:
     """A network without subnetworks."""
     return gcp.compute.Network(name, name=name, auto_create_subnetworks=False, **more)
 
 
-def after(*resources):
+def disk(name: str, **more: Any) -> gcp.compute.Disk:
+    """A small disk."""
+    settings: dict[str, Any] = {"zone": ZONE, "size": 20}
+    return gcp.compute.Disk(name, name=name, **(settings | more))
+
+
+def after(*resources: pulumi.Resource) -> pulumi.ResourceOptions:
     """Wait for these."""
     return pulumi.ResourceOptions(depends_on=list(resources))

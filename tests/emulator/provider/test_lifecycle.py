@@ -1,253 +1,239 @@
 """A resource's life through the real engine: names, replacements, updates, imports, secrets, settings, what is refused."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
 import pulumi
 import pulumi_gcp as gcp
 import pytest
 
 from runner.emulator.provider.values import SIGNATURE_KEY
 
-from .engine import failure_of, planned, resources_of
-from .small import IMAGE, ZONE, after, machine, network
+from .engine import Engine, Stack, failure_of
+from .host import Program
+from .recorder import Recorder, verbs_of
+from .small import IMAGE, ZONE, after, disk, machine, network
 
 SECRET = "1b47061264138c4ac30d75fd1eb44270"  # how the engine marks one in its state
 INSTANCES = f"/compute/v1/projects/demo/zones/{ZONE}/instances"
+MEMBER = "user:someone@example.com"
 
 
-def verbs(requests):
-    """What was written: method and the last part of the path."""
-    return [
-        (request["method"], request["path"].rsplit("/", 1)[-1])
-        for request in requests
-        if request["method"] != "GET" and not request["path"].endswith("/wait")
-    ]
+def test_replacements(engine: Engine, recorder: Recorder) -> None:
+    """With a made-up name the new one comes first, with a fixed name the old one goes first."""
+    settings: dict[str, Any] = {"description": "one"}
 
-
-def test_made_up_names_last_and_the_new_one_comes_first(engine, recorder):
-    settings = {"description": "one"}
-    with engine.running(lambda: gcp.compute.Network("auto", auto_create_subnetworks=False, **settings)) as stack:
-        stack.up()
-        name = resources_of(stack)[("Network", "auto")]["outputs"]["name"]
-        assert name.startswith("auto-")
-        assert planned(stack.preview()) == {}
-        recorder.take()
-        settings["description"] = "two"
-        assert planned(stack.preview()) == {"replace": 1}
-        stack.up()
-        assert [method for method, _ in verbs(recorder.take())] == ["POST", "DELETE"]
-        assert resources_of(stack)[("Network", "auto")]["outputs"]["name"] != name
-
-
-def test_with_a_fixed_name_the_old_one_goes_first(engine, recorder):
-    settings = {"description": "one"}
-    with engine.running(lambda: network("fixed", **settings)) as stack:
-        stack.up()
-        recorder.take()
-        settings["description"] = "two"
-        stack.up()
-        assert verbs(recorder.take()) == [("DELETE", "fixed"), ("POST", "networks")]
-
-
-def test_a_running_vm_is_stopped_only_if_that_is_allowed(engine, recorder):
-    settings = {"machine_type": "c2-standard-4"}
-    with engine.running(lambda: machine("resized", **settings)) as stack:
-        stack.up()
-        settings["machine_type"] = "c2-standard-8"
-        assert planned(stack.preview()) == {"update": 1}
-        told = failure_of(stack.up)
-        assert "please set allow_stopping_for_update = true" in " ".join(told.split())
-        settings["allow_stopping_for_update"] = True
-        recorder.take()
-        stack.up()
-        assert verbs(recorder.take()) == [("POST", "stop"), ("POST", "setMachineType"), ("POST", "start")]
-        outputs = resources_of(stack)[("Instance", "resized")]["outputs"]
-        assert (outputs["machineType"], outputs["currentStatus"]) == ("c2-standard-8", "RUNNING")
-
-
-def test_desired_status_stops_and_starts(engine, recorder):
-    settings = {"desired_status": "TERMINATED"}
-    with engine.running(lambda: machine("switched", **settings)) as stack:
-        assert "desired_status can only accept RUNNING value" in failure_of(stack.preview)
-        settings["desired_status"] = "RUNNING"
-        stack.up()
-        for wanted, verb in (("TERMINATED", "stop"), ("RUNNING", "start")):
-            settings["desired_status"] = wanted
-            recorder.take()
-            stack.up()
-            assert verbs(recorder.take()) == [("POST", verb)]
-            assert resources_of(stack)[("Instance", "switched")]["outputs"]["currentStatus"] == wanted
-
-
-def test_a_family_that_is_not_in_the_images_name_is_replaced_again_and_again(engine):
-    def bake():
-        disk = gcp.compute.Disk("odd", name="odd", zone=ZONE, image=IMAGE, size=20)
-        return gcp.compute.Image("odd", name="version-1", family="strange", source_disk=disk.self_link)
-
-    def program():
-        image = bake()
-        family = "projects/demo/global/images/family/strange"
-        machine("odd-vm", image=family, opts=after(image))
+    def program() -> None:
+        gcp.compute.Network("auto", auto_create_subnetworks=False, **settings)
+        network("fixed", **settings)
 
     with engine.running(program) as stack:
         stack.up()
-        assert planned(stack.preview()) == {"replace": 1}
-
-
-def test_drift_is_found_and_put_right(engine, rest):
-    with engine.running(lambda: machine("drifted", metadata={"mine": "1"}, labels={"a": "b"})) as stack:
+        name = stack.resources()[("Network", "auto")]["outputs"]["name"]
+        assert name.startswith("auto-")
+        assert stack.preview() == {}
+        settings["description"] = "two"
+        assert stack.preview() == {"replace": 2}
+        recorder.take()
         stack.up()
-        found = rest.get(f"{INSTANCES}/drifted").json()
-        metadata = {"fingerprint": found["metadata"]["fingerprint"], "items": [{"key": "mine", "value": "2"}]}
-        rest.post(f"{INSTANCES}/drifted/setMetadata", json=metadata).raise_for_status()
-        labels = {"labelFingerprint": found["labelFingerprint"], "labels": found["labels"] | {"theirs": "x"}}
-        rest.post(f"{INSTANCES}/drifted/setLabels", json=labels).raise_for_status()
-        assert planned(stack.preview()) == {}
-        assert planned(stack.preview(refresh=True)) == {"update": 1}
-        stack.up(refresh=True)
-        found = rest.get(f"{INSTANCES}/drifted").json()
-        assert found["metadata"]["items"] == [{"key": "mine", "value": "1"}]
-        assert found["labels"] == {"a": "b", "theirs": "x", "goog-pulumi-provisioned": "true"}
+        asked = recorder.take()
+        other = stack.resources()[("Network", "auto")]["outputs"]["name"]
+        assert other != name
+        posted, deleted = verbs_of(asked, other), verbs_of(asked, name)
+        assert (posted, deleted) == ([("POST", "networks")], [("DELETE", name)])
+        assert asked.index(_first(asked, "POST", other)) < asked.index(_first(asked, "DELETE", name))
+        assert verbs_of(asked, "fixed") == [("DELETE", "fixed"), ("POST", "networks")]
 
 
-def test_import_and_get(engine, rest):
+def _first(asked: list[dict[str, Any]], method: str, name: str) -> dict[str, Any]:
+    return next(request for request in asked if request["method"] == method and verbs_of([request], name))
+
+
+def test_updates_that_stop_and_start(engine: Engine, recorder: Recorder) -> None:
+    """A VM that runs is stopped for an update only if that is allowed; ``desired_status`` stops and starts."""
+    resized: dict[str, Any] = {"machine_type": "c2-standard-4"}
+    switched: dict[str, Any] = {"desired_status": "RUNNING"}
+
+    def program() -> None:
+        machine("resized", **resized)
+        machine("switched", **switched)
+
+    with engine.running(program) as stack:
+        stack.up()
+        resized["machine_type"], switched["desired_status"] = "c2-standard-8", "TERMINATED"
+        assert stack.preview() == {"update": 2}
+        recorder.take()
+        told = failure_of(stack.up, go_on=True)
+        assert "please set allow_stopping_for_update = true" in " ".join(told.split())
+        asked = recorder.take()
+        assert (verbs_of(asked, "resized"), verbs_of(asked, "switched")) == ([], [("POST", "stop")])
+        assert status_of(stack, "switched") == "TERMINATED"
+        resized["allow_stopping_for_update"], switched["desired_status"] = True, "RUNNING"
+        stack.up()
+        asked = recorder.take()
+        assert verbs_of(asked, "resized") == [("POST", "stop"), ("POST", "setMachineType"), ("POST", "start")]
+        assert verbs_of(asked, "switched") == [("POST", "start")]
+        assert (status_of(stack, "resized"), status_of(stack, "switched")) == ("RUNNING", "RUNNING")
+        assert stack.resources()[("Instance", "resized")]["outputs"]["machineType"] == "c2-standard-8"
+
+
+def status_of(stack: Stack, name: str) -> str:
+    return str(stack.resources()[("Instance", name)]["outputs"]["currentStatus"])
+
+
+def declare_secret() -> None:
+    vm = machine("secretive", metadata={"token": pulumi.Output.secret("hush-hush"), "plain": "seen"})
+    pulumi.export("token", vm.metadata.apply(lambda metadata: (metadata or {})["token"]))
+
+
+def declare_right() -> None:
+    vm = machine("righted")
+    opts = pulumi.ResourceOptions(deleted_with=vm)
+    role = "roles/compute.viewer"
+    gcp.compute.InstanceIAMMember("right", instance_name=vm.name, zone=ZONE, role=role, member=MEMBER, opts=opts)
+    found = gcp.compute.get_instance_output(name=vm.name, zone=ZONE)
+    pulumi.export("status", found.current_status)
+    named = gcp.compute.get_image(name="hpc-rocky-linux-8-v20260801", project="cloud-hpc-image-public")
+    pulumi.export("family", named.family)
+
+
+def declare_import() -> None:
+    id = "projects/demo/global/networks/imported"
+    taken = network("imported", description="made by hand", opts=pulumi.ResourceOptions(import_=id))
+    pulumi.export("selfLink", gcp.compute.Network.get("seen", "imported").self_link)
+    pulumi.export("name", taken.name)
+
+
+def declare_odd_family() -> None:
+    source = disk("odd", image=IMAGE)
+    image = gcp.compute.Image("odd", name="version-1", family="strange", source_disk=source.self_link)
+    machine("odd-vm", image="projects/demo/global/images/family/strange", opts=after(image))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """A stack after its first ``up``, and what a preview then plans, with a refresh and without."""
+
+    stack: Stack
+    plans: list[dict[str, int]]
+
+
+@pytest.fixture(scope="module")
+def settled(engine: Engine, rest: httpx.Client, recorder: Recorder) -> Iterator[Settled]:
+    """The programs above in one stack."""
     body = {"name": "imported", "autoCreateSubnetworks": False, "description": "made by hand"}
     rest.post("/compute/v1/projects/demo/global/networks", json=body).raise_for_status()
-    id = "projects/demo/global/networks/imported"
 
-    def program():
-        taken = network("imported", description="made by hand", opts=pulumi.ResourceOptions(import_=id))
-        pulumi.export("selfLink", gcp.compute.Network.get("seen", "imported").self_link)
-        pulumi.export("name", taken.name)
-
-    with engine.running(program) as stack:
-        result = stack.up()
-        assert str(result.outputs["selfLink"].value).endswith(id)
-        assert planned(stack.preview()) == {}
-
-
-def test_importing_what_is_not_there(engine):
-    program = lambda: network("absent", opts=pulumi.ResourceOptions(import_="absent"))  # noqa: E731
-    with engine.running(program) as stack:
-        assert "absent" in failure_of(stack.up)
-
-
-def test_secrets_stay_secret(engine, rest):
-    def program():
-        vm = machine("secretive", metadata={"token": pulumi.Output.secret("hush-hush"), "plain": "seen"})
-        pulumi.export("token", vm.metadata.apply(lambda metadata: metadata["token"]))
-
-    with engine.running(program) as stack:
-        result = stack.up()
-        assert result.outputs["token"].secret
-        assert result.outputs["token"].value == "hush-hush"
-        found = resources_of(stack)[("Instance", "secretive")]
-        for side in ("inputs", "outputs"):
-            assert found[side]["metadata"]["token"][SIGNATURE_KEY] == SECRET
-            assert found[side]["metadata"]["plain"] == "seen"
-        items = rest.get(f"{INSTANCES}/secretive").json()["metadata"]["items"]
-        assert {"key": "token", "value": "hush-hush"} in items
-        assert planned(stack.preview(refresh=True)) == {}
-
-
-def test_a_right_on_a_vm_goes_with_it(engine, rest, recorder):
-    member = "user:someone@example.com"
-
-    def program():
-        vm = machine("righted")
-        gcp.compute.InstanceIAMMember(
-            "right",
-            instance_name=vm.name,
-            zone=ZONE,
-            role="roles/compute.viewer",
-            member=member,
-            opts=pulumi.ResourceOptions(deleted_with=vm),
-        )
+    def program() -> None:
+        for declare in (declare_secret, declare_right, declare_import, declare_odd_family):
+            declare()
 
     with engine.running(program) as stack:
         stack.up()
-        bindings = rest.get(f"{INSTANCES}/righted/getIamPolicy").json()["bindings"]
-        assert bindings == [{"role": "roles/compute.viewer", "members": [member]}]
-        assert planned(stack.preview(refresh=True)) == {}
+        yield Settled(stack=stack, plans=[stack.preview(), stack.preview(refresh=True)])
         recorder.take()
         stack.destroy()
-        assert verbs(recorder.take()) == [("DELETE", "righted")]
+        # The right on the VM went with it.
+        assert verbs_of(recorder.take(), "righted") == [("DELETE", "righted")]
 
 
-def test_settings_of_the_stack_and_of_a_provider_of_its_own(engine):
-    def program():
+def test_only_a_family_that_is_not_in_the_images_name_is_replaced_again_and_again(settled: Settled) -> None:
+    assert settled.plans == [{"replace": 1}, {"replace": 1}]
+
+
+def test_import_and_get(settled: Settled) -> None:
+    outputs = settled.stack.outputs()
+    assert outputs["selfLink"].endswith("projects/demo/global/networks/imported")
+    assert outputs["name"] == "imported"
+
+
+def test_secrets_stay_secret(settled: Settled, rest: httpx.Client) -> None:
+    assert settled.stack.outputs()["token"][SIGNATURE_KEY] == SECRET
+    assert settled.stack.revealed_outputs()["token"] == "hush-hush"
+    found = settled.stack.resources()[("Instance", "secretive")]
+    for side in ("inputs", "outputs"):
+        assert found[side]["metadata"]["token"][SIGNATURE_KEY] == SECRET
+        assert found[side]["metadata"]["plain"] == "seen"
+    items = rest.get(f"{INSTANCES}/secretive").json()["metadata"]["items"]
+    assert {"key": "token", "value": "hush-hush"} in items
+
+
+def test_a_right_on_a_vm(settled: Settled, rest: httpx.Client) -> None:
+    bindings = rest.get(f"{INSTANCES}/righted/getIamPolicy").json()["bindings"]
+    assert bindings == [{"role": "roles/compute.viewer", "members": [MEMBER]}]
+
+
+def test_functions(settled: Settled) -> None:
+    outputs = settled.stack.outputs()
+    assert (outputs["status"], outputs["family"]) == ("RUNNING", "hpc-rocky-linux-8")
+
+
+def test_settings_of_the_stack_and_of_a_provider_of_its_own(engine: Engine) -> None:
+    def program() -> None:
         plain = gcp.compute.Disk("plain", name="plain", size=10)
         other = gcp.Provider("other", zone="europe-west1-c", default_labels={"from": "provider"})
         placed = gcp.compute.Disk("placed", name="placed", size=10, opts=pulumi.ResourceOptions(provider=other))
         pulumi.export("zones", [plain.zone, placed.zone])
         pulumi.export("labels", placed.effective_labels)
 
-    with engine.running(program) as stack:
-        stack.set_config("gcp:zone", pulumi.automation.ConfigValue("europe-west1-d"))
-        outputs = stack.up().outputs
-        assert outputs["zones"].value == ["europe-west1-d", "europe-west1-c"]
-        assert outputs["labels"].value == {"from": "provider", "goog-pulumi-provisioned": "true"}
-        assert planned(stack.preview()) == {}
+    with engine.running(program, {"gcp:zone": "europe-west1-d"}) as stack:
+        stack.up()
+        outputs = stack.outputs()
+        assert outputs["zones"] == ["europe-west1-d", "europe-west1-c"]
+        assert stack.revealed_outputs()["labels"] == {"from": "provider", "goog-pulumi-provisioned": "true"}
+        assert stack.preview() == {}
 
 
-def test_settings_that_do_not_exist(engine):
-    with engine.running(lambda: network("unset")) as stack:
-        stack.set_config("gcp:zoone", pulumi.automation.ConfigValue("x"))
+def test_settings_that_do_not_exist(engine: Engine) -> None:
+    with engine.running(lambda: network("unset"), {"gcp:zoone": "x"}) as stack:
         assert "Did you mean 'gcp:zone'?" in failure_of(stack.preview)
 
 
-def test_bad_inputs_are_told_before_anything_is_asked(engine, recorder):
-    def program():
-        gcp.compute.Network("bad", name="Bad_Name")
-
-    with engine.running(program) as stack:
-        recorder.take()
-        told = failure_of(stack.up)
-        assert "gcp:compute/network:Network resource 'bad' has a problem: (\"Bad_Name\") doesn't match regexp" in told
-        assert recorder.take() == []
+def declare_bad_name() -> None:
+    gcp.compute.Network("bad", name="Bad_Name")
 
 
-def test_deletion_policies(engine, recorder):
-    settings = {"deletion_policy": "PREVENT"}
-    with engine.running(lambda: network("kept", **settings)) as stack:
-        stack.up()
-        assert "deletionPolicy is PREVENT" in failure_of(stack.destroy)
-        settings["deletion_policy"] = "ABANDON"
-        stack.up()
-        recorder.take()
-        stack.destroy()
-        assert verbs(recorder.take()) == []
-    path = "/compute/v1/projects/demo/global/networks/kept"
-    assert recorder.forward("DELETE", path, {}, b"")[0] == 200
+def declare_stopped() -> None:
+    machine("never", desired_status="TERMINATED")
 
 
-def unknown_type():
+def declare_unknown_type() -> None:
     gcp.sql.DatabaseInstance("db", database_version="POSTGRES_16")
 
 
-def unknown_function():
+def declare_unknown_function() -> None:
     gcp.compute.get_regions()
+
+
+def declare_absent() -> None:
+    network("absent", opts=pulumi.ResourceOptions(import_="absent"))
+
+
+BAD_NAME = "gcp:compute/network:Network resource 'bad' has a problem: (\"Bad_Name\") doesn't match regexp"
 
 
 @pytest.mark.parametrize(
     ("program", "expected"),
     [
-        (unknown_type, "The embedded cloud has no resource type 'gcp:sql/databaseInstance:DatabaseInstance'"),
-        (unknown_function, "The embedded cloud has no function 'gcp:compute/getRegions:getRegions'"),
+        (declare_bad_name, BAD_NAME),
+        (declare_stopped, "desired_status can only accept RUNNING value"),
+        (declare_unknown_type, "The embedded cloud has no resource type 'gcp:sql/databaseInstance:DatabaseInstance'"),
+        (declare_unknown_function, "The embedded cloud has no function 'gcp:compute/getRegions:getRegions'"),
     ],
 )
-def test_what_the_embedded_cloud_does_not_have(engine, program, expected):
+def test_what_is_told_before_anything_is_asked(
+    engine: Engine, recorder: Recorder, program: Program, expected: str
+) -> None:
     with engine.running(program) as stack:
+        recorder.take()
         assert expected in failure_of(stack.preview)
+        assert recorder.take() == []
 
 
-def test_functions(engine):
-    def program():
-        made = machine("looked-up")
-        found = gcp.compute.get_instance_output(name=made.name, zone=ZONE)
-        pulumi.export("status", found.current_status)
-        named = gcp.compute.get_image(name="hpc-rocky-linux-8-v20260801", project="cloud-hpc-image-public")
-        pulumi.export("family", named.family)
-
-    with engine.running(program) as stack:
-        outputs = stack.up().outputs
-        assert outputs["status"].value == "RUNNING"
-        assert outputs["family"].value == "hpc-rocky-linux-8"
+def test_importing_what_is_not_there(engine: Engine) -> None:
+    with engine.running(declare_absent) as stack:
+        assert "resource 'absent' does not exist" in failure_of(stack.up)

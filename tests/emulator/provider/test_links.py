@@ -1,5 +1,7 @@
 """Different words for one thing are seen as the same; others are not."""
 
+from __future__ import annotations
+
 import pytest
 
 from runner.emulator.provider.links import relative, same_image, same_link, same_name
@@ -22,7 +24,7 @@ IMAGE = ROOT + "projects/p/global/images/opensees-hpc-20260101"
         "global/images/opensees-hpc-20260101",
     ],
 )
-def test_image_could_have_come_from(said):
+def test_image_could_have_come_from(said: str) -> None:
     assert same_image(IMAGE, said)
 
 
@@ -36,11 +38,11 @@ def test_image_could_have_come_from(said):
         "q/opensees-hpc",
     ],
 )
-def test_image_cannot_have_come_from(said):
+def test_image_cannot_have_come_from(said: str) -> None:
     assert not same_image(IMAGE, said)
 
 
-def test_links_and_names():
+def test_links_and_names() -> None:
     network = ROOT + "projects/p/global/networks/n"
     assert same_link(network, "projects/p/global/networks/n")
     assert same_link(network, "n")

@@ -1,5 +1,7 @@
 """What previews promise, and which inputs follow from a state."""
 
+from __future__ import annotations
+
 from runner.emulator.provider.check import DEFAULTS
 from runner.emulator.provider.plan import inputs_from_state, plan_create, plan_update
 from runner.emulator.provider.registry import TYPES
@@ -12,7 +14,7 @@ INSTANCE = TYPES["gcp:compute/instance:Instance"]
 NICS = [{"subnetwork": "s", "accessConfigs": [{}]}]
 
 
-def test_a_new_thing_is_unknown_where_the_cloud_fills_it():
+def test_a_new_thing_is_unknown_where_the_cloud_fills_it() -> None:
     planned = plan_create(INSTANCE, {"name": "vm", "networkInterfaces": NICS, "labels": {"a": "b"}}, SETTINGS)
     assert planned["name"] == "vm"
     assert planned["selfLink"] is UNKNOWN
@@ -23,13 +25,13 @@ def test_a_new_thing_is_unknown_where_the_cloud_fills_it():
     assert "description" not in planned
 
 
-def test_labels_that_are_not_known_make_all_labels_unknown():
+def test_labels_that_are_not_known_make_all_labels_unknown() -> None:
     planned = plan_create(DISK, {"name": "d", "labels": {"a": UNKNOWN}}, SETTINGS)
     assert planned["pulumiLabels"] is UNKNOWN
     assert planned["effectiveLabels"] is UNKNOWN
 
 
-def test_an_update_keeps_what_the_cloud_filled():
+def test_an_update_keeps_what_the_cloud_filled() -> None:
     olds = {
         "name": "d",
         "selfLink": "link",
@@ -46,7 +48,7 @@ def test_an_update_keeps_what_the_cloud_filled():
     assert planned["effectiveLabels"] == {"c": "d", "foreign": "f"} | ATTRIBUTION_LABELS
 
 
-def test_inputs_stay_as_written_where_the_state_agrees():
+def test_inputs_stay_as_written_where_the_state_agrees() -> None:
     state = {"name": "d", "size": 40, "type": "pd-ssd", "zone": "r-a", "image": ".../projects/p/global/images/x-1"}
     written = {
         "name": "d",
@@ -59,6 +61,6 @@ def test_inputs_stay_as_written_where_the_state_agrees():
     assert inputs == written | {"size": 40}
 
 
-def test_an_import_takes_what_can_be_given():
+def test_an_import_takes_what_can_be_given() -> None:
     state = {"id": "i", "name": "d", "size": 40, "users": [], "selfLink": "l", "labels": {"a": "b"}}
     assert inputs_from_state(DISK, state, {}) == {"name": "d", "size": 40, "labels": {"a": "b"}}

@@ -3,9 +3,14 @@
 ``tests/data/traces/required_fields.json`` says what that was, field by field.
 """
 
+from __future__ import annotations
+
 import copy
 import json
 import threading
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
 
 import httpx
 import pytest
@@ -13,9 +18,9 @@ import pytest
 from runner.emulator.provider.check import Naming, check_inputs
 from runner.emulator.provider.diff import diff_resource
 from runner.emulator.provider.registry import TYPES
-from runner.emulator.provider.resource import ATTRIBUTION_LABELS, Cloud, Locks, Settings, plan_labels
+from runner.emulator.provider.resource import ATTRIBUTION_LABELS, Cloud, Locks, ResourceType, Settings, plan_labels
 from runner.emulator.provider.rest import Rest
-from runner.emulator.provider.values import prune
+from runner.emulator.provider.values import Properties, prune
 
 from .declared import DECLARED
 from .traces import TRACES, load_trace
@@ -32,13 +37,14 @@ CASES = [
 ]
 
 
-def answers_of(program):
+@cache
+def answers_of(program: str) -> Mapping[str, Any]:
     """What was answered to each read, by path."""
     requests = load_trace(f"{program}-6-preview-refresh")
     return {request["path"]: request["response_body"] for request in requests if request["status"] == 200}
 
 
-def read_path(name, id):
+def read_path(name: str, id: str) -> str:
     """The read whose answer is about this resource."""
     match name.split("."):
         case ["compute", "ProjectMetadataItem"]:
@@ -57,7 +63,7 @@ def read_path(name, id):
             return f"/iam/v1/{id}"
 
 
-def strip(value, path):
+def strip(value: Any, path: Sequence[str]) -> None:
     """Leave a dotted field out; of each item, where there is a list."""
     for item in value if isinstance(value, list) else [value]:
         head, *rest = path
@@ -67,8 +73,8 @@ def strip(value, path):
             item.pop(head, None)
 
 
-def cloud_with(answers):
-    def answer(request):
+def cloud_with(answers: Mapping[str, Any]) -> Cloud:
+    def answer(request: httpx.Request) -> httpx.Response:
         path = request.url.raw_path.decode().split("?")[0]
         return httpx.Response(200, json=answers[path]) if path in answers else httpx.Response(404, json={})
 
@@ -76,15 +82,20 @@ def cloud_with(answers):
     return Cloud(rest=rest, settings=SETTINGS, locks=Locks(), cancelled=threading.Event())
 
 
-def plan_without(name, field):
+def labels_of(kind: ResourceType, declared: Properties) -> Properties:
+    planned = plan_labels(SETTINGS, declared, {})
+    assert planned is not None
+    return {"pulumiLabels": planned[0], "effectiveLabels": planned[1]} if "labels" in kind.fields else {}
+
+
+def plan_without(name: str, field: str) -> str:
     """What is planned after a refresh in which ``field`` was missing."""
     program, token, id, declared = DECLARED[name]
     kind, answers = TYPES[token], answers_of(program)
     inputs, problems = check_inputs(kind, {}, declared, Naming(logical_name="x"))
     assert problems == []
-    ours, there = plan_labels(SETTINGS, declared, {})
-    labels = {"pulumiLabels": ours, "effectiveLabels": there} if "labels" in kind.fields else {}
-    before = kind.read_state(cloud_with(answers), id, prune(inputs) | labels)
+    before = kind.read_state(cloud_with(answers), id, prune(inputs) | labels_of(kind, declared))
+    assert before is not None
     assert diff_resource(kind, before, inputs, SETTINGS) == []
     stripped = copy.deepcopy(answers)
     strip(stripped[read_path(name, id)], field.split("."))
@@ -98,5 +109,5 @@ def plan_without(name, field):
 
 
 @pytest.mark.parametrize(("name", "field", "plan"), CASES, ids=[f"{case[0]}-{case[1]}" for case in CASES])
-def test_what_a_missing_field_leads_to(name, field, plan):
+def test_what_a_missing_field_leads_to(name: str, field: str, plan: str) -> None:
     assert plan_without(name, field) == plan

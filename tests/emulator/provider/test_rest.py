@@ -1,41 +1,45 @@
 """Requests are tried again as the stock plugin does it, and errors read as its errors."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import httpx
 import pytest
 
 from runner.emulator.provider.rest import ApiError, OperationError, Rest
 
 
-def rest_answering(*answers):
+def rest_answering(*answers: tuple[int, Any]) -> Rest:
     waiting = iter(answers)
 
-    def answer(request):
+    def answer(request: httpx.Request) -> httpx.Response:
         status, body = next(waiting)
         return httpx.Response(status, json=body)
 
     return Rest("http://cloud", transport=httpx.MockTransport(answer))
 
 
-def refusal(status, reason, message="No."):
+def refusal(status: int, reason: str, message: str = "No.") -> dict[str, Any]:
     return {"error": {"code": status, "message": message, "errors": [{"message": message, "reason": reason}]}}
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
-def test_passing_faults_are_tried_again(status):
+def test_passing_faults_are_tried_again(status: int) -> None:
     rest = rest_answering((status, refusal(status, "backendError")), (200, {"name": "there"}))
     assert rest.get("compute/v1/x") == {"name": "there"}
 
 
-def test_rate_limits_of_403_are_not():
+def test_rate_limits_of_403_are_not() -> None:
     rest = rest_answering((403, refusal(403, "rateLimitExceeded", "Rate Limit Exceeded")))
     with pytest.raises(ApiError, match=r"^googleapi: Error 403: Rate Limit Exceeded, rateLimitExceeded$"):
         rest.get("compute/v1/x")
 
 
-def test_lost_connections_are_tried_again():
+def test_lost_connections_are_tried_again() -> None:
     lost = iter([True, False])
 
-    def answer(request):
+    def answer(request: httpx.Request) -> httpx.Response:
         if next(lost):
             raise httpx.ReadError("lost")
         return httpx.Response(200, json={})
@@ -43,7 +47,7 @@ def test_lost_connections_are_tried_again():
     assert Rest("http://cloud", transport=httpx.MockTransport(answer)).get("x") == {}
 
 
-def test_gone_is_nothing_where_that_is_asked_for():
+def test_gone_is_nothing_where_that_is_asked_for() -> None:
     gone = (404, refusal(404, "notFound"))
     assert rest_answering(gone).find("x") is None
     assert rest_answering(gone).remove("x") is None
@@ -51,7 +55,7 @@ def test_gone_is_nothing_where_that_is_asked_for():
         rest_answering(gone).delete("x")
 
 
-def test_details_are_shown():
+def test_details_are_shown() -> None:
     body = refusal(403, "accessNotConfigured", "Off.")
     body["error"]["errors"][0]["message"] = "Other words."
     body["error"]["details"] = [{"reason": "SERVICE_DISABLED"}]
@@ -62,13 +66,13 @@ def test_details_are_shown():
     assert str(raised.value).endswith("More details:\nReason: accessNotConfigured, Message: Other words.")
 
 
-def test_something_that_is_not_google_is_quoted():
+def test_something_that_is_not_google_is_quoted() -> None:
     transport = httpx.MockTransport(lambda request: httpx.Response(418, text="teapot"))
     with pytest.raises(ApiError, match=r"418.*teapot"):
         Rest("http://cloud", transport=transport).get("x")
 
 
-def test_quota_errors_of_operations_name_the_metric():
+def test_quota_errors_of_operations_name_the_metric() -> None:
     quota = {
         "metricName": "compute.googleapis.com/preemptible_cpus",
         "limitName": "PREEMPTIBLE-CPUS-per-project-region",
@@ -85,7 +89,7 @@ def test_quota_errors_of_operations_name_the_metric():
     ]
 
 
-def test_stockouts_show_the_advice_not_the_code():
+def test_stockouts_show_the_advice_not_the_code() -> None:
     details = [
         {"help": {"links": [{"description": "Troubleshooting", "url": "https://example.com"}]}},
         {"localizedMessage": {"message": "Try another zone."}},

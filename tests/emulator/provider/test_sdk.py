@@ -1,22 +1,26 @@
 """The tables speak of the properties that the ``pulumi_gcp`` SDK sends and reads, by the same names and shapes."""
 
+from __future__ import annotations
+
 import importlib
 import re
 import typing
 import warnings
 from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
 
 import pytest
 from pulumi import _types
 
 from runner.emulator.provider.functions import FUNCTIONS
 from runner.emulator.provider.registry import TYPES
-from runner.emulator.provider.schema import Kind
+from runner.emulator.provider.schema import Field, Kind
 
 SCALARS = {Kind.TEXT: (str,), Kind.FLAG: (bool,), Kind.NUMBER: (int, float)}
 
 
-def sdk_module(token):
+def sdk_module(token: str) -> ModuleType:
     """``pulumi_gcp.compute.instance`` for ``gcp:compute/instance:Instance``."""
     _, path, name = token.split(":")
     snake = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=IAM)(?=[A-Z])", "_", name).lower()
@@ -25,15 +29,15 @@ def sdk_module(token):
         return importlib.import_module(f"pulumi_gcp.{path.split('/')[0]}.{snake}")
 
 
-def sdk_class(token, suffix=""):
+def sdk_class(token: str, suffix: str = "") -> Any:
     return getattr(sdk_module(token), token.rsplit(":", 1)[1] + suffix)
 
 
-def output_types(token):
+def output_types(token: str) -> dict[str, Any]:
     return _types.resource_types(sdk_class(token))
 
 
-def assert_alike(declared, found, path):
+def assert_alike(declared: Field, found: Any, path: str) -> None:
     """``declared`` has the shape that the SDK's outputs have."""
     if declared.kind in SCALARS:
         assert found in SCALARS[declared.kind], path
@@ -49,24 +53,24 @@ def assert_alike(declared, found, path):
 
 
 @pytest.mark.parametrize("token", sorted(TYPES))
-def test_inputs_are_those_of_the_sdk(token):
+def test_inputs_are_those_of_the_sdk(token: str) -> None:
     known = set(_types.input_type_py_to_pulumi_names(sdk_class(token, "Args")).values())
     assert {name for name, field in TYPES[token].fields.items() if not field.output} <= known
 
 
 @pytest.mark.parametrize("token", sorted(TYPES))
-def test_outputs_are_those_of_the_sdk(token):
+def test_outputs_are_those_of_the_sdk(token: str) -> None:
     assert set(TYPES[token].fields) <= set(output_types(token))
 
 
 @pytest.mark.parametrize("token", sorted(TYPES))
-def test_shapes_are_those_of_the_sdk(token):
+def test_shapes_are_those_of_the_sdk(token: str) -> None:
     known = output_types(token)
     for name, field in TYPES[token].fields.items():
         assert_alike(field, known[name], name)
 
 
 @pytest.mark.parametrize("token", sorted(FUNCTIONS))
-def test_functions_are_those_of_the_sdk(token):
+def test_functions_are_those_of_the_sdk(token: str) -> None:
     name = token.rsplit(":", 1)[1]
     assert hasattr(sdk_module(token), re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
