@@ -168,7 +168,7 @@ class Delivery:
     def _delete(self, found: ResultSet, home: HomeSet) -> None:
         self.store.delete_marker(found)
         self.on_step("marker deleted", found)
-        self.store.delete(found)
+        self.store.delete_contents(found)
         self.on_step("deleted", found)
         self.tracker.record_deleted(home)
         self.on_step("deletion recorded", found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -108,6 +108,18 @@ class Objects:
         except NotFoundError:
             return False
         return True
+
+    def delete_all(self, names: Sequence[str]) -> None:
+        """Delete a few objects in one request; those that are gone already are no error."""
+        try:
+            with mapped_errors(f"bucket {self.bucket}"):
+                bucket = self._opened()
+                with bucket.client.batch():
+                    for name in names:
+                        bucket.blob(name).delete(timeout=ANSWER_LIMIT_S)
+        except CloudError:
+            for name in names:  # one refusal hides the others
+                self.delete(name)
 
     def copy_down(self, found: StoredObject, into: Path, *, on_bytes: Callable[[int], None] = _ignore_bytes) -> None:
         """Copy an object to the file ``into``, going on at the end of what is there: it must be of this generation.

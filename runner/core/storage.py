@@ -141,8 +141,11 @@ class ResultStore:
     def delete(self, found: ResultSet) -> None:
         """Delete a result set, marker first."""
         self.delete_marker(found)
-        for name in (names.RESULTS_ARCHIVE, names.MANIFEST):
-            self.objects.delete(found.prefix + name)
+        self.delete_contents(found)
+
+    def delete_contents(self, found: ResultSet) -> None:
+        """The second step: all but the marker."""
+        self.objects.delete_all([found.prefix + name for name in (names.RESULTS_ARCHIVE, names.MANIFEST)])
 
     def discard_unfinished(self, batch: str) -> list[str]:
         """Delete what a push of this batch left without a commit marker; the prefixes. Only when no VM can go on with it."""
