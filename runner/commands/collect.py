@@ -22,7 +22,7 @@ from runner.core.retry import is_worth_a_retry
 from runner.core.storage import ResultSet
 from runner.errors import CloudError, DiskError, NotFoundError, UnreachableError
 
-THREADS = 4
+THREADS = 8
 SHORTEST_LOOK_S = 0.5
 LONGEST_LOOK_S = 10.0
 TICK_S = 0.1
