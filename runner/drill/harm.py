@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -52,9 +51,9 @@ class Harm(Enum):
         """For the table."""
         return DESCRIPTIONS[self]
 
-    def do(self, site: DrillSite, client: Client, batch: str, journal: Path) -> None:
+    def do(self, site: DrillSite, client: Client, batch: str) -> None:
         """Do it now. Some wait for what they need, for as long as the client runs."""
-        ACTS[self](site, client, batch, journal)
+        ACTS[self](site, client, batch)
 
     def undo(self, site: DrillSite) -> None:
         """Let things be as before."""
@@ -75,14 +74,14 @@ DESCRIPTIONS = {
 }
 
 
-def _signal(signum: signal.Signals) -> Callable[[DrillSite, Client, str, Path], None]:
-    def send(site: DrillSite, client: Client, batch: str, journal: Path) -> None:
+def _signal(signum: signal.Signals) -> Callable[[DrillSite, Client, str], None]:
+    def send(site: DrillSite, client: Client, batch: str) -> None:
         client.process.send_signal(signum)
 
     return send
 
 
-def _kill_engine(site: DrillSite, client: Client, batch: str, journal: Path) -> None:
+def _kill_engine(site: DrillSite, client: Client, batch: str) -> None:
     """The engine that runs now, else the next one."""
     while client.is_running():
         for process in offspring(client.pid):
@@ -92,24 +91,23 @@ def _kill_engine(site: DrillSite, client: Client, batch: str, journal: Path) -> 
         time.sleep(LOOK_EVERY_S)
 
 
-def _fill_disk(site: DrillSite, client: Client, batch: str, journal: Path) -> None:
-    """No file of the client, or of what it starts from now on, may grow beyond what the journal has now."""
+def _fill_disk(site: DrillSite, client: Client, batch: str) -> None:
+    """The client, and what it starts from now on, can write nothing into any file."""
     if not hasattr(psutil.Process, "rlimit"):
         raise MissingToolError("this system cannot limit the files of another process; Linux can")
-    size = journal.stat().st_size
     try:
-        psutil.Process(client.pid).rlimit(psutil.RLIMIT_FSIZE, (size, size))
+        psutil.Process(client.pid).rlimit(psutil.RLIMIT_FSIZE, (0, 0))
     except psutil.NoSuchProcess:
         return
 
 
-def _fault(site: DrillSite, client: Client, batch: str, journal: Path, *, name: str) -> None:
+def _fault(site: DrillSite, client: Client, batch: str, *, name: str) -> None:
     if site.faults is None:
         raise InputError("only the embedded cloud has faults that can be asked for", remedy="invoke drill --on local")
     site.faults.arm(API_FAULTS[name])
 
 
-def _preempt(site: DrillSite, client: Client, batch: str, journal: Path) -> None:
+def _preempt(site: DrillSite, client: Client, batch: str) -> None:
     """The first VM of the batch, as Google says how to try that out."""
     running = [
         vm for vm in site.context.cloud.compute.instances(names.labels_of_batch(batch)) if vm.status == "RUNNING"
@@ -118,11 +116,11 @@ def _preempt(site: DrillSite, client: Client, batch: str, journal: Path) -> None
         site.context.cloud.compute.simulate_maintenance(instance.zone, instance.name)
 
 
-def _arming(name: str) -> Callable[[DrillSite, Client, str, Path], None]:
-    return lambda site, client, batch, journal: _fault(site, client, batch, journal, name=name)
+def _arming(name: str) -> Callable[[DrillSite, Client, str], None]:
+    return lambda site, client, batch: _fault(site, client, batch, name=name)
 
 
-ACTS: Mapping[Harm, Callable[[DrillSite, Client, str, Path], None]] = {
+ACTS: Mapping[Harm, Callable[[DrillSite, Client, str], None]] = {
     Harm.KILL_CLIENT: _signal(signal.SIGKILL),
     Harm.SIGINT: _signal(signal.SIGINT),
     Harm.SIGTERM: _signal(signal.SIGTERM),

@@ -152,7 +152,7 @@ class TrialRun:
             return []
         time.sleep(self._trial.delay_s)
         running = offspring(client.pid)
-        self._trial.harm.do(self._site, client, self._batch.name, self._journal)
+        self._trial.harm.do(self._site, client, self._batch.name)
         return running
 
     def _wait_for_nets(self, running: list[psutil.Process], struck_at: float) -> tuple[str, ...]:
