@@ -171,8 +171,17 @@ class Compute:
         return sorted((_operation(item) for item in found), key=lambda operation: operation.started)
 
     def check_project(self) -> None:
-        """Ask for the project itself: the cheapest proof that cloud, project and credentials are right."""
-        self._api.get(self._project)
+        """Ask for the project itself: the cheapest proof that cloud, project and credentials are right.
+
+        Raises:
+            NotFoundError: there is no such project.
+        """
+        try:
+            self._api.get(self._project)
+        except NotFoundError as error:
+            name = self._project.removeprefix("projects/")
+            remedy = "correct `project` in the settings (invoke setup) or in OPENSEES_HPC_PROJECT"
+            raise NotFoundError(f"the cloud knows no project {name}", status=404, remedy=remedy) from error
 
     def _instance_path(self, zone: str, name: str) -> str:
         return f"{self._project}/zones/{segment(zone)}/instances/{segment(name)}"

@@ -206,6 +206,7 @@ class LocalCloud(ConnectedCloud):
         if needs_engine:
             find_pulumi(self.environment)
         self.ssh_port = self.endpoint.ssh_port
+        self.compute.check_project()
 
     @property
     def endpoints(self) -> Endpoints:

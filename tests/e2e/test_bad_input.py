@@ -50,6 +50,14 @@ def test_a_wrong_setting(fresh_site: Site) -> None:
     assert "environment variable OPENSEES_HPC_REGION" in done.stderr
 
 
+def test_a_wrong_project(fresh_site: Site) -> None:
+    fresh_site.more = {"OPENSEES_HPC_PROJECT": "somebody-elses"}
+    done = fresh_site.invoke("status")
+    assert done.returncode == 4
+    assert "the cloud knows no project somebody-elses" in done.stderr
+    assert "remedy: correct `project`" in done.stderr
+
+
 def test_google_without_credentials(fresh_site: Site, tmp_path: Path) -> None:
     fresh_site.more = {
         "OPENSEES_HPC_TARGET": "google",

@@ -57,12 +57,12 @@ class Stack:
         self._run("up", "--yes", "--skip-preview", *_flags(refresh, go_on), program=self.program)
 
     def refresh(self) -> None:
-        """Ask what is there."""
-        self._run("refresh", "--yes", "--skip-preview")
+        """Ask what is there. (No program runs in this and in ``destroy``, but without a host the CLI would start Python.)"""
+        self._run("refresh", "--yes", "--skip-preview", program=self.program)
 
     def destroy(self, *, refresh: bool = False, go_on: bool = False) -> None:
         """Delete everything in it."""
-        self._run("destroy", "--yes", "--skip-preview", *_flags(refresh, go_on))
+        self._run("destroy", "--yes", "--skip-preview", *_flags(refresh, go_on), program=self.program)
 
     def outputs(self) -> Json:
         """What the program exported, as the state holds it (secrets stay secret)."""
