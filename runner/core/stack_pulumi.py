@@ -16,6 +16,7 @@ from runner.core.stack_errors import describe_failure
 from runner.core.stack_events import EngineRun
 from runner.core.stack_files import StackFiles
 from runner.core.stack_locks import read_locks
+from runner.core.stack_mending import mend_stack
 from runner.core.stack_program import InlineProgram, Program
 from runner.core.stacks import EngineLimit, OnProgress, ProjectName, StackPreview, StackSpec
 from runner.errors import StackError
@@ -138,6 +139,7 @@ class PulumiStacks:
 
         workspace = self._workspace(spec.project)
         self._files(spec.project).write_settings(spec.name, spec.config)
+        mend_stack(self._site.env.get("PULUMI_BACKEND_URL", ""), spec.project, spec.name)
         try:
             workspace.create_stack(spec.name)
         except StackAlreadyExistsError:
