@@ -167,7 +167,7 @@ class BatchRun:
     def _collect_rest(self, collector: Collector, hurry: threading.Event) -> None:
         """What was pushed and nobody waited for any more; then nothing of the batch is left in the bucket."""
         if hurry.is_set():
-            remedy = f"`invoke results {self.batch}` brings home what is there"
+            remedy = f"`invoke results --batch {self.batch}` brings home what is there"
             self.listener.tell("warning", message=f"results may still be in the bucket: {remedy}")
             return
         collected = collector.finish(is_over=True)
