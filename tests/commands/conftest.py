@@ -1,5 +1,30 @@
-"""The results bucket of tests/core, for commands that work on it."""
+"""Sites for the tests of commands: one with an embedded cloud for each module, one on which nothing was ever done."""
 
-from tests.core.conftest import batch, site
+from __future__ import annotations
 
-__all__ = ["batch", "site"]
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.commands.site import CommandSite
+
+
+@pytest.fixture(scope="module")
+def cloud_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    home = tmp_path_factory.mktemp("home")
+    yield home
+    CommandSite(home=home).close()
+
+
+@pytest.fixture
+def site(cloud_home: Path) -> CommandSite:
+    """Its cloud and its journal are shared by the tests of a module: they use names of their own."""
+    return CommandSite(home=cloud_home)
+
+
+@pytest.fixture
+def fresh_site(tmp_path: Path) -> Iterator[CommandSite]:
+    made = CommandSite(home=tmp_path / "home")
+    yield made
+    made.close()
