@@ -120,13 +120,13 @@ class BatchRun:
     def _drive(self, steps: Steps, parts: _Parts, *, attach: bool) -> bool:
         """Run the jobs; whether the batch goes on without us."""
         cloud, plan = self.context.cloud, self.definition.plan
-        self.session.intend("stack", self.batch, "analysis")
         steps.undo("bring home what is still in the bucket", lambda: self._collect_rest(parts.collector, steps.hurry))
         steps.undo(
             f"end batch {self.batch}",
             lambda: end_batch(self.context, self.batch, self.listener, self.phases, hurry=steps.hurry),
         )
         steps.undo("close the connections", parts.controller.close)
+        self.session.intend("stack", self.batch, "analysis")
         if not attach:
             save_definition(self.context, self.definition)
         fleet = Fleet(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 
@@ -35,13 +36,21 @@ SAMPLE = (
 )
 
 
+@pytest.fixture(scope="module")
+def started(site: Site) -> Site:
+    """The site with its cloud up, as a process of its own and no child of the tests'."""
+    done = site.invoke("local.start")
+    assert done.returncode == 0, done.stderr
+    return site
+
+
 @pytest.mark.parametrize("name", SAMPLE)
-def test_nothing_is_left_and_nothing_lost(site: Site, tmp_path: Path, name: str) -> None:
-    drilled = make_local_site(site.environment, site.home, tmp_path)
+def test_nothing_is_left_and_nothing_lost(started: Site, tmp_path: Path, name: str) -> None:
+    drilled = make_local_site(started.environment, started.home, tmp_path)
     summary = execute(drilled, choose_trials(everything=False, only=name, seed=None), Listener())
     (verdict,) = summary.verdicts
-    assert verdict.is_good, verdict.as_json()
-    status = site.status()
+    assert verdict.is_good, json.dumps(verdict.as_json(), indent=1)
+    status = started.status()
     assert not [vm for vm in status["vms"] if vm["batch"] == verdict.batch]
     assert verdict.batch not in {batch["name"] for batch in (*status["batches"], *status["bucket"]["batches"])}
 
