@@ -100,6 +100,7 @@ class TrialRun:
         self._results = site.folder / batch.name / "results"
         self._problems: list[str] = []
         self._seen_until: float | None = None
+        self._client_ended_at = 0.0
 
     def carry_out(self) -> Verdict:
         """From the batch's start to its end."""
@@ -123,6 +124,7 @@ class TrialRun:
                 client.process.kill()
                 client.wait(CLIENT_LIMIT_S)
             self._trial.harm.undo(self._site)
+        self._client_ended_at = time.monotonic()
         left = self._wait_for_nets(offspring_then, struck_at)
         finished = self._finished()
         self._check_summary(client)
@@ -133,7 +135,7 @@ class TrialRun:
             verdict,
             finished=len(finished),
             home=len(self._batch.attempts_at_home(self._results)),
-            empty_after_s=None if left else self._empty_after_s(struck_at, struck_on),
+            empty_after_s=None if left else self._empty_after_s(struck_at, struck_on, went_on),
             client_exit_code=client.exit_code,
             went_on=went_on,
             left_over=left,
@@ -169,13 +171,18 @@ class TrialRun:
                 return (*things, *(f"process {process.pid} {process.name()}" for process in engines))
             time.sleep(LOOK_EVERY_S)
 
-    def _empty_after_s(self, struck_at: float, struck_on: datetime) -> float:
-        """Since the harm: as it was seen, or where a client ended its VMs itself, as its journal has it."""
+    def _empty_after_s(self, struck_at: float, struck_on: datetime, went_on: str) -> float:
+        """Since the harm: as it was seen, or where a client ended its VMs itself, as its journal has it.
+
+        A journal that could not be written any more does not say: then they were gone at the client's end.
+        """
         if self._seen_until is not None:
             return round(self._seen_until - struck_at, 1)
         session = self._site.context.journal.read(self._batch.name)
-        gone = [item.gone for item in session.gone if item.kind == "instance" and item.gone] if session else []
-        return round(max([0.0, *((at - struck_on).total_seconds() for at in gone)]), 1)
+        vms = [item for item in session.created if item.kind == "instance"] if session else []
+        if any(item.gone is None or went_on for item in vms):
+            return round(self._client_ended_at - struck_at, 1)
+        return round(max([0.0, *((item.gone - struck_on).total_seconds() for item in vms if item.gone)]), 1)
 
     def _billed(self) -> tuple[str, ...]:
         found = self._site.context.cloud.estate.find(BILLED, names.labels_of_batch(self._batch.name))
