@@ -7,14 +7,17 @@ every VM has said what it has, or is known to be lost: a job must not run twice.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from runner.commands.context import Context
 from runner.commands.controller import Controller
 from runner.commands.definition import Definition
+from runner.commands.events import Listener
 from runner.commands.fleet import Fleet
 from runner.commands.outcome import read_outcome
-from runner.core.download_tracker import DownloadTracker
+from runner.core.download_tracker import DownloadTracker, HomeSet
 from runner.core.lease import read_preempted
+from runner.hardware.opensees import LOG_NAME
 from runner.model import names
 from runner.model.session import Session
 
@@ -25,6 +28,20 @@ def restore_finished(definition: Definition, tracker: DownloadTracker, controlle
         home = tracker.find(inputs.job.name)
         if home is not None:
             controller.restore(read_outcome(home.folder, name=inputs.job.name, expect=inputs.job.expect))
+
+
+def tell_rest_of_logs(batch_folder: Path, arrived: Iterable[HomeSet], listener: Listener) -> None:
+    """Log lines of jobs that ended while no client watched: from where the live log stands, out of the results."""
+    for home in arrived:
+        live = batch_folder / names.LIVE_LOGS / f"{names.attempt_folder(home.job, home.attempt)}.log"
+        log = home.folder / LOG_NAME
+        if not log.is_file():
+            continue
+        with log.open("rb") as file:
+            file.seek(live.stat().st_size if live.is_file() else 0)
+            for line in file:
+                listener.on_log(home.job, line.rstrip(b"\r\n").decode("utf-8", "replace"))
+        live.unlink(missing_ok=True)
 
 
 def note_attempts(context: Context, session: Session, controller: Controller) -> None:

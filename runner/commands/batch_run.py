@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.commands.adoption import adopt_machines, note_attempts, restore_finished
+from runner.commands.adoption import adopt_machines, note_attempts, restore_finished, tell_rest_of_logs
 from runner.commands.collect import Collector
 from runner.commands.context import Context
 from runner.commands.controller import Controller, TakenOverError
@@ -142,7 +142,10 @@ class BatchRun:
         steps.undo("stop watching", fleet.close)
         if attach:
             with self.phases.phase("attach"):
+                was_home = {home.key for home in parts.tracker.home_sets()}
                 parts.collector.finish(is_over=False)
+                arrived = [home for home in parts.tracker.home_sets() if home.key not in was_home]
+                tell_rest_of_logs(self.context.results_folder / self.batch, arrived, self.listener)
                 restore_finished(self.definition, parts.tracker, parts.controller)
                 note_attempts(self.context, self.session.read(), parts.controller)
                 known = [resource.name for resource in self.session.read().resources]
