@@ -180,7 +180,10 @@ def test_killed_supervisor(remote: Remote) -> None:
         script_bundle("sleep 600", "b"),
     )
     for name in ("a", "b"):
-        wait_until((remote.workspace / name / ".job/program").exists, "the program")
+        program = remote.workspace / name / ".job/program"
+        wait_until(
+            lambda program=program: program.exists() and program.read_text().endswith("\n"), "the program's line"
+        )
         os.kill(int((remote.workspace / name / ".job/run").read_text().split()[0]), 9)
         assert remote.state(name).phase is Phase.RUNNING
     (remote.workspace / "a/go").touch()
