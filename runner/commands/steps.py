@@ -14,8 +14,7 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from runner.commands.events import Listener
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from runner.core.signals import INTERRUPTING, handled_signals
 
 
 class Interrupted(KeyboardInterrupt):
@@ -85,7 +84,7 @@ def raised_signals() -> Iterator[None]:
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise Interrupted(signum)
 
-    with _handled(interrupt):
+    with handled_signals(_heeded(), interrupt):
         yield
 
 
@@ -97,19 +96,10 @@ def deferred_signals(listener: Listener, hurry: threading.Event) -> Iterator[Non
         hurry.set()
         listener.tell("warning", message=f"{signal.Signals(signum).name}: cleaning up faster; VMs are still deleted")
 
-    with _handled(tell):
+    with handled_signals(_heeded(), tell):
         yield
 
 
-@contextmanager
-def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Python lets only the main thread handle signals; a library caller in another thread has its own way
-        return
-    heeded = [signum for signum in SIGNALS if signal.getsignal(signum) != signal.SIG_IGN]  # nohup ignores SIGHUP
-    before = {signum: signal.signal(signum, handler) for signum in heeded}
-    try:
-        yield
-    finally:
-        for signum, old in before.items():
-            signal.signal(signum, old)
+def _heeded() -> list[signal.Signals]:
+    """The signals that this process was not told to ignore, as nohup tells it of SIGHUP."""
+    return [signum for signum in INTERRUPTING if signal.getsignal(signum) != signal.SIG_IGN]

@@ -22,7 +22,7 @@ def ending_signals_raised() -> Iterator[None]:
     def leave(signum: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + signum)
 
-    with _handled([signum for signum in ENDING if signal.getsignal(signum) == signal.SIG_DFL], leave):
+    with handled_signals([signum for signum in ENDING if signal.getsignal(signum) == signal.SIG_DFL], leave):
         yield
 
 
@@ -33,12 +33,15 @@ def signals_put_off(tell: Callable[[str], None]) -> Iterator[None]:
     def wait(signum: int, frame: FrameType | None) -> None:
         tell(f"{signal.Signals(signum).name}: still cleaning up, please wait")
 
-    with _handled([signum for signum in INTERRUPTING if signal.getsignal(signum) != signal.SIG_IGN], wait):
+    with handled_signals([signum for signum in INTERRUPTING if signal.getsignal(signum) != signal.SIG_IGN], wait):
         yield
 
 
 @contextmanager
-def _handled(signals: Collection[signal.Signals], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def handled_signals(
+    signals: Collection[signal.Signals], handler: Callable[[int, FrameType | None], None]
+) -> Iterator[None]:
+    """Inside, ``handler`` gets these signals; what handled them before does so again afterwards."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers, and only it is interrupted
         return
