@@ -86,6 +86,26 @@ def test_workspace_that_cannot_be_written(host: Host, script: Path, tmp_path: Pa
         check_one_job(host, Path("/proc/nowhere/simulate.sh"))
 
 
+def test_process_that_cannot_be_ended(host: Host, tmp_path: Path) -> None:
+    script, workspace = tmp_path / "stubborn.sh", tmp_path / "ws"
+    script.write_text("trap '' TERM; while :; do sleep 0.1; done\n")
+    with host.scripts("/bin/sh", script, workspace) as jobs:
+        jobs.submit_job(Job(1))
+        # No process withstands SIGKILL for long, but for one that waits for a disk that is gone: so the signal is kept from it.
+        common, manager = (next((workspace / ".opensees-hpc").glob(f"*/{name}.sh")) for name in ("common", "manager"))
+        scripts = {path: path.read_text() for path in (common, manager)}
+        common.write_text(scripts[common].replace("kill -KILL ", ": "))
+        manager.write_text(scripts[manager].replace("grace_s + 15", "grace_s + 1"))
+        assert all(path.read_text() != text for path, text in scripts.items())
+        with pytest.raises(HardwareInterfaceFailureError, match="could not be ended"):
+            jobs.cancel_job(1)
+        assert jobs.get_job_status(1) is JobStatus.FAILED_CANCEL
+        for path, text in scripts.items():
+            path.write_text(text)
+        jobs.cancel_job(1)
+        assert jobs.get_job_status(1) is JobStatus.CANCELLED
+
+
 def test_something_else_has_the_name_of_a_job(host: Host, script: Path, tmp_path: Path) -> None:
     (tmp_path / "ws/1").mkdir(parents=True)
     (tmp_path / "ws/1/important").touch()
