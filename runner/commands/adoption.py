@@ -14,6 +14,7 @@ from runner.commands.controller import Controller
 from runner.commands.definition import Definition
 from runner.commands.events import Listener
 from runner.commands.fleet import Fleet
+from runner.commands.home_markers import read_home_notes
 from runner.commands.outcome import read_outcome
 from runner.core.download_tracker import DownloadTracker, HomeSet
 from runner.core.lease import read_preempted
@@ -22,12 +23,17 @@ from runner.model import names
 from runner.model.session import Session
 
 
-def restore_finished(definition: Definition, tracker: DownloadTracker, controller: Controller) -> None:
-    """Jobs whose verified results are at home have ended: they are not run again."""
+def restore_finished(
+    context: Context, definition: Definition, tracker: DownloadTracker, controller: Controller
+) -> None:
+    """Jobs whose verified results are at home, here or with another client, have ended: they are not run again."""
+    elsewhere = read_home_notes(context, definition.plan.batch)
     for inputs in definition.inputs:
         home = tracker.find(inputs.job.name)
         if home is not None:
             controller.restore(read_outcome(home.folder, name=inputs.job.name, expect=inputs.job.expect))
+        elif inputs.job.name in elsewhere:
+            controller.restore(elsewhere[inputs.job.name])
 
 
 def tell_rest_of_logs(batch_folder: Path, arrived: Iterable[HomeSet], listener: Listener) -> None:

@@ -16,6 +16,7 @@ from runner.commands.definition import Definition, save_definition
 from runner.commands.end import end_batch
 from runner.commands.events import Listener, Phases
 from runner.commands.fleet import Fleet, MachineWish
+from runner.commands.home_markers import home_noter
 from runner.commands.messages import DeadlinesMoved, LeaseLost
 from runner.commands.receipt import close_session
 from runner.commands.steps import Steps, deferred_signals, raised_signals
@@ -68,7 +69,8 @@ class BatchRun:
 
     def _to_its_end(self, *, attach: bool) -> RunSummary:
         tracker = DownloadTracker(self.context.results_folder / self.batch)
-        collector = Collector(self.context, self.batch, tracker, self.listener)
+        note_home = home_noter(self.context, self.definition)
+        collector = Collector(self.context, self.batch, tracker, self.listener, on_home=note_home)
         controller = Controller(
             context=self.context,
             plan=self.definition.plan,
@@ -146,7 +148,7 @@ class BatchRun:
                 parts.collector.finish(is_over=False)
                 arrived = [home for home in parts.tracker.home_sets() if home.key not in was_home]
                 tell_rest_of_logs(self.context.results_folder / self.batch, arrived, self.listener)
-                restore_finished(self.definition, parts.tracker, parts.controller)
+                restore_finished(self.context, self.definition, parts.tracker, parts.controller)
                 note_attempts(self.context, self.session.read(), parts.controller)
                 known = [resource.name for resource in self.session.read().resources]
                 adopt_machines(self.context, self.batch, parts.controller, fleet, known=known)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runner.commands.arrivals import Arrivals
 from runner.commands.context import Context
-from runner.commands.damage import Damage, PushRequest
+from runner.commands.damage import Damage
 from runner.commands.events import Listener
 from runner.core.claims import remove_leftovers
 from runner.core.delivery import Delivery, no_step
@@ -49,8 +49,8 @@ def _ignore_home(home: HomeSet) -> None:
 class Collector:
     """Brings the result sets of a batch home, each once, whatever is interrupted. Safe for several threads and processes.
 
-    ``request_push(job, attempt, prefix)``: see ``Damage``. ``on_home(set)``: it is home and not yet deleted in the bucket;
-    after a crash perhaps told again. ``on_step``, ``keeps_remote``: see ``Delivery``.
+    ``on_home(set)``: it is home and not yet deleted in the bucket; after a crash perhaps told again. ``on_step``,
+    ``keeps_remote``: see ``Delivery``.
     """
 
     def __init__(
@@ -60,7 +60,6 @@ class Collector:
         tracker: DownloadTracker,
         listener: Listener,
         *,
-        request_push: PushRequest | None = None,
         on_home: Callable[[HomeSet], None] = _ignore_home,
         on_step: Callable[[str, ResultSet], None] = no_step,
         keeps_remote: bool = False,
@@ -70,7 +69,7 @@ class Collector:
         self._tracker = tracker
         self._listener = listener
         self._arrivals = Arrivals(listener)
-        self._damage = Damage(listener, request_push)
+        self._damage = Damage(listener)
         self._delivery = Delivery(
             store=self._store,
             tracker=tracker,
@@ -90,21 +89,21 @@ class Collector:
             self._wanted.add((job, attempt))
             self._changed.notify_all()
 
-    def wait_home(self, job: str, attempt: int, *, timeout_s: float) -> HomeSet | None:
+    def wait_home(self, job: str, attempt: int, *, timeout_s: float, least_push: int = 1) -> HomeSet | None:
         """Wait until ``run``, in another thread, has brought this attempt home; None if it did not in time.
 
         Raises:
-            CorruptResultsError: it arrived damaged and will not be pushed again.
+            DamagedPushError: this push of it, or a later one, arrived damaged; it stays in the bucket.
             DiskError: there is no room at home; it stays in the bucket.
         """
         self.wanted(job, attempt)
         with self._changed:
-            self._changed.wait_for(lambda: self._is_decided(job, attempt), timeout_s)
+            self._changed.wait_for(lambda: self._is_decided(job, attempt, least_push), timeout_s)
         home = self._tracker.find(job, attempt)
         if home is None and self._arrivals.disk is not None:
             raise self._arrivals.disk
-        if home is None and (problem := self._damage.problem_of(job, attempt)):
-            raise CorruptResultsError(problem)
+        if home is None and (damage := self._damage.find(job, attempt, least_push=least_push)):
+            raise damage
         return home
 
     def poll_once(self) -> list[HomeSet]:
@@ -165,8 +164,8 @@ class Collector:
             home = self._tracker.find(job, attempt)
             if home is not None and not due:
                 return home
-            if problem := self._damage.problem_of(job, attempt):
-                raise CorruptResultsError(problem)
+            if not due and (damage := self._damage.find(job, attempt)):
+                raise damage
             if not due:
                 raise NotFoundError(f"no results of {job}, attempt {attempt}, in the bucket")
             self._fetch_patiently(due, patience)
@@ -285,9 +284,10 @@ class Collector:
                 self._changed.notify_all()
         return None
 
-    def _is_decided(self, job: str, attempt: int) -> bool:
+    def _is_decided(self, job: str, attempt: int, least_push: int) -> bool:
         is_home = self._tracker.find(job, attempt) is not None
-        return is_home or self._arrivals.disk is not None or bool(self._damage.problem_of(job, attempt))
+        is_damaged = self._damage.find(job, attempt, least_push=least_push) is not None
+        return is_home or is_damaged or self._arrivals.disk is not None
 
     def _rest(self, stop: threading.Event) -> None:
         with self._changed:

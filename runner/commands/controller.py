@@ -36,8 +36,9 @@ from runner.commands.outcome import read_outcome
 from runner.commands.preflight import JobInputs
 from runner.commands.summary import JobOutcome
 from runner.core.compute import Instance
+from runner.core.results import CorruptResultsError
 from runner.core.session_state import SessionState
-from runner.errors import ConflictError, HpcError, RemoteError
+from runner.errors import ConflictError, DiskError, HpcError, RemoteError
 from runner.hardware.opensees import OpenSeesInterface
 from runner.model import names
 from runner.model.catalog import MACHINE_TYPES
@@ -289,7 +290,13 @@ class Controller:
         return any(instance.name == machine for instance in self._context.cloud.compute.instances(labels))
 
     def _look_in_bucket(self, job: str, attempt: int, machine: str) -> None:
-        home = self._collector.wait_home(job, attempt, timeout_s=RESCUE_LOOK_LIMIT_S)
+        try:
+            home = self._collector.wait_home(job, attempt, timeout_s=RESCUE_LOOK_LIMIT_S)
+        except CorruptResultsError:  # told already; nobody is there to push them again
+            home = None
+        except DiskError as error:
+            self.tell(JobTrouble(job=job, attempt=attempt, machine=machine, error=error))
+            return
         if home is None:
             self.tell(ResultsLost(job=job, attempt=attempt))
             return

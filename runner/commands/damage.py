@@ -1,35 +1,32 @@
-"""Result sets that arrived damaged: told, left in the bucket, and asked for again where somebody can push them."""
+"""Result sets that arrived damaged: told, and left in the bucket until a later push of their attempt is home."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 from runner.commands.events import Listener
 from runner.core.results import CorruptResultsError
 from runner.core.storage import ResultSet
-from runner.errors import HpcError
-from runner.model import names
 
-MOST_PUSHES = 3
-
-PushRequest = Callable[[str, int, str], None]
 Generations = tuple[int, int]
 
 
+class DamagedPushError(CorruptResultsError):
+    """A push of an attempt arrived damaged. ``push``: its number; the next one has a place of its own in the bucket."""
+
+    def __init__(self, message: str, *, push: int) -> None:
+        super().__init__(message)
+        self.push = push
+
+
 class Damage:
-    """Which sets of a batch are damaged. Safe for several threads.
+    """Which sets of a batch are damaged. Safe for several threads."""
 
-    ``request_push(job, attempt, prefix)`` has an attempt pushed again to this prefix, where nothing is yet; it may raise
-    HpcError. A damaged set stays where it is until a later push of its attempt is home.
-    """
-
-    def __init__(self, listener: Listener, request_push: PushRequest | None) -> None:
+    def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._request_push = request_push
         self._lock = threading.Lock()
         self._known: dict[str, tuple[Generations, str]] = {}
-        self._last: dict[tuple[str, int], str] = {}
+        self._last: dict[tuple[str, int], DamagedPushError] = {}
 
     def is_known(self, found: ResultSet) -> bool:
         """Whether it was found damaged and is still the same: to fetch it once more would change nothing."""
@@ -42,34 +39,22 @@ class Damage:
         with self._lock:
             return {prefix: problem for prefix, (_, problem) in sorted(self._known.items())}
 
-    def problem_of(self, job: str, attempt: int) -> str:
-        """What is wrong with an attempt that will not come again, else nothing."""
+    def find(self, job: str, attempt: int, *, least_push: int = 1) -> DamagedPushError | None:
+        """What is wrong with the last push of an attempt; None if that is fine, not there, or one before ``least_push``."""
         with self._lock:
-            return self._last.get((job, attempt), "")
+            last = self._last.get((job, attempt))
+            return last if last is not None and last.push >= least_push else None
 
     def note(self, found: ResultSet, error: CorruptResultsError) -> None:
-        """Tell it, and ask for another push."""
+        """Tell it, and remember."""
         self._listener.tell(
             "results", job=found.job, attempt=found.attempt, state="corrupt", prefix=found.prefix, message=str(error)
         )
         with self._lock:
             self._known[found.prefix] = (_generations(found), str(error))
-        if not (found.is_committed and self._ask(found)):
-            with self._lock:
-                self._last[found.job, found.attempt] = str(error)
-
-    def _ask(self, found: ResultSet) -> bool:
-        """Whether it is to be pushed again."""
-        prefix = names.result_prefix(found.batch, found.job, found.attempt, found.push + 1)
-        if self._request_push is None or found.push >= MOST_PUSHES:
-            return False
-        try:
-            self._request_push(found.job, found.attempt, prefix)
-        except HpcError as error:
-            self._listener.tell("warning", message=f"{found} cannot be pushed again: {error}")
-            return False
-        self._listener.tell("results", job=found.job, attempt=found.attempt, state="asked again", prefix=prefix)
-        return True
+            last = self._last.get((found.job, found.attempt))
+            if last is None or found.push >= last.push:
+                self._last[found.job, found.attempt] = DamagedPushError(str(error), push=found.push)
 
 
 def _generations(found: ResultSet) -> Generations:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from runner.commands.collect import Collector
 from runner.commands.context import Context
+from runner.commands.damage import DamagedPushError
 from runner.commands.events import Listener
 from runner.commands.messages import JobDone, JobTrouble, Message, SolverEnded
 from runner.commands.outcome import END_FILE, read_outcome
 from runner.commands.preflight import JobInputs
 from runner.commands.summary import JobOutcome
+from runner.core.download_tracker import HomeSet
 from runner.errors import HpcError, RemoteError, UnreachableError
 from runner.model import names
 from runner.model.states import JobState
@@ -25,6 +27,7 @@ PUSH_LIMIT_S = 30 * 60.0
 HOME_LIMIT_S = 30 * 60.0
 PUSH_COMMAND = "push-results"
 PUSHED_WITH_GAPS = 3  # packer/README.md has all its exit codes
+MOST_PUSHES = 3  # of one attempt, if what arrives is damaged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +78,7 @@ class JobThread:
     def _job_to_submit(self) -> OpenSeesJob:
         from runner.hardware.opensees import OpenSeesJob
 
-        job, bucket = self.assignment.inputs.job, self.context.cloud.results.bucket
-        prefix = names.result_prefix(self.batch, job.name, self.assignment.attempt)
+        job = self.assignment.inputs.job
         return OpenSeesJob(
             id=self.assignment.remote_id,
             folder=job.folder,
@@ -85,8 +87,14 @@ class JobThread:
             np=job.np,
             args=job.args,
             timeout_s=job.timeout_s,
-            on_end=(PUSH_COMMAND, "--bucket", bucket, "--prefix", prefix, "--dir", ".", "--include", END_FILE),
+            on_end=self._push_command(".", push=1),
         )
+
+    def _push_command(self, folder: str, *, push: int) -> tuple[str, ...]:
+        """What sends this attempt's folder to the bucket."""
+        bucket = self.context.cloud.results.bucket
+        prefix = names.result_prefix(self.batch, self.assignment.name, self.assignment.attempt, push)
+        return (PUSH_COMMAND, "--bucket", bucket, "--prefix", prefix, "--dir", folder, "--include", END_FILE)
 
     @property
     def _live_log(self) -> Path:
@@ -138,11 +146,51 @@ class JobThread:
                 message=f"it ended, but its results could not be pushed to the bucket (push-results: {exit_code})",
                 last_lines=output.last_lines,
             )
-        home = self.collector.wait_home(job.name, job.attempt, timeout_s=HOME_LIMIT_S)
-        if home is None:
-            raise UnreachableError(
-                f"the results of {job.name} were pushed, but did not come home in {HOME_LIMIT_S / 60:.0f} min"
-            )
+        home = self._wait_home()
         self._live_log.unlink(missing_ok=True)
         note = "some files could not be read on the VM and were left out" if exit_code == PUSHED_WITH_GAPS else ""
         return read_outcome(home.folder, name=job.name, expect=job.inputs.job.expect, machine=job.machine, note=note)
+
+    def _wait_home(self) -> HomeSet:
+        """The results at home; what arrived damaged is pushed again while its VM is there.
+
+        Raises:
+            DamagedPushError: the last push of a few arrived damaged, too.
+            RemoteError: the VM cannot be asked for another one.
+            UnreachableError: nothing came home in time.
+        """
+        job, push = self.assignment, 1
+        while True:
+            try:
+                home = self.collector.wait_home(job.name, job.attempt, timeout_s=HOME_LIMIT_S, least_push=push)
+            except DamagedPushError as error:
+                if error.push >= MOST_PUSHES:
+                    raise
+                push = error.push + 1
+                self._push_again(push)
+                continue
+            if home is None:
+                limit = f"{HOME_LIMIT_S / 60:.0f} min"
+                raise UnreachableError(f"the results of {job.name} were pushed, but did not come home in {limit}")
+            return home
+
+    def _push_again(self, push: int) -> None:
+        """Have the VM push this attempt once more, and wait until it has; a client before us may have asked for it."""
+        from runner.hardware import JobStatus
+        from runner.hardware.opensees import OpenSeesJob
+
+        job = self.assignment
+        self.listener.tell("results", job=job.name, attempt=job.attempt, state="asked again", push=push)
+        name = f"{job.remote_id}.push-{push}"
+        status = self.interface.get_job_status(name)
+        if status is not JobStatus.RUNNING:
+            command = self._push_command(f"../{job.remote_id}", push=push)
+            again = OpenSeesJob(id=name, folder=job.inputs.job.folder, files=(), main="", np=1, command=command)
+            self.interface.submit_job(again, resubmit=status is not JobStatus.PENDING_SUBMIT)
+        self.interface.wait([name], timeout=PUSH_LIMIT_S)
+        output = self.interface.get_job_output(name)
+        if output is None or output.exit_code not in (0, PUSHED_WITH_GAPS):
+            code = None if output is None else output.exit_code
+            raise UnreachableError(
+                f"the results of {job.name} arrived damaged, and cannot be pushed again (push-results: {code})"
+            )

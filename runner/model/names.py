@@ -36,6 +36,7 @@ RESULT_PREFIX = re.compile(
 
 CONTROL_PREFIX = "_control"
 LEASE = "lease.json"
+HOME_MARKERS = "home/"
 
 LIVE_LOGS = ".live"
 RECEIPT = "_receipt"  # beside the folders of jobs, none of which can have this name
@@ -167,6 +168,11 @@ def preemption_prefix(batch: str) -> str:
 def preemption_marker(batch: str, instance: str) -> str:
     """Written by a VM that was told to go, as its last act."""
     return f"{preemption_prefix(batch)}{instance}"
+
+
+def home_marker(job: str, attempt: int) -> str:
+    """The control object that says that an attempt's results are at home with a client, and with which."""
+    return f"{HOME_MARKERS}{attempt_folder(job, attempt)}"
 
 
 def attempt_folder(job: str, attempt: int) -> str:

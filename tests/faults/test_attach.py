@@ -115,20 +115,49 @@ def test_logs_go_on_where_they_stood(site: Site, tmp_path: Path) -> None:
     assert_all_ended_well(after, tmp_path / "results", site)
 
 
-def test_attach_on_another_machine(site: Site, tmp_path: Path) -> None:
-    """Given the cloud and the stacks' state: another home, without journal, key, results or the jobs file's folder."""
-    file = write_batch(tmp_path, "elsewhere")
-    left = site.invoke("run", "--jobs", str(file), "--yes", "--detach", "--results", str(tmp_path / "results"))
-    assert left.returncode == 0, left.stderr
-    shutil.rmtree(tmp_path / "m")
-    other = Site(home=tmp_path / "other")
+def another_machine(site: Site, home: Path) -> Site:
+    """Given the cloud and the stacks' state: another home, without journal, key or results."""
+    other = Site(home=home)
     (other.home / "local").mkdir(parents=True)
     (other.home / "local" / "cloud").symlink_to(site.home / "local" / "cloud")
     (other.home / "local" / "stacks").symlink_to(site.home / "local" / "stacks")
     shutil.copy(site.home / "passphrase", other.home / "passphrase")
+    return other
+
+
+def test_attach_on_another_machine(site: Site, tmp_path: Path) -> None:
+    file = write_batch(tmp_path, "elsewhere")
+    left = site.invoke("run", "--jobs", str(file), "--yes", "--detach", "--results", str(tmp_path / "results"))
+    assert left.returncode == 0, left.stderr
+    shutil.rmtree(tmp_path / "m")
+    other = another_machine(site, tmp_path / "other")
     done = other.invoke("attach", "--batch", "elsewhere", "--json", "--results", str(tmp_path / "there"))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     assert_all_ended_well(read_events(done.stdout), tmp_path / "there", other)
+
+
+def test_results_at_home_elsewhere_are_not_made_again(site: Site, tmp_path: Path) -> None:
+    """The first client has results, which are not in the bucket any more; the second has none of them."""
+    process = start_and_wait_for(site, write_batch(tmp_path, "halves"), tmp_path / "here", _is_first_end)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=LIMIT_S)
+    other = another_machine(site, tmp_path / "other")
+    words = ("attach", "--batch", "halves", "--take-over", "--json", "--results", str(tmp_path / "there"))
+    done = other.invoke(*words)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    events = read_events(done.stdout)
+    jobs = {job["name"]: job for job in events[-1]["jobs"]}
+    assert {name: job["status"] for name, job in jobs.items()} == dict.fromkeys(NAMES, "succeeded")
+    here, there = (
+        {path.name for path in (tmp_path / where / "halves").iterdir() if (path / "out.txt").exists()}
+        for where in ("here", "there")
+    )
+    assert here and here | there == set(NAMES), (here, there)
+    begun = {event["job"] for event in events if (event["event"], event.get("state")) == ("job", "running")}
+    assert not here & begun, "what is at home is not run again"
+    for name in here - there:
+        assert str(tmp_path / "here" / "halves" / name) in jobs[name]["message"]
+    assert site.status()["bucket"]["batches"] == []
 
 
 def test_nothing_to_attach_to(site: Site) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from tests.e2e.site import LIMIT_S, Site
+from tests.faults.cloud_hand import CloudHand
 from tests.faults.test_attach import SLOW
 
 pytestmark = pytest.mark.xdist_group("faults")
@@ -24,19 +24,6 @@ jobs:
   - {{name: "j-{{i}}", dir: m, matrix: {{i: {numbers}}}, args: ["{{i}}", 6]}}
 machines: {{max_vms: 3, fallback: standard}}
 """
-
-
-class CloudHand:
-    """Takes VMs away through the embedded cloud's own API."""
-
-    def __init__(self, site: Site) -> None:
-        self.url = json.loads((site.home / "local" / "cloud" / "endpoint.json").read_text())["url"]
-
-    def preempt(self, instance: str, *, notice_s: float) -> None:
-        answer = requests.post(
-            f"{self.url}/_local/preempt", json={"instance": instance, "notice_s": notice_s}, timeout=60
-        )
-        assert answer.status_code in (200, 404), answer.text  # 404: it has gone by itself in between
 
 
 def _follow(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
@@ -86,12 +73,11 @@ def test_the_next_zone_after_a_stockout(site: Site, tmp_path: Path) -> None:
         "details": True,
         "zones_available": ["europe-west4-c"],
     }
-    made = requests.post(f"{hand.url}/_local/faults", json=fault, timeout=60)
-    assert made.status_code == 200, made.text
+    hand.arm(fault)
     try:
         batch = site.run_batch(Path("jobs/smoke.yaml"), tmp_path / "results")
     finally:
-        requests.delete(f"{hand.url}/_local/faults", timeout=60)
+        hand.clear_faults()
     assert batch.exit_code == 0, batch.events[-3:]
     warnings = [event["message"] for event in batch.events if event["event"] == "warning"]
     assert any("does not have enough resources" in text and "europe-west4-c" in text for text in warnings)

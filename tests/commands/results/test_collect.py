@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 
 from runner.commands.collect import Collector, bring_home, collect_rest
+from runner.commands.damage import DamagedPushError
 from runner.commands.events import Event, Listener
 from runner.core.claims import FOLDER, claimed
 from runner.core.download_tracker import DownloadTracker, HomeSet
 from runner.core.results import CorruptResultsError
-from runner.errors import CloudError, DiskError, NotFoundError, PermissionDeniedError, RemoteError
+from runner.errors import CloudError, DiskError, NotFoundError, PermissionDeniedError
 from runner.model import names
 from tests.core.bucket import FILES, Batch, Site, new_batch
 
@@ -232,20 +233,15 @@ def test_the_end_waits_for_another_process(batch: Batch) -> None:
 # ---------------------------------------------------------------- damage
 
 
-def test_damage_is_told_once_and_asked_for_again(batch: Batch) -> None:
+def test_damage_is_told_once_and_mended_by_a_later_push(batch: Batch) -> None:
     batch.push("a")
     batch.push("b")
     _damage(batch)
-    told, asked = Told(), list[tuple[str, int, str]]()
-
-    def request_push(job: str, attempt: int, prefix: str) -> None:
-        asked.append((job, attempt, prefix))
-
-    collector = _collector(batch, told, request_push=request_push)
+    told = Told()
+    collector = _collector(batch, told)
     assert [home.job for home in collector.poll_once()] == ["b"]
     assert collector.poll_once() == []
-    assert asked == [("a", 1, names.result_prefix(batch.name, "a", 1, 2))]
-    assert sorted(told.states()) == ["asked again", "corrupt", "home"]
+    assert sorted(told.states()) == ["corrupt", "home"]
     assert len(batch.objects()) == 3, "it is kept"
     batch.push("a", push=2)
     assert [home.push for home in collector.poll_once()] == [2]
@@ -254,36 +250,34 @@ def test_damage_is_told_once_and_asked_for_again(batch: Batch) -> None:
     assert (batch.objects(), collected.unfinished) == ([], ())
 
 
+def test_who_waits_for_a_damaged_push_hears_of_it_and_can_wait_for_the_next(batch: Batch) -> None:
+    batch.push("a")
+    _damage(batch)
+    collector = _collector(batch, Told())
+    with _running(collector):
+        with pytest.raises(DamagedPushError, match="damaged") as first:
+            collector.wait_home("a", 1, timeout_s=LIMIT_S)
+        assert first.value.push == 1
+    batch.push("a", push=2)
+    batch.put("a", names.MANIFEST, b"[]", push=2)
+    with _running(collector):
+        with pytest.raises(DamagedPushError) as second:
+            collector.wait_home("a", 1, timeout_s=LIMIT_S, least_push=2)
+        assert second.value.push == 2
+        batch.push("a", push=3)
+        home = collector.wait_home("a", 1, timeout_s=LIMIT_S, least_push=3)
+    assert home is not None and home.push == 3
+
+
 def test_damage_that_nobody_can_mend_is_told_at_the_end(batch: Batch) -> None:
     batch.push("a")
     _damage(batch)
-
-    def refuse(job: str, attempt: int, prefix: str) -> None:
-        raise RemoteError("the VM is gone")
-
     told = Told()
-    collector = _collector(batch, told, request_push=refuse)
-    with _running(collector), pytest.raises(CorruptResultsError, match="damaged"):
-        collector.wait_home("a", 1, timeout_s=LIMIT_S)
-    collected = collector.finish()
+    collected = _collector(batch, told).finish()
     assert list(collected.corrupt) == [f"{batch.name}/a/attempt-1/"]
-    assert told.warnings() == ["a, attempt 1 cannot be pushed again: the VM is gone"]
+    assert told.states() == ["corrupt"]
     assert len(batch.objects()) == 3
     assert batch.at_home() == {}
-
-
-def test_pushes_are_asked_for_a_few_times_only(batch: Batch) -> None:
-    batch.push("a")
-    _damage(batch)
-
-    def push_damaged(job: str, attempt: int, prefix: str) -> None:
-        parts = names.read_result_prefix(prefix)
-        assert parts is not None
-        batch.push(job, attempt=attempt, push=parts[3])
-        batch.put(job, names.MANIFEST, b"[]", attempt=attempt, push=parts[3])
-
-    collected = _collector(batch, Told(), request_push=push_damaged).finish()
-    assert len(collected.corrupt) == 3
 
 
 def test_a_damaged_set_that_was_replaced_is_tried_again(batch: Batch) -> None:

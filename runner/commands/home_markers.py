@@ -1,0 +1,64 @@
+"""Which jobs' results are at home with which client, noted in the bucket: a client elsewhere must not run them again.
+
+Results are deleted in the bucket once they are home, so that nothing else there tells of them. The notes go when the batch ends.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+
+from runner.commands.context import Context
+from runner.commands.definition import Definition
+from runner.commands.outcome import read_outcome
+from runner.commands.summary import JobOutcome
+from runner.core.download_tracker import HomeSet
+from runner.errors import CloudError
+from runner.model import names
+from runner.model.states import JobState
+
+
+def home_noter(context: Context, definition: Definition) -> Callable[[HomeSet], None]:
+    """Notes a set that has come home to this machine, with the job's outcome. It raises CloudError; noting twice does no harm."""
+    expectations = {item.job.name: item.job.expect for item in definition.inputs}
+
+    def note(home: HomeSet) -> None:
+        if home.job not in expectations:
+            return
+        outcome = read_outcome(home.folder, name=home.job, expect=expectations[home.job])
+        content = json.dumps({"host": platform.node(), **outcome.as_json()}).encode()
+        context.cloud.results.put_control(definition.plan.batch, names.home_marker(home.job, home.attempt), content)
+
+    return note
+
+
+def read_home_notes(context: Context, batch: str) -> dict[str, JobOutcome]:
+    """Outcomes by job of the newest attempts that came home, to whatever client.
+
+    Raises:
+        CloudError: a note cannot be read.
+    """
+    store, newest = context.cloud.results, dict[str, int]()
+    for name in store.list_control(batch):
+        attempt = names.read_attempt_folder(name.removeprefix(names.HOME_MARKERS))
+        if attempt is not None and name.startswith(names.HOME_MARKERS):
+            newest[attempt[0]] = max(attempt[1], newest.get(attempt[0], 0))
+    notes = {job: store.get_control(batch, names.home_marker(job, attempt)) for job, attempt in newest.items()}
+    return {job: _read_note(job, note.content) for job, note in notes.items() if note is not None}
+
+
+def _read_note(job: str, content: bytes) -> JobOutcome:
+    try:
+        values = json.loads(content)
+        where = f"its results are at home on {values['host']!s}, in {values['results']!s}"
+        return JobOutcome(
+            name=job,
+            state=JobState(values["status"]),
+            exit_code=values["exit_code"],
+            wall_s=values["wall_s"],
+            core_s=values["core_s"],
+            message="; ".join(part for part in (str(values["message"]), where) if part),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CloudError(f"the note in the bucket that {job} came home is damaged: {error!r}") from error
