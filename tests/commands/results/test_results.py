@@ -16,7 +16,7 @@ from runner.errors import InputError
 from runner.model import names
 from tests.core.bucket import FILES, Batch
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_sets_are_listed_by_batch(batch: Batch) -> None:
