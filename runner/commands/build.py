@@ -66,21 +66,26 @@ def execute(context: Context, *, recipe: str, yes: bool, listener: Listener) -> 
 
 
 def ensure_image(context: Context, listener: Listener) -> Image:
-    """The newest usable image of the family, baked if there is none.
+    """The newest usable image of the family, baked if there is none, or only one that lacks what VMs need to end themselves.
 
     Raises:
         DeclinedError: there is none, and baking was not agreed to.
         BuildError: it could not be baked.
     """
     image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
-    if image is not None:
+    if image is not None and image.format >= names.IMAGE_FORMAT:
         return image
+    if image is not None:
+        why = (
+            f"the image {image.name} was baked by an older version: its VMs could not end themselves; baking a new one"
+        )
+        listener.tell("warning", message=why)
     recipe = context.settings.image_recipe
     if not context.is_local:
         _agree(context, recipe, yes=False, listener=listener)
     bake(context, recipe=recipe, listener=listener)
     image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
-    if image is None:
+    if image is None or image.format < names.IMAGE_FORMAT:
         raise BuildError("the image was made, but the cloud does not list it as ready")
     return image
 
@@ -162,11 +167,12 @@ class _Bake:
         versions = self._bake_on(connection)
         with self.phases.phase("image"):
             labels = {LABEL_KEY.sub("_", key.lower()): names.label_value(value) for key, value in versions.items()}
+            own = {"recipe": self.recipe, names.IMAGE_FORMAT_LABEL: str(names.IMAGE_FORMAT)}
             second = {
                 "image_from_disk": str(outputs["disk_id"]),
                 "image_name": self.image_name,
                 "image_description": f"OpenSees, recipe {self.recipe}",
-                "image_labels": json.dumps(labels | {"recipe": self.recipe}),
+                "image_labels": json.dumps(labels | own),
             }
             session.intend("image", self.image_name, keep=True)
             self._up(second, place)

@@ -54,6 +54,12 @@ class Image:
         """The image's name below its project."""
         return f"global/images/{self.name}"
 
+    @property
+    def format(self) -> int:
+        """What programs of ours it has, see ``names.IMAGE_FORMAT``; images from before that was counted have 1."""
+        text = self.labels.get(names.IMAGE_FORMAT_LABEL, "")
+        return int(text) if text.isascii() and text.isdecimal() else 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 
 APP = "opensees-hpc"
 IMAGE_FAMILY = APP
+IMAGE_FORMAT_LABEL = "image_format"
+IMAGE_FORMAT = 2  # what a client counts on in an image; 2: the VM's own watch over the lease. Raise it when that grows
 NETWORK = APP
 SUBNETWORK = APP
 SSH_FIREWALL = f"{APP}-ssh"

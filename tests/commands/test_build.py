@@ -1,0 +1,92 @@
+"""Which image a batch gets: the newest, unless it lacks what this version counts on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from runner.commands import build
+from runner.commands.build import ensure_image
+from runner.commands.events import Event, Listener
+from runner.core.compute import Image
+from runner.errors import BuildError, DeclinedError
+from runner.model import names
+
+NOW: Mapping[str, str] = {names.IMAGE_FORMAT_LABEL: str(names.IMAGE_FORMAT)}
+
+
+def _image(name: str, labels: Mapping[str, str]) -> Image:
+    return Image(
+        name=name,
+        family=names.IMAGE_FAMILY,
+        status="READY",
+        created="",
+        size_gib=1.0,
+        disk_gib=10,
+        labels=labels,
+        deprecated=False,
+    )
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """A cloud with images, and a bake that adds one."""
+
+    images: list[Image]
+    is_local: bool = True
+    labels_of_bake: Mapping[str, str] = field(default_factory=lambda: NOW)
+    events: list[Event] = field(default_factory=list)
+
+    def context(self) -> Any:
+        settings = SimpleNamespace(image_recipe="wheels", builder_machine_type="e2-standard-4", disk_gib=20)
+        compute = SimpleNamespace(newest_image=lambda family: self.images[-1] if self.images else None)
+        return SimpleNamespace(cloud=SimpleNamespace(compute=compute), settings=settings, is_local=self.is_local)
+
+    def ensure(self, *, agrees: bool = False) -> str:
+        listener = Listener(on_progress=self.events.append, on_confirm=lambda question: agrees)
+        return ensure_image(self.context(), listener).name
+
+    def bake(self, *_: Any, **__: Any) -> None:
+        self.images.append(_image("new", self.labels_of_bake))
+
+    def warnings(self) -> list[str]:
+        return [event.facts["message"] for event in self.events if event.event == "warning"]
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+    made = Desk(images=[])
+    monkeypatch.setattr(build, "bake", made.bake)
+    return made
+
+
+def test_newest_image_is_taken(desk: Desk) -> None:
+    desk.images = [_image("old", {}), _image("newest", NOW)]
+    assert desk.ensure() == "newest"
+    desk.images.append(_image("of-a-later-version", {names.IMAGE_FORMAT_LABEL: str(names.IMAGE_FORMAT + 1)}))
+    assert desk.ensure() == "of-a-later-version"
+
+
+@pytest.mark.parametrize("labels", [{}, {names.IMAGE_FORMAT_LABEL: "1"}, {names.IMAGE_FORMAT_LABEL: "x"}])
+def test_image_without_a_watchdog_is_baked_anew(desk: Desk, labels: Mapping[str, str]) -> None:
+    desk.images = [_image("old", labels)]
+    assert desk.ensure() == "new"
+    (warning,) = desk.warnings()
+    assert warning.startswith("the image old was baked by an older version")
+
+
+def test_on_google_a_bake_is_asked_for(desk: Desk) -> None:
+    desk.is_local, desk.images = False, [_image("old", {})]
+    with pytest.raises(DeclinedError):
+        desk.ensure()
+    assert desk.ensure(agrees=True) == "new"
+
+
+def test_image_that_is_not_what_was_baked_is_an_error(desk: Desk) -> None:
+    desk.labels_of_bake = {}
+    with pytest.raises(BuildError):
+        desk.ensure()
