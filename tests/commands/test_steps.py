@@ -51,15 +51,32 @@ def test_signals_run_the_undos(signum: signal.Signals) -> None:
     assert caught.value.exit_code == 128 + signum
 
 
-def test_a_signal_while_undoing_is_put_off() -> None:
+@pytest.mark.parametrize(("signals", "hurries"), [(1, [False]), (2, [False, True])])
+def test_signals_while_undoing_are_put_off_and_the_second_makes_it_faster(signals: int, hurries: list[bool]) -> None:
     told: list[Event] = []
-    done: list[str] = []
+    seen: list[bool] = []
 
     def interrupted_undo() -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        done.append("undone")
+        for _ in range(signals):
+            os.kill(os.getpid(), signal.SIGINT)
+            seen.append(steps.hurry.is_set())
 
     with Steps(Listener(on_progress=told.append)) as steps:
         steps.undo("end", interrupted_undo)
-    assert done == ["undone"]
-    assert [event.event for event in told] == ["warning"]
+    assert seen == hurries
+    assert [event.event for event in told] == ["warning"] * signals
+
+
+def test_a_signal_while_undoing_after_a_signal_makes_it_faster() -> None:
+    seen: list[bool] = []
+
+    def interrupted_undo() -> None:
+        seen.append(steps.hurry.is_set())
+        os.kill(os.getpid(), signal.SIGINT)
+        seen.append(steps.hurry.is_set())
+
+    with pytest.raises(Interrupted), raised_signals(), Steps(Listener()) as steps:
+        steps.undo("end", interrupted_undo)
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+    assert seen == [False, True]
