@@ -130,6 +130,9 @@ class TextScreen:
         self._print(table)
         good = sum(verdict.is_good for verdict in summary.verdicts)
         self._print(f"{good} of {len(summary.verdicts)} trials: nothing was left, nothing was lost")
+        if summary.noticed_s is not None:
+            asked = "" if summary.replaced_s is None else f", and another one asked for after {summary.replaced_s} s"
+            self._print(f"a VM that was taken away was noticed after at most {summary.noticed_s} s{asked}")
 
     def show_image(self, image: str, versions: Mapping[str, str], phases_s: Mapping[str, float]) -> None:
         """What was baked."""

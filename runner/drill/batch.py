@@ -15,17 +15,18 @@ JOBS_FILE = """\
 batch: {batch}
 jobs:
 {jobs}
-machines: {{max_vms: 2, fallback: standard}}
+machines: {{max_vms: {vms}, fallback: standard}}
 """
 JOB = '  - {{name: "j-{number}", dir: model, args: ["{number}", {steps}], timeout_min: 5}}\n'
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrillBatch:
-    """``durations_s``: of its analyses, one each."""
+    """``durations_s``: of its analyses, one each. ``vms``: how many there are at most at a time."""
 
     name: str
     durations_s: Sequence[float] = (0.5, 0.5, 3.0)
+    vms: int = 2
 
     @property
     def jobs(self) -> list[str]:
@@ -40,7 +41,8 @@ class DrillBatch:
             JOB.format(number=number, steps=round(seconds / STEP_S)) for number, seconds in enumerate(self.durations_s)
         ]
         file = folder / "jobs.yaml"
-        file.write_text(JOBS_FILE.format(batch=self.name, jobs="".join(jobs).rstrip("\n")), encoding="utf-8")
+        text = JOBS_FILE.format(batch=self.name, jobs="".join(jobs).rstrip("\n"), vms=self.vms)
+        file.write_text(text, encoding="utf-8")
         return file
 
     def attempts_at_home(self, results: Path) -> dict[str, int]:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
 import psutil
 
+from runner.core.compute import Instance
 from runner.drill.site import Client, DrillSite
-from runner.errors import InputError, MissingToolError
+from runner.errors import InputError, MissingToolError, NotFoundError
 from runner.model import names
 
 ENGINE = "pulumi"
 LOOK_EVERY_S = 0.01
+VMS_TAKEN = 3
+LONGEST_LIFE_S = 6.0
+VMS_LOOK_EVERY_S = 0.2
+Taken = Mapping[str, datetime]
 API_PATHS = " /(compute|storage|upload|download)/"
 
 API_FAULTS: Mapping[str, Mapping[str, Any]] = {
@@ -45,15 +53,24 @@ class Harm(Enum):
     API_403 = "api-403"
     DROP = "drop"
     PREEMPTION = "preemption"
+    EVERY_VM = "every-vm"
 
     @property
     def description(self) -> str:
         """For the table."""
         return DESCRIPTIONS[self]
 
-    def do(self, site: DrillSite, client: Client, batch: str) -> None:
-        """Do it now. Some wait for what they need, for as long as the client runs."""
+    @property
+    def is_survived(self) -> bool:
+        """Whether the client has to bring its batch to its end all the same, with every job."""
+        return self in (Harm.API_503, Harm.DROP, Harm.PREEMPTION, Harm.EVERY_VM)
+
+    def do(self, site: DrillSite, client: Client, batch: str) -> Taken:
+        """Do it now. Some wait for what they need, for as long as the client runs. Returns the VMs that were taken away, and when."""
+        if self in TAKING:
+            return TAKING[self](site, client, batch)
         ACTS[self](site, client, batch)
+        return {}
 
     def undo(self, site: DrillSite) -> None:
         """Let things be as before."""
@@ -71,6 +88,7 @@ DESCRIPTIONS = {
     Harm.API_403: "the cloud says 403, once",
     Harm.DROP: "connections to the cloud are cut, four times",
     Harm.PREEMPTION: "simulateMaintenanceEvent on a VM",
+    Harm.EVERY_VM: f"simulateMaintenanceEvent on the first {VMS_TAKEN} VMs, each up to {LONGEST_LIFE_S:.0f} s after it runs",
 }
 
 
@@ -107,13 +125,38 @@ def _fault(site: DrillSite, client: Client, batch: str, *, name: str) -> None:
     site.faults.arm(API_FAULTS[name])
 
 
-def _preempt(site: DrillSite, client: Client, batch: str) -> None:
+def _preempt(site: DrillSite, client: Client, batch: str) -> Taken:
     """The first VM of the batch, as Google says how to try that out."""
-    running = [
-        vm for vm in site.context.cloud.compute.instances(names.labels_of_batch(batch)) if vm.status == "RUNNING"
-    ]
-    for instance in running[:1]:
-        site.context.cloud.compute.simulate_maintenance(instance.zone, instance.name)
+    return _take(site, _running(site, batch)[:1])
+
+
+def _preempt_every_vm(site: DrillSite, client: Client, batch: str) -> Taken:
+    """The first spot VMs, each after a life whose length its name stands for, so that it is the same each time."""
+    dies_at: dict[str, float] = {}
+    taken: dict[str, datetime] = {}
+    while client.is_running() and len(taken) < VMS_TAKEN:
+        now = time.monotonic()
+        vms = [vm for vm in _running(site, batch) if vm.provisioning == "spot" and vm.name not in taken]
+        for vm in vms:
+            if len(dies_at) < VMS_TAKEN and vm.name not in dies_at:
+                dies_at[vm.name] = now + random.Random(vm.name).uniform(0.0, LONGEST_LIFE_S)  # noqa: S311
+        taken |= _take(site, [vm for vm in vms if dies_at.get(vm.name, now + 1) <= now])
+        time.sleep(VMS_LOOK_EVERY_S)
+    return taken
+
+
+def _running(site: DrillSite, batch: str) -> list[Instance]:
+    found = site.context.cloud.compute.instances(names.labels_of_batch(batch))
+    return sorted((vm for vm in found if vm.status == "RUNNING"), key=lambda vm: vm.name)
+
+
+def _take(site: DrillSite, vms: Sequence[Instance]) -> Taken:
+    taken = {}
+    for vm in vms:
+        taken[vm.name] = site.context.now()
+        with contextlib.suppress(NotFoundError):  # it went by itself in between
+            site.context.cloud.compute.simulate_maintenance(vm.zone, vm.name)
+    return taken
 
 
 def _arming(name: str) -> Callable[[DrillSite, Client, str], None]:
@@ -129,7 +172,10 @@ ACTS: Mapping[Harm, Callable[[DrillSite, Client, str], None]] = {
     Harm.API_503: _arming("api-503"),
     Harm.API_403: _arming("api-403"),
     Harm.DROP: _arming("drop"),
+}
+TAKING: Mapping[Harm, Callable[[DrillSite, Client, str], Taken]] = {
     Harm.PREEMPTION: _preempt,
+    Harm.EVERY_VM: _preempt_every_vm,
 }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.commands.events import Listener
 from runner.commands.steps import raised_signals
 from runner.drill.batch import DrillBatch
-from runner.drill.harm import Harm
+from runner.drill.harm import TAKING, VMS_TAKEN, Harm
 from runner.drill.site import DrillSite
 from runner.drill.steps import Step
 from runner.drill.trial import Trial, TrialRun, Verdict
@@ -20,6 +20,8 @@ from runner.model import names
 LONGEST_DELAY_S = 1.0
 REAL = Trial(step=Step.JOB_RUNNING, harm=Harm.PREEMPTION)
 REAL_DURATION_S = 60.0
+STORMS = 10
+STORM_JOBS_S = (4.0,) * 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,31 +35,48 @@ class DrillSummary:
         """0 only if all is well."""
         return 0 if self.verdicts and all(verdict.is_good for verdict in self.verdicts) else 1
 
+    @property
+    def noticed_s(self) -> float | None:
+        """The longest time until it was noticed that a VM had been taken away; None if none was."""
+        return max((one.noticed_s for one in self.verdicts if one.noticed_s is not None), default=None)
+
+    @property
+    def replaced_s(self) -> float | None:
+        """The longest time until another VM was then asked for."""
+        return max((one.replaced_s for one in self.verdicts if one.replaced_s is not None), default=None)
+
     def as_json(self) -> dict[str, Any]:
         """JSON values of the event ``summary``."""
-        good = sum(verdict.is_good for verdict in self.verdicts)
-        return {"exit_code": self.exit_code, "trials": len(self.verdicts), "ok": good}
+        return {
+            "exit_code": self.exit_code,
+            "trials": len(self.verdicts),
+            "ok": sum(verdict.is_good for verdict in self.verdicts),
+            "noticed_s": self.noticed_s,
+            "replaced_s": self.replaced_s,
+        }
 
 
 def choose_trials(*, everything: bool, only: str, seed: int | None) -> list[Trial]:
-    """The client is killed at each step; with ``everything`` each harm is done at each step, and one VM is taken away.
+    """The client is killed at each step; with ``everything`` each harm is done at each step, one VM is taken away, and ten times
+    every VM of a larger batch at moments of its own.
 
     ``only``: ``step/harm``, with commas. ``seed``: in an order and with delays that this number stands for.
 
     Raises:
         InputError: there is no such trial.
     """
-    harms = [harm for harm in Harm if harm is not Harm.PREEMPTION] if everything or only else [Harm.KILL_CLIENT]
+    harms = [harm for harm in Harm if harm not in TAKING] if everything or only else [Harm.KILL_CLIENT]
     trials = [Trial(step=step, harm=harm) for harm in harms for step in Step]
     if everything or only:
         trials.append(REAL)
+        trials += [Trial(step=Step.CREATED_VM, harm=Harm.EVERY_VM, number=1 + number) for number in range(STORMS)]
     if only:
         trials = _pick(trials, [word.strip() for word in only.split(",")])
     if seed is None:
         return trials
     chance = random.Random(seed)  # noqa: S311 (moments, not secrets)
     chance.shuffle(trials)
-    return [Trial(step=each.step, harm=each.harm, delay_s=chance.uniform(0.0, LONGEST_DELAY_S)) for each in trials]
+    return [replace(each, delay_s=chance.uniform(0.0, LONGEST_DELAY_S)) for each in trials]
 
 
 def _pick(trials: Iterable[Trial], wanted: Sequence[str]) -> list[Trial]:
@@ -98,7 +117,15 @@ def _prepare(site: DrillSite, listener: Listener) -> None:
 
 
 def _batch_of(site: DrillSite, trial: Trial) -> DrillBatch:
-    """The real one is as small as can be; in the embedded cloud there are a few jobs on two VMs."""
+    """The real one is as small as can be."""
     if site.context.is_local:
-        return DrillBatch(name=f"d-{trial.step.value}-{trial.harm.value}")
+        return local_batch(trial)
     return DrillBatch(name=f"drill-{site.context.now():%Y%m%d-%H%M%S}", durations_s=(REAL_DURATION_S,))
+
+
+def local_batch(trial: Trial) -> DrillBatch:
+    """In the embedded cloud: a few jobs on two VMs; more on more where each VM is taken away."""
+    name = f"d-{trial.name.replace('/', '-')}"
+    if trial.harm is Harm.EVERY_VM:
+        return DrillBatch(name=name, durations_s=STORM_JOBS_S, vms=VMS_TAKEN)
+    return DrillBatch(name=name)

@@ -55,14 +55,14 @@ def wait_for_step(journal: Path, step: Step, *, jobs: int, goes_on: Callable[[],
     """Wait until the record of a step is on the disk; False if ``goes_on`` became false before that."""
     while True:
         is_last_look = not goes_on()
-        if step.is_reached(_read(journal), jobs=jobs):
+        if step.is_reached(read_records(journal), jobs=jobs):
             return True
         if is_last_look:
             return False
         time.sleep(LOOK_EVERY_S)
 
 
-def _read(journal: Path) -> tuple[Record, ...]:
+def read_records(journal: Path) -> tuple[Record, ...]:
     """The whole records so far. A journal of a drill has a few kB, so it is simply read again."""
     try:
         content = journal.read_bytes()

@@ -13,12 +13,13 @@ import psutil
 
 from runner.commands.definition import DEFINITION
 from runner.drill.batch import DrillBatch
-from runner.drill.harm import Harm, offspring
+from runner.drill.harm import VMS_TAKEN, Harm, Taken, offspring
 from runner.drill.site import Client, DrillSite
-from runner.drill.steps import Step, wait_for_step
+from runner.drill.steps import Step, read_records, wait_for_step
 from runner.errors import HpcError
 from runner.model import names
 from runner.model.leftover import BILLED, Kind
+from runner.model.session_record import Record
 
 NETS_LIMIT_S = 60.0  # after the lease
 CLIENT_LIMIT_S = 300.0
@@ -29,11 +30,12 @@ MEMORY = (Kind.CONTROL, Kind.RESULTS, Kind.STACK)
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """``delay_s``: between the record of the step and the harm."""
+    """``delay_s``: between the record of the step and the harm. ``number``: of those that differ in their batch's name only."""
 
     step: Step
     harm: Harm
     delay_s: float = 0.0
+    number: int = 0
 
     @property
     def ends_client(self) -> bool:
@@ -43,7 +45,7 @@ class Trial:
     @property
     def name(self) -> str:
         """As ``--only`` has it."""
-        return f"{self.step.value}/{self.harm.value}"
+        return f"{self.step.value}/{self.harm.value}" + (f"-{self.number}" if self.number else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,8 @@ class Verdict:
 
     ``empty_after_s``: from the harm until nothing billable was left, before anybody went on; None if that did not come.
     ``finished``: jobs that had ended by then, ``home`` those whose results are at home at the end, of ``jobs``.
-    ``went_on``: the command that ended the batch, '' if its own client did.
+    ``went_on``: the command that ended the batch, '' if its own client did. Of VMs that were taken away: ``noticed_s``, the
+    longest until the client knew, and ``replaced_s``, until it then asked for another one.
     """
 
     trial: Trial
@@ -63,6 +66,8 @@ class Verdict:
     empty_after_s: float | None = None
     client_exit_code: int | None = None
     went_on: str = ""
+    noticed_s: float | None = None
+    replaced_s: float | None = None
     left_over: tuple[str, ...] = ()
     problems: tuple[str, ...] = field(default=())
 
@@ -84,6 +89,8 @@ class Verdict:
             "finished": self.finished,
             "home": self.home,
             "went_on": self.went_on,
+            "noticed_s": self.noticed_s,
+            "replaced_s": self.replaced_s,
             "left_over": list(self.left_over),
             "problems": list(self.problems),
             "verdict": "ok" if self.is_good else "FAILED",
@@ -101,6 +108,7 @@ class TrialRun:
         self._problems: list[str] = []
         self._seen_until: float | None = None
         self._client_ended_at = 0.0
+        self._taken: Taken = {}
 
     def carry_out(self) -> Verdict:
         """From the batch's start to its end."""
@@ -139,7 +147,21 @@ class TrialRun:
             client_exit_code=client.exit_code,
             went_on=went_on,
             left_over=left,
+            noticed_s=self._noticed_s("lost"),
+            replaced_s=self._noticed_s("intend"),
         )
+
+    def _noticed_s(self, kind: str) -> float | None:
+        """The longest time from taking a VM away to this record about it in the journal, or the first one after it was lost."""
+        delays = []
+        records = read_records(self._journal) if self._taken else ()
+        for vm, taken_at in self._taken.items():
+            lost = next((each.at for each in records if each.kind == "lost" and each.text("name") == vm), None)
+            later = [
+                each.at for each in records if lost and each.kind == kind and each.at >= lost and _is_about_vm(each)
+            ]
+            delays += [(min(later) - taken_at).total_seconds()] if later else []
+        return round(max(delays), 1) if delays else None
 
     @property
     def _journal(self) -> Path:
@@ -154,7 +176,9 @@ class TrialRun:
             return []
         time.sleep(self._trial.delay_s)
         running = offspring(client.pid)
-        self._trial.harm.do(self._site, client, self._batch.name)
+        self._taken = self._trial.harm.do(self._site, client, self._batch.name)
+        if self._trial.harm is Harm.EVERY_VM and len(self._taken) < VMS_TAKEN:
+            self._problems.append(f"the batch was over when only {len(self._taken)} of its VMs had been taken away")
         return running
 
     def _wait_for_nets(self, running: list[psutil.Process], struck_at: float) -> tuple[str, ...]:
@@ -204,12 +228,19 @@ class TrialRun:
         said = {job["name"] for job in summary.get("jobs", []) if job["status"] == "succeeded"}
         if lies := said - set(home):
             self._problems.append(f"said to have succeeded, but not at home: {', '.join(sorted(lies))}")
+        ended = [
+            event["job"] for event in client.events() if (event["event"], event.get("state")) == ("job", "succeeded")
+        ]
+        if twice := {job for job in ended if ended.count(job) > 1}:
+            self._problems.append(f"ended more than once: {', '.join(sorted(twice))}")
         if client.exit_code == 0 and len(said) != len(self._batch.jobs):
             self._problems.append("exit code 0, though not all jobs are said to have succeeded")
         if client.exit_code == 0 and self._trial.ends_client:
             self._problems.append("exit code 0, though it was told to end before its jobs had ended")
         if client.exit_code != 0 and not summary and "Traceback" in client.last_words():
             self._problems.append(f"a traceback: {client.last_words()[-600:]}")
+        if client.exit_code != 0 and self._trial.harm.is_survived:
+            self._problems.append(f"it has to get over this, and ended with {client.exit_code}: {client.last_words()}")
         if client.exit_code == 8:
             self._problems.append(f"something was left, it said: {client.last_words()[-600:]}")
 
@@ -220,6 +251,8 @@ class TrialRun:
         session = self._site.context.journal.read(batch)
         if not is_open and (session is None or session.has_ended):
             return ""
+        if is_open and client.exit_code == 0:
+            self._problems.append("exit code 0, though the batch is still open in the bucket")
         verb = "attach" if is_open else "cleanup"
         more = ("--results", str(self._results)) if is_open else ("--yes",)
         second = self._site.invoke(verb, "--batch", batch, "--json", *more)
@@ -247,3 +280,7 @@ class TrialRun:
         session = self._site.context.journal.read(self._batch.name)
         if session is not None and not session.has_ended:
             self._problems.append("its journal says that it has not ended")
+
+
+def _is_about_vm(record: Record) -> bool:
+    return record.text("kind") == "instance"

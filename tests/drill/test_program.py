@@ -9,7 +9,7 @@ import pytest
 from runner.commands.preflight import check_batch
 from runner.drill.batch import DrillBatch
 from runner.drill.harm import Harm
-from runner.drill.program import REAL, choose_trials
+from runner.drill.program import REAL, STORMS, choose_trials, local_batch
 from runner.drill.steps import Step
 from runner.drill.trial import Trial, Verdict
 from runner.errors import InputError
@@ -21,10 +21,11 @@ def test_without_options_the_client_is_killed_at_each_step() -> None:
     assert [(trial.step, trial.harm) for trial in trials] == [(step, Harm.KILL_CLIENT) for step in Step]
 
 
-def test_all_has_every_harm_at_every_step_and_a_preemption() -> None:
+def test_all_has_every_harm_at_every_step_and_preemptions() -> None:
     trials = choose_trials(everything=True, only="", seed=None)
-    assert len(trials) == len(set(trials)) == len(Step) * (len(Harm) - 1) + 1
-    assert trials[-1] == REAL
+    assert len(trials) == len(set(trials)) == len(Step) * (len(Harm) - 2) + 1 + STORMS
+    assert REAL in trials
+    assert [trial.name for trial in trials[-2:]] == ["created-vm/every-vm-9", "created-vm/every-vm-10"]
 
 
 def test_a_seed_stands_for_an_order_and_delays() -> None:
@@ -42,7 +43,7 @@ def test_unknown_trials_are_refused_with_those_that_there_are() -> None:
 
 def test_the_batch_is_a_valid_one_for_every_trial(tmp_path: Path) -> None:
     for trial in choose_trials(everything=True, only="", seed=None):
-        assert names.is_batch_name(f"d-{trial.step.value}-{trial.harm.value}")
+        assert names.is_batch_name(local_batch(trial).name)
     batch = DrillBatch(name="d")
     checked = check_batch(batch.write(tmp_path))
     assert [item.job.name for item in checked.inputs] == batch.jobs

@@ -1,0 +1,31 @@
+"""A zone has no VM to give: another one has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.site import Site
+from tests.faults.cloud_hand import CloudHand
+
+pytestmark = pytest.mark.xdist_group("faults")
+
+
+def test_the_next_zone_after_a_stockout(site: Site, tmp_path: Path) -> None:
+    hand = CloudHand(site)
+    fault = {
+        "kind": "stockout",
+        "match": "europe-west4-a",
+        "times": None,
+        "details": True,
+        "zones_available": ["europe-west4-c"],
+    }
+    hand.arm(fault)
+    try:
+        batch = site.run_batch(Path("jobs/smoke.yaml"), tmp_path / "results")
+    finally:
+        hand.clear_faults()
+    assert batch.exit_code == 0, batch.events[-3:]
+    warnings = [event["message"] for event in batch.events if event["event"] == "warning"]
+    assert any("does not have enough resources" in text and "europe-west4-c" in text for text in warnings)
