@@ -253,17 +253,12 @@ class Controller:
             self._boot_failures += 1
             if self._boot_failures > MOST_BOOT_FAILURES:
                 raise RemoteError(f"{self._boot_failures} VMs in a row did not come up; the last: {message.reason}")
+        facts = {"name": message.name, "witness": message.witness, "reason": message.reason}
+        self._session.record("lost", kind="instance", **facts)
         on_their_way = [job for job in self.roster.running_on(message.name) if job.frees_cores]
         requeued = self.roster.machine_lost(message.name)
         fleet.forget(message.name)
-        self._listener.tell(
-            "instance",
-            name=message.name,
-            state="lost",
-            witness=message.witness,
-            reason=message.reason,
-            requeued=[job.name for job in requeued],
-        )
+        self._listener.tell("instance", **facts, state="lost", requeued=[job.name for job in requeued])
         for job in requeued:
             if job.state is JobState.LOST:
                 reason = f"given up: {job.attempt} VMs were lost under it"

@@ -84,6 +84,7 @@ class Fleet:
         self._requests: queue.SimpleQueue[tuple[str, ...] | None] = queue.SimpleQueue()
         self._seen: dict[str, Instance] = {}
         self._down: set[str] = set()
+        self._intended: set[MachineWish] = set()
         self._engine = self._start(self._drive_engine, name="engine")
         self._start(self._watch, name="watch")
 
@@ -100,10 +101,10 @@ class Fleet:
 
     def adopt(self, instances: Sequence[Instance]) -> None:
         """Take over machines that are there already: they are booted again (which they are at once) and watched."""
-        for instance in instances:
-            self._session.intend("instance", instance.name, instance.zone, machine_type=instance.machine_type)
+        wishes = [_wish_of(instance) for instance in instances]
+        self._intend(wishes)
         with self._lock:
-            self._wanted.update({instance.name: _wish_of(instance) for instance in instances})
+            self._wanted.update({wish.name: wish for wish in wishes})
         self._welcome(instances)
 
     def forget(self, name: str) -> None:
@@ -141,9 +142,7 @@ class Fleet:
         """
         with self._lock:
             wishes = list(self._wanted.values())
-        for wish in wishes:
-            if wish.name in asked:
-                self._session.intend("instance", wish.name, wish.zone, machine_type=wish.machine_type)
+        self._intend(wishes)
         failure: HpcError | None = None
         try:
             self._context.cloud.stacks.up(self._spec_of(wishes), tell_stack_progress(self._listener, self._batch))
@@ -160,6 +159,13 @@ class Fleet:
             self._listener.tell("warning", message=f"the VMs asked for are there, but not all went well: {failure}")
         self._tell(MachinesMade(instances=tuple(instances)))
         return True
+
+    def _intend(self, wishes: Sequence[MachineWish]) -> None:
+        """Journal what this update may create: not only what was asked for now, but all that was wished for meanwhile."""
+        for wish in wishes:
+            if wish not in self._intended:
+                self._session.intend("instance", wish.name, wish.zone, machine_type=wish.machine_type)
+                self._intended.add(wish)
 
     def _names_wanted(self) -> list[str]:
         with self._lock:
@@ -237,7 +243,6 @@ class Fleet:
                 return
             self._down.add(name)
             self._wanted.pop(name, None)
-        self._session.record("lost", kind="instance", name=name, witness=witness, reason=reason)
         self._tell(MachineDown(name=name, witness=witness, reason=reason))
 
     def _start(self, work: Callable[[], None], *, name: str) -> threading.Thread:

@@ -54,7 +54,8 @@ class DrillBatch:
         """What is wrong with the results that are there; nothing about those that are not."""
         problems = []
         for job in self.jobs:
-            folders = sorted((results / self.name).glob(f"{job}*"))
+            # The first attempt that came home has the job's name; another one would have its number, too.
+            folders = sorted([*(results / self.name).glob(job), *(results / self.name).glob(f"{job}.*")])
             if len(folders) > 1:
                 problems.append(f"{job} is at home {len(folders)} times")
             for folder in folders:

@@ -277,9 +277,19 @@ class TrialRun:
                 self._problems.append(f"{job} had finished in attempt {attempt}, and was run again")
         if is_whole and (missing := set(self._batch.jobs) - set(home)):
             self._problems.append(f"the batch has ended without {', '.join(sorted(missing))}")
+        self._check_journal()
+
+    def _check_journal(self) -> None:
+        """It knew of every VM before there was one, and of the end."""
         session = self._site.context.journal.read(self._batch.name)
         if session is not None and not session.has_ended:
             self._problems.append("its journal says that it has not ended")
+        intended: set[str] = set()
+        for record in read_records(self._journal):
+            if record.kind == "intend":
+                intended.add(record.text("name"))
+            elif record.kind == "created" and record.text("name") not in intended:
+                self._problems.append(f"its journal heard of {record.text('name')} only when it was there")
 
 
 def _is_about_vm(record: Record) -> bool:

@@ -50,8 +50,9 @@ def test_the_batch_is_a_valid_one_for_every_trial(tmp_path: Path) -> None:
 
 
 def test_results_that_are_there_twice_or_wrong_are_seen(tmp_path: Path) -> None:
-    batch = DrillBatch(name="d")
-    for name, text in (("j-0", "job 0\n"), ("j-1", "job 0\n"), ("j-2", "job 2\n"), ("j-2.attempt-1", "job 2\n")):
+    batch = DrillBatch(name="d", durations_s=(1.0,) * 21)
+    texts = {"j-0": "job 0\n", "j-1": "job 0\n", "j-2": "job 2\n", "j-2.attempt-1": "job 2\n", "j-20": "job 20\n"}
+    for name, text in texts.items():
         (tmp_path / "d" / name).mkdir(parents=True)
         (tmp_path / "d" / name / "out.txt").write_text(text)
     problems = batch.problems_at_home(tmp_path)
