@@ -52,9 +52,10 @@ class Link:
         """
         delay_s, give_up_at, tries = FIRST_DELAY_S, 0.0, 0
         while True:
-            began = time.monotonic()
+            connected_at = None
             try:
                 session = await self._connect_or_lose()
+                connected_at = time.monotonic()
                 tries += 1
                 ended = await session.perform(call)
             except ConnectionLostError as error:
@@ -63,8 +64,8 @@ class Link:
                 ended.tries = tries
                 return ended
             now = time.monotonic()
-            if not give_up_at or now - began > LONGEST_DELAY_S:
-                # The first loss, or one after a time in which all was well.
+            if not give_up_at or (connected_at is not None and now - connected_at > LONGEST_DELAY_S):
+                # The first loss, or one after a time in which all was well; to wait long for a connection in vain is not that.
                 delay_s, give_up_at = FIRST_DELAY_S, now + self.target.patience_s
             if now + delay_s > give_up_at:
                 raise self._explain_loss(reason)

@@ -45,6 +45,14 @@ class Settings(BaseModel):
     lease_s: Annotated[
         int, Field(ge=2, le=24 * 3600, description="a VM whose batch nobody watches for so many seconds ends itself")
     ] = 600
+    lost_after_s: Annotated[
+        int,
+        Field(
+            ge=2,
+            le=3600,
+            description="a VM that does not answer for so many seconds is given up; its jobs run on another",
+        ),
+    ] = 180
     budget_usd: Annotated[float, Field(gt=0, description="a batch that may cost more is refused")] | None = None
 
     @field_validator("project")

@@ -37,6 +37,7 @@ GOOGLE_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 GOOGLE_SSH_PORT = 22
 EMULATOR_START_LIMIT_S = 60.0
 BOOT_LIMIT_S = 5 * 60.0
+CONNECT_LIMIT_S = 15.0
 
 
 class ConnectedCloud:
@@ -173,6 +174,10 @@ class ConnectedCloud:
             host_keys=dict(host_keys),
             workspace_dir=f"{names.APP}/{batch}",
             boot_timeout_s=BOOT_LIMIT_S,
+            # Silence for half of the time (two keepalives that nobody answers), and the other half for trying again.
+            keepalive_s=self.settings.lost_after_s / 6,
+            connect_timeout_s=min(CONNECT_LIMIT_S, self.settings.lost_after_s / 4),
+            patience_s=self.settings.lost_after_s / 2,
         )
 
     def _target(self, instance: Instance, login: Login, host_keys: Mapping[str, str]) -> SshTarget:
