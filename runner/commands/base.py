@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from runner.commands.context import Context
@@ -31,15 +32,26 @@ def base_spec(context: Context) -> StackSpec:
     return StackSpec(project="base", name=names.BASE_STACK, config=config)
 
 
-def ensure_base(context: Context, listener: Listener) -> Mapping[str, Any]:
+Outputs = Mapping[str, Any]
+
+
+def begin_reading_base(context: Context) -> Future[Outputs | None]:
+    """Ask for the outputs of the stack ``base`` while something else is done: the engine takes half a second to say them."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="base")
+    read = pool.submit(context.cloud.stacks.outputs, "base", names.BASE_STACK)
+    pool.shutdown(wait=False)
+    return read
+
+
+def ensure_base(context: Context, listener: Listener, known: Outputs | None = None) -> Outputs:
     """The outputs of the stack ``base``, which is made if its bucket is not there, and brought up to date if it is of
-    a version without the role by which VMs delete themselves.
+    a version without the role by which VMs delete themselves. ``known``: the outputs, where they were read just now.
 
     Raises:
         DeclinedError: it is missing, and making it was not agreed to.
         StackError: it could not be made.
     """
-    outputs = context.cloud.stacks.outputs("base", names.BASE_STACK)
+    outputs = known or context.cloud.stacks.outputs("base", names.BASE_STACK)
     if outputs and "self_delete_role" in outputs and context.cloud.results.exists():
         return outputs
     question = (

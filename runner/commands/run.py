@@ -6,7 +6,7 @@ import contextlib
 from datetime import timedelta
 from pathlib import Path
 
-from runner.commands.base import ensure_base
+from runner.commands.base import begin_reading_base, ensure_base
 from runner.commands.batch_run import BatchRun
 from runner.commands.build import ensure_image
 from runner.commands.context import Context
@@ -32,12 +32,13 @@ def execute(context: Context, *, jobs_file: Path, yes: bool, listener: Listener,
         checked = check_batch(jobs_file)
     with phases.phase("cloud"):
         context.cloud.open()
+        base = begin_reading_base(context)
         plan = _plan(context, checked)
         context.cloud.warm_up()
         plan = _fit_quota(context, plan, listener)
     _agree(context, plan, checked, yes=yes, listener=listener)
     with phases.phase("base"):
-        ensure_base(context, listener)
+        ensure_base(context, listener, base.result())
     with phases.phase("image"):
         image = ensure_image(context, listener)
     expires = context.now() + timedelta(seconds=plan.max_run_s)
