@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from runner.output import drain_output
+
 PYTHON_PLACES = ("runner", "infra", "packer", "tests", "benchmarks", "examples", "tasks.py")
 TYPED_PLACES = ("runner", "infra", "tests", "benchmarks", "examples", "tasks.py")
 TEST_WORKERS = "2"
@@ -80,7 +82,7 @@ def _call(root: Path, command: Sequence[str]) -> int:
     sys.stdout.write(
         f"$ {' '.join(Path(word).name if index == 0 else word for index, word in enumerate(command))[:160]}\n"
     )
-    sys.stdout.flush()
+    drain_output()
     return int(subprocess.call(list(command), cwd=root) != 0)  # noqa: S603
 
 

@@ -17,6 +17,7 @@ from runner.commands.context import Context
 from runner.commands.steps import Interrupted
 from runner.console import JsonScreen, TextScreen
 from runner.errors import HpcError
+from runner.output import drain_output, patient_output
 from runner.wiring import embedded
 
 Arguments = ParamSpec("Arguments")
@@ -29,7 +30,11 @@ def _ask(question: str) -> bool:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         sys.stderr.write(f"{question} Not a terminal: give --yes to agree.\n")
         return False
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    drain_output()
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def _screen(*, as_json: bool, yes: bool) -> Screen:
@@ -38,25 +43,23 @@ def _screen(*, as_json: bool, yes: bool) -> Screen:
 
 
 def _verb(function: Callable[Arguments, int]) -> Callable[Arguments, int]:
-    """Errors as sentences with their exit codes, on the screen that the verb uses."""
+    """Errors as sentences with their exit codes, on the screen that the verb uses. Who reads them holds nothing up."""
 
     @functools.wraps(function)
     def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> int:
-        screen = _screen(as_json=bool(kwargs.get("as_json")), yes=False)
-        try:
-            return function(*args, **kwargs)
-        except HpcError as error:
-            screen.show_error(error)
-            return error.exit_code
-        except Interrupted as interrupt:
-            sys.stderr.write(f"ended by {interrupt}\n")
-            sys.stderr.writelines(f"  {note}\n" for note in getattr(interrupt, "__notes__", []))
-            return interrupt.exit_code
-        except KeyboardInterrupt:
-            return INTERRUPTED_EXIT_CODE
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
+        with patient_output():
+            screen = _screen(as_json=bool(kwargs.get("as_json")), yes=False)
+            try:
+                return function(*args, **kwargs)
+            except HpcError as error:
+                screen.show_error(error)
+                return error.exit_code
+            except Interrupted as interrupt:
+                sys.stderr.write(f"ended by {interrupt}\n")
+                sys.stderr.writelines(f"  {note}\n" for note in getattr(interrupt, "__notes__", []))
+                return interrupt.exit_code
+            except KeyboardInterrupt:
+                return INTERRUPTED_EXIT_CODE
 
     return call
 

@@ -42,7 +42,7 @@ class TextScreen:
         self.console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
         self._yes = yes
         self._ask = ask
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler prints, too
         self._colours: dict[str, str] = {}
 
     def listener(self) -> Listener:
@@ -314,7 +314,7 @@ class JsonScreen:
     def __init__(self, *, yes: bool, ask: Callable[[str], bool]) -> None:
         self._yes = yes
         self._ask = ask
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler prints, too
 
     def listener(self) -> Listener:
         """The callbacks."""

@@ -52,6 +52,7 @@ RULES = {
     "runner.drill": Rule(
         ours=("runner.errors", "runner.model", "runner.core", "runner.commands", "runner.wiring"), never=CLOUD_SDKS
     ),
+    "runner.output": Rule(ours=(), foreign=()),
     "runner.console": Rule(ours=("runner.errors", "runner.model", "runner.commands", "runner.drill"), never=CLOUD_SDKS),
     "runner.cli": Rule(
         ours=(
@@ -59,13 +60,16 @@ RULES = {
             "runner.model",
             "runner.commands",
             "runner.console",
+            "runner.output",
             "runner.wiring",
             "runner.checks",
             "runner.drill",
         ),
         never=CLOUD_SDKS,
     ),
-    "runner.checks": Rule(ours=("runner.errors", "runner.model", "tests.system_packages"), never=CLOUD_SDKS),
+    "runner.checks": Rule(
+        ours=("runner.errors", "runner.model", "runner.output", "tests.system_packages"), never=CLOUD_SDKS
+    ),
     "runner.gui": Rule(ours=("runner.errors", "runner.model", "runner.commands", "runner.wiring"), never=CLOUD_SDKS),
     "infra.engine": Rule(ours=("runner.errors",)),
     "infra": Rule(ours=("runner.errors", "runner.model")),

@@ -46,7 +46,7 @@ def tell_rest_of_logs(batch_folder: Path, arrived: Iterable[HomeSet], listener: 
         with log.open("rb") as file:
             file.seek(live.stat().st_size if live.is_file() else 0)
             for line in file:
-                listener.on_log(home.job, line.rstrip(b"\r\n").decode("utf-8", "replace"))
+                listener.log(home.job, line.rstrip(b"\r\n").decode("utf-8", "replace"))
         live.unlink(missing_ok=True)
 
 

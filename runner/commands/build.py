@@ -268,7 +268,7 @@ class _Bake:
         return out.lines
 
     def _tell(self, script: str) -> Callable[[str], None]:
-        return lambda line: self.listener.on_log(script.removesuffix(".sh"), line)
+        return lambda line: self.listener.log(script.removesuffix(".sh"), line)
 
 
 class _Lines:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,7 +37,11 @@ def _refuse(question: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Listener:
-    """Who is told. Calls come from several threads, one at a time for each kind."""
+    """Who is told. Calls come from several threads, one at a time for each kind.
+
+    Commands call ``tell`` and ``log``: what ``on_progress`` and ``on_log`` raise is a warning, and ends nothing. Above all it
+    keeps no VM from being deleted.
+    """
 
     on_progress: Callable[[Event], None] = _ignore_event
     on_log: Callable[[str, str], None] = _ignore_line
@@ -44,7 +49,21 @@ class Listener:
 
     def tell(self, event: str, **facts: Any) -> None:
         """Tell an event."""
-        self.on_progress(Event(event=event, facts=facts))
+        with _told(event):
+            self.on_progress(Event(event=event, facts=facts))
+
+    def log(self, name: str, line: str) -> None:
+        """Tell a line that a job or a script printed."""
+        with _told("log"):
+            self.on_log(name, line)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        warnings.warn(f"a listener failed at {what}: {error!r}", RuntimeWarning, stacklevel=4)
 
 
 class Phases:

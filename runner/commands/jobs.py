@@ -117,7 +117,7 @@ class JobThread:
         if not content:
             return
         for line in content.removesuffix(b"\n").decode("utf-8", "replace").split("\n"):
-            self.listener.on_log(self.assignment.name, line)
+            self.listener.log(self.assignment.name, line)
 
     def _wait_for_push(self) -> JobOutput:
         """What the job left, after its push has ended.

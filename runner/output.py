@@ -1,0 +1,113 @@
+"""Standard output and error that hold nobody up: a thread of their own writes them, and they are given up when nobody is there.
+
+A pager that does not read on, a terminal that was stopped or closed, a full disk behind ``> file``: none of them may keep a
+batch from going on, or from ending with all of its VMs deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import queue
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+
+class _Writer:
+    """Writes what is put to the streams it belongs to, in order."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[tuple[TextIO, str] | threading.Event] = queue.SimpleQueue()
+        threading.Thread(target=self._run, daemon=True, name="output").start()
+
+    def put(self, stream: TextIO, text: str) -> None:
+        """Have this written; returns at once."""
+        self._waiting.put((stream, text))
+
+    def drain(self) -> None:
+        """Wait until all that was put is written, or given up."""
+        reached = threading.Event()
+        self._waiting.put(reached)
+        reached.wait()
+
+    def _run(self) -> None:
+        while True:
+            item = self._waiting.get()
+            if isinstance(item, threading.Event):
+                item.set()
+                continue
+            stream, text = item
+            try:
+                stream.write(text)
+                stream.flush()
+            except (OSError, ValueError):
+                _silence(stream)
+
+
+def _silence(stream: TextIO) -> None:
+    """Nobody can read it any more: what follows, and what its buffer still holds, goes nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+class PatientStream(io.TextIOBase):
+    """A text stream to write to; the writing is done later. ``drain`` waits for it."""
+
+    def __init__(self, stream: TextIO, writer: _Writer) -> None:
+        self._stream = stream
+        self._writer = writer
+
+    def write(self, text: str) -> int:
+        """Put the text into the queue."""
+        self._writer.put(self._stream, text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing: each text is flushed when it is written."""
+
+    def drain(self) -> None:
+        """Wait until it is written."""
+        self._writer.drain()
+
+    def isatty(self) -> bool:
+        """As the stream behind says."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """As the stream behind says."""
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """As the stream behind says."""
+        return self._stream.encoding
+
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]
+        """As the stream behind says."""
+        return self._stream.errors
+
+
+@contextmanager
+def patient_output() -> Iterator[None]:
+    """Inside, ``sys.stdout`` and ``sys.stderr`` hold nobody up. At the end what was written is waited for."""
+    before = sys.stdout, sys.stderr
+    writer = _Writer()
+    sys.stdout, sys.stderr = (PatientStream(stream, writer) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+        writer.drain()
+
+
+def drain_output() -> None:
+    """Wait until all output is written: before somebody else writes to the same terminal."""
+    if isinstance(sys.stdout, PatientStream):
+        sys.stdout.drain()
