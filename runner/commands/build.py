@@ -21,6 +21,7 @@ from runner.commands.places import PlaceFinder
 from runner.commands.progress import tell_stack_progress
 from runner.commands.receipt import closed_session
 from runner.commands.steps import Steps, raised_signals
+from runner.commands.turns import taking_turns
 from runner.core.compute import Image
 from runner.core.stacks import StackSpec
 from runner.core.vm_guard import Vm, VMGuard
@@ -62,7 +63,8 @@ def execute(context: Context, *, recipe: str, yes: bool, listener: Listener) -> 
     """
     context.cloud.open()
     _agree(context, recipe, yes=yes, listener=listener)
-    return bake(context, recipe=recipe, listener=listener)
+    with taking_turns(context, listener):
+        return bake(context, recipe=recipe, listener=listener)
 
 
 def ensure_image(context: Context, listener: Listener) -> Image:

@@ -14,6 +14,7 @@ from runner.commands.definition import Definition
 from runner.commands.events import Listener, Phases
 from runner.commands.preflight import CheckedBatch, check_batch
 from runner.commands.summary import RunSummary
+from runner.commands.turns import taking_turns
 from runner.errors import DeclinedError, InputError, NotFoundError, QuotaError
 from runner.model.plan import Plan, hourly_price, make_plan, next_name
 from runner.model.quota import find_rooms
@@ -37,10 +38,11 @@ def execute(context: Context, *, jobs_file: Path, yes: bool, listener: Listener,
         context.cloud.warm_up()
         plan = _fit_quota(context, plan, listener)
     _agree(context, plan, checked, yes=yes, listener=listener)
-    with phases.phase("base"):
-        ensure_base(context, listener, base.result())
-    with phases.phase("image"):
-        image = ensure_image(context, listener)
+    with taking_turns(context, listener):
+        with phases.phase("base"):
+            ensure_base(context, listener, base.result())
+        with phases.phase("image"):
+            image = ensure_image(context, listener)
     expires = context.now() + timedelta(seconds=plan.max_run_s)
     definition = Definition(
         plan=plan,
