@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runner.commands.batch_run import BatchRun
 from runner.commands.context import Context
-from runner.commands.definition import DEFINITION, load_definition
+from runner.commands.definition import load_definition, open_batches
 from runner.commands.events import Listener, Phases
 from runner.commands.summary import RunSummary
 from runner.core.session_state import SessionState
@@ -38,8 +38,7 @@ def execute(context: Context, *, batch: str, listener: Listener, take_over: bool
 
 
 def _only_open_batch(context: Context) -> str:
-    store = context.cloud.results
-    found = [batch for batch in store.controlled_batches() if DEFINITION in store.list_control(batch)]
+    found = open_batches(context)
     if len(found) == 1:
         return found[0]
     if not found:

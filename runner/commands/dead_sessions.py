@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from runner.commands.context import Context
+from runner.commands.definition import open_batches
 from runner.commands.end import end_bake
 from runner.commands.events import Listener, Phases
 from runner.commands.receipt import write_receipt
@@ -26,12 +27,14 @@ class DeadSession:
     """A batch or bake that nobody looks after. ``instances`` None: the cloud could not be asked, ``trouble`` says why.
 
     ``usd_per_hour`` None: not known. ``is_from_here``: begun on this machine, so that it is certain that its client is gone.
+    ``can_go_on``: its definition is in the bucket, as far as is known.
     """
 
     session: Session
     is_from_here: bool
     instances: Sequence[Instance] | None
     usd_per_hour: float | None
+    can_go_on: bool = True
     trouble: str = ""
 
     @property
@@ -40,7 +43,8 @@ class DeadSession:
         name = self.session.name
         if self.session.kind == BAKE:
             return (f"invoke cleanup --bake {name}",)
-        return (f"invoke attach {name}", f"invoke cleanup --batch {name}")
+        end = f"invoke cleanup --batch {name}"
+        return (f"invoke attach --batch {name}", end) if self.can_go_on else (end,)
 
     def as_json(self) -> dict[str, Any]:
         """JSON values of the event ``dead_session``."""
@@ -117,37 +121,47 @@ def _close(
     return True
 
 
+@dataclass(frozen=True, kw_only=True)
+class _There:
+    """What the cloud says that there is: our instances, and the batches whose definition is in the bucket."""
+
+    instances: Sequence[Instance]
+    open_batches: Collection[str]
+
+
 def _price(context: Context, sessions: Sequence[tuple[Session, bool]]) -> list[DeadSession]:
     """What each of them costs now, by what the cloud says that there is of it."""
-    instances, trouble = _ask_with_limit(context)
+    there, trouble = _ask_with_limit(context)
     found = []
     for session, is_from_here in sessions:
         project = session.facts.get("project", context.settings.project)
         why = trouble
         if project != context.settings.project:
             why = f"it is in project {project}, the settings are about {context.settings.project}"
-        theirs = None if why or instances is None else _of(session, instances)
+        theirs = None if why or there is None else _of(session, there.instances)
         found.append(
             DeadSession(
                 session=session,
                 is_from_here=is_from_here,
                 instances=theirs,
                 usd_per_hour=None if theirs is None else _total(context, theirs),
+                can_go_on=bool(why) or there is None or session.name in there.open_batches,
                 trouble=why,
             )
         )
     return found
 
 
-def _ask_with_limit(context: Context) -> tuple[list[Instance] | None, str]:
-    """All our instances, or None and why not, within a limit."""
-    answers: list[list[Instance]] = []
+def _ask_with_limit(context: Context) -> tuple[_There | None, str]:
+    """What there is, or None and why that is not known, within a limit."""
+    answers: list[_There] = []
     troubles: list[str] = []
 
     def ask() -> None:
         try:
             context.cloud.open(needs_engine=False)
-            answers.append(context.cloud.compute.instances({"app": names.APP}))
+            instances = context.cloud.compute.instances({"app": names.APP})
+            answers.append(_There(instances=instances, open_batches=open_batches(context)))
         except HpcError as error:
             troubles.append(str(error))
 

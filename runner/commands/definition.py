@@ -66,6 +66,15 @@ def save_definition(context: Context, definition: Definition) -> None:
     store.put_control(batch, DEFINITION, json.dumps(values).encode())
 
 
+def open_batches(context: Context) -> list[str]:
+    """The batches that a client can go on with: those whose definition is in the bucket. None if there is no bucket yet."""
+    store = context.cloud.results
+    try:
+        return [batch for batch in store.controlled_batches() if DEFINITION in store.list_control(batch)]
+    except NotFoundError:
+        return []
+
+
 def load_definition(context: Context, batch: str) -> Definition:
     """The definition of a batch from the bucket; the files of its jobs are unpacked in this user's home.
 

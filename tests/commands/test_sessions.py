@@ -52,7 +52,7 @@ def test_a_dead_batch_is_told_with_what_it_costs_and_how_to_go_on(site: CommandS
     assert (dead.session.name, dead.is_from_here, dead.usd_per_hour, dead.trouble) == ("lost", True, 0.0, "")
     (told,) = site.events("dead_session")
     assert told["instances"] == [{"name": "lost-0", "zone": zone, "status": "RUNNING", "machine_type": "c2-standard-4"}]
-    assert told["offers"] == ["invoke attach lost", "invoke cleanup --batch lost"]
+    assert told["offers"] == ["invoke cleanup --batch lost"], "nothing in the bucket says what the batch was"
     assert f"process {describe_this_process().pid}" in told["owner"]
     assert report_dead_sessions(site.context(), site.listener, besides=["lost"]) == []
     for name in ("lost-0", "unrelated-0"):

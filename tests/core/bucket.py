@@ -8,7 +8,6 @@ import json
 import secrets
 import tarfile
 import urllib.request
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,9 @@ from typing import Any
 
 import google_crc32c
 import zstandard
+from google.api_core.client_options import ClientOptions
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.storage import Client
 
 from runner import wiring
 from runner.commands.context import Context
@@ -24,13 +26,6 @@ from runner.core.storage import ResultStore
 from runner.emulator import control
 from runner.emulator.endpoint import Endpoint
 from runner.model import names
-
-with warnings.catch_warnings():
-    # It advises to install grpcio-status, which nothing here needs.
-    warnings.simplefilter("ignore", ImportWarning)
-    from google.api_core.client_options import ClientOptions
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud.storage import Client
 
 FILES: Mapping[str, bytes] = {"out/drift.txt": b"1 2 3\n", "log": b"ended\n", "empty": b""}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,17 +15,13 @@ import asyncssh
 import psutil
 import pytest
 import requests
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.storage import Client
 
 from runner.emulator import control
 from runner.emulator.endpoint import Endpoint
 
 from .conftest import LIMIT_S, spot, until, vm_body
-
-with warnings.catch_warnings():
-    # It advises to install grpcio-status, which nothing here needs.
-    warnings.simplefilter("ignore", ImportWarning)
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud.storage import Client
 
 OS_LOGIN = {"key": "enable-oslogin", "value": "TRUE"}
 ATTRIBUTES = {"key": "enable-guest-attributes", "value": "TRUE"}

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import base64
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import google_crc32c
 import pytest
+from google.api_core import exceptions
+from google.api_core.client_options import ClientOptions
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+from google.cloud.storage import transfer_manager
 
 from .conftest import CloudUnderTest, until
-
-with warnings.catch_warnings():
-    # It advises to install grpcio-status, which nothing here needs.
-    warnings.simplefilter("ignore", ImportWarning)
-    from google.api_core import exceptions
-    from google.api_core.client_options import ClientOptions
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud import storage
-    from google.cloud.storage import transfer_manager
 
 MIB = 1024 * 1024
 

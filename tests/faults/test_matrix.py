@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,6 @@ from runner.drill.places import make_local_site
 from runner.drill.program import choose_trials, execute
 from runner.drill.steps import Step
 from tests.e2e.site import Site
-
-with warnings.catch_warnings():
-    # It advises to install grpcio-status, which nothing here needs.
-    warnings.simplefilter("ignore", ImportWarning)
-    import google.cloud.storage  # noqa: F401 (loaded here, so that it does not warn later)
 
 pytestmark = pytest.mark.xdist_group("faults")
 

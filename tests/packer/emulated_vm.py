@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from urllib.parse import quote
 import psutil
 import requests
 from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
 
 from infra.components.identity import SELF_DELETE_PERMISSIONS
 from infra.components.lease_watch import LeaseWatch
@@ -27,10 +27,6 @@ from runner.hardware import OpenSeesInterface, OpenSeesJob
 from runner.model import names
 from runner.model.lease import Lease, new_lease
 from tests.packer.prefix import copy_prefix
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", ImportWarning)  # google-api-core misses grpcio-status, which nothing here needs
-    from google.cloud import storage
 
 LIMIT_S = 90.0
 PROJECT, ZONE = "local-project", "europe-west4-a"
