@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from runner.commands.context import Context
 from runner.commands.events import Listener
+from runner.core.results import disk_error
 
 FILE = "making-base-and-image.lock"
 
@@ -17,10 +18,17 @@ def taking_turns(context: Context, listener: Listener) -> Iterator[None]:
     """Inside, no other command of this home makes base or image; who comes later waits, and then finds them there.
 
     The lock is the kernel's: it ends with its process.
+
+    Raises:
+        DiskError: there is no lock file, and none can be made.
     """
     file = context.home / context.settings.target / FILE
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("ab") as lock:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = file.open("ab")
+    except OSError as error:
+        raise disk_error(error, file) from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
