@@ -67,31 +67,6 @@ def execute(context: Context, *, recipe: str, yes: bool, listener: Listener) -> 
         return bake(context, recipe=recipe, listener=listener)
 
 
-def ensure_image(context: Context, listener: Listener) -> Image:
-    """The newest usable image of the family, baked if there is none, or only one that lacks what VMs need to end themselves.
-
-    Raises:
-        DeclinedError: there is none, and baking was not agreed to.
-        BuildError: it could not be baked.
-    """
-    image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
-    if image is not None and image.format >= names.IMAGE_FORMAT:
-        return image
-    if image is not None:
-        why = (
-            f"the image {image.name} was baked by an older version: its VMs could not end themselves; baking a new one"
-        )
-        listener.tell("warning", message=why)
-    recipe = context.settings.image_recipe
-    if not context.is_local:
-        _agree(context, recipe, yes=False, listener=listener)
-    bake(context, recipe=recipe, listener=listener)
-    image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
-    if image is None or image.format < names.IMAGE_FORMAT:
-        raise BuildError("the image was made, but the cloud does not list it as ready")
-    return image
-
-
 def bake(context: Context, *, recipe: str, listener: Listener) -> BuildSummary:
     """The pipeline: builder, bake, clean up, validate, stop, image from disk, builder gone."""
     phases = Phases(listener)
@@ -111,6 +86,33 @@ def bake(context: Context, *, recipe: str, listener: Listener) -> BuildSummary:
     with phases.phase("deprecate"):
         run.deprecate_older()
     return BuildSummary(image=run.image_name, versions=versions, phases_s=phases.seconds)
+
+
+def ensure_image(context: Context, listener: Listener, *, make: Callable[..., object] = bake) -> Image:
+    """The newest usable image of the family, baked if there is none, or only one that lacks what VMs need to end themselves.
+
+    ``make`` bakes it, as ``bake`` does.
+
+    Raises:
+        DeclinedError: there is none, and baking was not agreed to.
+        BuildError: it could not be baked.
+    """
+    image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
+    if image is not None and image.format >= names.IMAGE_FORMAT:
+        return image
+    if image is not None:
+        why = (
+            f"the image {image.name} was baked by an older version: its VMs could not end themselves; baking a new one"
+        )
+        listener.tell("warning", message=why)
+    recipe = context.settings.image_recipe
+    if not context.is_local:
+        _agree(context, recipe, yes=False, listener=listener)
+    make(context, recipe=recipe, listener=listener)
+    image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
+    if image is None or image.format < names.IMAGE_FORMAT:
+        raise BuildError("the image was made, but the cloud does not list it as ready")
+    return image
 
 
 def _agree(context: Context, recipe: str, *, yes: bool, listener: Listener) -> None:

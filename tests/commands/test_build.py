@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from runner.commands import build
 from runner.commands.build import ensure_image
 from runner.commands.events import Event, Listener
 from runner.core.compute import Image
@@ -48,7 +47,7 @@ class Desk:
 
     def ensure(self, *, agrees: bool = False) -> str:
         listener = Listener(on_progress=self.events.append, on_confirm=lambda question: agrees)
-        return ensure_image(self.context(), listener).name
+        return ensure_image(self.context(), listener, make=self.bake).name
 
     def bake(self, *_: Any, **__: Any) -> None:
         self.images.append(_image("new", self.labels_of_bake))
@@ -58,10 +57,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
-    made = Desk(images=[])
-    monkeypatch.setattr(build, "bake", made.bake)
-    return made
+def desk() -> Desk:
+    return Desk(images=[])
 
 
 def test_newest_image_is_taken(desk: Desk) -> None:
