@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import faulthandler
 import functools
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -47,6 +49,7 @@ def _verb(function: Callable[Arguments, int]) -> Callable[Arguments, int]:
 
     @functools.wraps(function)
     def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> int:
+        faulthandler.register(signal.SIGUSR1)  # kill -USR1 has a command that stands still say where, on standard error
         with patient_output():
             screen = _screen(as_json=bool(kwargs.get("as_json")), yes=False)
             try:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import IO, Any, Protocol
 from runner.commands.context import Context
 
 COMMAND_LIMIT_S = 900.0
+STACKS_LIMIT_S = 2.0
 
 
 class FaultBoard(Protocol):
@@ -104,12 +106,26 @@ class Client:
         """Whether it runs."""
         return self.process.poll() is None
 
+    def has_ended_within(self, limit_s: float) -> bool:
+        """Wait for its end; False if that does not come in time."""
+        try:
+            self.process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def where_it_stands(self) -> str:
+        """The stacks of its threads, in its own words, while it runs."""
+        before = len(self._output["stderr"])
+        self.process.send_signal(signal.SIGUSR1)
+        time.sleep(STACKS_LIMIT_S)
+        return bytes(self._output["stderr"][before:]).decode("utf-8", "replace")
+
     def wait(self, limit_s: float) -> bool:
         """Wait for its end; False, and it is killed, if that does not come in time."""
         try:
-            self.process.wait(limit_s)
-            return True
-        except subprocess.TimeoutExpired:
+            if self.has_ended_within(limit_s):
+                return True
             self.process.kill()
             self.process.wait()
             return False

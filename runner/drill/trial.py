@@ -125,8 +125,9 @@ class TrialRun:
         try:
             offspring_then = self._strike(client)
             struck_at, struck_on = time.monotonic(), self._site.context.now()
-            if not client.wait(CLIENT_LIMIT_S):
-                self._problems.append(f"the client did not end within {CLIENT_LIMIT_S:.0f} s")
+            if not client.has_ended_within(CLIENT_LIMIT_S):
+                stands_at = client.where_it_stands()
+                self._problems.append(f"the client did not end within {CLIENT_LIMIT_S:.0f} s; it stood at {stands_at}")
         finally:
             if client.is_running():
                 client.process.kill()
