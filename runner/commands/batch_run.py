@@ -29,6 +29,7 @@ from runner.errors import HpcError, LeftoverError
 from runner.model import names
 
 LOGIN_SLACK_S = 3600.0
+DOWNLOADS_END_LIMIT_S = 60.0
 DESTRUCTIVE = ("end batch", "bring home")  # undos that another client must not suffer from
 
 
@@ -203,7 +204,7 @@ def _start_polling(collector: Collector) -> Callable[[], None]:
 
     def end() -> None:
         stop.set()
-        poller.join()
+        poller.join(DOWNLOADS_END_LIMIT_S)  # what does not come to its end is fetched again when the VMs are gone
 
     return end
 

@@ -27,6 +27,8 @@ from runner.model import names
 from runner.model.stockout import Place
 
 LOOK_EVERY_S = 3.0
+ENGINE_END_LIMIT_S = 120.0  # VMs that are just being made take up to a minute
+ENGINE_KILL_LIMIT_S = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,12 +116,16 @@ class Fleet:
             self._down.add(name)
 
     def close(self) -> None:
-        """End the threads; an engine that runs comes to its end in order."""
+        """End the threads. An engine that runs comes to its end in order, or is killed: the end of the batch must not wait for ever."""
         self._closed.set()
         self._requests.put(None)
         if self._engine.is_alive():
             self._context.cloud.stacks.interrupt()
-        self._engine.join()
+        self._engine.join(ENGINE_END_LIMIT_S)
+        if self._engine.is_alive():
+            self._listener.tell("warning", message="the engine does not come to its end; it is killed")
+            self._context.cloud.stacks.kill()
+            self._engine.join(ENGINE_KILL_LIMIT_S)
 
     def _drive_engine(self) -> None:
         while (asked := self._requests.get()) is not None and self.is_open:

@@ -88,11 +88,18 @@ class EngineCommand(PulumiCommand):
 
     def interrupt(self) -> None:
         """Tells every CLI that runs now to cancel."""
-        with self._lock:
-            running = list(self._running)
-        for process in running:
+        for process in self._all_running():
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        """Ends every CLI that runs now, with its plugins."""
+        for process in self._all_running():
+            kill_engine(process)
+
+    def _all_running(self) -> list[subprocess.Popen[str]]:
+        with self._lock:
+            return list(self._running)
 
     def _start(self, args: list[str], cwd: str, additional_env: Mapping[str, str]) -> subprocess.Popen[str]:
         try:

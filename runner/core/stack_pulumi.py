@@ -126,6 +126,11 @@ class PulumiStacks:
         if self._engine is not None:
             self._engine.interrupt()
 
+    def kill(self) -> None:
+        """See ``Stacks.kill``."""
+        if self._engine is not None:
+            self._engine.kill()
+
     def link_settings(self) -> None:
         """Lets ``pulumi`` by hand see the settings of this state's stacks, after another state was in use."""
         for project in self._loading:

@@ -106,3 +106,6 @@ class Stacks(Protocol):
 
         What was being made at this moment may exist without being in a state: look for it by its labels.
         """
+
+    def kill(self) -> None:
+        """End every engine that runs now, with its plugins, after a short moment to cancel: for one that does not come to its end."""
