@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 LOCK = re.compile(r"created by (?P<user>\S*)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<at>\S+)")
 CLOCK_SLACK_S = 2.0
@@ -45,3 +47,24 @@ def read_locks(message: str) -> list[StackLock]:
         )
         for found in LOCK.finditer(message)
     ]
+
+
+def read_lock_file(path: Path) -> StackLock | None:
+    """A lock of Pulumi's backend for a folder; None if it cannot be read: one that was half written is nobody's."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return StackLock(
+            user=str(found["username"]),
+            host=str(found["hostname"]),
+            pid=int(found["pid"]),
+            at=datetime.fromisoformat(_whole_microseconds(str(found["timestamp"]))),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _whole_microseconds(text: str) -> str:
+    """Go writes nanoseconds, of which Python's parser before 3.12 takes six digits."""
+    head, dot, rest = text.replace("Z", "+00:00").partition(".")
+    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+    return head + (f".{digits[:6].ljust(6, '0')}{rest[len(digits) :]}" if dot else "")

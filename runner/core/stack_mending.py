@@ -1,6 +1,7 @@
 """Mending what a full disk or a power cut leaves of a stack's files, where the state is in a folder of this machine.
 
-A lock that was never written whole stops the engine as a whole one does, and names nobody. A state that cannot be read is
+A lock that was never written whole stops the engine as a whole one does, and names nobody; one of an engine that died before
+there was a state cannot be cancelled, because there is no stack yet. A state that cannot be read is
 replaced by Pulumi's own copy of the one before, or put away: what it said of the cloud, the cloud says itself.
 """
 
@@ -13,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from runner.core.stack_locks import read_lock_file
 from runner.core.stacks import ProjectName
 from runner.model import names
 
@@ -26,17 +28,22 @@ def mend_stack(backend_url: str, project: ProjectName, name: str) -> bool:
     if parts.scheme != "file":
         return False
     folder = Path(url2pathname(parts.path)) / ".pulumi"
-    broken = list(_broken_locks(folder, project, name))
-    for lock in broken:
+    useless = list(_useless_locks(folder, project, name))
+    for lock in useless:
         lock.unlink(missing_ok=True)
-    return _mend_state(folder / "stacks" / names.PULUMI_PROJECTS[project] / f"{name}.json") or bool(broken)
+    return _mend_state(folder / "stacks" / names.PULUMI_PROJECTS[project] / f"{name}.json") or bool(useless)
 
 
-def _broken_locks(folder: Path, project: ProjectName, name: str) -> Iterator[Path]:
-    now = time.time()
+def _useless_locks(folder: Path, project: ProjectName, name: str) -> Iterator[Path]:
+    """Those of engines of this machine that are no more, and those that cannot be read and are not being written."""
     for path in (folder / "locks").glob(f"*/{names.PULUMI_PROJECTS[project]}/{name}/*"):
-        if path.suffix != ".attrs" and not _is_json(path) and path.exists() and now - path.stat().st_mtime > WRITING_S:
+        lock = read_lock_file(path)
+        if path.suffix != ".attrs" and (_is_left_broken(path) if lock is None else lock.is_stale()):
             yield path
+
+
+def _is_left_broken(path: Path) -> bool:
+    return not _is_json(path) and path.exists() and time.time() - path.stat().st_mtime > WRITING_S
 
 
 def _mend_state(state: Path) -> bool:

@@ -6,16 +6,13 @@ backend for a folder (``.pulumi/stacks/PROJECT/STACK.json``, ``.pulumi/locks/…
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from runner.core.stack_files import StackFiles
-from runner.core.stack_locks import StackLock
+from runner.core.stack_locks import StackLock, read_lock_file
 from runner.core.stacks import ProjectName
 from runner.errors import StackError
 from runner.model import names
@@ -75,17 +72,9 @@ class StackRecords:
                 state.replace(state.with_name(f"{state.name}.bak"))
         self._files(project).forget_settings(name)
 
-    def _locks(self, project: ProjectName, name: str) -> Iterator[StackLock]:
-        """The locks that can be read: one that was half written is nobody's."""
-        for path in self._lock_files(project, name):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                found = json.loads(path.read_text(encoding="utf-8"))
-                yield StackLock(
-                    user=str(found["username"]),
-                    host=str(found["hostname"]),
-                    pid=int(found["pid"]),
-                    at=datetime.fromisoformat(_whole_microseconds(str(found["timestamp"]))),
-                )
+    def _locks(self, project: ProjectName, name: str) -> list[StackLock]:
+        found = (read_lock_file(path) for path in self._lock_files(project, name))
+        return [lock for lock in found if lock is not None]
 
     def _lock_files(self, project: ProjectName, name: str) -> list[Path]:
         if self._folder is None:
@@ -110,10 +99,3 @@ def _as_label(expires: str) -> str:
         return names.expires_label(datetime.fromisoformat(expires))
     except ValueError:
         return expires
-
-
-def _whole_microseconds(text: str) -> str:
-    """Go writes nanoseconds, of which Python's parser before 3.12 takes six digits."""
-    head, dot, rest = text.replace("Z", "+00:00").partition(".")
-    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-    return head + (f".{digits[:6].ljust(6, '0')}{rest[len(digits) :]}" if dot else "")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import subprocess
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -45,6 +48,21 @@ def test_a_lock_that_was_never_whole_goes(tmp_path: Path, name: str) -> None:
     assert _mend(tmp_path)
     assert not broken.exists()
     assert other.exists()
+
+
+def _lock(pid: int, *, host: str = "") -> str:
+    at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}.536468886Z"
+    return json.dumps({"pid": pid, "username": "me", "hostname": host or socket.gethostname(), "timestamp": at})
+
+
+def test_a_lock_of_an_engine_that_is_no_more_goes(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    dead = _write(tmp_path / LOCKS / "1.json", _lock(ended.pid))
+    alive = _write(tmp_path / LOCKS / "2.json", _lock(1))
+    elsewhere = _write(tmp_path / LOCKS / "3.json", _lock(ended.pid, host="another-host"))
+    assert _mend(tmp_path)
+    assert (dead.exists(), alive.exists(), elsewhere.exists()) == (False, True, True)
 
 
 def test_a_lock_that_may_be_in_the_making_stays(tmp_path: Path) -> None:

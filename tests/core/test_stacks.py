@@ -194,6 +194,10 @@ def test_the_lock_of_a_killed_engine_is_removed(stacks: PulumiStacks, tmp_path: 
     write_lock(tmp_path, dead.pid)
     stacks.destroy("analysis", "b1", ignore)
     stacks.remove("analysis", "b1")
+    write_lock(tmp_path, dead.pid)  # as if it had been killed before there was a state
+    stacks.up(spec(), ignore)
+    stacks.destroy("analysis", "b1", ignore)
+    stacks.remove("analysis", "b1")
 
 
 def test_a_living_engine_is_waited_for(stacks: PulumiStacks, tmp_path: Path) -> None:
