@@ -21,12 +21,13 @@ from runner.core.compute import Instance
 from runner.core.lease import read_preempted
 from runner.core.os_login import Login
 from runner.core.session_state import SessionState
-from runner.core.stacks import StackSpec
+from runner.core.stacks import EngineLimit, StackSpec
 from runner.errors import CloudError, HpcError
 from runner.model import names
 from runner.model.stockout import Place
 
 LOOK_EVERY_S = 3.0
+UP_LIMIT_S = 20 * 60.0  # as long as the provider waits for a VM; an engine that takes longer stands still
 ENGINE_END_LIMIT_S = 120.0  # VMs that are just being made take up to a minute
 ENGINE_KILL_LIMIT_S = 15.0
 
@@ -151,7 +152,8 @@ class Fleet:
         self._intend(wishes)
         failure: HpcError | None = None
         try:
-            self._context.cloud.stacks.up(self._spec_of(wishes), tell_stack_progress(self._listener, self._batch))
+            progress = tell_stack_progress(self._listener, self._batch)
+            self._context.cloud.stacks.up(self._spec_of(wishes), progress, limit=EngineLimit(limit_s=UP_LIMIT_S))
         except HpcError as error:
             failure = error
         instances = self._context.cloud.compute.instances(names.labels_of_batch(self._batch))

@@ -61,11 +61,11 @@ class PulumiStacks:
         """Begins to import a project's program, which takes a second, while something else is done."""
         self._loading[project].start()
 
-    def up(self, spec: StackSpec, on_progress: OnProgress) -> Mapping[str, object]:
+    def up(self, spec: StackSpec, on_progress: OnProgress, *, limit: EngineLimit | None = None) -> Mapping[str, object]:
         """See ``Stacks.up``."""
         self.preload(spec.project)
         is_new = self._create(spec)
-        stack = self._stack(spec.project, spec.name, InlineProgram(self._loading[spec.project].finish))
+        stack = self._stack(spec.project, spec.name, InlineProgram(self._loading[spec.project].finish), limit=limit)
         run = EngineRun(on_progress)
         self._drive("up", stack, run, lambda: stack.up(on_event=run.see, refresh=not is_new, **RUN_OPTIONS))
         return run.outputs

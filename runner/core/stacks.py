@@ -75,7 +75,7 @@ class Stacks(Protocol):
     ConflictError or UnreachableError, caused by a StackError with the diagnostics; MissingToolError without a CLI.
     """
 
-    def up(self, spec: StackSpec, on_progress: OnProgress) -> Mapping[str, object]:
+    def up(self, spec: StackSpec, on_progress: OnProgress, *, limit: EngineLimit | None = None) -> Mapping[str, object]:
         """Make the stack as it shall be, and return its outputs. A stack that was there is refreshed first.
 
         After an error some resources may exist: they are in the stack's state, and ``destroy`` removes them.
