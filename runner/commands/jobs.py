@@ -27,6 +27,7 @@ PUSH_LIMIT_S = 30 * 60.0
 HOME_LIMIT_S = 30 * 60.0
 PUSH_COMMAND = "push-results"
 PUSHED_WITH_GAPS = 3  # packer/README.md has all its exit codes
+PUSHED_NOTHING = 7  # whatever its exit code: the machine was going down when it ended, so that it may have been cut off
 MOST_PUSHES = 3  # of one attempt, if what arrives is damaged
 
 
@@ -128,7 +129,7 @@ class JobThread:
         name = self.assignment.remote_id
         self.interface.wait([name], timeout=PUSH_LIMIT_S, after=True)
         output = self.interface.get_job_output(name)
-        if output is None or output.exit_code is None:
+        if output is None or output.exit_code is None or output.on_end_exit_code == PUSHED_NOTHING:
             machine = self.assignment.machine
             raise RemoteError(f"{machine} went down while {self.assignment.name} ran: nobody saw its end", host=machine)
         return output

@@ -299,8 +299,14 @@ extend() {
 
 sweep() {
   for new in "$CONTROL"/new.*; do
+    [ -d "$new" ] || continue
     # shellcheck disable=SC2086
-    if [ -d "$new" ] && ! { read_line "$new/.owner" && is_alive $LINE; }; then rm -rf -- "$new"; fi
+    if read_line "$new/.owner"; then
+      is_alive $LINE && continue
+    elif read_start "${new##*.}"; then
+      continue # it is being made: who makes it has its number in the name, and has not written down more yet
+    fi
+    rm -rf -- "$new"
   done
   for old in "$CONTROL"/bin.*; do
     if [ -d "$old" ] && ! read_start "${old##*.}"; then rm -rf -- "$old"; fi
