@@ -241,15 +241,17 @@ def test_watching(remote: Remote) -> None:
 
 def test_sweep_removes_only_what_nobody_owns(remote: Remote) -> None:
     control = remote.workspace / ".opensees-hpc"
-    for name, owner in (("new.dead.1", "1 1 another-boot\n"), ("new.torn.2", ""), ("bin.99999999", "")):
+    for name, owner in (("new.dead.1", "1 1 another-boot\n"), ("new.torn.99999999", ""), ("bin.99999999", "")):
         (control / name).mkdir(parents=True)
         (control / name / ".owner").write_text(owner)
     stat = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     (control / "new.live.3").mkdir()
     (control / "new.live.3/.owner").write_text(f"{os.getpid()} {stat[19]} {boot}\n")
+    in_the_making = control / f"new.made.{os.getpid()}"  # whose owner is not written down yet
+    in_the_making.mkdir()
     remote.run("sweep")
-    assert [path.name for path in control.iterdir()] == ["new.live.3"]
+    assert {path.name for path in control.iterdir()} == {"new.live.3", in_the_making.name}
 
 
 def test_claim_of_a_client_that_died_does_not_last(remote: Remote) -> None:
