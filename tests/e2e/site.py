@@ -7,10 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIMIT_S = 900
@@ -51,15 +52,15 @@ class Site:
             timeout=LIMIT_S,
         )
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """Begin ``invoke words…`` in a process group of its own."""
+    def start(self, *words: str, output: int | IO[bytes] = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Begin ``invoke words…`` in a process group of its own. ``output``: where all that it prints goes."""
         return subprocess.Popen(
             self.command(*words),
             cwd=self.root,
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
             text=True,
             start_new_session=True,
         )
@@ -103,6 +104,14 @@ class Batch:
     def log(self, name: str) -> list[str]:
         """The lines of a job, as they were streamed."""
         return [event["line"] for event in self.events if event["event"] == "log" and event["job"] == name]
+
+
+def wait_until(holds: Callable[[], object], what: str) -> None:
+    """Look again and again, for a generous time."""
+    give_up_at = time.monotonic() + LIMIT_S
+    while not holds():
+        assert time.monotonic() < give_up_at, f"waited in vain for {what}"
+        time.sleep(0.1)
 
 
 def read_events(text: str) -> list[dict[str, Any]]:

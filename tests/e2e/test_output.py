@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import pty
-import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.site import LIMIT_S, Site, read_events
+from tests.e2e.site import LIMIT_S, Site, read_events, wait_until
 
 pytestmark = pytest.mark.xdist_group("run")
 
@@ -33,13 +30,6 @@ def write_batch(folder: Path, batch: str, *, lines: int, pause_ms: int = 0) -> l
     file = folder / "jobs.yaml"
     file.write_text(f"batch: {batch}\njobs:\n  - {{name: talker, dir: m}}\n")
     return ["run", "--jobs", str(file), "--yes", "--results", str(folder / "results")]
-
-
-def wait_until(holds: Callable[[], object], what: str) -> None:
-    give_up_at = time.monotonic() + LIMIT_S
-    while not holds():
-        assert time.monotonic() < give_up_at, what
-        time.sleep(0.5)
 
 
 def test_a_closed_terminal_ends_the_batch(site: Site, tmp_path: Path) -> None:
@@ -81,21 +71,14 @@ def test_a_reader_that_does_not_read_on_holds_nothing_up(site: Site, tmp_path: P
     stdout, stderr = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0, stderr
     events = read_events(stdout)
-    assert [event["line"] for event in events if event["event"] == "log"][:LINES] == [f"line {i}" for i in range(LINES)]
+    lines = [event["line"] for event in events if event["event"] == "log" and event["job"] == "talker"]
+    assert lines[:LINES] == [f"line {i}" for i in range(LINES)]
     assert events[-1]["event"] == "summary"
 
 
 def test_output_to_a_full_disk_ends_nothing(site: Site, tmp_path: Path) -> None:
     words = write_batch(tmp_path, "unwritten", lines=3)
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            site.command(*words),
-            cwd=site.root,
-            env=site.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=full,
-            stderr=full,
-            timeout=LIMIT_S,
-        )
-    assert done.returncode == 0
+        process = site.start(*words, output=full)
+    assert process.wait(LIMIT_S) == 0
     assert (tmp_path / "results" / "unwritten" / "talker" / "out.txt").read_text() == "done\n"

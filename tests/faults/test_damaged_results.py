@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.site import LIMIT_S, Site
+from tests.e2e.site import LIMIT_S, Site, wait_until
 from tests.faults.cloud_hand import CloudHand
 
 if TYPE_CHECKING:
@@ -33,10 +32,7 @@ MANIFEST = "damaged/hurt/attempt-1/manifest.json"
 
 def _damage_before_the_marker(hand: CloudHand, bucket: Bucket, harm: list[str]) -> None:
     """The marker is held back until the manifest, which comes before it, is there and has been altered."""
-    give_up_at = time.monotonic() + LIMIT_S
-    while not bucket.blob(MANIFEST).exists():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.1)
+    wait_until(bucket.blob(MANIFEST).exists, "the manifest")
     bucket.blob(MANIFEST).upload_from_string(b'{"format": 1}')
     harm.append(MANIFEST)
     hand.clear_faults()
