@@ -13,6 +13,7 @@ import signal
 import subprocess
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,9 @@ CANCEL_S = 30.0
 KILL_AFTER_S = 5.0
 LIMIT_LOOK_S = 0.1
 READER_END_S = 5.0
+
+# The Automation API's word for an engine that was killed, which ends in a StackError anyway.
+warnings.filterwarnings("ignore", message="Error in event stream", category=UserWarning)
 
 
 class EngineCommand(PulumiCommand):
@@ -81,7 +85,8 @@ class EngineCommand(PulumiCommand):
             with self._lock:
                 self._running.discard(process)
             texts = stdout.finish(), stderr.finish()
-        result = CommandResult(stdout=texts[0], stderr=texts[1], code=process.returncode)
+        ended_by = [f"error: the engine was ended by {_signal_name(process)}"] if process.returncode < 0 else []
+        result = CommandResult(stdout=texts[0], stderr="\n".join([texts[1], *ended_by]), code=process.returncode)
         if result.code != 0:
             raise create_command_error(result)
         return result
@@ -187,6 +192,12 @@ def kill_engine(process: subprocess.Popen[str]) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
         process.wait(KILL_AFTER_S)
     _kill_group(process)
+
+
+def _signal_name(process: subprocess.Popen[str]) -> str:
+    with contextlib.suppress(ValueError):  # a real-time signal has no name
+        return signal.Signals(-process.returncode).name
+    return f"signal {-process.returncode}"
 
 
 def _kill_group(process: subprocess.Popen[str]) -> None:

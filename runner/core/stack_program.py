@@ -9,13 +9,18 @@ import time
 from collections.abc import Callable
 
 Program = Callable[[], None]
-LOOP_END_S = 5.0
+LOOP_END_S = 10.0
+LOOP_PATIENCE_S = 1.0
 LOOP_REST_S = 0.1
 LOOP_LOOK_S = 0.005
 
 
 class InlineProgram:
-    """Runs what ``load`` returns. After a failed run the Automation API leaves an event loop with tasks in it: ``end`` ends them."""
+    """Runs what ``load`` returns; ``end`` ends what the Automation API leaves after a failed run.
+
+    That is an event loop with tasks in it, or worse a thread that waits for a value which never comes: Python joins such
+    threads before it exits, so the process would stay for ever.
+    """
 
     def __init__(self, load: Callable[[], Program]) -> None:
         self._load = load
@@ -55,16 +60,26 @@ def _close_loop(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _comes_to_rest(loop: asyncio.AbstractEventLoop) -> bool:
-    """Waits until the Automation API has let go of the loop, which it takes up again for each task; False if it ends it."""
-    give_up_at = time.monotonic() + LOOP_END_S
-    at_rest_since = time.monotonic()
-    while not loop.is_closed() and time.monotonic() < give_up_at:
+    """Waits until the Automation API has let go of the loop, which it takes up again for each task; False if it ends it.
+
+    What still waits after a moment waits for the engine, which is no more: it is cancelled, as often as it takes.
+    """
+    began_at = at_rest_since = time.monotonic()
+    while not loop.is_closed() and time.monotonic() < began_at + LOOP_END_S:
         if loop.is_running():
             at_rest_since = time.monotonic()
+            if at_rest_since > began_at + LOOP_PATIENCE_S:
+                _cancel_soon(loop)
         elif time.monotonic() - at_rest_since > LOOP_REST_S:
             return True
         time.sleep(LOOP_LOOK_S)
     return False
+
+
+def _cancel_soon(loop: asyncio.AbstractEventLoop) -> None:
+    """Has the thread that runs the loop cancel its tasks; none if it has just closed it."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
 
 
 async def _settle(tasks: set[asyncio.Task[object]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import threading
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pulumi
 import pytest
 
@@ -163,6 +165,30 @@ def test_a_listener_that_fails_does_not_break_the_run(stacks: PulumiStacks) -> N
     with pytest.raises(BrokenPipeError):
         stacks.up(spec(), fail)
     assert stacks.outputs("analysis", "b1") == {"names": ["thing-0", "thing-1"], "stack": "b1"}
+
+
+def test_an_engine_that_is_killed_is_told_and_leaves_no_thread(stacks_of: Callable[[Program], PulumiStacks]) -> None:
+    """Its program waits for a value then; Python would wait for the program's thread before it exits."""
+    is_running = threading.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def wait_for_ever() -> str:
+        loops.append(asyncio.get_running_loop())
+        is_running.set()
+        return str(await asyncio.get_running_loop().create_future())
+
+    stacks = stacks_of(lambda: pulumi.export("never", pulumi.Output.from_input(wait_for_ever())))
+
+    def kill_engine() -> None:
+        assert is_running.wait(LIMIT_S)
+        for child in psutil.Process().children():
+            if child.name() == "pulumi":
+                child.kill()
+
+    threading.Thread(target=kill_engine).start()
+    with pytest.raises(StackError, match="ended by SIGKILL"):
+        stacks.up(spec(), ignore)
+    assert all(loop.is_closed() for loop in loops)
 
 
 def test_without_a_cli_the_remedy_is_named(tmp_path: Path, infra: Path) -> None:

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 from pulumi.automation import CommandError, PulumiCommand
 
-from .host import Program, host_program
+from runner.core.stack_program import Program
+
+from .host import host_program
 
 Json = dict[str, Any]
 Resources = dict[tuple[str, str], Json]

@@ -11,10 +11,10 @@ import pulumi
 import pulumi_gcp as gcp
 import pytest
 
+from runner.core.stack_program import Program
 from runner.emulator.provider.values import SIGNATURE_KEY
 
 from .engine import Engine, Stack, failure_of
-from .host import Program
 from .recorder import Recorder, verbs_of
 from .small import IMAGE, ZONE, after, disk, machine, network
 
@@ -189,7 +189,10 @@ def test_settings_of_the_stack_and_of_a_provider_of_its_own(engine: Engine) -> N
 
 
 def test_settings_that_do_not_exist(engine: Engine) -> None:
-    with engine.running(lambda: network("unset"), {"gcp:zoone": "x"}) as stack:
+    def program() -> None:
+        network("unset")
+
+    with engine.running(program, {"gcp:zoone": "x"}) as stack:
         assert "Did you mean 'gcp:zone'?" in failure_of(stack.preview)
 
 

@@ -1,0 +1,56 @@
+"""What a program leaves behind when its engine is gone, in a thread as the Automation API has one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+
+from runner.core.stack_program import InlineProgram
+
+LIMIT_S = 60.0
+
+
+def test_a_program_that_waits_for_ever_is_ended() -> None:
+    async def wait_for_ever() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    assert ends(wait_for_ever)
+
+
+def test_so_is_one_that_goes_on_after_it_was_cancelled_once() -> None:
+    async def wait_twice() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            await asyncio.get_running_loop().create_future()
+
+    assert ends(wait_twice)
+
+
+def ends(wait: Callable[[], Awaitable[None]]) -> bool:
+    """Whether a program that then waits is over once ``end`` has returned, and its thread too."""
+    has_begun = threading.Event()
+    program = InlineProgram(lambda: has_begun.set)
+    thread = threading.Thread(target=run_program, args=(program, wait), daemon=True)
+    thread.start()
+    assert has_begun.wait(LIMIT_S)
+    program.end()
+    thread.join(LIMIT_S)
+    return not thread.is_alive()
+
+
+def run_program(program: InlineProgram, wait: Callable[[], Awaitable[None]]) -> None:
+    """As the Automation API does it: the loop's thread looks after what is left, and closes it."""
+
+    async def declare_and_wait() -> None:
+        program()
+        await wait()
+
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(declare_and_wait())
+    except asyncio.CancelledError:
+        pass
+    finally:
+        loop.close()
