@@ -90,7 +90,7 @@ def execute(context: Context, *, batch: str, minutes: float, job: str = "") -> E
         if at is not None and not job:
             at += 60 * minutes
             _check_wall(batch, datetime.fromtimestamp(at, UTC), wall)
-        return lease.restate(now, deadlines={**lease.deadlines, **moved}, batch_deadline=at)
+        return lease.restate(deadlines={**lease.deadlines, **moved}, batch_deadline=at)
 
     if read_lease(context.cloud.results, batch) is None:
         raise InputError(f"batch {batch} has no lease, so its VMs cannot be told of another deadline")

@@ -34,9 +34,13 @@ class Lease:
         """The same lease, from now on."""
         return replace(self, renewed=now, expires=now.timestamp() + lease_s)
 
-    def restate(self, now: datetime, **changes: Any) -> Lease:
-        """The lease with these changes, for no longer than it would have lasted."""
-        return replace(self, renewed=now, expires=max(now.timestamp(), self.expires), **changes)
+    def restate(self, **changes: Any) -> Lease:
+        """The lease with these changes, as somebody writes it who does not watch the batch: both its times stay the holder's.
+
+        So it keeps its length, which counts from this writing; one that nobody renews any more has none left.
+        """
+        is_kept = bool(self.holder) and not self.detached
+        return replace(self, expires=self.expires if is_kept else self.renewed.timestamp(), **changes)
 
     def is_watched(self, now: datetime) -> bool:
         """Whether somebody else has it: it has a holder, and has not run out."""

@@ -173,12 +173,10 @@ def test_deadlines_that_others_move_are_told_and_kept(
     batch: Batch, clock: Clock, told: Told, make_keeper: Make
 ) -> None:
     with make_keeper(deadlines={"a": 60.0, "b": 60.0}) as keeper:
-        change_lease(
-            batch.store, batch.name, lambda lease: lease.restate(clock.now(), deadlines={"a": 90.0, "b": 60.0})
-        )
+        change_lease(batch.store, batch.name, lambda lease: lease.restate(deadlines={"a": 90.0, "b": 60.0}))
         keeper.look()
         assert [dict(lease.deadlines) for lease in told.changes] == [{"a": 90.0, "b": 60.0}]
-        change_lease(batch.store, batch.name, lambda lease: lease.restate(clock.now(), deadlines={"a": 99.0}))
+        change_lease(batch.store, batch.name, lambda lease: lease.restate(deadlines={"a": 99.0}))
         keeper.change(deadlines={"b": 70.0}, batch_deadline=5.0)
         assert dict(stored(batch).deadlines) == {"a": 99.0, "b": 70.0}
         assert stored(batch).batch_deadline == 5.0

@@ -38,11 +38,15 @@ def test_a_renewal_counts_from_now() -> None:
     assert make_lease().renew(later, 600).expires == later.timestamp() + 600
 
 
-def test_a_restatement_lasts_no_longer_than_the_lease() -> None:
-    later = NOW + timedelta(seconds=200)
-    assert make_lease().restate(later, deadlines={"a": 1.0}).expires == NOW.timestamp() + 600
-    long_after = NOW + timedelta(hours=1)
-    assert make_lease().restate(long_after).expires == long_after.timestamp()
+def test_a_restatement_leaves_the_lease_its_length_whatever_time_it_is_elsewhere() -> None:
+    restated = make_lease().restate(deadlines={"a": 1.0})
+    assert (restated.renewed, restated.expires) == (NOW, NOW.timestamp() + 600)
+    assert dict(restated.deadlines) == {"a": 1.0}
+
+
+@pytest.mark.parametrize("changes", [{"detached": True}, {"holder": ""}])
+def test_a_restatement_of_what_nobody_renews_does_not_prolong_it(changes: dict[str, Any]) -> None:
+    assert make_lease(**changes).restate(deadlines={"a": 1.0}).expires == NOW.timestamp()
 
 
 def test_it_is_watched_by_a_holder_until_it_runs_out() -> None:

@@ -103,7 +103,7 @@ def test_age_and_length_come_from_one_clock_each() -> None:
     reader = LeaseReader(bucket, "results", "b1")
     assert reader.look() is None
     written = ours.new_lease("b1", "you@here", datetime(2001, 1, 1, tzinfo=UTC), 600)
-    written = written.restate(written.renewed, deadlines={"a": 5.0}, batch_deadline=written.renewed.timestamp() + 900)
+    written = written.restate(deadlines={"a": 5.0}, batch_deadline=written.renewed.timestamp() + 900)
     bucket.content = written.as_json()
     bucket.now = bucket.updated + timedelta(seconds=42)
     seen = reader.look()
