@@ -107,7 +107,10 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseEvents:
-    """Who is told, from the keeper's thread, which must not be held up. ``on_change``: somebody moved a deadline. ``on_lost``: the lease as others have it."""
+    """Who is told, at entering and from the keeper's thread, which must not be held up.
+
+    ``on_change``: somebody moved a deadline. ``on_lost``: the lease as others have it.
+    """
 
     on_change: Callable[[Lease], None] = _ignore_lease
     on_lost: Callable[[Lease], None] = _ignore_lease
@@ -164,6 +167,8 @@ class LeaseKeeper:
     def __enter__(self) -> Self:
         with self._writing:
             self._take()
+        if self._lease.deadlines != self._terms.deadlines:  # somebody moved them before we came
+            self._events.on_change(self._lease)
         self._thread.start()
         return self
 

@@ -153,6 +153,15 @@ def test_a_lease_that_has_run_out_is_free(batch: Batch, clock: Clock, make_keepe
         assert dict(stored(batch).deadlines) == {"a": 60.0, "b": 2.0}
 
 
+def test_deadlines_that_were_moved_while_nobody_watched_are_told(batch: Batch, told: Told, make_keeper: Make) -> None:
+    with make_keeper(deadlines={"a": 60.0}) as keeper:
+        keeper.detach()
+    assert told.changes == []
+    change_lease(batch.store, batch.name, lambda lease: lease.restate(deadlines={"a": 90.0}))
+    with make_keeper(deadlines={"a": 60.0, "b": 5.0}):
+        assert [dict(lease.deadlines) for lease in told.changes] == [{"a": 90.0, "b": 5.0}]
+
+
 def test_a_detached_lease_is_free(batch: Batch, make_keeper: Make) -> None:
     with make_keeper() as keeper:
         keeper.detach()

@@ -190,14 +190,14 @@ class EmulatedVm:
         return lease
 
     def submit(self, name: str, script: str, *, timeout_s: float = 600.0) -> None:
-        """A job that is a shell script, and pushes its results when it ends."""
+        """The first attempt of a job that is a shell script, and pushes its results when it ends."""
         folder = self.cloud.folder / "models" / self.batch / name
         folder.mkdir(parents=True)
         (folder / "main.sh").write_text(script)
         prefix = names.result_prefix(self.batch, name, 1)
         push = ("push-results", "--bucket", BUCKET, "--prefix", prefix, "--dir", ".")
         job = OpenSeesJob(
-            id=name,
+            id=names.attempt_folder(name, 1),
             folder=folder,
             files=("main.sh",),
             main="main.sh",

@@ -152,6 +152,14 @@ def test_both_sides_use_the_same_words() -> None:
     assert parsedate_to_datetime("Sun, 22 Nov 2026 10:00:00 GMT").timestamp() == 1795341600
 
 
+@pytest.mark.parametrize(
+    "folder",
+    [names.attempt_folder("pushover", 2), names.attempt_folder("x.a1", 3), "x.a1.push-2", "x", ".a1", "x.a", "x.a²"],
+)
+def test_both_sides_name_an_attempts_folder_alike(folder: str) -> None:
+    assert (workspaces.job_of_attempt(folder) or None) == (names.read_attempt_folder(folder) or (None,))[0]
+
+
 def test_how_a_job_ended_is_read_and_understood_at_home(tmp_path: Path) -> None:
     (tmp_path / ".job").mkdir()
     assert read_end(tmp_path) is None

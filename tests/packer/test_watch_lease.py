@@ -30,10 +30,15 @@ def without_faults(cloud: EmulatedCloud) -> Iterator[None]:
     cloud.no_faults()
 
 
+def attempt(job: str) -> str:
+    """The ID of a job's first attempt, as a client gives it."""
+    return names.attempt_folder(job, 1)
+
+
 def begin(vm: EmulatedVm, job: str, script: str = LONG, **more: float) -> None:
     """Start a job and wait until it runs."""
     vm.submit(job, script, **more)
-    until(lambda: vm.jobs.get_job_status(job) is not JobStatus.PENDING_SUBMIT, f"{job} is there")
+    until(lambda: vm.jobs.get_job_status(attempt(job)) is not JobStatus.PENDING_SUBMIT, f"{job} is there")
 
 
 def test_a_lease_that_runs_out_ends_the_vm_with_what_is_finished_in_the_bucket(cloud: EmulatedCloud) -> None:
@@ -60,7 +65,7 @@ def test_a_push_that_failed_is_made_again_before_the_vm_goes(cloud: EmulatedClou
     vm.write_lease(3600)
     cloud.fault(kind="http", match=r"POST /upload/storage/v1/b/\S+/o.*", status=404, times=None)
     vm.submit("finished", SHORT)
-    vm.jobs.wait(["finished"], timeout=60, after=True)
+    vm.jobs.wait([attempt("finished")], timeout=60, after=True)
     assert not vm.has_committed("finished")
     cloud.no_faults()
     vm.write_lease(0.5)
@@ -95,7 +100,7 @@ def test_a_lease_that_cannot_be_read_has_not_run_out(cloud: EmulatedCloud) -> No
     cloud.fault(kind="http", match=r"GET /storage/v1/b/\S+lease", status=503, times=None)
     vm.write_lease(0.2)
     until(lambda: "cannot be read" in vm.log(), "the watchdog noticed")
-    assert vm.jobs.get_job_status("endless") is JobStatus.RUNNING
+    assert vm.jobs.get_job_status(attempt("endless")) is JobStatus.RUNNING
     cloud.no_faults()
     until(lambda: vm.status() == "gone", "the VM deletes itself")
 
@@ -112,8 +117,8 @@ def test_a_moved_deadline_reaches_a_running_job(cloud: EmulatedCloud) -> None:
     vm.write_lease(3600)
     begin(vm, "endless", timeout_s=600)
     vm.write_lease(3600, deadlines={"endless": 1.0, "nobody": 5.0, "../endless": 7.0})
-    assert vm.jobs.wait(["endless"], timeout=60)["endless"] is JobStatus.FAILED
-    output = vm.jobs.get_job_output("endless")
+    assert vm.jobs.wait([attempt("endless")], timeout=60)[attempt("endless")] is JobStatus.FAILED
+    output = vm.jobs.get_job_output(attempt("endless"))
     assert output is not None
     assert output.timed_out
 
@@ -141,7 +146,7 @@ def test_a_preempted_vm_says_so_and_leaves_nothing_half(cloud: EmulatedCloud) ->
     begin(vm, "endless")
     cloud.fault(kind="http", match=r"POST /upload/storage/v1/b/\S+/o.*", status=404, times=None)
     vm.submit("finished", SHORT)
-    vm.jobs.wait(["finished"], timeout=60, after=True)
+    vm.jobs.wait([attempt("finished")], timeout=60, after=True)
     cloud.no_faults()
     vm.preempt()
     until(lambda: read_preempted(cloud.store, "preempted") == {vm.name}, "the marker is there")

@@ -16,6 +16,7 @@ from typing import Any
 
 APP = "opensees-hpc"
 CONTROL = ".opensees-hpc"
+DEADLINE, END = ".job/timeout_s", ".job/end"  # in a job's folder, as the manager keeps them
 MANAGER_LIMIT_S = 120.0
 # Exit codes of push-results after which trying again changes nothing: done, done with gaps, wrong words, other content, no end, no folder, no image.
 FINAL_CODES = frozenset({"0", "2", "3", "5", "7", "66", "69"})
@@ -73,23 +74,18 @@ class Workspace:
             self._run(self._manager, "cancel", *names)
 
     def apply_deadlines(self, deadlines: Mapping[str, float]) -> list[str]:
-        """Move the deadlines of jobs that have another one; the names of those that were moved."""
+        """Move the deadlines of attempts of these jobs that have another one; the names of those jobs."""
         moved = []
-        for name, seconds in deadlines.items():
-            wanted = str(round(seconds))
-            if self._read_deadline(name) not in (None, wanted):
-                self._run(self._manager, "extend", wanted, name)
-                moved.append(name)
+        for file in sorted(self.path.glob(f"*/{DEADLINE}")):
+            folder = file.parents[1].name
+            job = job_of_attempt(folder)
+            if job not in deadlines or (self.path / folder / END).exists():
+                continue
+            wanted = str(round(deadlines[job]))
+            if _read_line(file) not in (None, wanted):
+                self._run(self._manager, "extend", wanted, folder)
+                moved.append(job)
         return moved
-
-    def _read_deadline(self, name: str) -> str | None:
-        """As the manager has it; None if there is no such job, or it has none."""
-        if "/" in name or name.startswith("."):
-            return None
-        try:
-            return (self.path / name / ".job/timeout_s").read_text().strip()
-        except (OSError, UnicodeDecodeError):
-            return None
 
     def begin_push(self, name: str) -> subprocess.Popen[bytes]:
         """Run again what is to be run after the end of a job."""
@@ -118,6 +114,19 @@ class Workspace:
         if os.geteuid() == owner.st_uid:
             return {}
         return {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+
+
+def job_of_attempt(folder: str) -> str:
+    """The job of which this is the folder of one attempt, as the client names it (``<job>.a<number>``); '' if it is none."""
+    job, mark, number = folder.rpartition(".a")
+    return job if mark and number.isdecimal() and number.isascii() else ""
+
+
+def _read_line(file: Path) -> str | None:
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 @contextmanager
