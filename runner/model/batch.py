@@ -21,16 +21,20 @@ from runner.model.yaml_source import Location, YamlSource, read_yaml
 
 DEFAULT_TIMEOUT_MIN = 60.0
 LONGEST_TIMEOUT_MIN = 120 * 24 * 60.0  # maxRunDuration of Compute Engine is at most 120 days
+RELATIVE = "paths are relative to dir, with /"
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 Np = Annotated[int, Field(ge=1, strict=True, description="MPI ranks, one physical core each")]
-TimeoutMin = Annotated[float, Field(gt=0, le=LONGEST_TIMEOUT_MIN, description="the job is ended after so many minutes")]
+TimeoutMin = Annotated[
+    float,
+    Field(gt=0, le=LONGEST_TIMEOUT_MIN, strict=True, description="the job is ended after so many minutes"),
+]
 Include = Annotated[list[str], Field(description="more files to upload: globs relative to dir, ** allowed")]
 Scalar = bool | int | float | str
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Defaults(_Strict):
@@ -44,9 +48,10 @@ class Defaults(_Strict):
 class Expectation(_Strict):
     """What a finished analysis must have reached."""
 
-    end_time_s: Annotated[float, Field(gt=0, description="the pseudo-time of the last converged step, in s")] | None = (
-        None
-    )
+    end_time_s: (
+        Annotated[float, Field(gt=0, strict=True, description="the pseudo-time of the last converged step, in s")]
+        | None
+    ) = None
 
 
 class JobEntry(_Strict):
@@ -82,7 +87,9 @@ class JobsFile(_Strict):
     defaults: Defaults = Defaults()
     jobs: Annotated[list[JobEntry], Field(min_length=1)]
     machines: Machines = Machines()
-    budget_usd: Annotated[float, Field(gt=0, description="a batch that may cost more is refused")] | None = None
+    budget_usd: (
+        Annotated[float, Field(gt=0, strict=True, description="a batch that may cost more is refused")] | None
+    ) = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +126,10 @@ def parse_batch(text: str, file: Path) -> Batch:
     """
     source = read_yaml(text, file)
     if not isinstance(source.values, Mapping):
-        raise InputError([source.problem((), "a jobs file is a mapping with the keys batch and jobs")])
+        message = "a jobs file is a mapping with the keys batch and jobs"
+        raise InputError([source.problem((), message, "begin with `batch: NAME`, then `jobs:`; see docs/jobs.md")])
     try:
-        parsed = JobsFile.model_validate(source.values)
+        parsed = JobsFile.model_validate(_with_texts(source))
     except ValidationError as error:
         raise InputError(sorted(_problems(error, source), key=lambda p: (p.line, p.column))) from error
     jobs = tuple(_expand(parsed, file))
@@ -129,6 +137,33 @@ def parse_batch(text: str, file: Path) -> Batch:
     if problems:
         raise InputError(sorted(problems, key=lambda p: (p.line, p.column)))
     return Batch(name=parsed.batch, jobs=jobs, machines=parsed.machines, budget_usd=parsed.budget_usd, source=source)
+
+
+def _with_texts(source: YamlSource) -> dict[str, Any]:
+    """The file's values, those of ``args`` and ``matrix`` as they are written: an analysis gets 1.10 and 010 unchanged."""
+    values = dict(source.values)
+    if isinstance(values.get("jobs"), list):
+        values["jobs"] = [_entry_with_texts(entry, ("jobs", i), source) for i, entry in enumerate(values["jobs"])]
+    return values
+
+
+def _entry_with_texts(entry: Any, at: Location, source: YamlSource) -> Any:
+    if not isinstance(entry, Mapping):
+        return entry
+    entry = dict(entry)
+    if isinstance(entry.get("args"), list):
+        entry["args"] = _texts(entry["args"], (*at, "args"), source)
+    matrix = entry.get("matrix")
+    if isinstance(matrix, Mapping):
+        entry["matrix"] = {
+            key: _texts(values, (*at, "matrix", str(key)), source) if isinstance(values, list) else values
+            for key, values in matrix.items()
+        }
+    return entry
+
+
+def _texts(values: list[Any], at: Location, source: YamlSource) -> list[Any]:
+    return [source.texts.get((*at, index), value) for index, value in enumerate(values)]
 
 
 def json_schema() -> dict[str, Any]:
@@ -196,22 +231,18 @@ def _expand(parsed: JobsFile, file: Path) -> Iterator[Job]:
     for index, entry in enumerate(parsed.jobs):
         matrix = entry.matrix or {}
         for values in itertools.product(*matrix.values()):
-            chosen = {key: _text(value) for key, value in zip(matrix, values, strict=True)}
+            chosen = {key: str(value) for key, value in zip(matrix, values, strict=True)}
             yield Job(
                 name=_fill(entry.name, chosen),
                 folder=file.parent / entry.dir,
                 main=entry.main,
                 np=entry.np if entry.np is not None else parsed.defaults.np,
                 timeout_s=60 * (entry.timeout_min if entry.timeout_min is not None else parsed.defaults.timeout_min),
-                args=tuple(_fill(_text(arg), chosen) for arg in entry.args),
+                args=tuple(_fill(str(arg), chosen) for arg in entry.args),
                 include=tuple(entry.include if entry.include is not None else parsed.defaults.include),
                 expect=entry.expect,
                 entry=index,
             )
-
-
-def _text(value: Scalar) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:
@@ -251,6 +282,7 @@ def _job_problems(parsed: JobsFile, jobs: tuple[Job, ...], source: YamlSource) -
         )
     machine = catalog.MACHINE_TYPES.get(wanted or "")
     most, where = (machine.cores, machine.name) if machine else (catalog.LARGEST_CORES, "any machine")
+    yield from _include_problems(parsed.defaults.include, ("defaults", "include"), source)
     for index, entry in enumerate(parsed.jobs):
         first = next(job for job in jobs if job.entry == index)
         if first.np > most:
@@ -261,15 +293,31 @@ def _job_problems(parsed: JobsFile, jobs: tuple[Job, ...], source: YamlSource) -
 
 
 def _path_problems(entry: JobEntry, index: int, source: YamlSource) -> Iterator[InputProblem]:
+    at = ("jobs", index, "main")
     if PurePosixPath(entry.main).suffix not in (".tcl", ".py"):
-        yield source.problem(("jobs", index, "main"), f"main is {entry.main!r}", "name a .tcl or .py script")
-    inside: list[tuple[str, Location, str]] = [("main", ("jobs", index, "main"), entry.main)]
-    inside += [("include", ("jobs", index, "include", i), pattern) for i, pattern in enumerate(entry.include or [])]
-    for key, at, path in inside:
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path or not path:
-            yield source.problem(
-                at, f"{key} {path!r} is not inside the job's folder", "paths are relative to dir, with /"
-            )
+        yield source.problem(at, f"main is {entry.main!r}", "name a .tcl or .py script")
+    if not _is_relative(entry.main):
+        yield source.problem(at, f"main {entry.main!r} is not inside the job's folder", RELATIVE)
+    yield from _include_problems(entry.include or [], ("jobs", index, "include"), source)
+
+
+def _include_problems(patterns: list[str], at: Location, source: YamlSource) -> Iterator[InputProblem]:
+    for index, pattern in enumerate(patterns):
+        parts = PurePosixPath(pattern).parts
+        if not _is_relative(pattern):
+            message, remedy = f"include {pattern!r} is not inside the job's folder", RELATIVE
+        elif not parts:
+            message, remedy = f"include {pattern!r} names no file", "for all files write **/*"
+        elif any("**" in part and part != "**" for part in parts):
+            message, remedy = f"include {pattern!r}: ** stands for whole folders", "put a / around it, as in **/*.txt"
+        else:
+            continue
+        yield source.problem((*at, index), message, remedy)
+
+
+def _is_relative(path: str) -> bool:
+    """Whether it is relative, and does not lead out of the folder."""
+    return path != "" and not PurePosixPath(path).is_absolute() and ".." not in path.split("/") and "\\" not in path
 
 
 def _placeholder_problems(entry: JobEntry, index: int, source: YamlSource) -> Iterator[InputProblem]:

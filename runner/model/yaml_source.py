@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,22 +16,45 @@ Location = tuple[int | str, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that leaves ``1:30`` (base 60), ``on`` and dates as text: nobody means those in a jobs file."""
+    """SafeLoader with the scalars of YAML 1.2: ``on``, ``1:30``, ``010``, ``1_000`` and dates are text."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """A node without an end is still being read: an alias of it would make it contain itself."""
+        is_alias = self.check_event(yaml.AliasEvent)
+        node = super().compose_node(parent, index)
+        if is_alias and node is not None and node.end_mark is None:
+            raise yaml.composer.ComposerError(None, None, "a value contains itself", node.start_mark)
+        return node
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+_NUMBER_STARTS = "-+.0123456789"
+_SCALARS = {
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    "int": (r"[-+]?(0|[1-9][0-9]*)", _NUMBER_STARTS),
+    "float": (
+        r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        _NUMBER_STARTS,
+    ),
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "merge": (r"<<", "<"),
 }
+_Loader.yaml_implicit_resolvers = {}
+for _tag, (_pattern, _starts) in _SCALARS.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_starts))
 
 
 @dataclass(frozen=True, kw_only=True)
 class YamlSource:
-    """The values of a YAML file and their places: ``marks[location]`` is a 1-based (line, column)."""
+    """The values of a YAML file and their places: ``marks[location]`` is a 1-based (line, column).
+
+    ``texts[location]``: a scalar other than null as it is written, without quotes.
+    """
 
     file: Path
     values: Any
     marks: dict[Location, tuple[int, int]] = field(repr=False)
+    texts: dict[Location, str] = field(repr=False)
 
     def place(self, location: Sequence[int | str]) -> tuple[int, int]:
         """Where the value at ``location``, or the nearest one above it, stands."""
@@ -45,51 +69,92 @@ class YamlSource:
         return InputProblem(file=self.file, line=line, column=column, message=message, remedy=remedy)
 
 
+def decode_yaml(data: bytes, file: Path) -> str:
+    """The text of a YAML file.
+
+    Raises:
+        InputError: it is not UTF-8, with the line and column.
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+        message = f"cannot be read: byte 0x{data[error.start]:02x} is not UTF-8 text"
+        raise _invalid(file, line, column, message, "save the file with the encoding UTF-8") from error
+
+
 def read_yaml(text: str, file: Path) -> YamlSource:
     """Parse ``text``, which came from ``file``.
 
     Raises:
         InputError: a syntax error or a key that stands twice, with its line and column.
     """
+    twice: list[InputProblem] = []
+    marks: dict[Location, tuple[int, int]] = {}
+    texts: dict[Location, str] = {}
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
+        if node is not None:
+            twice += _repeated_keys(node, file)
         values = None if node is None else loader.construct_document(node)
+        for location, place, value in _walk(node, ()) if node is not None else ():
+            marks[location] = place
+            if isinstance(value, yaml.ScalarNode) and value.tag != "tag:yaml.org,2002:null":
+                texts[location] = value.value
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        message = f"not valid YAML: {error.problem or error.context}"
-        raise InputError([InputProblem(file=file, line=line, column=column, message=message)]) from error
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise InputError([InputProblem(file=file, line=1, column=1, message=f"not valid YAML: {error}")]) from error
-    marks: dict[Location, tuple[int, int]] = {}
-    twice: list[InputProblem] = []
-    if node is not None:
-        for location, place, repeated in _walk(node, ()):
-            marks.setdefault(location, place)
-            if repeated:
-                message = f"the key {location[-1]!r} stands here a second time"
-                twice.append(InputProblem(file=file, line=place[0], column=place[1], message=message))
+        raise _invalid(file, line, column, f"not valid YAML: {error.problem or error.context}") from error
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        message = f"not valid YAML: the character {text[error.position]!a} is not allowed"
+        raise _invalid(file, line, column, message, "remove it, or write it as an escape in double quotes") from error
+    except RecursionError as error:
+        raise _invalid(file, 1, 1, "not valid YAML: nested too deeply", "use fewer levels") from error
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise _invalid(file, 1, 1, f"not valid YAML: {error}") from error
     if twice:
         raise InputError(twice)
-    return YamlSource(file=file, values=values, marks=marks)
+    return YamlSource(file=file, values=values, marks=marks, texts=texts)
 
 
-def _walk(node: yaml.Node, location: Location) -> Iterator[tuple[Location, tuple[int, int], bool]]:
-    """Each value's location and place, and whether its key stood in the same mapping before."""
-    if not location:
-        yield location, _place(node), False
+def _invalid(file: Path, line: int, column: int, message: str, remedy: str = "") -> InputError:
+    remedy = remedy or "correct what stands there or just before; texts with : # [ { * & ! need quotes"
+    return InputError([InputProblem(file=file, line=line, column=column, message=message, remedy=remedy)])
+
+
+def _repeated_keys(node: yaml.Node, file: Path) -> Iterator[InputProblem]:
+    """Keys that stood in the same mapping before. To be asked before ``<<`` brings in those of another one."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
-            here = (*location, str(key.value))
-            yield here, _place(key), str(key.value) in seen
+            if str(key.value) in seen:
+                line, column = _place(key)
+                message = f"the key {key.value!r} stands here a second time"
+                yield InputProblem(file=file, line=line, column=column, message=message, remedy="remove one of the two")
             seen.add(str(key.value))
+            yield from _repeated_keys(value, file)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated_keys(item, file)
+
+
+def _walk(node: yaml.Node, location: Location) -> Iterator[tuple[Location, tuple[int, int], yaml.Node]]:
+    """Each value with its location and place, that of its key where it has one."""
+    if not location:
+        yield location, _place(node), node
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*location, str(key.value))
+            yield here, _place(key), value
             yield from _walk(value, here)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             here = (*location, index)
-            yield here, _place(item), False
+            yield here, _place(item), item
             yield from _walk(item, here)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from runner.errors import InputError
 from runner.model import names
-from runner.model.settings import Settings, read_settings
+from runner.model.settings import Settings, read_settings, variable_name
+from runner.model.yaml_source import decode_yaml
 
 
 def home_folder(environment: Mapping[str, str]) -> Path:
@@ -29,7 +31,14 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     """Settings from file and environment.
 
     Raises:
-        InputError: a key or a variable is wrong.
+        InputError: a key or a variable is wrong, or the file cannot be read.
     """
     file = settings_file(environment)
-    return read_settings(file.read_text() if file.exists() else "", file, environment)
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        data = b""
+    except OSError as error:
+        remedy = f"{variable_name('settings')} names another file"
+        raise InputError(f"the settings file {file} cannot be read: {error.strerror}", remedy=remedy) from error
+    return read_settings(decode_yaml(data, file), file, environment)

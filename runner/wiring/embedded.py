@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import CloudError, InputError
-from runner.model.yaml_source import read_yaml
+from runner.model.yaml_source import decode_yaml, read_yaml
 from runner.wiring.clouds import EMULATOR_START_LIMIT_S
 from runner.wiring.configuration import home_folder, load_settings
 
@@ -83,9 +83,10 @@ def play_scenario(environment: Mapping[str, str], file: Path) -> dict[str, Any]:
         InputError: the file cannot be read, or the embedded cloud does not understand it.
     """
     try:
-        source = read_yaml(file.read_text(encoding="utf-8"), file)
-    except (OSError, UnicodeDecodeError) as error:
+        data = file.read_bytes()
+    except OSError as error:
         raise InputError(f"{file}: {error}") from error
+    source = read_yaml(decode_yaml(data, file), file)
     if not isinstance(source.values, list):
         raise InputError([source.problem((), "a scenario is a list of steps, each with `at` and `fault`")])
     endpoint = start_embedded_cloud(environment)

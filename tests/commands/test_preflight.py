@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,13 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
+def _add_state(model: Path) -> None:
+    """What the results of a run hold beside the model's files."""
+    (model / ".job").mkdir()
+    for name in ("opensees-hpc.log", ".job/limits", ".job/a.tcl"):
+        (model / name).write_text("x")
+
+
 def test_the_usual_files_and_the_included_ones(tmp_path: Path, model: Path) -> None:
     text = "batch: b\njobs:\n  - {name: a, dir: model, include: ['records/*.txt']}\n"
     (inputs,) = check_batch(_write(tmp_path, text)).inputs
@@ -37,16 +45,25 @@ def test_the_usual_files_and_the_included_ones(tmp_path: Path, model: Path) -> N
     [
         ("{name: a, dir: nowhere}", "does not exist"),
         ("{name: a, dir: model/main.tcl}", "is not a folder"),
-        ("{name: a, dir: model, main: other.tcl}", "the folder has lib.tcl, link.tcl, main.tcl"),
+        ("{name: a, dir: model, main: other.tcl}", "the folder has lib.tcl, link.tcl, main.tcl, records.tcl"),
         ("{name: a, dir: model, include: ['*.dat']}", "matches no file"),
         ("{name: a, dir: model, main: link.tcl}", "leads out of its folder"),
         ("{name: a, dir: model, include: ['*.lnk']}", "leads out of its folder"),
+        ("{name: a, dir: model, main: records.tcl}", "is not a file"),
+        (f"{{name: a, dir: {'d' * 5000}}}", "File name too long"),
+        (f"{{name: a, dir: model, main: {'d' * 5000}.tcl}}", "File name too long"),
+        (f"{{name: a, dir: model, include: [{'d' * 5000}]}}", "File name too long"),
+        ("{name: a, dir: model, include: [opensees-hpc.log]}", "its own log and state"),
+        ("{name: a, dir: model, include: [.job/limits]}", "its own log and state"),
+        ("{name: a, dir: model, main: .job/a.tcl}", "its own log and state"),
     ],
 )
 def test_what_is_missing_is_told_with_its_place(tmp_path: Path, model: Path, job: str, words: str) -> None:
     (tmp_path / "secret").write_text("x")
     (model / "link.tcl").symlink_to(tmp_path / "secret")
     (model / "x.lnk").symlink_to(tmp_path / "secret")
+    (model / "records.tcl").mkdir()
+    _add_state(model)
     with pytest.raises(InputError) as caught:
         check_batch(_write(tmp_path, f"batch: b\njobs:\n  - {job}\n"))
     assert words in str(caught.value)
@@ -59,6 +76,29 @@ def test_a_link_out_of_the_folder_is_not_uploaded_unasked(tmp_path: Path, model:
     (model / "leak.tcl").symlink_to(tmp_path / "secret")
     (inputs,) = check_batch(_write(tmp_path, "batch: b\njobs:\n  - {name: a, dir: model}\n")).inputs
     assert "leak.tcl" not in inputs.files
+
+
+def test_log_and_state_of_an_earlier_run_are_not_uploaded(tmp_path: Path, model: Path) -> None:
+    _add_state(model)
+    text = "batch: b\njobs:\n  - {name: a, dir: model, include: ['**/*']}\n"
+    (inputs,) = check_batch(_write(tmp_path, text)).inputs
+    assert inputs.files == ("a.cdata", "b.pltbg", "lib.tcl", "main.tcl", "notes.md", "records/r1.txt")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize(
+    ("name", "job"),
+    [
+        ("main.tcl", "{name: a, dir: model}"),
+        ("lib.tcl", "{name: a, dir: model}"),
+        ("notes.md", "{name: a, dir: model, include: ['*.md']}"),
+    ],
+)
+def test_a_file_that_may_not_be_read(tmp_path: Path, model: Path, name: str, job: str) -> None:
+    (model / name).chmod(0)
+    with pytest.raises(InputError, match=f"{name} cannot be read: no permission") as caught:
+        check_batch(_write(tmp_path, f"batch: b\njobs:\n  - {job}\n"))
+    assert caught.value.problems[0].line == 3
 
 
 def test_no_jobs_file(tmp_path: Path) -> None:

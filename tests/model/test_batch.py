@@ -47,6 +47,55 @@ def test_a_good_file() -> None:
     assert batch.machines.provisioning == "standard"
 
 
+def _args(text: str) -> list[tuple[str, ...]]:
+    """The arguments of the jobs of a file with one entry."""
+    return [job.args for job in parse_batch(f"batch: b\njobs:\n  - {{dir: d, {text}}}\n", FILE).jobs]
+
+
+def test_arguments_reach_the_script_as_they_are_written() -> None:
+    written = "on, NO, 1:30, 010, 1_000, 0x1F, 1.10, 1e-3, +5, true, True, .5, 2026-11-22, '007', a b"
+    assert _args(f"name: a, args: [{written}]") == [
+        (
+            "on",
+            "NO",
+            "1:30",
+            "010",
+            "1_000",
+            "0x1F",
+            "1.10",
+            "1e-3",
+            "+5",
+            "true",
+            "True",
+            ".5",
+            "2026-11-22",
+            "007",
+            "a b",
+        )
+    ]
+
+
+def test_values_of_a_matrix_stay_as_they_are_written() -> None:
+    found = _args('name: "a-{r}", matrix: {r: [001, 007, 008, 010, 1.10]}, args: ["{r}"]')
+    assert found == [("001",), ("007",), ("008",), ("010",), ("1.10",)]
+
+
+def test_values_brought_in_by_a_merge_stay_as_they_are_written() -> None:
+    text = (
+        "batch: b\njobs:\n"
+        "  - &first {name: a, dir: d, args: [010]}\n"
+        "  - {<<: *first, name: b}\n"
+        "  - {<<: *first, name: c, args: [1.10]}\n"
+    )
+    jobs = parse_batch(text, FILE).jobs
+    assert [(job.name, job.args) for job in jobs] == [("a", ("010",)), ("b", ("010",)), ("c", ("1.10",))]
+
+
+def test_times_are_numbers() -> None:
+    text = "batch: b\njobs:\n  - {name: a, dir: d, timeout_min: 30}\n  - {name: c, dir: d, timeout_min: 1.5e1}\n"
+    assert [job.timeout_s for job in parse_batch(text, FILE).jobs] == [1800.0, 900.0]
+
+
 BAD = {
     "syntax error": ("batch: [a\n", 2, "not valid YAML"),
     "not a mapping": ("- a\n", 1, "is a mapping"),
@@ -87,6 +136,31 @@ BAD = {
     "time-out of 0": ("batch: b\njobs:\n  - {name: a, dir: d, timeout_min: 0}\n", 3, "more than 0"),
     "key twice": ("batch: b\nbatch: c\njobs:\n  - {name: a, dir: d}\n", 2, "a second time"),
     "tab": ("batch: b\n\tjobs: 1\n", 2, "not valid YAML"),
+    "time-out that is a word": ("batch: b\ndefaults:\n  timeout_min: yes\njobs: []\n", 3, "must be number, not 'yes'"),
+    "time-out that is true": ("batch: b\ndefaults:\n  timeout_min: true\njobs: []\n", 3, "must be number, not True"),
+    "time-out in quotes": ("batch: b\ndefaults:\n  timeout_min: '30'\njobs: []\n", 3, "must be number, not '30'"),
+    "np with a leading zero": ("batch: b\njobs:\n  - name: a\n    dir: d\n    np: 010\n", 5, "np must be"),
+    "budget without a limit": ("batch: b\njobs:\n  - {name: a, dir: d}\nbudget_usd: .inf\n", 4, "finite"),
+    "no argument": ("batch: b\njobs:\n  - name: a\n    dir: d\n    args: [~]\n", 5, "must be"),
+    "include without a file": ("batch: b\njobs:\n  - {name: a, dir: d, include: ['.']}\n", 3, "names no file"),
+    "include that is empty": (
+        "batch: b\ndefaults:\n  include: ['']\njobs:\n  - {name: a, dir: d}\n",
+        3,
+        "is not inside",
+    ),
+    "include of ** in a name": (
+        "batch: b\njobs:\n  - {name: a, dir: d, include: ['**.txt']}\n",
+        3,
+        "put a / around it, as in **/*.txt",
+    ),
+    "include outside in defaults": (
+        "batch: b\ndefaults:\n  include: ['/etc/*']\njobs:\n  - {name: a, dir: d}\n",
+        3,
+        "is not inside the job's folder",
+    ),
+    "a list in itself": ("batch: b\njobs:\n  - name: a\n    dir: d\n    args: &a [*a]\n", 5, "a value contains itself"),
+    "control character": ("batch: b\njobs:\n  - name: a\x00\n", 3, "is not allowed"),
+    "deep nesting": ("batch: " + 5000 * "[", 1, "nested too deeply"),
     "python object": ("batch: !!python/object/apply:os.system ['true']\njobs: []\n", 1, "not valid YAML"),
 }
 
@@ -100,6 +174,7 @@ def test_a_bad_file_is_told_where_and_what(case: str) -> None:
     first = caught.value.problems[0]
     assert (first.file, first.line) == (FILE, line)
     assert first.column >= 1
+    assert first.remedy
     assert caught.value.exit_code == 2
 
 
