@@ -315,6 +315,8 @@ class Controller:
 
     def _refused(self, message: MachinesRefused, fleet: Fleet) -> None:
         for name in message.names:
+            if name in self._interfaces:  # it was there before it was missed
+                self._machine_down(MachineDown(name=name, witness="cloud", reason=str(message.error)), fleet)
             self.roster.machine_lost(name)
             fleet.forget(name)
         alive = [machine for machine in self.roster.machines if machine.state is not MachineState.LOST]

@@ -20,6 +20,7 @@ from runner.commands.progress import tell_stack_progress
 from runner.core.compute import Instance
 from runner.core.lease import read_preempted
 from runner.core.os_login import Login
+from runner.core.retry import is_worth_a_retry
 from runner.core.session_state import SessionState
 from runner.core.stacks import EngineLimit, StackSpec
 from runner.errors import CloudError, HpcError
@@ -28,6 +29,7 @@ from runner.model.stockout import Place
 
 LOOK_EVERY_S = 3.0
 UP_LIMIT_S = 20 * 60.0  # as long as the provider waits for a VM; an engine that takes longer stands still
+LIST_LIMIT_S = 10 * 60.0
 ENGINE_END_LIMIT_S = 120.0  # VMs that are just being made take up to a minute
 ENGINE_KILL_LIMIT_S = 15.0
 
@@ -88,6 +90,7 @@ class Fleet:
         self._seen: dict[str, Instance] = {}
         self._down: set[str] = set()
         self._intended: set[MachineWish] = set()
+        self._made: set[str] = set()  # as the engine's thread listed them last
         self._engine = self._start(self._drive_engine, name="engine")
         self._start(self._watch, name="watch")
 
@@ -134,7 +137,8 @@ class Fleet:
                 with self._phases.phase("up"):
                     self._make(asked)
             except HpcError as error:
-                self._tell(MachinesRefused(names=asked, error=error))
+                refused = tuple(name for name in asked if name not in self._made)
+                self._tell(MachinesRefused(names=refused, error=error))
 
     def _make(self, asked: Sequence[str]) -> None:
         """Up, and where a place has none to give, up elsewhere."""
@@ -156,17 +160,40 @@ class Fleet:
             self._context.cloud.stacks.up(self._spec_of(wishes), progress, limit=EngineLimit(limit_s=UP_LIMIT_S))
         except HpcError as error:
             failure = error
-        instances = self._context.cloud.compute.instances(names.labels_of_batch(self._batch))
+        instances = self._list_made(failure)
         self._welcome(instances)
-        missing = {name for name in asked if name in self._names_wanted()} - {found.name for found in instances}
+        missing = sorted({name for name in asked if name in self._names_wanted()} - self._made)
         if failure is not None and missing:
-            if not self.is_open or not self._move_on(sorted(missing), failure):
+            if not self.is_open or not self._move_on(missing, failure):
                 raise failure
             return False
         if failure is not None:  # such as a lost machine that went while the update was about to delete it
             self._listener.tell("warning", message=f"the VMs asked for are there, but not all went well: {failure}")
+        for name in missing:
+            self._report_down(name, "cloud", "it was made, and the cloud does not show it any more")
         self._tell(MachinesMade(instances=tuple(instances)))
         return True
+
+    def _list_made(self, failure: HpcError | None) -> list[Instance]:
+        """All VMs that the cloud shows after an update. Those of a good one are not given up because the cloud is silent for a while.
+
+        Raises:
+            HpcError: the failure of the update, if it had one; else that of the list.
+        """
+        give_up_at = self._context.monotonic() + LIST_LIMIT_S
+        while True:
+            try:
+                instances = self._context.cloud.compute.instances(names.labels_of_batch(self._batch))
+            except CloudError as error:
+                if failure is not None:
+                    raise failure from failure.__cause__  # its diagnostics stay
+                is_passing = is_worth_a_retry(error, is_idempotent=True) and self._context.monotonic() < give_up_at
+                if not (is_passing and self.is_open):
+                    raise
+                self._context.sleep(LOOK_EVERY_S)
+            else:
+                self._made = {found.name for found in instances}
+                return instances
 
     def _intend(self, wishes: Sequence[MachineWish]) -> None:
         """Journal what this update may create: not only what was asked for now, but all that was wished for meanwhile."""

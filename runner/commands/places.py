@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from runner.commands.context import Context
 from runner.commands.events import Listener
-from runner.errors import HpcError
-from runner.model.stockout import Other, Place, RateLimit, Stockout, classify, next_place
+from runner.errors import CloudError, HpcError
+from runner.model.stockout import FailedOperation, Other, Place, RateLimit, Stockout, classify, next_place
 
 MOST_REPEATS = 4  # of an update whose refusal may pass by itself
 REPEAT_DELAY_S = 5.0
@@ -29,7 +29,7 @@ class PlaceFinder:
         self, place: Place, error: HpcError, *, vms: Collection[str], is_wanted: Callable[[], bool]
     ) -> Place | None:
         """The place to try for ``vms`` after ``place`` answered with ``error``: another one, the same once more, or None."""
-        refusal = classify(error, self._context.cloud.compute.failed_operations(vms, since=self._began))
+        refusal = classify(error, self._details(vms))
         if isinstance(refusal, Stockout):
             self._tried.append(place)
             found = next_place(self._tried, self._context.settings, refusal.zones_available)
@@ -44,3 +44,10 @@ class PlaceFinder:
             self._context.sleep(REPEAT_DELAY_S * self._repeats)
             return place
         return None
+
+    def _details(self, vms: Collection[str]) -> list[FailedOperation]:
+        """What the cloud itself says of these VMs; nothing if it does not answer: the error's own words are there."""
+        try:
+            return self._context.cloud.compute.failed_operations(vms, since=self._began)
+        except CloudError:
+            return []
