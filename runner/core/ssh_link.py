@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import asyncssh
 
-from runner.core.ssh_auth import HostKeyCheck, connect_options, explain_connect_error, read_trust
+from runner.core.ssh_auth import HostKeyCheck, connect_options, explain_connect_error
 from runner.core.ssh_session import Session
 from runner.core.ssh_shell import Call, ConnectionLostError, Ended
 from runner.core.ssh_target import SshTarget
@@ -112,10 +112,9 @@ class Link:
         return answer
 
     async def _open_with(self, password: str | None) -> asyncssh.SSHClientConnection:
-        trust, known = read_trust(self.target)
-        check = HostKeyCheck(self.target, known)
+        check = HostKeyCheck(self.target)
         try:
-            return await asyncssh.connect(client_factory=lambda: check, **connect_options(self.target, trust, password))
+            return await asyncssh.connect(**connect_options(self.target, check, password))
         except (OSError, asyncssh.Error, TimeoutError, ValueError) as error:
             if check.refusal is not None:
                 raise check.refusal from error

@@ -205,6 +205,33 @@ def test_config_file(host: Host, tmp_path: Path) -> None:
         assert connection.run(["echo", "hello"]).text == "hello\n"
 
 
+@pytest.mark.parametrize("alias", ["", "the-server"])
+def test_changed_host_key_is_refused_when_a_config_file_says_where_the_host_is(
+    host: Host, tmp_path: Path, alias: str
+) -> None:
+    other = make_key(tmp_path / "other").with_suffix(".pub").read_text().split()
+    known = tmp_path / "known_hosts"
+    known.write_text(f"[{alias or '127.0.0.1'}]:{host.port} {other[0]} {other[1]}\n")
+    target = _target_of_config(host, tmp_path, alias)
+    with pytest.raises(HostKeyError, match="has changed") as caught:
+        Connection(target)
+    assert f"-R '[{alias or '127.0.0.1'}]:{host.port}'" in caught.value.remedy
+    known.unlink()
+    Connection(target).close()
+    assert known.read_text().split()[0] == f"[{alias or '127.0.0.1'}]:{host.port}"
+    Connection(dataclasses.replace(target, accept_new_host_keys=False)).close()
+
+
+def _target_of_config(host: Host, folder: Path, alias: str) -> SshTarget:
+    config = folder / "config"
+    lines = ["Host somewhere", "HostName 127.0.0.1", f"Port {host.port}", f'IdentityFile "{host.key}"']
+    config.write_text("\n".join(lines + ([f"HostKeyAlias {alias}"] if alias else [])) + "\n")
+    known = (folder / "known_hosts",)
+    return SshTarget(
+        host="somewhere", user=host.user, ssh_config_path=config, known_hosts=known, accept_new_host_keys=True
+    )
+
+
 def test_waiting_for_a_machine_that_boots(tmp_path: Path) -> None:
     server = Sshd(folder=tmp_path / "sshd")
     server.prepare()
