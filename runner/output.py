@@ -44,8 +44,10 @@ class _Writer:
             try:
                 stream.write(text)
                 stream.flush()
-            except (OSError, ValueError):
+            except OSError:
                 _silence(stream)
+            except ValueError:
+                continue  # the stream is closed, or cannot take this text; what follows it perhaps can
 
 
 def _silence(stream: TextIO) -> None:
@@ -98,6 +100,9 @@ class PatientStream(io.TextIOBase):
 def patient_output() -> Iterator[None]:
     """Inside, ``sys.stdout`` and ``sys.stderr`` hold nobody up. At the end what was written is waited for."""
     before = sys.stdout, sys.stderr
+    for stream in before:
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")  # where characters of ours are unknown, ? stands for them
     writer = _Writer()
     sys.stdout, sys.stderr = (PatientStream(stream, writer) for stream in before)
     try:
