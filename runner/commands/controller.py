@@ -36,9 +36,9 @@ from runner.commands.outcome import read_outcome
 from runner.commands.preflight import JobInputs
 from runner.commands.summary import JobOutcome
 from runner.core.compute import Instance
-from runner.core.results import CorruptResultsError
 from runner.core.session_state import SessionState
-from runner.errors import ConflictError, DiskError, HpcError, RemoteError
+from runner.errors import CloudError, ConflictError, DiskError, HpcError, RemoteError
+from runner.hardware import JobStatus
 from runner.hardware.opensees import OpenSeesInterface
 from runner.model import names
 from runner.model.catalog import MACHINE_TYPES
@@ -50,6 +50,7 @@ RESCUE_LIMIT_S = 120.0  # a machine that was told to go has 30 s, and a minute m
 RESCUE_LOOK_S = 2.0
 THREAD_END_LIMIT_S = 5.0
 MOST_BOOT_FAILURES = 5  # in a row: then the image or the network is at fault, and more VMs cost money for nothing
+NEVER_STARTED = frozenset({JobStatus.PENDING_SUBMIT, JobStatus.FAILED_SUBMIT})
 RESCUE_LOOK_LIMIT_S = 30.0  # for the collector to look into the bucket, once the VM cannot push any more
 
 
@@ -137,12 +138,13 @@ class Controller:
         while any(machine.state is MachineState.COMING for machine in self.roster.machines):
             self._hear(self._messages.get(), fleet)
         found: dict[str, tuple[int, str]] = {}
-        for machine, interface in self._interfaces.items():
-            for folder in interface.get_job_statuses():
+        for machine, statuses in [(name, self._statuses_on(name, fleet)) for name in list(self._interfaces)]:
+            for folder, status in statuses.items():
                 job = names.read_attempt_folder(folder)
-                if job is not None:
-                    self.note_attempt(*job)
-                if job is not None and job[0] in self._inputs and job[1] > found.get(job[0], (0, ""))[0]:
+                if job is None or job[0] not in self._inputs:
+                    continue
+                self.note_attempt(*job)
+                if status not in NEVER_STARTED and job[1] > found.get(job[0], (0, ""))[0]:
                     found[job[0]] = (job[1], machine)
         for name, (attempt, machine) in sorted(found.items()):
             if not self.roster.job(name).state.has_ended:
@@ -151,6 +153,14 @@ class Controller:
                 self._start_thread(
                     Assignment(inputs=self._inputs[name], attempt=attempt, machine=machine, is_there=True)
                 )
+
+    def _statuses_on(self, machine: str, fleet: Fleet) -> Mapping[str, JobStatus]:
+        """The jobs that a machine has, by folder; none if it does not answer any more: then it is lost."""
+        try:
+            return self._interfaces[machine].get_job_statuses()
+        except RemoteError as error:
+            self._machine_down(MachineDown(name=machine, witness="ssh", reason=str(error)), fleet)
+            return {}
 
     def outcomes(self) -> list[JobOutcome]:
         """What is known of each job, in the file's order."""
@@ -281,17 +291,21 @@ class Controller:
                 interface.close()
 
     def _is_there(self, machine: str) -> bool:
+        """Whether a machine can still push; as long as the cloud does not answer, it may."""
         labels: Mapping[str, str] = names.labels_of_batch(self._plan.batch)
-        return any(instance.name == machine for instance in self._context.cloud.compute.instances(labels))
+        try:
+            return any(instance.name == machine for instance in self._context.cloud.compute.instances(labels))
+        except CloudError:
+            return True
 
     def _look_in_bucket(self, job: str, attempt: int, machine: str) -> None:
         try:
             home = self._collector.wait_home(job, attempt, timeout_s=RESCUE_LOOK_LIMIT_S)
-        except CorruptResultsError:  # told already; nobody is there to push them again
-            home = None
         except DiskError as error:
             self.tell(JobTrouble(job=job, attempt=attempt, machine=machine, error=error))
             return
+        except HpcError:  # such as damage, which is told already: nobody is there to push them again
+            home = None
         if home is None:
             self.tell(ResultsLost(job=job, attempt=attempt))
             return

@@ -79,6 +79,8 @@ class SmallStacks:
 class NoControls:
     """A bucket without control objects."""
 
+    bucket = "bucket"
+
     def list_control(self, batch: str) -> list[str]:
         return []
 
