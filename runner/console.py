@@ -235,7 +235,9 @@ class TextScreen:
             self._print(Text(f"── {texts[facts['phase']]}", style="bold"))
 
     def _show_stack(self, facts: Mapping[str, Any]) -> None:
-        if facts["state"] != "started" and facts["op"] not in ("same", "read"):
+        if facts["op"] == "unlock":
+            self._print(Text(f"   {facts['name']}: {printable(facts['message'])}", style="yellow"))
+        elif facts["state"] != "started" and facts["op"] not in ("same", "read"):
             took = f" ({facts['seconds']:.1f} s)" if facts["state"] == "done" else f": {facts['message']}"
             self._print(Text(f"   {facts['op']} {facts['type']} {facts['name']} {facts['state']}{took}", style="dim"))
 

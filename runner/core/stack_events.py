@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from runner.core.stack_errors import clean_text
+from runner.core.stack_locks import StackLock
 from runner.core.stacks import StackProgress
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ class EngineRun:
             self._tell(event.res_op_failed_event.metadata, "failed")
         elif event.summary_event:
             self.counts = {_text(op): count for op, count in event.summary_event.resource_changes.items()}
+
+    def tell_broken_lock(self, stack: str, lock: StackLock) -> None:
+        """A lock that somebody left is gone: not the engine's word, but who runs the batch should know."""
+        message = f"removed a lock that was left by {lock}"
+        self._call(StackProgress(type=STACK_TYPE, name=stack, op="unlock", state="done", message=message))
 
     def _see_diagnostic(self, event: DiagnosticEvent) -> None:
         if event.severity != "error":

@@ -6,11 +6,14 @@ import json
 import re
 import socket
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 LOCK = re.compile(r"created by (?P<user>\S*)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<at>\S+)")
 CLOCK_SLACK_S = 2.0
+ABANDONED_AFTER_S = (
+    3600.0  # no update of a batch's VMs is let run for more than 20 minutes; the rest is for clocks that differ
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +25,17 @@ class StackLock:
     pid: int
     at: datetime
 
+    def __str__(self) -> str:
+        return f"{self.user}@{self.host} (process {self.pid}, since {self.at})"
+
     def is_stale(self) -> bool:
         """Was it left by an engine of this machine that is no more? A lock from another machine never counts as stale."""
         return self.host == socket.gethostname() and not self._holder_lives()
+
+    def is_abandoned(self) -> bool:
+        """Is it another machine's, and older than an update of a batch can be?"""
+        age_s = datetime.now(UTC).timestamp() - self.at.timestamp()
+        return self.host != socket.gethostname() and age_s > ABANDONED_AFTER_S
 
     def _holder_lives(self) -> bool:
         """The process has to be older than the lock, or it merely has the same number."""

@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 from runner.core.stack_errors import describe_failure
 from runner.core.stack_events import EngineRun
 from runner.core.stack_files import StackFiles
-from runner.core.stack_locks import read_locks
+from runner.core.stack_locks import StackLock, read_locks
 from runner.core.stack_mending import mend_stack
 from runner.core.stack_program import InlineProgram, Program
 from runner.core.stacks import EngineLimit, OnProgress, ProjectName, StackPreview, StackSpec
@@ -172,7 +172,8 @@ class PulumiStacks:
                 act()
                 break
             except ConcurrentUpdateError as error:
-                self._break_lock(what, stack, error, give_up_at)
+                for lock in self._break_locks(what, stack, error, give_up_at):
+                    run.tell_broken_lock(stack.name, lock)
             except CommandError as error:
                 failure = describe_failure(what, run.diagnostics, _stderr(error))
                 raise failure from failure.__cause__ or error
@@ -183,20 +184,24 @@ class PulumiStacks:
             raise run.listener_error
 
     @staticmethod
-    def _break_lock(what: str, stack: LeanStack, error: CommandError, give_up_at: float) -> None:
-        """Removes a lock whose holder is dead; waits a moment for one whose holder lives, until it is time to give up."""
+    def _break_locks(what: str, stack: LeanStack, error: CommandError, give_up_at: float) -> list[StackLock]:
+        """Removes locks whose holders are dead, and says which; waits a moment for one whose holder lives, until it is time to give up.
+
+        Of other machines nobody knows what lives there: their locks on a batch's stack end by age, others never.
+        """
         locks = read_locks(str(error))
-        if locks and all(lock.is_stale() for lock in locks):
+        is_batch = Path(stack.workspace.work_dir).name == "analysis"
+        if locks and all(lock.is_stale() or (is_batch and lock.is_abandoned()) for lock in locks):
             stack.cancel()
-        elif time.monotonic() < give_up_at:
-            time.sleep(LOCK_LOOK_S)
-        else:
-            holders = ", ".join(f"{lock.user}@{lock.host} (process {lock.pid}, since {lock.at})" for lock in locks)
+            return locks
+        if time.monotonic() >= give_up_at:
             raise StackError(
-                f"{what} cannot begin: the stack is locked by {holders or 'somebody'}",
+                f"{what} cannot begin: the stack is locked by {', '.join(map(str, locks)) or 'somebody'}",
                 diagnostics=[_stderr(error)],
                 remedy=f"wait for it, or if it is dead: pulumi cancel --stack {stack.name}",
             ) from error
+        time.sleep(LOCK_LOOK_S)
+        return []
 
     def _ask(self, project: ProjectName, what: str, args: list[str]) -> str | None:
         """What the CLI prints; None if the stack is not there."""

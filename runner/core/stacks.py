@@ -28,8 +28,8 @@ class StackProgress:
     """The engine began or ended something with one resource.
 
     ``type`` is Pulumi's (``gcp:compute/instance:Instance``), ``op`` the engine's word (``create``, ``update``, ``delete``,
-    ``refresh``, ``create-replacement``, …; ``retain``: it is left, but no longer the stack's), ``seconds`` how long it took
-    (0 when it starts), ``message`` why it failed.
+    ``refresh``, ``create-replacement``, …; ``retain``: it is left, but no longer the stack's) or ``unlock``: a lock on the stack was removed, ``seconds`` how long it took
+    (0 when it starts), ``message`` why it failed, or whose lock it was.
     """
 
     type: str
@@ -68,8 +68,8 @@ class Stacks(Protocol):
 
     Callbacks come from another thread. An exception in the calling thread (Ctrl-C too) waits until the engine has finished,
     a minute at most, so that all that it makes is in the state; a second Ctrl-C cancels it as ``interrupt`` does. Either
-    way the stack can be destroyed. A lock that a dead process left is removed; one that a living process holds is waited for
-    a little. Nothing here is retried: the engine's provider does that.
+    way the stack can be destroyed. A lock that a dead process left is removed, on a batch's stack also another machine's that is an hour old; one that a
+    living process holds is waited for a little. Nothing here is retried: the engine's provider does that.
 
     Raises (all): StackError, or where the engine's words leave no doubt QuotaError, StockoutError, PermissionDeniedError,
     ConflictError or UnreachableError, caused by a StackError with the diagnostics; MissingToolError without a CLI.

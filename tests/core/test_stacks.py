@@ -226,6 +226,15 @@ def test_the_lock_of_a_killed_engine_is_removed(stacks: PulumiStacks, tmp_path: 
     stacks.remove("analysis", "b1")
 
 
+def test_an_old_lock_of_another_machine_is_removed_from_a_batch(stacks: PulumiStacks, tmp_path: Path) -> None:
+    stacks.up(spec(), ignore)
+    write_lock(tmp_path, 1, host="elsewhere", age_s=2 * 3600)
+    seen: list[StackProgress] = []
+    stacks.destroy("analysis", "b1", seen.append)
+    (told,) = [step for step in seen if step.op == "unlock"]
+    assert "you@elsewhere (process 1, since " in told.message
+
+
 def test_a_living_engine_is_waited_for(stacks: PulumiStacks, tmp_path: Path) -> None:
     stacks.up(spec(), ignore)
     lock = write_lock(tmp_path, os.getpid())
@@ -238,13 +247,13 @@ def test_a_living_engine_is_waited_for(stacks: PulumiStacks, tmp_path: Path) -> 
     assert stacks.outputs("analysis", "b1") == {}
 
 
-def write_lock(tmp_path: Path, pid: int) -> Path:
-    """A lock as the engine writes it, of process ``pid`` of this machine."""
+def write_lock(tmp_path: Path, pid: int, *, host: str = "", age_s: float = 0.0) -> Path:
+    """A lock as the engine writes it, of process ``pid`` of this machine, or of another ``host``."""
     folder = tmp_path / "state" / ".pulumi" / "locks" / "organization" / "opensees-hpc-analysis" / "b1"
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / "11111111-1111-4111-8111-111111111111.json"
-    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    host = os.uname().nodename
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - age_s))
+    host = host or os.uname().nodename
     lock.write_text(f'{{"pid": {pid}, "username": "you", "hostname": "{host}", "timestamp": "{at}"}}', encoding="utf-8")
     return lock
 
