@@ -37,7 +37,7 @@ def _instance_args(batch: str, settings: AnalysisSettings, vm: MachineSettings) 
         machine_type=vm.machine_type or settings.machine_type,
         provisioning=vm.provisioning or settings.provisioning,
         boot=NewDisk(image=settings.image_link(), size_gib=settings.disk_gib),
-        labels=names.labels(owner=settings.owner, expires=settings.expires, batch=batch),
+        labels=names.labels(owner=settings.owner, expires=vm.expires or settings.expires, batch=batch),
         max_run_s=settings.max_run_seconds,
         external_ip=settings.external_ip,
         lease=LeaseWatch(batch=batch, project=settings.place.project, lease_s=settings.lease_s),

@@ -21,6 +21,7 @@ class MachineSettings(BaseModel):
     zone: Zone | None = None
     machine_type: MachineTypeName | None = None
     provisioning: Provisioning | None = None
+    expires: Expiry | None = None
 
 
 class AnalysisSettings(StackSettings):
@@ -36,7 +37,7 @@ class AnalysisSettings(StackSettings):
     """Number of VMs, all alike; not used if ``machines`` is given."""
 
     machines: tuple[MachineSettings, ...] | None = None
-    """The VMs one by one, as a JSON list of objects with ``name`` and, where it differs, ``zone``, ``machine_type``, ``provisioning``."""
+    """The VMs one by one, as a JSON list of objects with ``name`` and, where it differs, ``zone``, ``machine_type``, ``provisioning``, ``expires``."""
 
     machine_type: MachineTypeName = catalog.DEFAULT_MACHINE_TYPE
     """Machine type of the VMs."""

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from runner.commands.adoption import adopt_machines, note_attempts, restore_finished, tell_rest_of_logs
@@ -135,7 +136,8 @@ class BatchRun:
         fleet = Fleet(
             context=self.context,
             batch=self.batch,
-            login=cloud.logins.import_key(lifetime_s=plan.max_run_s + LOGIN_SLACK_S),
+            new_login=lambda: cloud.logins.import_key(lifetime_s=plan.max_run_s + LOGIN_SLACK_S),
+            max_run_s=plan.max_run_s,
             spec_of=lambda wishes: analysis_spec(self.context, self.definition, wishes),
             session=self.session,
             tell=parts.controller.tell,
@@ -214,7 +216,7 @@ def analysis_spec(context: Context, definition: Definition, wishes: Sequence[Mac
     settings, plan = context.settings, definition.plan
     ours: Mapping[str, Any] = {
         "owner": settings.owner,
-        "expires": definition.expires,
+        "expires": max([names.expires_label(datetime.fromisoformat(definition.expires)), *(w.expires for w in wishes)]),
         "machines": json.dumps([wish.as_json() for wish in wishes]),
         "machine_type": plan.machine.name,
         "provisioning": plan.provisioning,

@@ -8,7 +8,8 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 
 from runner.commands.boot import ENDED, wait_for_host_keys
@@ -36,21 +37,23 @@ ENGINE_KILL_LIMIT_S = 15.0
 
 @dataclass(frozen=True, kw_only=True)
 class MachineWish:
-    """A machine as it is asked for."""
+    """A machine as it is asked for. ``expires``: the label of when it must be gone; '' until it is about to be made."""
 
     name: str
     zone: str
     machine_type: str
     provisioning: str
+    expires: str = field(default="", compare=False)
 
     def as_json(self) -> dict[str, str]:
         """As the stack's setting ``machines`` has it."""
-        return {
+        values = {
             "name": self.name,
             "zone": self.zone,
             "machine_type": self.machine_type,
             "provisioning": self.provisioning,
         }
+        return values | ({"expires": self.expires} if self.expires else {})
 
 
 SpecOf = Callable[[Sequence[MachineWish]], StackSpec]
@@ -58,6 +61,8 @@ SpecOf = Callable[[Sequence[MachineWish]], StackSpec]
 
 class Fleet:
     """Makes and watches the machines of one batch. ``tell`` is called from its threads.
+
+    ``max_run_s``: how long after its making the cloud ends each of them; ``new_login`` is good for at least as long.
 
     ``close`` ends all threads and waits for the engine's; the machines stay: ending the batch is somebody else's act.
     """
@@ -67,7 +72,8 @@ class Fleet:
         *,
         context: Context,
         batch: str,
-        login: Login,
+        new_login: Callable[[], Login],
+        max_run_s: float,
         spec_of: SpecOf,
         session: SessionState,
         tell: Callable[[Message], None],
@@ -76,7 +82,9 @@ class Fleet:
     ) -> None:
         self._context = context
         self._batch = batch
-        self._login = login
+        self._new_login = new_login
+        self._login = new_login()
+        self._max_run_s = max_run_s
         self._spec_of = spec_of
         self._session = session
         self._places = PlaceFinder(context, listener)
@@ -151,8 +159,9 @@ class Fleet:
         Raises:
             HpcError: the machines asked for are not there, and there is no other place.
         """
-        with self._lock:
-            wishes = list(self._wanted.values())
+        if self._made:  # these come later than the first ones, and the key must outlive them too
+            self._login = self._new_login()
+        wishes = self._dated_wishes()
         self._intend(wishes)
         failure: HpcError | None = None
         try:
@@ -173,6 +182,14 @@ class Fleet:
             self._report_down(name, "cloud", "it was made, and the cloud does not show it any more")
         self._tell(MachinesMade(instances=tuple(instances)))
         return True
+
+    def _dated_wishes(self) -> list[MachineWish]:
+        """All wishes, each with its own end: machines that are made hours later live on for hours longer."""
+        expires = names.expires_label(self._context.now() + timedelta(seconds=self._max_run_s))
+        with self._lock:
+            for name, wish in self._wanted.items():
+                self._wanted[name] = wish if wish.expires else replace(wish, expires=expires)
+            return list(self._wanted.values())
 
     def _list_made(self, failure: HpcError | None) -> list[Instance]:
         """All VMs that the cloud shows after an update. Those of a good one are not given up because the cloud is silent for a while.
@@ -218,7 +235,7 @@ class Fleet:
             return False
         with self._lock:
             for wish in missing:
-                self._wanted[wish.name] = replace(wish, zone=found.zone, machine_type=found.machine_type)
+                self._wanted[wish.name] = replace(wish, zone=found.zone, machine_type=found.machine_type, expires="")
         return True
 
     def _welcome(self, instances: Sequence[Instance]) -> None:
@@ -298,4 +315,5 @@ def _wish_of(instance: Instance) -> MachineWish:
         zone=instance.zone,
         machine_type=instance.machine_type,
         provisioning=instance.provisioning,
+        expires=instance.labels.get("expires", ""),
     )

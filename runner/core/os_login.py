@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runner.core.files import write_private
 from runner.core.rest import Api, segment
-from runner.errors import CloudError
+from runner.core.results import disk_error
+from runner.errors import CloudError, NotFoundError
 
 KEY_COMMENT = "opensees-hpc"
 KEY_LIFETIME_S = 24 * 3600
@@ -35,15 +38,22 @@ class OsLogin:
         self._key_file = key_file
 
     def import_key(self, *, lifetime_s: float = KEY_LIFETIME_S) -> Login:
-        """Put our public key into the profile for ``lifetime_s`` seconds, making the key pair at the first call.
+        """Put our public key into the profile for ``lifetime_s`` seconds at least, making the key pair at the first call.
+
+        One key pair serves all commands of this home, so that its expiry is only ever moved to a later time.
 
         Raises:
             CloudError: the profile is full (it holds 32 KiB), or importing is not allowed.
+            DiskError: the key pair cannot be kept.
         """
-        public = self._public_key()
-        expires_usec = int((time.time() + lifetime_s) * 1e6)
-        body = {"key": public, "expirationTimeUsec": str(expires_usec)}
-        answer = self._api.post(f"{self._profile}:importSshPublicKey", body, projectId=self._project)
+        with self._alone():
+            public = self._public_key()
+            present_usec = max(
+                (int(key.get("expirationTimeUsec") or 0) for key in self._ours(public).values()), default=0
+            )
+            expires_usec = max(int((time.time() + lifetime_s) * 1e6), present_usec)
+            body = {"key": public, "expirationTimeUsec": str(expires_usec)}
+            answer = self._api.post(f"{self._profile}:importSshPublicKey", body, projectId=self._project)
         profile: Mapping[str, Any] = answer.get("loginProfile", {})
         accounts = profile.get("posixAccounts", [])
         primary = next((account for account in accounts if account.get("primary")), accounts[0] if accounts else None)
@@ -51,9 +61,27 @@ class OsLogin:
             raise CloudError(
                 f"the OS Login profile of {self._profile} has no POSIX account", remedy="see docs/google.md"
             )
-        keys = profile.get("sshPublicKeys", {})
-        ours = next((fp for fp, key in keys.items() if key.get("key", "").split()[:2] == public.split()[:2]), "")
-        return Login(user=str(primary["username"]), key_file=self._key_file, fingerprint=str(ours))
+        fingerprint = next(iter(_same_key(profile, public)), "")
+        return Login(user=str(primary["username"]), key_file=self._key_file, fingerprint=str(fingerprint))
+
+    def _ours(self, public: str) -> Mapping[str, Mapping[str, Any]]:
+        """Our key as the profile has it now."""
+        try:
+            return _same_key(self._api.get(f"{self._profile}/loginProfile"), public)
+        except NotFoundError:
+            return {}
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other command of this home imports the key meanwhile: of two, the later expiry must stay."""
+        try:
+            self._key_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = self._key_file.with_suffix(".lock").open("ab")
+        except OSError as error:
+            raise disk_error(error, self._key_file) from error
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _public_key(self) -> str:
         public_file = self._key_file.with_suffix(".pub")
@@ -64,3 +92,9 @@ class OsLogin:
             write_private(public_file, key.export_public_key())
             write_private(self._key_file, key.export_private_key())
         return public_file.read_text().strip()
+
+
+def _same_key(profile: Mapping[str, Any], public: str) -> dict[str, Mapping[str, Any]]:
+    """The keys of a profile that are this one, by fingerprint, whatever their comments."""
+    keys: Mapping[str, Mapping[str, Any]] = profile.get("sshPublicKeys", {})
+    return {mark: key for mark, key in keys.items() if key.get("key", "").split()[:2] == public.split()[:2]}

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from runner.commands.events import Event, Listener, Phases
-from runner.commands.fleet import Fleet, MachineWish
+from runner.commands.fleet import Fleet, MachineWish, SpecOf
 from runner.commands.messages import MachineDown, MachineReady, MachinesMade, MachinesRefused, ThreadFailed
+from runner.core.os_login import Login
 from runner.core.stacks import StackSpec
 from runner.errors import CloudError, HpcError, QuotaError, StackError, StockoutError, UnreachableError
+from runner.model.leftover import read_expires
 from tests.commands.small_cloud import LOGIN, Inbox, SmallCompute, SmallStacks, instance, small_context
 
 WISHES = [
@@ -25,7 +29,12 @@ def _spec(wishes: Sequence[MachineWish]) -> StackSpec:
 
 @contextmanager
 def _fleet(
-    folder: Path, compute: SmallCompute, on_up: Callable[[int, list[str]], None]
+    folder: Path,
+    compute: SmallCompute,
+    on_up: Callable[[int, list[str]], None],
+    *,
+    spec: SpecOf = _spec,
+    new_login: Callable[[], Login] = lambda: LOGIN,
 ) -> Iterator[tuple[Fleet, Inbox]]:
     context = small_context(folder, compute, SmallStacks(on_up=on_up))
     inbox = Inbox()
@@ -35,8 +44,9 @@ def _fleet(
         fleet = Fleet(
             context=context,
             batch="b",
-            login=LOGIN,
-            spec_of=_spec,
+            new_login=new_login,
+            max_run_s=3600,
+            spec_of=spec,
             session=session,
             tell=inbox.tell,
             listener=listener,
@@ -125,3 +135,34 @@ def test_a_refusal_keeps_its_words_when_its_details_cannot_be_read(tmp_path: Pat
         error: HpcError = refused.error
         assert (error, refused.names) == (quota, ("b-0", "b-1", "b-2"))
         assert "failed_operations" in compute.asked
+
+
+def test_vms_that_come_later_have_a_later_end_and_a_key_that_lasts(tmp_path: Path) -> None:
+    compute = SmallCompute(there={"b-0": replace(instance("b-0"), labels={"expires": "20200101-0000"})})
+    ends: list[dict[str, str]] = []
+    logins: list[Login] = []
+
+    def spec(wishes: Sequence[MachineWish]) -> StackSpec:
+        ends.append({wish.name: wish.expires for wish in wishes})
+        return _spec(wishes)
+
+    def new_login() -> Login:
+        logins.append(LOGIN)
+        return LOGIN
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {name: instance(name) for name in wished}
+
+    with _fleet(tmp_path, compute, on_up, spec=spec, new_login=new_login) as (fleet, inbox):
+        fleet.adopt(list(compute.there.values()))
+        fleet.ask_for(WISHES[1:2])
+        inbox.wait_for(MachinesMade)
+        assert len(logins) == 1
+        fleet.ask_for(WISHES[2:])
+        inbox.wait_for(MachinesMade, 2)
+    assert len(logins) == 2
+    assert ends[0]["b-0"] == ends[1]["b-0"] == "20200101-0000", "the label of a VM that is there is let be"
+    assert ends[0]["b-1"] == ends[1]["b-1"]
+    end = read_expires(ends[1]["b-2"])
+    assert end is not None
+    assert end > datetime.now(UTC) + timedelta(minutes=50)

@@ -90,6 +90,13 @@ def test_an_expiry_may_be_given_as_a_time() -> None:
     assert of_type(made, ":Instance")[0].inputs["labels"]["expires"] == "20261122-1530"
 
 
+def test_a_vm_may_have_an_expiry_of_its_own() -> None:
+    machines = '[{"name": "b1-0"}, {"name": "b1-1", "expires": "20261123-0400"}]'
+    made = declare_with_mocks(declare_analysis, stack="b1", config=PLACE | BATCH | {"opensees-hpc:machines": machines})
+    found = {vm.name: vm.inputs["labels"]["expires"] for vm in of_type(made, ":Instance")}
+    assert found == {"b1-0": "20261122-1530", "b1-1": "20261123-0400"}
+
+
 def test_a_disk_that_is_not_the_baked_one_becomes_no_image() -> None:
     second = {"opensees-hpc:image_from_disk": "42", "opensees-hpc:image_name": "opensees-hpc-1"}
     with pytest.raises(pulumi.RunError, match="the builder was lost after the bake"):
