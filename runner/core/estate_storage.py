@@ -15,7 +15,7 @@ from urllib.parse import quote
 from runner.core.rest import NOT_JSON, Api
 from runner.errors import CloudError, NotFoundError
 from runner.model import names
-from runner.model.leftover import BASE_PART, STATE_PART, Item, Kind
+from runner.model.leftover import BASE_PART, STATE_PART, WATCHED_UNTIL, Item, Kind
 
 DEFINITION = "batch.json"
 ATTACHABLE_FOR = timedelta(days=1)  # after the end of its lease, or its youngest object: somebody may still attach
@@ -105,15 +105,17 @@ class StorageShelf:
         definition = self._read(names.control_prefix(batch) + DEFINITION)
         marks = {"app": names.APP, "batch": batch, "owner": names.label_value(str(definition.get("owner", owner)))}
         if kind is Kind.CONTROL:
-            marks["expires"] = names.expires_label(self._lease_end(batch, pile) + ATTACHABLE_FOR)
+            marks |= self._ends(batch, pile)
         return Item(kind=kind, name=batch, place=self._bucket, labels=marks, state=str(pile))
 
-    def _lease_end(self, batch: str, pile: _Pile) -> datetime:
-        """Since when nobody watches. A batch without a lease may be about to get one: its youngest object counts."""
+    def _ends(self, batch: str, pile: _Pile) -> dict[str, str]:
+        """Until when it is watched, and when nobody attaches any more. Without a lease its youngest object counts: one may come."""
         expires = self._read(names.lease_object(batch)).get("expires")
         if isinstance(expires, (int, float)):
-            return datetime.fromtimestamp(expires, UTC)
-        return datetime.fromisoformat(pile.youngest.replace("Z", "+00:00"))
+            end = datetime.fromtimestamp(expires, UTC)
+            return {WATCHED_UNTIL: names.expires_label(end), "expires": names.expires_label(end + ATTACHABLE_FOR)}
+        youngest = datetime.fromisoformat(pile.youngest.replace("Z", "+00:00"))
+        return {"expires": names.expires_label(youngest + ATTACHABLE_FOR)}
 
     def _read(self, name: str) -> dict[str, Any]:
         """A JSON object in the bucket; empty if it is not there, or is no such thing."""

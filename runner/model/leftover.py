@@ -17,6 +17,7 @@ ANY_OWNER = "any"
 BASE_PART = "base"
 STATE_PART = "state"
 VALIDATED = "validated"
+WATCHED_UNTIL = "watched_until"
 
 
 class Kind(Enum):
@@ -47,7 +48,8 @@ ORDER = {kind: index for index, kind in enumerate(Kind)}
 class Item:
     """One thing of ours. ``place``: zone, region, bucket or project; '' where there is only one. ``state``: a word for it.
 
-    ``labels``: ``app``, ``owner``, ``batch`` or ``bake``, ``expires``, and ``part`` for what belongs to the stack ``base``.
+    ``labels``: ``app``, ``owner``, ``batch`` or ``bake``, ``expires``, ``part`` for what belongs to the stack ``base``,
+    and ``watched_until``, written as ``expires``: the end of the lease, at the control objects of a batch.
     """
 
     kind: Kind
@@ -159,11 +161,14 @@ class Scope:
         if self.bake:
             is_meant = item.bake == self.bake
             return Choice(item=item, is_taken=True, reason=f"of bake {self.bake}") if is_meant else None
-        return self._wish_of_all(item, listed) if self.everything else self._wish_of_dead(item, alive)
+        return self._wish_of_all(item, listed) if self.everything else self._wish_of_dead(item, alive, listed)
 
     def _wish_of_all(self, item: Item, listed: Collection[Item]) -> Choice | None:
         if item.labels.get("part") == STATE_PART:
             return Choice(item=item, is_taken=False, reason="kept: the state of Pulumi's stacks")
+        if self.busy and (item.kind is Kind.BUCKET or item.labels.get("part") == BASE_PART):
+            at_it = ", ".join(f"{who} is at {name}" for name, who in sorted(self.busy.items()))
+            return Choice(item=item, is_taken=False, reason=f"kept: {at_it}, which needs it")
         if item.kind in (Kind.RESULTS, Kind.BUCKET) and not self.results:
             return Choice(item=item, is_taken=False, reason="kept without --results")
         if item.kind is Kind.BUCKET and (others := self._others(listed, (Kind.RESULTS, Kind.CONTROL))):
@@ -174,11 +179,13 @@ class Scope:
             return Choice(item=item, is_taken=False, reason="kept: it is valid, and ends by itself")
         return Choice(item=item, is_taken=True, reason="of everything")
 
-    def _wish_of_dead(self, item: Item, alive: Collection[str]) -> Choice | None:
+    def _wish_of_dead(self, item: Item, alive: Collection[str], listed: Collection[Item]) -> Choice | None:
         if item.kind in (Kind.RESULTS, Kind.BUCKET) or item.labels.get("part") == BASE_PART:
             return None
         if item.kind is Kind.CONTROL and item.purpose in alive:
             return None
+        if item.has_expired(self.now) and (until := _watched_until(item.purpose, listed)) and until > self.now:
+            return Choice(item=item, is_taken=False, reason=f"kept: its lease runs until {until:%Y-%m-%d %H:%M} UTC")
         if item.has_expired(self.now):
             return Choice(item=item, is_taken=True, reason=f"expired at {item.expires_at:%Y-%m-%d %H:%M} UTC")
         is_companion = item.kind in (Kind.IMAGE, Kind.ACCOUNT) and bool(item.purpose)
@@ -200,6 +207,12 @@ class Scope:
             return []
         found = (item for item in listed if item.kind in kinds and item.labels.get("part") != STATE_PART)
         return sorted({item.owner or "somebody" for item in found if item.owner != self.owner})
+
+
+def _watched_until(purpose: str, listed: Iterable[Item]) -> datetime | None:
+    """The end of a batch's lease; None if it has none."""
+    found = (item.labels.get(WATCHED_UNTIL, "") for item in listed if purpose and item.purpose == purpose)
+    return max((end for text in found if (end := read_expires(text)) is not None), default=None)
 
 
 def _is_orphan(item: Item) -> bool:

@@ -190,6 +190,7 @@ def test_without_a_scope_only_what_has_outlived_its_purpose(estate: Estate) -> N
     estate.bucket(BUCKET, ME)
     estate.vm("old-0", ME, batch="old", expires=at(-1))
     estate.vm("new-0", ME, batch="new", expires=at(1))
+    estate.vm("watched-0", ME, batch="watched", expires=at(-1))
     estate.image("opensees-hpc-half", ME, bake="bake-dead")
     long_ago, now = time.time() - 3 * 86400, time.time()
     estate.put("_control/dead/lease.json", json.dumps({"expires": long_ago}).encode())
@@ -201,7 +202,8 @@ def test_without_a_scope_only_what_has_outlived_its_purpose(estate: Estate) -> N
         f"control objects dead in {BUCKET}",
     }
     assert estate.objects() == ["_control/damaged/lease.json", "_control/watched/lease.json"]
-    assert {vm.name for vm in estate.site.context().cloud.compute.instances({"app": "opensees-hpc"})} == {"new-0"}
+    left = estate.site.context().cloud.compute.instances({"app": "opensees-hpc"})
+    assert {vm.name for vm in left} == {"new-0", "watched-0"}
 
 
 def test_keys_of_ours_that_have_ended(estate: Estate) -> None:
@@ -372,12 +374,14 @@ def test_expired_things_are_shown_first(estate: Estate) -> None:
 
 def test_a_batch_that_somebody_runs_is_left_to_them(estate: Estate) -> None:
     context = estate.site.context()
+    estate.base()
     estate.vm("busy-0", ME, batch="busy", expires=at(-1))
     with context.journal.begin("busy", "run", target="local", project=PROJECT):
         with pytest.raises(InputError, match="is at busy"):
             estate.clean(batch="busy")
-        summary = estate.clean(everything=True)
-        assert all("is at it" in choice.reason for choice in summary.kept)
+        summary = estate.clean(everything=True, results=True)
+        assert all("is at " in choice.reason for choice in summary.kept)
+        assert {"network opensees-hpc", f"bucket {BUCKET}"} <= {str(choice.item) for choice in summary.kept}
         assert summary.report.removals == ()
     assert "instance busy-0 in europe-west4-a" in gone(estate.clean(batch="busy"))
 

@@ -96,6 +96,18 @@ def test_without_a_scope_only_what_has_outlived_its_purpose() -> None:
     assert taken(scope(), *things) == ["expired", "old-key", "lease-over", "old-stack", "half", "account"]
 
 
+def test_what_somebody_watches_is_kept_beyond_its_end() -> None:
+    vm = item(Kind.INSTANCE, "vm", batch="b1", expires=PAST)
+    stack = item(Kind.STACK, "stack", batch="b1", expires=PAST)
+    watched = item(Kind.CONTROL, "control", batch="b1", watched_until=FUTURE, expires=FUTURE)
+    left = item(Kind.CONTROL, "control", batch="b1", watched_until=PAST, expires=FUTURE)
+    other = item(Kind.CONTROL, "other", batch="b2", watched_until=FUTURE, expires=FUTURE)
+    assert taken(scope(), vm, stack, watched) == []
+    assert "its lease runs until 2026-11-22 13:00 UTC" in reasons(scope(), vm, watched)["vm"]
+    assert taken(scope(), vm, stack, left, other) == ["vm", "stack"]
+    assert taken(scope(batch="b1"), vm, watched) == ["vm", "control"]
+
+
 def test_an_image_of_a_living_bake_is_let_be() -> None:
     builder = item(Kind.INSTANCE, "builder", bake="bake-1", expires=FUTURE)
     half = item(Kind.IMAGE, "half", bake="bake-1", state="PENDING, not validated")
@@ -148,6 +160,15 @@ def test_what_somebody_is_at_is_left_to_them() -> None:
     busy = {"b1": "me@here (process 7)"}
     for one in (scope(busy=busy), scope(everything=True, busy=busy), scope(batch="b1", busy=busy)):
         assert reasons(one, vm) == {"vm": "me@here (process 7) is at it"}
+
+
+def test_the_base_is_kept_for_what_somebody_is_at() -> None:
+    busy = {"b1": "me@here (process 7)"}
+    results = item(Kind.RESULTS, "results", batch="b1")
+    everything = scope(everything=True, results=True, busy=busy)
+    assert taken(everything, *BASE, results) == []
+    why = reasons(everything, *BASE, results)
+    assert why["bucket"] == why["network"] == "kept: me@here (process 7) is at b1, which needs it"
 
 
 def test_expired_things_come_first_then_the_order_of_removal() -> None:
