@@ -18,7 +18,7 @@ from runner.commands.end import end_batch
 from runner.commands.events import Listener, Phases
 from runner.commands.fleet import Fleet, MachineWish
 from runner.commands.home_markers import home_noter
-from runner.commands.messages import DeadlinesMoved, LeaseLost
+from runner.commands.messages import DeadlinesMoved, LeaseGone, LeaseLost
 from runner.commands.receipt import close_session
 from runner.commands.steps import Steps, deferred_signals, raised_signals
 from runner.commands.summary import RunSummary
@@ -195,6 +195,7 @@ def _lease_events(controller: Controller) -> LeaseEvents:
     return LeaseEvents(
         on_change=lambda lease: controller.tell(DeadlinesMoved(deadlines=lease.deadlines)),
         on_lost=lambda lease: controller.tell(LeaseLost(holder=lease.holder)),
+        on_gone=lambda: controller.tell(LeaseGone()),
     )
 
 

@@ -22,6 +22,7 @@ from runner.commands.messages import (
     DeadlinesMoved,
     JobDone,
     JobTrouble,
+    LeaseGone,
     LeaseLost,
     MachineDown,
     MachineReady,
@@ -37,7 +38,7 @@ from runner.commands.preflight import JobInputs
 from runner.commands.summary import JobOutcome
 from runner.core.compute import Instance
 from runner.core.session_state import SessionState
-from runner.errors import CloudError, ConflictError, DiskError, HpcError, RemoteError
+from runner.errors import CloudError, ConflictError, DiskError, HpcError, NotFoundError, RemoteError
 from runner.hardware import JobStatus
 from runner.hardware.opensees import OpenSeesInterface
 from runner.model import names
@@ -201,6 +202,10 @@ class Controller:
                 self._move_deadlines(message)
             case LeaseLost():
                 raise TakenOverError(f"{message.holder} goes on with batch {self._plan.batch}")
+            case LeaseGone():
+                raise NotFoundError(
+                    f"the lease of batch {self._plan.batch} was removed from the bucket; the batch is ended"
+                )
             case ThreadFailed():
                 raise message.error
 

@@ -95,6 +95,11 @@ class LeaseLost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeaseGone:
+    """Somebody removed the lease: nobody goes on with the batch, and its VMs end themselves."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ThreadFailed:
     """A thread ended by an error that is a defect of ours."""
 
@@ -112,5 +117,6 @@ Message = (
     | ResultsLost
     | DeadlinesMoved
     | LeaseLost
+    | LeaseGone
     | ThreadFailed
 )

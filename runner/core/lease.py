@@ -109,11 +109,12 @@ def _now() -> datetime:
 class LeaseEvents:
     """Who is told, at entering and from the keeper's thread, which must not be held up.
 
-    ``on_change``: somebody moved a deadline. ``on_lost``: the lease as others have it.
+    ``on_change``: somebody moved a deadline. ``on_lost``: the lease as others have it. ``on_gone``: somebody removed it.
     """
 
     on_change: Callable[[Lease], None] = _ignore_lease
     on_lost: Callable[[Lease], None] = _ignore_lease
+    on_gone: Callable[[], None] = lambda: None
 
 
 class LeaseKeeper:
@@ -281,9 +282,14 @@ class LeaseKeeper:
         """Take in what is in the bucket now: our own last write, somebody's new deadlines, or another holder."""
         if found is not None and found.generation == self._generation:
             return
-        if found is None or found.lease.holder != self._terms.holder:
+        if found is None:
             self.is_lost = True
-            self._lease = replace(self._lease, holder="") if found is None else found.lease
+            self._lease = replace(self._lease, holder="")
+            self._events.on_gone()
+            return
+        if found.lease.holder != self._terms.holder:
+            self.is_lost = True
+            self._lease = found.lease
             self._events.on_lost(self._lease)
             return
         moved = (found.lease.deadlines, found.lease.batch_deadline) != (
