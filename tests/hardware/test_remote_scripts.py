@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import secrets
 import shutil
+import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +37,27 @@ class Remote:
         done = subprocess.run(command, cwd=self.workspace, env=self.environment, input=stdin, capture_output=True)
         assert (done.returncode, done.stderr) == (0, b"")
         return done.stdout.decode()
+
+    def start(self, *words: str, stdin: bytes = b"") -> subprocess.Popen[bytes]:
+        """As ``run``, and do not wait for its end."""
+        command = [*self.shell, str(self.scripts / "manager.sh"), *words]
+        process = subprocess.Popen(
+            command, cwd=self.workspace, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert process.stdin is not None
+        process.stdin.write(stdin)
+        process.stdin.close()
+        process.stdin = None
+        return process
+
+    def with_line(self, line: str, *, before: str) -> Remote:
+        """The same workspace for a client whose manager.sh runs ``line`` too, before the one line ``before``."""
+        scripts = Path(tempfile.mkdtemp(dir=self.scripts.parent))
+        shutil.copytree(self.scripts, scripts, dirs_exist_ok=True)
+        text = (scripts / "manager.sh").read_text()
+        assert text.count(f"\n{before}\n") == 1
+        (scripts / "manager.sh").write_text(text.replace(f"\n{before}\n", f"\n{line}\n{before}\n"))
+        return dataclasses.replace(self, scripts=scripts)
 
     def submit(self, *bundles: Bundle, token: str = "", mode: str = "new") -> dict[str, str]:
         token = token or self.token
@@ -261,3 +285,55 @@ def test_claim_of_a_client_that_died_does_not_last(remote: Remote) -> None:
     assert remote.submit(script_bundle("exit 2"), token=secrets.token_hex(8), mode="again") == {"a": "ok"}
     end = remote.end("a").end
     assert end is not None and end.exit_code == 2
+
+
+@pytest.mark.parametrize("verb", ["delete", "submit"])
+def test_job_that_another_client_has_begun_again_is_left_alone(remote: Remote, verb: str) -> None:
+    remote.submit(script_bundle("true"))
+    remote.end("a")
+    # A client that has seen the end of the job, and stands still before it acts on it.
+    slow = remote.with_line("touch ../looked; until [ -e ../go ]; do sleep 0.05; done", before="  workspace=$PWD")
+    token = secrets.token_hex(8)
+    words = ("delete", "a") if verb == "delete" else ("submit", token, "again")
+    bundle = b"" if verb == "delete" else b"".join(tar_bundles([script_bundle("exit 9")], token))
+    process = slow.start(*words, stdin=bundle)
+    folder = remote.workspace.parent
+    wait_until((folder / "looked").exists, "the first look")
+    again = script_bundle("until [ -e done ] || [ ! -e .job ]; do sleep 0.05; done; exit 2")
+    assert remote.submit(again, token=secrets.token_hex(8), mode="again") == {"a": "ok"}
+    (folder / "go").touch()
+    assert process.communicate()[0].decode() == "busy\ta\trunning\n"
+    assert remote.state("a").phase is Phase.RUNNING
+    (remote.workspace / "a/done").touch()
+    end = remote.end("a").end
+    assert end is not None and end.exit_code == 2
+    # What the other client has left there is in nobody's way.
+    assert remote.run("delete", "a") == "ok\ta\t\n"
+
+
+@pytest.mark.parametrize("mode", ["new", "again", "any"])
+def test_submit_that_was_killed_before_the_job_began_can_be_repeated(remote: Remote, mode: str) -> None:
+    if mode != "new":
+        remote.submit(script_bundle("true"), token=secrets.token_hex(8))
+        remote.end("a")
+    bundle = script_bundle("exit 5")
+    killed = remote.with_line("kill -9 $$", before='  shift "$placed"')
+    stdin = b"".join(tar_bundles([bundle], remote.token))
+    process = killed.start("submit", remote.token, mode, stdin=stdin)
+    assert (process.communicate()[0], process.returncode) == (b"", -signal.SIGKILL)
+    assert remote.state("a").phase is Phase.NONE
+    assert remote.submit(bundle, mode=mode) == {"a": "ok"}
+    end = remote.end("a").end
+    assert end is not None and end.exit_code == 5
+
+
+def test_submit_that_was_killed_between_two_folders_can_be_repeated(remote: Remote) -> None:
+    remote.submit(script_bundle("true"), token=secrets.token_hex(8))
+    remote.end("a")
+    bundle = script_bundle("exit 5")
+    killed = remote.with_line('[ -e "$2" ] || kill -9 $$', before='    if mv -- "$1" ./ 2>/dev/null; then return 0; fi')
+    stdin = b"".join(tar_bundles([bundle], remote.token))
+    process = killed.start("submit", remote.token, "again", stdin=stdin)
+    assert (process.communicate()[0], process.returncode) == (b"", -signal.SIGKILL)
+    assert remote.state("a").phase is Phase.NONE
+    assert remote.submit(bundle, mode="again") == {"a": "ok"}

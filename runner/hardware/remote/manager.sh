@@ -71,29 +71,35 @@ claim_folder() {
   return $taken
 }
 
-# Move the folder of job $1, which is over, to the bin. Fails with OUTCOME and WHY set.
-retire_folder() {
+# Whether job $1 is over. Fails with OUTCOME and WHY set.
+is_over() {
   read_state "$1"
   read_after "$1"
   OUTCOME=busy
   WHY=$STATE
   case $STATE in running | submitted) return 1 ;; esac
   WHY='the command after its end is still running'
-  [ "$AFTER" != running ] || return 1
-  claim_folder "$1" || return 1
-  mkdir -p "$CONTROL/bin.$$" && mv -- "./$1" "$CONTROL/bin.$$/" && return 0
+  [ "$AFTER" != running ]
+}
+
+# Move the folder of job $1 to the bin if $2 (is_over or may_replace) allows it. Asked again once the right is taken: another client may have put
+# a new job there in between. Fails with OUTCOME and WHY set.
+retire_folder() {
+  "$2" "$1" && claim_folder "$1" && "$2" "$1" || return 1
+  mkdir -p "$bin" && mv -- "./$1" "$bin/" && return 0
   OUTCOME=failed
   WHY='it cannot be moved away'
   return 1
 }
 
 empty_bin() {
-  [ ! -e "$CONTROL/bin.$$" ] || rm -rf -- "$CONTROL/bin.$$"
+  [ ! -e "$bin" ] || rm -rf -- "$bin"
 }
 
 delete() {
+  bin="$CONTROL/bin.$$"
   for name in "$@"; do
-    if retire_folder "$name"; then answer "$name" ok; else answer "$name" "$OUTCOME" "$WHY"; fi
+    if retire_folder "$name" is_over; then answer "$name" ok; else answer "$name" "$OUTCOME" "$WHY"; fi
   done
   empty_bin || fail "the folders could not be removed"
 }
@@ -102,6 +108,7 @@ submit() {
   token=$1
   mode=$2
   new="$CONTROL/new.$token.$$"
+  bin="$CONTROL/bin.$token.$$"
   trap 'rm -rf -- "$new"' EXIT
   trap 'exit 1' INT TERM
   if ! { mkdir -p "$new" && echo "$$ $OWN_START $BOOT" >"$new/.owner"; }; then
@@ -152,35 +159,54 @@ write_hand_tool() {
 
 # Put folder $1 in its place as job $2: a rename, which fails if another one is there. Fails with OUTCOME and WHY set.
 place() {
-  if [ "$mode" = again ] && read_state "$2" && [ "$STATE" = none ]; then
+  if [ "$mode" = again ] && read_state "$2" && [ "$STATE" = none ] && ! was_tried "$2"; then
     OUTCOME=none
     WHY='it was not submitted before'
     return 1
   fi
   for _ in 1 2 3; do
     if mv -- "$1" ./ 2>/dev/null; then return 0; fi
-    may_replace "$2" || return 1
-    if ! retire_folder "$2" && [ "$OUTCOME" != none ]; then return 1; fi
+    if ! retire_folder "$2" may_replace && [ "$OUTCOME" != none ]; then return 1; fi
   done
   OUTCOME=failed
   WHY='it could not be put in its place'
   return 1
 }
 
-# Whether what stands in the place of job $1 may be moved away. Fails with OUTCOME and WHY set.
+# Whether the folder of job $1 was put there by this very submit: by an earlier try, whose client did not hear of it.
+is_ours() {
+  read_token "$1" && [ "${LINE#*.}" = "$token" ]
+}
+
+# Whether an earlier try of this submit has put the folder of job $1 there, or moved an older one away, before it was killed.
+was_tried() {
+  if is_ours "$1"; then return 0; fi
+  for old in "$CONTROL/bin.$token".*/"$1"; do
+    [ ! -d "$old" ] || return 0
+  done
+  return 1
+}
+
+# Whether what stands in the place of job $1 may be moved away. Fails with OUTCOME and WHY set; none: there is nothing any more.
 may_replace() {
-  read_token "$1" || LINE=
-  # An earlier try of this very submit has come through, and its client did not hear of it.
-  OUTCOME=ok
+  OUTCOME=none
   WHY=
-  [ "${LINE#*.}" != "$token" ] || return 1
+  [ -e "$1" ] || return 1
   OUTCOME=failed
   WHY='something that is not a job has this name in the workspace, or it cannot be written to'
   [ -d "$1/.job" ] || return 1
   read_state "$1"
+  if is_ours "$1"; then
+    OUTCOME=ok
+    WHY=
+    # An earlier try has come through; unless it was killed before the job had begun.
+    [ "$STATE" = none ]
+    return
+  fi
   OUTCOME=exists
   WHY=$STATE
-  [ "$STATE" = none ] || [ "$mode" != new ]
+  [ "$STATE" = none ] || [ "$mode" != new ] || return 1
+  is_over "$1"
 }
 
 # Begin the jobs named, and wait until each has a supervisor.
