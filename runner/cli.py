@@ -253,7 +253,8 @@ def setup(*, project: str, operator: str, region: str, ssh_from: str, yes: bool)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("OPENSEES_HPC_TARGET")}
     text = command.settings_text(wanted)
     context = wiring.make_context(environment | {"OPENSEES_HPC_TARGET": "google"}, settings_text=text)
-    command.execute(context, file=file, text=text, listener=screen.listener())
+    state = command.execute(context, file=file, text=text, listener=screen.listener())
+    _write(f"Pulumi's state{', with its passphrase' if state.startswith('gs://') else ''}: {state}")
     _write(f"settings written to {file}; next: invoke build")
     return 0
 

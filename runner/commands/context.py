@@ -64,7 +64,10 @@ class Cloud(Protocol):
         """Let plain ``pulumi`` in infra/* find the settings of our stacks."""
 
     def pulumi_environment(self) -> dict[str, str]:
-        """What a plain ``pulumi`` needs in its environment to work on our stacks."""
+        """What a plain ``pulumi`` needs in its environment to work on our stacks. Makes their passphrase if there is none yet.
+
+        Raises: CloudError when a state in a bucket has the passphrase and the bucket does not answer.
+        """
 
     def connect(self, instance: Instance, login: Login, host_keys: Mapping[str, str]) -> Connection:
         """An SSH connection to an instance, host key verified against ``host_keys`` (type to base64)."""

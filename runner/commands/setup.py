@@ -24,8 +24,8 @@ def settings_text(wanted: Mapping[str, Any]) -> str:
     )
 
 
-def execute(context: Context, *, file: Path, text: str, listener: Listener) -> None:
-    """Check the project, make the state bucket if it is missing, write ``text`` to ``file``.
+def execute(context: Context, *, file: Path, text: str, listener: Listener) -> str:
+    """Check the project, make the state bucket if it is missing, write ``text`` to ``file``; where Pulumi's state is.
 
     Raises:
         DeclinedError: making the bucket was not agreed to; nothing was written.
@@ -39,4 +39,6 @@ def execute(context: Context, *, file: Path, text: str, listener: Listener) -> N
         ):
             raise DeclinedError("nothing was made", remedy="agree, or give --yes")
         context.cloud.buckets.make_state_bucket(bucket, context.settings.region)
+    engine = context.cloud.pulumi_environment()  # the state's passphrase is made, or taken over from who was here first
     write_atomically(file, text.encode())
+    return engine["PULUMI_BACKEND_URL"]

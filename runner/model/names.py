@@ -100,6 +100,9 @@ def bucket_name(project: str) -> str:
     return f"{project}-{APP}"[:63]
 
 
+STATE_PASSPHRASE = f"{APP}/passphrase"  # an object beside Pulumi's state, which is below .pulumi/
+
+
 def state_bucket_name(project: str) -> str:
     """The bucket of Pulumi's state, for a project on Google Cloud."""
     return f"{project}-{APP}-state"[:63]

@@ -1,8 +1,8 @@
 """The only reader of environment and settings files. Decides local or Google; builds what commands are handed.
 
 Folders of this user (``OPENSEES_HPC_HOME`` moves them): ``settings.yaml``, ``passphrase`` (of Pulumi's state, mode 0600),
-``ssh/`` (our key pair), ``pulumi/`` (the engine's own files), and for the target ``local`` ``local/cloud`` (the embedded
-cloud) and ``local/stacks`` (Pulumi's state).
+``ssh/`` (our key pair), ``pulumi/`` (the engine's own files), for the target ``local`` ``local/cloud`` (the embedded
+cloud) and ``local/stacks`` (Pulumi's state), and for ``google`` ``google/passphrases`` (of states in buckets, by bucket).
 """
 
 from __future__ import annotations

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 from runner.core.compute import Compute, Instance
-from runner.core.files import write_private
+from runner.core.objects import Objects
 from runner.core.os_login import Login, OsLogin
+from runner.core.passphrase import own_passphrase, shared_passphrase
 from runner.core.rest import Api, Endpoints
 from runner.core.storage import Buckets, ResultStore
 from runner.errors import MissingToolError, PermissionDeniedError
@@ -69,17 +70,24 @@ class ConnectedCloud:
 
     def pulumi_environment(self) -> dict[str, str]:
         """What a plain ``pulumi`` needs in its environment to work on our stacks."""
-        passphrase = self.home / "passphrase"
-        if not passphrase.exists():
-            write_private(passphrase, secrets.token_urlsafe(32).encode())
         return {
-            "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
+            "PULUMI_BACKEND_URL": self.backend_url,
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.passphrase_file()),
             "PULUMI_HOME": str(self.home / "pulumi"),
             "PULUMI_SKIP_UPDATE_CHECK": "1",
             "GOOGLE_PROJECT": self.settings.project,
             "GOOGLE_REGION": self.settings.region,
             "GOOGLE_ZONE": self.settings.zones_to_try[0],
         }
+
+    @property
+    def backend_url(self) -> str:
+        """Where Pulumi's state is."""
+        raise NotImplementedError
+
+    def passphrase_file(self) -> Path:
+        """The passphrase of Pulumi's state; made if there is none."""
+        return own_passphrase(self.home / "passphrase")
 
     @cached_property
     def compute(self) -> Compute:
@@ -134,8 +142,7 @@ class ConnectedCloud:
         settings, endpoints = self.settings, self.endpoints
         compute = Api(endpoints.compute, self.new_session)
         storage = StorageShelf(Api(f"{endpoints.storage}/storage/v1", self.new_session), settings.project)
-        backend = self.pulumi_environment()["PULUMI_BACKEND_URL"]
-        records = StackRecords(infra=ROOT / "infra", work=self._engine_folder, backend_url=backend)
+        records = StackRecords(infra=ROOT / "infra", work=self._engine_folder, backend_url=self.backend_url)
         profile, iam = Api(endpoints.oslogin, self.new_session), Api(endpoints.iam, self.new_session)
         return CloudEstate(
             [
@@ -234,12 +241,16 @@ class LocalCloud(ConnectedCloud):
         options: dict[str, Any] = {"api_endpoint": self.endpoints.storage}
         return Client(project=self.settings.project, credentials=AnonymousCredentials(), client_options=options)
 
-    def pulumi_environment(self) -> dict[str, str]:
-        """State in a folder of this user; the provider is the one inside the embedded cloud."""
+    @property
+    def backend_url(self) -> str:
+        """A folder of this user."""
         stacks = self.home / "local" / "stacks"
         stacks.mkdir(parents=True, exist_ok=True)
+        return f"file://{stacks}"
+
+    def pulumi_environment(self) -> dict[str, str]:
+        """The provider is the one inside the embedded cloud."""
         return super().pulumi_environment() | {
-            "PULUMI_BACKEND_URL": f"file://{stacks}",
             "PULUMI_DEBUG_PROVIDERS": f"gcp:{self.endpoint.provider_port}",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         }
@@ -271,11 +282,22 @@ class GoogleCloud(ConnectedCloud):
 
         return Client(project=self.settings.project, credentials=self._credentials)
 
-    def pulumi_environment(self) -> dict[str, str]:
-        """State where ``PULUMI_BACKEND_URL`` says, else in the bucket that ``invoke setup`` made."""
-        default = f"gs://{names.state_bucket_name(self.settings.project)}"
-        given = self.environment.get("PULUMI_BACKEND_URL", default)
-        return super().pulumi_environment() | {"PULUMI_BACKEND_URL": given}
+    @property
+    def backend_url(self) -> str:
+        """Where ``PULUMI_BACKEND_URL`` says, else the bucket that ``invoke setup`` made."""
+        return self.environment.get("PULUMI_BACKEND_URL", f"gs://{names.state_bucket_name(self.settings.project)}")
+
+    def passphrase_file(self) -> Path:
+        """For a state in a bucket of Google's, the passphrase that is beside it: another machine can work on its stacks then."""
+        own = self.home / "passphrase"
+        parts = urlsplit(self.backend_url)
+        if parts.scheme != "gs":
+            return own_passphrase(own)
+        objects = Objects(self.new_storage_client, parts.netloc)
+        try:
+            return shared_passphrase(objects, self.home / "google" / "passphrases" / parts.netloc, own=own)
+        finally:
+            objects.close()
 
     @cached_property
     def _credentials(self) -> Any:

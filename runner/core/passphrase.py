@@ -1,0 +1,51 @@
+"""The passphrase of Pulumi's state. No setting of ours is secret, but the engine refuses a stack that was made with another one."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from runner.core.files import write_private
+from runner.core.objects import Objects
+from runner.errors import ConflictError, NotFoundError
+from runner.model import names
+
+
+def own_passphrase(file: Path) -> Path:
+    """The file with the passphrase of a state that only this machine has; made if it is not there."""
+    if not file.exists():
+        write_private(file, _new_passphrase())
+    return file
+
+
+def shared_passphrase(objects: Objects, file: Path, *, own: Path) -> Path:
+    """The file with the passphrase of a state in a bucket, which has it for all machines that may read the state.
+
+    ``file``: this machine's copy, which is not compared once it is there. Where the bucket has none yet it gets what is in ``own``, with
+    which stacks may have been made, else a new one.
+
+    Raises:
+        CloudError: the bucket is not there, or cannot be read or written.
+    """
+    if not file.exists():
+        write_private(file, _read_or_make(objects, own))
+    return file
+
+
+def _read_or_make(objects: Objects, own: Path) -> bytes:
+    try:
+        return objects.read(names.STATE_PASSPHRASE)[0]
+    except NotFoundError:
+        made = own.read_bytes() if own.exists() else _new_passphrase()
+    try:
+        objects.write(names.STATE_PASSPHRASE, made, if_generation=0)
+    except ConflictError:
+        return objects.read(names.STATE_PASSPHRASE)[0]  # another machine was quicker
+    except NotFoundError as error:
+        message = f"the bucket {objects.bucket} for Pulumi's state is not there"
+        raise NotFoundError(message, status=error.status, remedy="make it with `invoke setup`") from error
+    return made
+
+
+def _new_passphrase() -> bytes:
+    return secrets.token_urlsafe(32).encode()
