@@ -142,6 +142,10 @@ class Client:
         """The end of what it said, for whoever has to find out."""
         return "".join(bytes(text[-2000:]).decode("utf-8", "replace") for text in self._output.values())
 
+    def has_traceback(self) -> bool:
+        """Whether it ended, or a thread of it, as no command may."""
+        return b"Traceback (most recent call last)" in self._output["stderr"]
+
     def _read(self, name: str, stream: IO[bytes] | None) -> None:
         if stream is not None:
             with stream:
