@@ -20,6 +20,7 @@ class Arrivals:
         self._listener = listener
         self._lock = threading.Lock()
         self._told: set[tuple[str, int, int, str]] = set()
+        self._defects: set[str] = set()
         self.disk: DiskError | None = None
         self.trouble: CloudError | None = None
         self.is_paused = False
@@ -73,3 +74,11 @@ class Arrivals:
             is_first, self.trouble = self.trouble is None, error
         if is_first:
             self._listener.tell("warning", message=f"results do not come home now: {error}")
+
+    def note_defect(self, error: Exception) -> None:
+        """Something went wrong that nobody thought of."""
+        with self._lock:
+            is_first = repr(error) not in self._defects
+            self._defects.add(repr(error))
+        if is_first:
+            self._listener.tell("warning", message=f"results do not come home now, they are tried again: {error!r}")

@@ -17,7 +17,7 @@ from runner.core.claims import remove_leftovers
 from runner.core.delivery import Delivery, no_step
 from runner.core.download_tracker import DownloadTracker, HomeSet
 from runner.core.patience import Patience, jittered
-from runner.core.results import CorruptResultsError
+from runner.core.results import CorruptResultsError, disk_error
 from runner.core.retry import is_worth_a_retry
 from runner.core.storage import ResultSet
 from runner.errors import CloudError, DiskError, NotFoundError, UnreachableError
@@ -120,6 +120,17 @@ class Collector:
         What fails is told and tried again for as long as it runs. Downloads that ``stop`` cuts go on with the next call.
         """
         self._stop = stop
+        while not stop.is_set():
+            try:
+                self._poll(stop)
+            except DiskError as error:
+                self._arrivals.note_disk(error)
+                stop.wait(LONGEST_LOOK_S)
+            except Exception as error:  # a defect of ours, or of a library: what can come home without it does
+                self._arrivals.note_defect(error)
+                stop.wait(LONGEST_LOOK_S)
+
+    def _poll(self, stop: threading.Event) -> None:
         running: set[Future[HomeSet | None]] = set()
         pause_s, look_at = SHORTEST_LOOK_S, time.monotonic()
         with ThreadPoolExecutor(THREADS, thread_name_prefix="download") as pool:
@@ -276,6 +287,8 @@ class Collector:
             self._damage.note(found, error)
         except DiskError as error:
             self._arrivals.note_disk(error)
+        except OSError as error:
+            self._arrivals.note_disk(disk_error(error, self._tracker.folder / found.job))
         except CloudError as error:
             self._arrivals.note_trouble(error)
         finally:

@@ -111,6 +111,9 @@ class Delivery:
         except (CorruptResultsError, DiskError):
             shutil.rmtree(work, ignore_errors=True)
             raise
+        except OSError as error:
+            shutil.rmtree(work, ignore_errors=True)
+            raise disk_error(error, work) from error
         shutil.rmtree(work, ignore_errors=True)
         return home
 

@@ -56,7 +56,10 @@ def _no_step(name: str) -> None:
 
 
 class DownloadTracker:
-    """The result sets of one batch that are home in ``folder``. Reading never waits for a lock and never writes."""
+    """The result sets of one batch that are home in ``folder``. Reading never waits for a lock and never writes.
+
+    Raises (all): DiskError.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -186,6 +189,8 @@ class DownloadTracker:
                 added = file.read()
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise disk_error(error, self._file) from error
         whole = added[: added.rfind(b"\n") + 1]
         self._offset += len(whole)
         for line in whole.splitlines():

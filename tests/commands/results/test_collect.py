@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
-import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,9 +21,11 @@ from runner.commands.events import Event, Listener
 from runner.core.claims import FOLDER, claimed
 from runner.core.download_tracker import DownloadTracker, HomeSet
 from runner.core.results import CorruptResultsError
+from runner.core.storage import ResultSet
 from runner.errors import CloudError, DiskError, NotFoundError, PermissionDeniedError
 from runner.model import names
 from tests.core.bucket import FILES, Batch, Site, new_batch
+from tests.disks import largest_file
 
 LIMIT_S = 60.0
 
@@ -292,17 +294,6 @@ def test_a_damaged_set_that_was_replaced_is_tried_again(batch: Batch) -> None:
 # ---------------------------------------------------------------- a full disk
 
 
-@contextlib.contextmanager
-def _largest_file(size_bytes: int) -> Iterator[None]:
-    """Files of this process cannot become larger: what a full disk or a quota does, in small."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def _noise(size: int) -> bytes:
     return os.urandom(size)
 
@@ -313,7 +304,7 @@ def test_a_full_disk_stops_the_end_without_loss(batch: Batch, files: dict[str, b
         batch.push(f"job-{number}", files)
     told = Told()
     collector = _collector(batch, told)
-    with _largest_file(50_000), pytest.raises(DiskError, match="File too large"):
+    with largest_file(50_000), pytest.raises(DiskError, match="File too large"):
         collector.finish()
     assert told.states() == ["paused"]
     assert len(batch.objects()) == 9
@@ -329,7 +320,7 @@ def test_it_goes_on_by_itself_when_there_is_room_again(batch: Batch) -> None:
     told = Told()
     collector = _collector(batch, told)
     with contextlib.ExitStack() as limit:
-        limit.enter_context(_largest_file(50_000))
+        limit.enter_context(largest_file(50_000))
         with _running(collector):
             with pytest.raises(DiskError):
                 collector.wait_home("job-0", 1, timeout_s=LIMIT_S)
@@ -337,6 +328,41 @@ def test_it_goes_on_by_itself_when_there_is_room_again(batch: Batch) -> None:
             _until(lambda: len(batch.at_home()) == 3)
     assert told.states()[:2] == ["paused", "resumed"]
     assert told.states().count("paused") == 1
+
+
+def _fails_once(step: str, error: Exception) -> Callable[[str, ResultSet], None]:
+    """For ``on_step``."""
+    left = [error]
+
+    def on_step(done: str, found: ResultSet) -> None:
+        if done == step and left:
+            raise left.pop()
+
+    return on_step
+
+
+@pytest.mark.parametrize("step", ["claimed", "copied"])
+def test_whatever_the_disk_says_is_told_and_tried_again(batch: Batch, step: str) -> None:
+    batch.push("a")
+    told = Told()
+    collector = _collector(batch, told, on_step=_fails_once(step, OSError(errno.EIO, "Input/output error")))
+    with _running(collector):
+        _until(lambda: "home" in told.states())
+    assert told.states() == ["paused", "resumed", "home"]
+    (paused,) = [event for event in told.events if event.facts.get("state") == "paused"]
+    assert "Input/output error" in paused.facts["message"]
+
+
+def test_a_set_that_cannot_come_home_by_a_defect_stops_no_other(batch: Batch) -> None:
+    batch.push("a")
+    told = Told()
+    collector = _collector(batch, told, on_step=_fails_once("claimed", KeyError("nobody thought of it")))
+    with _running(collector):
+        _until(lambda: bool(told.warnings()))
+        batch.push("b")
+        _until(lambda: told.states() == ["home", "home"])
+    assert len(told.warnings()) == 1
+    assert "nobody thought of it" in told.warnings()[0]
 
 
 def test_room_is_asked_for_before_the_disk_is_filled(batch: Batch) -> None:
