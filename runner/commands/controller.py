@@ -6,7 +6,6 @@ again; those that had ended there are looked for in the bucket first. No finishe
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from runner.commands.context import Context
 from runner.commands.events import Listener
 from runner.commands.fleet import Fleet, MachineWish
 from runner.commands.jobs import Assignment, JobThread
+from runner.commands.live_logs import LiveLogs
 from runner.commands.messages import (
     DeadlinesMoved,
     JobDone,
@@ -78,6 +78,7 @@ class Controller:
         self._collector = collector
         self._session = session
         self._listener = listener
+        self._live_logs = LiveLogs(context.results_folder / plan.batch, listener)
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._interfaces: dict[str, OpenSeesInterface] = {}
         self._outcomes: dict[str, JobOutcome] = {}
@@ -170,8 +171,7 @@ class Controller:
     def close(self) -> None:
         """Close the connections; threads that wait on them end, and are waited for. Jobs on the machines go on."""
         self._closed.set()
-        with contextlib.suppress(OSError):  # logs of jobs that did not come home stay
-            (self._context.results_folder / self._plan.batch / names.LIVE_LOGS).rmdir()
+        self._live_logs.close()
         for interface in list(self._interfaces.values()):
             interface.close()
         self._interfaces.clear()
@@ -243,6 +243,7 @@ class Controller:
             assignment=assignment,
             interface=self._interfaces[assignment.machine],
             collector=self._collector,
+            live_logs=self._live_logs,
             listener=self._listener,
             tell=self.tell,
         )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.commands.collect import Collector
 from runner.commands.context import Context
 from runner.commands.damage import DamagedPushError
 from runner.commands.events import Listener
+from runner.commands.live_logs import LiveLogs
 from runner.commands.messages import JobDone, JobTrouble, Message, SolverEnded
 from runner.commands.outcome import END_FILE, read_outcome
 from runner.commands.preflight import JobInputs
@@ -60,6 +60,7 @@ class JobThread:
     assignment: Assignment
     interface: OpenSeesInterface
     collector: Collector
+    live_logs: LiveLogs
     listener: Listener
     tell: Callable[[Message], None]
 
@@ -74,7 +75,13 @@ class JobThread:
             output = self._wait_for_push()
             self.tell(JobDone(attempt=job.attempt, outcome=self._finish(output)))
         except HpcError as error:
-            self.tell(JobTrouble(job=job.name, attempt=job.attempt, machine=job.machine, error=error))
+            self._tell_trouble(error)
+        except (OSError, ValueError) as error:  # such as a file of its model that cannot be read any more
+            self._tell_trouble(HpcError(f"it cannot go on: {error}"))
+
+    def _tell_trouble(self, error: HpcError) -> None:
+        job = self.assignment
+        self.tell(JobTrouble(job=job.name, attempt=job.attempt, machine=job.machine, error=error))
 
     def _job_to_submit(self) -> OpenSeesJob:
         from runner.hardware.opensees import OpenSeesJob
@@ -97,21 +104,14 @@ class JobThread:
         prefix = names.result_prefix(self.batch, self.assignment.name, self.assignment.attempt, push)
         return (PUSH_COMMAND, "--bucket", bucket, "--prefix", prefix, "--dir", folder, "--include", END_FILE)
 
-    @property
-    def _live_log(self) -> Path:
-        """The log as far as it was shown: who attaches later goes on where it stands."""
-        return self.context.results_folder / self.batch / names.LIVE_LOGS / f"{self.assignment.remote_id}.log"
-
     def _follow(self) -> None:
         """Tell each line of the job's log until the job has ended."""
-        self._live_log.parent.mkdir(parents=True, exist_ok=True)
         rest = b""
-        with self._live_log.open("ab") as file:  # whole lines only: who goes on from there begins with a whole line
-            for piece in self.interface.follow_bytes(self.assignment.remote_id, file.tell()):
+        with self.live_logs.opened(self.assignment.remote_id) as log:
+            for piece in self.interface.follow_bytes(self.assignment.remote_id, log.size_bytes):
                 whole, newline, rest = (rest + piece.content).rpartition(b"\n")
                 self._tell_lines(whole + newline)
-                file.write(whole + newline)
-                file.flush()
+                log.add(whole + newline)
         self._tell_lines(rest)
 
     def _tell_lines(self, content: bytes) -> None:
@@ -148,7 +148,7 @@ class JobThread:
                 last_lines=output.last_lines,
             )
         home = self._wait_home()
-        self._live_log.unlink(missing_ok=True)
+        self.live_logs.remove(job.remote_id)
         note = "some files could not be read on the VM and were left out" if exit_code == PUSHED_WITH_GAPS else ""
         return read_outcome(home.folder, name=job.name, expect=job.inputs.job.expect, machine=job.machine, note=note)
 

@@ -22,6 +22,7 @@ from runner.core.download_tracker import HomeSet
 from runner.core.results import CorruptResultsError
 from runner.errors import HpcError, RemoteError, StockoutError, UnreachableError
 from runner.hardware import JobOutput, JobStatus
+from runner.hardware.watch import LogPiece
 from runner.model.batch import Expectation, Job
 from runner.model.catalog import MACHINE_TYPES
 from runner.model.plan import Plan
@@ -41,15 +42,18 @@ class SmallVm:
     waiting: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
     statuses: Mapping[str, JobStatus] | RemoteError = field(default_factory=dict)
+    refusals: dict[str, Exception] = field(default_factory=dict)
     submitted: list[str] = field(default_factory=list)
     followed: list[str] = field(default_factory=list)
 
     def submit_job(self, job: Any) -> None:
         self.submitted.append(job.id)
+        if job.id in self.refusals:
+            raise self.refusals[job.id]
 
     def follow_bytes(self, name: str, from_byte: int) -> Iterator[Any]:
         self.followed.append(name)
-        return iter(())
+        yield from (LogPiece(offset=0, content=b"first\nsec"), LogPiece(offset=9, content=b"ond\n"))
 
     def wait(self, job_ids: Sequence[str], timeout: float, *, after: bool) -> None:
         self.waiting.set()
@@ -130,6 +134,7 @@ class Bench:
 
     controller: Controller
     told: list[Event]
+    lines: list[str]
     vms: dict[str, SmallVm] = field(default_factory=lambda: defaultdict(SmallVm))
 
     def fleet(self) -> Any:
@@ -151,6 +156,7 @@ class Bench:
 def _bench(folder: Path, compute: SmallCompute, *, jobs: str = "a", error: HpcError | None = None) -> Bench:
     context = small_context(folder, compute)
     told: list[Event] = []
+    lines: list[str] = []
     made = [_job(name, folder) for name in jobs]
     plan = Plan(
         batch="b",
@@ -171,9 +177,9 @@ def _bench(folder: Path, compute: SmallCompute, *, jobs: str = "a", error: HpcEr
         inputs=[JobInputs(job=job, files=(), size_bytes=0) for job in made],
         collector=cast(Collector, NothingComesHome(error=error)),
         session=context.journal.begin("b", "run"),
-        listener=Listener(on_progress=told.append),
+        listener=Listener(on_progress=told.append, on_log=lambda name, line: lines.append(line)),
     )
-    return Bench(controller=controller, told=told)
+    return Bench(controller=controller, told=told, lines=lines)
 
 
 @contextmanager
@@ -229,3 +235,26 @@ def test_a_vm_that_goes_while_it_is_taken_over_takes_no_other_with_it(tmp_path: 
     ran = {job: attempt for job, (_, attempt) in bench.attempts().items()}
     assert ran == {"a": 1, "b": 3, "c": 4}
     assert {outcome.state for outcome in bench.controller.outcomes()} == {JobState.LOST}, "no results, but an end"
+
+
+@pytest.mark.parametrize("error", [OSError("main.tcl became shorter"), ValueError("not a path inside the folder")])
+def test_a_job_that_cannot_be_sent_ends_and_the_others_go_on(tmp_path: Path, error: Exception) -> None:
+    bench = _bench(tmp_path, SmallCompute(), jobs="ab")
+    bench.vms["b-0"].refusals["a.a1"] = error
+    with _running(bench, bench.fleet()):
+        pass
+    outcomes = {outcome.name: outcome.message for outcome in bench.controller.outcomes()}
+    assert str(error) in outcomes["a"]
+    assert "push-results" in outcomes["b"]
+    assert bench.attempts() == {"a": ("b-0", 1), "b": ("b-1", 1)}
+
+
+def test_logs_that_cannot_be_kept_are_shown_and_keep_no_job_from_its_end(tmp_path: Path) -> None:
+    bench = _bench(tmp_path, SmallCompute(), jobs="ab")
+    (tmp_path / "results").write_text("a file where a folder should be")
+    bench.vms["b-0"].pushed.set()
+    with _running(bench, bench.fleet()):
+        pass
+    assert sorted(bench.lines) == ["first", "first", "second", "second"]
+    (warning,) = [event.facts["message"] for event in bench.told if event.event == "warning"]
+    assert "not kept" in warning
