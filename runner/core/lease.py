@@ -5,16 +5,17 @@ The store is a ``ResultStore``; here only its control objects are used.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, Self
 
 from runner.core.storage import ControlObject
-from runner.errors import CloudError, ConflictError, NotFoundError
+from runner.errors import CloudError, ConflictError, NotFoundError, UnreachableError
 from runner.model import names
 from runner.model.lease import Lease, new_lease, parse_lease
 
@@ -22,6 +23,14 @@ LONGEST_LOOK_S = 5.0
 JOIN_LIMIT_S = 5.0
 RENEWALS_IN_A_LEASE = 3
 TRIES = 5
+
+
+class WatchedError(ConflictError):
+    """Somebody else watches the batch: its ``holder``."""
+
+    def __init__(self, message: str, *, holder: str, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.holder = holder
 
 
 class ControlStore(Protocol):
@@ -86,6 +95,7 @@ def read_preempted(store: ControlStore, batch: str) -> set[str]:
 class LeaseTerms:
     """``holder``: who we are, as ``user@host pid``. ``take_over``: also from somebody who seems to be watching.
 
+    ``predecessors``: holders that are known to be gone, whatever the lease says; they need no ``take_over``.
     ``deadlines`` and ``batch_deadline``: as in ``Lease``; a lease that is taken over keeps its own where it has one.
     """
 
@@ -93,6 +103,7 @@ class LeaseTerms:
     lease_s: float
     holder: str
     take_over: bool = False
+    predecessors: Collection[str] = ()
     deadlines: Mapping[str, float] = field(default_factory=dict)
     batch_deadline: float | None = None
 
@@ -103,6 +114,11 @@ def _ignore_lease(lease: Lease) -> None:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _elapsed_s() -> float:
+    """A clock that goes on while the machine sleeps, where there is one."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +139,10 @@ class LeaseKeeper:
     What fails is tried again at the next look, for as long as it takes: ``age_s`` tells how bad it is. At the end of the block
     the lease is left as it is, and runs out: ``release`` or ``detach`` say more than that.
 
+    ``lost_to``: who else has it. ``was_detached``: the batch ran alone before.
+
     Raises (entering):
-        ConflictError: somebody else watches this batch, and ``take_over`` was not given.
+        WatchedError: somebody else watches this batch, and ``take_over`` was not given.
         CloudError: the lease could not be written.
     """
 
@@ -135,7 +153,7 @@ class LeaseKeeper:
         events: LeaseEvents | None = None,
         *,
         now: Callable[[], datetime] = _now,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = _elapsed_s,
     ) -> None:
         self._store = store
         self._terms = terms
@@ -154,6 +172,8 @@ class LeaseKeeper:
         self._thread = threading.Thread(target=self._keep, daemon=True, name=f"lease of {terms.batch}")
         self.trouble = ""
         self.is_lost = False
+        self.lost_to = ""
+        self.was_detached = False
 
     @property
     def lease(self) -> Lease:
@@ -223,6 +243,20 @@ class LeaseKeeper:
         except CloudError as error:
             self.trouble = str(error)
 
+    def check(self) -> None:
+        """Look now, before something that must not happen to a batch that is somebody else's.
+
+        Raises:
+            WatchedError: somebody else has it.
+            UnreachableError: it has run out and cannot be read, so that anybody may have it by now.
+        """
+        self.look()
+        if self.lost_to:
+            message = f"{self.lost_to} has the lease of batch {self._terms.batch} now"
+            raise WatchedError(message, holder=self.lost_to)
+        if self.trouble and not self.is_lost and self.age_s > self._terms.lease_s:
+            raise UnreachableError(f"nobody knows whose batch {self._terms.batch} is by now: {self.trouble}")
+
     def _keep(self) -> None:
         look_s = min(LONGEST_LOOK_S, self._terms.lease_s / (2 * RENEWALS_IN_A_LEASE))
         while not self.is_lost and not self._stopping.wait(look_s):
@@ -239,14 +273,18 @@ class LeaseKeeper:
         if found is not None:
             self._generation = found.generation
             self._lease = self._claim(found.lease)
+            self.was_detached = found.lease.detached
         self._put(self._lease.renew(self._now(), self._terms.lease_s))
 
     def _claim(self, lease: Lease) -> Lease:
         """Somebody's lease as ours."""
         terms = self._terms
-        if lease.is_watched(self._now()) and lease.holder != terms.holder and not terms.take_over:
-            raise ConflictError(
+        is_free = terms.take_over or lease.holder in (terms.holder, *terms.predecessors)
+        if lease.is_watched(self._now()) and not is_free:
+            self.lost_to = lease.holder
+            raise WatchedError(
                 f"batch {terms.batch} is watched by {lease.holder} (last heard of at {lease.renewed:%H:%M:%S} UTC)",
+                holder=lease.holder,
                 remedy="wait until it is not, or say that you take over",
             )
         return replace(
@@ -290,6 +328,7 @@ class LeaseKeeper:
         if found.lease.holder != self._terms.holder:
             self.is_lost = True
             self._lease = found.lease
+            self.lost_to = self._lease.holder
             self._events.on_lost(self._lease)
             return
         moved = (found.lease.deadlines, found.lease.batch_deadline) != (

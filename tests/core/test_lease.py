@@ -15,6 +15,7 @@ from runner.core.lease import (
     LeaseEvents,
     LeaseKeeper,
     LeaseTerms,
+    WatchedError,
     change_lease,
     read_lease,
     read_preempted,
@@ -149,6 +150,37 @@ def test_one_batch_has_one_watcher(batch: Batch, clock: Clock, told: Told, make_
             assert stored(batch).holder == THEM
 
 
+def test_a_holder_that_is_known_to_be_gone_need_not_be_taken_over_from(batch: Batch, make_keeper: Make) -> None:
+    with make_keeper():
+        pass
+    with pytest.raises(ConflictError), make_keeper(THEM, predecessors=["nobody@here 3"]):
+        pass
+    with make_keeper(THEM, predecessors=[US]) as keeper:
+        assert not keeper.was_detached
+        assert stored(batch).holder == THEM
+
+
+def test_whoever_is_about_to_do_harm_looks_first(batch: Batch, make_keeper: Make) -> None:
+    with make_keeper() as keeper:
+        keeper.check()
+        with make_keeper(THEM, take_over=True):
+            with pytest.raises(WatchedError, match=THEM) as caught:
+                keeper.check()
+            assert (caught.value.holder, keeper.lost_to) == (THEM, THEM)
+
+
+def test_a_lease_that_has_run_out_unseen_may_be_anybodys(batch: Batch, clock: Clock, make_keeper: Make) -> None:
+    store = FaultyStore(store=batch.store)
+    with make_keeper(store=store) as keeper:
+        store.failures_before = 2
+        clock.passed_s = 599
+        keeper.check()
+        clock.passed_s = 601
+        with pytest.raises(UnreachableError, match="no answer"):
+            keeper.check()
+        keeper.check()
+
+
 def test_a_lease_that_has_run_out_is_free(batch: Batch, clock: Clock, make_keeper: Make) -> None:
     with make_keeper(deadlines={"a": 60.0}):
         pass
@@ -170,7 +202,8 @@ def test_a_detached_lease_is_free(batch: Batch, make_keeper: Make) -> None:
     with make_keeper() as keeper:
         keeper.detach()
     assert stored(batch).detached
-    with make_keeper(THEM):
+    with make_keeper(THEM) as keeper:
+        assert keeper.was_detached
         assert not stored(batch).detached
 
 
