@@ -16,11 +16,13 @@ from runner.commands.events import Listener
 from runner.commands.fleet import Fleet
 from runner.commands.home_markers import read_home_notes
 from runner.commands.outcome import read_outcome
+from runner.commands.summary import JobOutcome
 from runner.core.download_tracker import DownloadTracker, HomeSet
 from runner.core.lease import read_preempted
 from runner.hardware.opensees import LOG_NAME
 from runner.model import names
 from runner.model.session import Session
+from runner.model.states import JobState
 
 
 def restore_finished(
@@ -34,6 +36,16 @@ def restore_finished(
             controller.restore(read_outcome(home.folder, name=inputs.job.name, expect=inputs.job.expect))
         elif inputs.job.name in elsewhere:
             controller.restore(elsewhere[inputs.job.name])
+
+
+def set_aside_pushed(context: Context, definition: Definition, controller: Controller) -> None:
+    """Jobs whose results cannot come home now and wait in the bucket have ended, too: they are not run again."""
+    pushed = {found.job for found in context.cloud.results.result_sets(definition.plan.batch)}
+    message = "it ended before; its results are in the bucket, and there was no room for them at home"
+    for inputs in definition.inputs:
+        name = inputs.job.name
+        if name in pushed and not controller.roster.job(name).state.has_ended:
+            controller.set_aside(JobOutcome(name=name, state=JobState.LOST, message=message))
 
 
 def tell_rest_of_logs(batch_folder: Path, arrived: Iterable[HomeSet], listener: Listener) -> None:

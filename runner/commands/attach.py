@@ -6,17 +6,23 @@ from runner.commands.batch_run import BatchRun
 from runner.commands.context import Context
 from runner.commands.definition import load_definition, open_batches
 from runner.commands.events import Listener, Phases
-from runner.commands.summary import RunSummary
+from runner.commands.summary import RunReport, RunSummary
+from runner.core.session_owner import describe_this_process
 from runner.core.session_state import SessionState
 from runner.errors import InputError
+from runner.model.session import read_owner
 
 
-def execute(context: Context, *, batch: str, listener: Listener, take_over: bool = False) -> RunSummary:
+def execute(
+    context: Context, *, batch: str, listener: Listener, take_over: bool = False, report: RunReport | None = None
+) -> RunSummary:
     """Take over a batch: logs go on where they stood, finished jobs are not run again, waiting ones are started.
+
+    A batch that cannot be gone on with is left as it was found. ``report`` has the summary also if an error is raised.
 
     Raises:
         InputError: no batch is open, or more than one and none was named, or its client is alive.
-        ConflictError: a client on another machine watches it, and ``take_over`` was not given.
+        WatchedError: a client on another machine watches it, and ``take_over`` was not given.
         NotFoundError: the bucket knows no such batch.
     """
     phases = Phases(listener)
@@ -24,7 +30,7 @@ def execute(context: Context, *, batch: str, listener: Listener, take_over: bool
         context.cloud.open()
         name = batch or _only_open_batch(context)
         definition = load_definition(context, name)
-    was_here = name in context.journal.names()  # then its owner is dead, or the journal would not be given to us
+    predecessors = _clients_of_this_machine(context, name)  # all gone, or the journal is not given to us
     with _session(context, name) as session:
         run = BatchRun(
             context=context,
@@ -32,7 +38,9 @@ def execute(context: Context, *, batch: str, listener: Listener, take_over: bool
             listener=listener,
             phases=phases,
             session=session,
-            take_over=take_over or was_here,
+            report=report or RunReport(),
+            take_over=take_over,
+            predecessors=predecessors,
         )
         return run.go_on()
 
@@ -46,6 +54,13 @@ def _only_open_batch(context: Context) -> str:
     raise InputError(
         f"there are {len(found)} batches: {', '.join(found)}", remedy=f"say which: invoke attach --batch {found[0]}"
     )
+
+
+def _clients_of_this_machine(context: Context, name: str) -> frozenset[str]:
+    """Those that ever had the batch, as its lease names them."""
+    session, here = context.journal.read(name), describe_this_process()
+    owners = [] if session is None else [read_owner(record.facts.get("owner")) for record in session.records]
+    return frozenset(str(owner) for owner in owners if owner is not None and owner.is_on_machine_of(here))
 
 
 def _session(context: Context, name: str) -> SessionState:

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from runner.commands.adoption import adopt_machines, note_attempts, restore_finished, tell_rest_of_logs
+from runner.commands.adoption import (
+    adopt_machines,
+    note_attempts,
+    restore_finished,
+    set_aside_pushed,
+    tell_rest_of_logs,
+)
+from runner.commands.batch_end import BatchEnd
 from runner.commands.collect import Collector
 from runner.commands.context import Context
 from runner.commands.controller import Controller, TakenOverError
 from runner.commands.definition import Definition, save_definition
-from runner.commands.end import end_batch
 from runner.commands.events import Listener, Phases
 from runner.commands.fleet import Fleet, MachineWish
 from runner.commands.home_markers import home_noter
 from runner.commands.messages import DeadlinesMoved, LeaseGone, LeaseLost
-from runner.commands.receipt import close_session
-from runner.commands.steps import Steps, deferred_signals, raised_signals
-from runner.commands.summary import RunSummary
+from runner.commands.steps import Steps, raised_signals
+from runner.commands.summary import RunReport, RunSummary
 from runner.core.download_tracker import DownloadTracker
 from runner.core.lease import LeaseEvents, LeaseKeeper, LeaseTerms
 from runner.core.session_state import SessionState
 from runner.core.stacks import StackSpec
-from runner.errors import HpcError, LeftoverError
+from runner.errors import DiskError, HpcError, LeftoverError
 from runner.model import names
 
 LOGIN_SLACK_S = 3600.0
@@ -35,26 +40,21 @@ DESTRUCTIVE = ("end batch", "bring home")  # undos that another client must not 
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Parts:
-    """What works together on one batch."""
-
-    tracker: DownloadTracker
-    collector: Collector
-    controller: Controller
-    lease: LeaseKeeper
-
-
-@dataclass(frozen=True, kw_only=True)
 class BatchRun:
-    """One client's part in a batch. ``detach``: leave as soon as every VM has as much to do as it can take."""
+    """One client's part in a batch. ``detach``: leave as soon as every VM has as much to do as it can take.
+
+    ``report`` has the summary in the end, whatever is raised. ``take_over``, ``predecessors``: see ``LeaseTerms``.
+    """
 
     context: Context
     definition: Definition
     listener: Listener
     phases: Phases
     session: SessionState
+    report: RunReport = field(default_factory=RunReport)
     detach: bool = False
     take_over: bool = False
+    predecessors: Collection[str] = ()
 
     @property
     def batch(self) -> str:
@@ -70,6 +70,34 @@ class BatchRun:
         return self._to_its_end(attach=True)
 
     def _to_its_end(self, *, attach: bool) -> RunSummary:
+        end = self._make_end(goes_on=attach)
+        outcome = "completed"
+        try:
+            with raised_signals(), end.lease, Steps(self.listener) as steps:
+                try:
+                    self._drive(steps, end, attach=attach)
+                except TakenOverError:
+                    end.goes_on = True
+                    steps.keep(*DESTRUCTIVE)
+                    raise
+        except LeftoverError:
+            if not end.controller.roster.is_over:
+                raise
+        except BaseException as error:
+            outcome = str(error) or type(error).__name__
+            raise
+        finally:
+            if end.lease.lost_to:
+                end.goes_on = True
+                self.session.end(f"taken over by {end.lease.lost_to}")
+            elif not end.goes_on:
+                end.close_session(outcome)
+            summary = self._summary(end)
+            self.report.summary = summary
+        return summary
+
+    def _make_end(self, *, goes_on: bool) -> BatchEnd:
+        """All that works together on one batch. ``goes_on``: it does already."""
         tracker = DownloadTracker(self.context.results_folder / self.batch)
         note_home = home_noter(self.context, self.definition)
         collector = Collector(self.context, self.batch, tracker, self.listener, on_home=note_home)
@@ -81,86 +109,89 @@ class BatchRun:
             session=self.session,
             listener=self.listener,
         )
-        lease = LeaseKeeper(self.context.cloud.results, self._terms(), _lease_events(controller))
-        parts = _Parts(tracker=tracker, collector=collector, controller=controller, lease=lease)
-        left_over: tuple[str, ...] = ()
-        goes_on = False
-        outcome = "completed"
-        try:
-            with raised_signals(), lease, Steps(self.listener) as steps:
-                try:
-                    goes_on = self._drive(steps, parts, attach=attach)
-                except TakenOverError:
-                    goes_on = True
-                    steps.keep(*DESTRUCTIVE)
-                    raise
-        except LeftoverError as error:
-            if not controller.roster.is_over:
-                raise
-            left_over = error.items
-        except BaseException as error:
-            outcome = str(error) or type(error).__name__
-            raise
-        finally:
-            if not goes_on:
-                self._close_session(outcome)
+        return BatchEnd(
+            context=self.context,
+            definition=self.definition,
+            session=self.session,
+            listener=self.listener,
+            phases=self.phases,
+            lease=LeaseKeeper(self.context.cloud.results, self._terms(), _lease_events(controller)),
+            tracker=tracker,
+            collector=collector,
+            controller=controller,
+            goes_on=goes_on,
+        )
+
+    def _summary(self, end: BatchEnd) -> RunSummary:
         return RunSummary(
             batch=self.batch,
-            jobs=tuple(controller.outcomes()),
+            jobs=end.outcomes(),
             phases_s=self.phases.seconds,
-            left_over=left_over,
+            left_over=end.left_over,
             results=self.context.results_folder / self.batch,
-            is_detached=goes_on,
+            is_detached=end.goes_on,
         )
 
-    def _close_session(self, outcome: str) -> None:
-        """The receipt, and the journal's end if the cloud says that nothing is left. Trouble with that hides no other error."""
+    def _drive(self, steps: Steps, end: BatchEnd, *, attach: bool) -> None:
+        """Run the jobs."""
+        steps.undo("bring home what is still in the bucket", lambda: end.bring_home(steps.hurry))
+        steps.undo(f"end batch {self.batch}", lambda: end.end(steps.hurry))
+        steps.undo("close the connections", end.controller.close)
         try:
-            with deferred_signals(self.listener, threading.Event()), self.phases.phase("receipt"):
-                close_session(self.context, self.session, outcome)
+            fleet = self._get_ready(steps, end, attach=attach)
         except HpcError as error:
-            self.listener.tell("warning", message=str(error))
+            if attach and not isinstance(error, TakenOverError):  # it ran well without this client
+                steps.keep(*DESTRUCTIVE)
+                end.leave_as_found()
+            raise
+        steps.undo("stop downloads", _start_polling(end.collector))
+        with self.phases.phase("jobs"):
+            goes_on = end.controller.run(fleet, until_busy=self.detach)
+        if goes_on:
+            end.leave()
+            steps.keep(*DESTRUCTIVE)
 
-    def _drive(self, steps: Steps, parts: _Parts, *, attach: bool) -> bool:
-        """Run the jobs; whether the batch goes on without us."""
-        cloud, plan = self.context.cloud, self.definition.plan
-        steps.undo("bring home what is still in the bucket", lambda: self._collect_rest(parts.collector, steps.hurry))
-        steps.undo(
-            f"end batch {self.batch}",
-            lambda: end_batch(self.context, self.batch, self.listener, self.phases, hurry=steps.hurry),
-        )
-        steps.undo("close the connections", parts.controller.close)
+    def _get_ready(self, steps: Steps, end: BatchEnd, *, attach: bool) -> Fleet:
+        """What has to be there, or to be known, before the first job is started."""
         self.session.intend("stack", self.batch, "analysis")
         if not attach:
             save_definition(self.context, self.definition)
+        max_run_s = self.definition.plan.max_run_s
         fleet = Fleet(
             context=self.context,
             batch=self.batch,
-            new_login=lambda: cloud.logins.import_key(lifetime_s=plan.max_run_s + LOGIN_SLACK_S),
-            max_run_s=plan.max_run_s,
+            new_login=lambda: self.context.cloud.logins.import_key(lifetime_s=max_run_s + LOGIN_SLACK_S),
+            max_run_s=max_run_s,
             spec_of=lambda wishes: analysis_spec(self.context, self.definition, wishes),
             session=self.session,
-            tell=parts.controller.tell,
+            tell=end.controller.tell,
             listener=self.listener,
             phases=self.phases,
+            check=end.lease.check,
         )
         steps.undo("stop watching", fleet.close)
         if attach:
             with self.phases.phase("attach"):
-                was_home = {home.key for home in parts.tracker.home_sets()}
-                parts.collector.finish(is_over=False)
-                arrived = [home for home in parts.tracker.home_sets() if home.key not in was_home]
-                tell_rest_of_logs(self.context.results_folder / self.batch, arrived, self.listener)
-                restore_finished(self.context, self.definition, parts.tracker, parts.controller)
-                note_attempts(self.context, self.session.read(), parts.controller)
-                known = [resource.name for resource in self.session.read().resources]
-                adopt_machines(self.context, self.batch, parts.controller, fleet, known=known)
-        steps.undo("stop downloads", _start_polling(parts.collector))
-        with self.phases.phase("jobs"):
-            goes_on = parts.controller.run(fleet, until_busy=self.detach)
-        if goes_on:
-            self._leave(steps, parts.lease)
-        return goes_on
+                self._look_around(end, fleet)
+        return fleet
+
+    def _look_around(self, end: BatchEnd, fleet: Fleet) -> None:
+        """What is home, in the bucket and on the VMs of a batch that this client did not begin."""
+        has_room = True
+        was_home = {home.key for home in end.tracker.home_sets()}
+        try:
+            end.collector.finish(is_over=False)
+        except DiskError as error:
+            has_room = False
+            self.listener.tell("warning", message=f"going on; results wait in the bucket until there is room: {error}")
+        arrived = [home for home in end.tracker.home_sets() if home.key not in was_home]
+        tell_rest_of_logs(self.context.results_folder / self.batch, arrived, self.listener)
+        restore_finished(self.context, self.definition, end.tracker, end.controller)
+        if not has_room:
+            set_aside_pushed(self.context, self.definition, end.controller)
+        note_attempts(self.context, self.session.read(), end.controller)
+        known = [resource.name for resource in self.session.read().resources]
+        adopt_machines(self.context, self.batch, end.controller, fleet, known=known)
 
     def _terms(self) -> LeaseTerms:
         deadlines = {item.job.name: item.job.timeout_s for item in self.definition.inputs}
@@ -169,26 +200,9 @@ class BatchRun:
             lease_s=self.context.settings.lease_s,
             holder=str(self.session.read().owner),
             take_over=self.take_over,
+            predecessors=self.predecessors,
             deadlines=deadlines,
         )
-
-    def _collect_rest(self, collector: Collector, hurry: threading.Event) -> None:
-        """What was pushed and nobody waited for any more; then nothing of the batch is left in the bucket."""
-        if hurry.is_set():
-            remedy = f"`invoke results --batch {self.batch}` brings home what is there"
-            self.listener.tell("warning", message=f"results may still be in the bucket: {remedy}")
-            return
-        collected = collector.finish(is_over=True)
-        for prefix, problem in collected.corrupt.items():
-            self.listener.tell("warning", message=f"{prefix} stays in the bucket: {problem}")
-        self.context.cloud.results.delete_control(self.batch)
-
-    def _leave(self, steps: Steps, lease: LeaseKeeper) -> None:
-        """Go away and let the batch go on: jobs run to their deadlines, then the VMs end themselves."""
-        lease.detach()
-        self.session.record("detached")
-        steps.keep(*DESTRUCTIVE)
-        self.listener.tell("detached", batch=self.batch)
 
 
 def _lease_events(controller: Controller) -> LeaseEvents:

@@ -116,8 +116,12 @@ class Controller:
     def restore(self, outcome: JobOutcome) -> None:
         """A job that ended before this client came."""
         if outcome.state is not JobState.LOST:
-            self.roster.restore(outcome.name, outcome.state)
-            self._outcomes[outcome.name] = outcome
+            self.set_aside(outcome)
+
+    def set_aside(self, outcome: JobOutcome) -> None:
+        """A job that is not to be run, whatever became of it."""
+        self.roster.restore(outcome.name, outcome.state)
+        self._outcomes[outcome.name] = outcome
 
     def note_attempt(self, job: str, attempt: int) -> None:
         """An attempt that was made before this client came."""

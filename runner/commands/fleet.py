@@ -60,7 +60,8 @@ SpecOf = Callable[[Sequence[MachineWish]], StackSpec]
 
 
 class Fleet:
-    """Makes and watches the machines of one batch. ``tell`` is called from its threads.
+    """Makes and watches the machines of one batch. ``tell`` is called from its threads; so is ``check``, before each update: an
+    HpcError of it says that the batch may be somebody else's, and nothing is updated.
 
     ``max_run_s``: how long after its making the cloud ends each of them; ``new_login`` is good for at least as long.
 
@@ -79,6 +80,7 @@ class Fleet:
         tell: Callable[[Message], None],
         listener: Listener,
         phases: Phases,
+        check: Callable[[], None],
     ) -> None:
         self._context = context
         self._batch = batch
@@ -91,6 +93,7 @@ class Fleet:
         self._tell = tell
         self._listener = listener
         self._phases = phases
+        self._check = check
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._wanted: dict[str, MachineWish] = {}
@@ -159,6 +162,7 @@ class Fleet:
         Raises:
             HpcError: the machines asked for are not there, and there is no other place.
         """
+        self._check()
         if self._made:  # these come later than the first ones, and the key must outlive them too
             self._login = self._new_login()
         wishes = self._dated_wishes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,10 @@ class JobOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """How a batch ended. ``left_over`` names what could not be removed; it should be empty."""
+    """How a batch ended. ``left_over`` names what could not be removed; it should be empty.
+
+    ``error_exit_code``: of what ended it early, else None. Before there was a batch everything is empty.
+    """
 
     batch: str
     jobs: tuple[JobOutcome, ...]
@@ -48,10 +51,14 @@ class RunSummary:
     left_over: tuple[str, ...]
     results: Path
     is_detached: bool = False
+    error_exit_code: int | None = None
 
     @property
     def exit_code(self) -> int:
-        """0 only if every job succeeded and nothing is left, or if the batch was left to go on; 8 if something is left, else 1."""
+        """That of an error; else 0 only if every job succeeded and nothing is left, or if the batch was left to go on; 8 if
+        something is left, else 1."""
+        if self.error_exit_code is not None:
+            return self.error_exit_code
         if self.left_over:
             return 8
         if self.is_detached:
@@ -68,3 +75,16 @@ class RunSummary:
             "left_over": list(self.left_over),
             "detached": self.is_detached,
         }
+
+
+@dataclass(kw_only=True)
+class RunReport:
+    """What is known of a run in the end, also if an error or a signal ended it. None: there was no batch yet."""
+
+    summary: RunSummary | None = None
+
+    def cut_off(self, exit_code: int) -> RunSummary:
+        """The summary of a run that was ended with this exit code."""
+        if self.summary is None:
+            return RunSummary(batch="", jobs=(), phases_s={}, left_over=(), results=Path(), error_exit_code=exit_code)
+        return replace(self.summary, error_exit_code=exit_code)

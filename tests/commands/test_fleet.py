@@ -51,6 +51,7 @@ def _fleet(
             tell=inbox.tell,
             listener=listener,
             phases=Phases(listener),
+            check=lambda: None,
         )
         try:
             yield fleet, inbox

@@ -1,0 +1,207 @@
+"""How a client's part in a batch ends, and what of the batch is left then: nothing, or all of it if it goes on without this client."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from runner.commands import attach
+from runner.commands.batch_run import BatchRun
+from runner.commands.events import Event, Listener, Phases
+from runner.commands.steps import Interrupted
+from runner.commands.summary import RunReport, RunSummary
+from runner.core.lease import WatchedError, change_lease
+from runner.core.session_owner import describe_this_process
+from runner.errors import HpcError, LeftoverError, PermissionDeniedError
+from runner.model.lease import Lease
+from runner.model.states import JobState
+from tests.commands.batches.client import END, Client
+from tests.core.bucket import Batch
+
+ELSEWHERE = "somebody@there 2"
+
+
+def run(client: Client, *jobs: str, listener: Listener | None = None, report: RunReport | None = None) -> RunSummary:
+    """A batch that this client begins."""
+    definition = client.define(*jobs, is_saved=False)
+    listener = listener or client.listener
+    with client.context.journal.begin(client.batch.name, "run") as session:
+        return BatchRun(
+            context=client.context,
+            definition=definition,
+            listener=listener,
+            phases=Phases(listener),
+            session=session,
+            report=report or RunReport(),
+        ).begin()
+
+
+def attach_to(client: Client, *, listener: Listener | None = None, take_over: bool = False) -> RunSummary:
+    return attach.execute(
+        client.context, batch=client.batch.name, listener=listener or client.listener, take_over=take_over
+    )
+
+
+@contextmanager
+def largest_file(size_bytes: int) -> Iterator[None]:
+    """Files of this process cannot become larger, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def take(lease: Lease) -> Lease:
+    return replace(lease, holder=ELSEWHERE)
+
+
+def test_an_attach_that_is_refused_leaves_the_batch_as_it_was(client: Client) -> None:
+    client.define("a")
+    client.write_lease(detached=True)
+    client.add_vm()
+    client.keys.trouble = PermissionDeniedError("no keys for you", status=403)
+    with pytest.raises(PermissionDeniedError):
+        attach_to(client)
+    assert len(client.estate.items) == 1
+    assert client.engine.acts == []
+    assert client.lease().detached
+    assert client.has_definition()
+    session = client.session()
+    assert (session.has_ended, session.is_detached) == (False, True)
+
+
+def test_an_attach_that_finds_no_lease_to_take_leaves_the_batch_as_it_was(client: Client, batch: Batch) -> None:
+    client.define("a")
+    client.add_vm()
+    batch.store.put_control(batch.name, "lease.json", b"{")
+    with pytest.raises(HpcError, match=r"lease\.json"):
+        attach_to(client)
+    assert len(client.estate.items) == 1
+    assert not client.session().has_ended
+
+
+def test_an_attach_without_room_for_results_goes_on_and_judges_them_when_they_come(
+    client: Client, batch: Batch
+) -> None:
+    client.define("a", "b")
+    client.write_lease(detached=True)
+    batch.push("a", END | {"noise": os.urandom(100_000)})
+    batch.push("b", END | {"noise": os.urandom(100_000)})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def make_room(event: Event) -> None:
+        client.told.append(event)
+        if event.event == "warning":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    with largest_file(50_000):
+        summary = attach_to(client, listener=Listener(on_progress=make_room))
+    assert "up" not in client.engine.acts, "what has ended is not run again"
+    assert [(job.name, job.state) for job in summary.jobs] == [
+        ("a", JobState.SUCCEEDED),
+        ("b", JobState.SUCCEEDED),
+    ]
+    assert summary.exit_code == 0
+    assert all("came home late" in job.message for job in summary.jobs)
+    assert set(batch.at_home()) >= {"a", "b"}
+    session = client.session()
+    assert [(job.name, job.state) for job in session.jobs] == [("a", "succeeded"), ("b", "succeeded")]
+    assert session.has_ended
+    assert not client.has_definition()
+
+
+def test_what_was_given_up_and_never_came_home_stays_lost(client: Client) -> None:
+    report = RunReport()
+    with pytest.raises(HpcError, match="no VM today"):
+        run(client, "a", report=report)
+    assert report.summary is not None
+    assert [job.state for job in report.summary.jobs] == [JobState.LOST]
+    assert client.engine.acts == ["up", "destroy", "remove"]
+    assert client.session().has_ended
+
+
+def test_a_client_that_lost_its_batch_and_does_not_know_it_yet_ends_nothing(client: Client, batch: Batch) -> None:
+    """Woken up by the signal that ends it: before it has looked at its lease."""
+    client.add_vm()
+
+    def take_and_interrupt(event: Event) -> None:
+        client.told.append(event)
+        if (event.event, event.facts.get("phase"), event.facts.get("state")) == ("phase", "jobs", "started"):
+            change_lease(batch.store, batch.name, take)
+            signal.raise_signal(signal.SIGHUP)
+
+    report = RunReport()
+    with pytest.raises(Interrupted) as caught:
+        run(client, "a", listener=Listener(on_progress=take_and_interrupt), report=report)
+    assert ELSEWHERE in str(caught.value.__notes__)
+    assert len(client.estate.items) == 1
+    assert client.engine.acts == []
+    assert client.has_definition()
+    assert client.lease().holder == ELSEWHERE
+    assert client.session().outcome == f"taken over by {ELSEWHERE}"
+    assert report.summary is not None and report.summary.is_detached
+
+
+def test_a_client_that_lost_its_batch_makes_no_more_vms(client: Client, batch: Batch) -> None:
+    client.define("a")
+    client.add_vm()
+    client.write_lease(detached=True)
+
+    def take_before_up(event: Event) -> None:
+        client.told.append(event)
+        if (event.event, event.facts.get("phase"), event.facts.get("state")) == ("phase", "up", "started"):
+            change_lease(batch.store, batch.name, take)
+
+    with pytest.raises(HpcError, match=ELSEWHERE):
+        attach_to(client, listener=Listener(on_progress=take_before_up))
+    assert client.engine.acts == []
+    assert len(client.estate.items) == 1
+    assert client.session().outcome == f"taken over by {ELSEWHERE}"
+
+
+def test_taking_over_is_asked_for_every_time(client: Client) -> None:
+    client.define("a")
+    client.write_lease()
+    for _ in range(2):
+        with pytest.raises(WatchedError, match="watched by"):
+            attach_to(client)
+        assert client.lease().holder == ELSEWHERE
+        assert client.session().has_ended, "this machine has nothing to look after"
+
+
+def test_what_a_client_of_this_machine_left_needs_no_taking_over(client: Client, batch: Batch) -> None:
+    client.define("a")
+    with client.context.journal.begin(batch.name, "run"):
+        client.write_lease(holder=str(describe_this_process()).replace("process ", "process 1"))
+    file = client.context.journal.folder / f"{batch.name}.jsonl"
+    file.write_text(file.read_text().replace('"pid":', '"pid":1'))
+    with pytest.raises(HpcError, match="no VM today"):
+        attach_to(client)
+
+
+def test_what_cannot_be_removed_may_still_push_and_can_be_attached_to(client: Client, batch: Batch) -> None:
+    client.add_vm()
+    client.estate.is_stuck = True
+    batch.push("a", END, parts="a")  # a push that goes on
+    report = RunReport()
+    with pytest.raises(HpcError, match="no VM today") as caught:
+        run(client, "a", report=report)
+    assert "still there" in str(caught.value.__notes__)
+    assert [name for name in batch.objects() if name.startswith("a/")]
+    assert client.has_definition()
+    assert report.summary is not None
+    assert report.summary.left_over
+    assert LeftoverError.exit_code == report.summary.exit_code
+
+
+def test_a_run_without_a_batch_has_a_summary_too() -> None:
+    summary = RunReport().cut_off(2)
+    assert (summary.batch, summary.jobs, summary.exit_code) == ("", (), 2)
