@@ -195,7 +195,7 @@ class Compute:
     def _aggregated(self, kind: str, labels: Mapping[str, str]) -> Iterator[tuple[str, Json]]:
         """Scope and item of an aggregated list."""
         path = f"{self._project}/aggregated/{kind}"
-        for page in self._api.pages(path, filter=names.label_filter(labels), returnPartialSuccess="true"):
+        for page in self._api.whole_pages(path, filter=names.label_filter(labels)):
             for scope, found in page.get("items", {}).items():
                 for item in found.get(kind, []):
                     yield scope, item

@@ -37,7 +37,7 @@ class LabelledCompute:
         if kind is Kind.IMAGE:
             found = self._api.items(f"{self._project}/global/images", filter=wanted)
             return [_item(kind, "global", image, state=_image_state(image)) for image in found]
-        pages = self._api.pages(f"{self._project}/aggregated/{collection}", filter=wanted, returnPartialSuccess="true")
+        pages = self._api.whole_pages(f"{self._project}/aggregated/{collection}", filter=wanted)
         return [
             _item(kind, scope, thing, state=str(thing.get("status", "")))
             for page in pages

@@ -27,6 +27,7 @@ __all__ = ["RETRY_BUDGET_S", "Api", "Endpoints", "Json", "cloud_error", "segment
 
 Json = dict[str, Any]
 NOT_JSON = "notJson"
+NOTHING_HERE = "NO_RESULTS_ON_PAGE"
 REQUEST_TIMEOUT_S = (10.0, 130.0)  # connect, read; operations' `wait` answers within 120 s
 
 
@@ -98,6 +99,22 @@ class Api:
             if not token:
                 return
 
+    def whole_pages(self, path: str, **params: str) -> Iterator[Json]:
+        """The pages of an aggregated list, of which no zone or region may be missing.
+
+        Google answers 200 without those that it cannot reach; nobody knows then what there is.
+
+        Raises:
+            UnreachableError: some are missing; it names them.
+        """
+        for page in self.pages(path, returnPartialSuccess="true", **params):
+            if missing := _missing_scopes(page):
+                raise UnreachableError(
+                    f"GET {self.base}/{path}: Google cannot reach {', '.join(missing)} now",
+                    remedy="try again in a few minutes",
+                )
+            yield page
+
     def _call(
         self,
         method: str,
@@ -163,6 +180,19 @@ def cloud_error(status: int, text: str, what: str) -> CloudError:
 def segment(text: str) -> str:
     """``text`` as one segment of a URL's path."""
     return quote(text, safe="@")
+
+
+def _missing_scopes(page: Json) -> list[str]:
+    """What Google says that it left out of a page of an aggregated list."""
+    scopes = {scope: part.get("warning") for scope, part in page.get("items", {}).items()} | {
+        "everything": page.get("warning")
+    }
+    warned = [
+        f"{scope} ({warning.get('code', '')})"
+        for scope, warning in scopes.items()
+        if warning and warning.get("code") != NOTHING_HERE
+    ]
+    return [*map(str, page.get("unreachables", [])), *warned]
 
 
 def _read_error(text: str) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from runner.emulator.store import Document, Store
 from runner.emulator.transport import Call, Rule
 from runner.emulator.validation import check_labels
 from runner.emulator.wire import compute_time, fresh_fingerprint, link, relative, scope_of, tail, without_blanks
+from runner.errors import CloudError
 
 V1 = "/compute/v1/projects/{project}"
 ZONE = V1 + "/zones/{zone}"
@@ -80,7 +81,11 @@ class Collection:
         prefix = f"projects/{call.project}/{place}/"
         entries = [entry for entry in self.parts.store.items(prefix) if entry[0].split("/")[4] == self.name]
         path = f"projects/{call.project}/aggregated/{self.name}"
-        return aggregated_document(self.kind, self.name, path, entries, self._scopes(place), call.query)
+        scopes = self._scopes(place)
+        lost = [scope for scope in scopes if self.parts.faults.hit("unreachable", f"{self.name} {scope}")]
+        if lost and call.query.get("returnPartialSuccess") != "true":
+            raise CloudError(f"Backend error: {', '.join(lost)}", reason="backendError", status=503)
+        return aggregated_document(self.kind, self.name, path, entries, scopes, call.query, unreachable=lost)
 
     def _scopes(self, place: str) -> Sequence[str]:
         names = self.parts.settings.zones if place == "zones" else tuple(REGIONS)

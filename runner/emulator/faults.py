@@ -91,6 +91,10 @@ KINDS: Mapping[str, FaultKind] = {
         effect="the policy of before stays in force for so long, as IAM's caches have it",
         defaults={"delay_s": 5.0},
     ),
+    "unreachable": FaultKind(
+        searched_in="list and scope of an aggregated list: `instances zones/z`",
+        effect="200 without what is there, named in `unreachables`; 503 without returnPartialSuccess",
+    ),
     "slow_operation": FaultKind(
         searched_in=OPERATION, effect="it stays RUNNING for so long before it is begun", defaults={"delay_s": 5.0}
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from runner.emulator import refusals
 from runner.emulator.filters import parse_filter
@@ -38,18 +38,35 @@ def list_document(kind: str, path: str, entries: Entries, query: Mapping[str, st
 
 
 def aggregated_document(
-    kind: str, collection: str, path: str, entries: Entries, scopes: Sequence[str], query: Mapping[str, str]
+    kind: str,
+    collection: str,
+    path: str,
+    entries: Entries,
+    scopes: Sequence[str],
+    query: Mapping[str, str],
+    *,
+    unreachable: Collection[str] = (),
 ) -> Document:
-    """The answer of an ``aggregatedList``; ``scopes`` (``zones/z``, ``regions/r``, ``global``) that hold nothing say so."""
-    page, token = page_of(entries, query)
+    """The answer of an ``aggregatedList``; ``scopes`` (``zones/z``, ``regions/r``, ``global``) that hold nothing say so.
+
+    Those that are ``unreachable`` are told as Google does it, and what they hold is left out.
+    """
+    page, token = page_of([one for one in entries if _scope_of(one[0]) not in unreachable], query)
     items: dict[str, Document] = {scope: _empty_scope(scope) for scope in scopes}
     for key, document in page:
-        scope = scope_of(key).split("/", 2)[2]
+        scope = _scope_of(key)
         if "warning" in items.setdefault(scope, {}):
             items[scope] = {}
         items[scope].setdefault(collection, []).append(document)
     answer: Document = {"kind": f"compute#{kind}AggregatedList", "id": path, "items": items, "selfLink": link(path)}
+    if unreachable:
+        project = "/".join(path.split("/")[:2])
+        answer["unreachables"] = [f"{project}/{scope}" for scope in unreachable]
     return {**answer, "nextPageToken": token} if token else answer
+
+
+def _scope_of(key: str) -> str:
+    return scope_of(key).split("/", 2)[2]
 
 
 def _empty_scope(scope: str) -> Document:

@@ -10,11 +10,15 @@ import pytest
 import requests
 
 from runner.core.compute import Compute
+from runner.core.estate import CloudEstate
+from runner.core.estate_compute import LabelledCompute
 from runner.core.operations import GONE_ALREADY, Operations
-from runner.core.rest import Api
+from runner.core.rest import Api, Json
 from runner.emulator.settings import CloudSettings
-from runner.errors import CloudError, QuotaError, StockoutError
+from runner.errors import CloudError, QuotaError, StockoutError, UnreachableError
+from runner.model import names
 from runner.model.catalog import MACHINE_TYPES
+from runner.model.leftover import Kind
 from runner.model.quota import largest_batch
 from runner.model.stockout import Quota, Stockout, classify
 from tests.emulator.conftest import CloudUnderTest, vm_body
@@ -109,6 +113,41 @@ def test_deleting_says_the_clouds_answer(cloud: CloudUnderTest, api: Api) -> Non
     cloud.insert_vm("vm")
     cloud.fault(kind="lost_operation", match="delete .*/vm$")
     assert "seen to be gone" in operations.delete(path)
+
+
+def test_a_list_without_a_zone_that_cannot_be_reached_is_none(
+    cloud: CloudUnderTest, api: Api, compute: Compute
+) -> None:
+    cloud.insert_vm("vm", labels={"app": names.APP})
+    shelf = LabelledCompute(api, PROJECT)
+    cloud.fault(kind="unreachable", match="instances zones/europe-west4-a", times=2)
+    with pytest.raises(UnreachableError, match="zones/europe-west4-a"):
+        compute.instances({"app": names.APP})
+    found = CloudEstate([shelf]).find([Kind.INSTANCE], {"app": names.APP})
+    assert (found.items, len(found.unread)) == ((), 1)
+    assert [vm.name for vm in compute.instances({"app": names.APP})] == ["vm"]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"unreachables": ["projects/p/zones/z"]},
+        {"warning": {"code": "UNREACHABLE"}},
+        {
+            "items": {
+                "zones/a": {"warning": {"code": "NO_RESULTS_ON_PAGE"}},
+                "zones/z": {"warning": {"code": "UNREACHABLE"}},
+            }
+        },
+    ],
+)
+def test_however_google_says_that_a_zone_is_missing(page: dict[str, object]) -> None:
+    class OnePage(Api):
+        def get(self, path: str, **params: str) -> Json:
+            return page
+
+    with pytest.raises(UnreachableError):
+        Compute(OnePage("", new_session), PROJECT).instances({})
 
 
 def test_an_operation_that_does_not_end_is_given_up(cloud: CloudUnderTest, api: Api) -> None:
