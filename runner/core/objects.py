@@ -71,14 +71,19 @@ class Objects:
             list(pages)  # prefixes are known when all pages have been read
             return sorted(str(found).removeprefix(prefix).rstrip("/") for found in pages.prefixes)
 
-    def read(self, name: str) -> tuple[bytes, int]:
-        """Content and generation of a small object."""
-        # The client's own retries leave the connections of refusals that it has not read open.
-        return RetryPolicy(budget_s=self._retry_budget_s).run(lambda: self._read_once(name), is_idempotent=True)
+    def read(self, name: str, *, generation: int = 0) -> tuple[bytes, int]:
+        """Content and generation of a small object. ``generation``: only this one.
 
-    def _read_once(self, name: str) -> tuple[bytes, int]:
+        Raises:
+            NotFoundError: there is none, or none of this generation any more.
+        """
+        # The client's own retries leave the connections of refusals that it has not read open.
+        policy = RetryPolicy(budget_s=self._retry_budget_s)
+        return policy.run(lambda: self._read_once(name, generation), is_idempotent=True)
+
+    def _read_once(self, name: str, generation: int) -> tuple[bytes, int]:
         with mapped_errors(name):
-            blob = self._opened().blob(name)
+            blob = self._opened().blob(name, generation=generation or None)
             content = blob.download_as_bytes(checksum="crc32c", raw_download=True, timeout=ANSWER_LIMIT_S, retry=None)
             return bytes(content), int(blob.generation or 0)
 

@@ -124,11 +124,11 @@ class ResultStore:
 
         Raises:
             CorruptResultsError: there is no manifest, or it is none.
-            NotFoundError: it is gone since it was listed.
+            NotFoundError: it is gone since it was listed, or another one.
         """
         if found.manifest is None:
             raise CorruptResultsError(f"{found}: there is no manifest")
-        content, _ = self.objects.read(found.manifest.name)
+        content, _ = self.objects.read(found.manifest.name, generation=found.manifest.generation)
         try:
             return read_manifest(json.loads(content))
         except ValueError as error:

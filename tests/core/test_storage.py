@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner.core.objects import Objects, StoredObject
+from runner.core.results import CorruptResultsError
 from runner.core.storage import ResultStore
 from runner.errors import CloudError, ConflictError, DiskError, NotFoundError, UnreachableError
 from runner.model import names
@@ -96,6 +97,18 @@ def test_deleting_what_is_gone_is_no_error(batch: Batch) -> None:
     batch.store.delete(found)
     batch.store.delete(found)
     assert batch.objects() == []
+
+
+def test_a_manifest_is_read_as_it_was_listed_or_not_at_all(batch: Batch) -> None:
+    batch.push("a")
+    (found,) = batch.store.result_sets(batch.name)
+    batch.store.read_manifest(found)
+    batch.put("a", names.MANIFEST, b"{}")
+    with pytest.raises(NotFoundError):
+        batch.store.read_manifest(found)
+    (found,) = batch.store.result_sets(batch.name)
+    with pytest.raises(CorruptResultsError):
+        batch.store.read_manifest(found)
 
 
 # ---------------------------------------------------------------- control objects
