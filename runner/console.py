@@ -279,12 +279,17 @@ class TextScreen:
         state = "goes on without a client" if facts["is_detached"] else f"was left by {facts['owner']}, which is gone"
         if not facts["is_from_here"]:
             state = f"was begun on another machine by {facts['owner']}; let it be if it still runs there"
+        if facts["watched_by"]:
+            state = f"is gone on with by {printable(facts['watched_by'])}"
         count, usd = facts["instances"], facts["usd_per_hour_at_most"]
         vms = "the cloud could not be asked" if count is None else f"{len(count)} VM{'s' * (len(count) != 1)} there now"
         cost = "" if usd is None else f", {usd:.2f} USD an hour at most"
         trouble = f" ({printable(facts['trouble'])})" if facts["trouble"] else ""
         self._print(Text.assemble((f"{kind} {facts['name']} ", "bold yellow"), f"{state}: {vms}{cost}{trouble}"))
-        self._print(f"  {' to go on, or '.join(facts['offers'])} to end it")
+        if facts["watched_by"]:
+            self._print(f"  nothing has to be done; {facts['offers'][0]} to go on with it from here")
+        else:
+            self._print(f"  {' to go on, or '.join(facts['offers'])} to end it")
 
     def _show_bake_cleanup(self, facts: Mapping[str, Any]) -> None:
         what = "removing what it left" if facts["state"] == "started" else "nothing of it is left"

@@ -7,10 +7,9 @@ from runner.commands.context import Context
 from runner.commands.definition import load_definition, open_batches
 from runner.commands.events import Listener, Phases
 from runner.commands.summary import RunReport, RunSummary
-from runner.core.session_owner import describe_this_process
+from runner.core.session_owner import clients_of_this_machine
 from runner.core.session_state import SessionState
 from runner.errors import InputError
-from runner.model.session import read_owner
 
 
 def execute(
@@ -30,7 +29,8 @@ def execute(
         context.cloud.open()
         name = batch or _only_open_batch(context)
         definition = load_definition(context, name)
-    predecessors = _clients_of_this_machine(context, name)  # all gone, or the journal is not given to us
+    known = context.journal.read(name)
+    predecessors = () if known is None else clients_of_this_machine(known)  # gone, or the journal is not given to us
     with _session(context, name) as session:
         run = BatchRun(
             context=context,
@@ -54,13 +54,6 @@ def _only_open_batch(context: Context) -> str:
     raise InputError(
         f"there are {len(found)} batches: {', '.join(found)}", remedy=f"say which: invoke attach --batch {found[0]}"
     )
-
-
-def _clients_of_this_machine(context: Context, name: str) -> frozenset[str]:
-    """Those that ever had the batch, as its lease names them."""
-    session, here = context.journal.read(name), describe_this_process()
-    owners = [] if session is None else [read_owner(record.facts.get("owner")) for record in session.records]
-    return frozenset(str(owner) for owner in owners if owner is not None and owner.is_on_machine_of(here))
 
 
 def _session(context: Context, name: str) -> SessionState:

@@ -14,9 +14,11 @@ from runner.commands.events import Listener, Phases
 from runner.commands.receipt import write_receipt
 from runner.commands.status import price_per_hour
 from runner.core.compute import Instance
-from runner.core.session_owner import describe_this_process
+from runner.core.lease import read_lease
+from runner.core.session_owner import clients_of_this_machine, describe_this_process
 from runner.errors import HpcError
 from runner.model import names
+from runner.model.lease import Lease
 from runner.model.session import BAKE, Session
 
 ASK_LIMIT_S = 15.0  # a command that has nothing to do with the cloud must not wait for a network that is down
@@ -27,7 +29,7 @@ class DeadSession:
     """A batch or bake that nobody looks after. ``instances`` None: the cloud could not be asked, ``trouble`` says why.
 
     ``usd_per_hour`` None: not known. ``is_from_here``: begun on this machine, so that it is certain that its client is gone.
-    ``can_go_on``: its definition is in the bucket, as far as is known.
+    ``can_go_on``: its definition is in the bucket, as far as is known. ``watched_by``: a client elsewhere that goes on with it.
     """
 
     session: Session
@@ -35,12 +37,15 @@ class DeadSession:
     instances: Sequence[Instance] | None
     usd_per_hour: float | None
     can_go_on: bool = True
+    watched_by: str = ""
     trouble: str = ""
 
     @property
     def offers(self) -> tuple[str, ...]:
-        """The commands that go on with it or end it."""
+        """The commands that go on with it or end it. What somebody else goes on with can only be taken over."""
         name = self.session.name
+        if self.watched_by:
+            return (f"invoke attach --batch {name} --take-over",)
         if self.session.kind == BAKE:
             return (f"invoke cleanup --bake {name}",)
         end = f"invoke cleanup --batch {name}"
@@ -56,6 +61,7 @@ class DeadSession:
             "started": None if session.started is None else session.started.isoformat(timespec="seconds"),
             "is_detached": session.is_detached,
             "is_from_here": self.is_from_here,
+            "watched_by": self.watched_by,
             "instances": None if instances is None else [_instance_json(instance) for instance in instances],
             "usd_per_hour_at_most": self.usd_per_hour,
             "trouble": self.trouble,
@@ -123,15 +129,16 @@ def _close(
 
 @dataclass(frozen=True, kw_only=True)
 class _There:
-    """What the cloud says that there is: our instances, and the batches whose definition is in the bucket."""
+    """What the cloud says that there is: our instances, the batches whose definition is in the bucket, and their leases."""
 
     instances: Sequence[Instance]
     open_batches: Collection[str]
+    leases: Mapping[str, Lease]
 
 
 def _price(context: Context, sessions: Sequence[tuple[Session, bool]]) -> list[DeadSession]:
     """What each of them costs now, by what the cloud says that there is of it."""
-    there, trouble = _ask_with_limit(context)
+    there, trouble = _ask_with_limit(context, {session.name for session, _ in sessions})
     found = []
     for session, is_from_here in sessions:
         project = session.facts.get("project", context.settings.project)
@@ -146,14 +153,22 @@ def _price(context: Context, sessions: Sequence[tuple[Session, bool]]) -> list[D
                 instances=theirs,
                 usd_per_hour=None if theirs is None else _total(context, theirs),
                 can_go_on=bool(why) or there is None or session.name in there.open_batches,
+                watched_by="" if why or there is None else _watcher(context, session, there.leases.get(session.name)),
                 trouble=why,
             )
         )
     return found
 
 
-def _ask_with_limit(context: Context) -> tuple[_There | None, str]:
-    """What there is, or None and why that is not known, within a limit."""
+def _watcher(context: Context, session: Session, lease: Lease | None) -> str:
+    """Who watches a batch now, if it is somebody else than the clients of this machine, which are gone."""
+    if lease is None or not lease.is_watched(context.now()) or lease.holder in clients_of_this_machine(session):
+        return ""
+    return lease.holder
+
+
+def _ask_with_limit(context: Context, wanted: Collection[str]) -> tuple[_There | None, str]:
+    """What there is, or None and why that is not known, within a limit. ``wanted``: whose leases are read."""
     answers: list[_There] = []
     troubles: list[str] = []
 
@@ -161,7 +176,10 @@ def _ask_with_limit(context: Context) -> tuple[_There | None, str]:
         try:
             context.cloud.open(needs_engine=False)
             instances = context.cloud.compute.instances({"app": names.APP})
-            answers.append(_There(instances=instances, open_batches=open_batches(context)))
+            batches = open_batches(context)
+            stored = {name: read_lease(context.cloud.results, name) for name in batches if name in wanted}
+            leases = {name: found.lease for name, found in stored.items() if found is not None}
+            answers.append(_There(instances=instances, open_batches=batches, leases=leases))
         except HpcError as error:
             troubles.append(str(error))
 

@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from runner.errors import HpcError, InputError
-from runner.model.session import Owner, read_owner
+from runner.model.session import Owner, Session, read_owner
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 MACHINE_ID = Path("/etc/machine-id")
@@ -42,6 +42,13 @@ def describe_this_process() -> Owner:
         boot_id=_boot_id(),
         machine_id=_machine_id(),
     )
+
+
+def clients_of_this_machine(session: Session) -> frozenset[str]:
+    """All processes of this machine that ever owned a session, as a lease names its holder."""
+    here = describe_this_process()
+    owners = [read_owner(record.facts.get("owner")) for record in session.records]
+    return frozenset(str(owner) for owner in owners if owner is not None and owner.is_on_machine_of(here))
 
 
 def is_process_alive(owner: Owner) -> bool:
