@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from runner.checks import generated_docs
+
 ROOT = Path(__file__).resolve().parent.parent
 README_COMMANDS = ("./bootstrap invoke run --jobs jobs/batch1.yaml", "./bootstrap invoke test")
 AS_RECEIVED = ("tests/data/", "infra/engine/pulumi/go.sum", "infra/engine/language-python/go.sum")
@@ -167,3 +169,8 @@ def test_links_in_markdown_resolve() -> None:
     links = [(path, link) for path in MARKDOWN for link in MARKDOWN_LINK.findall(MARKDOWN_FENCE.sub("", read(path)))]
     wrong = [flaw for path, link in links if (flaw := resolve_link(path, link))]
     assert not wrong, "\n".join(wrong)
+
+
+def test_generated_documents_are_up_to_date() -> None:
+    for path, text in generated_docs(ROOT).items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name}: run `invoke docs`"

@@ -117,7 +117,8 @@ def test_logs_go_on_where_they_stood(site: Site, tmp_path: Path) -> None:
 
 
 def another_machine(site: Site, home: Path) -> Site:
-    """Given the cloud and the stacks' state: another home, without journal, key or results."""
+    """Given the cloud and the stacks' state, with the passphrase that a state in a bucket has beside it: another home, without
+    journal, key or results."""
     other = Site(home=home)
     (other.home / "local").mkdir(parents=True)
     (other.home / "local" / "cloud").symlink_to(site.home / "local" / "cloud")
