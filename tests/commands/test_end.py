@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -70,7 +70,7 @@ class Batch:
             self.folder / "locks" / "organization" / PROJECT / self.name / "0f0e0d0c-0000-4000-8000-000000000000.json"
         )
         file.parent.mkdir(parents=True, exist_ok=True)
-        holder = {"pid": pid, "username": "me", "hostname": host, "timestamp": "2026-11-22T10:00:00.123456789Z"}
+        holder = {"pid": pid, "username": "me", "hostname": host, "timestamp": datetime.now(UTC).isoformat()}
         file.write_text(json.dumps(holder))
         return file
 
