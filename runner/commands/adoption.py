@@ -28,14 +28,24 @@ from runner.model.states import JobState
 def restore_finished(
     context: Context, definition: Definition, tracker: DownloadTracker, controller: Controller
 ) -> None:
-    """Jobs whose verified results are at home, here or with another client, have ended: they are not run again."""
-    elsewhere = read_home_notes(context, definition.plan.batch)
+    """Jobs whose verified results are at home, here or with another client, have ended: they are not run again.
+
+    Nor is one whose folder the user has moved since: its note in the bucket tells of it, or nobody does any more.
+    """
+    noted = read_home_notes(context, definition.plan.batch)
     for inputs in definition.inputs:
-        home = tracker.find(inputs.job.name)
-        if home is not None:
-            controller.restore(read_outcome(home.folder, name=inputs.job.name, expect=inputs.job.expect))
-        elif inputs.job.name in elsewhere:
-            controller.restore(elsewhere[inputs.job.name])
+        name, home = inputs.job.name, tracker.find(inputs.job.name)
+        found = noted.get(name)
+        if home is not None and home.folder.is_dir():
+            here = read_outcome(home.folder, name=name, expect=inputs.job.expect)
+            found = found if found is not None and here.state is JobState.LOST else here
+        if found is not None and found.state is not JobState.LOST:
+            controller.restore(found)
+        elif home is not None:
+            message = (
+                f"it ended before; its results came home to {home.folder}, where nothing tells any more how it ended"
+            )
+            controller.set_aside(JobOutcome(name=name, state=JobState.LOST, results=home.folder, message=message))
 
 
 def set_aside_pushed(context: Context, definition: Definition, controller: Controller) -> None:
