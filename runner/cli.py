@@ -12,15 +12,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 from runner import wiring
 from runner.commands.context import Context
-from runner.commands.steps import Interrupted
+from runner.commands.steps import Interrupted, raised_signals
 from runner.console import JsonScreen, TextScreen
 from runner.errors import HpcError
 from runner.output import drain_output, patient_output
 from runner.wiring import embedded
+
+if TYPE_CHECKING:
+    from runner.commands.summary import RunReport, RunSummary
 
 Arguments = ParamSpec("Arguments")
 Screen = TextScreen | JsonScreen
@@ -54,17 +57,36 @@ def _verb(function: Callable[Arguments, int]) -> Callable[Arguments, int]:
             screen = _screen(as_json=bool(kwargs.get("as_json")), yes=False)
             try:
                 return function(*args, **kwargs)
-            except HpcError as error:
-                screen.show_error(error)
-                return error.exit_code
-            except Interrupted as interrupt:
-                sys.stderr.write(f"ended by {interrupt}\n")
-                sys.stderr.writelines(f"  {note}\n" for note in getattr(interrupt, "__notes__", []))
-                return interrupt.exit_code
-            except KeyboardInterrupt:
-                return INTERRUPTED_EXIT_CODE
+            except (HpcError, KeyboardInterrupt) as error:
+                return _tell_end(screen, error)
 
     return call
+
+
+def _tell_end(screen: Screen, error: HpcError | KeyboardInterrupt) -> int:
+    """Say what ended a command; its exit code."""
+    if isinstance(error, HpcError):
+        screen.show_error(error)
+        return error.exit_code
+    if isinstance(error, Interrupted):
+        sys.stderr.write(f"ended by {error}\n")
+        sys.stderr.writelines(f"  {note}\n" for note in getattr(error, "__notes__", []))
+        return error.exit_code
+    return INTERRUPTED_EXIT_CODE
+
+
+def _run_to_summary(screen: Screen, execute: Callable[[RunReport], RunSummary]) -> int:
+    """Drive a batch, and show what it came to, whatever ends it; the exit code."""
+    from runner.commands.summary import RunReport
+
+    report = RunReport()
+    try:
+        with raised_signals():
+            summary = execute(report)
+    except (HpcError, KeyboardInterrupt) as error:
+        summary = report.cut_off(_tell_end(screen, error))
+    screen.show_summary(summary)
+    return summary.exit_code
 
 
 def _tell_dead_sessions(context: Context, screen: Screen, *, but: str = "") -> None:
@@ -80,10 +102,14 @@ def run(*, jobs: str, yes: bool, as_json: bool, results: str, detach: bool = Fal
     from runner.commands import run as command
 
     screen = _screen(as_json=as_json, yes=yes)
-    context = wiring.make_context(results_folder=Path(results).absolute())
-    summary = command.execute(context, jobs_file=Path(jobs), yes=yes, listener=screen.listener(), detach=detach)
-    screen.show_summary(summary)
-    return summary.exit_code
+
+    def execute(report: RunReport) -> RunSummary:
+        context = wiring.make_context(results_folder=Path(results).absolute())
+        return command.execute(
+            context, jobs_file=Path(jobs), yes=yes, listener=screen.listener(), detach=detach, report=report
+        )
+
+    return _run_to_summary(screen, execute)
 
 
 @_verb
@@ -92,11 +118,13 @@ def attach(*, batch: str, as_json: bool, results: str, take_over: bool) -> int:
     from runner.commands import attach as command
 
     screen = _screen(as_json=as_json, yes=True)
-    context = wiring.make_context(results_folder=Path(results).absolute())
-    _tell_dead_sessions(context, screen, but=batch)
-    summary = command.execute(context, batch=batch, listener=screen.listener(), take_over=take_over)
-    screen.show_summary(summary)
-    return summary.exit_code
+
+    def execute(report: RunReport) -> RunSummary:
+        context = wiring.make_context(results_folder=Path(results).absolute())
+        _tell_dead_sessions(context, screen, but=batch)
+        return command.execute(context, batch=batch, listener=screen.listener(), take_over=take_over, report=report)
+
+    return _run_to_summary(screen, execute)
 
 
 @_verb

@@ -76,7 +76,9 @@ class TextScreen:
             stderr.print(line)
 
     def show_summary(self, summary: RunSummary) -> None:
-        """The table at the end, and what each phase took."""
+        """The table at the end, and what each phase took. Nothing if there was no batch."""
+        if not summary.batch:
+            return
         if summary.is_detached:
             self.console.print(
                 f"batch {summary.batch} goes on without this client; go on with it: invoke attach --batch {summary.batch}"

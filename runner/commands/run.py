@@ -13,15 +13,23 @@ from runner.commands.context import Context
 from runner.commands.definition import Definition
 from runner.commands.events import Listener, Phases
 from runner.commands.preflight import CheckedBatch, check_batch
-from runner.commands.summary import RunSummary
+from runner.commands.summary import RunReport, RunSummary
 from runner.commands.turns import taking_turns
 from runner.errors import DeclinedError, InputError, NotFoundError, QuotaError
 from runner.model.plan import Plan, hourly_price, make_plan, next_name
 from runner.model.quota import find_rooms
 
 
-def execute(context: Context, *, jobs_file: Path, yes: bool, listener: Listener, detach: bool = False) -> RunSummary:
-    """Run a batch from its jobs file to the end of its VMs.
+def execute(
+    context: Context,
+    *,
+    jobs_file: Path,
+    yes: bool,
+    listener: Listener,
+    detach: bool = False,
+    report: RunReport | None = None,
+) -> RunSummary:
+    """Run a batch from its jobs file to the end of its VMs. ``report`` has the summary also if an error is raised.
 
     Raises:
         InputError: the jobs file is wrong; nothing was created.
@@ -64,7 +72,13 @@ def execute(context: Context, *, jobs_file: Path, yes: bool, listener: Listener,
             results=str(context.results_folder / plan.batch),
         )
         run = BatchRun(
-            context=context, definition=definition, listener=listener, phases=phases, session=session, detach=detach
+            context=context,
+            definition=definition,
+            listener=listener,
+            phases=phases,
+            session=session,
+            report=report or RunReport(),
+            detach=detach,
         )
         return run.begin()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.site import Site
+from tests.e2e.site import Site, read_events
 
 TRUSS = "main.tcl"
 JOBS = {
@@ -36,6 +36,14 @@ def test_a_bad_jobs_file_costs_nothing(fresh_site: Site, tmp_path: Path, case: s
     assert f"{file}:" in done.stderr
     assert "Traceback" not in done.stderr
     assert not fresh_site.home.exists()
+
+
+def test_a_bad_jobs_file_has_a_summary_too(fresh_site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "batch.yaml"
+    file.write_text("batch: [\n")
+    error, summary = read_events(fresh_site.invoke("run", "--jobs", str(file), "--yes", "--json").stdout)[-2:]
+    assert (error["event"], summary["event"]) == ("error", "summary")
+    assert (error["exit_code"], summary["exit_code"], summary["jobs"], summary["left_over"]) == (2, 2, [], [])
 
 
 def test_no_jobs_file(fresh_site: Site) -> None:

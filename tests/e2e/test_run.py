@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.site import Site, end
+from tests.e2e.site import Site, end, read_events
 
 pytestmark = pytest.mark.xdist_group("run")
 
@@ -103,8 +103,10 @@ def test_a_signal_leaves_nothing(site: Site, tmp_path: Path, signum: signal.Sign
         event = json.loads(line)
         if event["event"] == moment and event.get("stack", "long").startswith("long"):
             break
-    code, _, stderr = end(process, signum)
+    code, stdout, stderr = end(process, signum)
     assert code == 128 + signum, stderr
+    (summary,) = (event for event in read_events(stdout)[-1:] if event["event"] == "summary")
+    assert (summary["exit_code"], [job["name"] for job in summary["jobs"]]) == (code, ["sleeper"])
     assert "Traceback" not in stderr
     _assert_nothing_is_left(site)
 
