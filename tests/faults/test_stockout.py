@@ -13,6 +13,7 @@ pytestmark = pytest.mark.xdist_group("faults")
 
 
 def test_the_next_zone_after_a_stockout(site: Site, tmp_path: Path) -> None:
+    site.status()  # which starts the cloud
     hand = CloudHand(site)
     fault = {
         "kind": "stockout",
