@@ -51,7 +51,7 @@ class AnalysisSettings(StackSettings):
     disk_gib: int = Field(default=40, ge=10, le=2000)
     """Size of each boot disk, at least that of the image."""
 
-    max_run_seconds: int = Field(default=4 * 3600, ge=120, le=7 * 24 * 3600)
+    max_run_seconds: int = Field(default=4 * 3600, ge=120, le=catalog.LONGEST_RUN_S)
     """Google deletes each VM after so many seconds, whatever happens to us."""
 
     lease_s: int = Field(default=0, ge=0, le=24 * 3600)

@@ -44,7 +44,7 @@ def execute(
         base = begin_reading_base(context)
         plan = _plan(context, checked)
         context.cloud.warm_up()
-        plan = _fit_quota(context, plan, listener)
+        plan = _fit_quota(context, plan, checked, listener)
     _agree(context, plan, checked, yes=yes, listener=listener)
     with taking_turns(context, listener):
         with phases.phase("base"):
@@ -95,11 +95,12 @@ def _plan(context: Context, checked: CheckedBatch) -> Plan:
     return make_plan(checked.batch, context.settings, name=next_name(checked.batch.name, taken))
 
 
-def _fit_quota(context: Context, plan: Plan, listener: Listener) -> Plan:
-    """The plan with no more VMs than the region's quotas have room for.
+def _fit_quota(context: Context, plan: Plan, checked: CheckedBatch, listener: Listener) -> Plan:
+    """The plan with no more VMs than the region's quotas have room for, each of them for as much longer.
 
     Raises:
         QuotaError: there is room for none.
+        InputError: so few VMs may need longer than Google lets them run.
     """
     quotas = context.cloud.compute.read_quotas(context.settings.region)
     rooms = find_rooms(quotas, plan.machine, plan.provisioning, disk_gib=plan.disk_gib)
@@ -112,7 +113,7 @@ def _fit_quota(context: Context, plan: Plan, listener: Listener) -> Plan:
         f"{context.settings.region}: {rooms[0]}; the batch goes on {rooms[0].vms} instead of {len(plan.instances)} VMs"
     )
     listener.tell("warning", message=message)
-    return plan.with_most(rooms[0].vms)
+    return make_plan(checked.batch, context.settings, name=plan.batch, most_vms=rooms[0].vms)
 
 
 def _agree(context: Context, plan: Plan, checked: CheckedBatch, *, yes: bool, listener: Listener) -> None:

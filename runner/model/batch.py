@@ -20,7 +20,7 @@ from runner.model import catalog, names
 from runner.model.yaml_source import Location, YamlSource, read_yaml
 
 DEFAULT_TIMEOUT_MIN = 60.0
-LONGEST_TIMEOUT_MIN = 120 * 24 * 60.0  # maxRunDuration of Compute Engine is at most 120 days
+LONGEST_TIMEOUT_MIN = catalog.LONGEST_RUN_S / 60
 RELATIVE = "paths are relative to dir, with /"
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 

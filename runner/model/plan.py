@@ -11,6 +11,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from runner.errors import InputError, InputProblem
 from runner.model import catalog, names
 from runner.model.batch import Batch, Job
 from runner.model.catalog import MachineType
@@ -18,7 +19,7 @@ from runner.model.settings import Settings
 
 BOOT_SLACK_S = 15 * 60.0  # boot, upload, last push
 SHORTEST_RUN_S = 30 * 60.0
-LONGEST_RUN_S = 120 * 86400.0  # https://cloud.google.com/compute/docs/instances/limit-vm-runtime
+DAY_S = 86400.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +54,13 @@ def hourly_price(machine: MachineType, disk_gib: int) -> float:
     return machine.price_usd_per_hour + catalog.EXTERNAL_ADDRESS_USD_PER_HOUR + disk_gib * catalog.DISK_USD_PER_GIB_HOUR
 
 
-def make_plan(batch: Batch, settings: Settings, *, name: str) -> Plan:
-    """Plan ``batch`` under the name ``name``.
+def make_plan(batch: Batch, settings: Settings, *, name: str, most_vms: int | None = None) -> Plan:
+    """Plan ``batch`` under the name ``name``, on ``most_vms`` VMs at most (None: as many as the file allows).
 
     The machine type is the file's, else the smallest that holds the widest job, beginning with the settings' one.
+
+    Raises:
+        InputError: it may take longer than Google lets a VM run.
     """
     widest = max(job.np for job in batch.jobs)
     preferred = catalog.MACHINE_TYPES[settings.machine_type]
@@ -66,8 +70,11 @@ def make_plan(batch: Batch, settings: Settings, *, name: str) -> Plan:
         else catalog.smallest_with(widest, at_least=preferred)
     )
     vms = min(batch.machines.max_vms, vms_needed([job.np for job in batch.jobs], machine.cores))
+    vms = vms if most_vms is None else min(vms, most_vms)
     run_s = longest_makespan_s(batch.jobs, vms=vms, cores=machine.cores) + BOOT_SLACK_S
-    max_run_s = math.ceil(min(LONGEST_RUN_S, max(SHORTEST_RUN_S, run_s)))
+    if run_s > catalog.LONGEST_RUN_S:
+        raise InputError([_too_long(batch, run_s, vms)])
+    max_run_s = math.ceil(max(SHORTEST_RUN_S, run_s))
     return Plan(
         batch=name,
         jobs=batch.jobs,
@@ -80,6 +87,15 @@ def make_plan(batch: Batch, settings: Settings, *, name: str) -> Plan:
         max_run_s=max_run_s,
         disk_gib=settings.disk_gib,
         ceiling_usd=vms * hourly_price(machine, settings.disk_gib) * max_run_s / 3600,
+    )
+
+
+def _too_long(batch: Batch, run_s: float, vms: int) -> InputProblem:
+    return batch.source.problem(
+        ("machines", "max_vms"),
+        f"{len(batch.jobs)} jobs may take {run_s / DAY_S:.1f} days on {vms} VM{'s' * (vms != 1)} if each runs to its timeout_min; "
+        f"Google ends a VM after {catalog.LONGEST_RUN_S / DAY_S:.0f} days",
+        "allow more VMs (machines.max_vms, and the quota for them), lower timeout_min, or make several batches of it",
     )
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from annotated_types import Le
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infra.analysis.settings import AnalysisSettings
+from runner.errors import InputError
 from runner.model import catalog
-from runner.model.batch import Expectation, Job, parse_batch
+from runner.model.batch import Batch, Expectation, Job, parse_batch
 from runner.model.plan import hourly_price, longest_makespan_s, make_plan, next_name, vms_needed
 from runner.model.settings import Settings
 
@@ -46,6 +49,33 @@ def test_never_more_vms_than_allowed() -> None:
     jobs = "".join(f"  - {{name: j{i}, dir: d, np: 2}}\n" for i in range(10))
     text = f"batch: b\njobs:\n{jobs}machines: {{max_vms: 3}}\n"
     assert len(make_plan(parse_batch(text, Path("b.yaml")), Settings(), name="b").instances) == 3
+
+
+def long_batch(*, hours: float, max_vms: int) -> Batch:
+    jobs = "".join(f"  - {{name: j{i}, dir: d, np: 2, timeout_min: {60 * hours}}}\n" for i in range(200))
+    return parse_batch(f"batch: b\njobs:\n{jobs}machines: {{max_vms: {max_vms}}}\n", Path("b.yaml"))
+
+
+def test_what_may_take_longer_than_google_lets_a_vm_run_is_told_with_its_remedy() -> None:
+    with pytest.raises(InputError, match=r"b.yaml:203.*200 jobs may take 166.7 days on 1 VM .* after 120 days"):
+        make_plan(long_batch(hours=20, max_vms=1), Settings(), name="b")
+    plan = make_plan(long_batch(hours=20, max_vms=2), Settings(), name="b")
+    with pytest.raises(InputError, match="and the quota for them"):
+        make_plan(long_batch(hours=20, max_vms=2), Settings(), name="b", most_vms=1)
+    assert plan.max_run_s == 100 * 20 * 3600 + 15 * 60
+
+
+def test_a_stack_takes_what_a_plan_allows() -> None:
+    plan = make_plan(long_batch(hours=1, max_vms=1), Settings(), name="b")
+    (limit,) = (one for one in AnalysisSettings.model_fields["max_run_seconds"].metadata if isinstance(one, Le))
+    assert limit.le == catalog.LONGEST_RUN_S
+    assert 7 * 86400 < plan.max_run_s < catalog.LONGEST_RUN_S
+
+
+def test_fewer_vms_than_wanted_run_for_longer() -> None:
+    batch = long_batch(hours=1, max_vms=4)
+    assert make_plan(batch, Settings(), name="b", most_vms=2).max_run_s == 100 * 3600 + 15 * 60
+    assert make_plan(batch, Settings(), name="b").max_run_s == 50 * 3600 + 15 * 60
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=20))
