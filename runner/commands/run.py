@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from runner.commands.events import Listener, Phases
 from runner.commands.preflight import CheckedBatch, check_batch
 from runner.commands.summary import RunReport, RunSummary
 from runner.commands.turns import taking_turns
+from runner.core.session_state import NameTakenError, SessionState
 from runner.errors import DeclinedError, InputError, NotFoundError, QuotaError
+from runner.model import names
 from runner.model.plan import Plan, hourly_price, make_plan, next_name
 from runner.model.quota import find_rooms
 
@@ -51,6 +54,7 @@ def execute(
             ensure_base(context, listener, base.result())
         with phases.phase("image"):
             image = ensure_image(context, listener)
+    plan, session = _begin_session(context, plan, wanted=checked.batch.name, listener=listener)
     expires = context.now() + timedelta(seconds=plan.max_run_s)
     definition = Definition(
         plan=plan,
@@ -59,9 +63,7 @@ def execute(
         disk_gib=max(plan.disk_gib, image.disk_gib),
         expires=expires.isoformat(timespec="minutes"),
     )
-    with context.journal.begin(
-        plan.batch, "run", target=context.settings.target, project=context.settings.project
-    ) as session:
+    with session:
         session.record(
             "plan",
             machine_type=plan.machine.name,
@@ -84,7 +86,12 @@ def execute(
 
 
 def _plan(context: Context, checked: CheckedBatch) -> Plan:
-    """The plan, under a name that no journal, no stack, no folder of results and nothing in the bucket has."""
+    """The plan, under a name that nothing has."""
+    return make_plan(checked.batch, context.settings, name=next_name(checked.batch.name, _names_taken(context)))
+
+
+def _names_taken(context: Context) -> set[str]:
+    """The names that a journal, a stack, a folder of results or anything in the bucket has."""
     taken = {
         *context.journal.names(),
         *context.cloud.stacks.names("analysis"),
@@ -92,7 +99,24 @@ def _plan(context: Context, checked: CheckedBatch) -> Plan:
     }
     with contextlib.suppress(NotFoundError):  # the bucket is made with the base stack
         taken.update(context.cloud.results.batches())
-    return make_plan(checked.batch, context.settings, name=next_name(checked.batch.name, taken))
+    return taken
+
+
+def _begin_session(context: Context, plan: Plan, *, wanted: str, listener: Listener) -> tuple[Plan, SessionState]:
+    """The batch's journal, and the plan under its name: a command that began at the same time may have taken the first one."""
+    settings, refused = context.settings, set[str]()
+    while True:
+        try:
+            session = context.journal.begin(plan.batch, "run", target=settings.target, project=settings.project)
+        except NameTakenError:
+            refused.add(plan.batch)
+            name = next_name(wanted, _names_taken(context) | refused)
+            message = f"{plan.batch} was begun by another command meanwhile; this batch is {name}"
+            listener.tell("warning", message=message, batch=name)
+            instances = tuple(names.instance_name(name, index) for index in range(len(plan.instances)))
+            plan = replace(plan, batch=name, instances=instances)
+        else:
+            return plan, session
 
 
 def _fit_quota(context: Context, plan: Plan, checked: CheckedBatch, listener: Listener) -> Plan:

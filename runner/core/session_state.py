@@ -26,6 +26,10 @@ SUFFIX = ".jsonl"
 LOCK_SUFFIX = ".lock"
 
 
+class NameTakenError(InputError):
+    """There is, or was, a session of that name on this machine."""
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -46,18 +50,21 @@ class Journal:
         """Open the journal of a new session, owned by this process.
 
         Raises:
-            InputError: there was a session of that name, or there is one now.
+            NameTakenError: there was a session of that name, or there is one now.
             HpcError: it cannot be written; nothing may be created.
         """
         owner = describe_this_process()
-        lock = self._lock(name)
+        try:
+            lock = self._lock(name)
+        except InputError as error:
+            raise NameTakenError(error.message, remedy=error.remedy) from error
         try:
             begun = {"format": FORMAT, "session": kind, "name": name, "owner": asdict(owner)}
             create_file(self._path(name), encode_record(Record(kind="begin", at=self.now(), facts=begun | facts)))
             return SessionState(self, name, lock)
         except FileExistsError as error:
             lock.release()
-            raise InputError(f"there is a journal of {name} already: {self._path(name)}") from error
+            raise NameTakenError(f"there is a journal of {name} already: {self._path(name)}") from error
         except OSError as error:
             lock.release()
             raise self.unwritable(name, error) from error

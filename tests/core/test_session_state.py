@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from runner.core.session_owner import describe_this_process, is_process_alive
-from runner.core.session_state import Journal
+from runner.core.session_state import Journal, NameTakenError
 from runner.errors import HpcError, InputError
 from runner.model.session import Session
 from tests.core.journal_child import SCRIPT
@@ -149,7 +149,7 @@ def test_two_processes_cannot_own_one_batch(journal: Journal) -> None:
     with running_child(journal, 3) as process:
         with pytest.raises(InputError, match=f"process {process.pid}"):
             journal.resume("b")
-        with pytest.raises(InputError, match=f"process {process.pid}"):
+        with pytest.raises(NameTakenError, match=f"process {process.pid}"):
             journal.begin("b", "run")
         process.kill()
         process.wait(LIMIT_S)
@@ -183,7 +183,7 @@ def test_those_who_only_look_keep_nobody_out(journal: Journal) -> None:
 def test_a_name_is_used_once(journal: Journal) -> None:
     with journal.begin("b", "run") as state:
         state.end("done")
-    with pytest.raises(InputError, match="already"):
+    with pytest.raises(NameTakenError, match="already"):
         journal.begin("b", "run")
     assert journal.names() == ["b"]
 
