@@ -137,6 +137,14 @@ def test_life_of_a_job(remote: Remote) -> None:
     assert remote.run("status", "a") == "a\t-\tnone\n"
 
 
+def test_programs_end_by_a_broken_pipe(remote: Remote) -> None:
+    remote.submit(script_bundle("while :; do echo y; done | head -1; grep SigIgn /proc/self/status"))
+    assert remote.end("a").phase is Phase.END
+    said, ignored = (remote.workspace / "a/log").read_text().splitlines()
+    assert said == "y"
+    assert not int(ignored.split()[1], 16) & 1 << (signal.SIGPIPE - 1)
+
+
 def test_output_is_looked_for_when_the_job_ends(remote: Remote) -> None:
     remote.submit(script_bundle("echo 1 >result", output_name="result"))
     end = remote.end("a").end

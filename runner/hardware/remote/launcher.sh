@@ -8,8 +8,9 @@ cd -- "$1" || exit 1
 shift
 boot_id
 DEFAULT_SIGNALS=
-# Processes in the background of a shell ignore SIGINT, and MPI programs then hang at the first one they are sent.
-if env --default-signal=INT,QUIT true 2>/dev/null; then DEFAULT_SIGNALS=--default-signal=INT,QUIT; fi
+# Processes in the background of a shell ignore SIGINT, and MPI programs then hang at the first one they are sent. HUP and PIPE: if the SSH server or
+# nohup ignores them.
+if env --default-signal=INT,QUIT,HUP,PIPE true 2>/dev/null; then DEFAULT_SIGNALS=--default-signal=INT,QUIT,HUP,PIPE; fi
 
 supervise() {
   job=$1

@@ -209,8 +209,9 @@ may_replace() {
   is_over "$1"
 }
 
-# Begin the jobs named, and wait until each has a supervisor.
-launch() {
+# Start the launcher, away from the connection. What we ignore is inherited, and programs must be able to end by it: "yes | head -1".
+start_launcher() (
+  trap - HUP PIPE
   if ! setsid -f /bin/sh "$here/launcher.sh" "$PWD" "$@" </dev/null >/dev/null 2>&1; then
     if command -v setsid >/dev/null; then
       setsid /bin/sh "$here/launcher.sh" "$PWD" "$@" </dev/null >/dev/null 2>&1 &
@@ -218,6 +219,11 @@ launch() {
       nohup /bin/sh "$here/launcher.sh" "$PWD" "$@" </dev/null >/dev/null 2>&1 &
     fi
   fi
+)
+
+# Begin the jobs named, and wait until each has a supervisor.
+launch() {
+  start_launcher "$@"
   tries=0
   for name in "$@"; do
     until read_line "$name/.job/run"; do
