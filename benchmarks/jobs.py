@@ -29,6 +29,7 @@ from tests.hardware.sshd import Sshd
 
 MANY_SUBMITS = 20
 MANY_JOBS = 200
+MANY_CANCELS = (50, 200)
 MANY_STATES = 500
 WAIT_S = 300.0
 SIMULATOR = 'IFS=, read -r kind value <"$1"; [ "$kind" = 1 ] || exec sleep 600; echo "$value" >"$2"\n'
@@ -36,6 +37,7 @@ AIMS = {
     "submit": "under 0.13 s at 40 ms",
     "submit_200": "under 1 s at 40 ms",
     "status_500": "under 0.1 s at 40 ms",
+    "cancel_200": "under 5 times cancel_50",
     "attach": "under 1 s (5000 jobs)",
 }
 
@@ -109,6 +111,16 @@ def measure_verbs(bench: Bench) -> None:
             many = [next(bench.numbers) for _ in range(MANY_JOBS)]
             bench.take("submit_200", lambda many=many: jobs.submit_jobs([Job(one, (1, 2)) for one in many]))  # type: ignore[misc]
             jobs.wait([*some, *many], timeout=WAIT_S)
+
+
+def measure_cancels(bench: Bench) -> None:
+    """Many running jobs ended in one call."""
+    with bench.open() as jobs:
+        for _ in range(max(1, bench.rounds // 2)):
+            for count in MANY_CANCELS:
+                some = [next(bench.numbers) for _ in range(count)]
+                jobs.submit_jobs([Job(number, (2, 2)) for number in some])
+                bench.take(f"cancel_{count}", lambda some=some: jobs.cancel_jobs(some))  # type: ignore[misc]
 
 
 def submit_one_by_one(jobs: UnixServerScriptInterface, numbers: Sequence[int]) -> None:
@@ -208,6 +220,7 @@ def measure(rounds: int, round_trips_ms: Sequence[float], jobs_found: int) -> di
                 )
                 bench.folder.mkdir()
                 measure_verbs(bench)
+                measure_cancels(bench)
                 measure_crowds(bench, jobs_found)
                 measure_plain_ssh(bench)
                 times[added_ms] = bench.times

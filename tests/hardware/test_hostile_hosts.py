@@ -21,7 +21,7 @@ from runner.hardware import (
     SSHInterface,
     UnixServerScriptInterface,
 )
-from tests.hardware.hosts import LIMIT_S, Host, emulated_lab, openssh_host, wait_until
+from tests.hardware.hosts import LIMIT_S, Host, emulated_lab, openssh_host, processes_of, wait_until
 
 SIMULATOR = 'IFS=, read -r x y <"$1"; echo "$y" >"$2"\n'
 
@@ -92,16 +92,15 @@ def test_process_that_cannot_be_ended(host: Host, tmp_path: Path) -> None:
     with host.scripts("/bin/sh", script, workspace) as jobs:
         jobs.submit_job(Job(1))
         # No process withstands SIGKILL for long, but for one that waits for a disk that is gone: so the signal is kept from it.
-        common, manager = (next((workspace / ".opensees-hpc").glob(f"*/{name}.sh")) for name in ("common", "manager"))
-        scripts = {path: path.read_text() for path in (common, manager)}
-        common.write_text(scripts[common].replace("kill -KILL ", ": "))
-        manager.write_text(scripts[manager].replace("grace_s + 15", "grace_s + 1"))
-        assert all(path.read_text() != text for path, text in scripts.items())
+        stop = next((workspace / ".opensees-hpc").glob("*/stop.sh"))
+        text = stop.read_text()
+        for part in ("kill -KILL ", "now + 10"):
+            assert text.count(part) == 1
+        stop.write_text(text.replace("kill -KILL ", ": ").replace("now + 10", "now + 1"))
         with pytest.raises(HardwareInterfaceFailureError, match="could not be ended"):
             jobs.cancel_job(1)
         assert jobs.get_job_status(1) is JobStatus.FAILED_CANCEL
-        for path, text in scripts.items():
-            path.write_text(text)
+        stop.write_text(text)
         jobs.cancel_job(1)
         assert jobs.get_job_status(1) is JobStatus.CANCELLED
 
@@ -210,6 +209,17 @@ def test_several_clients_on_one_workspace(host: Host, script: Path, tmp_path: Pa
         thread.join()
     assert failures == []
     assert [path.name for path in (tmp_path / "ws").iterdir()] == [".opensees-hpc"]
+
+
+def test_many_running_jobs_are_cancelled_in_one_call(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "sleep.sh").write_text("sleep 600; :\n")
+    names = [str(number) for number in range(60)]
+    with host.scripts("/bin/sh", tmp_path / "sleep.sh", tmp_path / "ws") as jobs:
+        jobs.submit_jobs([Job(name) for name in names])
+        assert jobs.cancel_jobs(names) == dict.fromkeys(names, JobStatus.CANCELLED)
+    assert processes_of(tmp_path / "ws") == []
+    # One look at the host's processes was for all of them: no supervisor had to take one of its own.
+    assert all((tmp_path / "ws" / name / ".job/swept").exists() for name in names)
 
 
 def test_clock_of_the_host_does_not_matter(host: Host, script: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 from runner.hardware.bundle import Bundle, remote_scripts, shell_words, tar_bundles, tar_files
 from runner.hardware.remote_state import How, Phase, RemoteState
 from runner.hardware.workspace import parse_states
-from tests.hardware.hosts import kill_leftovers, wait_until
+from tests.hardware.hosts import kill_leftovers, processes_of, wait_until
 
 
 @dataclass(kw_only=True)
@@ -245,6 +245,33 @@ def test_cancel_ends_everything_after_the_grace(remote: Remote) -> None:
 def test_cancel_before_the_program_begins(remote: Remote) -> None:
     remote.submit(script_bundle("touch ran; sleep 600"))
     assert parse_states(remote.run("cancel", "a"))["a"].phase is Phase.END
+
+
+def test_cancelled_jobs_have_each_its_own_grace(remote: Remote) -> None:
+    stubborn = 'trap "" TERM; touch begun; while :; do sleep 0.1; done'
+    remote.submit(
+        script_bundle(stubborn, grace_s=1), script_bundle(stubborn, "b", grace_s=3), script_bundle("sleep 600", "c")
+    )
+    wait_until(lambda: all((remote.workspace / name / "begun").exists() for name in "ab"), "the programs")
+    states = parse_states(remote.run("cancel", "a", "b", "c"))
+    ends = {name: state.end for name, state in states.items()}
+    assert {name: end and end.how for name, end in ends.items()} == dict.fromkeys("abc", How.CANCELLED)
+    # Whole seconds: the grace may be up to one second shorter.
+    assert ends["b"] is not None and ends["b"].wall_s >= 2
+
+
+def test_canceller_that_is_killed_leaves_the_rest_to_the_supervisor(remote: Remote) -> None:
+    stubborn = 'trap "" TERM; (trap "" TERM; exec setsid sleep 600) & echo $! >child; while :; do sleep 0.1; done'
+    remote.submit(script_bundle(stubborn, grace_s=2))
+    wait_until((remote.workspace / "a/child").exists, "the child")
+    process = remote.start("cancel", "a")
+    wait_until((remote.workspace / "a/.job/request").exists, "the request")
+    os.kill(int((remote.workspace / "a/.job/ending").read_text().split()[0]), signal.SIGKILL)
+    assert process.communicate()[0] == b"a\t-\trunning\n"
+    os.kill(int((remote.workspace / "a/.job/program").read_text().split()[0]), signal.SIGKILL)
+    end = remote.end("a").end
+    assert end is not None and end.how is How.CANCELLED
+    assert processes_of(remote.workspace) == []
 
 
 def test_deadline_and_what_runs_after_the_end(remote: Remote) -> None:

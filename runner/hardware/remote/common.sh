@@ -11,6 +11,9 @@
 #   placed     who put the folder there: "PID START BOOT"
 #   run        who supervises it: "PID START BOOT UPTIME_S" (the job has begun)
 #   program    the program itself: "PID START"
+#   ending     who cancels it: "PID START BOOT"
+#   over       the program has ended (written if somebody has asked for that)
+#   swept      who cancels it has found nothing of it after that
 #   request    "cancel", "timeout" or "shutdown" (the machine goes down): the first one counts
 #   end        the one truth about how it ended: "HOW EXIT_CODE OUTPUT BEGAN ENDED USER_TIME SYSTEM_TIME"; HOW: ended, cancelled, timeout, lost
 #   after      exit code of the command that runs after the end
@@ -185,31 +188,38 @@ pause() {
   sleep "$1" 2>/dev/null || sleep 1
 }
 
-# Print the PIDs of all processes of the job with token $1: those that bear it in their environment and all that descend from them.
-find_tree() {
+# Print "mark PID TOKEN" for the processes that bear the token of a job in their environment, and "process PID PARENT STATE" for all.
+list_processes() {
   if [ -d /proc/self ]; then
-    # Not with -F: BusyBox then looks no further than the first variable.
-    marked=$(grep -lse "OPENSEES_HPC_JOB=$1" /proc/[0-9]*/environ 2>/dev/null | sed 's|^/proc/||; s|/environ$||' | tr '\n' ' ')
-    cat /proc/[0-9]*/stat 2>/dev/null | sed 's/^\([0-9]*\) (.*) \(.\) \([0-9]*\) .*/\1 \3 \2/' | walk_tree "$marked"
+    LC_ALL=C grep -zsoHe '^OPENSEES_HPC_JOB=.*' /proc/[0-9]*/environ 2>/dev/null | tr '\0' '\n' |
+      sed -n 's|^/proc/\([0-9]*\)/environ:OPENSEES_HPC_JOB=|mark \1 |p'
+    cat /proc/[0-9]*/stat 2>/dev/null | sed 's/^\([0-9]*\) (.*) \(.\) \([0-9]*\) .*/process \1 \3 \2/'
   else
-    # shellcheck disable=SC2009 # pgrep does not look into environments
-    marked=$(ps -axEww -o pid=,command= 2>/dev/null | grep -F -- "OPENSEES_HPC_JOB=$1" | awk '{ print $1 }' | tr '\n' ' ')
-    ps -axo pid=,ppid=,stat= | walk_tree "$marked"
+    ps -axEww -o pid=,command= 2>/dev/null |
+      awk 'match($0, /OPENSEES_HPC_JOB=[^ ]*/) { print "mark", $1, substr($0, RSTART + 17, RLENGTH - 17) }'
+    ps -axo pid=,ppid=,stat= | sed 's/^/process /'
   fi
 }
 
-# From lines "PID PARENT STATE" on stdin: print the roots $1 that live, and all that descend from a root.
-walk_tree() {
-  awk -v roots="$1" -v self="$OWN_PID" '
-    BEGIN { n = split(roots, list, " "); for (i = 1; i <= n; i++) if (list[i] != self) ours[list[i]] = 1 }
-    { parent[$1] = $2; state[$1] = $3 }
+# From lines "job NAME TOKEN", then what list_processes prints: print "NAME PID" for each living process of these jobs. A job's are those that bear its
+# token and all that descend from them.
+walk_trees() {
+  awk -v self="$OWN_PID" '
+    $1 == "job" { names[$3] = $2 }
+    $1 == "mark" && ($3 in names) && $2 != self { owner[$2] = names[$3] }
+    $1 == "process" { parent[$2] = $3; state[$2] = $4 }
     END {
       do {
         grown = 0
-        for (pid in parent) if (!(pid in ours) && (parent[pid] in ours)) { ours[pid] = 1; grown = 1 }
+        for (pid in parent) if (!(pid in owner) && (parent[pid] in owner)) { owner[pid] = owner[parent[pid]]; grown = 1 }
       } while (grown)
-      for (pid in ours) if ((pid in state) && state[pid] !~ /^[ZX]/) print pid
+      for (pid in owner) if ((pid in state) && state[pid] !~ /^[ZX]/) print owner[pid], pid
     }'
+}
+
+# Print the PIDs of all processes of the job with token $1.
+find_tree() {
+  { printf 'job x %s\n' "$1" && list_processes; } | walk_trees | sed 's/^x //'
 }
 
 # End every process of the job with token $1: SIGTERM, $2 seconds of grace, then SIGKILL. Fails if some are left 10 s after that.

@@ -47,11 +47,27 @@ supervise() {
   ended=$UPTIME
   read_times
   [ -z "$watch_pid" ] || kill "$watch_pid" 2>/dev/null
-  if [ "$reap" = 1 ]; then stop_tree "$token" "$grace_s"; fi
-  # Who asked for the end wants to hear of it when all are gone, not before.
-  while [ -e "$job/.job/request" ] && ! stop_tree "$token" "$grace_s"; do :; done
+  await_sweep || end_leftovers
   decide_end "$job" "$code" "$began $ended $children_user $children_system"
   run_afterwards "$job"
+}
+
+# Who cancels jobs looks for the processes of all of them at once: wait until it has found none of this job. Fails if nobody cancels it (any more).
+await_sweep() {
+  [ -e "$job/.job/request" ] && write_line "$job/.job/over" "$code" || return 1
+  set -- 0.02 0.05 0.1 0.2 0.4
+  until [ -e "$job/.job/swept" ]; do
+    # shellcheck disable=SC2086
+    read_line "$job/.job/ending" && is_alive $LINE || return 1
+    pause "${1:-1}"
+    [ $# -eq 0 ] || shift
+  done
+}
+
+# Who asked for the end wants to hear of it when all are gone, not before.
+end_leftovers() {
+  if [ "$reap" = 1 ]; then stop_tree "$token" "$grace_s"; fi
+  while [ -e "$job/.job/request" ] && ! stop_tree "$token" "$grace_s"; do :; done
 }
 
 # Runs in a process of its own and becomes the job's program, whose environment bears the job's token from then on.

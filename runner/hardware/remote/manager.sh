@@ -240,66 +240,22 @@ launch() {
 }
 
 cancel() {
-  running=0
   for name in "$@"; do
     read_state "$name"
-    case $STATE in running | submitted)
-      running=1
-      write_once "./$name/.job/request" cancel
-      ;;
-    esac
+    case $STATE in running | submitted) break ;; esac
   done
-  [ $running = 0 ] || detach stop "$@"
-  for name in "$@"; do
-    wait_for_end "$name"
-    tell "$name"
-  done
+  case $STATE in running | submitted) stop "$@" ;; esac
+  status "$@"
 }
 
-# Run a verb of this script in the background, away from the connection.
-detach() {
-  if command -v setsid >/dev/null; then
-    setsid /bin/sh "$0" "$@" </dev/null >/dev/null 2>&1 &
-  else
-    nohup /bin/sh "$0" "$@" </dev/null >/dev/null 2>&1 &
-  fi
-}
-
-# The other half of cancel: end the trees; where no supervisor is left, decide the end in its place.
+# Run stop.sh away from the connection, and wait for it.
 stop() {
-  for name in "$@"; do
-    stop_one "$name" &
-  done
+  if command -v setsid >/dev/null; then
+    setsid /bin/sh "$here/stop.sh" "$@" </dev/null >/dev/null 2>&1 &
+  else
+    nohup /bin/sh "$here/stop.sh" "$@" </dev/null >/dev/null 2>&1 &
+  fi
   wait
-}
-
-stop_one() {
-  read_own_pid
-  grace_s=5
-  # shellcheck disable=SC1090
-  [ ! -e "./$1/.job/limits" ] || . "./$1/.job/limits"
-  while [ -e "$1/.job/request" ] && [ ! -e "$1/.job/end" ]; do
-    read_token "$1" && stop_tree "$LINE" "$grace_s" || return 1
-    # With no supervisor left this writes the end.
-    read_state "$1"
-    case $STATE in end*) return 0 ;; esac
-    pause 0.05
-  done
-}
-
-# Until the job has ended, or cannot be ended: grace, 10 s for SIGKILL to work, and some.
-wait_for_end() {
-  grace_s=5
-  # shellcheck disable=SC1090
-  [ ! -e "$1/.job/limits" ] || . "./$1/.job/limits"
-  read_uptime
-  give_up=$((${UPTIME%%.*} + grace_s + 15))
-  while read_state "$1"; do
-    case $STATE in end* | none) return ;; esac
-    read_uptime
-    [ "${UPTIME%%.*}" -lt "$give_up" ] || return
-    pause 0.02
-  done
 }
 
 tell_size() {
@@ -349,7 +305,7 @@ sweep() {
 verb=$1
 shift
 case $verb in
-  submit | status | cancel | stop | delete | show | extend | sweep) "$verb" "$@" ;;
+  submit | status | cancel | delete | show | extend | sweep) "$verb" "$@" ;;
   read) read_file "$@" ;;
   *) fail "manager.sh: unknown verb $verb" ;;
 esac
