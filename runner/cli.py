@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from runner import wiring
 from runner.commands.context import Context
@@ -89,11 +89,23 @@ def _run_to_summary(screen: Screen, execute: Callable[[RunReport], RunSummary]) 
     return summary.exit_code
 
 
-def _tell_dead_sessions(context: Context, screen: Screen, *, but: str = "") -> None:
-    """At the start of a command: batches that nobody looks after, with what they cost; dead bakes are cleaned up."""
+def _tell_dead_sessions(
+    context: Context, screen: Screen | None, *, but: str = "", may_clean: bool = True
+) -> list[dict[str, Any]]:
+    """At the start of a command that reaches the cloud: batches that nobody looks after, with what they cost; dead bakes are
+    cleaned up. As JSON values too, for a command that prints one object: it has no screen for them.
+    """
+    from runner.commands.events import Listener
     from runner.commands.sessions import report_dead_sessions
 
-    report_dead_sessions(context, screen.listener(), besides=[but] if but else [])
+    listener = Listener() if screen is None else screen.listener()
+    found = report_dead_sessions(context, listener, besides=[but] if but else [], may_clean=may_clean)
+    return [item.as_json() for item in found]
+
+
+def _text_screen(*, as_json: bool) -> TextScreen | None:
+    """Where a command whose JSON is one object tells people what it meets."""
+    return None if as_json else TextScreen(yes=False, ask=_ask)
 
 
 @_verb
@@ -105,6 +117,7 @@ def run(*, jobs: str, yes: bool, as_json: bool, results: str, detach: bool = Fal
 
     def execute(report: RunReport) -> RunSummary:
         context = wiring.make_context(results_folder=Path(results).absolute())
+        _tell_dead_sessions(context, screen)
         return command.execute(
             context, jobs_file=Path(jobs), yes=yes, listener=screen.listener(), detach=detach, report=report
         )
@@ -133,8 +146,10 @@ def extend(*, batch: str, minutes: str, job: str, as_json: bool) -> int:
     from runner.commands import extend as command
 
     more = command.read_minutes(minutes)
-    extension = command.execute(wiring.make_context(), batch=batch, minutes=more, job=job)
-    _write(json.dumps(extension.as_json()) if as_json else str(extension))
+    context = wiring.make_context()
+    dead = _tell_dead_sessions(context, _text_screen(as_json=as_json), but=batch)
+    extension = command.execute(context, batch=batch, minutes=more, job=job)
+    _write(json.dumps(extension.as_json() | {"dead_sessions": dead}) if as_json else str(extension))
     return 0
 
 
@@ -146,9 +161,11 @@ def results(*, batch: str, as_json: bool, folder: str) -> int:
     screen = _screen(as_json=as_json, yes=True)
     context = wiring.make_context(results_folder=Path(folder).absolute())
     if not batch:
-        values = command.list_sets(context)
+        dead = _tell_dead_sessions(context, _text_screen(as_json=as_json))
+        values = command.list_sets(context) | {"dead_sessions": dead}
         _write(json.dumps(values, indent=2) if as_json else "\n".join(command.list_lines(values)))
         return 0
+    _tell_dead_sessions(context, screen, but=batch)
     summary = command.execute(context, batch=batch, listener=screen.listener())
     if isinstance(screen, JsonScreen):
         screen.write("summary", summary.as_json())
@@ -183,9 +200,8 @@ def status(*, as_json: bool) -> int:
     from runner.commands import status as command
 
     context = wiring.make_context()
-    if not as_json:
-        _tell_dead_sessions(context, TextScreen(yes=False, ask=_ask))
-    values = command.execute(context)
+    dead = _tell_dead_sessions(context, _text_screen(as_json=as_json))
+    values = command.execute(context) | {"dead_sessions": dead}
     if as_json:
         _write(json.dumps(values, indent=2))
     else:
@@ -198,9 +214,11 @@ def receipt(*, batch: str, verify: bool, as_json: bool) -> int:
     """Show a receipt, or prove it again."""
     from runner.commands import receipt as command
 
-    view = command.execute(wiring.make_context(), name=batch, verify=verify)
+    context = wiring.make_context()
+    dead = _tell_dead_sessions(context, _text_screen(as_json=as_json), but=batch) if verify else []
+    view = command.execute(context, name=batch, verify=verify)
     if as_json:
-        _write(json.dumps(view.values, indent=2))
+        _write(json.dumps({**view.values, "dead_sessions": dead} if verify else view.values, indent=2))
     else:
         TextScreen(yes=False, ask=_ask).show_receipt(view.values, view.page)
     return view.exit_code
@@ -225,7 +243,9 @@ def cleanup(
         batch=batch, bake=bake, everything=everything, results=results, owner=owner, dry_run=dry_run, yes=yes
     )
     screen = _screen(as_json=as_json, yes=yes)
-    summary = command.execute(wiring.make_context(), request, screen.listener())
+    context = wiring.make_context()
+    _tell_dead_sessions(context, screen, but=batch or bake, may_clean=False)
+    summary = command.execute(context, request, screen.listener())
     screen.show_cleanup(summary)
     return summary.exit_code
 

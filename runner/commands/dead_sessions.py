@@ -75,6 +75,7 @@ def tell_dead_sessions(
     dead: Sequence[Session],
     *,
     clean_bake: Callable[[Session], object] | None = None,
+    may_clean: bool = True,
 ) -> list[DeadSession]:
     """See ``sessions.report_dead_sessions``."""
     clean = clean_bake or (lambda session: end_bake(context, session.name, listener, Phases(listener)))
@@ -84,7 +85,9 @@ def tell_dead_sessions(
         is_from_here = session.owner is not None and session.owner.is_on_machine_of(here)
         if is_from_here and not session.resources and session.kind != BAKE:
             _close(context, session, "its client was gone before anything was created", listener)
-        elif not (is_from_here and session.kind == BAKE and _clean(context, session, clean, listener)):
+            continue
+        is_ours_to_clean = may_clean and is_from_here and session.kind == BAKE
+        if not (is_ours_to_clean and _clean(context, session, clean, listener)):
             to_price.append((session, is_from_here))
     found = _price(context, to_price) if to_price else []
     for item in found:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from runner.commands.context import Context
 from runner.commands.events import Listener
+from runner.errors import HpcError
 from runner.model.session import Session
 
 if TYPE_CHECKING:
@@ -23,19 +24,21 @@ def report_dead_sessions(
     *,
     clean_bake: Callable[[Session], object] | None = None,
     besides: Collection[str] = (),
+    may_clean: bool = True,
 ) -> list[DeadSession]:
     """Tell each session that has not ended and whose owner is gone, as an event ``dead_session``; they are returned.
 
     ``clean_bake`` removes everything of a bake of this machine and raises HpcError if it cannot; if it is not given,
-    ``end_bake`` does. ``besides``: the sessions that the command itself is about. Trouble with a session or with the cloud is
+    ``end_bake`` does; not ``may_clean``: a dead bake is only told. ``besides``: the sessions that the command itself is about. Trouble with a session or with the cloud is
     told, not raised: a command that has another purpose goes on.
-
-    Raises:
-        HpcError: the folder of the journals is there and cannot be read.
     """
-    dead = [item for item in context.journal.open_sessions() if item.is_dead and item.name not in besides]
+    try:
+        dead = [item for item in context.journal.open_sessions() if item.is_dead and item.name not in besides]
+    except HpcError as error:
+        listener.tell("warning", message=str(error))
+        return []
     if not dead:
         return []
     from runner.commands.dead_sessions import tell_dead_sessions
 
-    return tell_dead_sessions(context, listener, dead, clean_bake=clean_bake)
+    return tell_dead_sessions(context, listener, dead, clean_bake=clean_bake, may_clean=may_clean)

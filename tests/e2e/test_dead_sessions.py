@@ -1,0 +1,58 @@
+"""A batch that has lost its client is told by every command that reaches the cloud, to people and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner.core.session_state import Journal
+from tests.e2e.site import Site, read_events
+
+NAME = "left"
+BAKE = "bake-20261122-100000"
+
+
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site with a batch and a bake whose clients are gone."""
+    site = Site(home=tmp_path_factory.mktemp("home"))
+    journal = Journal(folder=site.home / "local" / "journal")
+    with journal.begin(NAME, "run", project="local-project") as state:
+        state.intend("instance", f"{NAME}-0", "europe-west4-a")
+    yield site
+    site.close()
+
+
+@pytest.mark.parametrize("words", [("status",), ("results",)], ids=" ".join)
+def test_in_the_one_object_of_a_command(left: Site, words: tuple[str, ...]) -> None:
+    done = left.invoke(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    (dead,) = json.loads(done.stdout)["dead_sessions"]
+    assert (dead["name"], dead["offers"]) == (NAME, [f"invoke cleanup --batch {NAME}"])
+    assert f"batch {NAME} was left by" in left.invoke(*words).stdout
+
+
+def test_as_an_event(left: Site, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text("batch: [\n")
+    for words in (("run", "--jobs", str(file)), ("cleanup", "--dry-run"), ("results", "--batch", "other")):
+        events = read_events(left.invoke(*words, "--json").stdout)
+        assert [event["name"] for event in events if event["event"] == "dead_session"] == [NAME], words
+
+
+def test_a_command_about_it_does_not_tell_it(left: Site) -> None:
+    events = read_events(left.invoke("cleanup", "--batch", NAME, "--dry-run", "--json").stdout)
+    assert "dead_session" not in {event["event"] for event in events}
+
+
+def test_a_dry_run_cleans_no_bake(left: Site) -> None:
+    journal = Journal(folder=left.home / "local" / "journal")
+    with journal.begin(BAKE, "bake", project="local-project") as state:
+        state.intend("instance", f"{BAKE}-builder", "europe-west4-a")
+    events = read_events(left.invoke("cleanup", "--dry-run", "--json").stdout)
+    assert {event["name"] for event in events if event["event"] == "dead_session"} == {NAME, BAKE}
+    bake = journal.read(BAKE)
+    assert bake is not None and not bake.has_ended
