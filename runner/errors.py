@@ -12,7 +12,8 @@
     │   └── StockoutError             the zone has no such machine now
     ├── RemoteError               5   SSH: connect, host key, a command on an instance
     │   ├── HostKeyError              the host is not the one we know
-    │   └── RemoteCommandError        a remote command ended with an exit code that is not 0
+    │   ├── RemoteCommandError        a remote command ended with an exit code that is not 0
+    │   └── JobsNotStartedError       jobs of a submit that a host could not start
     ├── StackError                6   the Pulumi engine failed
     ├── BuildError                7   the image could not be baked or did not validate
     ├── LeftoverError             8   something billable could not be removed
@@ -20,12 +21,14 @@
     ├── SimulatorOutputParsingError   what a simulation wrote is not one number
     └── DeclinedError             9   the user, or the absence of one, said no
 
+A wrong argument of a call is a ValueError, such as JobsRefusedError: IDs of jobs that are taken, or not known.
+
 Exit code 1 without an error: at least one job did not succeed. Exit code 130: interrupted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,6 +144,22 @@ class RemoteCommandError(RemoteError):
         self.command = command
         self.exit_code_remote = exit_code_remote
         self.last_lines = tuple(last_lines)
+
+
+class JobsNotStartedError(RemoteError):
+    """The host could not start some jobs of a submit. ``refused``: as that of JobsRefusedError; the IDs under ``failed`` are free."""
+
+    def __init__(self, message: str, *, host: str, refused: Mapping[str, Mapping[str, str]]) -> None:
+        super().__init__(message, host=host)
+        self.refused = refused
+
+
+class JobsRefusedError(ValueError):
+    """Some jobs of a submit have IDs that cannot be submitted now. ``refused``: the reasons by ID, by what it is: exists, none, busy."""
+
+    def __init__(self, message: str, *, refused: Mapping[str, Mapping[str, str]]) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 class SimulatorOutputParsingError(HpcError):

@@ -10,7 +10,8 @@ from importlib import resources
 from pathlib import Path, PurePosixPath
 
 STATE_FOLDER = ".job"
-COMPLETE = "COMPLETE"
+# Never the name of a job: those do not begin with a dot.
+COMPLETE = ".complete"
 _PIECE_BYTES = 1 << 18
 _BLOCK_BYTES = 512
 _RECORD_BYTES = 10240

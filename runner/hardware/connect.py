@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from abc import ABC
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypedDict, Unpack
@@ -39,7 +39,7 @@ class SshOptions(TypedDict, total=False):
 class SSHInterface(HardwareInterface, ABC):
     """A place that is reached over SSH. Connects when made; use it in ``with``, or close it.
 
-    Raises: ValueError if more than one way to authenticate is given; HardwareInterfaceFailureError if there is no connection.
+    Raises: TypeError for an option that there is not; ValueError if more than one way to authenticate is given, or a path is empty; HardwareInterfaceFailureError if there is no connection.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class SSHInterface(HardwareInterface, ABC):
         **options: Unpack[SshOptions],
     ) -> None:
         super().__init__(name, level)
+        _check_options(type(self).__name__, options)
         self.max_attempts = max_attempts
         self._user, self._host = user, host
         if sum([key_filename is not None, ssh_config_path is not None, bool(use_ssh_agent)]) > 1:
@@ -65,8 +66,8 @@ class SSHInterface(HardwareInterface, ABC):
             host=bare_host,
             user=user,
             port=options.get("port") or port,
-            key_filename=_path(key_filename),
-            ssh_config_path=_path(ssh_config_path),
+            key_filename=_path("key_filename", key_filename),
+            ssh_config_path=_path("ssh_config_path", ssh_config_path),
             use_ssh_agent=bool(use_ssh_agent),
             ask_password=options.get("ask_password", getpass.getpass) if asks else None,
             max_attempts=max_attempts,
@@ -130,5 +131,13 @@ def host_key_lines(keys: Mapping[str, str] | Sequence[str]) -> tuple[str, ...]:
     return tuple(keys)
 
 
-def _path(given: FilePath | None) -> Path | None:
+def _check_options(name: str, options: Iterable[str]) -> None:
+    for option in options:
+        if option not in SshOptions.__annotations__:
+            raise TypeError(f"{name}() got an unexpected keyword argument {option!r}")
+
+
+def _path(name: str, given: FilePath | None) -> Path | None:
+    if given == "":
+        raise ValueError(f"'{name}' is empty: give the path of a file, or leave it out")
     return None if given is None else Path(given).expanduser()

@@ -7,11 +7,12 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import Any, Generic, TypeVar, Unpack
+from typing import Generic, TypeVar, Unpack
 
 from runner.errors import RemoteError
 from runner.hardware.bundle import Bundle, check_folder_name
 from runner.hardware.connect import FilePath, SSHInterface, SshOptions
+from runner.hardware.refusals import raise_refusals
 from runner.hardware.remote_state import Phase, RemoteState
 from runner.hardware.status import JobStatus
 from runner.hardware.watch import UNTIL_AFTER, UNTIL_END, LogPiece, Subscription, Watcher
@@ -82,7 +83,7 @@ class WorkspaceInterface(SSHInterface, Generic[JobT]):
         self.submit_jobs([job], resubmit=resubmit)
 
     def submit_jobs(self, jobs: Iterable[JobT], resubmit: bool = False) -> None:
-        """Start many jobs in one go. Each starts or not on its own; the error names those that did not.
+        """Start many jobs in one go. Each starts or not on its own; the error names all that did not, and has them as ``refused``.
 
         Raises: as ``submit_job``.
         """
@@ -99,7 +100,7 @@ class WorkspaceInterface(SSHInterface, Generic[JobT]):
             self._note_failed_submits(names)
             raise
         self._note_answers(answers)
-        _raise_refusals(answers, resubmit)
+        raise_refusals(answers, resubmit=resubmit, host=self.host)
 
     def _note_failed_submits(self, names: Iterable[str]) -> None:
         with self._memory:
@@ -208,21 +209,3 @@ def _pieces(subscription: Subscription) -> Iterator[LogPiece]:
         yield event
     if event.phase is Phase.NONE:
         raise ValueError(f"job {subscription.name} was not submitted")
-
-
-def _raise_refusals(answers: dict[str, Answer], resubmit: bool) -> None:
-    verb = "resubmit" if resubmit else "submit"
-    by_outcome: dict[str, Any] = {}
-    for name, answer in answers.items():
-        by_outcome.setdefault(answer.outcome, {})[name] = answer.why
-    if "failed" in by_outcome:
-        reasons = "; ".join(f"{name}: {why}" for name, why in by_outcome["failed"].items())
-        raise RemoteError(f"could not {verb} {reasons}")
-    if "exists" in by_outcome:
-        names = ", ".join(by_outcome["exists"])
-        raise ValueError(f"cannot submit job with ID {names}: a job with the same ID has already been submitted")
-    if "none" in by_outcome:
-        raise ValueError(f"cannot resubmit job with ID {', '.join(by_outcome['none'])}: it was not submitted before")
-    if "busy" in by_outcome:
-        reasons = "; ".join(f"{name}: {why}" for name, why in by_outcome["busy"].items())
-        raise ValueError(f"cannot {verb} job with ID {reasons} (cancel it, or wait for it)")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner.core.ssh import Connection
+from runner.errors import JobsNotStartedError, JobsRefusedError
 from runner.hardware import (
     HardwareInterfaceFailureError,
     Job,
@@ -222,7 +223,9 @@ def test_id_that_cannot_be_a_folder_is_refused(bench: Bench, bad: str) -> None:
         bench.jobs.submit_job(Job(bad, (1, 2)))
 
 
-@pytest.mark.parametrize("name", ["-rf", "with space", "it's", '"q"', "$HOME", "*", "~", "ü", "\\", "a;b&c|d"])
+@pytest.mark.parametrize(
+    "name", ["-rf", "COMPLETE", "with space", "it's", '"q"', "$HOME", "*", "~", "ü", "\\", "a;b&c|d"]
+)
 def test_any_other_id_is_a_folder(bench: Bench, name: str) -> None:
     assert bench.finish(name, 1, 6) is JobStatus.COMPLETED
     assert bench.jobs.get_job_output(name) == 6
@@ -254,6 +257,34 @@ def test_some_of_many_refused_does_not_stop_the_others(bench: Bench) -> None:
         bench.jobs.submit_jobs([Job(1, (1, 2)), Job(2, (1, 2))])
     assert bench.jobs.wait([1, 2], timeout=60) == {"1": JobStatus.COMPLETED, "2": JobStatus.COMPLETED}
     assert [bench.jobs.get_job_output(name) for name in (1, 2)] == [1, 2]
+
+
+def test_every_job_of_many_that_is_refused_is_named(bench: Bench) -> None:
+    workspace = Path(bench.jobs.workspace_dir)
+    bench.finish("over", 1, 1)
+    (workspace / "file").touch()
+    with pytest.raises(
+        HardwareInterfaceFailureError, match=r"file: something .* ID over: a job with the same"
+    ) as failed:
+        bench.jobs.submit_jobs([Job(name, (1, 2)) for name in ("over", "file", "free")])
+    assert isinstance(failed.value, JobsNotStartedError)
+    assert {outcome: list(jobs) for outcome, jobs in failed.value.refused.items()} == {
+        "failed": ["file"],
+        "exists": ["over"],
+    }
+    bench.jobs.wait(["free"], timeout=60)
+    bench.jobs.submit_job(Job("running", (4,)))
+    (workspace / "file").unlink()
+    with bench.host.scripts("/bin/sh", bench.script, workspace) as other:
+        with pytest.raises(ValueError, match=r"ID running: running .* ID new: it was not") as refused:
+            other.submit_jobs([Job(name, (1, 3)) for name in ("new", "running", "over")], resubmit=True)
+        assert isinstance(refused.value, JobsRefusedError)
+        assert refused.value.refused == {
+            "none": {"new": "it was not submitted before"},
+            "busy": {"running": "running"},
+        }
+        assert other.wait(["over"], timeout=60) == {"over": JobStatus.COMPLETED}
+        assert other.get_job_output("over") == 3
 
 
 def test_eight_threads_submit_at_once(bench: Bench) -> None:

@@ -243,6 +243,20 @@ def test_more_than_one_way_to_authenticate_is_refused(host: Host) -> None:
             UnixServerScriptInterface("u", "h", "sh", "/s", "n", **given)
 
 
+@pytest.mark.parametrize("name", ["known_host", "key_filenme", "patience"])
+def test_option_that_there_is_not_is_refused(name: str) -> None:
+    wrong: dict[str, Any] = {name: "/k"}
+    with pytest.raises(TypeError, match=f"UnixServerScriptInterface.*'{name}'"):
+        UnixServerScriptInterface("u", "h", "sh", "/s", "n", **wrong)
+
+
+@pytest.mark.parametrize("name", ["key_filename", "ssh_config_path"])
+def test_empty_path_is_refused(name: str) -> None:
+    empty: dict[str, Any] = {name: ""}
+    with pytest.raises(ValueError, match=f"'{name}' is empty"):
+        UnixServerScriptInterface("u", "h", "sh", "/s", "n", **empty)
+
+
 def test_unknown_host_is_an_error_of_the_interface(host: Host, script: Path, tmp_path: Path) -> None:
     with pytest.raises(HardwareInterfaceFailureError) as caught:
         check_one_job(host, script, host_keys=(), known_hosts=tmp_path / "none")

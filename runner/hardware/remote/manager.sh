@@ -1,7 +1,7 @@
 #!/bin/sh
 # manager.sh VERB ...: what a client asks of a workspace. The current folder is the workspace.
 #
-#   submit TOKEN HOW          a tar of job folders and a file COMPLETE on stdin; one line a job: ok|exists|none|busy|failed <tab> NAME <tab> WHY
+#   submit TOKEN HOW          a tar of job folders and a file .complete on stdin; one line a job: ok|exists|none|busy|failed <tab> NAME <tab> WHY
 #                             HOW: new (the IDs must be free), again (they must be those of jobs that are over), any (either)
 #   status [NAME...]          one line a job: NAME <tab> AFTER <tab> STATE (see common.sh); all jobs without names
 #   cancel NAME...            end them and wait until they are gone, then as status
@@ -115,8 +115,8 @@ submit() {
     fail "the workspace cannot be written to, or its disk is full"
   fi
   tar -xmof - -C "$new" || fail "the files of the jobs could not be unpacked"
-  [ -e "$new/COMPLETE" ] || fail "the files of the jobs did not arrive whole"
-  rm -f "$new/COMPLETE"
+  [ -e "$new/.complete" ] || fail "the files of the jobs did not arrive whole"
+  rm -f "$new/.complete"
   for folder in "$new"/*/; do
     prepare "${folder%/}" || fail "the disk is full"
   done
