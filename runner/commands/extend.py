@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from runner.core.compute import Instance
 from runner.core.lease import change_lease, read_lease
 from runner.errors import CloudError, InputError
 from runner.model import names
+from runner.model.deadline import Deadline
 from runner.model.lease import Lease
 
 
@@ -29,18 +30,16 @@ class Extension:
     batch: str
     minutes: float
     deadlines: Mapping[str, float]
-    batch_deadline: datetime | None
     wall: datetime | None
 
     def __str__(self) -> str:
         moved = (
             f"job {name}: at most {seconds / 60:.0f} min from its start" for name, seconds in self.deadlines.items()
         )
-        end = "" if self.batch_deadline is None else f"the batch ends at {_shown(self.batch_deadline)}"
         wall = (
             "" if self.wall is None else f"whatever happens, its first VM ends at {_shown(self.wall)} (maxRunDuration)"
         )
-        return "\n".join(line for line in (*moved, end, wall) if line)
+        return "\n".join(line for line in (*moved, wall) if line)
 
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -48,7 +47,6 @@ class Extension:
             "batch": self.batch,
             "minutes": self.minutes,
             "deadlines_s": dict(self.deadlines),
-            "batch_deadline": _shown(self.batch_deadline),
             "vms_end_at": _shown(self.wall),
         }
 
@@ -69,7 +67,7 @@ def read_minutes(text: str) -> float:
 
 
 def execute(context: Context, *, batch: str, minutes: float, job: str = "") -> Extension:
-    """Move the deadlines of a batch's jobs (or of one), and of the batch if it has one, by so many minutes.
+    """Move the deadlines of a batch's jobs, or of one, by so many minutes. The batch ends when its last job does.
 
     Raises:
         InputError: nothing runs under that name, there is no such job, or the VMs end before; nothing was moved.
@@ -84,13 +82,15 @@ def execute(context: Context, *, batch: str, minutes: float, job: str = "") -> E
     timeouts = _read_timeouts(context, batch)
 
     def move(lease: Lease) -> Lease:
-        moved = _move(timeouts | dict(lease.deadlines), batch, job, 60 * minutes)
-        _check_jobs(moved, instances)
-        at = lease.batch_deadline
-        if at is not None and not job:
-            at += 60 * minutes
-            _check_wall(batch, datetime.fromtimestamp(at, UTC), wall)
-        return lease.restate(deadlines={**lease.deadlines, **moved}, batch_deadline=at)
+        known = timeouts | dict(lease.deadlines)
+        if job and job not in known:
+            raise InputError(
+                f"batch {batch} has no job {job!r} with a deadline", remedy=f"its jobs: {', '.join(known)}"
+            )
+        meant = {name: limit_s for name, limit_s in known.items() if job in ("", name)}
+        return lease.restate(
+            deadlines={**lease.deadlines, **_move(meant, minutes, longest_s=_longest_run_s(instances))}
+        )
 
     if read_lease(context.cloud.results, batch) is None:
         raise InputError(f"batch {batch} has no lease, so its VMs cannot be told of another deadline")
@@ -99,16 +99,16 @@ def execute(context: Context, *, batch: str, minutes: float, job: str = "") -> E
         batch=batch,
         minutes=minutes,
         deadlines={name: seconds for name, seconds in lease.deadlines.items() if job in ("", name)},
-        batch_deadline=None if lease.batch_deadline is None else datetime.fromtimestamp(lease.batch_deadline, UTC),
         wall=wall,
     )
 
 
-def _move(known: Mapping[str, float], batch: str, job: str, seconds: float) -> dict[str, float]:
-    """The new deadlines of all jobs, or of the one that is meant."""
-    if job and job not in known:
-        raise InputError(f"batch {batch} has no job {job!r} with a deadline", remedy=f"its jobs: {', '.join(known)}")
-    return {name: limit_s + seconds for name, limit_s in known.items() if job in ("", name)}
+def _move(deadlines: Mapping[str, float], minutes: float, *, longest_s: float | None) -> dict[str, float]:
+    """The new deadlines; a job that was there since its VM began cannot go on after the VM's end either."""
+    moved = {name: Deadline(limit_s, wall_s=longest_s, of=f"job {name}") for name, limit_s in deadlines.items()}
+    for deadline in moved.values():
+        deadline.extend(minutes)
+    return {name: deadline.limit_s for name, deadline in moved.items()}
 
 
 def _check_wall(batch: str, at: datetime, wall: datetime | None) -> None:
@@ -121,21 +121,15 @@ def _check_wall(batch: str, at: datetime, wall: datetime | None) -> None:
         )
 
 
-def _check_jobs(deadlines: Mapping[str, float], instances: list[Instance]) -> None:
-    """A job that was there since its VM began cannot go on after the VM's end either."""
-    longest_s = max((_run_s(instance) for instance in instances), default=float("inf"))
-    late = sorted(name for name, seconds in deadlines.items() if seconds > longest_s)
-    if late:
-        raise InputError(
-            f"{', '.join(late)}: no VM of this batch runs for more than {longest_s / 60:.0f} minutes (maxRunDuration), "
-            f"so no job can have {deadlines[late[0]] / 60:.0f} minutes",
-            remedy="extend by less",
-        )
+def _longest_run_s(instances: Sequence[Instance]) -> float | None:
+    """How long the VM that lives longest runs; None if there is one without an end."""
+    runs = [_run_s(instance) for instance in instances]
+    return None if None in runs else max(run_s for run_s in runs if run_s is not None)
 
 
-def _run_s(instance: Instance) -> float:
+def _run_s(instance: Instance) -> float | None:
     if instance.ends is None or not instance.created:
-        return float("inf")
+        return None
     return (instance.ends - datetime.fromisoformat(instance.created)).total_seconds()
 
 

@@ -17,9 +17,9 @@ from typing import Protocol, Self
 from runner.core.storage import ControlObject
 from runner.errors import CloudError, ConflictError, NotFoundError, UnreachableError
 from runner.model import names
+from runner.model.deadline import WATCH_S
 from runner.model.lease import Lease, new_lease, parse_lease
 
-LONGEST_LOOK_S = 5.0
 JOIN_LIMIT_S = 5.0
 RENEWALS_IN_A_LEASE = 3
 TRIES = 5
@@ -96,7 +96,7 @@ class LeaseTerms:
     """``holder``: who we are, as ``user@host pid``. ``take_over``: also from somebody who seems to be watching.
 
     ``predecessors``: holders that are known to be gone, whatever the lease says; they need no ``take_over``.
-    ``deadlines`` and ``batch_deadline``: as in ``Lease``; a lease that is taken over keeps its own where it has one.
+    ``deadlines``: as in ``Lease``; a lease that is taken over keeps its own where it has one.
     """
 
     batch: str
@@ -105,7 +105,6 @@ class LeaseTerms:
     take_over: bool = False
     predecessors: Collection[str] = ()
     deadlines: Mapping[str, float] = field(default_factory=dict)
-    batch_deadline: float | None = None
 
 
 def _ignore_lease(lease: Lease) -> None:
@@ -167,7 +166,6 @@ class LeaseKeeper:
         self._lease = replace(
             new_lease(terms.batch, terms.holder, now(), terms.lease_s),
             deadlines=dict(terms.deadlines),
-            batch_deadline=terms.batch_deadline,
         )
         self._thread = threading.Thread(target=self._keep, daemon=True, name=f"lease of {terms.batch}")
         self.trouble = ""
@@ -197,20 +195,6 @@ class LeaseKeeper:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
-
-    def change(self, *, deadlines: Mapping[str, float] | None = None, batch_deadline: float | None = None) -> None:
-        """Move deadlines; those that are not named stay.
-
-        Raises:
-            CloudError: the lease is lost, or could not be written.
-        """
-
-        def move(lease: Lease) -> Lease:
-            at = lease.batch_deadline if batch_deadline is None else batch_deadline
-            return replace(lease, deadlines={**lease.deadlines, **(deadlines or {})}, batch_deadline=at)
-
-        with self._writing:
-            self._write(move)
 
     def detach(self) -> None:
         """Stop watching: running jobs may come to their end, then the VMs go.
@@ -258,7 +242,7 @@ class LeaseKeeper:
             raise UnreachableError(f"nobody knows whose batch {self._terms.batch} is by now: {self.trouble}")
 
     def _keep(self) -> None:
-        look_s = min(LONGEST_LOOK_S, self._terms.lease_s / (2 * RENEWALS_IN_A_LEASE))
+        look_s = min(WATCH_S, self._terms.lease_s / (2 * RENEWALS_IN_A_LEASE))
         while not self.is_lost and not self._stopping.wait(look_s):
             self.look()
 
@@ -292,7 +276,6 @@ class LeaseKeeper:
             holder=terms.holder,
             detached=False,
             deadlines={**terms.deadlines, **lease.deadlines},
-            batch_deadline=terms.batch_deadline if lease.batch_deadline is None else lease.batch_deadline,
         )
 
     def _write(self, change: Callable[[Lease], Lease]) -> None:
@@ -331,10 +314,7 @@ class LeaseKeeper:
             self.lost_to = self._lease.holder
             self._events.on_lost(self._lease)
             return
-        moved = (found.lease.deadlines, found.lease.batch_deadline) != (
-            self._lease.deadlines,
-            self._lease.batch_deadline,
-        )
+        moved = found.lease.deadlines != self._lease.deadlines
         self._generation, self._lease = found.generation, found.lease
         if moved:
             self._events.on_change(self._lease)

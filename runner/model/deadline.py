@@ -1,4 +1,4 @@
-"""A deadline that can be moved while it is waited for. The controller looks at it every ``WATCH_S``."""
+"""A deadline that can be moved while it is waited for. Whoever moves one, on any machine, is heard within ``WATCH_S``."""
 
 from __future__ import annotations
 
@@ -9,15 +9,24 @@ from collections.abc import Callable
 from runner.errors import InputError
 
 WATCH_S = 2.0
-"""How often whoever waits looks at a deadline."""
+"""How often a client looks at the deadlines of its jobs, and whether somebody moved them in the lease."""
 
 
 class Deadline:
-    """``limit_s`` after its making, and never later than ``wall_s`` after it (None: no outer wall). Safe for several threads."""
+    """``limit_s`` after its making, and never later than ``wall_s`` after it (None: no outer wall). Safe for several threads.
+
+    ``of``: whose it is.
+    """
 
     def __init__(
-        self, limit_s: float, *, wall_s: float | None = None, monotonic: Callable[[], float] = time.monotonic
+        self,
+        limit_s: float,
+        *,
+        wall_s: float | None = None,
+        of: str = "what runs",
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._of = of
         self._monotonic = monotonic
         self._began = monotonic()
         self._lock = threading.Lock()
@@ -63,7 +72,7 @@ class Deadline:
     def _checked(self, limit_s: float) -> float:
         if self._wall_s is not None and limit_s > self._wall_s:
             raise InputError(
-                f"a deadline {limit_s / 60:.0f} minutes after the beginning is {(limit_s - self._wall_s) / 60:.0f} minutes "
+                f"a deadline of {self._of} {limit_s / 60:.0f} minutes after its beginning is {(limit_s - self._wall_s) / 60:.0f} minutes "
                 f"beyond the end of the VMs ({self._wall_s / 60:.0f} minutes, their maxRunDuration), which cannot be moved",
                 remedy="start again what is not done by then, in a batch of its own with a longer timeout_min",
             )

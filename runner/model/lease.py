@@ -17,7 +17,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """``expires`` and ``batch_deadline``: seconds since 1970. ``holder``: who watches, as ``user@host pid``; empty for nobody.
+    """``expires``: seconds since 1970. ``holder``: who watches, as ``user@host pid``; empty for nobody.
 
     ``deadlines``: seconds after each job's start. ``detached``: when the lease has run out, let running jobs come to their end.
     """
@@ -28,7 +28,6 @@ class Lease:
     holder: str
     detached: bool = False
     deadlines: Mapping[str, float] = field(default_factory=dict)
-    batch_deadline: float | None = None
 
     def renew(self, now: datetime, lease_s: float) -> Lease:
         """The same lease, from now on."""
@@ -55,7 +54,6 @@ class Lease:
             "expires": self.expires,
             "detached": self.detached,
             "deadlines": dict(self.deadlines),
-            "batch_deadline": self.batch_deadline,
             "holder": self.holder,
         }
         return json.dumps(values).encode()
@@ -76,7 +74,6 @@ def parse_lease(content: bytes) -> Lease:
         values: dict[str, Any] = json.loads(content)
         if values["format"] != FORMAT:
             raise ValueError(f"a lease of format {values['format']!r}; this version knows {FORMAT}")
-        deadline = values.get("batch_deadline")
         return Lease(
             batch=str(values["batch"]),
             renewed=datetime.fromisoformat(values["renewed"]),
@@ -84,7 +81,6 @@ def parse_lease(content: bytes) -> Lease:
             holder=str(values.get("holder", "")),
             detached=bool(values.get("detached")),
             deadlines={str(job): float(seconds) for job, seconds in (values.get("deadlines") or {}).items()},
-            batch_deadline=None if deadline is None else float(deadline),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"a damaged lease: {error!r}") from error

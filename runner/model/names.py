@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 APP = "opensees-hpc"
 IMAGE_FAMILY = APP
 IMAGE_FORMAT_LABEL = "image_format"
-IMAGE_FORMAT = 2  # what a client counts on in an image; 2: the VM's own watch over the lease. Raise it when that grows
+# What a client counts on in an image; 2: the VM's own watch over the lease, 3: it moves deadlines of jobs. Raise it when that grows.
+IMAGE_FORMAT = 3
 NETWORK = APP
 SUBNETWORK = APP
 SSH_FIREWALL = f"{APP}-ssh"

@@ -18,11 +18,11 @@ def make_lease(**changes: Any) -> Lease:
 
 
 def test_it_is_written_and_read() -> None:
-    lease = make_lease(detached=True, deadlines={"a": 60.0}, batch_deadline=NOW.timestamp() + 5)
+    lease = make_lease(detached=True, deadlines={"a": 60.0})
     assert parse_lease(lease.as_json()) == lease
     values = json.loads(lease.as_json())
     assert set(values) == {
-        *("format", "batch", "renewed", "expires", "detached", "deadlines", "batch_deadline", "holder"),
+        *("format", "batch", "renewed", "expires", "detached", "deadlines", "holder"),
     }
     assert values["expires"] == NOW.timestamp() + 600
 

@@ -22,9 +22,9 @@ GRACE_S = 300.0
 START = 1000.0
 
 
-def sight(length_s: float = 600.0, age_s: float = 0.0, *, batch_end_s: float | None = None, **more: Any) -> Sight:
+def sight(length_s: float = 600.0, age_s: float = 0.0, **more: Any) -> Sight:
     said: dict[str, Any] = {"is_detached": False, "deadlines": {}} | more
-    return Sight(lease=Lease(length_s=length_s, batch_end_s=batch_end_s, **said), age_s=age_s)
+    return Sight(lease=Lease(length_s=length_s, **said), age_s=age_s)
 
 
 @pytest.fixture
@@ -71,11 +71,9 @@ def test_an_unreadable_lease_does_not_shorten_a_known_one(watch: LeaseWatch) -> 
     assert watch.duty(START + 5999) is Duty.WORK
 
 
-def test_detached_what_runs_comes_to_its_end_unless_the_batch_has_one(watch: LeaseWatch) -> None:
+def test_detached_what_runs_comes_to_its_end(watch: LeaseWatch) -> None:
     watch.see(sight(60, is_detached=True), START)
     assert [watch.duty(START + after) for after in (59, 61, 1e6)] == [Duty.WORK, Duty.DRAIN, Duty.DRAIN]
-    watch.see(sight(60, 10, is_detached=True, batch_end_s=100), START)
-    assert [watch.duty(START + after) for after in (51, 89, 91)] == [Duty.DRAIN, Duty.DRAIN, Duty.END]
 
 
 class Bucket:
@@ -103,12 +101,12 @@ def test_age_and_length_come_from_one_clock_each() -> None:
     reader = LeaseReader(bucket, "results", "b1")
     assert reader.look() is None
     written = ours.new_lease("b1", "you@here", datetime(2001, 1, 1, tzinfo=UTC), 600)
-    written = written.restate(deadlines={"a": 5.0}, batch_deadline=written.renewed.timestamp() + 900)
+    written = written.restate(deadlines={"a": 5.0})
     bucket.content = written.as_json()
     bucket.now = bucket.updated + timedelta(seconds=42)
     seen = reader.look()
     assert seen is not None
-    assert seen.lease == Lease(length_s=600, is_detached=False, deadlines={"a": 5.0}, batch_end_s=900)
+    assert seen.lease == Lease(length_s=600, is_detached=False, deadlines={"a": 5.0})
     assert seen.age_s == pytest.approx(41.9, abs=0.1)
 
 

@@ -21,14 +21,11 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """``length_s``: from its renewal to its end. ``batch_end_s``: from its renewal to the batch's deadline, None if there is none.
-    ``deadlines``: seconds after each job's start.
-    """
+    """``length_s``: from its renewal to its end. ``deadlines``: seconds after each job's start."""
 
     length_s: float
     is_detached: bool
     deadlines: Mapping[str, float]
-    batch_end_s: float | None
 
 
 class Duty(Enum):
@@ -52,12 +49,10 @@ def parse_lease(content: bytes) -> Lease:
         if values["format"] != FORMAT:
             raise ValueError(f"a lease of format {values['format']!r}; this image knows {FORMAT}")
         renewed = datetime.fromisoformat(values["renewed"]).timestamp()
-        batch_end = values.get("batch_deadline")
         return Lease(
             length_s=float(values["expires"]) - renewed,
             is_detached=bool(values.get("detached")),
             deadlines={str(job): float(seconds) for job, seconds in (values.get("deadlines") or {}).items()},
-            batch_end_s=None if batch_end is None else float(batch_end) - renewed,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"a damaged lease: {error!r}") from error
@@ -114,7 +109,6 @@ class LeaseWatch:
         self._grace_s = grace_s
         self._known_until = now + grace_s
         self._unreadable_since: float | None = None
-        self._batch_end: float | None = None
         self.lease: Lease | None = None
 
     def see(self, sight: Sight, now: float) -> None:
@@ -123,7 +117,6 @@ class LeaseWatch:
         self.lease = lease
         self._unreadable_since = None
         self._known_until = now + lease.length_s - sight.age_s
-        self._batch_end = None if lease.batch_end_s is None else now + lease.batch_end_s - sight.age_s
 
     def miss(self) -> None:
         """There is none: what was known of it counts, or the time after boot."""
@@ -142,9 +135,9 @@ class LeaseWatch:
         return until - now
 
     def duty(self, now: float) -> Duty:
-        """What is to be done. A batch's deadline is the client's business for as long as one renews the lease."""
+        """What is to be done."""
         if self.left_s(now) > 0:
             return Duty.WORK
         if self.lease is None or not self.lease.is_detached:
             return Duty.END
-        return Duty.END if self._batch_end is not None and now >= self._batch_end else Duty.DRAIN
+        return Duty.DRAIN
