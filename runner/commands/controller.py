@@ -14,6 +14,7 @@ from functools import partial
 
 from runner.commands.collect import Collector
 from runner.commands.context import Context
+from runner.commands.deadlines import JobDeadlines, extend_on
 from runner.commands.events import Listener
 from runner.commands.fleet import Fleet, MachineWish
 from runner.commands.jobs import Assignment, JobThread
@@ -86,6 +87,7 @@ class Controller:
         self._closed = threading.Event()
         self._boot_failures = 0
         self._threads: list[threading.Thread] = []
+        self._deadlines = JobDeadlines(plan.batch, listener, monotonic=context.monotonic)
         self.roster = Roster(
             [(item.job.name, item.job.np) for item in inputs], fallback_to_standard=plan.fallback == "standard"
         )
@@ -103,6 +105,7 @@ class Controller:
             HpcError: no machine could be had at all.
             BaseException: a defect in one of the threads.
         """
+        self._start(partial(self._deadlines.run, self._closed), name="deadlines")
         self._start_jobs()
         self._grow(fleet)
         while not self.roster.is_over:
@@ -194,6 +197,7 @@ class Controller:
             case MachinesRefused():
                 self._refused(message, fleet)
             case SolverEnded():
+                self._deadlines.end(message.job, message.attempt)
                 self.roster.solver_ended(message.job, message.attempt)
             case JobDone():
                 self._job_done(message)
@@ -238,6 +242,7 @@ class Controller:
             assignment = Assignment(
                 inputs=self._inputs[start.job], attempt=start.attempt, machine=start.machine, is_there=False
             )
+            self._deadlines.begin(start.job, start.attempt, assignment.inputs.job.timeout_s)
             self._start_thread(assignment)
 
     def _start_thread(self, assignment: Assignment) -> None:
@@ -280,6 +285,7 @@ class Controller:
         fleet.forget(message.name)
         self._listener.tell("instance", **facts, state="lost", requeued=[job.name for job in requeued])
         for job in requeued:
+            self._deadlines.end(job.name, job.attempt)
             if job.state is JobState.LOST:
                 reason = f"given up: {job.attempt} VMs were lost under it"
                 self._outcomes[job.name] = JobOutcome(name=job.name, state=JobState.LOST, message=reason)
@@ -330,12 +336,13 @@ class Controller:
             if name in self._inputs and self._inputs[name].job.timeout_s != seconds:
                 inputs = self._inputs[name]
                 self._inputs[name] = replace(inputs, job=replace(inputs.job, timeout_s=seconds))
+                self._deadlines.move(name, seconds)
                 self._listener.tell("deadline", job=name, timeout_s=seconds)
                 job = self.roster.job(name)
                 interface = self._interfaces.get(job.machine)
                 if job.state is JobState.RUNNING and interface is not None:
                     folder = names.attempt_folder(name, job.attempt)
-                    self._start(partial(_extend, interface, folder, seconds), name=f"extend {name}")
+                    self._start(partial(extend_on, interface, folder, seconds), name=f"extend {name}")
 
     def _refused(self, message: MachinesRefused, fleet: Fleet) -> None:
         for name in message.names:
@@ -351,6 +358,7 @@ class Controller:
 
     def _job_done(self, message: JobDone) -> None:
         name = message.outcome.name
+        self._deadlines.end(name, message.attempt)
         if self.roster.is_current(name, message.attempt):
             self.roster.end(name, message.outcome.state)
             self._outcomes[name] = message.outcome
@@ -382,10 +390,6 @@ class Controller:
         thread = threading.Thread(target=run, daemon=True, name=name)
         self._threads = [other for other in self._threads if other.is_alive()] + [thread]
         thread.start()
-
-
-def _extend(interface: OpenSeesInterface, folder: str, seconds: float) -> None:
-    interface.extend_jobs([folder], seconds)
 
 
 def _unfinished(name: str, state: JobState) -> JobOutcome:
