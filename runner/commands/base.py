@@ -26,7 +26,7 @@ def base_spec(context: Context) -> StackSpec:
     }
     lists = {
         "ssh_ranges": settings.ssh_source_ranges,
-        "operators": [] if context.is_local else [f"user:{settings.operator}"],
+        "operators": [] if context.is_local else [settings.principal],
     }
     config |= {f"{names.CONFIG_NAMESPACE}:{key}": json.dumps(values) for key, values in lists.items() if values}
     return StackSpec(project="base", name=names.BASE_STACK, config=config)

@@ -303,5 +303,19 @@ def _checked_binding(access: Access, binding: Document) -> Document:
     for member in binding.get("members") or ():
         if _MEMBER.fullmatch(member) is None:
             raise CloudError(f"Invalid member: {member}", reason="badRequest", status=400)
+        _check_kind(member)
     kept = {key: binding[key] for key in ("role", "members", "condition") if binding.get(key)}
     return {"members": [], **kept}
+
+
+def _check_kind(member: str) -> None:
+    """People are users and service accounts are service accounts: a policy that mixes them up is refused."""
+    told, _, email = member.partition(":")
+    kind = "serviceAccount" if email.endswith(".gserviceaccount.com") else "user"
+    if told in ("user", "serviceAccount") and told != kind:
+        raise CloudError(
+            f'Principal {email} is of type "{kind}". The principal should appear as "{kind}:{email}". See '
+            "https://cloud.google.com/iam/help/members/types for additional documentation.",
+            reason="badRequest",
+            status=400,
+        )

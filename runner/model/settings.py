@@ -101,6 +101,12 @@ class Settings(BaseModel):
         """The value of the label ``owner``: the operator's e-mail without what labels cannot hold."""
         return names.label_value(self.operator.split("@")[0])
 
+    @property
+    def principal(self) -> str:
+        """The operator as IAM policies write it: a person, or a service account such as that of a CI."""
+        kind = "serviceAccount" if self.operator.endswith(".gserviceaccount.com") else "user"
+        return f"{kind}:{self.operator}"
+
 
 def read_settings(text: str, file: Path | None, environment: Mapping[str, str]) -> Settings:
     """Settings from a file's ``text`` (empty if there is none), overridden by ``environment``.

@@ -303,6 +303,7 @@ class GoogleCloud(ConnectedCloud):
     def _credentials(self) -> Any:
         import google.auth
         from google.auth.exceptions import DefaultCredentialsError
+        from google.oauth2.credentials import Credentials
 
         try:
             credentials, _ = google.auth.default(scopes=[GOOGLE_SCOPE])
@@ -310,6 +311,9 @@ class GoogleCloud(ConnectedCloud):
             raise PermissionDeniedError(
                 "no Google credentials on this machine", remedy="run `gcloud auth application-default login`"
             ) from error
+        if isinstance(credentials, Credentials) and not credentials.quota_project_id:
+            # A person's credentials may name no project for quotas, without which some APIs (OS Login) refuse them.
+            return credentials.with_quota_project(self.settings.project)
         return credentials
 
 

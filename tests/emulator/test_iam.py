@@ -169,9 +169,11 @@ def test_policy_that_changed_meanwhile(cloud: CloudUnderTest) -> None:
     [
         {"role": "projects/local-project/roles/none", "members": ["user:a@b.c"]},
         {"role": "roles/viewer", "members": ["a@b.c"]},
+        {"role": "roles/viewer", "members": [f"user:{EMAIL}"]},
+        {"role": "roles/viewer", "members": ["serviceAccount:a@b.c"]},
     ],
 )
-def test_policy_with_what_does_not_exist(cloud: CloudUnderTest, binding: Json) -> None:
+def test_policy_with_what_cannot_be(cloud: CloudUnderTest, binding: Json) -> None:
     body = {"policy": {"bindings": [binding]}}
     assert cloud.refused("POST", f"{PROJECT}:setIamPolicy", body)[0] == 400
 

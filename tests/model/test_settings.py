@@ -51,3 +51,14 @@ def test_a_wrong_variable_is_told_by_its_name() -> None:
     with pytest.raises(InputError) as caught:
         read_settings("", FILE, {variable_name("target"): "azure"})
     assert "environment variable OPENSEES_HPC_TARGET" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("operator", "principal"),
+    [
+        ("me@example.org", "user:me@example.org"),
+        ("ci@my-project.iam.gserviceaccount.com", "serviceAccount:ci@my-project.iam.gserviceaccount.com"),
+    ],
+)
+def test_an_operator_is_a_person_or_a_service_account(operator: str, principal: str) -> None:
+    assert read_settings(f"operator: {operator}\n", FILE, {}).principal == principal
