@@ -1,6 +1,7 @@
 """``invoke cleanup``: remove what has outlived its purpose, or a batch, a bake, everything; the cloud itself is asked what there is.
 
-Needs no memory: no journal, no stack, no Pulumi. Where there is a journal, what was cleaned up is ended in it.
+Needs no memory: no journal, no stack; Pulumi only to list and forget the stacks of a state in a bucket. Where there is a
+journal, what was cleaned up is ended in it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The part of the estate that is memory: stacks of Pulumi that this machine knows of. They cost nothing, but say untrue things."""
+"""The part of the estate that is memory: the stacks of Pulumi. They cost nothing, but say untrue things."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from runner.core.stack_records import StackRecords, removal_command
 from runner.core.stacks import ProjectName, Stacks
-from runner.errors import HpcError, StackError
+from runner.errors import HpcError, NotFoundError, StackError
 from runner.model import names
 from runner.model.leftover import BASE_PART, Item, Kind
 
@@ -17,7 +17,8 @@ PROJECTS: tuple[ProjectName, ...] = ("analysis", "image", "base")
 class RememberedStacks:
     """Stacks by their settings and state files. To remove one is to forget it: what was in it is removed before, by label.
 
-    ``engine`` gives the engine that forgets them in order; where it cannot, their files are put away.
+    ``engine`` gives the engine that forgets them in order; where it cannot, their files are put away. It is also asked for the
+    stacks of a state that is not on this machine; those of other machines do not say whose they are.
     """
 
     kinds = (Kind.STACK,)
@@ -28,16 +29,32 @@ class RememberedStacks:
         self._owner = owner
 
     def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
-        """The stacks of all projects."""
-        return [self._item(project, name) for project in PROJECTS for name in self._records.names(project)]
+        """The stacks of all projects; where the labels speak of a batch or a bake, those of its project."""
+        asked = [project for project in PROJECTS if PURPOSE_LABELS.get(project) in labels]
+        return [item for project in asked or PROJECTS for item in self._of_project(project)]
 
     def remove(self, item: Item) -> str:
         """See ``forget_stack``."""
         project = next(project for project in PROJECTS if project == item.place)
         return forget_stack(self._engine, self._records, project, item.name)
 
-    def _item(self, project: ProjectName, name: str) -> Item:
-        marks = {"app": names.APP, "owner": self._owner} | self._records.labels(project, name)
+    def _of_project(self, project: ProjectName) -> list[Item]:
+        ours = self._records.names(project)
+        others = set() if self._records.has_state else self._names_by_engine(project).difference(ours)
+        return [
+            *(self._item(project, name, {"owner": self._owner} | self._records.labels(project, name)) for name in ours),
+            *(self._item(project, name, {}) for name in sorted(others)),
+        ]
+
+    def _names_by_engine(self, project: ProjectName) -> set[str]:
+        try:
+            return set(self._engine().names(project))
+        except NotFoundError:  # there is no bucket for the state, so nobody has stacks in it
+            return set()
+
+    @staticmethod
+    def _item(project: ProjectName, name: str, known: Mapping[str, str]) -> Item:
+        marks = {"app": names.APP, **known}
         marks[PURPOSE_LABELS.get(project, "part")] = name if project in PURPOSE_LABELS else BASE_PART
         return Item(kind=Kind.STACK, name=name, place=project, labels=marks)
 

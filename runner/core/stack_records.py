@@ -30,6 +30,11 @@ class StackRecords:
         parts = urlsplit(backend_url)
         self._folder = Path(url2pathname(parts.path)) / ".pulumi" if parts.scheme == "file" else None
 
+    @property
+    def has_state(self) -> bool:
+        """Is the state in a folder of this machine? If not, only the engine knows all its stacks."""
+        return self._folder is not None
+
     def names(self, project: ProjectName) -> list[str]:
         """The stacks whose settings are here, or whose state is, readable or not."""
         found = set(self._files(project).stacks_with_settings())

@@ -145,8 +145,9 @@ class Scope:
             return Choice(item=item, is_taken=False, reason="it does not bear our label")
         if wanted.is_taken and item.purpose in self.busy:
             return Choice(item=item, is_taken=False, reason=f"{self.busy[item.purpose]} is at it")
-        if wanted.is_taken and self.owner != ANY_OWNER and item.owner != self.owner and not _is_orphan(item):
-            whose = f"it belongs to {item.owner}" if item.owner else "it does not say whose it is"
+        owner = self._owner_of(item, listed)
+        if wanted.is_taken and self.owner != ANY_OWNER and owner != self.owner and not _is_orphan(item, owner):
+            whose = f"it belongs to {owner}" if owner else "it does not say whose it is"
             return Choice(item=item, is_taken=False, reason=f"{whose}; --owner any takes it too")
         return wanted
 
@@ -189,9 +190,17 @@ class Scope:
         if item.has_expired(self.now):
             return Choice(item=item, is_taken=True, reason=f"expired at {item.expires_at:%Y-%m-%d %H:%M} UTC")
         is_companion = item.kind in (Kind.IMAGE, Kind.ACCOUNT) and bool(item.purpose)
-        if is_companion and item.purpose not in alive:
+        is_of_elsewhere = item.kind is Kind.STACK and bool(item.batch) and not item.owner
+        if (is_companion or is_of_elsewhere) and item.purpose not in alive:
             return Choice(item=item, is_taken=True, reason=f"{item.purpose} has no VM any more")
         return None
+
+    def _owner_of(self, item: Item, listed: Collection[Item]) -> str:
+        """Whose it is; a stack that does not say it belongs with what else there is for its purpose."""
+        if item.owner or item.kind is not Kind.STACK or not item.purpose:
+            return item.owner
+        owners = {other.owner for other in listed if other.owner and other.purpose == item.purpose}
+        return min(owners, key=lambda owner: (owner == self.owner, owner), default="")
 
     def _base_is_dead(self, listed: Collection[Item]) -> bool:
         """No bucket of the base stays, and nobody else uses what it has."""
@@ -215,9 +224,13 @@ def _watched_until(purpose: str, listed: Iterable[Item]) -> datetime | None:
     return max((end for text in found if (end := read_expires(text)) is not None), default=None)
 
 
-def _is_orphan(item: Item) -> bool:
-    """A part of the base, whose owner nobody can tell once the bucket is gone; it is a project's only one of its name."""
-    return not item.owner and item.labels.get("part") == BASE_PART and item.kind is not Kind.BUCKET
+def _is_orphan(item: Item, owner: str) -> bool:
+    """A part of the base, whose owner nobody can tell once the bucket is gone; it is a project's only one of its name.
+    Or a stack of which nothing else is left that would say whose it was.
+    """
+    if owner or item.kind is Kind.BUCKET:
+        return False
+    return item.kind is Kind.STACK or item.labels.get("part") == BASE_PART
 
 
 def living_purposes(items: Iterable[Item], now: datetime) -> frozenset[str]:

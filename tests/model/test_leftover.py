@@ -108,6 +108,20 @@ def test_what_somebody_watches_is_kept_beyond_its_end() -> None:
     assert taken(scope(batch="b1"), vm, watched) == ["vm", "control"]
 
 
+def test_a_stack_that_does_not_say_whose_it_is_belongs_with_the_rest_of_its_batch() -> None:
+    stack = item(Kind.STACK, "stack", {"app": names.APP}, batch="b1")
+    mine = item(Kind.CONTROL, "mine", batch="b1", expires=FUTURE)
+    his = item(Kind.INSTANCE, "his", THEIRS, batch="b1", expires=FUTURE)
+    for one in (scope(batch="b1"), scope(everything=True)):
+        assert taken(one, stack) == ["stack"]
+        assert taken(one, stack, mine) == ["mine", "stack"]
+        assert taken(one, stack, mine, his) == ["mine"]
+        assert "belongs to bob" in reasons(one, stack, his)["stack"]
+    assert taken(scope(), stack, mine) == []
+    assert taken(scope(), stack) == ["stack"]
+    assert taken(scope(), item(Kind.STACK, "bake", {"app": names.APP}, bake="bake-1")) == []
+
+
 def test_an_image_of_a_living_bake_is_let_be() -> None:
     builder = item(Kind.INSTANCE, "builder", bake="bake-1", expires=FUTURE)
     half = item(Kind.IMAGE, "half", bake="bake-1", state="PENDING, not validated")
