@@ -79,6 +79,17 @@ check_push_results() {
   fi
 }
 
+# This script runs as root, jobs do not.
+check_readable_by_all() {
+  local closed
+  closed=$(find "$prefix" ! -type l \( ! -perm -004 -o -perm -100 ! -perm -001 \) | head -n 5)
+  if [[ -z $closed ]]; then
+    report ok "everybody may read and run what is installed"
+  else
+    report FAIL "not everybody may read or run: ${closed//$'\n'/, }"
+  fi
+}
+
 main() {
   prefix=$(read_prefix)
   [[ -x $prefix/bin/openseesmp ]] || fail "nothing is installed in $prefix"
@@ -87,6 +98,7 @@ main() {
   check_digits
   check_error_ends_run
   check_push_results
+  check_readable_by_all
   ((failures == 0)) || fail "$failures checks failed"
   print_versions "$prefix" >"$work/versions.json"
   write_file "$prefix/etc/versions.json" <"$work/versions.json"

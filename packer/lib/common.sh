@@ -2,6 +2,8 @@
 # Helpers of the build scripts. Sourced, with `here` set to the folder packer/.
 
 here=${here:?}
+# What is installed must be readable for the users of the image, however strict root's own umask is.
+umask 022
 step_started=$SECONDS
 
 # Says what begins, and how long what came before took.
@@ -103,4 +105,12 @@ install_commands() {
   rm -rf "$prefix/lib/opensees_hpc/__pycache__"
   "$python" -E -m compileall -q "$prefix/lib/opensees_hpc"
   write_file "$prefix/etc/recipe" <<<"$recipe"
+  open_to_all "$prefix"
+}
+
+# open_to_all PREFIX: jobs and systemd may read and run what is there, whatever modes and SELinux types it came with.
+open_to_all() {
+  chmod a+rx "$1"
+  chmod -R a+rX "$1/bin" "$1/etc" "$1/lib" "$1/share"
+  if is_own_image && command -v restorecon >/dev/null; then restorecon -R "$1"; fi
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import stat
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -238,7 +239,7 @@ class _Bake:
         """Upload, build, clean up, validate."""
         with self.phases.phase("upload"):
             unpack = 'rm -rf -- "$1" && mkdir -- "$1" && tar -xzf - -C "$1"'
-            result = connection.run_script(unpack, REMOTE_FOLDER, stdin=_archive(self.context.root / "packer"))
+            result = connection.run_script(unpack, REMOTE_FOLDER, stdin=archive_folder(self.context.root / "packer"))
             if result.exit_code != 0:
                 raise BuildError(f"upload to the builder failed: {result.error_text}")
         with self.phases.phase("build"):
@@ -308,14 +309,18 @@ def _build_error(failed: RemoteCommandError, lines: Sequence[str]) -> BuildError
     )
 
 
-def _archive(folder: Path) -> bytes:
-    """A folder as a compressed tar, without what Python or editors leave there; owner and times are left out."""
+def archive_folder(folder: Path) -> bytes:
+    """A folder as a compressed tar, without what Python or editors leave there; owners are left out.
+
+    Everybody may read it, whatever the umask of whoever cloned the repository: jobs do not run as root.
+    """
 
     def keep(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
         if "__pycache__" in member.name:
             return None
         member.uid = member.gid = 0
         member.uname = member.gname = ""
+        member.mode = 0o755 if member.isdir() or member.mode & stat.S_IXUSR else 0o644
         return member
 
     buffer = io.BytesIO()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from runner.commands.build import ensure_image
+from runner.commands.build import archive_folder, ensure_image
 from runner.commands.events import Event, Listener
 from runner.core.compute import Image
 from runner.errors import BuildError, DeclinedError
@@ -87,3 +90,13 @@ def test_image_that_is_not_what_was_baked_is_an_error(desk: Desk) -> None:
     desk.labels_of_bake = {}
     with pytest.raises(BuildError):
         desk.ensure()
+
+
+def test_scripts_go_to_the_builder_readable_for_everybody(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    for path, mode in (("files/script", 0o700), ("files/data", 0o600), ("files", 0o700)):
+        (tmp_path / path).touch()
+        (tmp_path / path).chmod(mode)
+    with tarfile.open(fileobj=io.BytesIO(archive_folder(tmp_path))) as tar:
+        modes = {member.name: member.mode for member in tar}
+    assert modes == {".": 0o755, "./files": 0o755, "./files/script": 0o755, "./files/data": 0o644}

@@ -25,7 +25,7 @@ def test_validation_passes_and_tells_the_versions(opensees_prefix: Path, tmp_pat
     assert versions["recipe"] == "wheels"
     assert {"mpich", "openseespy", "python", "os", "machine"} <= versions.keys()
     checks = [line for line in lines if line.startswith("ok ")]
-    assert len(checks) == 10
+    assert len(checks) == 11
     assert json.loads((prefix / "etc" / "versions.json").read_text()) == versions
 
 
@@ -44,6 +44,37 @@ def test_validation_fails_when_a_digit_is_wrong(opensees_prefix: Path, tmp_path:
     assert done.returncode == 1
     assert "FAIL truss_ux = 0.53009277713228" in done.stdout
     assert "{" not in done.stdout
+
+
+def test_validation_fails_when_jobs_could_not_read_a_file(opensees_prefix: Path, tmp_path: Path) -> None:
+    prefix = copy_prefix(opensees_prefix, tmp_path / "prefix")
+    (prefix / "lib" / "closed.py").touch(mode=0o640)
+    done = subprocess.run(
+        ["bash", PACKER / "validate.sh"],
+        env={**os.environ, "OPENSEES_HPC_PREFIX": str(prefix)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"FAIL not everybody may read or run: {prefix}/lib/closed.py\n" in done.stdout
+
+
+def test_a_strict_umask_leaves_nothing_that_jobs_cannot_read(opensees_prefix: Path, tmp_path: Path) -> None:
+    prefix, packer = copy_prefix(opensees_prefix, tmp_path / "prefix"), tmp_path / "packer"
+    shutil.copytree(PACKER, packer)
+    script = (
+        'chmod -R go= "$1" && umask 077 && rm -rf "$OPENSEES_HPC_PREFIX/etc" && bash "$1/build_opensees_wheels.sh" 2'
+    )
+    subprocess.run(
+        ["bash", "-euc", script, "build", packer],
+        env={**os.environ, "OPENSEES_HPC_PREFIX": str(prefix), "OPENSEES_HPC_PYTHON": sys.executable},
+        check=True,
+    )
+    for path in (prefix, *prefix.rglob("*")):
+        mode = path.stat().st_mode
+        assert mode & 0o004, path
+        assert mode & 0o001 or not mode & 0o100, path
 
 
 def test_a_second_build_keeps_what_is_there(opensees_prefix: Path, tmp_path: Path) -> None:
