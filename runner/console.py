@@ -158,6 +158,10 @@ class TextScreen:
             shown = "unknown" if price is None else f"{price:.2f}"
             table.add_row(vm["name"], vm["status"], owner, vm["machine_type"], vm["zone"], vm["expires"], shown)
         self.console.print(table if values["vms"] else "VMs: none")
+        for thing in values["without_vm"]:
+            what = f"{thing['kind']} {thing['name']} in {thing['place'] or 'all regions'}, which no VM of ours has"
+            owner = thing["batch"] or thing["bake"]
+            self.console.print(f"{what}, of {owner or 'no batch'}: {thing['usd_per_hour_at_most']:.4f} USD/h at most")
         self.console.print("batches: " + (", ".join(batch["name"] for batch in values["batches"]) or "none"))
         bucket = values["bucket"]
         held = "; ".join(

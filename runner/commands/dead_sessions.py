@@ -201,7 +201,7 @@ def _of(session: Session, instances: Sequence[Instance]) -> list[Instance]:
 def _total(context: Context, instances: Sequence[Instance]) -> float | None:
     if context.is_local:
         return 0.0
-    prices = [price_per_hour(instance, context.settings.disk_gib) for instance in instances]
+    prices = [price_per_hour(instance, usual_disk_gib=context.settings.disk_gib) for instance in instances]
     known = [price for price in prices if price is not None]
     return round(sum(known), 4) if len(known) == len(prices) else None
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from runner.commands.context import Context
 from runner.core.compute import Image, Instance
-from runner.errors import NotFoundError
+from runner.errors import CloudError, NotFoundError
 from runner.model import catalog, names
+from runner.model.leftover import Item, Kind
 from runner.model.plan import hourly_price
 
 ENDED = frozenset({"TERMINATED", "STOPPED"})
 
 
 def execute(context: Context) -> dict[str, Any]:
-    """JSON values: ``target, project, image, vms, batches, bucket, cost``; lists are empty when there is nothing.
+    """JSON values: ``target, project, image, vms, without_vm, batches, bucket, cost``; lists are empty when there is nothing.
+
+    ``without_vm`` are disks and addresses that none of these VMs has: they are billed all the same.
 
     Raises:
         CloudError: the cloud does not answer, or not to us. What could not be read is never shown as absent.
@@ -29,13 +33,16 @@ def execute(context: Context) -> dict[str, Any]:
     except NotFoundError:
         use, bucket_exists = [], False
     vms = [_vm(instance, settings.disk_gib, is_local=context.is_local) for instance in instances]
-    prices = [vm["usd_per_hour_at_most"] for vm in vms]
-    batches = sorted({str(vm["batch"]) for vm in vms if vm["batch"]} | set(cloud.stacks.names("analysis")))
+    without_vm = [_thing(item, is_local=context.is_local) for item in _find_without_vm(context, instances)]
+    prices = [thing["usd_per_hour_at_most"] for thing in (*vms, *without_vm)]
+    of_batches = {str(thing["batch"]) for thing in (*vms, *without_vm) if thing["batch"]}
+    batches = sorted(of_batches | set(cloud.stacks.names("analysis")))
     return {
         "target": settings.target,
         "project": settings.project,
         "image": None if image is None else _image(image),
         "vms": vms,
+        "without_vm": without_vm,
         "batches": [{"name": batch, "vms": [vm["name"] for vm in vms if vm["batch"] == batch]} for batch in batches],
         "bucket": {
             "name": cloud.results.bucket,
@@ -50,7 +57,7 @@ def execute(context: Context) -> dict[str, Any]:
     }
 
 
-def _vm(instance: Instance, disk_gib: int, *, is_local: bool) -> dict[str, Any]:
+def _vm(instance: Instance, usual_disk_gib: int, *, is_local: bool) -> dict[str, Any]:
     return {
         "name": instance.name,
         "zone": instance.zone,
@@ -63,12 +70,42 @@ def _vm(instance: Instance, disk_gib: int, *, is_local: bool) -> dict[str, Any]:
         "owner": instance.labels.get("owner", ""),
         "expires": instance.labels.get("expires", ""),
         "created": instance.created,
-        "usd_per_hour_at_most": 0.0 if is_local else price_per_hour(instance, disk_gib),
+        "usd_per_hour_at_most": 0.0 if is_local else price_per_hour(instance, usual_disk_gib=usual_disk_gib),
     }
 
 
-def price_per_hour(instance: Instance, disk_gib: int) -> float | None:
-    """USD an hour at most; None for a machine type that the catalogue does not know. A stopped VM's disk still costs."""
+def _find_without_vm(context: Context, instances: Sequence[Instance]) -> list[Item]:
+    """Our disks and addresses, but those whose price is in that of a VM."""
+    found = context.cloud.estate.find((Kind.DISK, Kind.ADDRESS), {"app": names.APP})
+    if found.unread:
+        raise CloudError(f"could not be looked at: {'; '.join(found.unread)}")
+    vms = {f"{instance.zone}/{instance.name}" for instance in instances}
+    return [item for item in found.items if vms.isdisjoint(item.users)]
+
+
+def _thing(item: Item, *, is_local: bool) -> dict[str, Any]:
+    price = item.size_gib * catalog.DISK_USD_PER_GIB_HOUR
+    if item.kind is Kind.ADDRESS:
+        price = catalog.IDLE_ADDRESS_USD_PER_HOUR
+    return {
+        "kind": item.kind.value,
+        "name": item.name,
+        "place": item.place,
+        "size_gib": item.size_gib,
+        "batch": item.batch,
+        "bake": item.bake,
+        "owner": item.owner,
+        "expires": item.labels.get("expires", ""),
+        "usd_per_hour_at_most": 0.0 if is_local else round(price, 4),
+    }
+
+
+def price_per_hour(instance: Instance, *, usual_disk_gib: int) -> float | None:
+    """USD an hour at most; None for a machine type that the catalogue does not know. A stopped VM's disk still costs.
+
+    ``usual_disk_gib`` is for a VM of which the cloud does not tell the size of its disks.
+    """
+    disk_gib = instance.disk_gib or usual_disk_gib
     if instance.status in ENDED:
         return round(disk_gib * catalog.DISK_USD_PER_GIB_HOUR, 4)
     machine = catalog.MACHINE_TYPES.get(instance.machine_type)

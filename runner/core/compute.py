@@ -22,7 +22,8 @@ ZONE = re.compile(r"[a-z]+-[a-z]+[0-9]+-[a-z]")
 class Instance:
     """A VM as the cloud tells it. ``status``: Google's word (RUNNING, TERMINATED…). ``address``: external, else internal.
 
-    ``ends``: when the cloud itself ends it, whatever happens (``maxRunDuration``); None if it does not.
+    ``ends``: when the cloud itself ends it, whatever happens (``maxRunDuration``); None if it does not. ``disk_gib``: its disks
+    together, 0 if that is not told.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Instance:
     created: str = ""
     provisioning: str = ""
     ends: datetime | None = None
+    disk_gib: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +216,7 @@ def _instance(item: Mapping[str, Any]) -> Instance:
         created=str(item.get("creationTimestamp", "")),
         provisioning=str(item.get("scheduling", {}).get("provisioningModel", "STANDARD")).lower(),
         ends=_end_of_run(item),
+        disk_gib=sum(int(disk.get("diskSizeGb", 0)) for disk in item.get("disks", [])),
     )
 
 

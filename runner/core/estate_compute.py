@@ -95,7 +95,15 @@ def _item(kind: Kind, scope: str, found: Mapping[str, Any], *, state: str) -> It
         place="" if place == "global" else place,
         labels={str(key): str(value) for key, value in found.get("labels", {}).items()},
         state=state,
+        users=tuple(_user(link) for link in found.get("users", [])),
+        size_gib=int(found.get("sizeGb", 0)),
     )
+
+
+def _user(link: str) -> str:
+    """Zone and name of a VM, from its link ``…/zones/ZONE/instances/NAME``; other users are told alike."""
+    parts = link.split("/")
+    return "/".join((*parts[-3:-2], parts[-1]))
 
 
 def _image_state(image: Json) -> str:

@@ -47,6 +47,7 @@ ORDER = {kind: index for index, kind in enumerate(Kind)}
 @dataclass(frozen=True, kw_only=True)
 class Item:
     """One thing of ours. ``place``: zone, region, bucket or project; '' where there is only one. ``state``: a word for it.
+    Of disks and addresses ``users`` are what they are attached to, as ``ZONE/NAME`` for a VM; ``size_gib`` is a disk's.
 
     ``labels``: ``app``, ``owner``, ``batch`` or ``bake``, ``expires``, ``part`` for what belongs to the stack ``base``,
     and ``watched_until``, written as ``expires``: the end of the lease, at the control objects of a batch.
@@ -57,6 +58,8 @@ class Item:
     place: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     state: str = ""
+    users: tuple[str, ...] = ()
+    size_gib: int = 0
 
     @property
     def batch(self) -> str:

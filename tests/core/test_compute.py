@@ -104,6 +104,19 @@ def test_the_error_of_an_operation_is_one_of_ours(
     assert isinstance(classify(caught.value), meant)
 
 
+def test_disks_tell_their_size_and_who_has_them(api: Api, compute: Compute) -> None:
+    body = vm_body("vm", labels={"app": names.APP})
+    body["disks"][0]["initializeParams"]["labels"] = {"app": names.APP}
+    zone = f"projects/{PROJECT}/zones/europe-west4-a"
+    Operations(api, PROJECT).wait(api.post(f"{zone}/instances", body))
+    free = {"name": "free", "sizeGb": "10", "labels": {"app": names.APP}}
+    Operations(api, PROJECT).wait(api.post(f"{zone}/disks", free))
+    found = CloudEstate([LabelledCompute(api, PROJECT)]).find([Kind.DISK], {"app": names.APP})
+    told = {(item.name, item.size_gib, item.users) for item in found.items}
+    assert told == {("vm", 50, ("europe-west4-a/vm",)), ("free", 10, ())}
+    assert [vm.disk_gib for vm in compute.instances({"app": names.APP})] == [50]
+
+
 def test_deleting_says_the_clouds_answer(cloud: CloudUnderTest, api: Api) -> None:
     operations = Operations(api, PROJECT)
     cloud.insert_vm("vm")

@@ -1,0 +1,92 @@
+"""``invoke status``: everything that is billed is told, and its price is an upper bound."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from runner.commands import status
+from runner.commands.context import Cloud, Context
+from runner.core.compute import Instance
+from runner.core.estate import Findings
+from runner.errors import CloudError, NotFoundError
+from runner.model import catalog, names
+from runner.model.leftover import Item, Kind
+from runner.model.plan import hourly_price
+from runner.model.settings import Settings
+from tests.commands.small_cloud import SmallCompute, instance, small_context
+
+BATCH = names.labels_of_batch("b1") | {"owner": "me", "expires": "20261122-1200"}
+DISK_PRICE = catalog.DISK_USD_PER_GIB_HOUR
+
+
+def disk(name: str, *users: str) -> Item:
+    return Item(kind=Kind.DISK, name=name, place="europe-west4-a", labels=BATCH, users=users, size_gib=730)
+
+
+class Things:
+    """An estate of some things."""
+
+    def __init__(self, *items: Item, unread: tuple[str, ...] = ()) -> None:
+        self.found = Findings(items=items, unread=unread)
+
+    def find(self, kinds: Collection[Kind], labels: Mapping[str, str]) -> Findings:
+        return self.found
+
+
+class NoBucket:
+    bucket = "bucket"
+
+    def use(self) -> list[Any]:
+        raise NotFoundError("no bucket")
+
+
+def google(folder: Path, estate: Things, *instances: Instance, batches: Collection[str] = ()) -> Context:
+    """A project on Google Cloud, as its APIs tell it."""
+    compute = SmallCompute(there={one.name: one for one in instances})
+    context = small_context(folder, compute)
+    cloud = SimpleNamespace(
+        open=lambda: None,
+        compute=SimpleNamespace(instances=compute.instances, newest_image=lambda family: None),
+        results=NoBucket(),
+        stacks=SimpleNamespace(names=lambda project: list(batches)),
+        estate=estate,
+    )
+    settings = Settings(target="google", project="a-project", operator="me@example.com")
+    return replace(context, settings=settings, cloud=cast(Cloud, cloud))
+
+
+def test_what_lost_its_vm_is_told_and_priced(tmp_path: Path) -> None:
+    address = Item(kind=Kind.ADDRESS, name="address", place="europe-west4", labels=BATCH)
+    values = status.execute(google(tmp_path, Things(disk("left"), address)))
+    assert [(thing["kind"], thing["name"], thing["batch"]) for thing in values["without_vm"]] == [
+        ("disk", "left", "b1"),
+        ("address", "address", "b1"),
+    ]
+    assert values["batches"] == [{"name": "b1", "vms": []}]
+    assert values["cost"]["usd_per_hour_at_most"] == pytest.approx(0.10 + catalog.IDLE_ADDRESS_USD_PER_HOUR)
+
+
+def test_a_disk_is_counted_once_and_by_its_true_size(tmp_path: Path) -> None:
+    vm = replace(instance("b1-0"), disk_gib=730, labels=BATCH)
+    known = catalog.MACHINE_TYPES[vm.machine_type]
+    values = status.execute(google(tmp_path, Things(disk("b1-0", "europe-west4-a/b1-0")), vm))
+    assert values["without_vm"] == []
+    assert values["cost"]["usd_per_hour_at_most"] == pytest.approx(hourly_price(known, 730), abs=1e-4)
+    elsewhere = status.execute(google(tmp_path, Things(disk("b1-0", "europe-west4-b/b1-0")), vm))
+    assert [thing["name"] for thing in elsewhere["without_vm"]] == ["b1-0"]
+
+
+def test_a_vm_that_does_not_tell_its_disk_has_the_usual_one() -> None:
+    stopped = instance("b1-0", "TERMINATED")
+    assert status.price_per_hour(stopped, usual_disk_gib=40) == pytest.approx(40 * DISK_PRICE, abs=1e-4)
+
+
+def test_what_could_not_be_read_is_not_shown_as_absent(tmp_path: Path) -> None:
+    with pytest.raises(CloudError, match="disk: no right to look"):
+        status.execute(google(tmp_path, Things(unread=("disk: no right to look",))))
