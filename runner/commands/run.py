@@ -67,7 +67,7 @@ def execute(
         session.record(
             "plan",
             machine_type=plan.machine.name,
-            price_usd_per_hour=hourly_price(plan.machine, plan.disk_gib),
+            price_usd_per_hour=hourly_price(plan.machine, definition.disk_gib),
             max_run_s=plan.max_run_s,
             zones=context.settings.zones_to_try,
             ceiling_usd=plan.ceiling_usd,
@@ -86,8 +86,10 @@ def execute(
 
 
 def _plan(context: Context, checked: CheckedBatch) -> Plan:
-    """The plan, under a name that nothing has."""
-    return make_plan(checked.batch, context.settings, name=next_name(checked.batch.name, _names_taken(context)))
+    """The plan, under a name that nothing has, with disks that hold the image of now."""
+    name = next_name(checked.batch.name, _names_taken(context))
+    image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
+    return make_plan(checked.batch, context.settings, name=name, least_disk_gib=image.disk_gib if image else 0)
 
 
 def _names_taken(context: Context) -> set[str]:
@@ -137,7 +139,9 @@ def _fit_quota(context: Context, plan: Plan, checked: CheckedBatch, listener: Li
         f"{context.settings.region}: {rooms[0]}; the batch goes on {rooms[0].vms} instead of {len(plan.instances)} VMs"
     )
     listener.tell("warning", message=message)
-    return make_plan(checked.batch, context.settings, name=plan.batch, most_vms=rooms[0].vms)
+    return make_plan(
+        checked.batch, context.settings, name=plan.batch, most_vms=rooms[0].vms, least_disk_gib=plan.disk_gib
+    )
 
 
 def _agree(context: Context, plan: Plan, checked: CheckedBatch, *, yes: bool, listener: Listener) -> None:

@@ -24,7 +24,7 @@ DAY_S = 86400.0
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What will be created for a batch. ``ceiling_usd``: the most that it can cost."""
+    """What will be created for a batch. ``disk_gib`` is a VM's, ``ceiling_usd`` the most that all can cost."""
 
     batch: str
     jobs: tuple[Job, ...]
@@ -54,10 +54,13 @@ def hourly_price(machine: MachineType, disk_gib: int) -> float:
     return machine.price_usd_per_hour + catalog.EXTERNAL_ADDRESS_USD_PER_HOUR + disk_gib * catalog.DISK_USD_PER_GIB_HOUR
 
 
-def make_plan(batch: Batch, settings: Settings, *, name: str, most_vms: int | None = None) -> Plan:
+def make_plan(
+    batch: Batch, settings: Settings, *, name: str, most_vms: int | None = None, least_disk_gib: int = 0
+) -> Plan:
     """Plan ``batch`` under the name ``name``, on ``most_vms`` VMs at most (None: as many as the file allows).
 
     The machine type is the file's, else the smallest that holds the widest job, beginning with the settings' one.
+    ``least_disk_gib``: what the image needs, if that is known.
 
     Raises:
         InputError: it may take longer than Google lets a VM run.
@@ -75,6 +78,7 @@ def make_plan(batch: Batch, settings: Settings, *, name: str, most_vms: int | No
     if run_s > catalog.LONGEST_RUN_S:
         raise InputError([_too_long(batch, run_s, vms)])
     max_run_s = math.ceil(max(SHORTEST_RUN_S, run_s))
+    disk_gib = max(settings.disk_gib, least_disk_gib)
     return Plan(
         batch=name,
         jobs=batch.jobs,
@@ -85,8 +89,8 @@ def make_plan(batch: Batch, settings: Settings, *, name: str, most_vms: int | No
         instances=tuple(names.instance_name(name, index) for index in range(vms)),
         zone=settings.zones_to_try[0],
         max_run_s=max_run_s,
-        disk_gib=settings.disk_gib,
-        ceiling_usd=vms * hourly_price(machine, settings.disk_gib) * max_run_s / 3600,
+        disk_gib=disk_gib,
+        ceiling_usd=vms * hourly_price(machine, disk_gib) * max_run_s / 3600,
     )
 
 

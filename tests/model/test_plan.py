@@ -72,6 +72,14 @@ def test_a_stack_takes_what_a_plan_allows() -> None:
     assert 7 * 86400 < plan.max_run_s < catalog.LONGEST_RUN_S
 
 
+def test_disks_are_as_large_as_the_image_needs() -> None:
+    batch = long_batch(hours=1, max_vms=1)
+    for least_gib, size_gib in ((0, 40), (30, 40), (100, 100)):
+        plan = make_plan(batch, Settings(), name="b", least_disk_gib=least_gib)
+        assert plan.disk_gib == size_gib
+        assert plan.ceiling_usd == pytest.approx(hourly_price(plan.machine, size_gib) * plan.max_run_s / 3600)
+
+
 def test_fewer_vms_than_wanted_run_for_longer() -> None:
     batch = long_batch(hours=1, max_vms=4)
     assert make_plan(batch, Settings(), name="b", most_vms=2).max_run_s == 100 * 3600 + 15 * 60

@@ -1,0 +1,72 @@
+"""``invoke run`` up to the question whether to do it: what is asked about is what will be made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from runner.commands import run
+from runner.commands.context import Cloud, Context
+from runner.commands.events import Event, Listener
+from runner.core.compute import Image
+from runner.errors import DeclinedError
+from runner.model import catalog
+from runner.model.plan import hourly_price
+from runner.model.quota import RegionQuota
+from runner.model.settings import Settings
+from tests.commands.small_cloud import SmallCompute, small_context
+
+IMAGE = Image(
+    name="opensees-hpc-1",
+    family="opensees-hpc",
+    status="READY",
+    created="",
+    size_gib=5.0,
+    disk_gib=100,
+    labels={},
+    deprecated=False,
+)
+
+
+@pytest.fixture
+def jobs_file(tmp_path: Path) -> Iterator[Path]:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "main.tcl").write_text("puts 1\n")
+    jobs = "".join(f"  - {{name: j{index}, dir: model, np: 2}}\n" for index in range(4))
+    file = tmp_path / "b.yaml"
+    file.write_text(f"batch: b\njobs:\n{jobs}machines: {{max_vms: 4}}\n")
+    yield file
+
+
+def google(folder: Path, *, image: Image | None) -> Context:
+    """A project with quota for 250 GiB of disks, and this image."""
+    quota = RegionQuota(metric="SSD_TOTAL_GB", limit=250.0, usage=0.0)
+    cloud = SimpleNamespace(
+        open=lambda: None,
+        warm_up=lambda: None,
+        compute=SimpleNamespace(newest_image=lambda family: image, read_quotas=lambda region: [quota]),
+        results=SimpleNamespace(batches=lambda: []),
+        stacks=SimpleNamespace(names=lambda project: [], outputs=lambda project, name: None),
+    )
+    settings = Settings(target="google", project="a-project", operator="me@example.com")
+    return replace(small_context(folder, SmallCompute()), settings=settings, cloud=cast(Cloud, cloud))
+
+
+@pytest.mark.parametrize(("image", "vms", "disk_gib"), [(None, 4, 40), (IMAGE, 2, 100)])
+def test_price_and_quota_go_by_the_disks_that_the_image_needs(
+    tmp_path: Path, jobs_file: Path, image: Image | None, vms: int, disk_gib: int
+) -> None:
+    told: list[Event] = []
+    listener = Listener(on_progress=told.append, on_confirm=lambda question: False)
+    with pytest.raises(DeclinedError):
+        run.execute(google(tmp_path, image=image), jobs_file=jobs_file, yes=False, listener=listener)
+    (plan,) = [cast(Any, event.facts) for event in told if event.event == "plan"]
+    assert len(plan["instances"]) == vms
+    price = vms * hourly_price(catalog.MACHINE_TYPES[plan["machine_type"]], disk_gib)
+    assert plan["price_usd_per_hour"] == pytest.approx(price, abs=1e-4)
+    assert plan["ceiling_usd"] == pytest.approx(price * plan["max_run_s"] / 3600, abs=1e-3)
