@@ -23,12 +23,14 @@ from runner.model.states import JobState
 if TYPE_CHECKING:
     from runner.hardware.opensees import JobOutput, OpenSeesInterface, OpenSeesJob
 
-PUSH_LIMIT_S = 30 * 60.0
 HOME_LIMIT_S = 30 * 60.0
 PUSH_COMMAND = "push-results"
 PUSHED_WITH_GAPS = 3  # packer/README.md has all its exit codes
 PUSHED_NOTHING = 7  # whatever its exit code: the machine was going down when it ended, so that it may have been cut off
-MOST_PUSHES = 3  # of one attempt, if what arrives is damaged
+PUSH_FAILED = frozenset(
+    {1, 4, 6, 137, 143, -1}
+)  # an error, no permission, no answer, killed: another push may do better
+MOST_PUSHES = 3  # of one attempt, if one fails or what arrives is damaged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,13 +123,13 @@ class JobThread:
             self.listener.log(self.assignment.name, line)
 
     def _wait_for_push(self) -> JobOutput:
-        """What the job left, after its push has ended.
+        """What the job left, after its push has ended, however long that takes: the VM's own end is the limit.
 
         Raises:
             RemoteError: nobody saw its end: the machine went down in between.
         """
         name = self.assignment.remote_id
-        self.interface.wait([name], timeout=PUSH_LIMIT_S, after=True)
+        self.interface.wait([name], after=True)
         output = self.interface.get_job_output(name)
         if output is None or output.exit_code is None or output.on_end_exit_code == PUSHED_NOTHING:
             machine = self.assignment.machine
@@ -135,7 +137,8 @@ class JobThread:
         return output
 
     def _finish(self, output: JobOutput) -> JobOutcome:
-        job, exit_code = self.assignment, output.on_end_exit_code
+        job = self.assignment
+        exit_code, push = self._push_until_done(output.on_end_exit_code)
         if exit_code not in (0, PUSHED_WITH_GAPS):
             return JobOutcome(
                 name=job.name,
@@ -147,20 +150,30 @@ class JobThread:
                 message=f"it ended, but its results could not be pushed to the bucket (push-results: {exit_code})",
                 last_lines=output.last_lines,
             )
-        home = self._wait_home()
+        home = self._wait_home(push)
         self.live_logs.remove(job.remote_id)
         note = "some files could not be read on the VM and were left out" if exit_code == PUSHED_WITH_GAPS else ""
         return read_outcome(home.folder, name=job.name, expect=job.inputs.job.expect, machine=job.machine, note=note)
 
-    def _wait_home(self) -> HomeSet:
-        """The results at home; what arrived damaged is pushed again while its VM is there.
+    def _push_until_done(self, exit_code: int | None) -> tuple[int | None, int]:
+        """Have the VM push again, a few times, what could not be pushed. The exit code and the number of the last push."""
+        push = 1
+        while exit_code in PUSH_FAILED and push < MOST_PUSHES:
+            again = self._push_again(push + 1)
+            if again is None:
+                break
+            exit_code, push = again, push + 1
+        return exit_code, push
+
+    def _wait_home(self, push: int) -> HomeSet:
+        """The results at home, of this push or a later one; what arrived damaged is pushed again while its VM is there.
 
         Raises:
             DamagedPushError: the last push of a few arrived damaged, too.
             RemoteError: the VM cannot be asked for another one.
             UnreachableError: nothing came home in time.
         """
-        job, push = self.assignment, 1
+        job = self.assignment
         while True:
             try:
                 home = self.collector.wait_home(job.name, job.attempt, timeout_s=HOME_LIMIT_S, least_push=push)
@@ -168,15 +181,22 @@ class JobThread:
                 if error.push >= MOST_PUSHES:
                     raise
                 push = error.push + 1
-                self._push_again(push)
+                code = self._push_again(push)
+                if code not in (0, PUSHED_WITH_GAPS):
+                    raise UnreachableError(
+                        f"the results of {job.name} arrived damaged, and cannot be pushed again (push-results: {code})"
+                    ) from error
                 continue
             if home is None:
                 limit = f"{HOME_LIMIT_S / 60:.0f} min"
                 raise UnreachableError(f"the results of {job.name} were pushed, but did not come home in {limit}")
             return home
 
-    def _push_again(self, push: int) -> None:
-        """Have the VM push this attempt once more, and wait until it has; a client before us may have asked for it."""
+    def _push_again(self, push: int) -> int | None:
+        """Have the VM push this attempt once more, and wait until it has; a client before us may have asked for it.
+
+        The exit code; None if the VM answers, but cannot begin it: its disk may be full.
+        """
         from runner.hardware import JobStatus
         from runner.hardware.opensees import OpenSeesJob
 
@@ -187,11 +207,12 @@ class JobThread:
         if status is not JobStatus.RUNNING:
             command = self._push_command(f"../{job.remote_id}", push=push)
             again = OpenSeesJob(id=name, folder=job.inputs.job.folder, files=(), main="", np=1, command=command)
-            self.interface.submit_job(again, resubmit=status is not JobStatus.PENDING_SUBMIT)
-        self.interface.wait([name], timeout=PUSH_LIMIT_S)
+            try:
+                self.interface.submit_job(again, resubmit=status is not JobStatus.PENDING_SUBMIT)
+            except RemoteError:
+                if self.interface.get_job_status(name) is JobStatus.FAILED_SUBMIT:
+                    return None
+                raise
+        self.interface.wait([name])
         output = self.interface.get_job_output(name)
-        if output is None or output.exit_code not in (0, PUSHED_WITH_GAPS):
-            code = None if output is None else output.exit_code
-            raise UnreachableError(
-                f"the results of {job.name} arrived damaged, and cannot be pushed again (push-results: {code})"
-            )
+        return -1 if output is None or output.exit_code is None else output.exit_code

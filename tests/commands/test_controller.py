@@ -31,7 +31,7 @@ from tests.commands.small_cloud import LIMIT_S, SmallCompute, instance, small_co
 
 MACHINE = MACHINE_TYPES["c2-standard-4"]
 GONE = RemoteError("the connection is lost", host="b")
-PUSH_REFUSED = 6
+PUSH_REFUSED = 5
 
 
 @dataclass(kw_only=True)
@@ -55,7 +55,7 @@ class SmallVm:
         self.followed.append(name)
         yield from (LogPiece(offset=0, content=b"first\nsec"), LogPiece(offset=9, content=b"ond\n"))
 
-    def wait(self, job_ids: Sequence[str], timeout: float, *, after: bool) -> None:
+    def wait(self, job_ids: Sequence[str], *, after: bool) -> None:
         self.waiting.set()
         while not self.pushed.wait(0.01):
             if self.ended.is_set():

@@ -7,15 +7,19 @@ import json
 import os
 import resource
 import tarfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zstandard
 
-from packer.files.lib.opensees_hpc.archive import pack_files
+from packer.files.lib.opensees_hpc.archive import Sink, pack_files
+from packer.files.lib.opensees_hpc.bucket import UnreachableError
 from packer.files.lib.opensees_hpc.job_files import Selection, list_files
+from packer.files.lib.opensees_hpc.push import Push as PushOrder
+from packer.files.lib.opensees_hpc.push import Retry, push_results
 from runner.core.results import read_manifest, unpack_archive
 from runner.model.names import COMMIT_MARKER, MANIFEST, RESULTS_ARCHIVE
 from tests.packer.conftest import Ended, RunCommand
@@ -276,3 +280,54 @@ def test_a_large_file_that_shrinks_keeps_the_archive_whole(tmp_path: Path) -> No
 def test_the_same_files_give_the_same_archive(job: Path) -> None:
     paths, skipped = list_files(job, Selection())
     assert pack_files(job, paths, skipped, None) == pack_files(job, paths, skipped, None)
+
+
+class WeakBucket:
+    """A bucket that takes its time, and gives the archive up after so many bytes of each try."""
+
+    def __init__(self, *gives_up_after: int) -> None:
+        self.tries = 0
+        self._gives_up_after = list(gives_up_after)
+
+    def create_streamed(self, name: str, fill: Callable[[Sink], None]) -> None:
+        self.tries += 1
+        time.sleep(2 * BUDGET_S)
+        fill(self._sink(self._gives_up_after.pop(0)) if self._gives_up_after else io.BytesIO())
+
+    def create(self, name: str, content: bytes, content_type: str) -> None:
+        """It is there."""
+
+    def look_at(self, name: str) -> None:
+        return None
+
+    def _sink(self, most: int) -> Sink:
+        class Weak(io.BytesIO):
+            def write(self, data: Any, /) -> int:
+                if self.tell() >= most:
+                    raise UnreachableError("enough")
+                return super().write(data)
+
+        return Weak()
+
+
+BUDGET_S = 0.2
+
+
+def _push_to(bucket: WeakBucket, job: Path) -> None:
+    order = PushOrder(folder=job, prefix=PREFIX, selection=Selection())
+    push_results(order, bucket, Retry(budget_s=BUDGET_S, first_pause_s=0.01))
+
+
+def test_time_in_which_a_push_goes_forward_does_not_count(job: Path) -> None:
+    (job / "random").write_bytes(os.urandom(4_000_000))
+    bucket = WeakBucket(1, 1_000_000, 2_000_000)
+    _push_to(bucket, job)
+    assert bucket.tries == 4
+
+
+def test_a_push_that_comes_no_further_is_given_up(job: Path) -> None:
+    (job / "random").write_bytes(os.urandom(4_000_000))
+    bucket = WeakBucket(*[1_000_000] * 500)
+    with pytest.raises(UnreachableError):
+        _push_to(bucket, job)
+    assert bucket.tries == 2

@@ -59,20 +59,24 @@ class Pushed:
 
 def push_results(push: Push, bucket: ResultBucket, retry: Retry) -> Pushed:
     """Archive, manifest, marker, each tried again by itself: what has arrived is not sent twice."""
-    packed, archive_was_there = retry.call(lambda: push_archive(push, bucket))
+    packed, archive_was_there = retry.call(lambda: push_archive(push, bucket, retry))
     manifest = packed.manifest(push.end)
     retry.call(lambda: create_or_match(bucket, push.prefix + MANIFEST, manifest, "application/json"))
     marker_was_there = retry.call(lambda: create_or_match(bucket, push.prefix + COMMIT_MARKER, b"", "text/plain"))
     return Pushed(packed=packed, was_there=archive_was_there and marker_was_there)
 
 
-def push_archive(push: Push, bucket: ResultBucket) -> tuple[Packed, bool]:
+def push_archive(push: Push, bucket: ResultBucket, retry: Retry) -> tuple[Packed, bool]:
     """Packs straight into the upload. If the archive is there already and is what we would send, that is success."""
     paths, skipped = list_files(push.folder, push.selection)
     results: list[Packed] = []
     name = push.prefix + ARCHIVE
+
+    def fill(sink: Sink) -> None:
+        results.append(pack_files(push.folder, paths, skipped, WatchedSink(sink, retry)))
+
     try:
-        bucket.create_streamed(name, lambda sink: results.append(pack_files(push.folder, paths, skipped, sink)))
+        bucket.create_streamed(name, fill)
     except ExistsError:
         packed = pack_files(push.folder, paths, skipped, None)
         require_match(bucket, name, packed.archive)
@@ -103,29 +107,55 @@ def require_match(bucket: ResultBucket, name: str, ours: Checked) -> None:
 
 @dataclass(kw_only=True)
 class Retry:
-    """Calls again after transient errors, with growing pauses, until ``budget_s`` since the beginning is used up."""
+    """Calls again after transient errors, with growing pauses, until nothing has gone forward for ``budget_s`` since the first of them."""
 
     budget_s: float
     first_pause_s: float = 1.0
-    started_s: float | None = None
+    failing_since_s: float | None = None
+    most_sent: int = 0
 
     def call(self, step: Callable[[], Any]) -> Any:
-        if self.started_s is None:
-            self.started_s = time.monotonic()
         pause_s = self.first_pause_s
         while True:
             try:
-                return step()
+                done = step()
             except PushError as error:
                 if not error.is_transient or self._left_s(error) < pause_s:
                     raise
                 print(f"push-results: {error}; trying again", file=sys.stderr, flush=True)  # noqa: T201
+            else:
+                self.failing_since_s = None
+                return done
             time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
+    def note_sent(self, size: int) -> None:
+        """So much of the archive has been taken. It goes forward if that is more than in any try before."""
+        if size > self.most_sent:
+            self.most_sent = size
+            self.failing_since_s = None
+
     def _left_s(self, error: PushError) -> float:
+        now = time.monotonic()
+        if self.failing_since_s is None:
+            self.failing_since_s = now
         budget_s = min(self.budget_s, DENIED_BUDGET_S) if isinstance(error, DeniedError) else self.budget_s
-        return budget_s - (time.monotonic() - (self.started_s or 0.0))
+        return budget_s - (now - self.failing_since_s)
+
+
+class WatchedSink:
+    """Tells ``retry`` how much has gone through to ``sink``."""
+
+    def __init__(self, sink: Sink, retry: Retry) -> None:
+        self._sink = sink
+        self._retry = retry
+        self._size = 0
+
+    def write(self, data: bytes, /) -> int:
+        self._sink.write(data)
+        self._size += len(data)
+        self._retry.note_sent(self._size)
+        return len(data)
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -135,7 +165,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--dir", required=True, type=Path, help="the job's folder")
     parser.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave out, e.g. '*.tmp'")
     parser.add_argument("--include", action="append", default=[], metavar="GLOB", help="take even so, e.g. '.job/log'")
-    parser.add_argument("--budget-s", type=float, default=900.0, help="give up after so many seconds of trying")
+    parser.add_argument("--budget-s", type=float, default=900.0, help="give up after so many seconds of errors")
     return parser.parse_args(arguments)
 
 
