@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pulumi
 
-from infra.base.settings import IAP_RANGE, BaseSettings
+from infra.base.settings import BaseSettings
 from infra.components.identity import VmIdentity, VmIdentityArgs
 from infra.components.network import OperatorNetwork, OperatorNetworkArgs
 from infra.components.results_bucket import ResultsBucket, ResultsBucketArgs
 from infra.components.services import EnabledServices, EnabledServicesArgs
 from infra.settings import load_settings
 from runner.model import names
+from runner.model.settings import IAP_RANGE
 
 
 def declare() -> None:
@@ -23,7 +24,9 @@ def declare() -> None:
 
 
 def declare_base(settings: BaseSettings) -> None:
-    """Exports ``bucket``, ``service_account`` (email), ``self_delete_role``, ``network`` and ``subnetwork`` (links), ``region``."""
+    """Exports ``bucket``, ``service_account`` (email), ``self_delete_role``, ``network`` and ``subnetwork`` (links), ``region``,
+    and ``settings``: those of ours that were given, from which the next command tells what it has to add.
+    """
     place = settings.place
     after_apis = _enable_apis(settings)
     results = ResultsBucket("results", _bucket_args(settings), after_apis)
@@ -55,6 +58,7 @@ def declare_base(settings: BaseSettings) -> None:
     pulumi.export("network", network.network.self_link)
     pulumi.export("subnetwork", network.subnetwork.self_link)
     pulumi.export("region", place.region)
+    pulumi.export("settings", settings.model_dump(mode="json", exclude_unset=True, exclude={"place"}))
 
 
 def _enable_apis(settings: BaseSettings) -> pulumi.ResourceOptions:

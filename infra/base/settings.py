@@ -9,8 +9,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from infra.settings import LabelValue, StackSettings
+from runner.model.settings import IAP_RANGE
 
-IAP_RANGE = "35.235.240.0/20"
 WIDEST_PUBLIC_PREFIX = 16
 PRINCIPAL = re.compile(r"(user|group|serviceAccount):[^@\s]+@[^@\s]+")
 

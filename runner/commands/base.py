@@ -11,28 +11,69 @@ from runner.commands.context import Context
 from runner.commands.events import Listener
 from runner.commands.progress import tell_stack_progress
 from runner.core.stacks import StackSpec
-from runner.errors import DeclinedError
+from runner.errors import DeclinedError, InputError
 from runner.model import names
+from runner.model.settings import IAP_RANGE, is_within
+
+Outputs = Mapping[str, Any]
 
 
-def base_spec(context: Context) -> StackSpec:
-    """The settings of the stack ``base`` that follow from ours."""
+def base_spec(context: Context, wanted: Mapping[str, Any]) -> StackSpec:
+    """The stack ``base`` with these settings of its own, in our project and region."""
     settings = context.settings
-    config = {
+    place = {
         "gcp:project": settings.project,
         "gcp:region": settings.region,
         "gcp:zone": settings.zones_to_try[0],
-        f"{names.CONFIG_NAMESPACE}:owner": settings.owner,
     }
-    lists = {
-        "ssh_ranges": settings.ssh_source_ranges,
-        "operators": [] if context.is_local else [settings.principal],
+    ours = {
+        f"{names.CONFIG_NAMESPACE}:{key}": value if isinstance(value, str) else json.dumps(value)
+        for key, value in wanted.items()
     }
-    config |= {f"{names.CONFIG_NAMESPACE}:{key}": json.dumps(values) for key, values in lists.items() if values}
-    return StackSpec(project="base", name=names.BASE_STACK, config=config)
+    return StackSpec(project="base", name=names.BASE_STACK, config=place | ours)
 
 
-Outputs = Mapping[str, Any]
+def wanted_settings(context: Context, base: Outputs | None) -> dict[str, Any]:
+    """The settings that the stack ``base`` needs for this user: those that it has, this operator and these addresses.
+
+    Nobody else is taken out, as their batches may run now. ``base``: its outputs, None if it is not there.
+
+    Raises:
+        InputError: it is in another region, or no VM could be reached.
+    """
+    ours = context.settings
+    if base:
+        _check_region(context, str(base.get("region", ours.region)))
+    known = base.get("settings") if base else None
+    wanted: dict[str, Any] = {"owner": ours.owner} if known is None else dict(known)
+    ranges = list(wanted.get("ssh_ranges", []))
+    if new := [item for item in ours.ssh_source_ranges if not is_within(item, ranges)]:
+        wanted["ssh_ranges"] = [*(ranges or ([] if known is None else [IAP_RANGE])), *new]
+    operators = list(wanted.get("operators", []))
+    is_by_group = any(member.startswith("group:") for member in operators)
+    if not context.is_local and not is_by_group and ours.principal not in operators:
+        wanted["operators"] = [*operators, ours.principal]
+    _check_reachable(context, wanted.get("ssh_ranges", []))
+    return wanted
+
+
+def _check_region(context: Context, region: str) -> None:
+    settings = context.settings
+    if region != settings.region:
+        raise InputError(
+            f"the bucket and network of project {settings.project} are in region {region}, the settings say {settings.region}",
+            remedy=f"set region and zones to those of {region}, or first delete what is there, with that region in the "
+            "settings: invoke cleanup --everything --results",
+        )
+
+
+def _check_reachable(context: Context, ranges: list[str]) -> None:
+    """Commands connect to VMs directly: a firewall that lets nobody in but IAP, Google's tunnel, is of no use to them."""
+    if not context.is_local and all(is_within(item, [IAP_RANGE]) for item in ranges):
+        raise InputError(
+            "no address may reach the VMs by SSH: there is none in ssh_source_ranges, or only Google's IAP range",
+            remedy="invoke setup --ssh-from YOUR.ADDRESS/32",
+        )
 
 
 def begin_reading_base(context: Context) -> Future[Outputs | None]:
@@ -44,20 +85,39 @@ def begin_reading_base(context: Context) -> Future[Outputs | None]:
 
 
 def ensure_base(context: Context, listener: Listener, known: Outputs | None = None) -> Outputs:
-    """The outputs of the stack ``base``, which is made if its bucket is not there, and brought up to date if it is of
-    a version without the role by which VMs delete themselves. ``known``: the outputs, where they were read just now.
+    """The outputs of the stack ``base``, which is made if its bucket is not there, and brought up to date if it is of an
+    older version or does not admit this operator or these addresses. ``known``: the outputs, where they were read just now.
 
     Raises:
-        DeclinedError: it is missing, and making it was not agreed to.
+        InputError: the settings do not go with it.
+        DeclinedError: it is missing or out of date, and changing that was not agreed to.
         StackError: it could not be made.
     """
-    outputs = known or context.cloud.stacks.outputs("base", names.BASE_STACK)
-    if outputs and "self_delete_role" in outputs and context.cloud.results.exists():
-        return outputs
-    question = (
-        f"The project {context.settings.project} has no bucket, service account and network of ours yet, or they are of "
-        "an older version. Make them?"
-    )
-    if not context.is_local and not listener.on_confirm(question):
-        raise DeclinedError("the stack base is missing", remedy="agree, give --yes, or run `pulumi up` in infra/base")
-    return context.cloud.stacks.up(base_spec(context), tell_stack_progress(listener, names.BASE_STACK))
+    if known and _serves(context, known):
+        return known
+    base = context.cloud.stacks.outputs("base", names.BASE_STACK)  # once more: another command may have changed it
+    wanted = wanted_settings(context, base)
+    if base and _serves(context, base):
+        return base
+    if not context.is_local and not listener.on_confirm(_question(context, base, wanted)):
+        raise DeclinedError(
+            "the stack base is missing or out of date", remedy="agree, give --yes, or run `pulumi up` in infra/base"
+        )
+    return context.cloud.stacks.up(base_spec(context, wanted), tell_stack_progress(listener, names.BASE_STACK))
+
+
+def _serves(context: Context, base: Outputs) -> bool:
+    return base.get("settings") == wanted_settings(context, base) and context.cloud.results.exists()
+
+
+def _question(context: Context, base: Outputs | None, wanted: Mapping[str, Any]) -> str:
+    project = context.settings.project
+    known = base.get("settings") if base else None
+    if known is None or known == wanted:
+        return (
+            f"The project {project} has no bucket, service account and network of ours yet, or they are of an older "
+            "version. Make them?"
+        )
+    lists = {"ssh_ranges": [IAP_RANGE], "operators": []}
+    new = [item for key, none in lists.items() for item in wanted.get(key, []) if item not in known.get(key, none)]
+    return f"The VMs of project {project} do not admit {', '.join(new)} yet. Let them?"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from runner.errors import InputError, InputProblem
 from runner.model import catalog, names
-from runner.model.yaml_source import read_yaml
+from runner.model.yaml_source import YamlSource, read_yaml
 
 ENVIRONMENT_PREFIX = "OPENSEES_HPC_"
 LOCAL_PROJECT = "local-project"
@@ -34,7 +34,7 @@ class Settings(BaseModel):
     zones: Annotated[list[str], Field(description="zones to try, in this order; empty: a, b and c of the region")] = []
     operator: Annotated[str, Field(description="e-mail of who logs in to the VMs by OS Login")] = LOCAL_OPERATOR
     ssh_source_ranges: Annotated[
-        list[str], Field(description="CIDR ranges that may reach SSH; empty: Google's IAP range only")
+        list[str], Field(description="CIDR ranges from which you reach the VMs by SSH; needed on google")
     ] = []
     machine_type: Annotated[str, Field(description="machine type of analysis VMs")] = catalog.DEFAULT_MACHINE_TYPE
     builder_machine_type: Annotated[str, Field(description="machine type of the builder VM")] = "c2-standard-8"
@@ -79,10 +79,10 @@ class Settings(BaseModel):
     @field_validator("ssh_source_ranges")
     @classmethod
     def _check_ranges(cls, value: list[str]) -> list[str]:
-        for item in value:
-            if ipaddress.ip_network(item, strict=False).prefixlen == 0:
-                raise ValueError("SSH open to everyone is refused: give your own address, such as 198.51.100.7/32")
-        return value
+        networks = [ipaddress.ip_network(item, strict=False) for item in value]
+        if any(network.prefixlen == 0 for network in networks):
+            raise ValueError("SSH open to everyone is refused: give your own address, such as 198.51.100.7/32")
+        return [str(network) for network in networks]
 
     @model_validator(mode="after")
     def _check_zones(self) -> Self:
@@ -108,16 +108,35 @@ class Settings(BaseModel):
         return f"{kind}:{self.operator}"
 
 
+def is_within(part: str, ranges: Iterable[str]) -> bool:
+    """Is a CIDR range part of one of these?"""
+    inner = ipaddress.ip_network(part, strict=False)
+    outer = [ipaddress.ip_network(text, strict=False) for text in ranges]
+    return any(
+        inner.version == network.version and inner.network_address in network and inner.prefixlen >= network.prefixlen
+        for network in outer
+    )
+
+
+def read_given(text: str, file: Path | None) -> tuple[YamlSource, dict[str, Any]]:
+    """The keys and values that a settings file gives, not yet checked.
+
+    Raises:
+        InputError: it is not a mapping.
+    """
+    source = read_yaml(text, file or Path("settings"))
+    if not isinstance(source.values, (dict, type(None))):
+        raise InputError([source.problem((), "settings are a mapping of keys to values")])
+    return source, dict(source.values or {})
+
+
 def read_settings(text: str, file: Path | None, environment: Mapping[str, str]) -> Settings:
     """Settings from a file's ``text`` (empty if there is none), overridden by ``environment``.
 
     Raises:
         InputError: everything that is wrong, with the place in the file or the variable's name.
     """
-    source = read_yaml(text, file or Path("settings"))
-    given: dict[str, Any] = dict(source.values or {}) if isinstance(source.values, (dict, type(None))) else {}
-    if not isinstance(source.values, (dict, type(None))):
-        raise InputError([source.problem((), "settings are a mapping of keys to values")])
+    source, given = read_given(text, file)
     overrides = _from_environment(environment)
     try:
         return Settings.model_validate(given | overrides)

@@ -123,7 +123,9 @@ def base(cloud_home: Path) -> None:
     site = CommandSite(home=cloud_home)
     context = site.context()
     context.cloud.open()
-    ensure_base(context, site.listener)
+    made = ensure_base(context, site.listener)
+    assert made["settings"] == {"owner": context.settings.owner}
+    assert ensure_base(context, site.listener, made) == made
 
 
 @pytest.fixture

@@ -90,6 +90,8 @@ def test_the_base_stack_is_made_once_and_is_the_same_by_hand(
     stacks: PulumiStacks, base: StackSpec, site: EngineSite, cloud: CloudUnderTest
 ) -> None:
     assert stacks.outputs("base", "base") == stacks.up(base, ignore)
+    told = stacks.outputs("base", "base")
+    assert told is not None and told["settings"] == {"protect": False, "force_destroy": True}
     assert not stacks.preview(base).has_changes
     for arguments in (["preview"], ["preview", "--refresh"], ["refresh", "--yes"], ["up", "--yes"]):
         run_by_hand(site, "base", *arguments, "--stack", "base", "--expect-no-changes")

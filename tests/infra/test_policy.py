@@ -9,9 +9,9 @@ import pytest
 
 from infra.analysis.program import declare as declare_analysis
 from infra.base.program import declare as declare_base
-from infra.base.settings import IAP_RANGE
 from infra.image.program import declare as declare_image
 from runner.model import names
+from runner.model.settings import IAP_RANGE
 from tests.infra.declared import BATCH, PLACE, Resource, declare_with_mocks, of_type
 
 OPERATOR = "user:you@example.com"
