@@ -185,17 +185,20 @@ def env(c: Context, shell: bool = False) -> None:
 
 @task(
     help={
-        "project": "project ID on Google Cloud",
-        "region": "region of bucket and VMs",
+        "project": "project ID on Google Cloud; needed the first time, as is --operator",
+        "region": "region of bucket and VMs (default: that of the settings file, else europe-west4)",
         "operator": "your e-mail at Google, for OS Login",
-        "ssh-from": "who may reach SSH, such as 198.51.100.7/32 (default: Google's IAP range only)",
+        "ssh-from": "from where you reach the VMs: your own address as 198.51.100.7/32, several with commas",
         "yes": YES_HELP,
     }
 )
 def setup(
-    c: Context, project: str, operator: str, region: str = "europe-west4", ssh_from: str = "", yes: bool = False
+    c: Context, project: str = "", operator: str = "", region: str = "", ssh_from: str = "", yes: bool = False
 ) -> None:
-    """Point this user's commands at a project on Google Cloud: check it, make the bucket for Pulumi's state, write the settings."""
+    """Point this user's commands at a project on Google Cloud: check it, make the bucket for Pulumi's state, write the settings.
+
+    Only what is given changes; the rest of the settings file stays. A stack base that is there is brought up to date with it.
+    """
     _call("setup", project=project, operator=operator, region=region, ssh_from=ssh_from, yes=yes)
 
 

@@ -289,20 +289,16 @@ def setup(*, project: str, operator: str, region: str, ssh_from: str, yes: bool)
     """Point this user's commands at a project on Google Cloud."""
     from runner.commands import setup as command
 
-    screen = _screen(as_json=False, yes=yes)
     file = wiring.settings_file(os.environ)
-    wanted = {
-        "target": "google",
-        "project": project,
-        "operator": operator,
-        "region": region,
-        "ssh_source_ranges": [part.strip() for part in ssh_from.split(",") if part.strip()],
-    }
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("OPENSEES_HPC_TARGET")}
-    text = command.settings_text(wanted)
-    context = wiring.make_context(environment | {"OPENSEES_HPC_TARGET": "google"}, settings_text=text)
-    state = command.execute(context, file=file, text=text, listener=screen.listener())
+    ranges = [part.strip() for part in ssh_from.split(",") if part.strip()]
+    typed = {"project": project, "operator": operator, "region": region, "ssh_source_ranges": ranges}
+    merged = command.merge_settings(wiring.settings_text(os.environ), file, typed)
+    context = wiring.make_context(os.environ | {"OPENSEES_HPC_TARGET": "google"}, instead_of_file=merged.text)
+    listener = _screen(as_json=False, yes=yes).listener()
+    state = command.execute(context, file=file, text=merged.text, listener=listener)
     _write(f"Pulumi's state{', with its passphrase' if state.startswith('gs://') else ''}: {state}")
+    if merged.kept:
+        _write(f"kept from {file}: {', '.join(merged.kept)}")
     _write(f"settings written to {file}; next: invoke build")
     return 0
 

@@ -3,42 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from runner.commands.base import ensure_base, wanted_settings
 from runner.commands.context import Context
 from runner.commands.events import Listener
+from runner.commands.turns import taking_turns
 from runner.core.files import write_atomically
-from runner.errors import DeclinedError
+from runner.errors import DeclinedError, InputError
 from runner.model import names
+from runner.model.settings import read_given, read_settings
+
+NEEDED = ("project", "operator")
+HEADER = "# Settings of opensees-hpc. Every key is also an environment variable, such as OPENSEES_HPC_REGION.\n"
 
 
-def settings_text(wanted: Mapping[str, Any]) -> str:
-    """The settings file for these values; empty lists are left to their defaults."""
-    given = {key: value for key, value in wanted.items() if value not in ("", [])}
-    return (
-        "# Settings of opensees-hpc. Every key is also an environment variable, such as OPENSEES_HPC_REGION.\n"
-        + str(yaml.safe_dump(given, sort_keys=False))
-    )
+@dataclass(frozen=True, kw_only=True)
+class MergedSettings:
+    """The ``text`` of a settings file, and the keys that it keeps from before."""
+
+    text: str
+    kept: tuple[str, ...]
+
+
+def merge_settings(before: str, file: Path, typed: Mapping[str, Any]) -> MergedSettings:
+    """The settings file for the target google: what ``before`` has in it, and over that what was typed; empty is not typed.
+
+    Raises:
+        InputError: the file is wrong, or would be, or a key is missing.
+    """
+    _, old = read_given(before, file)
+    new = {"target": "google"} | {key: value for key, value in typed.items() if value not in ("", [])}
+    merged = old | new
+    if missing := [key for key in NEEDED if key not in merged]:
+        options = " and ".join(f"--{key}" for key in missing)
+        raise InputError(f"{file} has no {' and no '.join(missing)} yet", remedy=f"give {options}")
+    text = HEADER + str(yaml.safe_dump(merged, sort_keys=False, allow_unicode=True))
+    read_settings(text, file, {})
+    return MergedSettings(text=text, kept=tuple(key for key in old if key not in new))
 
 
 def execute(context: Context, *, file: Path, text: str, listener: Listener) -> str:
-    """Check the project, make the state bucket if it is missing, write ``text`` to ``file``; where Pulumi's state is.
+    """Check the project, make the state bucket if it is missing, bring a base that is there up to date with the settings,
+    write ``text`` to ``file``; where Pulumi's state is.
 
     Raises:
-        DeclinedError: making the bucket was not agreed to; nothing was written.
+        InputError: the settings let no VM be reached, or do not go with the base.
+        DeclinedError: making the bucket or changing the base was not agreed to; nothing was written.
         CloudError: the project cannot be used.
     """
     context.cloud.open()
-    bucket = names.state_bucket_name(context.settings.project)
-    if not context.cloud.buckets.exists(bucket):
-        if not listener.on_confirm(
-            f"Make the versioned bucket {bucket} in {context.settings.region} for Pulumi's state?"
-        ):
-            raise DeclinedError("nothing was made", remedy="agree, or give --yes")
-        context.cloud.buckets.make_state_bucket(bucket, context.settings.region)
+    _ensure_state_bucket(context, listener)
     engine = context.cloud.pulumi_environment()  # the state's passphrase is made, or taken over from who was here first
+    base = context.cloud.stacks.outputs("base", names.BASE_STACK)
+    if base:
+        with taking_turns(context, listener):
+            ensure_base(context, listener, base)
+    else:
+        wanted_settings(context, None)
     write_atomically(file, text.encode())
     return engine["PULUMI_BACKEND_URL"]
+
+
+def _ensure_state_bucket(context: Context, listener: Listener) -> None:
+    bucket = names.state_bucket_name(context.settings.project)
+    if context.cloud.buckets.exists(bucket):
+        return
+    wanted_settings(
+        context, None
+    )  # with no state there is no base: what no base can be made with is told before all else
+    if not listener.on_confirm(f"Make the versioned bucket {bucket} in {context.settings.region} for Pulumi's state?"):
+        raise DeclinedError("nothing was made", remedy="agree, or give --yes")
+    context.cloud.buckets.make_state_bucket(bucket, context.settings.region)

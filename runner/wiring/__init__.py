@@ -18,7 +18,7 @@ from runner.commands.context import Context
 from runner.core.session_state import Journal
 from runner.model.settings import read_settings
 from runner.wiring.clouds import ROOT, GoogleCloud, LocalCloud, find_pulumi
-from runner.wiring.configuration import home_folder, load_settings, settings_file
+from runner.wiring.configuration import home_folder, load_settings, settings_file, settings_text
 
 __all__ = [
     "ROOT",
@@ -28,6 +28,7 @@ __all__ = [
     "make_context",
     "pulumi_shell_environment",
     "settings_file",
+    "settings_text",
 ]
 
 
@@ -35,18 +36,16 @@ def make_context(
     environment: Mapping[str, str] | None = None,
     *,
     results_folder: Path | None = None,
-    settings_text: str | None = None,
+    instead_of_file: str | None = None,
 ) -> Context:
-    """What commands are handed. No cloud is touched, nothing is started. ``settings_text`` stands in for the settings file.
+    """What commands are handed. No cloud is touched, nothing is started. ``instead_of_file``: the text of a settings file.
 
     Raises:
         InputError: the settings are wrong.
     """
     environment = os.environ if environment is None else environment
-    if settings_text is None:
-        settings = load_settings(environment)
-    else:
-        settings = read_settings(settings_text, settings_file(environment), environment)
+    text = settings_text(environment) if instead_of_file is None else instead_of_file
+    settings = read_settings(text, settings_file(environment), environment)
     home = home_folder(environment)
     clouds = {"local": LocalCloud, "google": GoogleCloud}
     return Context(

@@ -33,6 +33,15 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     Raises:
         InputError: a key or a variable is wrong, or the file cannot be read.
     """
+    return read_settings(settings_text(environment), settings_file(environment), environment)
+
+
+def settings_text(environment: Mapping[str, str]) -> str:
+    """What the settings file says; empty if there is none.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     file = settings_file(environment)
     try:
         data = file.read_bytes()
@@ -41,4 +50,4 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     except OSError as error:
         remedy = f"{variable_name('settings')} names another file"
         raise InputError(f"the settings file {file} cannot be read: {error.strerror}", remedy=remedy) from error
-    return read_settings(decode_yaml(data, file), file, environment)
+    return decode_yaml(data, file)
