@@ -8,11 +8,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import requests
 
 from runner.commands.base import ensure_base
 from runner.commands.context import Cloud, Context
 from runner.errors import DeclinedError, InputError
+from runner.model import names
 from runner.model.settings import IAP_RANGE, Settings
+from tests.commands.site import CommandSite
 from tests.commands.small_cloud import SmallCompute, small_context
 from tests.commands.stack_of_base import Person, StackOfBase
 
@@ -123,3 +126,17 @@ def test_another_region_is_refused(tmp_path: Path) -> None:
         ensure_base(context_of(tmp_path, stack, region="us-central1"), person.listener, stack.now)
     assert "europe-west4" in caught.value.remedy
     assert (stack.ups, person.asked) == ([], [])
+
+
+def test_the_engine_lets_a_new_address_in(site: CommandSite) -> None:
+    first = site.context()
+    first.cloud.open()
+    made = ensure_base(first, site.listener)
+    assert made["settings"] == {"owner": "you"}
+    moved = site.context(OPENSEES_HPC_SSH_SOURCE_RANGES=HOME)
+    moved.cloud.open()
+    assert ensure_base(moved, site.listener, made)["settings"] == {"owner": "you", "ssh_ranges": [IAP_RANGE, HOME]}
+    endpoint = site.start_cloud()
+    link = f"{endpoint.url}/compute/v1/projects/{endpoint.project}/global/firewalls/{names.SSH_FIREWALL}"
+    assert set(requests.get(link, timeout=60).json()["sourceRanges"]) == {IAP_RANGE, HOME}
+    assert ensure_base(first, site.listener) == ensure_base(moved, site.listener)
