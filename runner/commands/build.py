@@ -90,7 +90,7 @@ def bake(context: Context, *, recipe: str, listener: Listener) -> BuildSummary:
 
 
 def ensure_image(context: Context, listener: Listener, *, make: Callable[..., object] = bake) -> Image:
-    """The newest usable image of the family, baked if there is none, or only one that lacks what VMs need to end themselves.
+    """The newest usable image of the family, baked if there is none, or only one that lacks what this version counts on.
 
     ``make`` bakes it, as ``bake`` does.
 
@@ -102,9 +102,7 @@ def ensure_image(context: Context, listener: Listener, *, make: Callable[..., ob
     if image is not None and image.format >= names.IMAGE_FORMAT:
         return image
     if image is not None:
-        why = (
-            f"the image {image.name} was baked by an older version: its VMs could not end themselves; baking a new one"
-        )
+        why = f"the image {image.name} was baked by an older version and lacks what this one needs; baking a new one"
         listener.tell("warning", message=why)
     recipe = context.settings.image_recipe
     if not context.is_local:

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 APP = "opensees-hpc"
 IMAGE_FAMILY = APP
 IMAGE_FORMAT_LABEL = "image_format"
-# What a client counts on in an image; 2: the VM's own watch over the lease, 3: it moves deadlines of jobs. Raise it when that grows.
-IMAGE_FORMAT = 3
+# What a client counts on in an image; 2: the VM's own watch over the lease, 3: it moves deadlines of jobs, 4: pushes on a full disk,
+# and files that every job can read. Raise it when that grows.
+IMAGE_FORMAT = 4
 NETWORK = APP
 SUBNETWORK = APP
 SSH_FIREWALL = f"{APP}-ssh"

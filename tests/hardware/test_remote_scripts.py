@@ -372,3 +372,24 @@ def test_submit_that_was_killed_between_two_folders_can_be_repeated(remote: Remo
     assert (process.communicate()[0], process.returncode) == (b"", -signal.SIGKILL)
     assert remote.state("a").phase is Phase.NONE
     assert remote.submit(bundle, mode="again") == {"a": "ok"}
+
+
+# As many files with something in them as there are now are all that the disk takes.
+FULL_DISK = """
+. "$1/common.sh"
+OWN_PID=$$
+count() { find a/.job -type f -size +0 | wc -l; }
+room=$(count)
+printf() { [ "$(count)" -lt "$room" ] && command printf "$@"; }
+write_once a/.job/request shutdown && write_line a/.job/over 0 && write_state a/.job/timeout_s 5 && write_line a/.job/after 0 || exit 1
+write_line a/.job/swept 1 && exit 2
+cat a/.job/request a/.job/over a/.job/timeout_s a/.job/after
+"""
+
+
+def test_each_state_file_finds_room_on_a_full_disk(remote: Remote) -> None:
+    remote.submit(script_bundle(":"))
+    remote.end("a")
+    command = [*remote.shell, "-c", FULL_DISK, "full", str(remote.scripts)]
+    done = subprocess.run(command, cwd=remote.workspace, env=remote.environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "shutdown\n0\n5\n0\n", "")

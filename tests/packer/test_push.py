@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import resource
+import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +22,8 @@ from packer.files.lib.opensees_hpc.push import Push as PushOrder
 from packer.files.lib.opensees_hpc.push import Retry, push_results
 from runner.core.results import read_manifest, unpack_archive
 from runner.model.names import COMMIT_MARKER, MANIFEST, RESULTS_ARCHIVE
-from tests.packer.conftest import Ended, RunCommand
+from tests.disks import largest_file
+from tests.packer.conftest import LIMIT_S, Ended, RunCommand
 from tests.packer.storage import TOKEN, Storage, crc32c, serve_storage
 
 PREFIX = "batch/job/attempt-1/"
@@ -199,16 +200,17 @@ def test_what_is_not_a_result_stays(push: Push, storage: Storage, job: Path, tmp
     assert manifest["skipped"] == json.loads(ended.output)["skipped"]
 
 
-def test_a_full_disk_does_not_stop_a_push(push: Push, storage: Storage, job: Path, tmp_path: Path) -> None:
+def test_a_full_disk_does_not_stop_a_push(opensees_prefix: Path, storage: Storage, job: Path, tmp_path: Path) -> None:
     (job / "random").write_bytes(os.urandom(20_000_000))
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # Whatever the push would write to a file fails from the first byte on. (Python ignores the signal that goes with it.)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    try:
-        ended = push(job)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert ended.exit_code == 0, ended
+    storage.faults.statuses += [403]  # after which the push says that it tries again
+    command = opensees_prefix / "bin" / "push-results"
+    words = [str(command), "--bucket", "results", "--prefix", PREFIX, "--dir", str(job)]
+    # Whatever the push would write to a file, its own output too, fails from the first byte on. (Python ignores the signal.)
+    with (tmp_path / "after.log").open("wb") as log, largest_file(0):
+        done = subprocess.run(
+            words, env={**os.environ, **storage.environment()}, stdout=log, stderr=log, timeout=LIMIT_S, check=False
+        )
+    assert (done.returncode, (tmp_path / "after.log").read_text()) == (0, "")
     fetch(storage, tmp_path)
 
 

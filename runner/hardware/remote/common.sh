@@ -17,6 +17,7 @@
 #   request    "cancel", "timeout" or "shutdown" (the machine goes down): the first one counts
 #   end        the one truth about how it ended: "HOW EXIT_CODE OUTPUT BEGAN ENDED USER_TIME SYSTEM_TIME"; HOW: ended, cancelled, timeout, lost
 #   after      exit code of the command that runs after the end
+#   reserve.N  room for one state file each, should the disk be full: request, over, end, after (read by the programs on the VM's image, too)
 # What several may write (request, end) is linked into place and what is replaced is moved there, so that it is whole or not there at all. What one
 # process writes once is a single short line, and a line counts only with its newline: to a reader that is the same, and costs no process.
 
@@ -70,34 +71,39 @@ is_alive() {
   case $LIVE in Z* | X*) return 1 ;; esac
 }
 
-# Write the one line $2 to file $1, which nobody else writes. On a full disk the reserve is given up first.
-write_line() {
-  for _ in 1 2; do
-    if { printf '%s\n' "$2" >"$1"; } 2>/dev/null; then return 0; fi
-    rm -f -- "${1%/*}/reserve"
+# Give up one file of the reserve beside state file $1, in whose place another one fits. Fails if there is none left.
+release_reserve() {
+  for reserve in "${1%/*}"/reserve.*; do
+    if [ -e "$reserve" ] && rm -f -- "$reserve"; then return 0; fi
   done
   return 1
 }
 
-# Write $2 to file $1, whole or not at all, over what was there. On a full disk the reserve is given up first.
-write_state() {
-  for _ in 1 2; do
-    if { printf '%s\n' "$2" >"$1.$OWN_PID.tmp"; } 2>/dev/null && mv -f -- "$1.$OWN_PID.tmp" "$1"; then return 0; fi
-    rm -f -- "${1%/*}/reserve" "$1.$OWN_PID.tmp"
+# Write the one line $2 to file $1, which nobody else writes. On a full disk the reserve is given up, as much as it takes.
+write_line() {
+  until { printf '%s\n' "$2" >"$1"; } 2>/dev/null; do
+    release_reserve "$1" || return 1
   done
-  return 1
+}
+
+# Write $2 to file $1, whole or not at all, over what was there. On a full disk the reserve is given up, as much as it takes.
+write_state() {
+  until { printf '%s\n' "$2" >"$1.$OWN_PID.tmp"; } 2>/dev/null && mv -f -- "$1.$OWN_PID.tmp" "$1"; do
+    rm -f -- "$1.$OWN_PID.tmp"
+    release_reserve "$1" || return 1
+  done
 }
 
 # Write $2 to file $1 unless it is there already. Fails if it is there, or cannot be written.
 write_once() {
-  for _ in 1 2; do
+  while :; do
     if { printf '%s\n' "$2" >"$1.$OWN_PID.tmp"; } 2>/dev/null && ln -- "$1.$OWN_PID.tmp" "$1" 2>/dev/null; then
       rm -f -- "$1.$OWN_PID.tmp"
       return 0
     fi
     rm -f -- "$1.$OWN_PID.tmp"
     [ ! -e "$1" ] || return 1
-    rm -f -- "${1%/*}/reserve"
+    release_reserve "$1" || break
   done
   # No hard links here: creating without clobbering is as exclusive, though a reader may see it before it is filled.
   (

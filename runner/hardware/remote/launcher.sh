@@ -124,6 +124,8 @@ watch_deadline() {
 
 run_afterwards() {
   [ -e "$1/.job/on_end" ] || return 0
+  after_log="$1/.job/after.log"
+  { true >"$after_log"; } 2>/dev/null || after_log=/dev/null
   (
     cd -- "$1" || exit 125
     read -r OPENSEES_HPC_JOB_END OPENSEES_HPC_JOB_EXIT _ <.job/end
@@ -131,7 +133,7 @@ run_afterwards() {
     # shellcheck disable=SC1091
     . ./.job/on_end
     exec "$@"
-  ) </dev/null >"$1/.job/after.log" 2>&1
+  ) </dev/null >"$after_log" 2>&1
   write_line "$1/.job/after" "$?"
 }
 

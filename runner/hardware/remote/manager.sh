@@ -141,9 +141,15 @@ submit() {
 prepare() {
   {
     printf '%s\n' "$$ $OWN_START $BOOT" >"$1/.job/placed" &&
-      printf '%4095s\n' '' >"$1/.job/reserve" &&
+      put_by "$1/.job" &&
       write_hand_tool "$1/.job/manager.sh"
   } 2>/dev/null
+}
+
+put_by() {
+  for number in 1 2 3 4; do
+    printf '%4095s\n' '' >"$1/reserve.$number" || return 1
+  done
 }
 
 # A script for a person on this host who stands before the job's folder.

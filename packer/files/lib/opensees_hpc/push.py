@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from .archive import Checked, Checksum, Packed, Sink, pack_files
 from .bucket import Bucket, DeniedError, ExistsError, PushError
@@ -122,7 +124,7 @@ class Retry:
             except PushError as error:
                 if not error.is_transient or self._left_s(error) < pause_s:
                     raise
-                print(f"push-results: {error}; trying again", file=sys.stderr, flush=True)  # noqa: T201
+                say(sys.stderr, f"push-results: {error}; trying again")
             else:
                 self.failing_since_s = None
                 return done
@@ -202,13 +204,21 @@ def main(arguments: Sequence[str]) -> int:
         pushed = push_results(push, Bucket(options.bucket), Retry(budget_s=options.budget_s))
     except PushError as error:
         return fail(error.exit_code, str(error))
-    print(json.dumps(describe(pushed, options)), flush=True)  # noqa: T201
+    say(sys.stdout, json.dumps(describe(pushed, options)))
     return LEFT_OUT if any(item.is_loss for item in pushed.packed.skipped) else 0
 
 
 def fail(code: int, message: str) -> int:
-    print(json.dumps({"event": "failed", "exit_code": code, "message": message}), flush=True)  # noqa: T201
+    say(sys.stdout, json.dumps({"event": "failed", "exit_code": code, "message": message}))
     return code
+
+
+def say(stream: TextIO, line: str) -> None:
+    """A line, past Python's buffers. It may go to a file on a full disk, which must not be the end of a push."""
+    content = f"{line}\n".encode(errors="backslashreplace")
+    with suppress(OSError):
+        while content:
+            content = content[os.write(stream.fileno(), content) :]
 
 
 if __name__ == "__main__":

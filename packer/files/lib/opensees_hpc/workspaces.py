@@ -165,11 +165,12 @@ class Pushes:
         self._workspaces = workspaces
         self._until = until
         self._running: dict[tuple[Path, str], subprocess.Popen[bytes]] = {}
+        self._done: set[tuple[Path, str]] = set()  # not all of them could be written down, if the disk is full
         self.trouble = ""
 
     def step(self) -> bool:
         """Begin what has to be begun; whether there is something left to wait for, and time for it."""
-        self._running = {key: push for key, push in self._running.items() if push.poll() is None}
+        self._note_ended()
         waiting = bool(self._running)
         for workspace in self._workspaces:
             try:
@@ -178,11 +179,20 @@ class Pushes:
                 self.trouble, waiting = str(error), True
         return waiting and time.monotonic() < self._until
 
+    def _note_ended(self) -> None:
+        for key, push in list(self._running.items()):
+            code = push.poll()
+            if code is not None:
+                del self._running[key]
+                if str(code) in FINAL_CODES:
+                    self._done.add(key)
+
     def _step_in(self, workspace: Workspace) -> bool:
         waiting = False
         for state in workspace.states():
             key = (workspace.path, state.name)
-            if state.needs_push and key not in self._running:
+            is_due = state.needs_push and key not in self._done
+            if is_due and key not in self._running:
                 self._running[key] = workspace.begin_push(state.name)
-            waiting = waiting or state.is_pushing or state.needs_push
+            waiting = waiting or state.is_pushing or is_due
         return waiting

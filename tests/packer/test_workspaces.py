@@ -1,0 +1,75 @@
+"""Pushes that the VM makes by itself, of a workspace whose disk is full."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from packer.files.lib.opensees_hpc.workspaces import JobState, Pushes
+
+LIMIT_S = 60.0
+FILES = Path(__file__).parents[2] / "packer" / "files" / "lib"
+
+
+@dataclass(kw_only=True)
+class FullWorkspace:
+    """A workspace in which the end of a push cannot be written down. ``codes``: how one push after the other ends."""
+
+    codes: list[int]
+    path: Path = Path("w")
+    begun: list[str] = field(default_factory=list)
+
+    def states(self) -> list[JobState]:
+        return [JobState(name="a.a1", phase="end", how="ended", after="lost")]
+
+    def begin_push(self, name: str) -> subprocess.Popen[bytes]:
+        self.begun.append(name)
+        return subprocess.Popen(["/bin/sh", "-c", f"exit {self.codes.pop(0)}"])
+
+
+def test_a_push_that_came_through_is_not_made_again_though_nothing_says_so() -> None:
+    workspace = FullWorkspace(codes=[6, 1, 0])
+    pushes = Pushes(cast(Any, [workspace]), time.monotonic() + LIMIT_S)
+    while pushes.step():
+        time.sleep(0.01)
+    assert workspace.begun == ["a.a1"] * 3
+
+
+def _make_job(workspace: Path) -> Path:
+    """A job that has come to its end, with a reserve of two files on a disk on which no more than that fits."""
+    folder = workspace / "a.a1" / ".job"
+    folder.mkdir(parents=True)
+    for name in ("reserve.1", "reserve.2"):
+        (folder / name).write_text(" " * 4096)
+    (folder / "end").write_text("ended 0 0 1.0 2.0 - -\n")
+    (folder / "on_end").write_text("set -- sh -c 'exit 6'\n")
+    return folder
+
+
+def _run_on_a_full_disk(script: str, argument: Path, folder: Path) -> None:
+    """Two files with something in them fit beside end and on_end, no third one."""
+    text = (FILES / script).read_text().replace('. "${0%/*}/reserve.sh"', f". {FILES}/reserve.sh\n{{ONLY}}")
+    only = f"""printf() {{
+  [ "$(find '{folder}' -type f -size +0 ! -name end ! -name on_end | wc -l)" -lt 2 ] && command printf "$@"
+}}"""
+    subprocess.run(["/bin/sh", "-c", text.replace("{ONLY}", only), script, argument], check=False)
+
+
+def test_the_end_of_a_push_is_written_down_on_a_full_disk(tmp_path: Path) -> None:
+    folder = _make_job(tmp_path)
+    _run_on_a_full_disk("after_end.sh", tmp_path / "a.a1", folder)
+    assert (folder / "after").read_text() == "6\n"
+    assert not (folder / "reserve.1").exists()
+    assert (folder / "reserve.2").exists()
+
+
+def test_what_runs_is_condemned_on_a_full_disk(tmp_path: Path) -> None:
+    folder = _make_job(tmp_path)
+    (folder / "end").unlink()
+    (folder / "run").touch()
+    _run_on_a_full_disk("condemn_jobs.sh", tmp_path, folder)
+    assert (folder / "request").read_text() == "shutdown\n"
+    assert (folder / "reserve.2").exists()
