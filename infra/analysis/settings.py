@@ -58,6 +58,10 @@ class AnalysisSettings(StackSettings):
     """A VM whose batch nobody has watched for so many seconds ends itself. 0: no lease, as for VMs that are made by hand;
     ``max_run_seconds`` ends them."""
 
+    self_delete_role: str = ""
+    """The role by which VMs with a lease delete themselves: the output ``self_delete_role`` of the base stack, if its ID is not the
+    usual one."""
+
     external_ip: bool = True
     """Do the VMs have external addresses? As ``external_ips`` of the base stack."""
 

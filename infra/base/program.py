@@ -34,6 +34,7 @@ def declare_base(settings: BaseSettings) -> None:
         "vm",
         VmIdentityArgs(
             account_id=names.SERVICE_ACCOUNT_ID,
+            self_delete_role_id=settings.self_delete_role_id,
             project=place.project,
             bucket=results.bucket.name,
             operators=settings.operators,

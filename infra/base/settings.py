@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from infra.settings import LabelValue, StackSettings
+from runner.model import names
 from runner.model.settings import IAP_RANGE
 
 WIDEST_PUBLIC_PREFIX = 16
@@ -70,6 +71,10 @@ class BaseSettings(StackSettings):
 
     soft_delete_days: int = Field(default=7, ge=0, le=90)
     """For so long deleted objects can be restored (and are billed); 0 or 7 to 90."""
+
+    self_delete_role_id: str = Field(default=names.SELF_DELETE_ROLE_ID, pattern=f"^{names.ROLE_ID.pattern}$")
+    """ID of the custom role by which VMs delete themselves. From day 7 to day 37 after a role was deleted Google makes none with its
+    ID: then give another one."""
 
     protect: bool = True
     """Refuse to destroy the bucket. Set to ``false`` and run ``pulumi up`` before a deliberate removal."""

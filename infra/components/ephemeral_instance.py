@@ -72,7 +72,7 @@ class EphemeralInstance(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
         if args.lease is not None and args.lease.lease_s > 0:
-            let_delete_itself(name, self.instance, args.place, self)
+            let_delete_itself(name, self.instance, args.place, args.lease.self_delete_role, self)
         self.address = self.instance.network_interfaces.apply(_address)
         self.image = self.instance.boot_disk.apply(_image)
         self.register_outputs({"address": self.address})

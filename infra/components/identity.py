@@ -22,6 +22,7 @@ class VmIdentityArgs:
     """``bucket``: the only thing that the account may touch; ``operators``: principals; ``tunnel``: they come through IAP."""
 
     account_id: str
+    self_delete_role_id: str
     project: str
     bucket: pulumi.Input[str]
     operators: tuple[str, ...]
@@ -47,8 +48,8 @@ class VmIdentity(pulumi.ComponentResource):
         self.self_delete = gcp.projects.IAMCustomRole(
             f"{name}-self-delete",
             project=args.project,
-            role_id=names.SELF_DELETE_ROLE_ID,
-            title="OpenSees VM: delete itself",
+            role_id=args.self_delete_role_id,
+            title=names.SELF_DELETE_ROLE_TITLE,
             description="Granted on single VMs, to the service account under which they run",
             permissions=list(SELF_DELETE_PERMISSIONS),
             opts=pulumi.ResourceOptions(parent=self),

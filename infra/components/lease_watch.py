@@ -16,11 +16,15 @@ SCRIPTS = Path(__file__).with_name("vm_scripts")
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseWatch:
-    """The lease of ``batch``. ``lease_s``: 0 for none; then only preemption is told, and ``maxRunDuration`` ends the VM."""
+    """The lease of ``batch``. ``lease_s``: 0 for none; then only preemption is told, and ``maxRunDuration`` ends the VM.
+
+    ``self_delete_role``: the role on itself that a VM with a lease has.
+    """
 
     batch: str
     project: str
     lease_s: int
+    self_delete_role: str
 
     def metadata(self) -> dict[str, str]:
         """What the scripts on the VM are told."""
@@ -35,14 +39,16 @@ class LeaseWatch:
         return told | watch
 
 
-def let_delete_itself(name: str, instance: gcp.compute.Instance, place: Place, parent: pulumi.Resource) -> None:
+def let_delete_itself(
+    name: str, instance: gcp.compute.Instance, place: Place, role: str, parent: pulumi.Resource
+) -> None:
     """Let the service account of our VMs look at this VM and delete it. A destroy asks for nothing: the right goes with the VM."""
     gcp.compute.InstanceIAMMember(
         f"{name}-self-delete",
         project=place.project,
         zone=place.zone,
         instance_name=instance.name,
-        role=names.self_delete_role(place.project),
+        role=role,
         member=f"serviceAccount:{names.service_account_email(place.project)}",
         opts=pulumi.ResourceOptions(parent=parent, deleted_with=instance),
     )

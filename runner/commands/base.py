@@ -46,6 +46,8 @@ def wanted_settings(context: Context, base: Outputs | None) -> dict[str, Any]:
         _check_region(context, str(base.get("region", ours.region)))
     known = base.get("settings") if base else None
     wanted: dict[str, Any] = {"owner": ours.owner} if known is None else dict(known)
+    if not (base and "self_delete_role" in base) and ours.self_delete_role_id != names.SELF_DELETE_ROLE_ID:
+        wanted["self_delete_role_id"] = ours.self_delete_role_id
     ranges = list(wanted.get("ssh_ranges", []))
     if new := [item for item in ours.ssh_source_ranges if not is_within(item, ranges)]:
         wanted["ssh_ranges"] = [*(ranges or ([] if known is None else [IAP_RANGE])), *new]
@@ -107,13 +109,14 @@ def ensure_base(context: Context, listener: Listener, known: Outputs | None = No
 
 
 def _serves(context: Context, base: Outputs) -> bool:
-    return base.get("settings") == wanted_settings(context, base) and context.cloud.results.exists()
+    is_as_wanted = "self_delete_role" in base and base.get("settings") == wanted_settings(context, base)
+    return is_as_wanted and context.cloud.results.exists()
 
 
 def _question(context: Context, base: Outputs | None, wanted: Mapping[str, Any]) -> str:
     project = context.settings.project
     known = base.get("settings") if base else None
-    if known is None or known == wanted:
+    if known is None or known == wanted or not (base and "self_delete_role" in base):
         return (
             f"The project {project} has no bucket, service account and network of ours yet, or they are of an older "
             "version. Make them?"

@@ -84,31 +84,39 @@ class OurAccounts:
 
 
 class OurRole:
-    """The custom role by which VMs may delete themselves: a part of the base. A deleted role keeps its name for a week."""
+    """The custom role by which VMs may delete themselves, of whatever ID: a part of the base.
+
+    A deleted role is listed no more. For a week it can be undeleted, which Pulumi's provider does; for a month after that its
+    ID can neither be undeleted nor made anew.
+    """
 
     kinds = (Kind.ROLE,)
 
     def __init__(self, api: Api, project: str, owner_of_base: Callable[[], str]) -> None:
         self._api = api
-        self._path = names.self_delete_role(project)
+        self._path = f"projects/{segment(project)}/roles"
         self._owner_of_base = owner_of_base
 
     def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
         """The role, if it is there."""
-        try:
-            found = self._api.get(self._path)
-        except NotFoundError:
-            return []
-        marks = {"app": names.APP, "owner": self._owner_of_base(), "part": BASE_PART}
-        return [] if found.get("deleted") else [Item(kind=kind, name=self._path.rsplit("/", 1)[-1], labels=marks)]
+        roles = (role for page in self._api.pages(self._path) for role in page.get("roles", []))
+        ours = [role for role in roles if _is_our_role(role)]
+        marks = {"app": names.APP, "owner": self._owner_of_base(), "part": BASE_PART} if ours else {}
+        return [Item(kind=kind, name=str(role["name"]).rsplit("/", 1)[-1], labels=marks) for role in ours]
 
     def remove(self, item: Item) -> str:
         """Delete the role."""
         try:
-            self._api.delete(self._path)
+            self._api.delete(f"{self._path}/{segment(item.name)}")
         except NotFoundError:
             return GONE_ALREADY
         return "deleted"
+
+
+def _is_our_role(role: Mapping[str, Any]) -> bool:
+    """By its usual ID, or by its title where settings give it another one."""
+    is_usual = str(role["name"]).endswith(f"/{names.SELF_DELETE_ROLE_ID}")
+    return (is_usual or role.get("title") == names.SELF_DELETE_ROLE_TITLE) and not role.get("deleted")
 
 
 def _is_ours(key: Mapping[str, Any]) -> bool:

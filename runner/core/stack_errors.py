@@ -26,6 +26,7 @@ DENIED = re.compile(r"Error 40[13]\b|PERMISSION_DENIED")
 EXISTS = re.compile(r"Error 409\b|alreadyExists")
 UNREACHABLE = re.compile(r"connection refused|no such host|i/o timeout|connection reset by peer|network is unreachable")
 PROTECTED = re.compile(r"cannot be deleted|because it is protected|is protected")
+ROLE_DELETED = re.compile(r"role_id .*marked for deletion")
 PASSPHRASE = re.compile(r"incorrect passphrase|passphrase must be set|PULUMI_CONFIG_PASSPHRASE")
 
 NOISE = re.compile(
@@ -93,6 +94,12 @@ def clean_colours(text: str) -> str:
 def _find_remedy(text: str) -> str:
     if PROTECTED.search(text):
         return "set opensees-hpc:protect to false, `pulumi up`, then destroy"
+    if ROLE_DELETED.search(text):
+        return (
+            "Google makes no role of this ID from day 7 to day 37 after one was deleted: give another ID as "
+            "self_delete_role_id in the settings file or as OPENSEES_HPC_SELF_DELETE_ROLE_ID; for `pulumi` by hand in "
+            "infra/base: pulumi config set opensees-hpc:self_delete_role_id ID"
+        )
     if PASSPHRASE.search(text):
         return "the passphrase is not the one that the stack was made with: check PULUMI_CONFIG_PASSPHRASE(_FILE)"
     if "wrong settings" in text:

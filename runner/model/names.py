@@ -20,11 +20,13 @@ SUBNETWORK = APP
 SSH_FIREWALL = f"{APP}-ssh"
 NETWORK_TAG = APP
 SERVICE_ACCOUNT_ID = f"{APP}-vm"
-SELF_DELETE_ROLE_ID = "openseesHpcSelfDelete"
+SELF_DELETE_ROLE_ID = "openseesHpcSelfDelete"  # unless settings say otherwise
+SELF_DELETE_ROLE_TITLE = "OpenSees VM: delete itself"
 BASE_STACK = "base"
 PULUMI_PROJECTS = {"base": f"{APP}-base", "image": f"{APP}-image", "analysis": f"{APP}-analysis"}
 CONFIG_NAMESPACE = APP
 
+ROLE_ID = re.compile(r"[a-zA-Z0-9_.]{3,64}")
 RESOURCE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 BATCH_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 JOB_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-])){0,62}")
@@ -115,9 +117,9 @@ def service_account_email(project: str) -> str:
     return f"{SERVICE_ACCOUNT_ID}@{project}.iam.gserviceaccount.com"
 
 
-def self_delete_role(project: str) -> str:
+def self_delete_role(project: str, role_id: str = SELF_DELETE_ROLE_ID) -> str:
     """The custom role that a VM's service account has on the VMs of its batch: look at them, delete them."""
-    return f"projects/{project}/roles/{SELF_DELETE_ROLE_ID}"
+    return f"projects/{project}/roles/{role_id}"
 
 
 def instance_name(batch: str, index: int) -> str:

@@ -53,6 +53,10 @@ class Settings(BaseModel):
             description="a VM that does not answer for so many seconds is given up; its jobs run on another",
         ),
     ] = 180
+    self_delete_role_id: Annotated[
+        str,
+        Field(pattern=f"^{names.ROLE_ID.pattern}$", description="ID of the custom role by which VMs delete themselves"),
+    ] = names.SELF_DELETE_ROLE_ID
     budget_usd: Annotated[float, Field(gt=0, description="a batch that may cost more is refused")] | None = None
 
     @field_validator("project")

@@ -140,3 +140,18 @@ def test_the_engine_lets_a_new_address_in(site: CommandSite) -> None:
     link = f"{endpoint.url}/compute/v1/projects/{endpoint.project}/global/firewalls/{names.SSH_FIREWALL}"
     assert set(requests.get(link, timeout=60).json()["sourceRanges"]) == {IAP_RANGE, HOME}
     assert ensure_base(first, site.listener) == ensure_base(moved, site.listener)
+
+
+def test_the_role_has_the_id_of_the_settings_until_it_is_made(tmp_path: Path) -> None:
+    other = {"self_delete_role_id": "other"}
+    half_made = StackOfBase(now={"region": "europe-west4", "settings": MINE})
+    for stack in (StackOfBase(), half_made):
+        person = Person()
+        context = context_of(tmp_path, stack, **other)
+        made = ensure_base(context, person.listener)
+        assert stack.ups == [MINE | other]
+        assert ["Make them?" in question for question in person.asked] == [True]
+        assert ensure_base(context_of(tmp_path, stack), Person(answer=False).listener) == made
+    whole = base_with(**MINE)
+    ensure_base(context_of(tmp_path, whole, **other), Person(answer=False).listener)
+    assert whole.ups == []

@@ -247,6 +247,15 @@ def test_everything_but_the_base_or_with_it(estate: Estate) -> None:
     assert estate.clean(everything=True, results=True).report.removals == ()
 
 
+def test_the_role_of_the_base_is_known_by_its_title_too(estate: Estate) -> None:
+    for role_id, title in (("other", names.SELF_DELETE_ROLE_TITLE), ("foreign", "delete everything")):
+        body = {"roleId": role_id, "role": {"title": title, "includedPermissions": ["compute.instances.delete"]}}
+        estate.ask("POST", f"/iam/v1/projects/{PROJECT}/roles", body)
+    assert gone(estate.clean(everything=True)) == {"custom role other"}
+    roles = estate.ask("GET", f"/iam/v1/projects/{PROJECT}/roles")["roles"]
+    assert [role["name"].rsplit("/", 1)[-1] for role in roles] == ["foreign"]
+
+
 def test_a_base_that_was_half_removed_is_removed_to_the_end(estate: Estate) -> None:
     estate.base()
     estate.ask("DELETE", f"/storage/v1/b/{BUCKET}")

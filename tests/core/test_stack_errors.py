@@ -28,6 +28,10 @@ API_OFF = "googleapi: Error 403: Compute Engine API has not been used in project
 TOKEN = "Error creating instance: googleapi: Error 401: Invalid Credentials, authError"
 EXISTS = "googleapi: Error 409: The resource 'projects/p/zones/z/instances/b1-0' already exists, alreadyExists"
 REFUSED = 'Post "http://127.0.0.1:1/compute/v1/": dial tcp 127.0.0.1:1: connect: connection refused'
+ROLE_DELETED = (
+    "Error creating the custom project role projects/p/roles/openseesHpcSelfDelete: googleapi: Error 400: You can't create a "
+    "role_id (openseesHpcSelfDelete) which has been marked for deletion., failedPrecondition"
+)
 PLAIN = "Error trying to delete bucket b containing objects without force_destroy set to true"
 
 
@@ -50,6 +54,13 @@ def test_words_become_errors(text: str, kind: type[HpcError]) -> None:
     failure = describe_failure("up of analysis/b1", [f"1 error occurred:\n\t* {text}\n\n", "update failed"])
     assert type(failure) is kind
     assert str(failure) == f"up of analysis/b1 failed: {text}"
+
+
+def test_a_role_that_was_deleted_weeks_ago_has_a_remedy() -> None:
+    failure = describe_failure("up of base/base", [ROLE_DELETED, "update failed"])
+    assert "marked for deletion" in str(failure)
+    assert "self_delete_role_id in the settings file" in failure.remedy
+    assert "pulumi config set opensees-hpc:self_delete_role_id" in failure.remedy
 
 
 def test_the_engines_own_words_are_the_cause() -> None:

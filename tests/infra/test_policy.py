@@ -123,6 +123,18 @@ def test_the_role_of_a_vm_on_itself_is_to_look_and_to_delete() -> None:
     assert set(role.inputs["permissions"]) == {"compute.instances.get", "compute.instances.delete"}
 
 
+def test_the_role_may_have_another_id() -> None:
+    [role] = of_type(
+        declare_with_mocks(declare_base, stack="base", config=PLACE | _ours(self_delete_role_id="other")),
+        ":IAMCustomRole",
+    )
+    assert role.inputs["roleId"] == "other"
+    link = names.self_delete_role("local-project", "other")
+    batch = PLACE | BATCH | _ours(lease_s=600, self_delete_role=link)
+    [grant] = of_type(declare_with_mocks(declare_analysis, stack="b1", config=batch), ":InstanceIAMMember")
+    assert grant.inputs["role"] == link
+
+
 def test_vms_of_a_batch_with_a_lease_watch_it_and_may_delete_themselves() -> None:
     resources = declared("batch with a lease")
     assert {grant.inputs["instanceName"] for grant in of_type(resources, ":InstanceIAMMember")} == {"b1-0", "b1-1"}

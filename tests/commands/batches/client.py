@@ -141,7 +141,12 @@ class Client:
         checked = check_batch(file)
         plan = make_plan(checked.batch, self.context.settings, name=self.batch.name)
         definition = Definition(
-            plan=plan, inputs=checked.inputs, image="image", disk_gib=50, expires="2026-11-23T10:00"
+            plan=plan,
+            inputs=checked.inputs,
+            image="image",
+            disk_gib=50,
+            expires="2026-11-23T10:00",
+            self_delete_role=names.self_delete_role(self.context.settings.project, "other"),
         )
         if is_saved:
             save_definition(self.context, definition)
