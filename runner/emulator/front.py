@@ -53,10 +53,11 @@ class Front:
             if (fault := self._faults.hit("drop", what)) and not fault["after_bytes"]:
                 await _drop(receive, send)
                 return
+            connection = receive, send  # the server's own, by which it is cut
             if fault:
-                send = _cutting(receive, send, fault["after_bytes"])
+                send = _cutting(*connection, fault["after_bytes"])
             if fault := self._faults.hit("drop_upload", what):
-                receive = _cutting_upload(receive, send, fault["after_bytes"])
+                receive = _cutting_upload(*connection, fault["after_bytes"])
             send = self._telling(what, send)
         try:
             scope.setdefault("state", {})["caller"] = self._access.identify(_header(scope, b"authorization"))

@@ -169,6 +169,16 @@ def test_an_upload_is_cut_and_leaves_nothing(cloud: CloudUnderTest) -> None:
     assert cloud.session.post(url, data=b"whole").status_code == 200
 
 
+def test_an_upload_is_cut_where_its_answer_was_to_be_cut_too(cloud: CloudUnderTest) -> None:
+    cloud.ask("POST", "/storage/v1/b", {"name": "results"}, params={"project": "local-project"})
+    cloud.fault(kind="drop", match="/upload/", after_bytes=10)
+    cloud.fault(kind="drop_upload", match="/upload/", after_bytes=100_000)
+    url = f"{cloud.url}/upload/storage/v1/b/results/o?uploadType=media&name=x"
+    with pytest.raises(requests.ConnectionError):
+        requests.post(url, data=iter([b"x" * 65536] * 16), timeout=60)
+    assert cloud.refused("GET", "/storage/v1/b/results/o/x")[0] == 404
+
+
 def test_a_machine_hangs_at_once_or_when_it_boots(cloud: CloudUnderTest) -> None:
     cloud.fault(kind="hang", match="instances/late$")
     cloud.insert_vm("early")
