@@ -19,9 +19,9 @@ import importlib.util, sys
 if not (3, 11) <= sys.version_info[:2] <= (3, 13):
     print("is %d.%d, not 3.11 to 3.13" % sys.version_info[:2])
 elif importlib.util.find_spec("_tkinter") is None:
-    print("has no Tcl (_tkinter): apt-get install python3-tk, or dnf install python3-tkinter")
+    print("has no Tcl (_tkinter)")
 elif importlib.util.find_spec("pip") is None:
-    print("has no pip: apt-get install python3-pip, or dnf install python3-pip")
+    print("has no pip")
 ' 2>/dev/null || printf 'does not run\n'
 }
 
@@ -38,7 +38,7 @@ find_base_python() {
     why+=("$candidate $reason")
   done
   printf '%s\n' "${why[@]:-no python3 on PATH}" >&2
-  fail "no usable Python; OPENSEES_HPC_PYTHON can name one"
+  fail "no usable Python: install $(python_packages), or name one with OPENSEES_HPC_PYTHON"
 }
 
 # install_wheels PYTHON LOCK PREFIX: exactly the files that the lock names, into PREFIX/lib/site-packages. What is there

@@ -140,7 +140,7 @@ def test_a_python_without_tcl_is_refused_with_the_remedy(tmp_path: Path) -> None
     for name in ("bash", "dirname", "uname", "tr", "id", "sha256sum", "cut", "cat"):
         (tools / name).symlink_to(str(shutil.which(name)))
     python = tools / "python3"
-    python.write_text('#!/bin/sh\necho "has no Tcl (_tkinter): apt-get install python3-tk"\n')
+    python.write_text('#!/bin/sh\necho "has no Tcl (_tkinter)"\n')
     python.chmod(0o755)
     done = subprocess.run(
         ["bash", PACKER / "build_opensees_wheels.sh", "1"],
@@ -150,8 +150,32 @@ def test_a_python_without_tcl_is_refused_with_the_remedy(tmp_path: Path) -> None
         check=False,
     )
     assert done.returncode == 1
-    assert "python3 has no Tcl (_tkinter): apt-get install python3-tk" in done.stderr
+    assert "python3 has no Tcl (_tkinter)\n" in done.stderr
+    assert "no usable Python: install python3" in done.stderr
     assert not (tmp_path / "prefix").exists()
+
+
+@pytest.mark.parametrize(
+    ("system", "package"),
+    [
+        ("rocky-8.10", "python3.11-tkinter"),
+        ("rocky-9.6", "python3.11-tkinter"),
+        ("rocky-10.0", "python3-tkinter"),
+        ("fedora-42", "python3-tkinter"),
+        ("debian-12", "python3-tk"),
+    ],
+)
+def test_the_remedy_names_the_packages_of_the_system(system: str, package: str) -> None:
+    script = 'here=$1 system=$2; source "$1/lib/common.sh"; source "$1/lib/python.sh"; read_os() { echo "$system"; }; PATH= find_base_python'
+    done = subprocess.run(
+        ["bash", "-euc", script, "find", PACKER, system],
+        env={name: value for name, value in os.environ.items() if name != "OPENSEES_HPC_PYTHON"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert package in done.stderr.replace(",", "").split()
 
 
 def test_the_long_recipe_tells_its_plan_and_does_nothing(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ find_python() {
 
 require_tcl() {
   "$python" -S -E -c 'import _tkinter' 2>/dev/null ||
-    fail 69 "$python has no Tcl (_tkinter): apt-get install python3-tk (dnf install python3-tkinter)"
+    fail 69 "$python has no Tcl (_tkinter): apt-get install python3-tk" \
+      "(dnf install python3-tkinter; on Rocky 8 and 9 python$python_version-tkinter)"
 }
 
 # One thread for each rank unless the caller says otherwise: ranks are what the cores are shared out to.
