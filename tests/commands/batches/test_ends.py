@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -23,6 +21,7 @@ from runner.model.lease import Lease
 from runner.model.states import JobState
 from tests.commands.batches.client import END, Client
 from tests.core.bucket import Batch
+from tests.disks import largest_file
 
 ELSEWHERE = "somebody@there 2"
 
@@ -46,17 +45,6 @@ def attach_to(client: Client, *, listener: Listener | None = None, take_over: bo
     return attach.execute(
         client.context, batch=client.batch.name, listener=listener or client.listener, take_over=take_over
     )
-
-
-@contextmanager
-def largest_file(size_bytes: int) -> Iterator[None]:
-    """Files of this process cannot become larger, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def take(lease: Lease) -> Lease:
