@@ -52,7 +52,7 @@ class Place:
 @contextlib.contextmanager
 def embedded_vm() -> Iterator[Place]:
     """A VM of the embedded cloud, from the image of ``invoke build`` (made if there is none); deleted at the end."""
-    context = make_context(settings_text="target: local\n")
+    context = make_context(instead_of_file="target: local\n")
     cloud, settings = context.cloud, context.settings
     if not isinstance(cloud, LocalCloud):
         raise HpcError("this example makes a VM in the embedded cloud only", remedy="give --host for any other machine")

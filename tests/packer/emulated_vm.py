@@ -233,7 +233,9 @@ class EmulatedVm:
 
 
 def _instance_body(name: str, batch: str, lease_s: int, told: Mapping[str, float]) -> dict[str, Any]:
-    metadata = LeaseWatch(batch=batch, project=PROJECT, lease_s=lease_s).metadata()
+    metadata = LeaseWatch(
+        batch=batch, project=PROJECT, lease_s=lease_s, self_delete_role=names.self_delete_role(PROJECT)
+    ).metadata()
     metadata |= {"enable-oslogin": "TRUE", "enable-guest-attributes": "TRUE"}
     metadata |= {f"{names.APP}-{key}-seconds": str(value) for key, value in told.items()}
     return {
