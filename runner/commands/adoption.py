@@ -40,7 +40,7 @@ def restore_finished(
             here = read_outcome(home.folder, name=name, expect=inputs.job.expect)
             found = found if found is not None and here.state is JobState.LOST else here
         if found is not None and found.state is not JobState.LOST:
-            controller.restore(found)
+            controller.set_aside(found)
         elif home is not None:
             message = (
                 f"it ended before; its results came home to {home.folder}, where nothing tells any more how it ended"

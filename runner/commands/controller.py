@@ -14,7 +14,7 @@ from functools import partial
 
 from runner.commands.collect import Collector
 from runner.commands.context import Context
-from runner.commands.deadlines import JobDeadlines, extend_on
+from runner.commands.deadlines import JobDeadlines
 from runner.commands.events import Listener
 from runner.commands.fleet import Fleet, MachineWish
 from runner.commands.jobs import Assignment, JobThread
@@ -116,13 +116,8 @@ class Controller:
             self._grow(fleet)
         return False
 
-    def restore(self, outcome: JobOutcome) -> None:
-        """A job that ended before this client came."""
-        if outcome.state is not JobState.LOST:
-            self.set_aside(outcome)
-
     def set_aside(self, outcome: JobOutcome) -> None:
-        """A job that is not to be run, whatever became of it."""
+        """A job that ended before this client came, and is not to be run, whatever became of it."""
         self.roster.restore(outcome.name, outcome.state)
         self._outcomes[outcome.name] = outcome
 
@@ -342,7 +337,7 @@ class Controller:
                 interface = self._interfaces.get(job.machine)
                 if job.state is JobState.RUNNING and interface is not None:
                     folder = names.attempt_folder(name, job.attempt)
-                    self._start(partial(extend_on, interface, folder, seconds), name=f"extend {name}")
+                    self._start(partial(interface.extend_jobs, [folder], seconds), name=f"extend {name}")
 
     def _refused(self, message: MachinesRefused, fleet: Fleet) -> None:
         for name in message.names:
@@ -378,7 +373,7 @@ class Controller:
         )
         self._job_done(JobDone(attempt=message.attempt, outcome=outcome))
 
-    def _start(self, work: Callable[[], None], *, name: str) -> None:
+    def _start(self, work: Callable[[], object], *, name: str) -> None:
         def run() -> None:
             try:
                 work()

@@ -8,13 +8,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from runner.commands.events import Listener
 from runner.model.deadline import WATCH_S, Deadline
-
-if TYPE_CHECKING:
-    from runner.hardware.opensees import OpenSeesInterface
 
 NEAR_S = 5 * 60.0
 NEAR_SHARE = 0.1  # of a job's whole time, where that is less
@@ -68,8 +64,3 @@ class JobDeadlines:
 
 def _is_near(deadline: Deadline) -> bool:
     return not deadline.expired and deadline.remaining_s <= min(NEAR_S, NEAR_SHARE * deadline.limit_s)
-
-
-def extend_on(interface: OpenSeesInterface, folder: str, seconds: float) -> None:
-    """Move the deadline of a job that runs on a VM."""
-    interface.extend_jobs([folder], seconds)

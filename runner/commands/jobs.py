@@ -27,9 +27,8 @@ HOME_LIMIT_S = 30 * 60.0
 PUSH_COMMAND = "push-results"
 PUSHED_WITH_GAPS = 3  # packer/README.md has all its exit codes
 PUSHED_NOTHING = 7  # whatever its exit code: the machine was going down when it ended, so that it may have been cut off
-PUSH_FAILED = frozenset(
-    {1, 4, 6, 137, 143, -1}
-)  # an error, no permission, no answer, killed: another push may do better
+# An error, no permission, no answer, killed: another push may do better.
+PUSH_FAILED = frozenset({1, 4, 6, 137, 143, -1})
 MOST_PUSHES = 3  # of one attempt, if one fails or what arrives is damaged
 
 

@@ -73,9 +73,8 @@ def _ensure_state_bucket(context: Context, listener: Listener) -> None:
     bucket = names.state_bucket_name(context.settings.project)
     if context.cloud.buckets.exists(bucket):
         return
-    wanted_settings(
-        context, None
-    )  # with no state there is no base: what no base can be made with is told before all else
+    # With no state there is no base: what no base can be made with is told before all else.
+    wanted_settings(context, None)
     if not listener.on_confirm(f"Make the versioned bucket {bucket} in {context.settings.region} for Pulumi's state?"):
         raise DeclinedError("nothing was made", remedy="agree, or give --yes")
     context.cloud.buckets.make_state_bucket(bucket, context.settings.region)

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from runner.commands.context import Context
 from runner.commands.events import Listener
-from runner.core.results import disk_error
+from runner.core.file_lock import waiting_lock
 
 FILE = "making-base-and-image.lock"
 
 
-@contextmanager
-def taking_turns(context: Context, listener: Listener) -> Iterator[None]:
+def taking_turns(context: Context, listener: Listener) -> AbstractContextManager[None]:
     """Inside, no other command of this home makes base or image; who comes later waits, and then finds them there.
 
-    The lock is the kernel's: it ends with its process.
-
-    Raises:
+    Raises (entering):
         DiskError: there is no lock file, and none can be made.
     """
-    file = context.home / context.settings.target / FILE
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = file.open("ab")
-    except OSError as error:
-        raise disk_error(error, file) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            listener.tell("warning", message="another command is making base or image; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+
+    def tell() -> None:
+        listener.tell("warning", message="another command is making base or image; waiting for it")
+
+    return waiting_lock(context.home / context.settings.target / FILE, on_wait=tell)

@@ -108,12 +108,11 @@ class Delivery:
     def _bring(self, found: ResultSet, work: Path) -> HomeSet:
         try:
             home = self._fetch(found, work)
-        except (CorruptResultsError, DiskError):
+        except (CorruptResultsError, DiskError, OSError) as error:
             shutil.rmtree(work, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise disk_error(error, work) from error
             raise
-        except OSError as error:
-            shutil.rmtree(work, ignore_errors=True)
-            raise disk_error(error, work) from error
         shutil.rmtree(work, ignore_errors=True)
         return home
 

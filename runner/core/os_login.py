@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.core.file_lock import waiting_lock
 from runner.core.files import write_private
 from runner.core.rest import Api, segment
-from runner.core.results import disk_error
 from runner.errors import CloudError, NotFoundError
 
 KEY_COMMENT = "opensees-hpc"
@@ -46,7 +44,8 @@ class OsLogin:
             CloudError: the profile is full (it holds 32 KiB), or importing is not allowed.
             DiskError: the key pair cannot be kept.
         """
-        with self._alone():
+        # No other command of this home imports the key meanwhile: of two, the later expiry must stay.
+        with waiting_lock(self._key_file.with_suffix(".lock"), folder_mode=0o700):
             public = self._public_key()
             present_usec = max(
                 (int(key.get("expirationTimeUsec") or 0) for key in self._ours(public).values()), default=0
@@ -70,18 +69,6 @@ class OsLogin:
             return _same_key(self._api.get(f"{self._profile}/loginProfile"), public)
         except NotFoundError:
             return {}
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """No other command of this home imports the key meanwhile: of two, the later expiry must stay."""
-        try:
-            self._key_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = self._key_file.with_suffix(".lock").open("ab")
-        except OSError as error:
-            raise disk_error(error, self._key_file) from error
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
     def _public_key(self) -> str:
         public_file = self._key_file.with_suffix(".pub")

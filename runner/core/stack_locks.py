@@ -11,9 +11,8 @@ from pathlib import Path
 
 LOCK = re.compile(r"created by (?P<user>\S*)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<at>\S+)")
 CLOCK_SLACK_S = 2.0
-ABANDONED_AFTER_S = (
-    3600.0  # no update of a batch's VMs is let run for more than 20 minutes; the rest is for clocks that differ
-)
+# No update of a batch's VMs is let run for more than 20 minutes; the rest is for clocks that differ.
+ABANDONED_AFTER_S = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)

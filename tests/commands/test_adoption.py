@@ -49,11 +49,11 @@ class Heard:
     restored: dict[str, JobState] = field(default_factory=dict)
     aside: dict[str, str] = field(default_factory=dict)
 
-    def restore(self, outcome: JobOutcome) -> None:
-        self.restored[outcome.name] = outcome.state
-
     def set_aside(self, outcome: JobOutcome) -> None:
-        self.aside[outcome.name] = outcome.message
+        if outcome.state is JobState.LOST:
+            self.aside[outcome.name] = outcome.message
+        else:
+            self.restored[outcome.name] = outcome.state
 
 
 @pytest.fixture

@@ -18,6 +18,16 @@ from tests.packer.prefix import PACKER, copy_prefix, run_script
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 
+def validate(prefix: Path, *, packer: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", packer / "validate.sh"],
+        env={**os.environ, "OPENSEES_HPC_PREFIX": str(prefix)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def test_validation_passes_and_tells_the_versions(opensees_prefix: Path, tmp_path: Path) -> None:
     prefix = copy_prefix(opensees_prefix, tmp_path / "prefix")
     lines = run_script("validate.sh", prefix=prefix).splitlines()
@@ -34,13 +44,7 @@ def test_validation_fails_when_a_digit_is_wrong(opensees_prefix: Path, tmp_path:
     shutil.copytree(PACKER, packer)
     expected = packer / "models" / "expected.tsv"
     expected.write_text(expected.read_text().replace("0.530092777132284", "0.530092777142284"))
-    done = subprocess.run(
-        ["bash", packer / "validate.sh"],
-        env={**os.environ, "OPENSEES_HPC_PREFIX": str(opensees_prefix)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = validate(opensees_prefix, packer=packer)
     assert done.returncode == 1
     assert "FAIL truss_ux = 0.53009277713228" in done.stdout
     assert "{" not in done.stdout
@@ -49,13 +53,7 @@ def test_validation_fails_when_a_digit_is_wrong(opensees_prefix: Path, tmp_path:
 def test_validation_fails_when_jobs_could_not_read_a_file(opensees_prefix: Path, tmp_path: Path) -> None:
     prefix = copy_prefix(opensees_prefix, tmp_path / "prefix")
     (prefix / "lib" / "closed.py").touch(mode=0o640)
-    done = subprocess.run(
-        ["bash", PACKER / "validate.sh"],
-        env={**os.environ, "OPENSEES_HPC_PREFIX": str(prefix)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = validate(prefix, packer=PACKER)
     assert done.returncode == 1
     assert f"FAIL not everybody may read or run: {prefix}/lib/closed.py\n" in done.stdout
 

@@ -59,6 +59,13 @@ read_start() {
   fi
 }
 
+# Sets OWN_PID and OWN_START. Not for a subshell: $$ is the parent's there.
+read_own_identity() {
+  OWN_PID=$$
+  read_start $$
+  OWN_START=$START
+}
+
 # Sets OWN_PID: in a subshell $$ is the parent's.
 read_own_pid() {
   if { read -r OWN_PID _ </proc/self/stat; } 2>/dev/null; then return; fi

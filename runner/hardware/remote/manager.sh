@@ -14,9 +14,7 @@
 here=${0%/*}
 . "$here/common.sh"
 boot_id
-OWN_PID=$$
-read_start $$
-OWN_START=$START
+read_own_identity
 # What has begun is brought to its end, also when the client goes away.
 trap '' HUP PIPE
 

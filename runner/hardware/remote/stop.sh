@@ -6,9 +6,7 @@
 here=${0%/*}
 . "$here/common.sh"
 boot_id
-OWN_PID=$$
-read_start $$
-OWN_START=$START
+read_own_identity
 
 # Ask for the end of the jobs. Sets active: the numbers of those that run.
 begin() {
