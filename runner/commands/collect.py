@@ -80,6 +80,7 @@ class Collector:
         )
         self._changed = threading.Condition()
         self._wanted: set[tuple[str, int]] = set()
+        self._given_up: set[tuple[str, int]] = set()
         self._busy: set[str] = set()
         self._stop = threading.Event()
 
@@ -90,7 +91,7 @@ class Collector:
             self._changed.notify_all()
 
     def wait_home(self, job: str, attempt: int, *, timeout_s: float, least_push: int = 1) -> HomeSet | None:
-        """Wait until ``run``, in another thread, has brought this attempt home; None if it did not in time.
+        """Wait until ``run``, in another thread, has brought this attempt home; None if it did not in time, or is given up.
 
         Raises:
             DamagedPushError: this push of it, or a later one, arrived damaged; it stays in the bucket.
@@ -105,6 +106,25 @@ class Collector:
         if home is None and (damage := self._damage.find(job, attempt, least_push=least_push)):
             raise damage
         return home
+
+    def find_home(self, job: str, attempt: int) -> HomeSet | None:
+        """This attempt, if it is home."""
+        return self._tracker.find(job, attempt)
+
+    def find_attempts(self, job: str) -> set[int]:
+        """The attempts of a job that are whole in the bucket, or at home. What is in neither now was not pushed by now.
+
+        Raises:
+            CloudError: the bucket cannot be listed.
+        """
+        pushed = {found.attempt for found in self._store.result_sets(self._batch) if found.job == job}
+        return pushed | {home.attempt for home in self._tracker.home_sets() if home.job == job}
+
+    def give_up(self, job: str, attempt: int) -> None:
+        """Nobody needs this attempt any more: whoever waits for it is let go."""
+        with self._changed:
+            self._given_up.add((job, attempt))
+            self._changed.notify_all()
 
     def poll_once(self) -> list[HomeSet]:
         """Look, fetch all that is due, and say what came home. What goes wrong with single sets is told, not raised.
@@ -300,7 +320,8 @@ class Collector:
     def _is_decided(self, job: str, attempt: int, least_push: int) -> bool:
         is_home = self._tracker.find(job, attempt) is not None
         is_damaged = self._damage.find(job, attempt, least_push=least_push) is not None
-        return is_home or is_damaged or self._arrivals.disk is not None
+        is_given_up = (job, attempt) in self._given_up
+        return is_home or is_damaged or is_given_up or self._arrivals.disk is not None
 
     def _rest(self, stop: threading.Event) -> None:
         with self._changed:

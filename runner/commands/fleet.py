@@ -106,6 +106,11 @@ class Fleet:
         self._start(self._watch, name="watch")
 
     @property
+    def check(self) -> Callable[[], None]:
+        """Raises WatchedError if the batch is somebody else's by now."""
+        return self._check
+
+    @property
     def is_open(self) -> bool:
         """Whether machines are still wanted."""
         return not self._closed.is_set()

@@ -17,6 +17,7 @@ from typing import IO, Any
 from runner.errors import CloudError, DiskError
 
 FORMAT = 1
+CANCELLED = "cancelled"
 CHUNK_BYTES = 1 << 20
 
 

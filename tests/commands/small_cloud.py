@@ -44,6 +44,10 @@ class SmallCompute:
     def instance(self, zone: str, name: str) -> Instance | None:
         return self.there.get(name)
 
+    def delete_instance(self, zone: str, name: str) -> None:
+        self._meet("delete_instance")
+        self.there.pop(name, None)
+
     def guest_attributes(self, zone: str, name: str, namespace: str) -> dict[str, str]:
         return {"ssh-ed25519": "AAAA"}
 
