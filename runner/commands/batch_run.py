@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -20,6 +19,7 @@ from runner.commands.collect import Collector
 from runner.commands.context import Context
 from runner.commands.controller import Controller, TakenOverError
 from runner.commands.definition import Definition, save_definition
+from runner.commands.downloads import Downloads
 from runner.commands.events import Listener, Phases
 from runner.commands.fleet import Fleet, MachineWish
 from runner.commands.home_markers import home_noter
@@ -33,9 +33,9 @@ from runner.core.session_state import SessionState
 from runner.core.stacks import StackSpec
 from runner.errors import DiskError, HpcError, LeftoverError
 from runner.model import names
+from runner.model.roster import MachineState
 
 LOGIN_SLACK_S = 3600.0
-DOWNLOADS_END_LIMIT_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,9 @@ class BatchRun:
                 cancel_all(destructive)
                 end.leave_as_found()
             raise
-        steps.undo("stop downloads", _start_polling(end.collector))
+        downloads = Downloads(end.collector)
+        steps.undo("stop downloads", downloads.stop)
+        downloads.start()
         with self.phases.phase("jobs"):
             goes_on = end.controller.run(fleet, until_busy=self.detach)
         if goes_on:
@@ -180,6 +182,7 @@ class BatchRun:
             check=end.lease.check,
         )
         steps.undo("stop watching", fleet.close)
+        fleet.start()
         if attach:
             with self.phases.phase("attach"):
                 self._look_around(end, fleet)
@@ -191,7 +194,9 @@ class BatchRun:
         note_attempts(self.context, self.session.read(), end.controller)
         known = [resource.name for resource in self.session.read().resources]
         adopt_machines(self.context, self.batch, end.controller, fleet, known=known)
-        if end.controller.has_lost_machines:  # nobody knows which jobs they had, nor what they have pushed since
+        if end.controller.roster.has(
+            MachineState.LOST
+        ):  # nobody knows which jobs they had, nor what they have pushed since
             self._find_finished(end)
 
     def _find_finished(self, end: BatchEnd) -> None:
@@ -229,19 +234,6 @@ def _lease_events(controller: Controller) -> LeaseEvents:
         on_lost=lambda lease: controller.tell(LeaseLost(holder=lease.holder)),
         on_gone=lambda: controller.tell(LeaseGone()),
     )
-
-
-def _start_polling(collector: Collector) -> Callable[[], None]:
-    """Poll and download beside the jobs; what ends that."""
-    stop = threading.Event()
-    poller = threading.Thread(target=collector.run, args=(stop,), daemon=True, name="poll and download")
-    poller.start()
-
-    def end() -> None:
-        stop.set()
-        poller.join(DOWNLOADS_END_LIMIT_S)  # what does not come to its end is fetched again when the VMs are gone
-
-    return end
 
 
 def analysis_spec(context: Context, definition: Definition, wishes: Sequence[MachineWish]) -> StackSpec:

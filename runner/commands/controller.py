@@ -6,8 +6,10 @@ looked for first, see ``rescue``, and wait again only if nothing of them is foun
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,7 +22,6 @@ from runner.commands.events import Listener
 from runner.commands.fleet import Fleet, MachineWish
 from runner.commands.jobs import Assignment
 from runner.commands.messages import (
-    Bereft,
     CameHome,
     DeadlinesMoved,
     JobDone,
@@ -52,7 +53,9 @@ from runner.model.plan import Plan
 from runner.model.roster import JobEntry, MachineEntry, MachineState, Roster
 from runner.model.states import JobState
 
-MOST_BOOT_FAILURES = 5  # in a row: then the image or the network is at fault, and more VMs cost money for nothing
+# In a row: then the image or the network is at fault, and more VMs cost money for nothing. Of those that the cloud itself took
+# back while they came up, so many for each VM that the batch may have: it may take all of them at once.
+MOST_BOOT_FAILURES = 5
 NEVER_STARTED = frozenset({JobStatus.PENDING_SUBMIT, JobStatus.FAILED_SUBMIT})
 CAME_LATE = "an earlier attempt, whose results came home late"
 
@@ -87,7 +90,7 @@ class Controller:
         self._outcomes: dict[str, JobOutcome] = {}
         self._next_index = 0
         self._closed = threading.Event()
-        self._boot_failures = 0
+        self._failures: Counter[bool] = Counter()
         self._leaving: set[str] = set()  # lost machines of whose jobs not all is known yet
         self._deadlines = JobDeadlines(plan.batch, listener, monotonic=context.monotonic)
         self.roster = Roster(
@@ -143,7 +146,7 @@ class Controller:
 
     def hear_machines(self, fleet: Fleet) -> None:
         """Hear of each of these machines what jobs it has, before anything new is started. Those that do not answer are ended."""
-        while any(machine.state is MachineState.COMING for machine in self.roster.machines):
+        while self.roster.has(MachineState.COMING):
             self._hear(self._messages.get(), fleet)
         found = {name: self._attempts_on(name, fleet) for name in self._connections.machines}
         newest: dict[str, tuple[int, str]] = {}
@@ -158,11 +161,6 @@ class Controller:
             self._connections.stop(machine, [attempt for attempt in running if not self.roster.is_current(*attempt)])
         while self._leaving:
             self._hear(self._messages.get(), fleet)
-
-    @property
-    def has_lost_machines(self) -> bool:
-        """Whether a machine was lost since this client came."""
-        return any(machine.state is MachineState.LOST for machine in self.roster.machines)
 
     def _adopt(self, name: str, attempt: int, machine: str) -> None:
         self.roster.adopt(name, machine=machine, attempt=attempt)
@@ -195,6 +193,11 @@ class Controller:
         """Close the connections; threads that wait on them end, and are waited for. Jobs on the machines go on."""
         self._closed.set()
         self._connections.close()
+        with contextlib.suppress(queue.Empty):
+            while True:  # what was told, and is heard by nobody any more
+                message = self._messages.get_nowait()
+                if isinstance(message, MachineReady):
+                    message.interface.close()
 
     def _hear(self, message: Message, fleet: Fleet) -> None:
         match message:
@@ -264,17 +267,14 @@ class Controller:
             message.interface.close()
             return
         self._connections.add(name, message.interface)
-        self._boot_failures = 0
+        self._failures.clear()
         self.roster.machine_ready(name)
         self._listener.tell("instance", name=name, state="ready", address=message.instance.address)
 
     def _machine_down(self, message: MachineDown, fleet: Fleet) -> None:
         if self.roster.is_lost(message.name):
             return
-        if message.witness == "boot":
-            self._boot_failures += 1
-            if self._boot_failures > MOST_BOOT_FAILURES:
-                raise RemoteError(f"{self._boot_failures} VMs in a row did not come up; the last: {message.reason}")
+        self._note_failure(message)
         facts = {"name": message.name, "witness": message.witness, "reason": message.reason}
         self._session.record("lost", kind="instance", **facts)
         in_doubt = self.roster.machine_lost(message.name)
@@ -285,20 +285,26 @@ class Controller:
         self._leaving.add(message.name)
         self._connections.threads.start(self._rescue(message.name, in_doubt, fleet).run, name=f"rescue {message.name}")
 
+    def _note_failure(self, message: MachineDown) -> None:
+        """Count the VMs that were lost before they answered.
+
+        Raises:
+            RemoteError: too many in a row.
+        """
+        if not self.roster.is_coming(message.name):
+            return
+        is_taken = message.witness != "boot"
+        self._failures[is_taken] += 1
+        if self._failures[is_taken] > MOST_BOOT_FAILURES * (self._plan.max_vms if is_taken else 1):
+            raise RemoteError(f"{self._failures[is_taken]} VMs in a row did not come up; the last: {message.reason}")
+
     def _rescue(self, machine: str, in_doubt: Sequence[JobEntry], fleet: Fleet) -> Rescue:
         return Rescue(
             context=self._context,
             batch=self._plan.batch,
             machine=machine,
-            jobs=[
-                Bereft(
-                    name=job.name,
-                    attempt=job.attempt,
-                    has_ended=job.frees_cores,
-                    expect=self._inputs[job.name].job.expect,
-                )
-                for job in in_doubt
-            ],
+            jobs=in_doubt,
+            expectations={job.name: self._inputs[job.name].job.expect for job in in_doubt},
             collector=self._collector,
             live_logs=self._connections.live_logs,
             listener=self._listener,

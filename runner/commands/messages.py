@@ -10,20 +10,9 @@ from runner.commands.summary import JobOutcome
 from runner.core.compute import Instance
 from runner.core.download_tracker import HomeSet
 from runner.errors import HpcError
-from runner.model.batch import Expectation
 
 if TYPE_CHECKING:
     from runner.hardware.opensees import OpenSeesInterface
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bereft:
-    """An attempt of a job whose machine was lost. ``has_ended``: its results were on their way."""
-
-    name: str
-    attempt: int
-    has_ended: bool
-    expect: Expectation
 
 
 @dataclass(frozen=True, kw_only=True)

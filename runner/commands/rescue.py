@@ -7,14 +7,14 @@ goes by itself; what its last act pushed comes home; and only what is neither at
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.commands.collect import Collector
 from runner.commands.context import Context
 from runner.commands.events import Listener
 from runner.commands.live_logs import LiveLogs
-from runner.commands.messages import Bereft, JobDone, JobTrouble, MachineGone, Message, ResultsLost
+from runner.commands.messages import JobDone, JobTrouble, MachineGone, Message, ResultsLost
 from runner.commands.outcome import read_outcome
 from runner.core.compute import Instance
 from runner.core.download_tracker import HomeSet
@@ -23,6 +23,8 @@ from runner.core.results import CorruptResultsError
 from runner.core.retry import is_worth_a_retry
 from runner.errors import CloudError, HpcError, PermissionDeniedError, UnreachableError
 from runner.model import names
+from runner.model.batch import Expectation
+from runner.model.roster import JobEntry
 
 GOING = "STOPPING"
 PUSH_LIMIT_S = 120.0  # for results that are on their way, and for a VM that goes by itself: it has 30 s, and a minute until it is gone
@@ -43,7 +45,8 @@ class Rescue:
     context: Context
     batch: str
     machine: str
-    jobs: Sequence[Bereft]
+    jobs: Sequence[JobEntry]
+    expectations: Mapping[str, Expectation]
     collector: Collector
     live_logs: LiveLogs
     listener: Listener
@@ -100,9 +103,9 @@ class Rescue:
 
     def _owes(self) -> bool:
         """Whether results of a job that is known to have ended may still come from there."""
-        return any(job.has_ended and self.collector.find_home(job.name, job.attempt) is None for job in self.jobs)
+        return any(job.frees_cores and self.collector.find_home(job.name, job.attempt) is None for job in self.jobs)
 
-    def _look_for(self, job: Bereft) -> Message:
+    def _look_for(self, job: JobEntry) -> Message:
         """What came of a job, in whatever attempt."""
         try:
             for attempt in sorted(self._pushed_attempts(job.name), reverse=True):
@@ -150,9 +153,11 @@ class Rescue:
                 raise UnreachableError(f"the results of {job} are in the bucket, but do not come home")
         return None
 
-    def _done(self, job: Bereft, home: HomeSet) -> JobDone:
+    def _done(self, job: JobEntry, home: HomeSet) -> JobDone:
         self.live_logs.tell_rest(home)
-        outcome = read_outcome(home.folder, name=job.name, expect=job.expect, machine=self.machine, note=NOTE)
+        outcome = read_outcome(
+            home.folder, name=job.name, expect=self.expectations[job.name], machine=self.machine, note=NOTE
+        )
         return JobDone(attempt=job.attempt, outcome=outcome)
 
     def _warn(self, message: str) -> None:

@@ -88,10 +88,13 @@ class Roster:
     @property
     def is_settled(self) -> bool:
         """Nothing can be started now, no machine is still coming and no job is in doubt: what runs, runs by itself."""
-        is_coming = any(machine.state is MachineState.COMING for machine in self._machines.values())
-        return not (is_coming or self._in_doubt()) and not (
+        return not (self.has(MachineState.COMING) or self._in_doubt()) and not (
             self._queue and self._fitting(self._jobs[self._queue[0]].np)
         )
+
+    def has(self, state: MachineState) -> bool:
+        """Whether a machine is in this state."""
+        return any(machine.state is state for machine in self._machines.values())
 
     def job(self, name: str) -> JobEntry:
         """One job."""
@@ -121,6 +124,10 @@ class Roster:
     def is_lost(self, machine: str) -> bool:
         """Whether a machine was lost."""
         return machine in self._machines and self._machines[machine].state is MachineState.LOST
+
+    def is_coming(self, machine: str) -> bool:
+        """Whether a machine was asked for and has not answered yet."""
+        return machine in self._machines and self._machines[machine].state is MachineState.COMING
 
     def running_on(self, machine: str) -> list[JobEntry]:
         """The jobs on a machine that have not ended, those whose results are on their way included."""

@@ -97,13 +97,13 @@ def small_context(folder: Path, compute: SmallCompute, stacks: SmallStacks | Non
         slept[0] += seconds
         time.sleep(SHORTEST_SLEEP_S)
 
-    cloud = SimpleNamespace(
-        compute=compute,
-        stacks=stacks,
-        results=NoControls(),
-        job_interface=lambda instance, login, keys, batch: SimpleNamespace(close=lambda: None),
-        **more,
-    )
+    parts = {
+        "compute": compute,
+        "stacks": stacks,
+        "results": NoControls(),
+        "job_interface": lambda instance, login, keys, batch: SimpleNamespace(close=lambda: None),
+    }
+    cloud = SimpleNamespace(**(parts | more))
     return Context(
         settings=Settings(),
         cloud=cast(Cloud, cloud),

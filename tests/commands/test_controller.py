@@ -410,3 +410,26 @@ def test_logs_that_cannot_be_kept_are_shown_and_keep_no_job_from_its_end(tmp_pat
     assert sorted(bench.lines) == ["first", "first", "second", "second"]
     (warning,) = [event.facts["message"] for event in bench.told if event.event == "warning"]
     assert "not kept" in warning
+
+
+def test_a_vm_that_answered_and_was_not_heard_leaves_no_connection_open(tmp_path: Path) -> None:
+    bench = _bench(tmp_path, SmallCompute())
+    bench.boot("b-0")
+    bench.controller.close()
+    assert bench.vms["b-0"].ended.is_set()
+
+
+@pytest.mark.parametrize(("witness", "most"), [("boot", 5), ("cloud", 10)])
+def test_vms_that_never_come_up_are_not_made_for_ever(tmp_path: Path, witness: str, most: int) -> None:
+    """The cloud may take back all of a batch at once, which says less than a VM that does not answer."""
+    bench = _bench(tmp_path, SmallCompute())
+    asked: list[str] = []
+
+    def on_ask(name: str) -> None:
+        asked.append(name)
+        bench.controller.tell(MachineDown(name=name, witness=witness, reason="it went"))
+
+    with pytest.raises(RemoteError, match="did not come up"):
+        bench.controller.run(cast(Any, SmallFleet(on_ask=on_ask)))
+    bench.controller.close()
+    assert len(asked) == most + 1

@@ -67,6 +67,8 @@ def test_jobs_that_ended_while_the_client_slept_are_not_run_again(site: Site, tm
     for name in ("quick-1", "quick-2", "slow-1", "slow-2"):
         assert [folder.name for folder in (tmp_path / "results" / "asleep").glob(f"{name}*")] == [name]
     lines = [event["line"] for event in events if event["event"] == "log" and event["job"] == "quick-1"]
-    assert [line for line in lines if line.startswith("step")] == [f"step {i}" for i in range(6)], "nothing twice or lost"
+    assert [line for line in lines if line.startswith("step")] == [f"step {i}" for i in range(6)], (
+        "nothing twice or lost"
+    )
     assert summary["left_over"] == []
     assert site.status()["vms"] == []
