@@ -31,7 +31,7 @@ def execute(
         definition = load_definition(context, name)
     known = context.journal.read(name)
     predecessors = () if known is None else clients_of_this_machine(known)  # gone, or the journal is not given to us
-    with _session(context, name) as session:
+    with _session(context, name, listener) as session:
         run = BatchRun(
             context=context,
             definition=definition,
@@ -56,8 +56,9 @@ def _only_open_batch(context: Context) -> str:
     )
 
 
-def _session(context: Context, name: str) -> SessionState:
+def _session(context: Context, name: str, listener: Listener) -> SessionState:
     """The batch's journal: the one on this machine, or a new one where another machine began it."""
-    if name in context.journal.names():
-        return context.journal.resume(name)
-    return context.journal.begin(name, "run", target=context.settings.target, project=context.settings.project)
+    journal = context.journal_heard_by(listener)
+    if name in journal.names():
+        return journal.resume(name)
+    return journal.begin(name, "run", target=context.settings.target, project=context.settings.project)
