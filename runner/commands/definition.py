@@ -28,7 +28,6 @@ from runner.model.catalog import MACHINE_TYPES
 from runner.model.plan import Plan
 
 FORMAT = 1
-DEFINITION = "batch.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +65,14 @@ def save_definition(context: Context, definition: Definition) -> None:
         "self_delete_role": definition.self_delete_role,
         "jobs": jobs,
     }
-    store.put_control(batch, DEFINITION, json.dumps(values).encode())
+    store.put_control(batch, names.DEFINITION, json.dumps(values).encode())
 
 
 def open_batches(context: Context) -> list[str]:
     """The batches that a client can go on with: those whose definition is in the bucket. None if there is no bucket yet."""
     store = context.cloud.results
     try:
-        return [batch for batch in store.controlled_batches() if DEFINITION in store.list_control(batch)]
+        return [batch for batch in store.controlled_batches() if names.DEFINITION in store.list_control(batch)]
     except NotFoundError:
         return []
 
@@ -85,7 +84,7 @@ def load_definition(context: Context, batch: str) -> Definition:
         NotFoundError: the bucket has none: the batch has ended, or was never begun.
         CloudError: it is damaged, or of a newer format.
     """
-    found = context.cloud.results.get_control(batch, DEFINITION)
+    found = context.cloud.results.get_control(batch, names.DEFINITION)
     if found is None:
         raise NotFoundError(
             f"the bucket has no batch {batch} to go on with",

@@ -17,7 +17,6 @@ from runner.errors import CloudError, NotFoundError
 from runner.model import names
 from runner.model.leftover import BASE_PART, STATE_PART, WATCHED_UNTIL, Item, Kind
 
-DEFINITION = "batch.json"
 ATTACHABLE_FOR = timedelta(days=1)  # after the end of its lease, or its youngest object: somebody may still attach
 DELETING_THREADS = 8
 
@@ -102,7 +101,7 @@ class StorageShelf:
         return piles
 
     def _pile_item(self, kind: Kind, batch: str, pile: _Pile, owner: str) -> Item:
-        definition = self._read(names.control_prefix(batch) + DEFINITION)
+        definition = self._read(names.control_prefix(batch) + names.DEFINITION)
         marks = {"app": names.APP, "batch": batch, "owner": names.label_value(str(definition.get("owner", owner)))}
         if kind is Kind.CONTROL:
             marks |= self._ends(batch, pile)

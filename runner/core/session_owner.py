@@ -26,7 +26,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 MACHINE_ID = Path("/etc/machine-id")
 BUSY = frozenset({errno.EWOULDBLOCK, errno.EACCES})
 PATIENCE_S = 1.0  # somebody who only looks holds the lock for a moment
-CLOCK_SLACK_S = 2.0
+CLOCK_SLACK_S = 2.0  # of the time at which a process began, as the system tells it
 _LOOK_S = 0.01
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import psutil
 
-from runner.commands.definition import DEFINITION
 from runner.drill.batch import DrillBatch
 from runner.drill.harm import VMS_TAKEN, Harm, Taken, offspring
 from runner.drill.site import Client, DrillSite
@@ -248,7 +247,7 @@ class TrialRun:
     def _go_on(self, finished: Mapping[str, int], client: Client) -> str:
         """The second command of the user: attach where the batch can go on, cleanup where it never began or is over."""
         batch = self._batch.name
-        is_open = self._site.context.cloud.results.get_control(batch, DEFINITION) is not None
+        is_open = self._site.context.cloud.results.get_control(batch, names.DEFINITION) is not None
         session = self._site.context.journal.read(batch)
         if not is_open and (session is None or session.has_ended):
             return ""
