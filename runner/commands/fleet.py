@@ -106,7 +106,7 @@ class Fleet:
         self._down: set[str] = set()
         self._intended: set[MachineWish] = set()
         self._made: set[str] = set()  # as the engine's thread listed them last
-        self._repeats = 0  # of updates that failed only of VMs that had gone
+        self._repeats = 0  # of updates in a row that failed only of VMs that had gone
         self._engine: threading.Thread | None = None
         self._threads = Threads(lambda error: tell(ThreadFailed(error=error)))
 
@@ -208,6 +208,7 @@ class Fleet:
             return False
         if failure is not None and not self._is_of_gone_vms(failure):
             self._listener.tell("warning", message=f"the VMs asked for are there, but not all went well: {failure}")
+        self._repeats = 0
         self._tell(MachinesMade(instances=tuple(instances)))
         return True
 
