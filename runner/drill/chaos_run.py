@@ -16,7 +16,7 @@ from runner.drill.evidence import Evidence
 from runner.drill.site import Client, DrillSite
 from runner.drill.steps import Step, wait_for_step
 from runner.drill.verdict import Verdict
-from runner.drill.witness import SafeSince, ends_of, read_testimonies, runs_in_vain
+from runner.drill.witness import SafeSince, ends_of, read_statements, runs_in_vain
 from runner.errors import HpcError
 
 CLIENT_LIMIT_S = 300.0
@@ -202,7 +202,7 @@ class ChaosRun:
 
     def _check_witness(self, safe: Mapping[tuple[str, int], float]) -> None:
         """Each analysis is run to its end once, but for those whose results went with their VM."""
-        told = read_testimonies(self._batch.witness) if self._batch.witness else []
+        told = read_statements(self._batch.witness) if self._batch.witness else []
         self._problems += runs_in_vain(told, safe, client_lives_until_s=time.time())
         counts = ends_of(told)
         if more := {job: count for job, count in counts.items() if count > 2}:

@@ -19,7 +19,7 @@ CANCEL_LIMIT_S = 30.0  # until a client that lives has ended what need not run a
 
 
 @dataclass(frozen=True, kw_only=True)
-class Testimony:
+class Statement:
     """``what``: begin or end. ``at_s``: since the epoch."""
 
     what: str
@@ -28,22 +28,22 @@ class Testimony:
     at_s: float
 
 
-def read_testimonies(file: Path) -> list[Testimony]:
+def read_statements(file: Path) -> list[Statement]:
     """What the analyses of a batch told. A line that was cut is none."""
     with contextlib.suppress(FileNotFoundError):
         lines = file.read_text(encoding="utf-8").splitlines()
-        return [told for line in lines if (told := _read_testimony(line)) is not None]
+        return [told for line in lines if (told := _read_statement(line)) is not None]
     return []
 
 
-def _read_testimony(line: str) -> Testimony | None:
+def _read_statement(line: str) -> Statement | None:
     words = line.split(" ")
     if len(words) != 4 or not words[3].isdecimal():
         return None
     found = next((job for part in PurePosixPath(words[2]).parts if (job := names.read_attempt_folder(part))), None)
     if found is None:
         return None
-    return Testimony(what=words[0], job=found[0], attempt=found[1], at_s=int(words[3]) / 1000)
+    return Statement(what=words[0], job=found[0], attempt=found[1], at_s=int(words[3]) / 1000)
 
 
 class SafeSince:
@@ -71,7 +71,7 @@ class SafeSince:
 
 
 def runs_in_vain(
-    told: Sequence[Testimony], safe: Mapping[tuple[str, int], float], *, client_lives_until_s: float
+    told: Sequence[Statement], safe: Mapping[tuple[str, int], float], *, client_lives_until_s: float
 ) -> list[str]:
     """Attempts that were begun, or run to their end, though the results of an earlier one were safe. A sentence each.
 
@@ -92,12 +92,12 @@ def runs_in_vain(
     return problems
 
 
-def _safe_before(item: Testimony, safe: Mapping[tuple[str, int], float]) -> float | None:
+def _safe_before(item: Statement, safe: Mapping[tuple[str, int], float]) -> float | None:
     """Since when an earlier attempt of the same job has been safe."""
     return min((at for (job, attempt), at in safe.items() if job == item.job and attempt < item.attempt), default=None)
 
 
-def ends_of(told: Iterable[Testimony]) -> dict[str, int]:
+def ends_of(told: Iterable[Statement]) -> dict[str, int]:
     """How often each job was run to its end."""
     counts: dict[str, int] = {}
     for item in told:
