@@ -152,8 +152,9 @@ def receipt(c: Context, batch: str, verify: bool = False, json: bool = False) ->
 @task(
     help={
         "all": "every kind of harm at every step; takes about half an hour",
-        "only": "these trials, such as job-running/kill-client,gone/drop",
-        "seed": "in an order and with delays that this number stands for",
+        "only": "these trials, such as job-running/kill-client,gone/drop,random/7-3",
+        "random": "so many trials with random harm at random moments instead",
+        "seed": "in an order and with delays, or with the random harm, that this number stands for",
         "on": "local: an embedded cloud of its own; google: one analysis whose VM is taken away, in your project",
         "yes": "do not ask before anything is created on google",
         "json": JSON_HELP + "; the last has event: summary",
@@ -163,6 +164,7 @@ def drill(
     c: Context,
     all: bool = False,
     only: str = "",
+    random: str = "",
     seed: str = "",
     on: str = "local",
     yes: bool = False,
@@ -172,9 +174,11 @@ def drill(
 
     Exit codes: 0 all is well; 1 it is not; 2 there is no such trial; 9 not agreed to.
     """
-    if seed and not seed.isdecimal():
-        raise Exit(message=f"--seed {seed}: not a number", code=2)
-    _call("drill", everything=all, only=only, seed=int(seed) if seed else None, on=on, yes=yes, as_json=json)
+    for option, value in (("seed", seed), ("random", random)):
+        if value and not value.isdecimal():
+            raise Exit(message=f"--{option} {value}: not a number", code=2)
+    number, count = int(seed) if seed else None, int(random or 0)
+    _call("drill", everything=all, only=only, seed=number, count=count, on=on, yes=yes, as_json=json)
 
 
 @task(help={"shell": "start a shell with that environment instead of printing it"})

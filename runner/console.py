@@ -22,7 +22,7 @@ from runner.model.states import JobState
 
 if TYPE_CHECKING:
     from runner.drill.program import DrillSummary
-    from runner.drill.trial import Verdict
+    from runner.drill.verdict import Verdict
 
 STATE_STYLES = {
     JobState.SUCCEEDED: "green",
@@ -372,8 +372,8 @@ def printable(text: str, *, keep_lines: bool = False) -> str:
 
 def _drill_row(verdict: Verdict) -> tuple[Text | str, ...]:
     return (
-        verdict.trial.step.value,
-        verdict.trial.harm.description,
+        verdict.trial.moment,
+        verdict.trial.what,
         "never" if verdict.empty_after_s is None else _duration(verdict.empty_after_s),
         f"{verdict.finished} of {verdict.jobs}",
         f"{verdict.home} of {verdict.jobs}",
