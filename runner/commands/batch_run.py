@@ -239,7 +239,6 @@ def analysis_spec(context: Context, definition: Definition, wishes: Sequence[Mac
         "disk_gib": str(definition.disk_gib),
         "image": definition.image,
         "lease_s": str(settings.lease_s),
-        "self_delete_role": definition.self_delete_role,
     }
     place = {"gcp:project": settings.project, "gcp:region": settings.region, "gcp:zone": plan.zone}
     return StackSpec(

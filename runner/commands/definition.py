@@ -22,7 +22,6 @@ from runner.commands.context import Context
 from runner.commands.preflight import JobInputs
 from runner.core.results import check_name
 from runner.errors import CloudError, NotFoundError
-from runner.model import names
 from runner.model.batch import Expectation, Job
 from runner.model.catalog import MACHINE_TYPES
 from runner.model.plan import Plan
@@ -34,14 +33,13 @@ DEFINITION = "batch.json"
 @dataclass(frozen=True, kw_only=True)
 class Definition:
     """A batch that was begun: its plan, its jobs with their files, the image that its VMs boot, and when they must be gone
-    (ISO 8601, for their label). ``self_delete_role``: by which they may delete themselves."""
+    (ISO 8601, for their label)."""
 
     plan: Plan
     inputs: tuple[JobInputs, ...]
     image: str
     disk_gib: int
     expires: str
-    self_delete_role: str
 
 
 def save_definition(context: Context, definition: Definition) -> None:
@@ -63,7 +61,6 @@ def save_definition(context: Context, definition: Definition) -> None:
         "image": definition.image,
         "disk_gib": definition.disk_gib,
         "expires": definition.expires,
-        "self_delete_role": definition.self_delete_role,
         "jobs": jobs,
     }
     store.put_control(batch, DEFINITION, json.dumps(values).encode())
@@ -108,7 +105,6 @@ def load_definition(context: Context, batch: str) -> Definition:
             image=str(values["image"]),
             disk_gib=int(values["disk_gib"]),
             expires=str(values["expires"]),
-            self_delete_role=str(values.get("self_delete_role") or names.self_delete_role(context.settings.project)),
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise CloudError(f"the definition of batch {batch} in the bucket is damaged: {error!r}") from error

@@ -51,7 +51,7 @@ def execute(
     _agree(context, plan, checked, yes=yes, listener=listener)
     with taking_turns(context, listener):
         with phases.phase("base"):
-            outputs = ensure_base(context, listener, base.result())
+            ensure_base(context, listener, base.result())
         with phases.phase("image"):
             image = ensure_image(context, listener)
     plan, session = _begin_session(context, plan, wanted=checked.batch.name, listener=listener)
@@ -62,7 +62,6 @@ def execute(
         image=image.name,
         disk_gib=max(plan.disk_gib, image.disk_gib),
         expires=expires.isoformat(timespec="minutes"),
-        self_delete_role=str(outputs["self_delete_role"]),
     )
     with session:
         session.record(

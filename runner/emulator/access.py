@@ -9,11 +9,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from runner.emulator import refusals
 from runner.emulator.clock import Clock
-from runner.emulator.conditions import condition_holds
+from runner.emulator.conditions import condition_holds, describe_resource
 from runner.emulator.faults import Faults
 from runner.emulator.roles import ROLE_PERMISSIONS, grants
 from runner.emulator.settings import CloudSettings
@@ -91,12 +92,12 @@ class Access:
 
     def member_has(self, member: str, permission: str, resource: str, *, owners: Sequence[str] = ()) -> bool:
         """Whether the policies in force now give a member a permission on a resource."""
+        attributes = describe_resource(resource, datetime.fromtimestamp(self._clock.now(), UTC))
         for binding in self._bindings_in_force([f"projects/{self._settings.project}", *owners]):
             if member in binding.get("members", ()) or "allUsers" in binding.get("members", ()):
                 condition = (binding.get("condition") or {}).get("expression")
-                described = {"name": resource, "type": _type_of(resource), "service": permission.split(".")[0]}
                 if grants(self.role_permissions(binding["role"]), permission) and (
-                    condition is None or condition_holds(condition, described)
+                    condition is None or condition_holds(condition, attributes)
                 ):
                     return True
         return False
@@ -139,9 +140,3 @@ class Access:
 
     def forget_policy(self, owner: str) -> None:
         self._store.delete(POLICIES + owner)
-
-
-def _type_of(resource: str) -> str:
-    """``projects/p/zones/z/instances/n`` -> ``compute.googleapis.com/Instance``."""
-    parts = resource.split("/")
-    return f"compute.googleapis.com/{parts[-2].rstrip('s').capitalize()}" if len(parts) > 3 else ""

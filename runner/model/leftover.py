@@ -35,6 +35,7 @@ class Kind(Enum):
     ROUTER = "router"
     SUBNETWORK = "subnetwork"
     NETWORK = "network"
+    GRANT = "IAM grant"
     ACCOUNT = "service account"
     ROLE = "custom role"
     STACK = "stack"

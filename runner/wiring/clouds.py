@@ -134,6 +134,7 @@ class ConnectedCloud:
     def estate(self) -> Estate:
         from runner.core.estate import CloudEstate
         from runner.core.estate_compute import LabelledCompute, OurNetwork
+        from runner.core.estate_grants import OurGrant
         from runner.core.estate_identity import OurAccounts, OurKeys, OurRole
         from runner.core.estate_stacks import RememberedStacks
         from runner.core.estate_storage import StorageShelf
@@ -150,6 +151,7 @@ class ConnectedCloud:
                 OurNetwork(compute, settings.project, settings.region, storage.owner_of_base),
                 storage,
                 OurKeys(profile, operator=settings.operator, owner=settings.owner),
+                OurGrant(Api(endpoints.resource_manager, self.new_session), settings.project, storage.owner_of_base),
                 OurAccounts(iam, settings.project, storage.owner_of_base),
                 OurRole(iam, settings.project, storage.owner_of_base),
                 RememberedStacks(records, lambda: self.stacks, settings.owner),

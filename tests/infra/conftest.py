@@ -38,6 +38,12 @@ class CloudUnderTest:
         wait = f"{self.url}{API}/zones/{zone}/operations/{operation['name']}/wait"
         assert httpx.post(wait, timeout=60).raise_for_status().json()["status"] == "DONE"
 
+    def project_policy(self) -> dict[str, Any]:
+        """The project's IAM policy, with conditions."""
+        url = f"{self.url}/cloudresourcemanager/v1/projects/local-project:getIamPolicy"
+        body = {"options": {"requestedPolicyVersion": 3}}
+        return dict(httpx.post(url, json=body, timeout=30).raise_for_status().json())
+
     def arm(self, kind: str, **fault: Any) -> None:
         """Asks for a fault."""
         httpx.post(f"{self.url}/_local/faults", json={"kind": kind, **fault}).raise_for_status()
