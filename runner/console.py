@@ -64,13 +64,15 @@ class TextScreen:
         if show is not None:
             show(event.facts)
 
-    def show_error(self, error: HpcError) -> None:
-        """An error with its remedy and notes, no traceback."""
+    def show_error(self, error: HpcError, *, log: Path | None = None) -> None:
+        """An error with its remedy and notes, and where the log is; no traceback."""
         kind = Text("error: ", style="bold red")
         lines = [Text.assemble(kind, printable(error.message, keep_lines=True))]
         lines += [Text(f"  {printable(note, keep_lines=True)}") for note in getattr(error, "__notes__", [])]
         if error.remedy:
             lines.append(Text.assemble(("remedy: ", "bold"), error.remedy))
+        if log is not None:
+            lines.append(Text(f"log: {log}", style="dim"))
         stderr = Console(stderr=True, highlight=False, soft_wrap=True)
         for line in lines:
             stderr.print(line)
@@ -337,11 +339,11 @@ class JsonScreen:
             on_confirm=lambda question: self._yes or self._ask(question),
         )
 
-    def show_error(self, error: HpcError) -> None:
+    def show_error(self, error: HpcError, *, log: Path | None = None) -> None:
         """An error as an event."""
-        notes = list(getattr(error, "__notes__", []))
-        facts = {"message": error.message, "remedy": error.remedy, "exit_code": error.exit_code, "notes": notes}
-        self.write("error", facts)
+        facts = {"message": error.message, "remedy": error.remedy, "exit_code": error.exit_code}
+        more = {"notes": list(getattr(error, "__notes__", [])), "log": None if log is None else str(log)}
+        self.write("error", facts | more)
 
     def show_summary(self, summary: RunSummary) -> None:
         """The last line."""

@@ -54,12 +54,16 @@ RULES = {
     ),
     "runner.output": Rule(ours=(), foreign=()),
     "runner.console": Rule(ours=("runner.errors", "runner.model", "runner.commands", "runner.drill"), never=CLOUD_SDKS),
+    "runner.ending": Rule(
+        ours=("runner.errors", "runner.commands", "runner.console", "runner.wiring"), never=CLOUD_SDKS
+    ),
     "runner.cli": Rule(
         ours=(
             "runner.errors",
             "runner.model",
             "runner.commands",
             "runner.console",
+            "runner.ending",
             "runner.output",
             "runner.wiring",
             "runner.checks",

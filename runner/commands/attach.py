@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from runner.commands.batch_run import BatchRun
 from runner.commands.context import Context
 from runner.commands.definition import load_definition, open_batches
@@ -10,6 +12,8 @@ from runner.commands.summary import RunReport, RunSummary
 from runner.core.session_owner import clients_of_this_machine
 from runner.core.session_state import SessionState
 from runner.errors import InputError
+
+_log = logging.getLogger(__name__)
 
 
 def execute(
@@ -58,6 +62,7 @@ def _only_open_batch(context: Context) -> str:
 
 def _session(context: Context, name: str) -> SessionState:
     """The batch's journal: the one on this machine, or a new one where another machine began it."""
+    _log.info("the batch is %s", name, extra={"session": name})
     if name in context.journal.names():
         return context.journal.resume(name)
     return context.journal.begin(name, "run", target=context.settings.target, project=context.settings.project)

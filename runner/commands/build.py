@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
 import stat
 import tarfile
@@ -34,6 +35,8 @@ from runner.model.stockout import Place
 if TYPE_CHECKING:
     from runner.core.session_state import SessionState
     from runner.core.ssh import Connection
+
+_log = logging.getLogger(__name__)
 
 RECIPES = {"wheels": "build_opensees_wheels.sh", "full": "build_opensees_full.sh"}
 LONGEST_BAKE_S = {"wheels": 60 * 60, "full": 3 * 3600}
@@ -82,6 +85,7 @@ def bake(context: Context, *, recipe: str, listener: Listener) -> BuildSummary:
         VMGuard(context.cloud.compute, (), journal=session) as guard,
         Steps(listener) as steps,
     ):
+        _log.info("the bake is %s", run.name, extra={"session": run.name})
         run.announce(session)
         versions = run.make_image(steps, session, guard)
     with phases.phase("deprecate"):

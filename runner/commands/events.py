@@ -6,6 +6,7 @@ and answers whether to go on.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import warnings
@@ -13,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +51,14 @@ class Listener:
     on_confirm: Callable[[str], bool] = _refuse
 
     def tell(self, event: str, **facts: Any) -> None:
-        """Tell an event."""
+        """Tell an event. The log has each: together they are what a command decided and met."""
+        _log.info("%s: %s", event, ", ".join(f"{key}={value!r}" for key, value in facts.items()))
         with _told(event):
             self.on_progress(Event(event=event, facts=facts))
 
     def log(self, name: str, line: str) -> None:
         """Tell a line that a job or a script printed."""
+        _log.debug("%s │ %s", name, line)
         with _told("log"):
             self.on_log(name, line)
 

@@ -15,9 +15,9 @@ from runner.commands.context import Context
 from runner.commands.events import Listener
 from runner.core.compute import Operation
 from runner.core.estate_compute import COLLECTIONS
-from runner.core.files import write_atomically
+from runner.core.files import disk_error, write_atomically
 from runner.core.session_state import SessionState
-from runner.errors import HpcError, InputError
+from runner.errors import DiskError, HpcError, InputError
 from runner.model import names
 from runner.model.leftover import VALIDATED, Item, Kind
 from runner.model.receipt import Receipt, make_receipt
@@ -222,4 +222,7 @@ def _mapped_errors(file: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise HpcError(f"the receipt cannot be written: {file}: {error.strerror or error}") from error
+        trouble = disk_error(error, file)
+        raise DiskError(
+            f"the receipt cannot be written: {file}: {error.strerror or error}", remedy=trouble.remedy
+        ) from error

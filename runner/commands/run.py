@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,11 +17,14 @@ from runner.commands.events import Listener, Phases
 from runner.commands.preflight import CheckedBatch, check_batch
 from runner.commands.summary import RunReport, RunSummary
 from runner.commands.turns import taking_turns
+from runner.core.files import require_folder
 from runner.core.session_state import NameTakenError, SessionState
 from runner.errors import DeclinedError, InputError, NotFoundError, QuotaError
 from runner.model import names
 from runner.model.plan import Plan, hourly_price, make_plan, next_name
 from runner.model.quota import find_rooms
+
+_log = logging.getLogger(__name__)
 
 
 def execute(
@@ -37,6 +41,7 @@ def execute(
     Raises:
         InputError: the jobs file is wrong; nothing was created.
         DeclinedError: not agreed to; nothing was created.
+        DiskError: the folder for results cannot be written; nothing was created.
         HpcError: what failed, after everything that was created is gone (or named in the error's notes).
     """
     phases = Phases(listener)
@@ -49,6 +54,7 @@ def execute(
         context.cloud.warm_up()
         plan = _fit_quota(context, plan, checked, listener)
     _agree(context, plan, checked, yes=yes, listener=listener)
+    require_folder(context.results_folder, more="--results names another folder")
     with taking_turns(context, listener):
         with phases.phase("base"):
             ensure_base(context, listener, base.result())
@@ -118,6 +124,7 @@ def _begin_session(context: Context, plan: Plan, *, wanted: str, listener: Liste
             instances = tuple(names.instance_name(name, index) for index in range(len(plan.instances)))
             plan = replace(plan, batch=name, instances=instances)
         else:
+            _log.info("the batch is %s", plan.batch, extra={"session": plan.batch})
             return plan, session
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from runner.core.claims import claimed
 from runner.core.download_tracker import DownloadTracker, HomeSet
 from runner.core.results import (
+    STAYS_IN_BUCKET,
     Checked,
     CorruptResultsError,
     Manifest,
@@ -197,5 +198,5 @@ def _require_room(archive: Path, manifest: Manifest) -> None:
     if free < needed + ROOM_TO_SPARE_BYTES:
         raise DiskError(
             f"{archive.parent.parent.parent}: {free / 1e6:,.0f} MB free, {needed / 1e6:,.0f} MB are needed",
-            remedy="make room; nothing was deleted in the bucket, and what is missing is fetched again",
+            remedy=f"make room; {STAYS_IN_BUCKET}",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from runner.errors import CloudError, ConflictError, NotFoundError, UnreachableE
 
 if TYPE_CHECKING:
     from google.cloud.storage import Bucket, Client
+
+_log = logging.getLogger(__name__)
 
 ANSWER_LIMIT_S = (10.0, 60.0)  # connect, silence
 LISTED_FIELDS = "items(name,size,crc32c,generation),prefixes,nextPageToken"
@@ -149,6 +152,9 @@ class Objects:
                     _close_answer(error)
                     if file.tell() > begun:
                         patience.renew()
+                    _log.info(
+                        "%s: the copy broke off at %d of %d bytes: %s", found.name, file.tell(), found.size, error
+                    )
                     if not is_worth_a_retry(error, is_idempotent=True) or not patience.pause():
                         raise
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from runner.core.files import write_private
+from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped, write_private
 from runner.core.objects import Objects
 from runner.errors import ConflictError, NotFoundError
 from runner.model import names
@@ -13,8 +13,9 @@ from runner.model import names
 
 def own_passphrase(file: Path) -> Path:
     """The file with the passphrase of a state that only this machine has; made if it is not there."""
-    if not file.exists():
-        write_private(file, _new_passphrase())
+    with disk_errors_mapped(file, more=STATE_ELSEWHERE):
+        if not file.exists():
+            write_private(file, _new_passphrase())
     return file
 
 
@@ -27,8 +28,9 @@ def shared_passphrase(objects: Objects, file: Path, *, own: Path) -> Path:
     Raises:
         CloudError: the bucket is not there, or cannot be read or written.
     """
-    if not file.exists():
-        write_private(file, _read_or_make(objects, own))
+    with disk_errors_mapped(file, more=STATE_ELSEWHERE):
+        if not file.exists():
+            write_private(file, _read_or_make(objects, own))
     return file
 
 

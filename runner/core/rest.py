@@ -6,6 +6,8 @@ Why not google-cloud-compute: its import alone takes 2.7 s, more than all else t
 from __future__ import annotations
 
 import json
+import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +25,9 @@ from runner.errors import (
     UnreachableError,
 )
 
-__all__ = ["RETRY_BUDGET_S", "Api", "Endpoints", "Json", "cloud_error", "segment"]
+__all__ = ["RETRY_BUDGET_S", "Api", "Endpoints", "Json", "cloud_error", "log_answers", "segment"]
+
+_log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 NOT_JSON = "notJson"
@@ -129,11 +133,12 @@ class Api:
         )
 
     def _call_once(self, method: str, path: str, *, params: Mapping[str, str] | None, body: Json | None) -> Json:
-        url = f"{self.base}/{path}"
+        url, begun = f"{self.base}/{path}", time.monotonic()
         try:
             with self._new_session() as session:
                 answer = session.request(method, url, params=params, json=body, timeout=REQUEST_TIMEOUT_S)
         except requests.RequestException as error:
+            _log.warning("%s %s: no answer, %.3f s: %s", method, url, time.monotonic() - begun, error)
             raise UnreachableError(
                 f"{method} {url}: no answer: {error}",
                 remedy="check the network, or `invoke local.status` for the embedded cloud",
@@ -144,6 +149,8 @@ class Api:
             raise PermissionDeniedError(
                 f"no Google credentials: {error}", remedy="run `gcloud auth application-default login`"
             ) from error
+        _log.info("%s %s: %d, %.3f s", method, url, answer.status_code, time.monotonic() - begun)
+        _log.debug("%s %s: asked with %s", method, url, dict(params or {}))
         if answer.status_code >= 400:
             refusal = cloud_error(answer.status_code, answer.text, f"{method} {url}")
             refusal.retry_after_s = _read_seconds(answer.headers.get("Retry-After", ""))
@@ -153,6 +160,18 @@ class Api:
         except (ValueError, TypeError) as error:
             told = f"{method} {url}: not an answer of Google's: {answer.text[:200]!r}"
             raise CloudError(told, reason=NOT_JSON, status=answer.status_code) from error
+
+
+def log_answers(session: requests.Session) -> requests.Session:
+    """Have a session that others call write each answer into the log, as ``Api`` does; the session itself."""
+    session.hooks["response"].append(_log_answer)
+    return session
+
+
+def _log_answer(answer: requests.Response, *_: Any, **__: Any) -> None:
+    request = answer.request
+    url = (request.url or "").partition("?")[0]
+    _log.info("%s %s: %d, %.3f s", request.method, url, answer.status_code, answer.elapsed.total_seconds())
 
 
 def cloud_error(status: int, text: str, what: str) -> CloudError:

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from runner.core import files as disk
 from runner.errors import CloudError, DiskError
 
 FORMAT = 1
 CHUNK_BYTES = 1 << 20
+STAYS_IN_BUCKET = "nothing was deleted in the bucket, and what is missing is fetched again"
 
 
 class CorruptResultsError(CloudError):
@@ -102,11 +104,8 @@ def holds_files(folder: Path, manifest: Manifest) -> bool:
 
 
 def disk_error(error: OSError, where: Path | str) -> DiskError:
-    """What this machine's disk said, as one of ours."""
-    return DiskError(
-        f"cannot write below {Path(where).parent}: {error.strerror or error}",
-        remedy="make room or raise the quota; nothing was deleted in the bucket, and what is missing is fetched again",
-    )
+    """What this machine's disk said while results came home, as one of ours."""
+    return disk.disk_error(error, where, more=STAYS_IN_BUCKET)
 
 
 def checksum_file(path: Path) -> Checked:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import os
 import signal
 import subprocess
@@ -27,6 +28,8 @@ from semver import VersionInfo
 
 from runner.core.stacks import EngineLimit
 from runner.errors import MissingToolError, StackError
+
+_log = logging.getLogger(__name__)
 
 OLDEST_CLI = VersionInfo(3, 230, 0)  # bootstrap sees to it that the CLI is not older
 FINISH_S = 60.0
@@ -71,8 +74,9 @@ class EngineCommand(PulumiCommand):
             StackError: it did not end within its limit, and was ended.
             MissingToolError: it is not there.
         """
-        process = self._start(args, cwd, additional_env)
-        stdout, stderr = _Reader(process.stdout, on_output), _Reader(process.stderr, on_error)
+        process, begun = self._start(args, cwd, additional_env), time.monotonic()
+        _log.info("process %d: pulumi %s", process.pid, " ".join(args))
+        stdout, stderr = _Reader(process.stdout, on_output), _Reader(process.stderr, on_error, log_as=process.pid)
         try:
             wait_for_engine(process, self._limit)
         except StackError:
@@ -85,6 +89,7 @@ class EngineCommand(PulumiCommand):
             with self._lock:
                 self._running.discard(process)
             texts = stdout.finish(), stderr.finish()
+            _log.info("process %d: ended with %s, %.3f s", process.pid, process.returncode, time.monotonic() - begun)
         ended_by = [f"error: the engine was ended by {_signal_name(process)}"] if process.returncode < 0 else []
         result = CommandResult(stdout=texts[0], stderr="\n".join([texts[1], *ended_by]), code=process.returncode)
         if result.code != 0:
@@ -127,10 +132,13 @@ class EngineCommand(PulumiCommand):
 
 
 class _Reader:
-    """Reads a pipe in a thread, so that the child never waits for us."""
+    """Reads a pipe in a thread, so that the child never waits for us. ``log_as``: log it under this number of a process."""
 
-    def __init__(self, pipe: IO[str] | None, on_line: Callable[[str], Any] | None) -> None:
+    def __init__(
+        self, pipe: IO[str] | None, on_line: Callable[[str], Any] | None, *, log_as: int | None = None
+    ) -> None:
         self._pipe = pipe
+        self._log_as = log_as
         self._on_line = on_line
         self._lines: list[str] = []
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -139,6 +147,8 @@ class _Reader:
     def _read(self) -> None:
         for line in self._pipe or ():
             self._lines.append(line.rstrip())
+            if self._log_as is not None:
+                _log.info("process %d says: %s", self._log_as, line.rstrip())
             if self._on_line:
                 self._on_line(line.rstrip())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,10 @@ from runner.core.stacks import StackProgress
 if TYPE_CHECKING:
     from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata
 
+_log = logging.getLogger(__name__)
+
 STACK_TYPE = "pulumi:pulumi:Stack"
+LOG_LEVELS = {"error": logging.WARNING, "warning": logging.WARNING, "debug": logging.DEBUG}
 SILENT_OPS = frozenset({"same"})
 
 
@@ -48,9 +52,10 @@ class EngineRun:
         self._call(StackProgress(type=STACK_TYPE, name=stack, op="unlock", state="done", message=message))
 
     def _see_diagnostic(self, event: DiagnosticEvent) -> None:
+        text = clean_text(event.message)
+        _log.log(LOG_LEVELS.get(event.severity, logging.INFO), "%s: %s", event.severity, text)
         if event.severity != "error":
             return
-        text = clean_text(event.message)
         self.diagnostics.append(text)
         if event.urn:
             self._said[event.urn] = text

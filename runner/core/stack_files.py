@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped
 from runner.core.stacks import ProjectName
 
 PROJECT_FILE = "Pulumi.yaml"
@@ -22,7 +23,10 @@ KEPT_KEYS = ("encryptionsalt", "secretsprovider", "encryptedkey")
 
 
 class StackFiles:
-    """The files of one project: ``source`` is its folder in ``infra/``, ``work`` where the engine runs."""
+    """The files of one project: ``source`` is its folder in ``infra/``, ``work`` where the engine runs.
+
+    Raises (all that write): DiskError.
+    """
 
     def __init__(self, *, infra: Path, work: Path, project: ProjectName) -> None:
         self._source = infra / project
@@ -30,11 +34,12 @@ class StackFiles:
 
     def prepare(self) -> Path:
         """Makes the work folder, with the project file as it is in ``infra/``; returns it."""
-        self.work.mkdir(parents=True, exist_ok=True)
         wanted = (self._source / PROJECT_FILE).read_bytes()
         there = self.work / PROJECT_FILE
-        if not there.exists() or there.read_bytes() != wanted:
-            _write_atomically(there, wanted)
+        with disk_errors_mapped(there, more=STATE_ELSEWHERE):
+            self.work.mkdir(parents=True, exist_ok=True)
+            if not there.exists() or there.read_bytes() != wanted:
+                _write_atomically(there, wanted)
         return self.work
 
     def write_settings(self, stack: str, config: Mapping[str, str]) -> None:
@@ -44,7 +49,8 @@ class StackFiles:
         kept = {key: known[key] for key in KEPT_KEYS if key in known}
         text = yaml.safe_dump(kept | {"config": dict(config)}, sort_keys=True, allow_unicode=True)
         self.prepare()
-        _write_atomically(path, text.encode())
+        with disk_errors_mapped(path, more=STATE_ELSEWHERE):
+            _write_atomically(path, text.encode())
         self.link_settings(stack)
 
     def read_settings(self, stack: str) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from runner.core.files import disk_errors_mapped
 from runner.core.stack_errors import describe_failure
 from runner.core.stack_events import EngineRun
 from runner.core.stack_files import StackFiles
@@ -285,7 +286,11 @@ def _engine_environment(env: Mapping[str, str]) -> dict[str, str]:
 def _make_backend_folder(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme == "file":
-        Path(url2pathname(parts.path)).mkdir(parents=True, exist_ok=True)
+        folder = Path(url2pathname(parts.path))
+        with disk_errors_mapped(
+            folder / ".pulumi", more="PULUMI_BACKEND_URL and OPENSEES_HPC_HOME say where Pulumi's state is"
+        ):
+            folder.mkdir(parents=True, exist_ok=True)
 
 
 def _unless_missing(act: Callable[[], Result]) -> Result | None:

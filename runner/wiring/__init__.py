@@ -1,7 +1,7 @@
 """The only reader of environment and settings files. Decides local or Google; builds what commands are handed.
 
 Folders of this user (``OPENSEES_HPC_HOME`` moves them): ``settings.yaml``, ``passphrase`` (of Pulumi's state, mode 0600),
-``ssh/`` (our key pair), ``pulumi/`` (the engine's own files), for the target ``local`` ``local/cloud`` (the embedded
+``ssh/`` (our key pair), ``pulumi/`` (the engine's own files), ``logs/`` and ``crashes/``, for the target ``local`` ``local/cloud`` (the embedded
 cloud) and ``local/stacks`` (Pulumi's state), and for ``google`` ``google/passphrases`` (of states in buckets, by bucket).
 """
 
@@ -19,9 +19,11 @@ from runner.core.session_state import Journal
 from runner.model.settings import read_settings
 from runner.wiring.clouds import ROOT, GoogleCloud, LocalCloud, find_pulumi
 from runner.wiring.configuration import home_folder, load_settings, settings_file, settings_text
+from runner.wiring.logs import command_log
 
 __all__ = [
     "ROOT",
+    "command_log",
     "find_pulumi",
     "home_folder",
     "load_settings",

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from runner.core.compute import Compute, Instance
+from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped
 from runner.core.objects import Objects
 from runner.core.os_login import Login, OsLogin
 from runner.core.passphrase import own_passphrase, shared_passphrase
-from runner.core.rest import Api, Endpoints
+from runner.core.rest import Api, Endpoints, log_answers
 from runner.core.storage import Buckets, ResultStore
 from runner.errors import MissingToolError, PermissionDeniedError
 from runner.model import names
@@ -213,7 +214,8 @@ class LocalCloud(ConnectedCloud):
     def endpoint(self) -> Endpoint:
         from runner.emulator import control
 
-        return control.start(self.folder, timeout_s=EMULATOR_START_LIMIT_S)
+        with disk_errors_mapped(self.folder, more=STATE_ELSEWHERE):
+            return control.start(self.folder, timeout_s=EMULATOR_START_LIMIT_S)
 
     def open(self, *, needs_engine: bool = True) -> None:
         """Start the embedded cloud if it does not run; not if there is no engine to use it with."""
@@ -241,13 +243,15 @@ class LocalCloud(ConnectedCloud):
         from google.cloud.storage import Client
 
         options: dict[str, Any] = {"api_endpoint": self.endpoints.storage}
-        return Client(project=self.settings.project, credentials=AnonymousCredentials(), client_options=options)
+        client = Client(project=self.settings.project, credentials=AnonymousCredentials(), client_options=options)
+        return _logged(client)
 
     @property
     def backend_url(self) -> str:
         """A folder of this user."""
         stacks = self.home / "local" / "stacks"
-        stacks.mkdir(parents=True, exist_ok=True)
+        with disk_errors_mapped(stacks, more=STATE_ELSEWHERE):
+            stacks.mkdir(parents=True, exist_ok=True)
         return f"file://{stacks}"
 
     def pulumi_environment(self) -> dict[str, str]:
@@ -282,7 +286,7 @@ class GoogleCloud(ConnectedCloud):
         """A client with the application default credentials."""
         from google.cloud.storage import Client
 
-        return Client(project=self.settings.project, credentials=self._credentials)
+        return _logged(Client(project=self.settings.project, credentials=self._credentials))
 
     @property
     def backend_url(self) -> str:
@@ -317,6 +321,12 @@ class GoogleCloud(ConnectedCloud):
             # A person's credentials may name no project for quotas, without which some APIs (OS Login) refuse them.
             return credentials.with_quota_project(self.settings.project)
         return credentials
+
+
+def _logged(client: Client) -> Client:
+    """With its answers in the log: the client's own session is the only place where they can be seen."""
+    log_answers(client._http)
+    return client
 
 
 def find_pulumi(environment: Mapping[str, str]) -> Path:

@@ -12,10 +12,14 @@ from runner.model.yaml_source import decode_yaml
 
 
 def home_folder(environment: Mapping[str, str]) -> Path:
-    """Where this user's settings, keys and state lie."""
+    """Where this user's settings, keys and state lie.
+
+    Raises:
+        InputError: the environment names no folder that can be one.
+    """
     given = environment.get("OPENSEES_HPC_HOME")
     if given:
-        return Path(given).expanduser().absolute()
+        return _absolute(given, "OPENSEES_HPC_HOME")
     import platformdirs
 
     return platformdirs.user_state_path(names.APP)
@@ -24,7 +28,17 @@ def home_folder(environment: Mapping[str, str]) -> Path:
 def settings_file(environment: Mapping[str, str]) -> Path:
     """The settings file, there or not."""
     given = environment.get("OPENSEES_HPC_SETTINGS")
-    return Path(given).expanduser().absolute() if given else home_folder(environment) / "settings.yaml"
+    return _absolute(given, "OPENSEES_HPC_SETTINGS") if given else home_folder(environment) / "settings.yaml"
+
+
+def _absolute(given: str, variable: str) -> Path:
+    try:
+        return Path(given).expanduser().absolute()
+    except (
+        RuntimeError,
+        OSError,
+    ) as error:  # ~somebody, whom this machine does not know; a current folder that has gone
+        raise InputError(f"{variable}={given}: {error}", remedy="give a whole path") from error
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped
 from runner.errors import CloudError, InputError
 from runner.model.yaml_source import decode_yaml, read_yaml
 from runner.wiring.clouds import EMULATOR_START_LIMIT_S
@@ -23,7 +24,9 @@ def start_embedded_cloud(environment: Mapping[str, str]) -> Endpoint:
     """Start the embedded cloud, or find it running."""
     from runner.emulator import control
 
-    return control.start(_embedded_cloud_folder(environment), timeout_s=EMULATOR_START_LIMIT_S)
+    folder = _embedded_cloud_folder(environment)
+    with disk_errors_mapped(folder, more=STATE_ELSEWHERE):
+        return control.start(folder, timeout_s=EMULATOR_START_LIMIT_S)
 
 
 def stop_embedded_cloud(environment: Mapping[str, str]) -> bool:
@@ -31,9 +34,8 @@ def stop_embedded_cloud(environment: Mapping[str, str]) -> bool:
     from runner.emulator import control
 
     folder = _embedded_cloud_folder(environment)
-    was_running = control.status(folder) is not None
-    control.stop(folder)
-    return was_running
+    with disk_errors_mapped(folder, more=STATE_ELSEWHERE):
+        return control.stop(folder)
 
 
 def embedded_cloud_status(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -51,8 +53,10 @@ def reset_embedded_cloud(environment: Mapping[str, str]) -> None:
     from runner.emulator import control
 
     folder = _embedded_cloud_folder(environment)
-    control.reset(folder)
-    shutil.rmtree(folder.parent, ignore_errors=True)
+    with disk_errors_mapped(folder, more=STATE_ELSEWHERE):
+        control.reset(folder)
+        if folder.parent.exists():
+            shutil.rmtree(folder.parent)
 
 
 def list_faults(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -85,7 +89,7 @@ def play_scenario(environment: Mapping[str, str], file: Path) -> dict[str, Any]:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise InputError(f"{file}: {error}") from error
+        raise InputError(f"{file}: cannot be read: {error.strerror}", remedy="give a file that you may read") from error
     source = read_yaml(decode_yaml(data, file), file)
     if not isinstance(source.values, list):
         raise InputError([source.problem((), "a scenario is a list of steps, each with `at` and `fault`")])
