@@ -61,11 +61,13 @@ def execute(context: Context, *, recipe: str, yes: bool, listener: Listener) -> 
     """Bake a new image; the old ones of the family are deprecated, not deleted.
 
     Raises:
+        MissingToolError: this machine lacks what the bake needs; nothing was created.
         DeclinedError: not agreed to; nothing was created.
         BuildError: a script failed or the image did not validate; the builder is gone.
         LeftoverError: the builder could not be removed.
     """
     context.cloud.open()
+    context.cloud.check_bake(recipe)
     _agree(context, recipe, yes=yes, listener=listener)
     with taking_turns(context, listener):
         return bake(context, recipe=recipe, listener=listener)
@@ -103,7 +105,7 @@ def ensure_image(context: Context, listener: Listener, *, make: Callable[..., ob
         BuildError: it could not be baked.
     """
     image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
-    if image is not None and image.format >= names.IMAGE_FORMAT:
+    if image is not None and serves(image):
         return image
     if image is not None:
         why = f"the image {image.name} was baked by an older version and lacks what this one needs; baking a new one"
@@ -113,9 +115,14 @@ def ensure_image(context: Context, listener: Listener, *, make: Callable[..., ob
         _agree(context, recipe, yes=False, listener=listener)
     make(context, recipe=recipe, listener=listener)
     image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
-    if image is None or image.format < names.IMAGE_FORMAT:
+    if image is None or not serves(image):
         raise BuildError("the image was made, but the cloud does not list it as ready")
     return image
+
+
+def serves(image: Image) -> bool:
+    """Whether it has what this version counts on."""
+    return image.format >= names.IMAGE_FORMAT
 
 
 def _agree(context: Context, recipe: str, *, yes: bool, listener: Listener) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner.commands.base import begin_reading_base, ensure_base
 from runner.commands.batch_run import BatchRun
-from runner.commands.build import ensure_image
+from runner.commands.build import ensure_image, serves
 from runner.commands.context import Context
 from runner.commands.definition import Definition
 from runner.commands.events import Listener, Phases
@@ -40,6 +40,7 @@ def execute(
 
     Raises:
         InputError: the jobs file is wrong; nothing was created.
+        MissingToolError: this machine lacks something that is needed; nothing was created.
         DeclinedError: not agreed to; nothing was created.
         DiskError: the folder for results cannot be written; nothing was created.
         HpcError: what failed, after everything that was created is gone (or named in the error's notes).
@@ -92,9 +93,15 @@ def execute(
 
 
 def _plan(context: Context, checked: CheckedBatch) -> Plan:
-    """The plan, under a name that nothing has, with disks that hold the image of now."""
+    """The plan, under a name that nothing has, with disks that hold the image of now.
+
+    Raises:
+        MissingToolError: an image will have to be baked first, for which this machine lacks something.
+    """
     name = next_name(checked.batch.name, _names_taken(context))
     image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
+    if image is None or not serves(image):
+        context.cloud.check_bake(context.settings.image_recipe)
     return make_plan(checked.batch, context.settings, name=name, least_disk_gib=image.disk_gib if image else 0)
 
 

@@ -111,6 +111,9 @@ class ConnectedCloud:
             key_file=self.home / "ssh" / "id_ed25519",
         )
 
+    def check_bake(self, recipe: str) -> None:
+        """A VM brings all that a bake needs, or gets it from its own packages."""
+
     def warm_up(self) -> None:
         """Pulumi's provider package takes a second to import."""
         self.stacks.preload("analysis")
@@ -223,6 +226,12 @@ class LocalCloud(ConnectedCloud):
             find_pulumi(self.environment)
         self.ssh_port = self.endpoint.ssh_port
         self.compute.check_project()
+
+    def check_bake(self, recipe: str) -> None:
+        """An emulated instance has the programs and the Python of this machine."""
+        from runner.wiring.bake_host import check_bake_host
+
+        check_bake_host(ROOT / "packer", recipe, self.environment)
 
     @property
     def endpoints(self) -> Endpoints:
