@@ -200,10 +200,12 @@ class BatchRun:
 
     def _terms(self) -> LeaseTerms:
         deadlines = {item.job.name: item.job.timeout_s for item in self.definition.inputs}
+        owner = self.session.read().owner
         return LeaseTerms(
             batch=self.batch,
             lease_s=self.context.settings.lease_s,
-            holder=str(self.session.read().owner),
+            holder=str(owner),
+            holder_id="" if owner is None else owner.identity,
             take_over=self.take_over,
             predecessors=self.predecessors,
             deadlines=deadlines,

@@ -6,13 +6,14 @@ journal, what was cleaned up is ended in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from runner.commands.context import Context
 from runner.commands.end import tell_removal
 from runner.commands.events import Listener
+from runner.commands.outlived import busy_sessions
 from runner.core.estate import DryEstate, Estate
 from runner.core.sweep import Removal, SweepReport, sweep
 from runner.errors import DeclinedError, HpcError, InputError, LeftoverError
@@ -72,7 +73,7 @@ def execute(context: Context, request: CleanupRequest, listener: Listener) -> Cl
     kinds = _kinds(scope)
     found = estate.find(kinds, scope.labels)
     choices = scope.choose(found.items)
-    _show(choices, found.unread, scope, listener)
+    _show(choices, found.unread, listener)
     taken = [choice for choice in choices if choice.is_taken]
     kept = tuple(choice for choice in choices if not choice.is_taken)
     if not taken:
@@ -97,7 +98,7 @@ def _read_scope(context: Context, request: CleanupRequest) -> Scope:
     for name in (request.batch, request.bake):
         if name and not names.is_batch_name(name):
             raise InputError(f"{name!r} is not the name of a batch or bake")
-    busy = _busy(context)
+    busy = busy_sessions(context)
     for name in (request.batch, request.bake):
         if name in busy:
             raise InputError(f"{busy[name]} is at {name}", remedy="end that command: it cleans up behind itself")
@@ -112,15 +113,6 @@ def _read_scope(context: Context, request: CleanupRequest) -> Scope:
     )
 
 
-def _busy(context: Context) -> Mapping[str, str]:
-    """The sessions of this machine that a living process is at."""
-    return {
-        session.name: str(session.owner or "a process")
-        for session in context.journal.open_sessions()
-        if session.is_owner_alive
-    }
-
-
 def _kinds(scope: Scope) -> tuple[Kind, ...]:
     """What has to be looked at; results only where they count, because that reads the whole bucket."""
     if scope.batch:
@@ -130,7 +122,7 @@ def _kinds(scope: Scope) -> tuple[Kind, ...]:
     return tuple(kind for kind in Kind if kind is not Kind.RESULTS or scope.everything)
 
 
-def _show(choices: Iterable[Choice], unread: Iterable[str], scope: Scope, listener: Listener) -> None:
+def _show(choices: Iterable[Choice], unread: Iterable[str], listener: Listener) -> None:
     for choice in choices:
         item = choice.item
         listener.tell(
@@ -141,7 +133,7 @@ def _show(choices: Iterable[Choice], unread: Iterable[str], scope: Scope, listen
             reason=choice.reason,
             owner=item.owner,
             expires=item.labels.get("expires", ""),
-            has_expired=item.has_expired(scope.now),
+            has_expired=choice.is_outlived,
         )
     for text in unread:
         listener.tell("warning", message=f"could not be looked at: {text}")

@@ -15,7 +15,8 @@ from urllib.parse import quote
 from runner.core.rest import NOT_JSON, Api
 from runner.errors import CloudError, NotFoundError
 from runner.model import names
-from runner.model.leftover import BASE_PART, STATE_PART, WATCHED_UNTIL, Item, Kind
+from runner.model.lease import LeaseSight, lease_of_values, see_lease
+from runner.model.leftover import BASE_PART, STATE_PART, Item, Kind
 
 DEFINITION = "batch.json"
 ATTACHABLE_FOR = timedelta(days=1)  # after the end of its lease, or its youngest object: somebody may still attach
@@ -29,13 +30,14 @@ class _Pile:
     objects: int = 0
     size_bytes: int = 0
     youngest: str = ""
-    names: set[str] = field(default_factory=set)
+    updated: dict[str, str] = field(default_factory=dict)
 
     def add(self, found: Mapping[str, Any]) -> None:
         self.objects += 1
         self.size_bytes += int(found.get("size", 0))
-        self.youngest = max(self.youngest, str(found.get("updated", "")))
-        self.names.add(str(found["name"]))
+        name, updated = str(found["name"]), str(found.get("updated", ""))
+        self.youngest = max(self.youngest, updated)
+        self.updated[name] = max(self.updated.get(name, ""), updated)
 
     def __str__(self) -> str:
         return f"{self.objects} object{'s' * (self.objects != 1)}, {self.size_bytes:,} bytes"
@@ -102,30 +104,32 @@ class StorageShelf:
         return piles
 
     def _pile_item(self, kind: Kind, batch: str, pile: _Pile, owner: str) -> Item:
-        definition = self._read(names.control_prefix(batch) + DEFINITION)
+        definition, _ = self._read(names.control_prefix(batch) + DEFINITION)
         marks = {"app": names.APP, "batch": batch, "owner": names.label_value(str(definition.get("owner", owner)))}
+        lease = self._see_lease(batch, pile) if kind is Kind.CONTROL else None
         if kind is Kind.CONTROL:
-            marks |= self._ends(batch, pile)
-        return Item(kind=kind, name=batch, place=self._bucket, labels=marks, state=str(pile))
+            marks["expires"] = names.expires_label(_last_time(pile, lease) + ATTACHABLE_FOR)
+        return Item(kind=kind, name=batch, place=self._bucket, labels=marks, state=str(pile), lease=lease)
 
-    def _ends(self, batch: str, pile: _Pile) -> dict[str, str]:
-        """Until when it is watched, and when nobody attaches any more. Without a lease its youngest object counts: one may come."""
-        expires = self._read(names.lease_object(batch)).get("expires")
-        if isinstance(expires, (int, float)):
-            end = datetime.fromtimestamp(expires, UTC)
-            return {WATCHED_UNTIL: names.expires_label(end), "expires": names.expires_label(end + ATTACHABLE_FOR)}
-        youngest = datetime.fromisoformat(pile.youngest.replace("Z", "+00:00"))
-        return {"expires": names.expires_label(youngest + ATTACHABLE_FOR)}
-
-    def _read(self, name: str) -> dict[str, Any]:
-        """A JSON object in the bucket; empty if it is not there, or is no such thing."""
+    def _see_lease(self, batch: str, pile: _Pile) -> LeaseSight | None:
+        """The batch's lease; None if there is none, or it is damaged."""
+        name = names.lease_object(batch)
+        if name not in pile.updated:
+            return None
+        values, served = self._read(name)
         try:
-            found = self._api.get(f"b/{quote(self._bucket)}/o/{quote(name, safe='')}", alt="media")
+            return see_lease(lease_of_values(values), updated=_read_time(pile.updated[name]), served=served)
+        except ValueError:
+            return None
+
+    def _read(self, name: str) -> tuple[dict[str, Any], datetime]:
+        """A JSON object in the bucket, empty if it is not there or is no such thing; and when that was, by the server's clock."""
+        try:
+            return self._api.get_dated(f"b/{quote(self._bucket)}/o/{quote(name, safe='')}", alt="media")
         except CloudError as error:
             if isinstance(error, NotFoundError) or error.reason == NOT_JSON:
-                return {}
+                return {}, datetime.now(UTC)
             raise
-        return found
 
     def _list_objects(self, bucket: str, prefix: str) -> Iterator[Mapping[str, Any]]:
         wanted = {"prefix": prefix} if prefix else {}
@@ -155,6 +159,17 @@ class StorageShelf:
         except CloudError as error:
             return error
         return None
+
+
+def _last_time(pile: _Pile, lease: LeaseSight | None) -> datetime:
+    """The end of its lease; without one its youngest object counts, since somebody may come."""
+    if lease is not None:
+        return datetime.fromtimestamp(lease.lease.expires, UTC)
+    return _read_time(pile.youngest)
+
+
+def _read_time(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def _bucket_item(found: Mapping[str, Any], project: str) -> Item:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,13 @@ from typing import Any
 import pytest
 import requests
 
-from runner.commands import cleanup
+from runner.commands import cleanup, status
 from runner.commands.cleanup import CleanupRequest, CleanupSummary
 from runner.commands.events import Listener
+from runner.commands.sessions import report_dead_sessions
 from runner.errors import DeclinedError, InputError
 from runner.model import names
+from runner.model.lease import new_lease
 from tests.commands.site import CommandSite
 from tests.emulator.conftest import ROCKY
 
@@ -84,6 +85,16 @@ class Estate:
     def put(self, name: str, content: bytes = b"x") -> None:
         url = f"{self.url}/upload/storage/v1/b/{BUCKET}/o?uploadType=media"
         assert requests.post(url, params={"name": name}, data=content, timeout=LIMIT_S).status_code == 200
+
+    def lease(self, batch: str, ended_s_ago: float, **changes: Any) -> None:
+        """The lease of a batch, which ended so long ago."""
+        ended = datetime.now(UTC) - timedelta(seconds=ended_s_ago)
+        lease = replace(new_lease(batch, "you@there 7", ended - timedelta(seconds=600), 600), **changes)
+        self.put(names.lease_object(batch), lease.as_json())
+
+    def switch_off(self, name: str) -> None:
+        """As a VM does that may not delete itself."""
+        self.ask("POST", f"{self.compute}/zones/europe-west4-a/instances/{name}/stop")
 
     def objects(self) -> list[str]:
         return [item["name"] for item in self.ask("GET", f"/storage/v1/b/{BUCKET}/o").get("items", [])]
@@ -192,9 +203,8 @@ def test_without_a_scope_only_what_has_outlived_its_purpose(estate: Estate) -> N
     estate.vm("new-0", ME, batch="new", expires=at(1))
     estate.vm("watched-0", ME, batch="watched", expires=at(-1))
     estate.image("opensees-hpc-half", ME, bake="bake-dead")
-    long_ago, now = time.time() - 3 * 86400, time.time()
-    estate.put("_control/dead/lease.json", json.dumps({"expires": long_ago}).encode())
-    estate.put("_control/watched/lease.json", json.dumps({"expires": now + 600}).encode())
+    estate.lease("dead", 3 * 86400)
+    estate.lease("watched", -600)
     estate.put("_control/damaged/lease.json", b"\xff not JSON")
     assert gone(estate.clean()) >= {
         "instance old-0 in europe-west4-a",
@@ -204,6 +214,53 @@ def test_without_a_scope_only_what_has_outlived_its_purpose(estate: Estate) -> N
     assert estate.objects() == ["_control/damaged/lease.json", "_control/watched/lease.json"]
     left = estate.site.context().cloud.compute.instances({"app": "opensees-hpc"})
     assert {vm.name for vm in left} == {"new-0", "watched-0"}
+
+
+def test_an_orphan_is_found_long_before_its_wall_and_from_any_machine(estate: Estate, tmp_path: Path) -> None:
+    """A client died while its VMs were made: one may not delete itself, one could only switch itself off."""
+    estate.bucket(BUCKET, ME)
+    for batch in ("orphan", "alone", "drained", "alive", "off"):
+        estate.vm(f"{batch}-0", ME, batch=batch, expires=at(1))
+        estate.disk(f"{batch}-data", ME, batch=batch, expires=at(1))
+    estate.lease("orphan", 60)
+    estate.lease("alone", 60, detached=True, deadlines={"a": 30.0, "b": 3600.0})
+    estate.lease("drained", 60, detached=True, deadlines={"a": 30.0})
+    estate.lease("alive", -60)
+    estate.switch_off("off-0")
+    request: dict[str, Any] = {"dry_run": True}
+    elsewhere = CommandSite(home=tmp_path / "another-machine")
+    (elsewhere.home / "local").mkdir(parents=True)
+    (elsewhere.home / "local" / "cloud").symlink_to(estate.site.cloud_folder)
+    wanted = {
+        f"{kind} {batch}-{end} in europe-west4-a"
+        for batch in ("orphan", "drained")
+        for kind, end in (("instance", "0"), ("disk", "data"))
+    } | {"instance off-0 in europe-west4-a"}
+    dry = cleanup.execute(elsewhere.context(), CleanupRequest(**request), elsewhere.listener)
+    assert {str(removal.item) for removal in dry.report.removals} == wanted
+    kept = {str(choice.item): choice.reason for choice in dry.kept}
+    assert kept.keys() == {"instance alone-0 in europe-west4-a", "disk alone-data in europe-west4-a"}
+    assert all("left with --detach" in reason for reason in kept.values())
+    told = status.execute(elsewhere.context())
+    outlived = {thing["name"]: thing["outlived"] for thing in (*told["vms"], *told["without_vm"])}
+    assert {name for name, why in outlived.items() if why} == {str(item).split()[1] for item in wanted}
+    assert "its lease ended at" in outlived["orphan-0"]
+    assert gone(estate.clean()) == wanted
+    left = estate.site.context().cloud.compute.instances({"app": "opensees-hpc"})
+    assert {vm.name for vm in left} == {"alone-0", "alive-0"}
+
+
+def test_dead_sessions_say_what_cleanup_would_delete(estate: Estate) -> None:
+    estate.bucket(BUCKET, ME)
+    estate.vm("left-0", ME, batch="left", expires=at(1))
+    with estate.site.context().journal.begin("left", "run", target="local", project=PROJECT) as state:
+        state.intend("instance", "left-0", "europe-west4-a")
+    estate.put("_control/left/batch.json", b"{}")
+    for ended_s_ago, is_outlived in ((-60, False), (60, True)):
+        estate.lease("left", ended_s_ago)
+        (dead,) = report_dead_sessions(estate.site.context(), estate.site.listener)
+        assert bool(dead.outlived.get("left-0")) is is_outlived
+        assert bool(estate.clean(dry_run=True).report.removals) is is_outlived
 
 
 def test_keys_of_ours_that_have_ended(estate: Estate) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from runner.model import names
+from runner.model.lease import LeaseSight, new_lease
 from runner.model.leftover import (
     BASE_PART,
     STATE_PART,
     VALIDATED,
+    Found,
     Item,
     Kind,
     Scope,
-    living_purposes,
     read_expires,
     read_labels,
     write_labels,
@@ -96,16 +99,83 @@ def test_without_a_scope_only_what_has_outlived_its_purpose() -> None:
     assert taken(scope(), *things) == ["expired", "old-key", "lease-over", "old-stack", "half", "account"]
 
 
+def seen(left_s: float, **changes: Any) -> LeaseSight:
+    lease = replace(new_lease("b1", "you@here 1", NOW, 600), **changes)
+    return LeaseSight(lease=lease, left_s=left_s)
+
+
+def control(lease: LeaseSight, batch: str = "b1", *, expires: str = FUTURE) -> Item:
+    return Item(kind=Kind.CONTROL, name="control", labels=MINE | {"batch": batch, "expires": expires}, lease=lease)
+
+
 def test_what_somebody_watches_is_kept_beyond_its_end() -> None:
     vm = item(Kind.INSTANCE, "vm", batch="b1", expires=PAST)
     stack = item(Kind.STACK, "stack", batch="b1", expires=PAST)
-    watched = item(Kind.CONTROL, "control", batch="b1", watched_until=FUTURE, expires=FUTURE)
-    left = item(Kind.CONTROL, "control", batch="b1", watched_until=PAST, expires=FUTURE)
-    other = item(Kind.CONTROL, "other", batch="b2", watched_until=FUTURE, expires=FUTURE)
+    watched, left = control(seen(3600)), control(seen(-3600))
+    other = control(seen(3600), batch="b2")
     assert taken(scope(), vm, stack, watched) == []
     assert "its lease runs until 2026-11-22 13:00 UTC" in reasons(scope(), vm, watched)["vm"]
     assert taken(scope(), vm, stack, left, other) == ["vm", "stack"]
     assert taken(scope(batch="b1"), vm, watched) == ["vm", "control"]
+
+
+UNTIL_THE_WALL = [
+    item(Kind.INSTANCE, "vm", batch="b1", expires=FUTURE),
+    item(Kind.DISK, "disk", batch="b1", expires=FUTURE),
+    item(Kind.ADDRESS, "address", batch="b1"),
+    item(Kind.STACK, "stack", batch="b1", expires=FUTURE),
+]
+
+
+def test_a_lease_that_nobody_renewed_is_an_end_too() -> None:
+    """Of an orphan whose client died before its VM could watch over the lease."""
+    assert taken(scope(), *UNTIL_THE_WALL, control(seen(-1))) == ["vm", "disk", "address", "stack"]
+    assert taken(scope(), *UNTIL_THE_WALL, control(seen(-1), batch="b11")) == []
+    assert taken(scope(), *UNTIL_THE_WALL, control(seen(1))) == []
+    (vm, *_) = scope().choose([*UNTIL_THE_WALL, control(seen(-3600))])
+    assert (vm.reason, vm.is_outlived) == ("its lease ended at 2026-11-22 11:00 UTC", True)
+
+
+def test_a_batch_that_was_left_on_purpose_runs_to_its_deadlines() -> None:
+    things = [*UNTIL_THE_WALL, control(seen(-600, detached=True, deadlines={"a": 60.0, "b": 4200.0}))]
+    assert taken(scope(), *things) == []
+    assert reasons(scope(), *things) == dict.fromkeys(
+        ("vm", "disk", "address", "stack"),
+        "kept: left with --detach, its jobs may run until 2026-11-22 13:00 UTC",
+    )
+    over = [*UNTIL_THE_WALL, control(seen(-4201, detached=True, deadlines={"a": 60.0, "b": 4200.0}))]
+    assert taken(scope(), *over) == ["vm", "disk", "address", "stack"]
+    for_ever = [*UNTIL_THE_WALL, control(seen(-999_999, detached=True))]
+    assert taken(scope(), *for_ever) == []
+
+
+@pytest.mark.parametrize("state", ["TERMINATED", "STOPPED"])
+def test_a_vm_that_is_switched_off_goes_with_its_disk(state: str) -> None:
+    off = item(Kind.INSTANCE, "off", batch="b1", expires=FUTURE, state=state)
+    off = replace(off, place="zone-a")
+    disk = replace(item(Kind.DISK, "disk", batch="b1"), users=("zone-a/off",))
+    others = [
+        replace(off, name="on", state="RUNNING"),
+        replace(disk, name="of-on", users=("zone-a/on",)),
+        replace(disk, name="of-both", users=("zone-a/off", "zone-a/on")),
+        replace(disk, name="of-namesake", users=("zone-b/off",)),
+        replace(disk, name="of-nobody", users=()),
+    ]
+    assert taken(scope(), off, disk, *others) == ["off", "disk"]
+    drains = control(seen(-1, detached=True, deadlines={"a": 60.0}))
+    assert taken(scope(), off, disk, drains) == ["off", "disk"], "no job runs on it"
+    assert taken(scope(), off, disk, control(seen(60))) == [], "somebody looks after it"
+
+
+def test_a_builder_is_switched_off_while_its_image_is_made() -> None:
+    builder = item(Kind.INSTANCE, "builder", bake="bake-1", expires=FUTURE, state="TERMINATED")
+    assert taken(scope(), builder) == []
+
+
+def test_the_definition_of_a_batch_stays_for_whoever_attaches() -> None:
+    nobody, for_long = control(seen(-60)), control(seen(-60), expires=PAST)
+    assert taken(scope(), *UNTIL_THE_WALL, nobody) == ["vm", "disk", "address", "stack"]
+    assert taken(scope(), *UNTIL_THE_WALL, for_long) == ["vm", "disk", "address", "control", "stack"]
 
 
 def test_a_stack_that_does_not_say_whose_it_is_belongs_with_the_rest_of_its_batch() -> None:
@@ -195,15 +265,17 @@ def test_expired_things_come_first_then_the_order_of_removal() -> None:
     assert taken(scope(everything=True), *things) == ["old", "vm-0", "vm-1", "disk"]
 
 
-def test_living_purposes_are_those_with_something_that_is_not_over() -> None:
+def test_the_living_are_those_with_something_that_is_not_over() -> None:
     things = [
         item(Kind.INSTANCE, batch="b1", expires=FUTURE),
         item(Kind.INSTANCE, batch="b2", expires=PAST),
         item(Kind.CONTROL, batch="b3", expires=FUTURE),
         item(Kind.STACK, batch="b4"),
         item(Kind.DISK, batch="b5"),
+        item(Kind.INSTANCE, batch="b6", expires=FUTURE),
+        control(seen(-60), batch="b6", expires=PAST),
     ]
-    assert living_purposes(things, NOW) == {"b1", "b3", "b5"}
+    assert Found(things, NOW).alive == {"b1", "b3", "b5"}
 
 
 @pytest.mark.parametrize("text", ["", "soon", "20261399-0000"])
