@@ -182,7 +182,7 @@ def _price(context: Context, sessions: Sequence[tuple[Session, bool]]) -> list[D
 
 def _watcher(session: Session, sight: LeaseSight | None) -> str:
     """Who watches a batch now, if it is nobody of whom it is known that he is gone."""
-    if sight is None or sight.is_over or sight.lease.detached:
+    if sight is None or not sight.is_watched:
         return ""
     here = describe_this_process()
     return "" if sight.lease.is_held_by({*gone_clients(session), here.identity, str(here)}) else sight.lease.holder

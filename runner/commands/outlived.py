@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from runner.commands.context import Context
 from runner.core.compute import Instance
+from runner.core.session_owner import gone_clients
 from runner.errors import HpcError
 from runner.model.leftover import ANY_OWNER, Item, Kind, Scope
 
@@ -23,6 +24,16 @@ def busy_sessions(context: Context) -> Mapping[str, str]:
         for session in context.journal.open_sessions()
         if session.is_owner_alive
     }
+
+
+def clients_gone(context: Context) -> frozenset[str]:
+    """The clients of all open batches of which this machine knows that they are gone, as ``Lease.is_held_by`` has them.
+
+    Raises:
+        HpcError: the journals cannot be read.
+    """
+    sessions = context.journal.open_sessions()
+    return frozenset().union(*(gone_clients(session) for session in sessions if session.is_dead))
 
 
 def outlived(context: Context, items: Iterable[Item]) -> dict[Key, str]:

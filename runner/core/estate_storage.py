@@ -20,15 +20,17 @@ from runner.model.leftover import BASE_PART, STATE_PART, Item, Kind
 
 DEFINITION = "batch.json"
 ATTACHABLE_FOR = timedelta(days=1)  # after the end of its lease, or its youngest object: somebody may still attach
+DATE_UNIT = timedelta(seconds=1)  # a ``Date`` of HTTP has whole seconds
 DELETING_THREADS = 8
 
 
 @dataclass(kw_only=True)
 class _Pile:
-    """What has one prefix: how many objects, how big, the youngest."""
+    """What has one prefix: how many objects, how big, when they were written."""
 
     objects: int = 0
     size_bytes: int = 0
+    oldest: str = ""
     youngest: str = ""
     updated: dict[str, str] = field(default_factory=dict)
 
@@ -36,6 +38,7 @@ class _Pile:
         self.objects += 1
         self.size_bytes += int(found.get("size", 0))
         name, updated = str(found["name"]), str(found.get("updated", ""))
+        self.oldest = min(self.oldest or updated, updated)
         self.youngest = max(self.youngest, updated)
         self.updated[name] = max(self.updated.get(name, ""), updated)
 
@@ -60,7 +63,7 @@ class StorageShelf:
     def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
         """The items of one kind; ``labels`` may name a batch."""
         if kind is Kind.BUCKET:
-            return [_bucket_item(found, self._project) for found in self._list_buckets()]
+            return [self._bucket_item(found) for found in self._list_buckets()]
         try:
             owner = self.owner_of_base()
             piles = self._piles(kind, labels.get("batch", ""))
@@ -77,11 +80,11 @@ class StorageShelf:
         return str(found.get("labels", {}).get("owner", ""))
 
     def remove(self, item: Item) -> str:
-        """Delete objects, or a bucket with all that is in it."""
+        """Delete objects, but none that is younger than what was seen; or a bucket with all that is in it."""
         bucket = item.name if item.kind is Kind.BUCKET else self._bucket
         prefix = {Kind.CONTROL: names.control_prefix(item.batch), Kind.RESULTS: f"{item.batch}/"}.get(item.kind, "")
         try:
-            count = self._delete_objects(bucket, prefix)
+            count = self._delete_objects(bucket, prefix, until=item.until)
             if item.kind is Kind.BUCKET:
                 self._api.delete(f"b/{quote(bucket)}")
         except NotFoundError:
@@ -92,6 +95,20 @@ class StorageShelf:
         for found in self._api.items("b", project=self._project):
             if found.get("labels", {}).get("app") == names.APP:
                 yield found
+
+    def _bucket_item(self, found: Mapping[str, Any]) -> Item:
+        """``until`` is now: what is put into it later was not there when it was seen."""
+        name = str(found["name"])
+        parts = {names.bucket_name(self._project): BASE_PART, names.state_bucket_name(self._project): STATE_PART}
+        marks = {str(key): str(value) for key, value in found.get("labels", {}).items()}
+        _, served = self._api.get_dated(f"b/{quote(name)}")
+        return Item(
+            kind=Kind.BUCKET,
+            name=name,
+            labels=marks | ({"part": parts[name]} if name in parts else {}),
+            uid=str(found.get("timeCreated", "")),
+            until=(served + DATE_UNIT).isoformat(),
+        )
 
     def _piles(self, kind: Kind, batch: str) -> dict[str, _Pile]:
         """What each batch has, or one of them."""
@@ -109,7 +126,16 @@ class StorageShelf:
         lease = self._see_lease(batch, pile) if kind is Kind.CONTROL else None
         if kind is Kind.CONTROL:
             marks["expires"] = names.expires_label(_last_time(pile, lease) + ATTACHABLE_FOR)
-        return Item(kind=kind, name=batch, place=self._bucket, labels=marks, state=str(pile), lease=lease)
+        return Item(
+            kind=kind,
+            name=batch,
+            place=self._bucket,
+            labels=marks,
+            state=str(pile),
+            lease=lease,
+            since=pile.oldest,
+            until=pile.youngest,
+        )
 
     def _see_lease(self, batch: str, pile: _Pile) -> LeaseSight | None:
         """The batch's lease; None if there is none, or it is damaged."""
@@ -135,13 +161,15 @@ class StorageShelf:
         wanted = {"prefix": prefix} if prefix else {}
         yield from self._api.items(f"b/{quote(bucket)}/o", versions="true", **wanted)
 
-    def _delete_objects(self, bucket: str, prefix: str) -> int:
-        """Delete all objects below a prefix, old versions too; how many there were.
+    def _delete_objects(self, bucket: str, prefix: str, *, until: str) -> int:
+        """Delete all objects below a prefix that were written until then, old versions too; how many there were.
 
         Raises:
             CloudError: the first refusal, after all others were tried.
         """
-        listed = list(self._list_objects(bucket, prefix))
+        listed = [
+            found for found in self._list_objects(bucket, prefix) if not until or str(found.get("updated", "")) <= until
+        ]
         with ThreadPoolExecutor(DELETING_THREADS) as pool:
             refusals = list(pool.map(lambda found: self._delete_object(bucket, found), listed))
         first = next((refusal for refusal in refusals if refusal is not None), None)
@@ -170,10 +198,3 @@ def _last_time(pile: _Pile, lease: LeaseSight | None) -> datetime:
 
 def _read_time(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
-
-
-def _bucket_item(found: Mapping[str, Any], project: str) -> Item:
-    name = str(found["name"])
-    parts = {names.bucket_name(project): BASE_PART, names.state_bucket_name(project): STATE_PART}
-    marks = {str(key): str(value) for key, value in found.get("labels", {}).items()}
-    return Item(kind=Kind.BUCKET, name=name, labels=marks | ({"part": parts[name]} if name in parts else {}))

@@ -81,6 +81,11 @@ class LeaseSight:
         return self.left_s <= 0
 
     @property
+    def is_watched(self) -> bool:
+        """Whether somebody has it who did not leave the batch on purpose, and it is not over."""
+        return bool(self.lease.holder) and not self.lease.detached and not self.is_over
+
+    @property
     def jobs_left_s(self) -> float:
         """How long jobs may still run. When a lease is over they are stopped; if it was left on purpose, those that run then
         come to their deadlines, of which the last one counts here; without any known, nobody can say that it has passed.

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 from runner.model import names
-from runner.model.lease import LeaseSight
+from runner.model.lease import Lease, LeaseSight
 
 ANY_OWNER = "any"
 BASE_PART = "base"
@@ -58,7 +58,8 @@ class Item:
     Of disks and addresses ``users`` are what they are attached to, as ``ZONE/NAME`` for a VM; ``size_gib`` is a disk's.
 
     ``labels``: ``app``, ``owner``, ``batch`` or ``bake``, ``expires``, ``part`` for what belongs to the stack ``base``.
-    ``lease``: at the control objects of a batch, if it has one.
+    ``lease``: at the control objects of a batch, if it has one. ``uid``: the cloud's own ID, or when it was made; what has the
+    same name later has another one. Of objects ``since`` and ``until`` are when the oldest and the youngest were written.
     """
 
     kind: Kind
@@ -69,6 +70,9 @@ class Item:
     users: tuple[str, ...] = ()
     size_gib: int = 0
     lease: LeaseSight | None = None
+    uid: str = ""
+    since: str = ""
+    until: str = ""
 
     @property
     def batch(self) -> str:
@@ -100,6 +104,10 @@ class Item:
         """What tells it from all others."""
         return self.kind, self.place, self.name
 
+    def is_still(self, earlier: Item) -> bool:
+        """Whether it is what was seen earlier under its key, and not something new of the same name."""
+        return (self.key, self.uid) == (earlier.key, earlier.uid) and (not earlier.until or self.since <= earlier.until)
+
     def has_expired(self, now: datetime) -> bool:
         """Should it be gone by now?"""
         return self.expires_at is not None and self.expires_at <= now
@@ -110,12 +118,16 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Whether an item shall be removed, and why, or why not. ``is_outlived``: it has outlived its purpose, whatever was asked."""
+    """Whether an item shall be removed, and why, or why not. ``is_outlived``: it has outlived its purpose, whatever was asked.
+
+    ``is_spared``: it was asked for, and stays because a client that lives is at it, or needs it.
+    """
 
     item: Item
     is_taken: bool
     reason: str
     is_outlived: bool = False
+    is_spared: bool = False
 
 
 class Found:
@@ -173,6 +185,12 @@ class Found:
         return f"{self._now + timedelta(seconds=seconds):{SHOWN}} UTC"
 
 
+def find_watchers(items: Iterable[Item]) -> dict[str, Lease]:
+    """The leases by which somebody watches a batch."""
+    sights = {item.batch: item.lease for item in items if item.lease is not None}
+    return {batch: sight.lease for batch, sight in sights.items() if sight.is_watched}
+
+
 def _is_switched_off(item: Item) -> bool:
     """A batch's VM that could not delete itself. The builder of a bake is switched off on purpose, while its image is made."""
     return item.kind is Kind.INSTANCE and bool(item.batch) and item.state in SWITCHED_OFF
@@ -183,7 +201,8 @@ class Scope:
     """What a sweep is about: one batch, one bake, everything of this owner, or (none of these) what has outlived its purpose.
 
     ``results``: results and, with ``everything``, the bucket too. ``owner``: the owner whose things may be touched, or ``any``.
-    ``busy``: batches and bakes that a living process is at, and who; they are left to it.
+    ``busy``: batches and bakes that a living process is at, and who; they are left to it. ``gone``: clients that are known to be
+    gone, as ``Lease.is_held_by`` has them; everything but what others watch is taken, one batch by its name whoever watches it.
     """
 
     now: datetime
@@ -193,6 +212,7 @@ class Scope:
     everything: bool = False
     results: bool = False
     busy: Mapping[str, str] = field(default_factory=dict)
+    gone: Collection[str] = ()
 
     @property
     def labels(self) -> dict[str, str]:
@@ -217,13 +237,22 @@ class Scope:
             return None
         if wanted.is_taken and item.labels.get("app") != names.APP:
             return Choice(item=item, is_taken=False, reason="it does not bear our label")
-        if wanted.is_taken and item.purpose in self.busy:
-            return Choice(item=item, is_taken=False, reason=f"{self.busy[item.purpose]} is at it")
         owner = self._owner_of(item, found.items)
         if wanted.is_taken and self.owner != ANY_OWNER and owner != self.owner and not _is_orphan(item, owner):
             whose = f"it belongs to {owner}" if owner else "it does not say whose it is"
             return Choice(item=item, is_taken=False, reason=f"{whose}; --owner any takes it too")
+        if wanted.is_taken and item.purpose in self.busy:
+            reason = f"{self.busy[item.purpose]} is at it"
+            return Choice(item=item, is_taken=False, reason=reason, is_spared=self.everything)
+        if wanted.is_taken and self.everything and item.batch in (watchers := self._watchers(found)):
+            reason = f"{watchers[item.batch]} watches it; --batch {item.batch} takes it all the same"
+            return Choice(item=item, is_taken=False, reason=reason, is_spared=True)
         return wanted
+
+    def _watchers(self, found: Found) -> Mapping[str, str]:
+        """Who watches which batch, as far as nobody knows that they are gone."""
+        watched = find_watchers(found.items)
+        return {batch: lease.holder for batch, lease in watched.items() if not lease.is_held_by(self.gone)}
 
     def _wish(self, item: Item, found: Found) -> Choice | None:
         """The choice before it is asked whose it is; None if the scope does not speak of this item."""
@@ -236,14 +265,12 @@ class Scope:
         if self.bake:
             is_meant = item.bake == self.bake
             return Choice(item=item, is_taken=True, reason=f"of bake {self.bake}") if is_meant else None
-        return self._wish_of_all(item, found.items) if self.everything else self._wish_of_dead(item, found)
+        return self._wish_of_all(item, found) if self.everything else self._wish_of_dead(item, found)
 
-    def _wish_of_all(self, item: Item, listed: Collection[Item]) -> Choice | None:
+    def _wish_of_all(self, item: Item, found: Found) -> Choice:
+        listed = found.items
         if item.labels.get("part") == STATE_PART:
             return Choice(item=item, is_taken=False, reason="kept: the state of Pulumi's stacks")
-        if self.busy and (item.kind is Kind.BUCKET or item.labels.get("part") == BASE_PART):
-            at_it = ", ".join(f"{who} is at {name}" for name, who in sorted(self.busy.items()))
-            return Choice(item=item, is_taken=False, reason=f"kept: {at_it}, which needs it")
         if item.kind in (Kind.RESULTS, Kind.BUCKET) and not self.results:
             return Choice(item=item, is_taken=False, reason="kept without --results")
         if item.kind is Kind.BUCKET and (others := self._others(listed, (Kind.RESULTS, Kind.CONTROL))):
@@ -252,6 +279,10 @@ class Scope:
             return Choice(item=item, is_taken=False, reason="kept: the base is alive as long as its bucket is")
         if item.kind is Kind.SSH_KEY and not item.has_expired(self.now):
             return Choice(item=item, is_taken=False, reason="kept: it is valid, and ends by itself")
+        clients = {**self._watchers(found), **self.busy}
+        if clients and (item.kind is Kind.BUCKET or item.labels.get("part") == BASE_PART):
+            at_it = ", ".join(f"{who} is at {name}" for name, who in sorted(clients.items()))
+            return Choice(item=item, is_taken=False, reason=f"kept: {at_it}, which needs it", is_spared=True)
         return Choice(item=item, is_taken=True, reason="of everything")
 
     def _wish_of_dead(self, item: Item, found: Found) -> Choice | None:

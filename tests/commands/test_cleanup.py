@@ -2,150 +2,19 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
-from runner.commands import cleanup, status
-from runner.commands.cleanup import CleanupRequest, CleanupSummary
+from runner.commands import cleanup
+from runner.commands.cleanup import CleanupRequest
 from runner.commands.events import Listener
-from runner.commands.sessions import report_dead_sessions
 from runner.errors import DeclinedError, InputError
 from runner.model import names
-from runner.model.lease import new_lease
+from tests.commands.cloud_estate import BOB, BUCKET, ME, PROJECT, Estate, at, gone
 from tests.commands.site import CommandSite
-from tests.emulator.conftest import ROCKY
-
-PROJECT = "local-project"
-LIMIT_S = 60.0
-ME, BOB = {"app": "opensees-hpc", "owner": "you"}, {"app": "opensees-hpc", "owner": "bob"}
-BUCKET = names.bucket_name(PROJECT)
-
-
-def at(hours: float) -> str:
-    return names.expires_label(datetime.now(UTC) + timedelta(hours=hours))
-
-
-@dataclass(kw_only=True)
-class Estate:
-    """An embedded cloud into which a test puts what it needs."""
-
-    site: CommandSite
-
-    @property
-    def url(self) -> str:
-        return self.site.start_cloud().url
-
-    @property
-    def compute(self) -> str:
-        return f"/compute/v1/projects/{PROJECT}"
-
-    def ask(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
-        answer = requests.request(method, f"{self.url}{path}", json=body, timeout=LIMIT_S, **more)
-        assert answer.status_code < 300, answer.text
-        values = answer.json() if answer.content else {}
-        if values.get("kind") == "compute#operation" and values["status"] != "DONE":
-            return self.ask("POST", values["selfLink"].replace("https://www.googleapis.com", "") + "/wait")
-        assert values.get("error") is None, values
-        return values
-
-    def vm(self, name: str, labels: dict[str, str], **more: str) -> None:
-        self.site.insert_vm(name, **{**labels, **more})
-
-    def unlabelled_vm(self, name: str) -> None:
-        self.site.insert_vm(name, app="something-else", batch="b1", owner="you", expires=at(-1))
-
-    def disk(self, name: str, labels: dict[str, str], **more: str) -> None:
-        body = {"name": name, "sizeGb": "10", "labels": {**labels, **more}}
-        self.ask("POST", f"{self.compute}/zones/europe-west4-a/disks", body)
-
-    def address(self, name: str, labels: dict[str, str], *, is_global: bool = False, **more: str) -> None:
-        place = "global" if is_global else "regions/europe-west4"
-        self.ask("POST", f"{self.compute}/{place}/addresses", {"name": name, "labels": {**labels, **more}})
-
-    def image(self, name: str, labels: dict[str, str], **more: str) -> None:
-        disk = f"source-{name}"
-        body = {"name": disk, "sizeGb": "50", "sourceImage": ROCKY}
-        self.ask("POST", f"{self.compute}/zones/europe-west4-a/disks", body)
-        source = f"projects/{PROJECT}/zones/europe-west4-a/disks/{disk}"
-        image = {"name": name, "family": "opensees-hpc", "sourceDisk": source, "labels": {**labels, **more}}
-        self.ask("POST", f"{self.compute}/global/images", image)
-        self.ask("DELETE", f"{self.compute}/zones/europe-west4-a/disks/{disk}")
-
-    def bucket(self, name: str, labels: dict[str, str]) -> None:
-        self.ask("POST", f"/storage/v1/b?project={PROJECT}", {"name": name, "labels": labels})
-
-    def put(self, name: str, content: bytes = b"x") -> None:
-        url = f"{self.url}/upload/storage/v1/b/{BUCKET}/o?uploadType=media"
-        assert requests.post(url, params={"name": name}, data=content, timeout=LIMIT_S).status_code == 200
-
-    def lease(self, batch: str, ended_s_ago: float, **changes: Any) -> None:
-        """The lease of a batch, which ended so long ago."""
-        ended = datetime.now(UTC) - timedelta(seconds=ended_s_ago)
-        lease = replace(new_lease(batch, "you@there 7", ended - timedelta(seconds=600), 600), **changes)
-        self.put(names.lease_object(batch), lease.as_json())
-
-    def switch_off(self, name: str) -> None:
-        """As a VM does that may not delete itself."""
-        self.ask("POST", f"{self.compute}/zones/europe-west4-a/instances/{name}/stop")
-
-    def objects(self) -> list[str]:
-        return [item["name"] for item in self.ask("GET", f"/storage/v1/b/{BUCKET}/o").get("items", [])]
-
-    def base(self) -> None:
-        """The parts of the base, as the stack makes them."""
-        network = f"projects/{PROJECT}/global/networks/{names.NETWORK}"
-        self.bucket(BUCKET, ME)
-        self.ask("POST", f"{self.compute}/global/networks", {"name": names.NETWORK, "autoCreateSubnetworks": False})
-        rule = {"name": names.SSH_FIREWALL, "network": network, "allowed": [{"IPProtocol": "tcp", "ports": ["22"]}]}
-        self.ask("POST", f"{self.compute}/global/firewalls", rule)
-        subnet = {"name": names.SUBNETWORK, "network": network, "ipCidrRange": "10.80.0.0/20"}
-        self.ask("POST", f"{self.compute}/regions/europe-west4/subnetworks", subnet)
-        router = {"name": names.NETWORK, "network": network}
-        self.ask("POST", f"{self.compute}/regions/europe-west4/routers", router)
-        self.ask("POST", f"/iam/v1/projects/{PROJECT}/serviceAccounts", {"accountId": names.SERVICE_ACCOUNT_ID})
-        role = {"roleId": names.SELF_DELETE_ROLE_ID, "role": {"includedPermissions": ["compute.instances.delete"]}}
-        self.ask("POST", f"/iam/v1/projects/{PROJECT}/roles", role)
-
-    def clean(self, listener: Listener | None = None, **request: Any) -> CleanupSummary:
-        given = CleanupRequest(**{"yes": True, **request})
-        return cleanup.execute(self.site.context(), given, listener or self.site.listener)
-
-    def dump(self) -> list[tuple[str, str]]:
-        """Everything that the cloud knows, and the names of all objects."""
-        return [*self.dump_without_bucket(), *((name, "object") for name in self.objects())]
-
-    def dump_without_bucket(self) -> list[tuple[str, str]]:
-        """The same where there is no results bucket."""
-        database = sqlite3.connect(f"file:{self.site.cloud_folder / 'cloud.sqlite'}?mode=ro", uri=True)
-        try:
-            return database.execute("SELECT key, doc FROM docs ORDER BY key").fetchall()
-        finally:
-            database.close()
-
-
-def gone(summary: CleanupSummary) -> set[str]:
-    assert all(removal.is_gone for removal in summary.report.removals)
-    return {str(removal.item) for removal in summary.report.removals}
-
-
-@pytest.fixture
-def estate(cloud_home: Path) -> Iterator[Estate]:
-    """An empty cloud."""
-    made = Estate(site=CommandSite(home=cloud_home))
-    yield made
-    made.ask("POST", "/_local/reset")
-    for folder in ("engine", "stacks", "journal"):
-        for file in (cloud_home / "local" / folder).rglob("*"):
-            if file.is_file():
-                file.unlink()
 
 
 def test_nothing_is_there(estate: Estate) -> None:
@@ -214,53 +83,6 @@ def test_without_a_scope_only_what_has_outlived_its_purpose(estate: Estate) -> N
     assert estate.objects() == ["_control/damaged/lease.json", "_control/watched/lease.json"]
     left = estate.site.context().cloud.compute.instances({"app": "opensees-hpc"})
     assert {vm.name for vm in left} == {"new-0", "watched-0"}
-
-
-def test_an_orphan_is_found_long_before_its_wall_and_from_any_machine(estate: Estate, tmp_path: Path) -> None:
-    """A client died while its VMs were made: one may not delete itself, one could only switch itself off."""
-    estate.bucket(BUCKET, ME)
-    for batch in ("orphan", "alone", "drained", "alive", "off"):
-        estate.vm(f"{batch}-0", ME, batch=batch, expires=at(1))
-        estate.disk(f"{batch}-data", ME, batch=batch, expires=at(1))
-    estate.lease("orphan", 60)
-    estate.lease("alone", 60, detached=True, deadlines={"a": 30.0, "b": 3600.0})
-    estate.lease("drained", 60, detached=True, deadlines={"a": 30.0})
-    estate.lease("alive", -60)
-    estate.switch_off("off-0")
-    request: dict[str, Any] = {"dry_run": True}
-    elsewhere = CommandSite(home=tmp_path / "another-machine")
-    (elsewhere.home / "local").mkdir(parents=True)
-    (elsewhere.home / "local" / "cloud").symlink_to(estate.site.cloud_folder)
-    wanted = {
-        f"{kind} {batch}-{end} in europe-west4-a"
-        for batch in ("orphan", "drained")
-        for kind, end in (("instance", "0"), ("disk", "data"))
-    } | {"instance off-0 in europe-west4-a"}
-    dry = cleanup.execute(elsewhere.context(), CleanupRequest(**request), elsewhere.listener)
-    assert {str(removal.item) for removal in dry.report.removals} == wanted
-    kept = {str(choice.item): choice.reason for choice in dry.kept}
-    assert kept.keys() == {"instance alone-0 in europe-west4-a", "disk alone-data in europe-west4-a"}
-    assert all("left with --detach" in reason for reason in kept.values())
-    told = status.execute(elsewhere.context())
-    outlived = {thing["name"]: thing["outlived"] for thing in (*told["vms"], *told["without_vm"])}
-    assert {name for name, why in outlived.items() if why} == {str(item).split()[1] for item in wanted}
-    assert "its lease ended at" in outlived["orphan-0"]
-    assert gone(estate.clean()) == wanted
-    left = estate.site.context().cloud.compute.instances({"app": "opensees-hpc"})
-    assert {vm.name for vm in left} == {"alone-0", "alive-0"}
-
-
-def test_dead_sessions_say_what_cleanup_would_delete(estate: Estate) -> None:
-    estate.bucket(BUCKET, ME)
-    estate.vm("left-0", ME, batch="left", expires=at(1))
-    with estate.site.context().journal.begin("left", "run", target="local", project=PROJECT) as state:
-        state.intend("instance", "left-0", "europe-west4-a")
-    estate.put("_control/left/batch.json", b"{}")
-    for ended_s_ago, is_outlived in ((-60, False), (60, True)):
-        estate.lease("left", ended_s_ago)
-        (dead,) = report_dead_sessions(estate.site.context(), estate.site.listener)
-        assert bool(dead.outlived.get("left-0")) is is_outlived
-        assert bool(estate.clean(dry_run=True).report.removals) is is_outlived
 
 
 def test_keys_of_ours_that_have_ended(estate: Estate) -> None:

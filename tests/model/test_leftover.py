@@ -255,6 +255,34 @@ def test_the_base_is_kept_for_what_somebody_is_at() -> None:
     assert why["bucket"] == why["network"] == "kept: me@here (process 7) is at b1, which needs it"
 
 
+def test_everything_is_all_but_what_a_living_client_is_at() -> None:
+    vm = item(Kind.INSTANCE, "vm", batch="b1", expires=FUTURE)
+    here = {"b1": "me@here (process 7)"}
+    elsewhere = control(seen(60))
+    for one, things in (
+        (scope(everything=True, results=True, busy=here), [vm]),
+        (scope(everything=True, results=True), [vm, elsewhere]),
+        (scope(everything=True, results=True, gone=["another"]), [vm, elsewhere]),
+    ):
+        choices = one.choose([*things, *BASE])
+        assert not any(choice.is_taken for choice in choices)
+        assert all(choice.is_spared for choice in choices)
+    assert "--batch b1 takes it" in reasons(scope(everything=True), vm, elsewhere)["vm"]
+
+
+def test_everything_takes_what_no_living_client_is_at() -> None:
+    vm = item(Kind.INSTANCE, "vm", batch="b1", expires=FUTURE)
+    for one, lease in (
+        (scope(everything=True), seen(-1)),
+        (scope(everything=True), seen(60, detached=True)),
+        (scope(everything=True, gone=["you@here 1"]), seen(60)),
+        (scope(everything=True, gone=["id"]), seen(60, holder_id="id")),
+    ):
+        assert taken(one, vm, control(lease)) == ["vm", "control"]
+    kept = [choice for choice in scope(everything=True).choose([vm, *BASE]) if not choice.is_taken]
+    assert not any(choice.is_spared for choice in kept), "nobody asked for the base"
+
+
 def test_expired_things_come_first_then_the_order_of_removal() -> None:
     things = [
         item(Kind.DISK, "disk", expires=FUTURE),
@@ -286,6 +314,15 @@ def test_an_expiry_that_cannot_be_read_is_none(text: str) -> None:
 def test_labels_in_words() -> None:
     assert read_labels("Made for a bake. " + write_labels(MINE)) == MINE
     assert read_labels("nothing here") == {}
+
+
+def test_a_thing_is_known_by_more_than_its_name() -> None:
+    vm = replace(item(Kind.INSTANCE, "vm"), uid="1")
+    assert vm.is_still(vm)
+    assert not replace(vm, uid="2").is_still(vm)
+    pile = replace(item(Kind.RESULTS, "b1"), since="2026-11-22T10:00:00Z", until="2026-11-22T11:00:00Z")
+    assert replace(pile, until="2026-11-22T12:00:00Z").is_still(pile), "it has grown"
+    assert not replace(pile, since="2026-11-22T11:30:00Z").is_still(pile), "what was seen is gone"
 
 
 def test_what_an_item_is_called() -> None:
