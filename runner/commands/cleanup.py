@@ -13,6 +13,7 @@ from typing import Any
 from runner.commands.context import Context
 from runner.commands.end import tell_removal
 from runner.commands.events import Listener
+from runner.commands.known import check_known
 from runner.commands.outlived import busy_sessions, clients_gone
 from runner.core.estate import DryEstate, Estate
 from runner.core.sweep import Agreement, Removal, SweepReport, sweep_agreed
@@ -68,7 +69,7 @@ def execute(context: Context, request: CleanupRequest, listener: Listener) -> Cl
     """Show what would go, ask, remove it, and look again. Idempotent.
 
     Raises:
-        InputError: the request makes no sense, or a living process is at that batch or bake.
+        InputError: the request makes no sense, nothing knows that batch or bake, or a living process is at it.
         DeclinedError: not agreed to; nothing was removed.
     """
     scope = _read_scope(context, request)
@@ -77,6 +78,8 @@ def execute(context: Context, request: CleanupRequest, listener: Listener) -> Cl
     kinds = _kinds(scope)
     found = estate.find(kinds, scope.labels)
     choices = scope.choose(found.items)
+    if not choices and (scope.batch or scope.bake):
+        check_known(context, batch=scope.batch, bake=scope.bake)
     _show(choices, found.unread, listener)
     taken = tuple(choice.item for choice in choices if choice.is_taken)
     kept = tuple(choice for choice in choices if not choice.is_taken)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,9 +19,59 @@ from tests.commands.site import CommandSite
 
 
 def test_nothing_is_there(estate: Estate) -> None:
-    for request in ({}, {"everything": True, "results": True}, {"batch": "b1"}, {"bake": "bake-1"}):
+    requests: tuple[dict[str, Any], ...] = ({}, {"everything": True}, {"everything": True, "results": True})
+    for request in requests:
         summary = estate.clean(**request)
         assert (summary.exit_code, summary.report.removals, summary.kept) == (0, (), ())
+
+
+def know_by_vm(estate: Estate) -> None:
+    estate.vm("frames-1-0", ME, batch="frames-1", expires=at(1))
+
+
+def know_by_results(estate: Estate) -> None:
+    estate.bucket(BUCKET, ME)
+    estate.put("frames-1/job/attempt-1/COMMITTED")
+
+
+def know_by_definition(estate: Estate) -> None:
+    estate.bucket(BUCKET, ME)
+    estate.put("_control/frames-1/batch.json", b"{}")
+
+
+def know_by_stack(estate: Estate) -> None:
+    settings = estate.site.home / "local" / "engine" / "analysis" / "Pulumi.frames-1.yaml"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text("config: {}\n")
+
+
+def know_by_journal(estate: Estate) -> None:
+    with estate.site.context().journal.begin("frames-1", "run") as state:
+        state.end("completed")
+
+
+@pytest.mark.parametrize(
+    "know", [know_by_vm, know_by_results, know_by_definition, know_by_stack, know_by_journal], ids=lambda f: f.__name__
+)
+def test_a_batch_that_nothing_knows_is_a_mistake(estate: Estate, know: Callable[[Estate], None]) -> None:
+    with pytest.raises(InputError, match="there is no batch frames-1") as caught:
+        estate.clean(batch="frames-1")
+    assert caught.value.remedy == "`invoke status` shows what exists"
+    know(estate)
+    for request in ({"batch": "frame-1"}, {"batch": "frame-1", "dry_run": True}):
+        with pytest.raises(InputError) as caught:
+            estate.clean(**request)
+        assert caught.value.remedy == "did you mean frames-1?"
+    with pytest.raises(InputError) as caught:
+        estate.clean(bake="frames-1")
+    assert caught.value.remedy == "frames-1 is a batch: --batch frames-1"
+    assert estate.clean(batch="frames-1").exit_code == 0
+
+
+def test_where_something_cannot_be_looked_at_nobody_says_that_there_is_no_such_batch(estate: Estate) -> None:
+    fault = {"kind": "http", "match": "GET .*/aggregated/addresses", "status": 403, "times": None}
+    estate.site.arm(**fault, reason="forbidden", message="no right to look")
+    assert estate.clean(batch="frames-1").exit_code == 8
 
 
 def test_a_batch_of_every_kind(estate: Estate) -> None:
@@ -167,6 +218,7 @@ def test_what_lacks_the_label_stays_whatever_is_asked(estate: Estate) -> None:
     estate.bucket("another-bucket", {"app": "something-else"})
     body = {"name": "theirs", "network": f"projects/{PROJECT}/global/networks/default"}
     estate.ask("POST", f"{estate.compute}/global/firewalls", {**body, "allowed": [{"IPProtocol": "tcp"}]})
+    estate.site.context().journal.begin("b1", "run").close()
     before = estate.dump_without_bucket()
     for request in ({}, {"batch": "b1"}, {"everything": True, "results": True, "owner": "any"}):
         assert estate.clean(**request).report.removals == ()
