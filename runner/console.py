@@ -164,6 +164,10 @@ class TextScreen:
             what = f"{thing['kind']} {thing['name']} in {thing['place'] or 'all regions'}, which no VM of ours has"
             owner = thing["batch"] or thing["bake"]
             self.console.print(f"{what}, of {owner or 'no batch'}: {thing['usd_per_hour_at_most']:.4f} USD/h at most")
+        for kind, thing in [("VM", vm) for vm in values["vms"]] + [(one["kind"], one) for one in values["without_vm"]]:
+            if thing["outlived"]:
+                why = f"{kind} {thing['name']} has outlived its purpose: {thing['outlived']} (invoke cleanup)"
+                self.console.print(Text(why, style="yellow"))
         self.console.print("batches: " + (", ".join(batch["name"] for batch in values["batches"]) or "none"))
         bucket = values["bucket"]
         held = "; ".join(
@@ -286,14 +290,16 @@ class TextScreen:
         kind = "bake" if facts["kind"] == "bake" else "batch"
         state = "goes on without a client" if facts["is_detached"] else f"was left by {facts['owner']}, which is gone"
         if not facts["is_from_here"]:
-            state = f"was begun on another machine by {facts['owner']}; let it be if it still runs there"
+            state = f"was begun elsewhere by {facts['owner']}; let it be if that still runs"
         if facts["watched_by"]:
             state = f"is gone on with by {printable(facts['watched_by'])}"
         count, usd = facts["instances"], facts["usd_per_hour_at_most"]
         vms = "the cloud could not be asked" if count is None else f"{len(count)} VM{'s' * (len(count) != 1)} there now"
         cost = "" if usd is None else f", {usd:.2f} USD an hour at most"
         trouble = f" ({printable(facts['trouble'])})" if facts["trouble"] else ""
-        self._print(Text.assemble((f"{kind} {facts['name']} ", "bold yellow"), f"{state}: {vms}{cost}{trouble}"))
+        over = sum(bool(vm["outlived"]) for vm in count or ())
+        past = f", {over} of which {'has' if over == 1 else 'have'} outlived their purpose" if over else ""
+        self._print(Text.assemble((f"{kind} {facts['name']} ", "bold yellow"), f"{state}: {vms}{past}{cost}{trouble}"))
         if facts["watched_by"]:
             self._print(f"  nothing has to be done; {facts['offers'][0]} to go on with it from here")
         else:

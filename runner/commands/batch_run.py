@@ -25,7 +25,7 @@ from runner.commands.events import Listener, Phases
 from runner.commands.fleet import Fleet, MachineWish
 from runner.commands.home_markers import home_noter
 from runner.commands.messages import DeadlinesMoved, LeaseGone, LeaseLost
-from runner.commands.steps import Steps, raised_signals
+from runner.commands.steps import Steps, Undo, cancel_all, raised_signals
 from runner.commands.summary import RunReport, RunSummary
 from runner.core.download_tracker import DownloadTracker
 from runner.core.lease import LeaseEvents, LeaseKeeper, LeaseTerms
@@ -36,7 +36,6 @@ from runner.model import names
 
 LOGIN_SLACK_S = 3600.0
 DOWNLOADS_END_LIMIT_S = 60.0
-DESTRUCTIVE = ("end batch", "bring home")  # undos that another client must not suffer from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +73,12 @@ class BatchRun:
         outcome = "completed"
         try:
             with raised_signals(), end.lease, Steps(self.listener) as steps:
+                destructive = self._register_end(steps, end)
                 try:
-                    self._drive(steps, end, attach=attach)
+                    self._drive(steps, end, destructive, attach=attach)
                 except TakenOverError:
                     end.goes_on = True
-                    steps.keep(*DESTRUCTIVE)
+                    cancel_all(destructive)
                     raise
         except LeftoverError:
             if not end.controller.roster.is_over:
@@ -132,16 +132,21 @@ class BatchRun:
             is_detached=end.goes_on,
         )
 
-    def _drive(self, steps: Steps, end: BatchEnd, *, attach: bool) -> None:
-        """Run the jobs."""
-        steps.undo("bring home what is still in the bucket", lambda: end.bring_home(steps.hurry))
-        steps.undo(f"end batch {self.batch}", lambda: end.end(steps.hurry))
+    def _register_end(self, steps: Steps, end: BatchEnd) -> Sequence[Undo]:
+        """The undos from which a batch that goes on must not suffer."""
+        return (
+            steps.undo("bring home what is still in the bucket", lambda: end.bring_home(steps.hurry)),
+            steps.undo(f"end batch {self.batch}", lambda: end.end(steps.hurry)),
+        )
+
+    def _drive(self, steps: Steps, end: BatchEnd, destructive: Sequence[Undo], *, attach: bool) -> None:
+        """Run the jobs. ``destructive`` is cancelled if the batch goes on without this client."""
         steps.undo("close the connections", end.controller.close)
         try:
             fleet = self._get_ready(steps, end, attach=attach)
         except HpcError as error:
             if attach and not isinstance(error, TakenOverError):  # it ran well without this client
-                steps.keep(*DESTRUCTIVE)
+                cancel_all(destructive)
                 end.leave_as_found()
             raise
         steps.undo("stop downloads", _start_polling(end.collector))
@@ -149,7 +154,7 @@ class BatchRun:
             goes_on = end.controller.run(fleet, until_busy=self.detach)
         if goes_on:
             end.leave()
-            steps.keep(*DESTRUCTIVE)
+            cancel_all(destructive)
 
     def _get_ready(self, steps: Steps, end: BatchEnd, *, attach: bool) -> Fleet:
         """What has to be there, or to be known, before the first job is started."""
@@ -195,10 +200,12 @@ class BatchRun:
 
     def _terms(self) -> LeaseTerms:
         deadlines = {item.job.name: item.job.timeout_s for item in self.definition.inputs}
+        owner = self.session.read().owner
         return LeaseTerms(
             batch=self.batch,
             lease_s=self.context.settings.lease_s,
-            holder=str(self.session.read().owner),
+            holder=str(owner),
+            holder_id="" if owner is None else owner.identity,
             take_over=self.take_over,
             predecessors=self.predecessors,
             deadlines=deadlines,

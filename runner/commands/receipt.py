@@ -19,7 +19,7 @@ from runner.core.files import disk_error, write_atomically
 from runner.core.session_state import SessionState
 from runner.errors import DiskError, HpcError, InputError
 from runner.model import names
-from runner.model.leftover import VALIDATED, Item, Kind
+from runner.model.leftover import SETTINGS_ONLY, VALIDATED, Item, Kind
 from runner.model.receipt import Receipt, make_receipt
 from runner.model.receipt_items import Answer, CloudAct, ItemState
 from runner.model.receipt_page import render_page
@@ -143,7 +143,11 @@ def _ask(context: Context, session: Session) -> list[Answer]:
         found = context.cloud.estate.find(ASKED_KINDS, session.labels)
     except HpcError as error:
         return [_no_answer(item, error) for item in _names_once(session)]
-    listed = {_item_key(item): item for item in found.items if session.name in (item.batch, item.bake)}
+    listed = {
+        _item_key(item): item
+        for item in found.items
+        if session.name in (item.batch, item.bake) and item.state != SETTINGS_ONLY
+    }
     unread = {kind.value for kind in ASKED_KINDS for line in found.unread if line.startswith(f"{kind.value}:")}
     known = _names_once(session)
     with ThreadPoolExecutor(AT_ONCE) as pool:

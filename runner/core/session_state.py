@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from runner.core.session_file import LineFile, create_file, read_last_line
-from runner.core.session_owner import OwnerLock, describe_this_process, is_owned
+from runner.core.session_owner import OwnerLock, describe_this_process, is_owned, is_process_alive
 from runner.errors import HpcError, InputError
 from runner.model import names
 from runner.model.session import Session, read_session
@@ -105,7 +105,7 @@ class Journal:
         except OSError as error:
             return Session(name=name, troubles=(f"the journal cannot be read: {error}",))
         session = read_session(name, *decode_records(content))
-        return replace(session, is_owner_alive=is_owned(self._lock_path(name)))
+        return replace(session, is_owner_alive=is_owned(self._lock_path(name)) or _has_other_client(session))
 
     def names(self) -> list[str]:
         """The sessions that were ever begun, sorted.
@@ -153,6 +153,17 @@ class Journal:
 
     def _lock_path(self, name: str) -> Path:
         return self.folder / f"{_checked(name)}{LOCK_SUFFIX}"
+
+
+def _has_other_client(session: Session) -> bool:
+    """Whether its owner lives, though it does not hold the lock here: the journal is a copy of the one that it writes.
+
+    One that has ended the session, or left it on purpose, may go on with other things.
+    """
+    owner = session.owner
+    if owner is None or session.has_ended or session.is_detached or owner.pid == os.getpid():
+        return False
+    return is_process_alive(owner)
 
 
 def _checked(name: str) -> str:
