@@ -257,8 +257,8 @@ class TextScreen:
         if facts["state"] == "ready":
             self._print(Text(f"   {facts['name']} is ready at {facts['address']}", style="dim"))
             return
-        again = f"; waiting again: {', '.join(facts['requeued'])}" if facts["requeued"] else ""
-        self._print(Text(f"✗ {facts['name']} is lost: {printable(facts['reason'])}{again}", style="yellow"))
+        jobs = f"; looking for the results of {', '.join(facts['jobs'])}" if facts["jobs"] else ""
+        self._print(Text(f"✗ {facts['name']} is lost: {printable(facts['reason'])}{jobs}", style="yellow"))
 
     def _show_step(self, facts: Mapping[str, Any]) -> None:
         self._print(Text(f"   {facts['what']}", style="dim"))

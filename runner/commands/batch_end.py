@@ -122,10 +122,9 @@ class BatchEnd:
                 note="its results came home late",
             )
             self._late[outcome.name] = found
-            facts = {key: value for key, value in found.as_json().items() if key not in ("name", "status")}
-            facts["attempt"] = home.attempt
-            self.listener.tell("job", job=outcome.name, state=found.state.value, **facts)
-            self.session.record("job", job=outcome.name, state=found.state.value, **facts)
+            facts = found.facts() | {"attempt": home.attempt}
+            self.listener.tell("job", **facts)
+            self.session.record("job", **facts)
 
     def close_session(self, outcome: str) -> None:
         """The last verdicts, the receipt, and the journal's end if the cloud says that nothing is left. Trouble with that hides

@@ -9,6 +9,7 @@ import re
 import stat
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -175,9 +176,10 @@ class _Bake:
         )
         with self.phases.phase("up"):
             place, outputs = self._make_builder(session, guard)
+        connections = ExitStack()
+        steps.undo("close the connection", connections.close)
         with self.phases.phase("boot"):
-            connection = self._connect(place)
-        steps.undo("close the connection", connection.close)
+            connection = connections.enter_context(self._connect(place))
         versions = self._bake_on(connection)
         with self.phases.phase("image"):
             labels = {LABEL_KEY.sub("_", key.lower()): names.label_value(value) for key, value in versions.items()}

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.commands.arrivals import Arrivals
@@ -74,14 +74,13 @@ class Collector:
             store=self._store,
             tracker=tracker,
             on_home=on_home,
-            on_bytes=self._check_stop,
             on_step=on_step,
             keeps_remote=keeps_remote,
         )
         self._changed = threading.Condition()
         self._wanted: set[tuple[str, int]] = set()
+        self._given_up: set[tuple[str, int]] = set()
         self._busy: set[str] = set()
-        self._stop = threading.Event()
 
     def wanted(self, job: str, attempt: int) -> None:
         """This attempt has been pushed: ``run`` fetches it at once."""
@@ -90,7 +89,7 @@ class Collector:
             self._changed.notify_all()
 
     def wait_home(self, job: str, attempt: int, *, timeout_s: float, least_push: int = 1) -> HomeSet | None:
-        """Wait until ``run``, in another thread, has brought this attempt home; None if it did not in time.
+        """Wait until ``run``, in another thread, has brought this attempt home; None if it did not in time, or is given up.
 
         Raises:
             DamagedPushError: this push of it, or a later one, arrived damaged; it stays in the bucket.
@@ -106,20 +105,38 @@ class Collector:
             raise damage
         return home
 
+    def find_home(self, job: str, attempt: int) -> HomeSet | None:
+        """This attempt, if it is home."""
+        return self._tracker.find(job, attempt)
+
+    def find_attempts(self, job: str) -> set[int]:
+        """The attempts of a job that are whole in the bucket, or at home. What is in neither now was not pushed by now.
+
+        Raises:
+            CloudError: the bucket cannot be listed.
+        """
+        pushed = {found.attempt for found in self._store.result_sets(self._batch) if found.job == job}
+        return pushed | {home.attempt for home in self._tracker.home_sets() if home.job == job}
+
+    def give_up(self, job: str, attempt: int) -> None:
+        """Nobody needs this attempt any more: whoever waits for it is let go."""
+        with self._changed:
+            self._given_up.add((job, attempt))
+            self._changed.notify_all()
+
     def poll_once(self) -> list[HomeSet]:
         """Look, fetch all that is due, and say what came home. What goes wrong with single sets is told, not raised.
 
         Raises:
             CloudError: the bucket cannot be listed.
         """
-        return self._fetch_all(self._due(self._store.all_sets(self._batch)))
+        return self._fetch_all(self._due(self._store.all_sets(self._batch)), threading.Event())
 
     def run(self, stop: threading.Event) -> None:
         """Poll and download until ``stop`` is set: at once what is wanted, else with pauses that grow while nothing comes.
 
         What fails is told and tried again for as long as it runs. Downloads that ``stop`` cuts go on with the next call.
         """
-        self._stop = stop
         while not stop.is_set():
             try:
                 self._poll(stop)
@@ -136,7 +153,7 @@ class Collector:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="download") as pool:
             while not stop.is_set():
                 is_time = time.monotonic() >= look_at
-                running |= {pool.submit(self._try, found) for found in self._look(is_time=is_time)}
+                running |= {pool.submit(self._try, found, stop) for found in self._look(is_time=is_time)}
                 ended = {future for future in running if future.done()}
                 running -= ended
                 results = [future.result() for future in ended]
@@ -156,7 +173,6 @@ class Collector:
             DiskError: no room at home; what is missing stays in the bucket.
             CloudError: the cloud refuses, or nothing went forward for a long time; what is missing stays in the bucket.
         """
-        self._stop = threading.Event()
         patience = _patience()
         while due := self._due(self._store.all_sets(self._batch), is_over=is_over):
             self._fetch_patiently(due, patience)
@@ -188,7 +204,7 @@ class Collector:
             DiskError: there is no room at home.
             CloudError: another round is not worth it.
         """
-        came = self._fetch_all(due)
+        came = self._fetch_all(due, threading.Event())
         if self._arrivals.disk is not None:
             raise self._arrivals.disk
         if came or any(self._damage.is_known(found) for found in due):
@@ -230,7 +246,9 @@ class Collector:
             return []
         with self._changed:
             self._changed.notify_all()  # another process may have brought home what somebody waits for
-        return self._choose(self._due(sets))
+        with self._changed:
+            free = [found for found in sets if found.prefix not in self._busy]
+        return self._choose(self._due(free))
 
     def _choose(self, due: Sequence[ResultSet]) -> list[ResultSet]:
         """All; after the disk was full only the smallest, to see whether there is room again."""
@@ -243,10 +261,8 @@ class Collector:
         return chosen
 
     def _due(self, sets: Iterable[ResultSet], *, is_over: bool = False) -> list[ResultSet]:
-        """What is to be fetched, or only to be deleted in the bucket because it is home."""
-        with self._changed:
-            free = [found for found in sets if found.prefix not in self._busy]
-        return [found for found in free if self._is_due(found, is_over=is_over)]
+        """What is to be fetched, or only to be deleted in the bucket because it is home. Some of it may be on its way."""
+        return [found for found in sets if self._is_due(found, is_over=is_over)]
 
     def _is_due(self, found: ResultSet, *, is_over: bool) -> bool:
         if self._delivery.keeps_remote and self._is_home(found):
@@ -264,22 +280,23 @@ class Collector:
     def _is_home(self, found: ResultSet) -> bool:
         return self._delivery.find_at_home(found) is not None or self._delivery.is_superseded(found)
 
-    def _fetch_all(self, due: Sequence[ResultSet]) -> list[HomeSet]:
+    def _fetch_all(self, due: Sequence[ResultSet], stop: threading.Event) -> list[HomeSet]:
+        """One after the other, several at once. An exception in this thread sets ``stop``, which cuts the downloads short."""
         self._arrivals.try_again()
         with ThreadPoolExecutor(THREADS, thread_name_prefix="download") as pool:
             try:
-                return [home for home in pool.map(self._try, due) if home is not None]
+                return [home for home in pool.map(lambda found: self._try(found, stop), due) if home is not None]
             except BaseException:
-                self._stop.set()
+                stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _try(self, found: ResultSet) -> HomeSet | None:
-        """Fetch one set; tell what went wrong."""
+    def _try(self, found: ResultSet, stop: threading.Event) -> HomeSet | None:
+        """Fetch one set, unless and until ``stop`` is set; tell what went wrong."""
         try:
-            if self._arrivals.is_paused or self._stop.is_set():
+            if self._arrivals.is_paused or stop.is_set():
                 return None
-            home = self._delivery.bring_home(found)
+            home = replace(self._delivery, on_bytes=_ended_by(stop)).bring_home(found)
             return home if home is not None and self._arrivals.note_home(home) else None
         except (_Stopped, NotFoundError):
             return None  # it goes on later, or it has gone since it was listed
@@ -300,15 +317,22 @@ class Collector:
     def _is_decided(self, job: str, attempt: int, least_push: int) -> bool:
         is_home = self._tracker.find(job, attempt) is not None
         is_damaged = self._damage.find(job, attempt, least_push=least_push) is not None
-        return is_home or is_damaged or self._arrivals.disk is not None
+        is_given_up = (job, attempt) in self._given_up
+        return is_home or is_damaged or is_given_up or self._arrivals.disk is not None
 
     def _rest(self, stop: threading.Event) -> None:
         with self._changed:
             self._changed.wait_for(lambda: bool(self._wanted) or stop.is_set(), TICK_S)
 
-    def _check_stop(self, count: int) -> None:
-        if self._stop.is_set():
+
+def _ended_by(stop: threading.Event) -> Callable[[int], None]:
+    """Ends a download when bytes come though it was told to stop. Each has its own, as others may go on."""
+
+    def check(count: int) -> None:
+        if stop.is_set():
             raise _Stopped
+
+    return check
 
 
 def _patience() -> Patience:

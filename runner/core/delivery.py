@@ -15,6 +15,7 @@ from pathlib import Path
 from runner.core.claims import claimed
 from runner.core.download_tracker import DownloadTracker, HomeSet
 from runner.core.results import (
+    CANCELLED,
     STAYS_IN_BUCKET,
     Checked,
     CorruptResultsError,
@@ -25,7 +26,7 @@ from runner.core.results import (
     unpack_archive,
 )
 from runner.core.storage import ResultSet, ResultStore
-from runner.errors import DiskError, UnreachableError
+from runner.errors import DiskError, NotFoundError, UnreachableError
 
 DAMAGED_TRIES = 3
 ROOM_TO_SPARE_BYTES = 16 << 20
@@ -72,7 +73,7 @@ class Delivery:
     keeps_remote: bool = False
 
     def bring_home(self, found: ResultSet) -> HomeSet | None:
-        """The set at home; None if another thread or process is about it, or if a later push of it is home.
+        """The set at home; None if another thread or process is about it, or if it is superseded.
 
         Raises:
             CorruptResultsError: it is not what its manifest says. It stays in the bucket, nothing of it at home.
@@ -95,9 +96,19 @@ class Delivery:
             return home
 
     def is_superseded(self, found: ResultSet) -> bool:
-        """Whether a later push of the same attempt is home, so that this one is not needed any more."""
+        """Whether it is not needed any more: a later push of the same attempt is home, or another attempt, for which this one
+        was cancelled."""
         known = self.tracker.find(found.job, found.attempt)
-        return known is not None and known.push > found.push
+        if known is not None:
+            return known.push > found.push
+        return self.tracker.is_home(found.job) and self._was_cancelled(found)
+
+    def _was_cancelled(self, found: ResultSet) -> bool:
+        try:
+            end = self.store.read_manifest(found).end
+        except (CorruptResultsError, NotFoundError):
+            return False
+        return end is not None and end.how == CANCELLED
 
     def find_at_home(self, found: ResultSet) -> HomeSet | None:
         """The set that came from the very same archive; whoever took its folder away gets it again."""

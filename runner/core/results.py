@@ -18,6 +18,7 @@ from runner.core import files as disk
 from runner.errors import CloudError, DiskError
 
 FORMAT = 1
+CANCELLED = "cancelled"
 CHUNK_BYTES = 1 << 20
 STAYS_IN_BUCKET = "nothing was deleted in the bucket, and what is missing is fetched again"
 

@@ -193,6 +193,37 @@ def test_a_stop_in_the_middle_of_a_download_loses_nothing(batch: Batch) -> None:
     assert len(batch.at_home()["a"]) == 2
 
 
+def test_a_download_that_was_told_to_stop_does_not_go_on_with_the_end(batch: Batch) -> None:
+    """The thread that polls may still be at a download when the end of the batch begins to bring home the rest."""
+    batch.push("a", {"big": os.urandom(4 << 20)})
+    is_begun, may_go_on = threading.Event(), threading.Event()
+    copied_by: list[int] = []
+
+    def on_step(step: str, found: ResultSet) -> None:
+        if step == "claimed" and not is_begun.is_set():
+            stopped_by.append(threading.get_ident())
+            is_begun.set()
+            assert may_go_on.wait(LIMIT_S)
+        if step == "copied":
+            copied_by.append(threading.get_ident())
+
+    stopped_by: list[int] = []
+    collector = _collector(batch, Told(), on_step=on_step)
+    stop = threading.Event()
+    poller = threading.Thread(target=collector.run, args=(stop,))
+    poller.start()
+    assert is_begun.wait(LIMIT_S)
+    stop.set()
+    homes: list[HomeSet] = []
+    ending = threading.Thread(target=lambda: homes.extend(collector.finish().home))
+    ending.start()
+    may_go_on.set()
+    ending.join(LIMIT_S)
+    poller.join(LIMIT_S)
+    assert [home.job for home in homes] == ["a"]
+    assert copied_by and not set(copied_by) & set(stopped_by)
+
+
 def test_it_goes_on_after_an_outage(batch: Batch) -> None:
     told = Told()
     collector = _collector(batch, told)
