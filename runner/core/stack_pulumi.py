@@ -175,7 +175,7 @@ class PulumiStacks:
                 for lock in self._break_locks(what, stack, error, give_up_at):
                     run.tell_broken_lock(stack.name, lock)
             except CommandError as error:
-                failure = describe_failure(what, run.diagnostics, _stderr(error))
+                failure = describe_failure(what, run.complaints, _stderr(error))
                 raise failure from failure.__cause__ or error
             finally:
                 if isinstance(stack.workspace.program, InlineProgram):

@@ -19,6 +19,7 @@ from runner.model.catalog import MACHINE_TYPES
 from runner.model.settings import Settings
 from runner.model.stockout import (
     FailedOperation,
+    Lost,
     Other,
     Permission,
     Place,
@@ -94,6 +95,18 @@ def test_a_quota_has_metric_limit_and_region_from_words_or_details() -> None:
     for failed in (by_words, by_details):
         assert failed is not None and isinstance(failed.refusal, Quota)
         assert (failed.refusal.metric, failed.refusal.limit, failed.refusal.region) == ("C2_CPUS", 8.0, "europe-west4")
+
+
+def test_an_insert_whose_vm_went_meanwhile_is_a_lost_vm() -> None:
+    message = "The resource 'projects/p/zones/europe-west4-a/instances/b1-0' was not found"
+    failed = read_failure(operation("RESOURCE_NOT_FOUND", message))
+    assert failed is not None
+    assert failed.refusal == Lost(message=message, vms=("b1-0",))
+    words = StackError(f"up failed: Error waiting for instance to create: {message}")
+    assert classify(words, [failed]) == Lost(message=message, vms=("b1-0",))
+    assert classify(words) == Lost(message=str(words), vms=("b1-0",))
+    image = read_failure(operation("RESOURCE_NOT_FOUND", "The resource 'projects/p/global/images/i' was not found"))
+    assert image is not None and isinstance(image.refusal, Other)
 
 
 def test_an_operation_without_an_error_has_not_failed() -> None:
