@@ -82,6 +82,7 @@ def root_tools() -> RootTools:
     return RootTools(
         make_base=lambda target, os_name: disks.make_base_root(target, os_name=os_name),
         clone=disks.clone_root,
+        copy_image=disks.copy_image_root,
         seal=disks.seal_root,
         remove=disks.remove_root,
     )

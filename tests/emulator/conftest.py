@@ -84,7 +84,7 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-TOOLS = RootTools(make_base=make_base, clone=clone, seal=lambda root: None, remove=remove)
+TOOLS = RootTools(make_base=make_base, clone=clone, copy_image=clone, seal=lambda root: None, remove=remove)
 
 
 class CloudUnderTest:
