@@ -24,6 +24,8 @@ from runner.model.session_record import Record
 NETS_LIMIT_S = 60.0  # after the lease
 CLIENT_LIMIT_S = 300.0
 LOOK_EVERY_S = 0.5
+SLOW_BOOT_S = 3.0  # so that the moment is hit at which VMs are being made
+BEING_MADE = ("PROVISIONING", "STAGING")
 STEPS = list(Step)
 MEMORY = (Kind.CONTROL, Kind.RESULTS, Kind.STACK)
 
@@ -121,6 +123,7 @@ class TrialRun:
 
     def _carry_out(self, verdict: Verdict) -> Verdict:
         file = self._batch.write(self._site.folder / self._batch.name)
+        self._slow_down_boots()
         client = self._site.start("run", "--jobs", str(file), "--yes", "--json", "--results", str(self._results))
         try:
             offspring_then = self._strike(client)
@@ -133,6 +136,7 @@ class TrialRun:
                 client.process.kill()
                 client.wait(CLIENT_LIMIT_S)
             self._trial.harm.undo(self._site)
+            self._let_boots_be()
         self._client_ended_at = time.monotonic()
         left = self._wait_for_nets(offspring_then, struck_at)
         finished = self._finished()
@@ -151,6 +155,19 @@ class TrialRun:
             noticed_s=self._noticed_s("lost"),
             replaced_s=self._noticed_s("intend"),
         )
+
+    def _slow_down_boots(self) -> None:
+        if self._trial.step is Step.UP_RUNNING and self._site.faults is not None:
+            ours = names.instance_name(self._batch.name, 0)[:-1]
+            self._site.faults.arm({"kind": "slow_boot", "match": f"/{ours}", "delay_s": SLOW_BOOT_S, "times": None})
+
+    def _let_boots_be(self) -> None:
+        if self._trial.step is Step.UP_RUNNING and self._site.faults is not None:
+            self._site.faults.clear()
+
+    def _makes_vm(self) -> bool:
+        found = self._site.context.cloud.compute.instances(names.labels_of_batch(self._batch.name))
+        return any(vm.status in BEING_MADE for vm in found)
 
     def _noticed_s(self, kind: str) -> float | None:
         """The longest time from taking a VM away to this record about it in the journal, or the first one after it was lost."""
@@ -171,7 +188,9 @@ class TrialRun:
     def _strike(self, client: Client) -> list[psutil.Process]:
         """Do the harm at its step; the processes that the client had then."""
         jobs = len(self._batch.jobs)
-        is_there = wait_for_step(self._journal, self._trial.step, jobs=jobs, goes_on=client.is_running)
+        is_there = wait_for_step(
+            self._journal, self._trial.step, jobs=jobs, goes_on=client.is_running, makes_vm=self._makes_vm
+        )
         if not is_there:
             self._problems.append(f"the batch never came to {self._trial.step.value}: {client.last_words()}")
             return []
