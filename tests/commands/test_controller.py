@@ -144,7 +144,7 @@ class Bench:
     def boot(self, name: str) -> None:
         """A VM answers. Results are pushed at once, except on the first."""
         vm = self.vms[name]
-        if name != "b-0":
+        if name != "opensees-hpc-b-0":
             vm.pushed.set()
         self.controller.tell(MachineReady(instance=instance(name), interface=cast(Any, vm)))
 
@@ -165,7 +165,7 @@ def _bench(folder: Path, compute: SmallCompute, *, jobs: str = "a", error: HpcEr
         provisioning="spot",
         fallback="none",
         max_vms=2,
-        instances=("b-0", "b-1"),
+        instances=("opensees-hpc-b-0", "opensees-hpc-b-1"),
         zone="europe-west4-a",
         max_run_s=3600,
         disk_gib=50,
@@ -200,38 +200,41 @@ def test_results_that_a_lost_vm_owes_are_looked_for_though_the_cloud_is_silent(
     compute = SmallCompute(troubles={"instances": [UnreachableError("no answer")] * 10_000})
     bench = _bench(tmp_path, compute, error=error)
     with _running(bench, bench.fleet()):
-        assert bench.vms["b-0"].waiting.wait(LIMIT_S)
-        bench.controller.tell(MachineDown(name="b-0", witness="marker", reason="preempted"))
-    assert bench.attempts() == {"a": ("b-1", 2)}
+        assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
+        bench.controller.tell(MachineDown(name="opensees-hpc-b-0", witness="marker", reason="preempted"))
+    assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2)}
 
 
 def test_a_vm_that_is_refused_though_it_answered_gives_its_jobs_back(tmp_path: Path) -> None:
     bench = _bench(tmp_path, SmallCompute(), jobs="ab")
     fleet = bench.fleet()
     with _running(bench, fleet):
-        assert bench.vms["b-0"].waiting.wait(LIMIT_S)
-        bench.controller.tell(MachinesRefused(names=("b-0",), error=StockoutError("none left")))
-    assert bench.attempts() == {"a": ("b-1", 2), "b": ("b-1", 1)}
+        assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
+        bench.controller.tell(MachinesRefused(names=("opensees-hpc-b-0",), error=StockoutError("none left")))
+    assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2), "b": ("opensees-hpc-b-1", 1)}
 
 
 def test_a_vm_that_goes_while_it_is_taken_over_takes_no_other_with_it(tmp_path: Path) -> None:
     bench = _bench(tmp_path, SmallCompute(), jobs="abc")
     fleet = bench.fleet()
-    bench.vms["b-5"].statuses = RemoteError("the connection is lost", host="b-5")
-    bench.vms["b-6"].statuses = {
+    bench.vms["opensees-hpc-b-5"].statuses = RemoteError("the connection is lost", host="opensees-hpc-b-5")
+    bench.vms["opensees-hpc-b-6"].statuses = {
         "a.a1": JobStatus.RUNNING,
         "b.a2": JobStatus.PENDING_SUBMIT,
         "c.a3": JobStatus.FAILED_SUBMIT,
     }
-    bench.controller.expect_machines([instance("b-5"), instance("b-6")], names_used=["b-5", "b-6"])
-    bench.boot("b-5")
-    bench.boot("b-6")
+    bench.controller.expect_machines(
+        [instance("opensees-hpc-b-5"), instance("opensees-hpc-b-6")],
+        names_used=["opensees-hpc-b-5", "opensees-hpc-b-6"],
+    )
+    bench.boot("opensees-hpc-b-5")
+    bench.boot("opensees-hpc-b-6")
     bench.controller.hear_machines(fleet)
-    assert fleet.forgotten == ["b-5"]
+    assert fleet.forgotten == ["opensees-hpc-b-5"]
     with _running(bench, fleet):
         pass
-    assert bench.vms["b-6"].followed[0] == "a.a1"
-    assert "a.a1" not in bench.vms["b-6"].submitted
+    assert bench.vms["opensees-hpc-b-6"].followed[0] == "a.a1"
+    assert "a.a1" not in bench.vms["opensees-hpc-b-6"].submitted
     ran = {job: attempt for job, (_, attempt) in bench.attempts().items()}
     assert ran == {"a": 1, "b": 3, "c": 4}
     assert {outcome.state for outcome in bench.controller.outcomes()} == {JobState.LOST}, "no results, but an end"
@@ -240,19 +243,19 @@ def test_a_vm_that_goes_while_it_is_taken_over_takes_no_other_with_it(tmp_path: 
 @pytest.mark.parametrize("error", [OSError("main.tcl became shorter"), ValueError("not a path inside the folder")])
 def test_a_job_that_cannot_be_sent_ends_and_the_others_go_on(tmp_path: Path, error: Exception) -> None:
     bench = _bench(tmp_path, SmallCompute(), jobs="ab")
-    bench.vms["b-0"].refusals["a.a1"] = error
+    bench.vms["opensees-hpc-b-0"].refusals["a.a1"] = error
     with _running(bench, bench.fleet()):
         pass
     outcomes = {outcome.name: outcome.message for outcome in bench.controller.outcomes()}
     assert str(error) in outcomes["a"]
     assert "push-results" in outcomes["b"]
-    assert bench.attempts() == {"a": ("b-0", 1), "b": ("b-1", 1)}
+    assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1), "b": ("opensees-hpc-b-1", 1)}
 
 
 def test_logs_that_cannot_be_kept_are_shown_and_keep_no_job_from_its_end(tmp_path: Path) -> None:
     bench = _bench(tmp_path, SmallCompute(), jobs="ab")
     (tmp_path / "results").write_text("a file where a folder should be")
-    bench.vms["b-0"].pushed.set()
+    bench.vms["opensees-hpc-b-0"].pushed.set()
     with _running(bench, bench.fleet()):
         pass
     assert sorted(bench.lines) == ["first", "first", "second", "second"]
