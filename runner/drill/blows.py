@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import re
 import shutil
@@ -107,11 +106,8 @@ def _interrupt(scene: Scene) -> None:
 
 
 def _kill_group(scene: Scene) -> None:
-    """The client with all that it started, as a closed container or a power cut would; what left its group lives on."""
     scene.offspring += offspring(scene.client.pid)
-    if scene.client.is_running():
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(scene.client.pid, signal.SIGKILL)
+    _harm(Harm.KILL_GROUP)(scene)
 
 
 def _kill_client(scene: Scene) -> None:
@@ -158,7 +154,12 @@ def _preempt(scene: Scene) -> None:
 
 def _let_vm_vanish(scene: Scene) -> None:
     """A VM is taken back while it is being made."""
-    _arm(scene, kind="slow_boot", match=f"/instances/{re.escape(scene.name)}-[0-9]+$", delay_s=SLOW_BOOT_S)
+    _arm(
+        scene,
+        kind="slow_boot",
+        match=f"/{re.escape(names.instance_name(scene.name, 0)[:-1])}[0-9]+$",
+        delay_s=SLOW_BOOT_S,
+    )
     vm = _some_vm(scene, UNBORN)
     if vm is not None:
         with contextlib.suppress(NotFoundError):

@@ -17,9 +17,12 @@ from runner.drill.site import Client, DrillSite
 from runner.drill.steps import Step, read_records, wait_for_step
 from runner.drill.verdict import Verdict
 from runner.errors import HpcError
+from runner.model import names
 from runner.model.session_record import Record
 
 CLIENT_LIMIT_S = 300.0
+SLOW_BOOT_S = 3.0  # so that the moment is hit at which VMs are being made
+BEING_MADE = ("PROVISIONING", "STAGING")
 STEPS = list(Step)
 
 
@@ -78,6 +81,7 @@ class TrialRun:
 
     def _carry_out(self, verdict: Verdict) -> Verdict:
         file = self._batch.write(self._site.folder / self._batch.name)
+        self._slow_down_boots()
         client = self._site.start("run", "--jobs", str(file), "--yes", "--json", "--results", str(self._results))
         try:
             offspring_then = self._strike(client)
@@ -90,6 +94,7 @@ class TrialRun:
                 client.process.kill()
                 client.wait(CLIENT_LIMIT_S)
             self._trial.harm.undo(self._site)
+            self._let_boots_be()
         self._client_ended_at = time.monotonic()
         left = self._evidence.wait_for_nets(offspring_then, on_look=self._note_things)
         finished = self._evidence.finished()
@@ -109,6 +114,19 @@ class TrialRun:
             replaced_s=self._noticed_s("intend"),
         )
 
+    def _slow_down_boots(self) -> None:
+        if self._trial.step is Step.UP_RUNNING and self._site.faults is not None:
+            ours = names.instance_name(self._batch.name, 0)[:-1]
+            self._site.faults.arm({"kind": "slow_boot", "match": f"/{ours}", "delay_s": SLOW_BOOT_S, "times": None})
+
+    def _let_boots_be(self) -> None:
+        if self._trial.step is Step.UP_RUNNING and self._site.faults is not None:
+            self._site.faults.clear()
+
+    def _makes_vm(self) -> bool:
+        found = self._site.context.cloud.compute.instances(names.labels_of_batch(self._batch.name))
+        return any(vm.status in BEING_MADE for vm in found)
+
     def _noticed_s(self, kind: str) -> float | None:
         """The longest time from taking a VM away to this record about it in the journal, or the first one after it was lost."""
         delays = []
@@ -124,7 +142,9 @@ class TrialRun:
     def _strike(self, client: Client) -> list[psutil.Process]:
         """Do the harm at its step; the processes that the client had then."""
         jobs = len(self._batch.jobs)
-        is_there = wait_for_step(self._evidence.journal, self._trial.step, jobs=jobs, goes_on=client.is_running)
+        is_there = wait_for_step(
+            self._evidence.journal, self._trial.step, jobs=jobs, goes_on=client.is_running, makes_vm=self._makes_vm
+        )
         if not is_there:
             self._problems.append(f"the batch never came to {self._trial.step.value}: {client.last_words()}")
             return []

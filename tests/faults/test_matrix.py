@@ -21,6 +21,8 @@ SAMPLE = (
     "plan/sigterm",
     "intend-stack/sigint",
     "intend-vm/kill-engine",
+    "up-running/kill-client",
+    "up-running/kill-group",
     "created-vm/drop",
     "job-running/full-disk",
     "job-ended/kill-client",
