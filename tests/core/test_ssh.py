@@ -142,6 +142,7 @@ def test_new_host_key_is_accepted_when_asked_for_and_then_known(host: Host, tmp_
         "-o",
         "BatchMode=yes",
     ]
+    need("ssh")
     command = ["ssh", *options, "-i", str(host.key), "-p", str(host.port), f"{host.user}@127.0.0.1", "true"]
     assert subprocess.run(command, capture_output=True).returncode == 0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from infra.engine.cli import default_cache
 from tests.fresh.host import read_reach
-from tests.fresh.machine import CLONE, USER, fresh_machine
+from tests.fresh.machine import CLONE, fresh_machine
 from tests.fresh.readme import SYSTEM, read_commands, read_packages
 
 
@@ -30,7 +30,7 @@ def check_readme(root: Path, *, both: bool, bare: bool) -> int:
         for command in commands if both else commands[:1]:
             began = time.monotonic()
             say(f"$ {command}")
-            code = machine.run(USER, f"cd {CLONE} && {command}")
+            code = machine.run(f"cd {CLONE} && {command}")
             failed += int(code != 0)
             say(f"exit code {code} after {time.monotonic() - began:.0f} s: {command}")
     return failed

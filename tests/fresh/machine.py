@@ -35,26 +35,30 @@ class Machine:
     reach: Reach
     engine: Path | None
 
-    def run(self, user: str, command: str, **more: str) -> int:
-        """Run a line of shell in the user's home; its exit code. What it prints goes where our output goes."""
-        shown = [(folder, str(folder)) for folder in self.reach.folders]
-        variables = {**self.reach.variables, **home_variables(user), **more}
-        if self.engine is not None:
-            shown.append((self.engine, f"{CACHE}/pulumi"))
-            variables["OPENSEES_HPC_CACHE"] = CACHE
-        words = [word for host, guest in shown for word in ("--show", str(host), guest)]
-        assigned = [f"{name}={value}" for name, value in variables.items()]
-        line = [*NAMESPACES, str(ENTER), str(self.root), user, *words, "--", *assigned, "sh", "-c", f"cd; {command}"]
-        return subprocess.run(line, check=False).returncode
+    def run(self, command: str) -> int:
+        """Run a line of shell in the newcomer's home; its exit code. What it prints goes where our output goes."""
+        lent = [] if self.engine is None else [(self.engine, f"{CACHE}/pulumi")]
+        cache = {} if self.engine is None else {"OPENSEES_HPC_CACHE": CACHE}
+        shown = [*((folder, str(folder)) for folder in self.reach.folders), *lent]
+        return self._enter(USER, command, shown=shown, variables=cache)
 
     def administer(self, command: str) -> None:
-        """Run a line of shell as root.
+        """Run a line of shell as root. Nothing of the host's is shown, as packages may bring files for the same places.
 
         Raises:
             MissingToolError: it failed: as a rule because packages cannot be had.
         """
-        if code := self.run("root", command, DEBIAN_FRONTEND="noninteractive"):
+        if code := self._enter("root", command, shown=(), variables={"DEBIAN_FRONTEND": "noninteractive"}):
             raise MissingToolError(f"on the fresh machine `{command}` ended with {code}")
+
+    def _enter(
+        self, user: str, command: str, *, shown: Sequence[tuple[Path, str]], variables: Mapping[str, str]
+    ) -> int:
+        shows = [word for host, guest in shown for word in ("--show", str(host), guest)]
+        all_variables = {**self.reach.variables, **home_variables(user), **variables}
+        assigned = [f"{name}={value}" for name, value in all_variables.items()]
+        line = [*NAMESPACES, str(ENTER), str(self.root), user, *shows, "--", *assigned, "sh", "-c", f"cd; {command}"]
+        return subprocess.run(line, check=False).returncode
 
 
 def home_variables(user: str) -> Mapping[str, str]:
