@@ -20,6 +20,7 @@ from runner.core.ssh_target import SshTarget, split_host
 from runner.errors import HostKeyError, RemoteCommandError, RemoteError
 from tests.hardware.hosts import Host, LoopInThread, openssh_host, wait_until
 from tests.hardware.sshd import Sshd, free_port, make_key
+from tests.needs import need
 
 ODD_WORDS = ["", " ", "a b", "it's", '"', "$HOME", "`id`", "\\", "*", "~", "new\nline\n", "-n", "ü", "!x", "#", "\t"]
 
