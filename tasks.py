@@ -360,6 +360,19 @@ def test(c: Context, select: str = "", no_lint: bool = False, debug: bool = Fals
     _call("test", select=select, with_lint=not no_lint, debug=debug)
 
 
+@task(
+    help={
+        "all": "the README's second command too, all tests: an hour",
+        "bare": "without the Pulumi CLI of this machine, so that it is downloaded or built: some minutes more",
+        "debug": DEBUG_HELP,
+    }
+)
+@_ends_with(*ANY_VERB, 1, 3)
+def fresh(c: Context, all: bool = False, bare: bool = False, debug: bool = False) -> None:
+    """Try the README's first command on a minimal Debian, made with debootstrap, as an ordinary user. Needs root."""
+    _call("fresh", both=all, bare=bare, debug=debug)
+
+
 @task(help={"check": "only say whether they are up to date", "debug": DEBUG_HELP})
 @_ends_with(*ANY_VERB, 1)
 def docs(c: Context, check: bool = False, debug: bool = False) -> None:
@@ -369,6 +382,6 @@ def docs(c: Context, check: bool = False, debug: bool = False) -> None:
 
 local = Collection("local", local_start, local_stop, local_status, local_reset, local_faults, local_env)
 ns = Collection(
-    run, attach, extend, results, build, status, receipt, cleanup, drill, env, setup, lint, test, docs, local
+    run, attach, extend, results, build, status, receipt, cleanup, drill, env, setup, lint, test, fresh, docs, local
 )
 ns.configure({"run": {"pty": sys.stdout.isatty()}})

@@ -387,6 +387,14 @@ def test(*, select: str, with_lint: bool) -> int:
 
 
 @_verb
+def fresh(*, both: bool, bare: bool) -> int:
+    """The README on a fresh machine."""
+    from runner import checks
+
+    return checks.fresh(wiring.ROOT, both=both, bare=bare)
+
+
+@_verb
 def docs(*, check: bool) -> int:
     """The generated parts of docs/."""
     from runner import checks

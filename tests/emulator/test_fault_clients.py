@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,7 +26,18 @@ from .conftest import LIMIT_S, spot, until, vm_body
 
 OS_LOGIN = {"key": "enable-oslogin", "value": "TRUE"}
 ATTRIBUTES = {"key": "enable-guest-attributes", "value": "TRUE"}
+ASK_METADATA = """\
+import os, sys, urllib.request
+url = f"http://{os.environ['GCE_METADATA_HOST']}/computeMetadata/v1/instance/{sys.argv[1]}"
+request = urllib.request.Request(url, headers={"Metadata-Flavor": "Google"})
+print(urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request).read().decode())
+"""
 SSH_FAILURES = (asyncssh.Error, OSError)
+
+
+def ask_metadata(path: str) -> str:
+    """A command for an instance; with what every one has, a Python."""
+    return shlex.join([sys.executable, "-I", "-S", "-c", ASK_METADATA, path])
 
 
 @dataclass(kw_only=True)
@@ -168,9 +180,8 @@ def test_no_file_of_a_full_disk_grows(site: Site) -> None:
 
 def test_preemption_reaches_the_guest_before_the_end(site: Site) -> None:
     async def notice() -> str:
-        path = "http://$GCE_METADATA_HOST/computeMetadata/v1/instance/preempted"
-        ask = f'curl -s -H "Metadata-Flavor: Google" "{path}"'
-        command = f"trap '{ask}; exit' TERM; echo ready; while :; do sleep 0.1; done"
+        ask = shlex.quote(f"{ask_metadata('preempted')}; exit")
+        command = f"trap {ask} TERM; echo ready; while :; do sleep 0.1; done"
         async with (
             site.connect() as connection,
             connection.create_process(f"bash -c {shlex.quote(command)}") as process,
@@ -231,9 +242,8 @@ def test_a_grant_that_comes_late(site: Site) -> None:
     assert site.insert("worker", serviceAccounts=[account]) == {}
 
     async def token() -> str:
-        path = "http://$GCE_METADATA_HOST/computeMetadata/v1/instance/service-accounts/default/token"
         async with site.connect("worker") as connection:
-            shown = await connection.run(f'curl -s -H "Metadata-Flavor: Google" "{path}"', check=True)
+            shown = await connection.run(ask_metadata("service-accounts/default/token"), check=True)
         return str(json.loads(str(shown.stdout))["access_token"])
 
     header = {"Authorization": f"Bearer {asyncio.run(token())}"}

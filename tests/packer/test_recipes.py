@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import need
 from tests.packer.conftest import RunCommand
 from tests.packer.prefix import PACKER, copy_prefix, run_script
 
@@ -182,6 +183,7 @@ def test_programs_that_are_missing_are_told_at_once(tmp_path: Path, arguments: t
 
 
 def test_a_check_of_a_machine_that_has_all_says_and_does_nothing(tmp_path: Path) -> None:
+    need("tcl")
     done = build_with(tmp_path, "check", tools=(*BASICS, *OTHERS), OPENSEES_HPC_PYTHON=sys.executable)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not (tmp_path / "prefix").exists()
@@ -202,6 +204,7 @@ def make_wheel(folder: Path) -> str:
 
 def test_the_pip_of_an_environment_serves_a_python_that_has_none(tmp_path: Path) -> None:
     """As on a Debian with python3-venv only: the image is for the system's Python, which has no pip."""
+    need("tcl")
     packer, real = tmp_path / "packer", sys.executable
     shutil.copytree(PACKER, packer)
     (packer / "wheels" / "requirements.lock").write_text(make_wheel(tmp_path / "wheels"))

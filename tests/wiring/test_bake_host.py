@@ -10,11 +10,13 @@ import pytest
 from runner.errors import MissingToolError
 from runner.wiring.bake_host import check_bake_host
 from runner.wiring.clouds import ROOT
+from tests.needs import need
 
 PACKER = ROOT / "packer"
 
 
 def test_the_environment_of_bootstrap_serves_whatever_comes_first_on_path(tmp_path: Path) -> None:
+    need("tcl")
     python = tmp_path / "python3"
     python.write_text("#!/bin/sh\nexit 1\n")
     python.chmod(0o755)
