@@ -28,6 +28,9 @@ NO_ENGINE = 69
 LOST_RANK = 70
 STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1
+# Ranks ask mpiexec's proxy for a description of the machine, which it writes to /tmp, whatever TMPDIR is, and leaves there when
+# it is ended by a signal. Told of a file that is not there, it writes none, and each rank looks at the machine itself.
+TOPOLOGY = {"HWLOC_XMLFILE": "/nonexistent/topology.xml"}
 SIGNAL_WORDS = re.compile(rb"\(signal (\d+)\)")
 
 
@@ -82,7 +85,7 @@ def start_mpiexec(run: Run, report_fd: int, chatter: IO[bytes]) -> subprocess.Po
     try:
         return subprocess.Popen(  # noqa: S603
             run.command(),
-            env=os.environ | extra,
+            env=TOPOLOGY | os.environ | extra,
             stdin=subprocess.DEVNULL,
             stdout=chatter,
             stderr=chatter,
