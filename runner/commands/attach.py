@@ -36,7 +36,7 @@ def execute(
         definition = load_definition(context, name)
     known = context.journal.read(name)
     predecessors = () if known is None else gone_clients(known)
-    with _session(context, name) as session:
+    with _session(context, name, listener) as session:
         run = BatchRun(
             context=context,
             definition=definition,
@@ -61,11 +61,11 @@ def _only_open_batch(context: Context) -> str:
     )
 
 
-def _session(context: Context, name: str) -> SessionState:
+def _session(context: Context, name: str, listener: Listener) -> SessionState:
     """The batch's journal: the one on this machine, or a new one where another machine began it."""
     _log.info("the batch is %s", name, extra={"session": name})
-    settings = context.settings
-    if name not in context.journal.names():
+    settings, journal = context.settings, context.journal_heard_by(listener)
+    if name not in journal.names():
         with contextlib.suppress(NameTakenError):  # another attach has just begun it; whether that runs is seen below
-            return context.journal.begin(name, "run", target=settings.target, project=settings.project)
-    return context.journal.resume(name)
+            return journal.begin(name, "run", target=settings.target, project=settings.project)
+    return journal.resume(name)

@@ -82,10 +82,14 @@ def bake(context: Context, *, recipe: str, listener: Listener) -> BuildSummary:
     run = _Bake(context=context, recipe=recipe, begun=context.now(), listener=listener, phases=phases)
     settings = context.settings
     with (
-        context.journal.begin(run.name, "bake", target=settings.target, project=settings.project) as session,
+        context.journal_heard_by(listener).begin(
+            run.name, "bake", target=settings.target, project=settings.project
+        ) as session,
         closed_session(context, session, listener),
         raised_signals(),
-        VMGuard(context.cloud.compute, (), journal=session) as guard,
+        VMGuard(
+            context.cloud.compute, (), journal=session, tell=lambda message: listener.tell("warning", message=message)
+        ) as guard,
         Steps(listener) as steps,
     ):
         _log.info("the bake is %s", run.name, extra={"session": run.name})

@@ -177,7 +177,7 @@ def _end_sessions(context: Context, scope: Scope, report: SweepReport, listener:
         if session.is_owner_alive or session.name not in purposes or session.name in left or report.unread:
             continue
         try:
-            with context.journal.resume(session.name) as state:
+            with context.journal_heard_by(listener).resume(session.name) as state:
                 for removal in report.removals:
                     if removal.item.purpose == session.name and removal.item.kind in BILLED:
                         item = removal.item

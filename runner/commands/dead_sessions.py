@@ -126,7 +126,7 @@ def _close(
 ) -> bool:
     """End a dead session, as its owner, after ``first``; False if that is not possible, or somebody else is at it."""
     try:
-        with context.journal.resume(session.name) as state:
+        with context.journal_heard_by(listener).resume(session.name) as state:
             first()
             state.end(outcome)
             ended = state.read()

@@ -122,7 +122,9 @@ def _begin_session(context: Context, plan: Plan, *, wanted: str, listener: Liste
     settings, refused = context.settings, set[str]()
     while True:
         try:
-            session = context.journal.begin(plan.batch, "run", target=settings.target, project=settings.project)
+            session = context.journal_heard_by(listener).begin(
+                plan.batch, "run", target=settings.target, project=settings.project
+            )
         except NameTakenError:
             refused.add(plan.batch)
             name = next_name(wanted, _names_taken(context) | refused)

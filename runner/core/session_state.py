@@ -40,7 +40,9 @@ def _ignore(message: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Journal:
-    """The sessions of one target. ``on_trouble`` is told what could not be written though nothing was at stake."""
+    """The sessions of one target. ``on_trouble`` is told what could not be written though nothing was at stake; commands write to the
+    one of ``Context.journal_heard_by``.
+    """
 
     folder: Path
     now: Callable[[], datetime] = _utc_now
@@ -214,9 +216,28 @@ class SessionState:
         return self._journal.read(self.name) or Session(name=self.name)
 
     def close(self) -> None:
-        """Give the session up. A second call is harmless."""
-        self._file.close()
+        """Give the session up, after a last try to write what could not be written. A second call is harmless."""
+        with self._writing:
+            lost = self._write_held_back()
+            self._file.close()
         self._owner_lock.release()
+        if lost:
+            self._journal.on_trouble(
+                f"the journal of {self.name} could not be written to its end ({lost}): the next command will take it for one "
+                "that has not ended"
+            )
+
+    def _write_held_back(self) -> str:
+        """Why what was held back could not be written; '' if nothing is missing any more."""
+        if not self._held_back:
+            return ""
+        try:
+            self._file.append(b"".join(self._held_back))
+        except OSError as error:
+            return error.strerror or str(error)
+        finally:
+            self._held_back.clear()
+        return ""
 
     def __enter__(self) -> Self:
         return self

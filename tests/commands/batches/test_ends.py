@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import subprocess
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -159,6 +160,26 @@ def test_a_client_that_lost_its_batch_makes_no_more_vms(client: Client, batch: B
     assert client.engine.acts == []
     assert len(client.estate.items) == 1
     assert client.session().outcome == f"taken over by {ELSEWHERE}"
+
+
+def test_a_journal_that_cannot_be_written_for_a_while_is_told_and_has_its_end(client: Client) -> None:
+    client.define("a")
+    client.write_lease(detached=True)
+    disk = ExitStack()
+
+    def fill_at_the_end(event: Event) -> None:
+        client.told.append(event)
+        if (event.event, event.facts.get("phase")) == ("phase", "receipt"):
+            if event.facts["state"] == "started":
+                disk.enter_context(largest_file(1))
+            else:
+                disk.close()
+
+    with pytest.raises(HpcError, match="no VM today"):
+        attach_to(client, listener=Listener(on_progress=fill_at_the_end))
+    told = [event["message"] for event in client.events("warning")]
+    assert any(f"the journal of {client.batch.name} cannot be written now" in message for message in told), told
+    assert client.session().has_ended
 
 
 def test_taking_over_is_asked_for_every_time(client: Client) -> None:

@@ -197,17 +197,17 @@ def test_a_download_that_was_told_to_stop_does_not_go_on_with_the_end(batch: Bat
     """The thread that polls may still be at a download when the end of the batch begins to bring home the rest."""
     batch.push("a", {"big": os.urandom(4 << 20)})
     is_begun, may_go_on = threading.Event(), threading.Event()
-    copied_by: list[int] = []
+    copied_by: list[threading.Thread] = []
 
     def on_step(step: str, found: ResultSet) -> None:
         if step == "claimed" and not is_begun.is_set():
-            stopped_by.append(threading.get_ident())
+            stopped_by.append(threading.current_thread())
             is_begun.set()
             assert may_go_on.wait(LIMIT_S)
         if step == "copied":
-            copied_by.append(threading.get_ident())
+            copied_by.append(threading.current_thread())
 
-    stopped_by: list[int] = []
+    stopped_by: list[threading.Thread] = []
     collector = _collector(batch, Told(), on_step=on_step)
     stop = threading.Event()
     poller = threading.Thread(target=collector.run, args=(stop,))
