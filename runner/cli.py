@@ -304,7 +304,8 @@ def setup(*, project: str, operator: str, region: str, ssh_from: str, yes: bool)
     context = wiring.make_context(os.environ | {"OPENSEES_HPC_TARGET": "google"}, instead_of_file=merged.text)
     listener = _screen(as_json=False, yes=yes).listener()
     state = command.execute(context, file=file, text=merged.text, listener=listener)
-    _write(f"Pulumi's state{', with its passphrase' if state.startswith('gs://') else ''}: {state}")
+    is_beside = state.startswith("gs://") and not context.settings.secrets_provider
+    _write(f"Pulumi's state{', with its passphrase beside it' if is_beside else ''}: {state}")
     if merged.kept:
         _write(f"kept from {file}: {', '.join(merged.kept)}")
     _write(f"settings written to {file}; next: invoke build")

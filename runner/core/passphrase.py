@@ -11,6 +11,11 @@ from runner.errors import ConflictError, NotFoundError
 from runner.model import names
 
 
+def known_passphrase(*files: Path) -> Path | None:
+    """The first of these that is there: what older stacks were made with, where new ones need none. Nothing is made."""
+    return next((file for file in files if file.exists()), None)
+
+
 def own_passphrase(file: Path) -> Path:
     """The file with the passphrase of a state that only this machine has; made if it is not there."""
     with disk_errors_mapped(file, more=STATE_ELSEWHERE):

@@ -224,7 +224,8 @@ class LeanWorkspace(LocalWorkspace):
 
     def create_stack(self, stack_name: str) -> None:
         """Makes an empty stack."""
-        self._run_pulumi_cmd_sync(["stack", "init", stack_name, "--no-select"])
+        by = ["--secrets-provider", self.secrets_provider] if self.secrets_provider else []
+        self._run_pulumi_cmd_sync(["stack", "init", stack_name, "--no-select", *by])
 
 
 class LeanStack(Stack):

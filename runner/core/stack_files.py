@@ -7,6 +7,7 @@ tests) never share a ``Pulumi.<stack>.yaml``. The folder in ``infra/`` gets a li
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import threading
 from collections.abc import Mapping
@@ -47,8 +48,20 @@ class StackFiles:
         path = self._path(self.work, stack)
         known = _read_yaml(path) or self._made_by_hand(stack)
         kept = {key: known[key] for key in KEPT_KEYS if key in known}
-        text = yaml.safe_dump(kept | {"config": dict(config)}, sort_keys=True, allow_unicode=True)
+        self._write(stack, kept | {"config": dict(config)})
+
+    def has_key(self, stack: str) -> bool:
+        """Whether the settings say what encrypts the stack's secrets."""
+        return bool(set(KEPT_KEYS) & set(_read_yaml(self._path(self.work, stack))))
+
+    def write_key(self, stack: str, key: Mapping[str, str]) -> None:
+        """Adds what encrypts the stack's secrets to the settings."""
+        self._write(stack, _read_yaml(self._path(self.work, stack)) | dict(key))
+
+    def _write(self, stack: str, settings: Mapping[str, Any]) -> None:
         self.prepare()
+        path = self._path(self.work, stack)
+        text = yaml.safe_dump(dict(settings), sort_keys=True, allow_unicode=True)
         with disk_errors_mapped(path, more=STATE_ELSEWHERE):
             _write_atomically(path, text.encode())
         self.link_settings(stack)
@@ -89,6 +102,15 @@ class StackFiles:
     @staticmethod
     def _path(folder: Path, stack: str) -> Path:
         return folder / f"Pulumi.{stack}.yaml"
+
+
+def read_key(state: str) -> dict[str, str]:
+    """What encrypts the secrets of a stack, out of its exported state, as its settings have it; {} if that does not say."""
+    provider = json.loads(state).get("deployment", {}).get("secrets_providers") or {}
+    told = provider.get("state") or {}
+    if provider.get("type") == "cloud":
+        return {"secretsprovider": str(told["url"]), "encryptedkey": str(told["encryptedkey"])}
+    return {"encryptionsalt": str(told["salt"])} if provider.get("type") == "passphrase" else {}
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

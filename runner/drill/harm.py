@@ -103,10 +103,9 @@ def _signal(signum: signal.Signals) -> Callable[[DrillSite, Client, str], None]:
 
 def _kill_group(site: DrillSite, client: Client, batch: str) -> None:
     """As when a session, or its machine, ends: nobody is left to go on with what was begun."""
-    for process in offspring(client.pid)[::-1]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    client.process.kill()
+    for pid in (*(process.pid for process in offspring(client.pid)), client.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _kill_engine(site: DrillSite, client: Client, batch: str) -> None:

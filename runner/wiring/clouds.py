@@ -14,7 +14,7 @@ from runner.core.compute import Compute, Instance
 from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped
 from runner.core.objects import Objects
 from runner.core.os_login import Login, OsLogin
-from runner.core.passphrase import own_passphrase, shared_passphrase
+from runner.core.passphrase import known_passphrase, own_passphrase, shared_passphrase
 from runner.core.rest import Api, Endpoints, log_answers
 from runner.core.storage import Buckets, ResultStore
 from runner.errors import MissingToolError, PermissionDeniedError
@@ -71,9 +71,9 @@ class ConnectedCloud:
 
     def pulumi_environment(self) -> dict[str, str]:
         """What a plain ``pulumi`` needs in its environment to work on our stacks."""
-        return {
+        passphrase = self.passphrase_file()
+        return ({} if passphrase is None else {"PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase)}) | {
             "PULUMI_BACKEND_URL": self.backend_url,
-            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.passphrase_file()),
             "PULUMI_HOME": str(self.home / "pulumi"),
             "PULUMI_SKIP_UPDATE_CHECK": "1",
             "GOOGLE_PROJECT": self.settings.project,
@@ -86,8 +86,13 @@ class ConnectedCloud:
         """Where Pulumi's state is."""
         raise NotImplementedError
 
-    def passphrase_file(self) -> Path:
-        """The passphrase of Pulumi's state; made if there is none."""
+    @property
+    def secrets_provider(self) -> str:
+        """What encrypts secrets in Pulumi's state; '' for a passphrase."""
+        return ""
+
+    def passphrase_file(self) -> Path | None:
+        """The passphrase of Pulumi's state; made if there is none and one is needed."""
         return own_passphrase(self.home / "passphrase")
 
     @cached_property
@@ -131,6 +136,7 @@ class ConnectedCloud:
             infra=ROOT / "infra",
             work=self._engine_folder,
             env={**self.environment, **self.pulumi_environment()},
+            secrets_provider=self.secrets_provider,
         )
         return PulumiStacks(site, _programs())
 
@@ -302,15 +308,26 @@ class GoogleCloud(ConnectedCloud):
         """Where ``PULUMI_BACKEND_URL`` says, else the bucket that ``invoke setup`` made."""
         return self.environment.get("PULUMI_BACKEND_URL", f"gs://{names.state_bucket_name(self.settings.project)}")
 
-    def passphrase_file(self) -> Path:
-        """For a state in a bucket of Google's, the passphrase that is beside it: another machine can work on its stacks then."""
+    @property
+    def secrets_provider(self) -> str:
+        """A key in Cloud KMS, where the settings have one."""
+        return self.settings.secrets_provider
+
+    def passphrase_file(self) -> Path | None:
+        """For a state in a bucket of Google's, the passphrase that is beside it: another machine can work on its stacks then.
+
+        Where a key encrypts, only one that this machine has from before, for stacks that were made with it.
+        """
         own = self.home / "passphrase"
         parts = urlsplit(self.backend_url)
+        copy = self.home / "google" / "passphrases" / parts.netloc
+        if self.secrets_provider:
+            return known_passphrase(copy, own) if parts.scheme == "gs" else known_passphrase(own)
         if parts.scheme != "gs":
             return own_passphrase(own)
         objects = Objects(self.new_storage_client, parts.netloc)
         try:
-            return shared_passphrase(objects, self.home / "google" / "passphrases" / parts.netloc, own=own)
+            return shared_passphrase(objects, copy, own=own)
         finally:
             objects.close()
 

@@ -21,6 +21,7 @@ PROJECT = "local-project"
 LIMIT_S = 60.0
 ME, BOB = {"app": "opensees-hpc", "owner": "you"}, {"app": "opensees-hpc", "owner": "bob"}
 BUCKET = names.bucket_name(PROJECT)
+POLICY = f"/cloudresourcemanager/v1/projects/{PROJECT}"
 
 
 def at(hours: float) -> str:
@@ -107,6 +108,20 @@ class Estate:
         self.ask("POST", f"/iam/v1/projects/{PROJECT}/serviceAccounts", {"accountId": names.SERVICE_ACCOUNT_ID})
         role = {"roleId": names.SELF_DELETE_ROLE_ID, "role": {"includedPermissions": ["compute.instances.delete"]}}
         self.ask("POST", f"/iam/v1/projects/{PROJECT}/roles", role)
+        self.bind(names.self_delete_role(PROJECT), names.SELF_DELETE_ROLE_TITLE)
+
+    def policy(self) -> dict[str, Any]:
+        """The project's IAM policy, with conditions."""
+        wanted = {"options": {"requestedPolicyVersion": 3}}
+        return dict(self.ask("POST", f"{POLICY}:getIamPolicy", wanted))
+
+    def bind(self, role: str, title: str) -> None:
+        """A grant with a condition in the project's policy."""
+        condition = {"title": title, "expression": names.self_delete_condition()}
+        member = f"serviceAccount:{names.service_account_email(PROJECT)}"
+        policy = self.policy()
+        bindings = [*policy.get("bindings", []), {"role": role, "members": [member], "condition": condition}]
+        self.ask("POST", f"{POLICY}:setIamPolicy", {"policy": policy | {"bindings": bindings, "version": 3}})
 
     def clean(self, listener: Listener | None = None, **request: Any) -> CleanupSummary:
         given = CleanupRequest(**{"yes": True, **request})
