@@ -17,7 +17,7 @@ from runner.core.claims import remove_leftovers
 from runner.core.delivery import Delivery, no_step
 from runner.core.download_tracker import DownloadTracker, HomeSet
 from runner.core.patience import Patience, jittered
-from runner.core.results import CorruptResultsError, disk_error
+from runner.core.results import CorruptResultsError, NoRoomError, disk_error
 from runner.core.retry import is_worth_a_retry
 from runner.core.storage import ResultSet
 from runner.errors import CloudError, DiskError, NotFoundError, UnreachableError
@@ -75,6 +75,7 @@ class Collector:
             tracker=tracker,
             on_home=on_home,
             on_bytes=self._check_stop,
+            on_file=self._check_stop,
             on_step=on_step,
             keeps_remote=keeps_remote,
         )
@@ -100,8 +101,8 @@ class Collector:
         with self._changed:
             self._changed.wait_for(lambda: self._is_decided(job, attempt, least_push), timeout_s)
         home = self._tracker.find(job, attempt)
-        if home is None and self._arrivals.disk is not None:
-            raise self._arrivals.disk
+        if home is None and (disk := self._arrivals.find_disk(job, attempt)):
+            raise disk
         if home is None and (damage := self._damage.find(job, attempt, least_push=least_push)):
             raise damage
         return home
@@ -194,6 +195,9 @@ class Collector:
         if came or any(self._damage.is_known(found) for found in due):
             patience.renew()
             return
+        disks = [self._arrivals.find_disk(found.job, found.attempt) for found in due]
+        if all(disks) and disks[0] is not None:
+            raise disks[0]
         trouble = self._arrivals.trouble or UnreachableError(f"{len(due)} result sets do not come home")
         if not (is_worth_a_retry(trouble, is_idempotent=True) and patience.pause()):
             raise trouble
@@ -285,6 +289,8 @@ class Collector:
             return None  # it goes on later, or it has gone since it was listed
         except CorruptResultsError as error:
             self._damage.note(found, error)
+        except NoRoomError as error:
+            self._arrivals.note_too_big(found, error)
         except DiskError as error:
             self._arrivals.note_disk(error)
         except OSError as error:
@@ -300,13 +306,13 @@ class Collector:
     def _is_decided(self, job: str, attempt: int, least_push: int) -> bool:
         is_home = self._tracker.find(job, attempt) is not None
         is_damaged = self._damage.find(job, attempt, least_push=least_push) is not None
-        return is_home or is_damaged or self._arrivals.disk is not None
+        return is_home or is_damaged or self._arrivals.find_disk(job, attempt) is not None
 
     def _rest(self, stop: threading.Event) -> None:
         with self._changed:
             self._changed.wait_for(lambda: bool(self._wanted) or stop.is_set(), TICK_S)
 
-    def _check_stop(self, count: int) -> None:
+    def _check_stop(self, count: int = 0) -> None:
         if self._stop.is_set():
             raise _Stopped
 

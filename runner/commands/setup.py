@@ -13,7 +13,7 @@ from runner.commands.base import ensure_base, wanted_settings
 from runner.commands.context import Context
 from runner.commands.events import Listener
 from runner.commands.turns import taking_turns
-from runner.core.files import write_atomically
+from runner.core.files import write_private
 from runner.errors import DeclinedError, InputError
 from runner.model import names
 from runner.model.settings import read_given, read_settings
@@ -65,7 +65,7 @@ def execute(context: Context, *, file: Path, text: str, listener: Listener) -> s
             ensure_base(context, listener, base)
     else:
         wanted_settings(context, None)
-    write_atomically(file, text.encode())
+    write_private(file, text.encode())
     return engine["PULUMI_BACKEND_URL"]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from pathlib import Path
 
-from runner.core.files import write_private
+from runner.core.files import create_private, write_private
 from runner.core.objects import Objects
 from runner.errors import ConflictError, NotFoundError
 from runner.model import names
@@ -14,7 +15,10 @@ from runner.model import names
 def own_passphrase(file: Path) -> Path:
     """The file with the passphrase of a state that only this machine has; made if it is not there."""
     if not file.exists():
-        write_private(file, _new_passphrase())
+        with contextlib.suppress(
+            FileExistsError
+        ):  # another process was quicker, and stacks may have been made with that one
+            create_private(file, _new_passphrase())
     return file
 
 

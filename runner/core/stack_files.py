@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from runner.core.files import make_private_folder, write_private
 from runner.core.stacks import ProjectName
 
 PROJECT_FILE = "Pulumi.yaml"
@@ -30,11 +31,11 @@ class StackFiles:
 
     def prepare(self) -> Path:
         """Makes the work folder, with the project file as it is in ``infra/``; returns it."""
-        self.work.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.work)
         wanted = (self._source / PROJECT_FILE).read_bytes()
         there = self.work / PROJECT_FILE
         if not there.exists() or there.read_bytes() != wanted:
-            _write_atomically(there, wanted)
+            write_private(there, wanted)
         return self.work
 
     def write_settings(self, stack: str, config: Mapping[str, str]) -> None:
@@ -44,7 +45,7 @@ class StackFiles:
         kept = {key: known[key] for key in KEPT_KEYS if key in known}
         text = yaml.safe_dump(kept | {"config": dict(config)}, sort_keys=True, allow_unicode=True)
         self.prepare()
-        _write_atomically(path, text.encode())
+        write_private(path, text.encode())
         self.link_settings(stack)
 
     def read_settings(self, stack: str) -> Mapping[str, Any]:
@@ -91,9 +92,3 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError):
         return {}
     return read if isinstance(read, dict) else {}
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    fresh.write_bytes(content)
-    fresh.replace(path)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from runner.core.files import make_private_folder
 from runner.core.stack_errors import describe_failure
 from runner.core.stack_events import EngineRun
 from runner.core.stack_files import StackFiles
@@ -285,7 +286,7 @@ def _engine_environment(env: Mapping[str, str]) -> dict[str, str]:
 def _make_backend_folder(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme == "file":
-        Path(url2pathname(parts.path)).mkdir(parents=True, exist_ok=True)
+        make_private_folder(Path(url2pathname(parts.path)))
 
 
 def _unless_missing(act: Callable[[], Result]) -> Result | None:

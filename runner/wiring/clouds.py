@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from runner.core.compute import Compute, Instance
+from runner.core.files import make_private_folder
 from runner.core.objects import Objects
 from runner.core.os_login import Login, OsLogin
 from runner.core.passphrase import own_passphrase, shared_passphrase
@@ -211,6 +212,7 @@ class LocalCloud(ConnectedCloud):
     def endpoint(self) -> Endpoint:
         from runner.emulator import control
 
+        make_private_folder(self.folder)
         return control.start(self.folder, timeout_s=EMULATOR_START_LIMIT_S)
 
     def open(self, *, needs_engine: bool = True) -> None:
@@ -245,7 +247,7 @@ class LocalCloud(ConnectedCloud):
     def backend_url(self) -> str:
         """A folder of this user."""
         stacks = self.home / "local" / "stacks"
-        stacks.mkdir(parents=True, exist_ok=True)
+        make_private_folder(stacks)
         return f"file://{stacks}"
 
     def pulumi_environment(self) -> dict[str, str]:
