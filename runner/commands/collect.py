@@ -147,21 +147,30 @@ class Collector:
                     look_at = time.monotonic() + jittered(pause_s)
                 self._rest(stop)
 
-    def finish(self, *, is_over: bool = True) -> Collected:
+    def finish(self, *, is_over: bool = True, hurry: threading.Event | None = None) -> Collected:
         """Bring home everything that was committed, and tell what was not.
 
         ``is_over``: no VM can push any more. What a push left without its marker then comes home if it is whole and nothing
-        newer of its job is home, else it is deleted.
+        newer of its job is home, else it is deleted. ``hurry``: as soon as it is set, what is not home stays in the bucket.
 
         Raises:
             DiskError: no room at home; what is missing stays in the bucket.
             CloudError: the cloud refuses, or nothing went forward for a long time; what is missing stays in the bucket.
         """
-        self._stop = threading.Event()
+        hurry = hurry or threading.Event()
+        self._wait_until_idle(hurry)
+        self._stop = hurry
         patience = _patience()
-        while due := self._due(self._store.all_sets(self._batch), is_over=is_over):
+        while not hurry.is_set() and (due := self._due(self._store.all_sets(self._batch), is_over=is_over)):
             self._fetch_patiently(due, patience)
-        return self._close(is_over=is_over)
+        return self._close(is_over=is_over and not hurry.is_set())
+
+    def _wait_until_idle(self, hurry: threading.Event) -> None:
+        """Downloads of ``run`` that were told to stop may still be tidying up, or have come to their end: what is home and
+        what is due is known when they are done."""
+        with self._changed:
+            while self._busy and not hurry.is_set():
+                self._changed.wait(TICK_S)  # a signal that sets ``hurry`` wakes nobody
 
     def fetch(self, job: str, attempt: int) -> HomeSet:
         """Bring one committed attempt home now, in this thread, if it is not there yet.
@@ -190,6 +199,8 @@ class Collector:
             CloudError: another round is not worth it.
         """
         came = self._fetch_all(due)
+        if self._stop.is_set():
+            return
         if self._arrivals.disk is not None:
             raise self._arrivals.disk
         if came or any(self._damage.is_known(found) for found in due):

@@ -194,6 +194,63 @@ def test_a_stop_in_the_middle_of_a_download_loses_nothing(batch: Batch) -> None:
     assert len(batch.at_home()["a"]) == 2
 
 
+MANY = {f"out/{number}": b"%d" % number for number in range(2000)}
+
+
+def test_a_stop_in_the_middle_of_unpacking_is_heeded_and_loses_nothing(batch: Batch) -> None:
+    batch.push("a", MANY)
+    unpacking = batch.folder / FOLDER / "a.attempt-1" / "unpacking"
+    collector = _collector(batch, Told())
+    with _running(collector):
+        _until(lambda: len(list(unpacking.glob("out/*"))) > 10)
+    assert not unpacking.exists()
+    assert batch.at_home() == {}
+    assert [home.job for home in collector.finish().home] == ["a"]
+    assert batch.at_home() == {"a": MANY}
+
+
+def test_the_end_waits_for_what_is_still_unpacked_and_tells_it(batch: Batch) -> None:
+    """A download that was told to stop and comes to its end all the same."""
+    batch.push("a")
+    is_unpacked, may_go_on = threading.Event(), threading.Event()
+
+    def hold(step: str, found: ResultSet) -> None:
+        if step == "unpacked":
+            is_unpacked.set()
+            assert may_go_on.wait(LIMIT_S)
+
+    collector = _collector(batch, Told(), on_step=hold)
+    stop = threading.Event()
+    poller = threading.Thread(target=collector.run, args=(stop,))
+    poller.start()
+    assert is_unpacked.wait(LIMIT_S)
+    stop.set()
+    homes: list[str] = []
+    ending = threading.Thread(target=lambda: homes.extend(home.job for home in collector.finish().home))
+    ending.start()
+    ending.join(0.5)
+    assert ending.is_alive(), "it waits for what is not decided yet"
+    may_go_on.set()
+    for thread in (ending, poller):
+        thread.join(LIMIT_S)
+    assert homes == ["a"]
+    assert batch.at_home() == {"a": dict(FILES)}
+
+
+def test_an_end_in_a_hurry_leaves_in_the_bucket_what_is_not_home(batch: Batch) -> None:
+    batch.push("a", MANY)
+    batch.push("b", parts="am")
+    hurry = threading.Event()
+
+    def hasten(step: str, found: ResultSet) -> None:
+        if step == "copied":
+            hurry.set()
+
+    collected = _collector(batch, Told(), on_step=hasten).finish(hurry=hurry)
+    assert (collected.home, batch.at_home()) == ((), {})
+    assert len(batch.objects()) == 5, "of b too, which may be whole"
+
+
 def test_it_goes_on_after_an_outage(batch: Batch) -> None:
     told = Told()
     collector = _collector(batch, told)
