@@ -277,8 +277,9 @@ class TextScreen:
         if facts["state"] in ("corrupt", "unfinished"):
             where = facts["prefix"]
             self._print(Text(f"results {where} {facts['state']}: {printable(facts['message'])}", style="yellow"))
-        elif facts["state"] == "paused":
-            text = f"results do not come home now: {printable(facts['message'])}; {facts['remedy']}"
+        elif facts["state"] in ("paused", "too big"):
+            which = f"results of {facts['job']}" if "job" in facts else "results"
+            text = f"{which} do not come home now: {printable(facts['message'])}; {facts['remedy']}"
             self._print(Text(text, style="bold red"))
         elif facts["state"] == "resumed":
             self._print("there is room again; results come home")

@@ -30,6 +30,7 @@ from runner.core.stacks import StackSpec
 from runner.core.vm_guard import Vm, VMGuard
 from runner.errors import BuildError, DeclinedError, HpcError, RemoteCommandError
 from runner.model import catalog, names
+from runner.model.foreign import decode_json
 from runner.model.plan import hourly_price
 from runner.model.stockout import Place
 
@@ -265,7 +266,7 @@ class _Bake:
         with self.phases.phase("validate"):
             lines = self._script(connection, "validate.sh")
         try:
-            return {str(key): str(value) for key, value in json.loads(lines[-1]).items()}
+            return {str(key): str(value) for key, value in decode_json(lines[-1].encode()).items()}
         except (ValueError, IndexError, AttributeError) as error:
             raise BuildError("validate.sh ended without the versions of what is in the image") from error
 

@@ -15,7 +15,7 @@ from runner.commands.context import Context
 from runner.commands.events import Listener
 from runner.core.compute import Operation
 from runner.core.estate_compute import COLLECTIONS
-from runner.core.files import disk_error, write_atomically
+from runner.core.files import disk_error, write_private, write_result
 from runner.core.session_state import SessionState
 from runner.errors import DiskError, HpcError, InputError
 from runner.model import names
@@ -112,10 +112,11 @@ def _write(context: Context, receipt: Receipt) -> None:
     values = receipt.as_json()
     content = json.dumps(values, indent=2, default=str).encode() + b"\n"
     page = render_page(values).encode("utf-8", "backslashreplace")
-    for file in _files(context, receipt.session.name, receipt.session):
+    stored, *copies = _files(context, receipt.session.name, receipt.session)
+    for file, write in [(stored, write_private), *((copy, write_result) for copy in copies)]:
         with _mapped_errors(file):
-            write_atomically(file, content)
-            write_atomically(file.with_suffix(".html"), page)
+            write(file, content)
+            write(file.with_suffix(".html"), page)
 
 
 def _files(context: Context, name: str, session: Session | None = None) -> list[Path]:

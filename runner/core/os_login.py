@@ -45,7 +45,7 @@ class OsLogin:
             DiskError: the key pair cannot be kept.
         """
         # No other command of this home imports the key meanwhile: of two, the later expiry must stay.
-        with waiting_lock(self._key_file.with_suffix(".lock"), folder_mode=0o700):
+        with waiting_lock(self._key_file.with_suffix(".lock")):
             with disk_errors_mapped(self._key_file, more=STATE_ELSEWHERE):
                 public = self._public_key()
             present_usec = max(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from pathlib import Path
 
-from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped, write_private
+from runner.core.files import STATE_ELSEWHERE, create_private, disk_errors_mapped, write_private
 from runner.core.objects import Objects
 from runner.errors import ConflictError, NotFoundError
 from runner.model import names
@@ -18,9 +19,10 @@ def known_passphrase(*files: Path) -> Path | None:
 
 def own_passphrase(file: Path) -> Path:
     """The file with the passphrase of a state that only this machine has; made if it is not there."""
-    with disk_errors_mapped(file, more=STATE_ELSEWHERE):
-        if not file.exists():
-            write_private(file, _new_passphrase())
+    if not file.exists():
+        # Another process may be quicker, and stacks may have been made with that one.
+        with disk_errors_mapped(file, more=STATE_ELSEWHERE), contextlib.suppress(FileExistsError):
+            create_private(file, _new_passphrase())
     return file
 
 

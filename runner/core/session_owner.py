@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from runner.core.files import PRIVATE_FILE
 from runner.errors import HpcError, InputError
 from runner.model.session import Owner, Session, read_owner
 
@@ -112,7 +113,7 @@ class OwnerLock:
             HpcError: the owner's record cannot be written, because the disk is full, say.
         """
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
         except OSError as error:
             raise _unwritable(path, error) from error
         try:

@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from runner.core.session_file import LineFile, create_file, read_last_line
+from runner.core.files import create_private, make_private_folder
+from runner.core.session_file import LineFile, read_last_line
 from runner.core.session_owner import OwnerLock, describe_this_process, is_owned, is_process_alive
 from runner.errors import HpcError, InputError
 from runner.model import names
@@ -62,7 +63,7 @@ class Journal:
             raise NameTakenError(error.message, remedy=error.remedy) from error
         try:
             begun = {"format": FORMAT, "session": kind, "name": name, "owner": asdict(owner)}
-            create_file(self._path(name), encode_record(Record(kind="begin", at=self.now(), facts=begun | facts)))
+            create_private(self._path(name), encode_record(Record(kind="begin", at=self.now(), facts=begun | facts)))
             return SessionState(self, name, lock)
         except FileExistsError as error:
             lock.release()
@@ -145,7 +146,7 @@ class Journal:
 
     def _lock(self, name: str) -> OwnerLock:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.folder)
         except OSError as error:
             raise self.unwritable(name, error) from error
         return OwnerLock.take(self._lock_path(name), describe_this_process(), name)

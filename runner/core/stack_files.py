@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped
+from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped, make_private_folder, write_private
 from runner.core.stacks import ProjectName
 
 PROJECT_FILE = "Pulumi.yaml"
@@ -38,9 +38,9 @@ class StackFiles:
         wanted = (self._source / PROJECT_FILE).read_bytes()
         there = self.work / PROJECT_FILE
         with disk_errors_mapped(there, more=STATE_ELSEWHERE):
-            self.work.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.work)
             if not there.exists() or there.read_bytes() != wanted:
-                _write_atomically(there, wanted)
+                write_private(there, wanted)
         return self.work
 
     def write_settings(self, stack: str, config: Mapping[str, str]) -> None:
@@ -63,7 +63,7 @@ class StackFiles:
         path = self._path(self.work, stack)
         text = yaml.safe_dump(dict(settings), sort_keys=True, allow_unicode=True)
         with disk_errors_mapped(path, more=STATE_ELSEWHERE):
-            _write_atomically(path, text.encode())
+            write_private(path, text.encode())
         self.link_settings(stack)
 
     def read_settings(self, stack: str) -> Mapping[str, Any]:
@@ -119,9 +119,3 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError):
         return {}
     return read if isinstance(read, dict) else {}
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    fresh.write_bytes(content)
-    fresh.replace(path)

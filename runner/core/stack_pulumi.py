@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from runner.core.files import disk_errors_mapped
+from runner.core.files import disk_errors_mapped, make_private_folder
 from runner.core.stack_errors import describe_failure
 from runner.core.stack_events import EngineRun
 from runner.core.stack_files import StackFiles, read_key
@@ -307,7 +307,7 @@ def _make_backend_folder(url: str) -> None:
         with disk_errors_mapped(
             folder / ".pulumi", more="PULUMI_BACKEND_URL and OPENSEES_HPC_HOME say where Pulumi's state is"
         ):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(folder)
 
 
 def _unless_missing(act: Callable[[], Result]) -> Result | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from runner.core.compute import Compute, Instance
-from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped
+from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped, make_private_folder
 from runner.core.objects import Objects
 from runner.core.os_login import Login, OsLogin
 from runner.core.passphrase import known_passphrase, own_passphrase, shared_passphrase
@@ -224,6 +224,7 @@ class LocalCloud(ConnectedCloud):
         from runner.emulator import control
 
         with disk_errors_mapped(self.folder, more=STATE_ELSEWHERE):
+            make_private_folder(self.folder)
             return control.start(self.folder, timeout_s=EMULATOR_START_LIMIT_S)
 
     def open(self, *, needs_engine: bool = True) -> None:
@@ -266,7 +267,7 @@ class LocalCloud(ConnectedCloud):
         """A folder of this user."""
         stacks = self.home / "local" / "stacks"
         with disk_errors_mapped(stacks, more=STATE_ELSEWHERE):
-            stacks.mkdir(parents=True, exist_ok=True)
+            make_private_folder(stacks)
         return f"file://{stacks}"
 
     def pulumi_environment(self) -> dict[str, str]:

@@ -41,6 +41,12 @@ def crc32c(content: bytes) -> str:
     return base64.b64encode(checksum.digest()).decode()
 
 
+def compress(content: bytes) -> bytes:
+    """As push-results does it: in a stream, whose length is not known when it begins."""
+    stream = zstandard.ZstdCompressor(level=3, write_checksum=True).compressobj()
+    return stream.compress(content) + stream.flush()
+
+
 def pack(files: Mapping[str, bytes]) -> tuple[bytes, dict[str, Any]]:
     """An archive and its manifest's values."""
     plain = io.BytesIO()
@@ -49,7 +55,7 @@ def pack(files: Mapping[str, bytes]) -> tuple[bytes, dict[str, Any]]:
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-    packed = zstandard.ZstdCompressor().compress(plain.getvalue())
+    packed = compress(plain.getvalue())
     listed = [{"path": name, "size": len(content), "crc32c": crc32c(content)} for name, content in files.items()]
     return packed, {"format": 1, "archive": {"size": len(packed), "crc32c": crc32c(packed)}, "files": listed}
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 CONTROL_FOLDER = ".job"
 GONE = "gone, or a link to nothing"
+OUTSIDE = "a link that leads out of the job folder"
+FOREIGN = "a hard link to a file of another user"
 UNREADABLE = "cannot be read"
 
 
@@ -70,13 +72,19 @@ def why_not_packed(path: Path, root: Path) -> str:
     """Empty for a regular file, or a link to one inside ``root``."""
     try:
         if path.is_symlink() and not path.resolve().is_relative_to(root):
-            return "a link that leads out of the job folder"
-        mode = path.stat().st_mode
+            return OUTSIDE
+        return why_not_read(path.stat(), root.stat())
     except FileNotFoundError:
         return GONE
     except (OSError, RuntimeError) as error:
         return f"{UNREADABLE}: {error}"
-    return "" if stat.S_ISREG(mode) else "not a regular file"
+
+
+def why_not_read(file: os.stat_result, root: os.stat_result) -> str:
+    """Empty for a regular file that belongs to the job in ``root``. One of another user's that has a second name has it elsewhere."""
+    if not stat.S_ISREG(file.st_mode):
+        return "not a regular file"
+    return FOREIGN if file.st_nlink > 1 and file.st_uid != root.st_uid else ""
 
 
 def describe_names(skipped: Sequence[Skipped]) -> list[dict[str, str]]:
