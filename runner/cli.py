@@ -338,6 +338,8 @@ def local_status(*, as_json: bool) -> int:
         _write(f"the embedded cloud answers at {values['url']} (process {values['pid']}); its state: {values['state']}")
     else:
         _write(f"the embedded cloud does not run; its state: {values['state']}")
+    if not as_json:
+        _write(f"tracebacks in its log, each a defect of ours: {values['tracebacks']}; its log: {values['log']}")
     return 0
 
 

@@ -56,6 +56,7 @@ def make_local_site(environment: Mapping[str, str], home: Path, folder: Path, *,
         environment=ours,
         folder=folder,
         faults=EmbeddedFaults(environment=ours),
+        defects=lambda: embedded.embedded_cloud_tracebacks(ours),
     )
 
 

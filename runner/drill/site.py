@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,13 +33,14 @@ class FaultBoard(Protocol):
 class DrillSite:
     """``context``: for looking. ``environment``: for the commands, of the same home. ``faults``: None where there are none to arm.
 
-    ``folder``: for jobs files and results.
+    ``folder``: for jobs files and results. ``defects``: what went wrong inside the cloud so far, where that can be seen.
     """
 
     context: Context
     environment: Mapping[str, str]
     folder: Path
     faults: FaultBoard | None = None
+    defects: Callable[[], Sequence[str]] = tuple
 
     @property
     def lease_s(self) -> float:

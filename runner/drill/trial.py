@@ -73,10 +73,12 @@ class TrialRun:
     def carry_out(self) -> Verdict:
         """From the batch's start to its end."""
         verdict = Verdict(trial=self._trial, batch=self._batch.name, jobs=len(self._batch.jobs))
+        defects_before = len(self._site.defects())
         try:
             verdict = self._carry_out(verdict)
         except HpcError as error:
             self._problems.append(f"the drill itself could not go on: {error}")
+        self._problems += [f"a traceback of the cloud: {told}" for told in self._site.defects()[defects_before:]]
         return replace(verdict, problems=tuple(self._problems))
 
     def _carry_out(self, verdict: Verdict) -> Verdict:

@@ -42,6 +42,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--region", default=default.region, choices=sorted(REGIONS))
     parser.add_argument("--zone", default="")
     parser.add_argument("--user", default=default.user, help="the owner of the project")
+    parser.add_argument(
+        "--pace", type=float, help="the provider's pauses as a share of the stock plugin's (1: as long)"
+    )
     return parser.parse_args(arguments)
 
 
@@ -88,14 +91,14 @@ def root_tools() -> RootTools:
     )
 
 
-def start_provider(url: str, settings: CloudSettings, *, last_port: int) -> Any:
+def start_provider(url: str, settings: CloudSettings, *, last_port: int, pace: float | None) -> Any:
     """The Pulumi resource provider, in threads of its own; it speaks to us by HTTP only."""
     # gRPC's fork handlers are for children that go on with gRPC; ours become other programs.
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     from runner.emulator.provider import server
 
     place = {"project": settings.project, "region": settings.region, "zone": settings.zone}
-    return server.start(url, **place, last_port=last_port)
+    return server.start(url, **place, last_port=last_port, pace=server.DEFAULT_PACE if pace is None else pace)
 
 
 def describe(settings: CloudSettings, url: str, ssh_port: int, provider_port: int) -> dict[str, Any]:
@@ -119,7 +122,7 @@ async def run(arguments: argparse.Namespace) -> None:
     front, ssh_port = listener.getsockname()[1], ports.get("ssh") or choose_ssh_port()
     url = f"http://{LOOPBACK}:{front}"
     cloud = build_cloud(settings, url=url, ssh_port=ssh_port, make_room=make_room, tools=root_tools())
-    provider = start_provider(url, settings, last_port=ports.get("provider", 0))
+    provider = start_provider(url, settings, last_port=ports.get("provider", 0), pace=arguments.pace)
     (settings.state / _PORTS).write_text(json.dumps({"front": front, "ssh": ssh_port, "provider": provider.port}))
     cloud.endpoint = describe(settings, url, ssh_port, provider.port)
     catch_signals(cloud)

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import psutil
 
+from runner.emulator.cloud_log import log_file
 from runner.emulator.endpoint import Endpoint, read_endpoint
 from runner.emulator.machines.disks import remove_tree
 from runner.errors import CloudError, UnreachableError
 
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 15.0
-LOG_FILE = "emulator.log"
 _POLL_S = 0.02
 _LOG_TAIL_LINES = 15
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -78,7 +78,7 @@ def _locked(state: Path) -> Iterator[None]:
 
 def _launch(state: Path, timeout_s: float, options: Sequence[str]) -> Endpoint:
     command = [sys.executable, "-m", "runner.emulator", "--state", str(state), *options]
-    with (state / LOG_FILE).open("ab") as log:
+    with log_file(state).open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - our own module
             command, cwd=_REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
@@ -97,9 +97,9 @@ def _launch(state: Path, timeout_s: float, options: Sequence[str]) -> Endpoint:
 
 
 def _not_started(state: Path, why: str) -> UnreachableError:
-    lines = (state / LOG_FILE).read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+    lines = log_file(state).read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
     told = "\n".join(lines)
-    return UnreachableError(f"the embedded cloud {why}:\n{told}", remedy=f"see {state / LOG_FILE}")
+    return UnreachableError(f"the embedded cloud {why}:\n{told}", remedy=f"see {log_file(state)}")
 
 
 def _stop(state: Path) -> bool:

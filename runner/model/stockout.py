@@ -33,6 +33,7 @@ _PERMISSION = re.compile(r"Error 40[13]\b|PERMISSION_DENIED|Required '[^']+' per
 _VM_LOST = (
     re.compile(r"reach desired status RUNNING: couldn't find resource"),
     re.compile(r"waiting for instance to create: The resource '(?:[^']*/)?instances/(?P<vm>[^'/]+)' was not found"),
+    re.compile(r"expected non-empty ID for new state during Create of \S*gcp:compute/instance:Instance::(?P<vm>\S+)"),
     re.compile(r"IAM policy for compute instance \"(?:[^\"]*/)?(?P<vm>[^\"/]+)\".*?Error 404\b", re.DOTALL),
 )
 

@@ -39,13 +39,25 @@ def stop_embedded_cloud(environment: Mapping[str, str]) -> bool:
 
 
 def embedded_cloud_status(environment: Mapping[str, str]) -> dict[str, Any]:
-    """JSON values: ``running``, ``state`` and, if it runs, its endpoint."""
-    from runner.emulator import control
+    """JSON values: ``running``, ``state``, its ``log`` with the number of ``tracebacks`` in it and, if it runs, its endpoint."""
+    from runner.emulator import cloud_log, control
 
     folder = _embedded_cloud_folder(environment)
     endpoint = control.status(folder)
-    values: dict[str, Any] = {"running": endpoint is not None, "state": str(folder)}
+    values: dict[str, Any] = {
+        "running": endpoint is not None,
+        "state": str(folder),
+        "log": str(cloud_log.log_file(folder)),
+        "tracebacks": len(embedded_cloud_tracebacks(environment)),
+    }
     return values if endpoint is None else values | dataclasses.asdict(endpoint)
+
+
+def embedded_cloud_tracebacks(environment: Mapping[str, str]) -> list[str]:
+    """What went wrong inside the embedded cloud since its log began; each is a defect of ours."""
+    from runner.emulator import cloud_log
+
+    return cloud_log.read_tracebacks(cloud_log.log_file(_embedded_cloud_folder(environment)))
 
 
 def reset_embedded_cloud(environment: Mapping[str, str]) -> None:

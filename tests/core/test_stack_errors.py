@@ -45,6 +45,12 @@ LOST_BEFORE_IAM = (
 )
 
 
+LOST_BEFORE_READ = (
+    "expected non-empty ID for new state during Create of urn:pulumi:b1::analysis::opensees-hpc:infra:EphemeralInstance$"
+    "gcp:compute/instance:Instance::b1-2"
+)
+
+
 def fail(what: str, texts: Sequence[str]) -> HpcError:
     return describe_failure(what, [Complaint(text=text) for text in texts])
 
@@ -96,12 +102,15 @@ def test_vms_that_went_while_they_were_made_are_named() -> None:
     complaints = [
         Complaint(text=LOST_BEFORE_RUNNING, resource="b1-0"),
         Complaint(text=LOST_BEFORE_IAM, resource="b1-1-self-delete"),
-        Complaint(text="update failed", resource="b1-2"),
+        Complaint(text=LOST_BEFORE_READ, resource="b1-2"),
+        Complaint(text="update failed", resource="b1-3"),
     ]
     failure = describe_failure("up of analysis/b1", complaints)
     assert isinstance(failure, StackError)
-    assert failure.lost_vms == ("b1-0", "b1-1")
-    assert classify(failure) == Lost(message=f"up of analysis/b1 failed: {LOST_BEFORE_RUNNING}", vms=("b1-0", "b1-1"))
+    assert failure.lost_vms == ("b1-0", "b1-1", "b1-2")
+    assert classify(failure) == Lost(
+        message=f"up of analysis/b1 failed: {LOST_BEFORE_RUNNING}", vms=("b1-0", "b1-1", "b1-2")
+    )
 
 
 def test_lost_vms_are_named_beside_something_worse() -> None:

@@ -6,6 +6,7 @@ Tests that need real machines or a process of its own start one themselves (``te
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import threading
 import time
@@ -25,6 +26,7 @@ from runner.emulator.server import EmbeddedCloud, build_cloud, serve
 from runner.emulator.settings import CloudSettings
 
 LIMIT_S = 60.0
+LOGGERS = ("runner.emulator", "uvicorn.error", "asyncio")
 LINK_ROOT = "https://www.googleapis.com"
 ROCKY = "projects/cloud-hpc-image-public/global/images/family/hpc-rocky-linux-8"
 Json = dict[str, Any]
@@ -87,6 +89,18 @@ def remove(folder: Path) -> None:
 TOOLS = RootTools(make_base=make_base, clone=clone, copy_image=clone, seal=lambda root: None, remove=remove)
 
 
+class Defects(logging.Handler):
+    """The tracebacks that the cloud would have in its log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.told.append(logging.Formatter().format(record))
+
+
 class CloudUnderTest:
     """Start, ask, stop. ``state`` may be one of an earlier cloud, which is a restart."""
 
@@ -102,8 +116,11 @@ class CloudUnderTest:
         self._ready = threading.Event()
         self._problem: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
+        self._defects = Defects()
 
     def start(self) -> CloudUnderTest:
+        for name in LOGGERS:
+            logging.getLogger(name).addHandler(self._defects)
         self._thread.start()
         assert self._ready.wait(LIMIT_S), "the cloud did not start"
         if self._problem is not None:
@@ -116,6 +133,9 @@ class CloudUnderTest:
             self.loop.call_soon_threadsafe(self.cloud.stopping.set)
             self._thread.join(LIMIT_S)
         assert not self._thread.is_alive()
+        for name in LOGGERS:
+            logging.getLogger(name).removeHandler(self._defects)
+        assert self._defects.told == [], "the embedded cloud failed inside"
 
     def _run(self) -> None:
         try:

@@ -45,7 +45,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
         for metric in ("PREEMPTIBLE_CPUS", "CPUS", "C2_CPUS"):
             client.post("/_local/quotas", json={"region": REGION, "metric": metric, "limit": 500.0})
     yield endpoint
-    control.reset(state)
+    control.stop(state)
 
 
 @pytest.fixture(scope="session")
