@@ -13,7 +13,7 @@ from typing import Any
 from runner.commands.context import Context
 from runner.commands.end import tell_removal
 from runner.commands.events import Listener
-from runner.core.estate import DryEstate, Estate
+from runner.core.estate import DryEstate, Estate, Unread
 from runner.core.sweep import Removal, SweepReport, sweep
 from runner.errors import DeclinedError, HpcError, InputError, LeftoverError
 from runner.model import names
@@ -130,7 +130,7 @@ def _kinds(scope: Scope) -> tuple[Kind, ...]:
     return tuple(kind for kind in Kind if kind is not Kind.RESULTS or scope.everything)
 
 
-def _show(choices: Iterable[Choice], unread: Iterable[str], scope: Scope, listener: Listener) -> None:
+def _show(choices: Iterable[Choice], unread: Iterable[Unread], scope: Scope, listener: Listener) -> None:
     for choice in choices:
         item = choice.item
         listener.tell(

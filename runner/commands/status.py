@@ -78,7 +78,7 @@ def _find_without_vm(context: Context, instances: Sequence[Instance]) -> list[It
     """Our disks and addresses, but those whose price is in that of a VM."""
     found = context.cloud.estate.find((Kind.DISK, Kind.ADDRESS), {"app": names.APP})
     if found.unread:
-        raise CloudError(f"could not be looked at: {'; '.join(found.unread)}")
+        raise CloudError(f"could not be looked at: {'; '.join(map(str, found.unread))}")
     vms = {f"{instance.zone}/{instance.name}" for instance in instances}
     return [item for item in found.items if vms.isdisjoint(item.users)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class JobOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """How a batch ended. ``left_over`` names what could not be removed; it should be empty.
+    """How a batch ended. ``left_over`` names what could not be removed; it should be empty. Times as in ``Phases``.
 
     ``error_exit_code``: of what ended it early, else None. Before there was a batch everything is empty.
     """
@@ -50,6 +50,7 @@ class RunSummary:
     phases_s: Mapping[str, float]
     left_over: tuple[str, ...]
     results: Path
+    parts_s: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     is_detached: bool = False
     error_exit_code: int | None = None
 
@@ -72,6 +73,7 @@ class RunSummary:
             "exit_code": self.exit_code,
             "jobs": [job.as_json() for job in self.jobs],
             "phases_s": dict(self.phases_s),
+            "parts_s": {phase: dict(parts) for phase, parts in self.parts_s.items()},
             "left_over": list(self.left_over),
             "detached": self.is_detached,
         }

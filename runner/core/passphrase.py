@@ -12,9 +12,15 @@ from runner.model import names
 
 
 def own_passphrase(file: Path) -> Path:
-    """The file with the passphrase of a state that only this machine has; made if it is not there."""
+    """The file with the passphrase of a state that only this machine has; made if it is not there.
+
+    Raises:
+        DiskError: it cannot be read or made.
+    """
     with disk_errors_mapped(file, more=STATE_ELSEWHERE):
-        if not file.exists():
+        try:
+            file.read_bytes()
+        except FileNotFoundError:
             write_private(file, _new_passphrase())
     return file
 

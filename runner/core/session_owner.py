@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from runner.errors import HpcError, InputError
+from runner.errors import DiskError, InputError
 from runner.model.session import Owner, Session, read_owner
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -76,7 +76,7 @@ class OwnerLock:
 
         Raises:
             InputError: another process is; it is named.
-            HpcError: the owner's record cannot be written, because the disk is full, say.
+            DiskError: the owner's record cannot be written, because the disk is full, say.
         """
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -159,8 +159,8 @@ def _mapped(path: Path) -> Iterator[None]:
         raise _unwritable(path, error) from error
 
 
-def _unwritable(path: Path, error: OSError) -> HpcError:
-    return HpcError(
+def _unwritable(path: Path, error: OSError) -> DiskError:
+    return DiskError(
         f"the journal cannot be written, so nothing may be created: {path}: {error.strerror or error}",
         remedy="make room on that disk, or let OPENSEES_HPC_HOME be a folder that can be written to",
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
 
-from runner.core.estate import Estate, Findings
+from runner.core.estate import Estate, Findings, Unread
 from runner.errors import HpcError
 from runner.model.leftover import BILLED, ORDER, Item, Kind, Scope
 
@@ -33,7 +33,7 @@ class SweepReport:
 
     removals: tuple[Removal, ...]
     left: tuple[Item, ...]
-    unread: tuple[str, ...]
+    unread: tuple[Unread, ...]
 
     @property
     def is_clean(self) -> bool:

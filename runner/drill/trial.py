@@ -211,7 +211,7 @@ class TrialRun:
 
     def _billed(self) -> tuple[str, ...]:
         found = self._site.context.cloud.estate.find(BILLED, names.labels_of_batch(self._batch.name))
-        return (*map(str, found.items), *found.unread)
+        return (*map(str, found.items), *map(str, found.unread))
 
     def _finished(self) -> dict[str, int]:
         """The jobs whose results are safe, at home or in the bucket, with their attempt."""
@@ -266,7 +266,7 @@ class TrialRun:
         labels = names.labels_of_batch(self._batch.name)
         found = self._site.context.cloud.estate.find((*BILLED, *MEMORY), labels)
         theirs = [str(item) for item in found.items if item.batch == self._batch.name]
-        return (*theirs, *found.unread)
+        return (*theirs, *map(str, found.unread))
 
     def _check_results(self, finished: Mapping[str, int], *, is_whole: bool) -> None:
         home = self._batch.attempts_at_home(self._results)

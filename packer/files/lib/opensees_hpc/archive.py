@@ -119,7 +119,7 @@ def pack_files(folder: Path, paths: Iterable[str], skipped: Iterable[Skipped], s
             except FileNotFoundError:
                 left_out.append(Skipped(path=path, reason=GONE))
             except UnreadableError as error:
-                left_out.append(Skipped(path=path, reason=f"{UNREADABLE}: {error}"))
+                left_out.append(Skipped(path=path, reason=f"{UNREADABLE}: {error}", is_loss=True))
     return Packed(archive=whole.result(), files=files, skipped=tuple(left_out))
 
 
