@@ -12,11 +12,15 @@ from runner.model.states import JobState
 
 @dataclass(frozen=True, kw_only=True)
 class JobOutcome:
-    """How a job ended. ``wall_s`` and ``core_s`` in s; ``results``: its folder at home, None if nothing came home."""
+    """How a job ended. ``wall_s`` and ``core_s`` in s; ``results``: its folder at home, None if nothing came home.
+
+    ``signal``: the one that is known to have killed it; an exit code over 128 alone does not say that.
+    """
 
     name: str
     state: JobState
     exit_code: int | None = None
+    signal: int | None = None
     wall_s: float | None = None
     core_s: float | None = None
     instance: str = ""
@@ -30,6 +34,7 @@ class JobOutcome:
             "name": self.name,
             "status": self.state.value,
             "exit_code": self.exit_code,
+            "signal": self.signal,
             "wall_s": self.wall_s,
             "core_s": self.core_s,
             "instance": self.instance,
