@@ -97,8 +97,7 @@ class TextScreen:
         self.console.print(table)
         for job in summary.jobs:
             self._show_why(job)
-        phases = "  ".join(f"{name} {seconds:.1f} s" for name, seconds in summary.phases_s.items() if " " not in name)
-        self.console.print(Text(f"phases: {phases}", style="dim"))
+        self.console.print(Text(f"phases: {_phases(summary)}", style="dim"))
         for item in summary.left_over:
             self.console.print(Text(f"STILL THERE: {item}", style="bold red"))
         if not summary.left_over:
@@ -377,6 +376,12 @@ def printable(text: str, *, keep_lines: bool = False) -> str:
     return "".join(
         c if c in kept or unicodedata.category(c) not in ("Cc", "Cs", "Cf") else f"\\x{ord(c):02x}" for c in text
     )
+
+
+def _phases(summary: RunSummary) -> str:
+    """What each phase took; of one that several things go through at once, the longest."""
+    longest = {f"{name} at most": max(parts.values()) for name, parts in summary.parts_s.items() if parts}
+    return "  ".join(f"{name} {seconds:.1f} s" for name, seconds in {**summary.phases_s, **longest}.items())
 
 
 def _drill_row(verdict: Verdict) -> tuple[Text | str, ...]:

@@ -28,7 +28,7 @@ def tell_end(screen: TextScreen | JsonScreen, error: Exception | KeyboardInterru
         return _tell_interrupt(error)
     log = current_log()
     told = error if isinstance(error, HpcError) else _explain(error, log)
-    _log.error("ended by %s: %s", type(error).__name__, error, exc_info=error)
+    _log_error(f"ended by {type(error).__name__}: {error}", error)
     screen.show_error(told, log=None if log is None else log.path)
     return told.exit_code
 
@@ -45,7 +45,7 @@ def threads_told() -> Iterator[None]:
 
 
 def _tell_interrupt(error: KeyboardInterrupt) -> int:
-    _log.warning("ended by %s", str(error) or "Ctrl-C")
+    _log.info("ended by %s", str(error) or "Ctrl-C")
     if not isinstance(error, Interrupted):
         return INTERRUPTED_EXIT_CODE
     sys.stderr.write(f"ended by {error}\n")
@@ -82,12 +82,17 @@ def _tell_thread(args: threading.ExceptHookArgs) -> None:
     if args.exc_value is None or isinstance(args.exc_value, SystemExit):
         return
     name = args.thread.name if args.thread else "a thread"
-    _log.error("the thread %s ended", name, exc_info=args.exc_value)
+    _log_error(f"the thread {name} ended", args.exc_value)
     sys.stderr.write(f"warning: {name} ended: {_in_a_line(args.exc_value)}{_see_log()}\n")
 
 
 def _tell_unraisable(args: Any) -> None:
-    _log.error("%s: %r", args.err_msg or "an error that nobody can take", args.object, exc_info=args.exc_value)
+    _log_error(f"{args.err_msg or 'an error that nobody can take'}: {args.object!r}", args.exc_value)
+
+
+def _log_error(what: str, error: BaseException | None) -> None:
+    if current_log() is not None:  # without one, Python's own logging would print the traceback
+        _log.error("%s", what, exc_info=error)
 
 
 def _see_log() -> str:

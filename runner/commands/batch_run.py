@@ -132,6 +132,7 @@ class BatchRun:
             batch=self.batch,
             jobs=end.outcomes(),
             phases_s=self.phases.seconds,
+            parts_s=self.phases.parts,
             left_over=end.left_over,
             results=self.context.results_folder / self.batch,
             is_detached=end.goes_on,

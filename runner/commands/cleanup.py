@@ -15,7 +15,7 @@ from runner.commands.end import tell_removal
 from runner.commands.events import Listener
 from runner.commands.known import check_known
 from runner.commands.outlived import busy_sessions, clients_gone
-from runner.core.estate import DryEstate, Estate
+from runner.core.estate import DryEstate, Estate, Unread
 from runner.core.sweep import Agreement, Removal, SweepReport, sweep_agreed
 from runner.errors import DeclinedError, HpcError, InputError, LeftoverError
 from runner.model import names
@@ -139,7 +139,7 @@ def _kinds(scope: Scope) -> tuple[Kind, ...]:
     return tuple(kind for kind in Kind if kind is not Kind.RESULTS or scope.everything)
 
 
-def _show(choices: Iterable[Choice], unread: Iterable[str], listener: Listener) -> None:
+def _show(choices: Iterable[Choice], unread: Iterable[Unread], listener: Listener) -> None:
     for choice in choices:
         item = choice.item
         listener.tell(

@@ -222,7 +222,7 @@ def _find_control(context: Context, batch: str) -> Sequence[Item]:
     """The control objects of a batch, with its lease."""
     found = context.cloud.estate.find((Kind.CONTROL,), names.labels_of_batch(batch))
     if found.unread:
-        raise CloudError("; ".join(found.unread))
+        raise CloudError("; ".join(map(str, found.unread)))
     return found.items
 
 

@@ -292,7 +292,7 @@ class Fleet:
 
     def _boot(self, instance: Instance) -> None:
         try:
-            with self._phases.phase(f"boot {instance.name}"):
+            with self._phases.phase("boot", of=instance.name):
                 keys: Mapping[str, str] = wait_for_host_keys(self._context, instance, lambda: self.is_open)
                 interface = self._context.cloud.job_interface(instance, self._login, keys, self._batch)
         except HpcError as error:

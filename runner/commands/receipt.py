@@ -14,7 +14,7 @@ from typing import Any
 from runner.commands.context import Context
 from runner.commands.events import Listener
 from runner.core.compute import Operation
-from runner.core.estate_compute import COLLECTIONS
+from runner.core.estate_compute import COLLECTIONS, scope_of
 from runner.core.files import disk_error, write_private, write_result
 from runner.core.session_state import SessionState
 from runner.errors import DiskError, HpcError, InputError
@@ -71,7 +71,7 @@ def close_session(context: Context, state: SessionState, outcome: str) -> Receip
     for item in seen.items:
         if item.state in (ItemState.GONE, ItemState.NEVER_CREATED):
             fact = "gone" if item.state is ItemState.GONE else "failed"
-            state.record(fact, kind=item.kind, name=item.name, zone=item.zone, answer=item.answer)
+            state.record(fact, kind=item.kind, name=item.name, zone=item.zone, answers=item.answers)
     if seen.exit_code == 0:
         state.end(outcome)
     receipt = make_receipt(state.read(), made=asked, asked=asked, answers=answers)
@@ -149,7 +149,7 @@ def _ask(context: Context, session: Session) -> list[Answer]:
         for item in found.items
         if session.name in (item.batch, item.bake) and item.state != SETTINGS_ONLY
     }
-    unread = {kind.value for kind in ASKED_KINDS for line in found.unread if line.startswith(f"{kind.value}:")}
+    unread = {item.kind.value for item in found.unread}
     known = _names_once(session)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = list(pool.map(partial(_ask_one, context, listed=listed, unread=unread), known))
@@ -175,7 +175,7 @@ def _ask_one(context: Context, resource: Resource, *, listed: Mapping[Any, Item]
         return _answer(resource, by_name=by_label, by_label=by_label, words=words)
     compute = context.cloud.compute
     try:
-        found = compute.look_up(COLLECTIONS[kind], resource.zone, resource.name)
+        found = compute.look_up(scope_of(kind, resource.zone), COLLECTIONS[kind], resource.name)
         acts = compute.operations_on(resource.zone, resource.name) if kind is Kind.INSTANCE and resource.zone else None
     except HpcError as error:
         return _no_answer(resource, error, by_label=by_label)

@@ -89,7 +89,7 @@ def _find_beside(context: Context) -> Sequence[Item]:
     """Our disks and addresses, and the leases of batches."""
     found = context.cloud.estate.find((Kind.DISK, Kind.ADDRESS, Kind.CONTROL), {"app": names.APP})
     if found.unread:
-        raise CloudError(f"could not be looked at: {'; '.join(found.unread)}")
+        raise CloudError(f"could not be looked at: {'; '.join(map(str, found.unread))}")
     return found.items
 
 

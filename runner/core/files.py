@@ -193,7 +193,8 @@ def _write_back(folder: Path) -> None:
 def disk_error(error: OSError, where: Path | str, *, more: str = "") -> DiskError:
     """What this machine's disk said about ``where``. The remedy is what helps against that; the caller knows what ``more`` to say."""
     remedy = "; ".join(part for part in (_what_helps(error), more) if part)
-    return DiskError(f"cannot write below {Path(where).parent}: {error.strerror or error}", remedy=remedy)
+    which = f": {error.filename}" if isinstance(error.filename, str | os.PathLike) else ""
+    return DiskError(f"cannot write below {Path(where).parent}: {error.strerror or error}{which}", remedy=remedy)
 
 
 @contextmanager

@@ -18,11 +18,18 @@ def known_passphrase(*files: Path) -> Path | None:
 
 
 def own_passphrase(file: Path) -> Path:
-    """The file with the passphrase of a state that only this machine has; made if it is not there."""
-    if not file.exists():
-        # Another process may be quicker, and stacks may have been made with that one.
-        with disk_errors_mapped(file, more=STATE_ELSEWHERE), contextlib.suppress(FileExistsError):
-            create_private(file, _new_passphrase())
+    """The file with the passphrase of a state that only this machine has; made if it is not there.
+
+    Raises:
+        DiskError: it cannot be read or made.
+    """
+    with disk_errors_mapped(file, more=STATE_ELSEWHERE):
+        try:
+            file.read_bytes()
+        except FileNotFoundError:
+            # Another process may be quicker, and stacks may have been made with that one.
+            with contextlib.suppress(FileExistsError):
+                create_private(file, _new_passphrase())
     return file
 
 

@@ -148,7 +148,7 @@ class Api:
             with self._new_session() as session:
                 answer = session.request(method, url, params=params, json=body, timeout=REQUEST_TIMEOUT_S)
         except requests.RequestException as error:
-            _log.warning("%s %s: no answer, %.3f s: %s", method, url, time.monotonic() - begun, error)
+            _log.info("%s %s: no answer, %.3f s: %s", method, url, time.monotonic() - begun, error)
             raise UnreachableError(
                 f"{method} {url}: no answer: {error}",
                 remedy="check the network, or `invoke local.status` for the embedded cloud",

@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from runner.core.files import PRIVATE_FILE
-from runner.errors import HpcError, InputError
+from runner.errors import DiskError, InputError
 from runner.model.session import Owner, Session, read_owner
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -110,7 +110,7 @@ class OwnerLock:
 
         Raises:
             InputError: another process is; it is named.
-            HpcError: the owner's record cannot be written, because the disk is full, say.
+            DiskError: the owner's record cannot be written, because the disk is full, say.
         """
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
@@ -193,8 +193,8 @@ def _mapped(path: Path) -> Iterator[None]:
         raise _unwritable(path, error) from error
 
 
-def _unwritable(path: Path, error: OSError) -> HpcError:
-    return HpcError(
+def _unwritable(path: Path, error: OSError) -> DiskError:
+    return DiskError(
         f"the journal cannot be written, so nothing may be created: {path}: {error.strerror or error}",
         remedy="make room on that disk, or let OPENSEES_HPC_HOME be a folder that can be written to",
     )

@@ -18,7 +18,7 @@ from typing import Any, Literal, Self
 from runner.core.files import create_private, make_private_folder
 from runner.core.session_file import LineFile, read_last_line
 from runner.core.session_owner import OwnerLock, describe_this_process, is_owned, is_process_alive
-from runner.errors import HpcError, InputError
+from runner.errors import DiskError, InputError
 from runner.model import names
 from runner.model.session import Session, read_session
 from runner.model.session_record import FORMAT, Record, decode_records, encode_record, is_end
@@ -54,7 +54,7 @@ class Journal:
 
         Raises:
             NameTakenError: there was a session of that name, or there is one now.
-            HpcError: it cannot be written; nothing may be created.
+            DiskError: it cannot be written; nothing may be created.
         """
         owner = describe_this_process()
         try:
@@ -80,7 +80,7 @@ class Journal:
 
         Raises:
             InputError: there is none, its owner is alive, or a newer version wrote it.
-            HpcError: it cannot be written.
+            DiskError: it cannot be written.
         """
         if not self._path(name).exists():
             raise InputError(f"there is no journal of {name} on this machine")
@@ -106,7 +106,9 @@ class Journal:
         except FileNotFoundError:
             return None
         except OSError as error:
-            return Session(name=name, troubles=(f"the journal cannot be read: {error}",))
+            return Session(
+                name=name, troubles=(f"the journal cannot be read: {self._path(name)}: {error.strerror or error}",)
+            )
         session = read_session(name, *decode_records(content))
         return replace(session, is_owner_alive=is_owned(self._lock_path(name)) or _has_other_client(session))
 
@@ -114,7 +116,7 @@ class Journal:
         """The sessions that were ever begun, sorted.
 
         Raises:
-            HpcError: the folder is there and cannot be read.
+            DiskError: the folder is there and cannot be read.
         """
         try:
             with os.scandir(self.folder) as entries:
@@ -123,7 +125,7 @@ class Journal:
             return []
         except OSError as error:
             remedy = "let it be a folder that you can read"
-            raise HpcError(f"the journals cannot be read: {self.folder}: {error.strerror}", remedy=remedy) from error
+            raise DiskError(f"the journals cannot be read: {self.folder}: {error.strerror}", remedy=remedy) from error
         ours = (name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX))
         return sorted(name for name in ours if names.is_batch_name(name))
 
@@ -133,9 +135,9 @@ class Journal:
         found = [self.read(name) for name in not_ended]
         return [session for session in found if session is not None and not session.has_ended]
 
-    def unwritable(self, name: str, error: OSError) -> HpcError:
+    def unwritable(self, name: str, error: OSError) -> DiskError:
         """The error of a record that could not be written."""
-        return HpcError(
+        return DiskError(
             f"the journal cannot be written, so nothing more may be created: {self._path(name)}: {error.strerror or error}",
             remedy="make room on that disk, or let OPENSEES_HPC_HOME be a folder that can be written to",
         )
@@ -194,7 +196,7 @@ class SessionState:
         """Say that this will be created now. Only if this returns may it be.
 
         Raises:
-            HpcError: it could not be written.
+            DiskError: it could not be written.
         """
         try:
             self.write("intend", kind=kind, name=name, zone=zone, **facts)

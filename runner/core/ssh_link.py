@@ -73,9 +73,9 @@ class Link:
                 # The first loss, or one after a time in which all was well; to wait long for a connection in vain is not that.
                 delay_s, give_up_at = FIRST_DELAY_S, now + self.target.patience_s
             if now + delay_s > give_up_at:
-                _log.error("%s: lost, and given up: %s", self.target.label, reason)
+                _log.info("%s: lost, and given up: %s", self.target.label, reason)
                 raise self._explain_loss(reason)
-            _log.warning("%s: lost, again in %.2f s: %s", self.target.label, delay_s, reason)
+            _log.info("%s: lost, again in %.2f s: %s", self.target.label, delay_s, reason)
             await asyncio.sleep(delay_s)
             delay_s = next_delay_s(delay_s)
 

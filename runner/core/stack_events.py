@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 STACK_TYPE = "pulumi:pulumi:Stack"
-LOG_LEVELS = {"error": logging.WARNING, "warning": logging.WARNING, "debug": logging.DEBUG}
 SILENT_OPS = frozenset({"same"})
 
 
@@ -53,7 +52,7 @@ class EngineRun:
 
     def _see_diagnostic(self, event: DiagnosticEvent) -> None:
         text = clean_text(event.message)
-        _log.log(LOG_LEVELS.get(event.severity, logging.INFO), "%s: %s", event.severity, text)
+        _log.log(logging.DEBUG if event.severity == "debug" else logging.INFO, "%s: %s", event.severity, text)
         if event.severity != "error":
             return
         self.complaints.append(Complaint(text=text, resource=_name_in(event.urn or "")))

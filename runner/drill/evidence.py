@@ -36,14 +36,14 @@ class Evidence:
     def billed(self) -> tuple[str, ...]:
         """What costs money, and what could not be looked at."""
         found = self.site.context.cloud.estate.find(BILLED, names.labels_of_batch(self.batch.name))
-        return (*map(str, found.items), *found.unread)
+        return (*map(str, found.items), *map(str, found.unread))
 
     def left(self) -> tuple[str, ...]:
         """What is there of a batch that is over: nothing billable, no stack, nothing in the bucket."""
         labels = names.labels_of_batch(self.batch.name)
         found = self.site.context.cloud.estate.find((*BILLED, *MEMORY), labels)
         theirs = [str(item) for item in found.items if item.batch == self.batch.name]
-        return (*theirs, *found.unread)
+        return (*theirs, *map(str, found.unread))
 
     def home(self) -> dict[str, int]:
         """The jobs at home, with their attempt."""

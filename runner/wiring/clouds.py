@@ -187,7 +187,8 @@ class ConnectedCloud:
 
         return OpenSeesInterface(
             user=login.user,
-            host=f"{instance.address}:{self.ssh_port}",
+            host=instance.address,
+            port=self.ssh_port,
             name=instance.name,
             key_filename=login.key_file,
             host_keys=dict(host_keys),

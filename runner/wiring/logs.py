@@ -35,6 +35,7 @@ LINES_REMEMBERED, LINES_IN_REPORT = 2000, 200
 FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)s %(process)d %(threadName)s %(name)s: %(message)s"
 NOISY = ("urllib3", "asyncssh", "asyncio", "google", "grpc", "pulumi")
 OURS = "runner"
+APART = "google"  # it passes nothing on to the root logger as soon as one of its packages is loaded
 
 _log = logging.getLogger(__name__)
 
@@ -111,8 +112,8 @@ class CommandLog(logging.Handler):
 
     def learn_secrets(self) -> None:
         """Those that lie in the state folder now."""
-        for pattern in SECRET_FILES:
-            for file in self._home.glob(pattern):
+        with contextlib.suppress(OSError):
+            for file in [file for pattern in SECRET_FILES for file in self._home.glob(pattern)]:
                 with contextlib.suppress(OSError, ValueError):
                     self._redaction.learn(file.read_text(encoding="utf-8").split())
 
@@ -231,18 +232,22 @@ def own_version() -> str:
 
 @contextlib.contextmanager
 def _attached(handlers: list[logging.Handler], level: int) -> Iterator[None]:
-    root, ours = logging.getLogger(), logging.getLogger(OURS)
-    levels = {logger: logger.level for logger in (root, ours, *map(logging.getLogger, NOISY))}
+    ours = logging.getLogger(OURS)
+    apart = logging.getLogger(APART)
+    places, passes_on = (logging.getLogger(), apart), apart.propagate
+    levels = {logger: logger.level for logger in (*places, ours, *map(logging.getLogger, NOISY))}
     for logger in levels:
         logger.setLevel(logging.WARNING)
     ours.setLevel(level)
-    for handler in handlers:
-        root.addHandler(handler)
+    apart.propagate = False
+    for place, handler in itertools.product(places, handlers):
+        place.addHandler(handler)
     try:
         yield
     finally:
-        for handler in handlers:
-            root.removeHandler(handler)
+        for place, handler in itertools.product(places, handlers):
+            place.removeHandler(handler)
+        apart.propagate = passes_on
         for logger, before in levels.items():
             logger.setLevel(before)
 

@@ -121,7 +121,7 @@ def pack_files(folder: Path, paths: Iterable[str], skipped: Iterable[Skipped], s
             except ForeignError as error:
                 left_out.append(Skipped(path=path, reason=str(error)))
             except UnreadableError as error:
-                left_out.append(Skipped(path=path, reason=f"{UNREADABLE}: {error}"))
+                left_out.append(Skipped(path=path, reason=f"{UNREADABLE}: {error}", is_loss=True))
     return Packed(archive=whole.result(), files=files, skipped=tuple(left_out))
 
 
