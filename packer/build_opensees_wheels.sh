@@ -16,7 +16,8 @@ main() {
   prefix=$(read_prefix)
   require_basics
   if [[ ${2:-} == check ]]; then
-    find_python >/dev/null
+    installer=$(find_python)
+    require_localhost "$installer"
     return
   fi
   if is_own_image; then

@@ -43,6 +43,10 @@ def has_tcl() -> bool:
     return importlib.util.find_spec("_tkinter") is not None
 
 
+def has_ensurepip() -> bool:
+    return importlib.util.find_spec("ensurepip") is not None
+
+
 def has_terminals() -> bool:
     """Whether this process may have pseudo-terminals: a container or a chroot may lack /dev/pts."""
     try:
@@ -54,13 +58,13 @@ def has_terminals() -> bool:
     return True
 
 
-def name_tcl_package() -> str:
-    """Only the system's own Python gets its Tcl from a package."""
+def name_package(part: str) -> str:
+    """Only the system's own Python gets its parts from packages."""
     if sys.base_prefix != "/usr":
         return ""
     major, minor = sys.version_info[:2]
     is_default = os.path.realpath("/usr/bin/python3") == f"/usr/bin/python{major}.{minor}"
-    return "python3-tk" if is_default else f"python{major}.{minor}-tk"
+    return f"python3-{part}" if is_default else f"python{major}.{minor}-{part}"
 
 
 def require_program(name: str, *, debian: str, why: str) -> Requirement:
@@ -71,9 +75,15 @@ def list_requirements() -> list[Requirement]:
     return [
         Requirement(
             name="tcl",
-            debian=name_tcl_package(),
+            debian=name_package("tk"),
             why=f"the module _tkinter of {sys.executable}, in whose Tcl interpreter OpenSees models run",
             is_there=has_tcl,
+        ),
+        Requirement(
+            name="ensurepip",
+            debian=name_package("venv"),
+            why="an environment made with nothing but Python",
+            is_there=has_ensurepip,
         ),
         Requirement(name="pty", debian="", why="pseudo-terminals: /dev/ptmx and /dev/pts", is_there=has_terminals),
         require_program("git", debian="git", why="the checks of the whole repository"),

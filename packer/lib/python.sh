@@ -41,6 +41,12 @@ find_python() {
   fail "no usable Python: install $(python_packages), or name one with OPENSEES_HPC_PYTHON"
 }
 
+# require_localhost PYTHON: MPI's ranks find each other by that name, which a system without /etc/hosts does not know.
+require_localhost() {
+  "$1" -E -c 'import socket; socket.gethostbyname("localhost")' 2>/dev/null ||
+    fail "the name localhost has no address: /etc/hosts lacks the line '127.0.0.1 localhost'"
+}
+
 # find_base_python PYTHON: the interpreter behind a shim or virtual environment, so that the image needs neither.
 find_base_python() {
   "$1" -E -c 'import sys; print(getattr(sys, "_base_executable", None) or sys.executable)'
