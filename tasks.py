@@ -55,7 +55,7 @@ def run(
         "batch": "the batch; may be left out if there is only one",
         "json": JSON_HELP,
         "results": "the folder for results (default: results)",
-        "take-over": "also from a client on another machine that seems to be watching",
+        "take-over": "also from another client that seems to be watching",
     },
 )
 def attach(c: Context, batch: str = "", json: bool = False, results: str = "results", take_over: bool = False) -> None:
@@ -107,7 +107,7 @@ def status(c: Context, json: bool = False) -> None:
     help={
         "batch": "end this batch: everything that bears its label",
         "bake": "end this bake",
-        "everything": "all of yours, running or not; the base too if its bucket goes (--results)",
+        "everything": "all of yours, running or not, but what a client that lives is at; the base too if its bucket goes (--results)",
         "results": "results too (with --batch), or the bucket (with --everything)",
         "owner": "whose things: yours if not given, any for everybody's",
         "dry-run": "show the same list, delete nothing",
@@ -128,7 +128,11 @@ def cleanup(
 ) -> None:
     """Delete what has outlived its purpose, or a batch, a bake, everything; found by label, without any local memory.
 
-    Exit codes: 0 nothing is left; 8 something is, or could not be looked at; 9 not agreed to.
+    What is deleted is what was shown. A client that lives keeps what it is at; --batch ends a batch whose client is on another
+    machine all the same.
+
+    Exit codes: 0 nothing is left of what was asked for; 2 there is no such batch, or a command of this machine is at it;
+    8 something is left (a client is at it, it is new since the question, it could not be deleted or looked at); 9 not agreed to.
     """
     arguments = {"batch": batch, "bake": bake, "everything": everything, "results": results, "owner": owner}
     _call("cleanup", **arguments, dry_run=dry_run, yes=yes, as_json=json)
@@ -222,7 +226,10 @@ def local_status(c: Context, json: bool = False) -> None:
 
 @task(name="reset", help={"yes": "do not ask"})
 def local_reset(c: Context, yes: bool = False) -> None:
-    """Stop the embedded cloud and delete everything in it, and the state of its stacks."""
+    """Stop the embedded cloud and delete everything in it, the state of its stacks, and the journals and receipts of its batches.
+
+    Results that are at home stay. Exit codes: 0 all of it is gone; 9 not agreed to.
+    """
     _call("local_reset", yes=yes)
 
 

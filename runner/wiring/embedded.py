@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import CloudError, InputError
+from runner.errors import CloudError, HpcError, InputError
 from runner.model.yaml_source import decode_yaml, read_yaml
 from runner.wiring.clouds import EMULATOR_START_LIMIT_S
 from runner.wiring.configuration import home_folder, load_settings
@@ -47,12 +47,18 @@ def embedded_cloud_status(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def reset_embedded_cloud(environment: Mapping[str, str]) -> None:
-    """Stop the embedded cloud and delete it with the state of its stacks, which speaks of things that are gone."""
+    """Stop the embedded cloud and delete it with all that speaks of it: the state of its stacks, journals, receipts, keys.
+
+    Raises:
+        HpcError: something of it could not be deleted.
+    """
     from runner.emulator import control
 
     folder = _embedded_cloud_folder(environment)
     control.reset(folder)
     shutil.rmtree(folder.parent, ignore_errors=True)
+    if left := sorted(folder.parent.glob("*")):
+        raise HpcError(f"could not be deleted: {', '.join(map(str, left))}", remedy="delete it by hand, as its owner")
 
 
 def list_faults(environment: Mapping[str, str]) -> dict[str, Any]:
