@@ -94,7 +94,7 @@ def run(
         "batch": "the batch; may be left out if there is only one",
         "json": JSON_HELP,
         "results": "the folder for results (default: results)",
-        "take-over": "also from a client on another machine that seems to be watching",
+        "take-over": "also from another client that seems to be watching",
         "debug": DEBUG_HELP,
     },
 )
@@ -175,7 +175,7 @@ def status(c: Context, json: bool = False, debug: bool = False) -> None:
     help={
         "batch": "end this batch: everything that bears its label",
         "bake": "end this bake",
-        "everything": "all of yours, running or not; the base too if its bucket goes (--results)",
+        "everything": "all of yours, running or not, but what a client that lives is at; the base too if its bucket goes (--results)",
         "results": "results too (with --batch), or the bucket (with --everything)",
         "owner": "whose things: yours if not given, any for everybody's",
         "dry-run": "show the same list, delete nothing",
@@ -184,7 +184,17 @@ def status(c: Context, json: bool = False, debug: bool = False) -> None:
         "debug": DEBUG_HELP,
     }
 )
-@_ends_with(*CLOUD_VERB, 6, 8, 9, meaning={0: "nothing is left", 8: "something is, or could not be looked at"})
+@_ends_with(
+    *CLOUD_VERB,
+    6,
+    8,
+    9,
+    meaning={
+        0: "nothing is left of what was asked for",
+        2: "there is no such batch, or a command of this machine is at it",
+        8: "something is left: a client is at it, it is new since the question, it could not be deleted or looked at",
+    },
+)
 def cleanup(
     c: Context,
     batch: str = "",
@@ -197,7 +207,11 @@ def cleanup(
     json: bool = False,
     debug: bool = False,
 ) -> None:
-    """Delete what has outlived its purpose, or a batch, a bake, everything; found by label, without any local memory."""
+    """Delete what has outlived its purpose, or a batch, a bake, everything; found by label, without any local memory.
+
+    What is deleted is what was shown. A client that lives keeps what it is at; --batch ends a batch whose client is on another
+    machine all the same.
+    """
     arguments = {"batch": batch, "bake": bake, "everything": everything, "results": results, "owner": owner}
     _call("cleanup", **arguments, dry_run=dry_run, yes=yes, as_json=json, debug=debug)
 
@@ -314,7 +328,10 @@ def local_status(c: Context, json: bool = False, debug: bool = False) -> None:
 @task(name="reset", help={"yes": "do not ask", "debug": DEBUG_HELP})
 @_ends_with(*ANY_VERB, 4, 9)
 def local_reset(c: Context, yes: bool = False, debug: bool = False) -> None:
-    """Stop the embedded cloud and delete everything in it, and the state of its stacks."""
+    """Stop the embedded cloud and delete everything in it, the state of its stacks, and the journals and receipts of its batches.
+
+    Results that are at home stay.
+    """
     _call("local_reset", yes=yes, debug=debug)
 
 

@@ -345,11 +345,15 @@ def local_status(*, as_json: bool) -> int:
 
 @_verb
 def local_reset(*, yes: bool) -> int:
-    """Delete the embedded cloud and the state of its stacks."""
-    if not yes and not _ask("Delete everything in the embedded cloud: images, buckets, VMs, the state of its stacks?"):
-        return 9
+    """Delete the embedded cloud and all that is remembered of it."""
+    from runner.errors import DeclinedError
+
+    what = "everything in the embedded cloud (images, VMs, buckets with results that are not home)"
+    memory = "the state of its stacks, and the journals and receipts of its batches"
+    if not yes and not _ask(f"Delete {what}, {memory}?"):
+        raise DeclinedError("nothing was deleted", remedy="agree, or give --yes where nobody can be asked")
     embedded.reset_embedded_cloud(os.environ)
-    _write("the embedded cloud is empty")
+    _write(f"the embedded cloud is empty; gone too: {memory}")
     return 0
 
 

@@ -105,12 +105,12 @@ class TextScreen:
 
     def show_cleanup(self, summary: CleanupSummary) -> None:
         """What is left, or that nothing is."""
-        for item in summary.report.items_left:
+        for item in (*summary.report.items_left, *summary.stays):
             self.console.print(Text(f"STILL THERE: {item}", style="bold red"))
         count = len(summary.report.removals)
         if summary.dry_run and count:
             self.console.print(f"a dry run: nothing was deleted; {count} would be")
-        elif summary.report.is_clean:
+        elif not summary.exit_code:
             self.console.print(f"{count} deleted, nothing is left" if count else "there is nothing to clean up")
 
     def show_drill(self, summary: DrillSummary) -> None:

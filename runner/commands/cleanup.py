@@ -46,11 +46,18 @@ class CleanupSummary:
     dry_run: bool
 
     @property
+    def stays(self) -> list[str]:
+        """What was asked for and stays, a text each with its reason: a client is at it, or nobody has agreed to its end."""
+        choices = [*(choice for choice in self.kept if choice.is_spared), *self.report.spared]
+        return [
+            *(f"{choice.item}: {choice.reason}" for choice in choices),
+            *(f"{item}: it is new since you were asked" for item in self.report.appeared),
+        ]
+
+    @property
     def exit_code(self) -> int:
         """8 if anything is left that was asked for, or could not be looked at."""
-        is_spared = any(choice.is_spared for choice in self.kept)
-        is_done = self.report.is_clean and not (is_spared or self.report.spared or self.report.appeared)
-        return 0 if is_done else LeftoverError.exit_code
+        return LeftoverError.exit_code if self.stays or not self.report.is_clean else 0
 
     def as_json(self) -> dict[str, Any]:
         """JSON values of the event ``summary``."""
@@ -59,8 +66,7 @@ class CleanupSummary:
             "dry_run": self.dry_run,
             "items": [_removal_values(removal, dry_run=self.dry_run) for removal in self.report.removals],
             "kept": [_choice_values(choice) for choice in self.kept],
-            "spared": [_choice_values(choice) for choice in self.report.spared],
-            "appeared": [str(item) for item in self.report.appeared],
+            "stays": self.stays,
             "left_over": self.report.items_left,
         }
 
@@ -94,7 +100,6 @@ def execute(context: Context, request: CleanupRequest, listener: Listener) -> Cl
             kinds=kinds,
             tell=lambda removal: _tell(removal, request, listener),
         )
-        _tell_others(report, listener)
     if not request.dry_run:
         _end_sessions(context, scope, report, listener)
     return CleanupSummary(report=report, kept=kept, dry_run=request.dry_run)
@@ -159,14 +164,6 @@ def _show(choices: Iterable[Choice], unread: Iterable[Unread], listener: Listene
 def _tell(removal: Removal, request: CleanupRequest, listener: Listener) -> None:
     if not request.dry_run:
         tell_removal(listener, removal)
-
-
-def _tell_others(report: SweepReport, listener: Listener) -> None:
-    """What stays though it was agreed to, and what nobody was asked about."""
-    for choice in report.spared:
-        listener.tell("warning", message=f"{choice.item} was spared: {choice.reason}")
-    for item in report.appeared:
-        listener.tell("warning", message=f"{item} is new since you were asked, and was not deleted")
 
 
 def _end_sessions(context: Context, scope: Scope, report: SweepReport, listener: Listener) -> None:

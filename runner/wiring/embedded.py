@@ -61,7 +61,11 @@ def embedded_cloud_tracebacks(environment: Mapping[str, str]) -> list[str]:
 
 
 def reset_embedded_cloud(environment: Mapping[str, str]) -> None:
-    """Stop the embedded cloud and delete it with the state of its stacks, which speaks of things that are gone."""
+    """Stop the embedded cloud and delete it with all that speaks of it: the state of its stacks, journals, receipts, keys.
+
+    Raises:
+        DiskError: something of it could not be deleted.
+    """
     from runner.emulator import control
 
     folder = _embedded_cloud_folder(environment)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from runner.commands.cleanup import CleanupSummary
-from runner.commands.events import Event, Listener
+from runner.commands.events import Listener
 from runner.core.session_state import SessionState
 from runner.model import names
 from tests.commands.cloud_estate import BUCKET, ME, PROJECT, Estate, at, gone
@@ -21,14 +21,13 @@ class Meanwhile:
     """Somebody who thinks about a question; ``act`` happens meanwhile."""
 
     act: Callable[[], object]
-    told: list[Event] = field(default_factory=list)
 
     def listener(self) -> Listener:
         def agree(question: str) -> bool:
             self.act()
             return True
 
-        return Listener(on_progress=self.told.append, on_confirm=agree)
+        return Listener(on_confirm=agree)
 
     def clean(self, estate: Estate, **request: Any) -> CleanupSummary:
         return estate.clean(self.listener(), **{"yes": False, **request})
@@ -50,12 +49,11 @@ def test_what_has_the_name_by_now_is_something_else(estate: Estate) -> None:
         estate.site.delete_vm("b1-0")
         estate.vm("b1-0", ME, batch="b1", expires=at(-1))
 
-    meanwhile = Meanwhile(make_anew)
-    summary = meanwhile.clean(estate)
+    summary = Meanwhile(make_anew).clean(estate)
     assert gone(summary) == {"instance b1-1 in europe-west4-a"}
     assert [str(item) for item in summary.report.appeared] == ["instance b1-0 in europe-west4-a"]
     assert summary.exit_code == 8
-    assert any("b1-0 in europe-west4-a is new" in str(event.facts.get("message")) for event in meanwhile.told)
+    assert summary.stays == ["instance b1-0 in europe-west4-a: it is new since you were asked"]
     assert instances(estate) == {"b1-0"}
     assert gone(estate.clean()) == {"instance b1-0 in europe-west4-a"}
 
@@ -70,7 +68,7 @@ def test_what_came_since_stays_and_what_knows_of_it(estate: Estate) -> None:
         f"control objects b1 in {BUCKET}": False,
     }
     assert [str(item) for item in summary.report.appeared] == ["instance b1-1 in europe-west4-a"]
-    assert (summary.exit_code, summary.as_json()["appeared"]) == (8, ["instance b1-1 in europe-west4-a"])
+    assert (summary.exit_code, summary.as_json()["stays"]) == (8, summary.stays)
     assert instances(estate) == {"b1-1"}
     assert estate.objects() == ["_control/b1/lease.json"]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from runner.commands import cleanup
 from runner.commands.cleanup import CleanupRequest
 from runner.commands.events import Listener
+from runner.core.session_owner import describe_this_process
 from runner.errors import DeclinedError, InputError
 from runner.model import names
 from tests.commands.cloud_estate import BOB, BUCKET, ME, PROJECT, Estate, at, gone
@@ -332,9 +335,43 @@ def test_a_batch_that_somebody_runs_is_left_to_them(estate: Estate) -> None:
             estate.clean(batch="busy")
         summary = estate.clean(everything=True, results=True)
         assert all("is at " in choice.reason for choice in summary.kept)
+        assert (summary.exit_code, len(summary.stays)) == (8, len(summary.kept))
         assert {"network opensees-hpc", f"bucket {BUCKET}"} <= {str(choice.item) for choice in summary.kept}
         assert summary.report.removals == ()
     assert "instance busy-0 in europe-west4-a" in gone(estate.clean(batch="busy"))
+
+
+def test_everything_leaves_a_client_on_another_machine_what_it_is_at(estate: Estate) -> None:
+    estate.base()
+    for batch in ("alive", "alone"):
+        estate.vm(f"{batch}-0", ME, batch=batch, expires=at(1))
+    estate.lease("alive", -300)
+    estate.lease("alone", -300, detached=True)
+    summary = estate.clean(everything=True, results=True)
+    assert "instance alone-0 in europe-west4-a" in gone(summary)
+    assert (
+        "instance alive-0 in europe-west4-a: you@there 7 watches it; --batch alive takes it all the same"
+        in summary.stays
+    )
+    assert any(text.startswith(f"bucket {BUCKET}: kept: you@there 7 is at alive") for text in summary.stays)
+    assert summary.exit_code == 8
+    assert "instance alive-0 in europe-west4-a" in gone(estate.clean(batch="alive"))
+    assert estate.clean(everything=True, results=True).exit_code == 0
+
+
+def test_everything_takes_what_a_client_has_that_is_known_to_be_gone(estate: Estate) -> None:
+    estate.base()
+    estate.vm("b1-0", ME, batch="b1", expires=at(1))
+    journal = estate.site.context().journal
+    gone_client = replace(describe_this_process(), pid=2**22 + 1)
+    with journal.begin("b1", "run", target="local", project=PROJECT):
+        pass
+    file = journal.folder / "b1.jsonl"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"owner": asdict(gone_client)}) + "\n")
+    estate.lease("b1", -300, holder=str(gone_client), holder_id=gone_client.identity)
+    summary = estate.clean(everything=True)
+    assert "instance b1-0 in europe-west4-a" in gone(summary)
+    assert summary.exit_code == 0
 
 
 def test_the_journal_of_a_dead_batch_is_ended(estate: Estate) -> None:
