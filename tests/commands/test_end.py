@@ -330,3 +330,13 @@ def test_a_bake_without_a_stack_is_swept_by_label(site: CommandSite, base: None)
     ending = end_bake(context, "bake-x", site.listener, Phases(site.listener))
     assert [removal.item.kind for removal in ending.removals] == [Kind.INSTANCE]
     assert context.cloud.estate.find(BILLED, names.labels_of_bake("bake-x")).items == ()
+
+
+def test_a_vm_that_goes_while_it_is_about_to_be_deleted_is_no_alarm(batch: Batch) -> None:
+    name = f"{batch.name}-0"
+    resource = f"projects/local-project/zones/europe-west4-a/instances/{name}"
+    message = f"The resource '{resource}' was not found"
+    batch.site.arm(kind="http", match=f"DELETE .*/instances/{name}", status=404, reason="notFound", message=message)
+    batch.end()
+    assert batch.site.events("warning") == []
+    batch.assert_nothing_is_left()
