@@ -7,6 +7,7 @@ from concurrent import futures
 import grpc
 
 from runner.emulator.provider.configuration import Connections
+from runner.emulator.provider.gatekeeper import Gatekeeper
 from runner.emulator.provider.resource import ATTRIBUTION_LABELS, Settings
 from runner.emulator.provider.rest import Rest
 from runner.emulator.provider.servicer import Servicer
@@ -32,15 +33,23 @@ class ProviderServer:
         self._rest.close()
 
 
-def start(url: str, *, project: str, region: str, zone: str, last_port: int = 0) -> ProviderServer:
-    """Serve on 127.0.0.1 for the cloud at ``url``: on the port of the last time if it is free, so that an engine's
-    environment stays right over a restart; else on any. The places stand in where a program names none.
+def start(
+    url: str, *, token: str, project: str, region: str, zone: str, last_port: int = 0, uid: int | None = None
+) -> ProviderServer:
+    """Serve on 127.0.0.1 for the cloud at ``url``, whose owner has ``token``: on the port of the last time if it is free, so
+    that an engine's environment stays right over a restart; else on any. The places stand in where a program names none.
+    Only engines of the user ``uid`` are served, that of this process if it is None.
     """
-    rest = Rest(url)
+    rest = Rest(url, token)
     defaults = Settings(project=project, region=region, zone=zone, default_labels=ATTRIBUTION_LABELS)
-    server = grpc.server(futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="provider"), options=_OPTIONS)
+    gatekeeper = Gatekeeper(uid)
+    server = grpc.server(
+        futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="provider"),
+        interceptors=[gatekeeper],
+        options=_OPTIONS,
+    )
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(Servicer(rest, Connections(defaults)), server)
-    port = _bind(server, last_port)
+    port = gatekeeper.port = _bind(server, last_port)
     server.start()
     return ProviderServer(server, port, rest)
 
