@@ -247,20 +247,22 @@ class LocalCloud(ConnectedCloud):
         return Endpoints.below(self.endpoint.url)
 
     def new_session(self) -> requests.Session:
-        """A session without credentials: the embedded cloud takes its caller for the project's owner."""
-        import requests
+        """A session of the embedded cloud's owner."""
+        from runner.wiring.owner_session import new_owner_session
 
-        session = requests.Session()
-        session.trust_env = False  # a proxy has no way to our loopback address
-        return session
+        return new_owner_session(self.endpoint)
 
     def new_storage_client(self) -> Client:
-        """A client for the embedded cloud's storage."""
-        from google.auth.credentials import AnonymousCredentials
+        """A client of the owner for the embedded cloud's storage."""
         from google.cloud.storage import Client
 
+        from runner.wiring.owner_credentials import new_credentialed_session
+
         options: dict[str, Any] = {"api_endpoint": self.endpoints.storage}
-        client = Client(project=self.settings.project, credentials=AnonymousCredentials(), client_options=options)
+        session = new_credentialed_session(self.endpoint)
+        client = Client(
+            project=self.settings.project, credentials=session.credentials, client_options=options, _http=session
+        )
         return _logged(client)
 
     @property

@@ -119,10 +119,9 @@ def play_scenario(environment: Mapping[str, str], file: Path) -> dict[str, Any]:
 
 def _ask(endpoint: Endpoint, method: str, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A call of the embedded cloud's admin API."""
-    import requests
+    from runner.wiring.owner_session import new_owner_session
 
-    with requests.Session() as session:
-        session.trust_env = False  # a proxy has no way to our loopback address
+    with new_owner_session(endpoint) as session:
         answer = session.request(method, f"{endpoint.url}/_local/{what}", json=body, timeout=ADMIN_TIMEOUT_S)
     if answer.status_code >= 400:
         raise CloudError(str(answer.json()["error"]["message"]), status=answer.status_code)
@@ -130,8 +129,12 @@ def _ask(endpoint: Endpoint, method: str, what: str, body: Mapping[str, Any] | N
 
 
 def google_client_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What Google's own clients and the stock Pulumi provider need to use the embedded cloud."""
-    url = start_embedded_cloud(environment).url
+    """What Google's own clients and the stock Pulumi provider need to use the embedded cloud, the owner's token among it.
+
+    Nobody else is shown it; the client library of Cloud Storage wants it as credentials besides (docs/stacks.md).
+    """
+    endpoint = start_embedded_cloud(environment)
+    url = endpoint.url
     endpoints = {
         "COMPUTE": f"{url}/compute/v1/",
         "STORAGE": f"{url}/storage/v1/",
@@ -144,7 +147,7 @@ def google_client_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         "STORAGE_EMULATOR_HOST": url,
         "GOOGLE_CLOUD_PROJECT": settings.project,
-        "GOOGLE_OAUTH_ACCESS_TOKEN": "embedded-cloud",
+        "GOOGLE_OAUTH_ACCESS_TOKEN": endpoint.read_token(),
         "PULUMI_GCP_SKIP_REGION_VALIDATION": "true",
         **{f"GOOGLE_{name}_CUSTOM_ENDPOINT": endpoint for name, endpoint in endpoints.items()},
     }

@@ -39,11 +39,16 @@ class Estate:
         return self.site.start_cloud().url
 
     @property
+    def owner(self) -> dict[str, str]:
+        """The headers of the cloud's owner."""
+        return self.site.start_cloud().headers
+
+    @property
     def compute(self) -> str:
         return f"/compute/v1/projects/{PROJECT}"
 
     def ask(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
-        answer = requests.request(method, f"{self.url}{path}", json=body, timeout=LIMIT_S, **more)
+        answer = requests.request(method, f"{self.url}{path}", json=body, headers=self.owner, timeout=LIMIT_S, **more)
         assert answer.status_code < 300, answer.text
         values = answer.json() if answer.content else {}
         if values.get("kind") == "compute#operation" and values["status"] != "DONE":
@@ -79,7 +84,8 @@ class Estate:
 
     def put(self, name: str, content: bytes = b"x") -> None:
         url = f"{self.url}/upload/storage/v1/b/{BUCKET}/o?uploadType=media"
-        assert requests.post(url, params={"name": name}, data=content, timeout=LIMIT_S).status_code == 200
+        answer = requests.post(url, params={"name": name}, data=content, headers=self.owner, timeout=LIMIT_S)
+        assert answer.status_code == 200
 
     def lease(self, batch: str, ended_s_ago: float, **changes: Any) -> None:
         """The lease of a batch, which ended so long ago."""

@@ -33,15 +33,9 @@ def cloud(tmp_path: Path) -> Iterator[CloudUnderTest]:
     running.stop()
 
 
-def new_session() -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
-    return session
-
-
 @pytest.fixture
 def api(cloud: CloudUnderTest) -> Api:
-    return Api(f"{cloud.url}/compute/v1", new_session)
+    return Api(f"{cloud.url}/compute/v1", cloud.new_session)
 
 
 @pytest.fixture
@@ -160,7 +154,7 @@ def test_however_google_says_that_a_zone_is_missing(page: dict[str, object]) -> 
             return page
 
     with pytest.raises(UnreachableError):
-        Compute(OnePage("", new_session), PROJECT).instances({})
+        Compute(OnePage("", requests.Session), PROJECT).instances({})
 
 
 def test_an_operation_that_does_not_end_is_given_up(cloud: CloudUnderTest, api: Api) -> None:

@@ -16,8 +16,8 @@ import asyncssh
 import psutil
 import pytest
 import requests
-from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
+from google.oauth2.credentials import Credentials
 
 from runner.emulator import control
 from runner.emulator.endpoint import Endpoint
@@ -49,7 +49,9 @@ class Site:
     key: asyncssh.SSHKey
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        answer = requests.request(method, f"{self.endpoint.url}{path}", json=body, timeout=LIMIT_S)
+        answer = requests.request(
+            method, f"{self.endpoint.url}{path}", json=body, headers=self.endpoint.headers, timeout=LIMIT_S
+        )
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -107,7 +109,8 @@ def site(shared: Site, request: pytest.FixtureRequest) -> Iterator[Site]:
     yield shared
     shared.ask("DELETE", "/_local/faults")
     for one in shared.ask("GET", "/_local/status")["instances"]:
-        operation = requests.delete(f"{shared.endpoint.url}{shared.zone}/instances/{one['name']}", timeout=LIMIT_S)
+        url = f"{shared.endpoint.url}{shared.zone}/instances/{one['name']}"
+        operation = requests.delete(url, headers=shared.endpoint.headers, timeout=LIMIT_S)
         shared.ask("POST", f"{shared.zone}/operations/{operation.json()['name']}/wait")
 
 
@@ -208,7 +211,8 @@ def test_a_stockout_and_a_quota_are_errors_of_their_operations(site: Site) -> No
 @pytest.fixture
 def bucket(site: Site) -> Any:
     options: dict[str, Any] = {"api_endpoint": site.endpoint.url}
-    client = Client(project=site.endpoint.project, credentials=AnonymousCredentials(), client_options=options)
+    credentials = Credentials(token=site.endpoint.read_token())
+    client = Client(project=site.endpoint.project, credentials=credentials, client_options=options)
     found = client.bucket("results")
     if not found.exists():
         found.create(location="europe-west4")
@@ -273,7 +277,8 @@ def test_a_cloud_that_is_killed_takes_its_machines_with_it(tmp_path: Path) -> No
         step = {"at": "request GET .*/zones$", "fault": {"kind": "kill"}}
         site.ask("POST", "/_local/scenario", {"scenario": [step]})
         with pytest.raises(requests.ConnectionError):
-            requests.get(f"{site.endpoint.url}/compute/v1/projects/local-project/zones", timeout=LIMIT_S)
+            url = f"{site.endpoint.url}/compute/v1/projects/local-project/zones"
+            requests.get(url, headers=site.endpoint.headers, timeout=LIMIT_S)
         until(lambda: control.status(state) is None)
         until(lambda: not any(process.is_running() and process.status() != "zombie" for process in family))
         site.endpoint = control.start(state)
