@@ -56,6 +56,7 @@ def _read_note(job: str, content: bytes) -> JobOutcome:
             name=job,
             state=JobState(values["status"]),
             exit_code=values["exit_code"],
+            signal=values.get("signal"),  # an older client notes none
             wall_s=values["wall_s"],
             core_s=values["core_s"],
             message="; ".join(part for part in (str(values["message"]), where) if part),
