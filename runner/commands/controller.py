@@ -6,6 +6,7 @@ again; those that had ended there are looked for in the bucket first. No finishe
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -47,6 +48,8 @@ from runner.model.catalog import MACHINE_TYPES
 from runner.model.plan import Plan
 from runner.model.roster import MachineEntry, MachineState, Roster
 from runner.model.states import JobState
+
+_log = logging.getLogger(__name__)
 
 RESCUE_LIMIT_S = 120.0  # a machine that was told to go has 30 s, and a minute more until the cloud says that it is gone
 RESCUE_LOOK_S = 2.0
@@ -182,6 +185,7 @@ class Controller:
             thread.join(max(0.0, give_up_at - self._context.monotonic()))
 
     def _hear(self, message: Message, fleet: Fleet) -> None:
+        _log.debug("heard: %s", message)
         match message:
             case MachineReady():
                 self._machine_ready(message)
