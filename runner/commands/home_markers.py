@@ -58,6 +58,7 @@ def _read_note(job: str, content: bytes) -> JobOutcome | None:
             name=job,
             state=JobState(values["status"]),
             exit_code=optional(exit_code, values["exit_code"]),
+            signal=optional(exit_code, values.get("signal")),  # an older client notes none
             wall_s=optional(real_number, values["wall_s"]),
             core_s=optional(real_number, values["core_s"]),
             message="; ".join(part for part in (str(values["message"]), where) if part),

@@ -7,7 +7,9 @@ import signal
 import time
 from pathlib import Path
 
-from tests.bootstrap.clone import Clone
+import pytest
+
+from tests.bootstrap.clone import Clone, write_program
 
 MAKING = "making .venv"
 PROMPT_S = 60
@@ -25,6 +27,17 @@ def test_our_packages_import_from_any_folder(ready_clone: Clone, tmp_path: Path)
     bash = str(ready_clone.tools / "bash")
     done = ready_clone.shell([bash, str(ready_clone.bootstrap), "python3", "-c", program], cwd=tmp_path)
     assert done.stdout.strip() == str(ready_clone.root / "runner" / "errors.py")
+
+
+@pytest.mark.parametrize(("name", "code"), [("invoke", 141), ("inv", 141), ("other", 120)])
+def test_what_invoke_prints_ends_without_a_word_when_nobody_reads_on(clone: Clone, name: str, code: int) -> None:
+    assert clone.run().returncode == 0
+    python = clone.venv / "bin" / "python"
+    write_program(
+        clone.venv / "bin" / name, f"#!/usr/bin/env {python.name}\nwhile True:\n    print('help', flush=True)\n"
+    )
+    done = clone.run("bash", "-c", f'"{name}" | true; exit "${{PIPESTATUS[0]}}"')
+    assert (done.returncode, "BrokenPipeError" in done.stderr) == (code, code == 120)
 
 
 def test_hands_on_arguments_and_exit_code(ready_clone: Clone) -> None:
