@@ -132,6 +132,7 @@ class BatchRun:
             batch=self.batch,
             jobs=end.outcomes(),
             phases_s=self.phases.seconds,
+            parts_s=self.phases.parts,
             left_over=end.left_over,
             results=self.context.results_folder / self.batch,
             is_detached=end.goes_on,
@@ -218,10 +219,12 @@ class BatchRun:
 
     def _terms(self) -> LeaseTerms:
         deadlines = {item.job.name: item.job.timeout_s for item in self.definition.inputs}
+        owner = self.session.read().owner
         return LeaseTerms(
             batch=self.batch,
             lease_s=self.context.settings.lease_s,
-            holder=str(self.session.read().owner),
+            holder=str(owner),
+            holder_id="" if owner is None else owner.identity,
             take_over=self.take_over,
             predecessors=self.predecessors,
             deadlines=deadlines,
@@ -249,7 +252,6 @@ def analysis_spec(context: Context, definition: Definition, wishes: Sequence[Mac
         "disk_gib": str(definition.disk_gib),
         "image": definition.image,
         "lease_s": str(settings.lease_s),
-        "self_delete_role": definition.self_delete_role,
     }
     place = {"gcp:project": settings.project, "gcp:region": settings.region, "gcp:zone": plan.zone}
     return StackSpec(

@@ -17,7 +17,7 @@ from runner.core.claims import remove_leftovers
 from runner.core.delivery import Delivery, no_step
 from runner.core.download_tracker import DownloadTracker, HomeSet
 from runner.core.patience import Patience, jittered
-from runner.core.results import CorruptResultsError, disk_error
+from runner.core.results import CorruptResultsError, NoRoomError, disk_error
 from runner.core.retry import is_worth_a_retry
 from runner.core.storage import ResultSet
 from runner.errors import CloudError, DiskError, NotFoundError, UnreachableError
@@ -99,8 +99,8 @@ class Collector:
         with self._changed:
             self._changed.wait_for(lambda: self._is_decided(job, attempt, least_push), timeout_s)
         home = self._tracker.find(job, attempt)
-        if home is None and self._arrivals.disk is not None:
-            raise self._arrivals.disk
+        if home is None and (disk := self._arrivals.find_disk(job, attempt)):
+            raise disk
         if home is None and (damage := self._damage.find(job, attempt, least_push=least_push)):
             raise damage
         return home
@@ -163,20 +163,29 @@ class Collector:
                     look_at = time.monotonic() + jittered(pause_s)
                 self._rest(stop)
 
-    def finish(self, *, is_over: bool = True) -> Collected:
+    def finish(self, *, is_over: bool = True, hurry: threading.Event | None = None) -> Collected:
         """Bring home everything that was committed, and tell what was not.
 
         ``is_over``: no VM can push any more. What a push left without its marker then comes home if it is whole and nothing
-        newer of its job is home, else it is deleted.
+        newer of its job is home, else it is deleted. ``hurry``: as soon as it is set, what is not home stays in the bucket.
 
         Raises:
             DiskError: no room at home; what is missing stays in the bucket.
             CloudError: the cloud refuses, or nothing went forward for a long time; what is missing stays in the bucket.
         """
+        hurry = hurry or threading.Event()
+        self._wait_until_idle(hurry)
         patience = _patience()
-        while due := self._due(self._store.all_sets(self._batch), is_over=is_over):
-            self._fetch_patiently(due, patience)
-        return self._close(is_over=is_over)
+        while not hurry.is_set() and (due := self._due(self._store.all_sets(self._batch), is_over=is_over)):
+            self._fetch_patiently(due, patience, hurry)
+        return self._close(is_over=is_over and not hurry.is_set())
+
+    def _wait_until_idle(self, hurry: threading.Event) -> None:
+        """Downloads of ``run`` that were told to stop may still be tidying up, or have come to their end: what is home and
+        what is due is known when they are done."""
+        with self._changed:
+            while self._busy and not hurry.is_set():
+                self._changed.wait(TICK_S)  # a signal that sets ``hurry`` wakes nobody
 
     def fetch(self, job: str, attempt: int) -> HomeSet:
         """Bring one committed attempt home now, in this thread, if it is not there yet.
@@ -195,21 +204,26 @@ class Collector:
                 raise damage
             if not due:
                 raise NotFoundError(f"no results of {job}, attempt {attempt}, in the bucket")
-            self._fetch_patiently(due, patience)
+            self._fetch_patiently(due, patience, threading.Event())
 
-    def _fetch_patiently(self, due: Sequence[ResultSet], patience: Patience) -> None:
-        """One round. After one in which nothing went forward it waits, or gives up.
+    def _fetch_patiently(self, due: Sequence[ResultSet], patience: Patience, hurry: threading.Event) -> None:
+        """One round, cut short by ``hurry``. After one in which nothing went forward it waits, or gives up.
 
         Raises:
             DiskError: there is no room at home.
             CloudError: another round is not worth it.
         """
-        came = self._fetch_all(due, threading.Event())
+        came = self._fetch_all(due, hurry)
+        if hurry.is_set():
+            return
         if self._arrivals.disk is not None:
             raise self._arrivals.disk
         if came or any(self._damage.is_known(found) for found in due):
             patience.renew()
             return
+        disks = [self._arrivals.find_disk(found.job, found.attempt) for found in due]
+        if all(disks) and disks[0] is not None:
+            raise disks[0]
         trouble = self._arrivals.trouble or UnreachableError(f"{len(due)} result sets do not come home")
         if not (is_worth_a_retry(trouble, is_idempotent=True) and patience.pause()):
             raise trouble
@@ -280,28 +294,33 @@ class Collector:
     def _is_home(self, found: ResultSet) -> bool:
         return self._delivery.find_at_home(found) is not None or self._delivery.is_superseded(found)
 
-    def _fetch_all(self, due: Sequence[ResultSet], stop: threading.Event) -> list[HomeSet]:
-        """One after the other, several at once. An exception in this thread sets ``stop``, which cuts the downloads short."""
+    def _fetch_all(self, due: Sequence[ResultSet], hurry: threading.Event) -> list[HomeSet]:
+        """One after the other, several at once. ``hurry``, or an exception in this thread, cuts the downloads short."""
         self._arrivals.try_again()
+        cut = threading.Event()
         with ThreadPoolExecutor(THREADS, thread_name_prefix="download") as pool:
             try:
-                return [home for home in pool.map(lambda found: self._try(found, stop), due) if home is not None]
+                return [home for home in pool.map(lambda found: self._try(found, hurry, cut), due) if home is not None]
             except BaseException:
-                stop.set()
+                cut.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _try(self, found: ResultSet, stop: threading.Event) -> HomeSet | None:
-        """Fetch one set, unless and until ``stop`` is set; tell what went wrong."""
+    def _try(self, found: ResultSet, *stops: threading.Event) -> HomeSet | None:
+        """Fetch one set, unless and until one of ``stops`` is set; tell what went wrong."""
+        check = _ended_by(stops)
         try:
-            if self._arrivals.is_paused or stop.is_set():
+            if self._arrivals.is_paused or any(stop.is_set() for stop in stops):
                 return None
-            home = replace(self._delivery, on_bytes=_ended_by(stop)).bring_home(found)
+            delivery = replace(self._delivery, on_bytes=lambda count: check(), on_file=check)
+            home = delivery.bring_home(found)
             return home if home is not None and self._arrivals.note_home(home) else None
         except (_Stopped, NotFoundError):
             return None  # it goes on later, or it has gone since it was listed
         except CorruptResultsError as error:
             self._damage.note(found, error)
+        except NoRoomError as error:
+            self._arrivals.note_too_big(found, error)
         except DiskError as error:
             self._arrivals.note_disk(error)
         except OSError as error:
@@ -318,18 +337,18 @@ class Collector:
         is_home = self._tracker.find(job, attempt) is not None
         is_damaged = self._damage.find(job, attempt, least_push=least_push) is not None
         is_given_up = (job, attempt) in self._given_up
-        return is_home or is_damaged or is_given_up or self._arrivals.disk is not None
+        return is_home or is_damaged or is_given_up or self._arrivals.find_disk(job, attempt) is not None
 
     def _rest(self, stop: threading.Event) -> None:
         with self._changed:
             self._changed.wait_for(lambda: bool(self._wanted) or stop.is_set(), TICK_S)
 
 
-def _ended_by(stop: threading.Event) -> Callable[[int], None]:
-    """Ends a download when bytes come though it was told to stop. Each has its own, as others may go on."""
+def _ended_by(stops: Sequence[threading.Event]) -> Callable[[], None]:
+    """Ends a download as soon as one of these is set. Each download has its own, as others may go on."""
 
-    def check(count: int) -> None:
-        if stop.is_set():
+    def check() -> None:
+        if any(stop.is_set() for stop in stops):
             raise _Stopped
 
     return check

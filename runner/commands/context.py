@@ -58,6 +58,12 @@ class Cloud(Protocol):
         ``needs_engine``: say so now if there is no Pulumi CLI.
         """
 
+    def check_bake(self, recipe: str) -> None:
+        """Make sure of what a bake with this recipe takes from this machine: nothing, where VMs bring all of it.
+
+        Raises: MissingToolError, with all that is missing; asked before anything is created.
+        """
+
     def warm_up(self) -> None:
         """Begin to load what a batch needs soon, beside what happens now. Harmless if it is not needed."""
 

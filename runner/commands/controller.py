@@ -7,6 +7,7 @@ looked for first, see ``rescue``, and wait again only if nothing of them is foun
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import threading
 from collections import Counter
@@ -52,6 +53,8 @@ from runner.model.catalog import MACHINE_TYPES
 from runner.model.plan import Plan
 from runner.model.roster import JobEntry, MachineEntry, MachineState, Roster
 from runner.model.states import JobState
+
+_log = logging.getLogger(__name__)
 
 # In a row: then the image or the network is at fault, and more VMs cost money for nothing. Of those that the cloud itself took
 # back while they came up, so many for each VM that the batch may have: it may take all of them at once.
@@ -200,6 +203,7 @@ class Controller:
                     message.interface.close()
 
     def _hear(self, message: Message, fleet: Fleet) -> None:
+        _log.debug("heard: %s", message)
         match message:
             case MachineReady():
                 self._machine_ready(message)

@@ -5,6 +5,7 @@ One thread drives the engine, because a stack bears one update at a time; one wa
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,8 @@ from runner.core.stacks import EngineLimit, StackSpec
 from runner.errors import CloudError, HpcError
 from runner.model import names
 from runner.model.stockout import Place, is_of_gone_vms, lost_vms
+
+_log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 3.0
 UP_LIMIT_S = 20 * 60.0  # as long as the provider waits for a VM; an engine that takes longer stands still
@@ -127,6 +130,7 @@ class Fleet:
 
     def ask_for(self, wishes: Sequence[MachineWish]) -> None:
         """Have these machines made, beside those that are there."""
+        _log.info("asked for: %s", wishes)
         with self._lock:
             self._wanted.update({wish.name: wish for wish in wishes})
         self._requests.put(tuple(wish.name for wish in wishes))
@@ -272,6 +276,7 @@ class Fleet:
             return False
         place = Place(zone=missing[0].zone, machine_type=missing[0].machine_type)
         found = self._places.after(place, error, vms=names_missing, is_wanted=lambda: self.is_open)
+        _log.info("after %s, for %s: %s", place, names_missing, found or "no other place")
         if found is None:
             return False
         with self._lock:
@@ -293,7 +298,7 @@ class Fleet:
 
     def _boot(self, instance: Instance) -> None:
         try:
-            with self._phases.phase(f"boot {instance.name}"):
+            with self._phases.phase("boot", of=instance.name):
                 keys: Mapping[str, str] = wait_for_host_keys(self._context, instance, lambda: self.is_open)
                 interface = self._context.cloud.job_interface(instance, self._login, keys, self._batch)
         except HpcError as error:

@@ -25,6 +25,7 @@ from runner.emulator.lifecycle import Room
 from runner.emulator.listeners import LOOPBACK, bind_port, choose_ssh_port
 from runner.emulator.machines import disks
 from runner.emulator.machines.room import MachineRoom
+from runner.emulator.owner import owner_token_file, read_owner_token
 from runner.emulator.server import EmbeddedCloud, build_cloud, serve
 from runner.emulator.settings import REGIONS, CloudSettings
 
@@ -85,6 +86,7 @@ def root_tools() -> RootTools:
     return RootTools(
         make_base=lambda target, os_name: disks.make_base_root(target, os_name=os_name),
         clone=disks.clone_root,
+        copy_image=disks.copy_image_root,
         seal=disks.seal_root,
         remove=disks.remove_root,
     )
@@ -96,8 +98,16 @@ def start_provider(url: str, settings: CloudSettings, *, last_port: int, pace: f
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     from runner.emulator.provider import server
 
-    place = {"project": settings.project, "region": settings.region, "zone": settings.zone}
-    return server.start(url, **place, last_port=last_port, pace=server.DEFAULT_PACE if pace is None else pace)
+    token = read_owner_token(owner_token_file(settings.state))
+    return server.start(
+        url,
+        token=token,
+        project=settings.project,
+        region=settings.region,
+        zone=settings.zone,
+        last_port=last_port,
+        pace=server.DEFAULT_PACE if pace is None else pace,
+    )
 
 
 def describe(settings: CloudSettings, url: str, ssh_port: int, provider_port: int) -> dict[str, Any]:
@@ -111,6 +121,7 @@ def describe(settings: CloudSettings, url: str, ssh_port: int, provider_port: in
         "region": settings.region,
         "zone": settings.zone,
         "user": settings.user,
+        "token_file": str(owner_token_file(settings.state)),
     }
 
 

@@ -184,7 +184,7 @@ class Bench:
         """A VM answers. Results are pushed at once, except on the first."""
         self.compute.there[name] = instance(name)
         vm = self.vms[name]
-        if name != "b-0":
+        if name != "opensees-hpc-b-0":
             vm.pushed.set()
         self.controller.tell(MachineReady(instance=instance(name), interface=cast(Any, vm)))
 
@@ -206,7 +206,7 @@ def _bench(folder: Path, compute: SmallCompute, *, jobs: str = "a", **more: Any)
         provisioning="spot",
         fallback="none",
         max_vms=2,
-        instances=("b-0", "b-1"),
+        instances=("opensees-hpc-b-0", "opensees-hpc-b-1"),
         zone="europe-west4-a",
         max_run_s=3600,
         disk_gib=50,
@@ -245,33 +245,33 @@ def test_a_job_of_a_lost_vm_of_which_nothing_is_found_runs_again(tmp_path: Path,
     compute = SmallCompute(troubles={"instances": [UnreachableError("no answer")] * silences})
     bench = _bench(tmp_path, compute)
     with _running(bench, bench.fleet()):
-        _lose(bench, "b-0", "marker")
-    assert bench.attempts() == {"a": ("b-1", 2)}
-    assert ("b-0" in compute.there) is (silences == 10_000), "what may still run its job is deleted first"
+        _lose(bench, "opensees-hpc-b-0", "marker")
+    assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2)}
+    assert ("opensees-hpc-b-0" in compute.there) is (silences == 10_000), "what may still run its job is deleted first"
 
 
 def test_what_arrived_damaged_from_a_lost_vm_runs_again(tmp_path: Path) -> None:
     bench = _bench(tmp_path, SmallCompute(), error=CorruptResultsError("damaged"), pushed={("a", 1)})
     with _running(bench, bench.fleet()):
-        _lose(bench, "b-0")
-    assert bench.attempts() == {"a": ("b-1", 2)}
+        _lose(bench, "opensees-hpc-b-0")
+    assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2)}
 
 
 def test_all_jobs_of_a_lost_vm_are_looked_for_in_the_bucket(tmp_path: Path) -> None:
     bench = _bench(tmp_path, SmallCompute(), pushed={("a", 1)})
     with _running(bench, bench.fleet()):
-        _lose(bench, "b-0")
+        _lose(bench, "opensees-hpc-b-0")
     (outcome,) = bench.controller.outcomes()
-    assert (outcome.state, outcome.instance) == (JobState.SUCCEEDED, "b-0")
-    assert bench.attempts() == {"a": ("b-0", 1)}
-    assert bench.compute.there.keys() <= {"b-1"}, "it can push nothing more"
+    assert (outcome.state, outcome.instance) == (JobState.SUCCEEDED, "opensees-hpc-b-0")
+    assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1)}
+    assert bench.compute.there.keys() <= {"opensees-hpc-b-1"}, "it can push nothing more"
 
 
 def test_a_bucket_that_cannot_be_read_keeps_jobs_from_running_again(tmp_path: Path) -> None:
     bench = _bench(tmp_path, SmallCompute(), refusals=[UnreachableError("no answer")] * 50, pushed={("a", 1)})
     with _running(bench, bench.fleet()):
-        _lose(bench, "b-0")
-    assert bench.attempts() == {"a": ("b-0", 1)}
+        _lose(bench, "opensees-hpc-b-0")
+    assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1)}
     (warning,) = [event.facts["message"] for event in bench.told if event.event == "warning"]
     assert "not run again before the bucket can be read" in warning
 
@@ -279,7 +279,7 @@ def test_a_bucket_that_cannot_be_read_keeps_jobs_from_running_again(tmp_path: Pa
 def test_a_bucket_that_refuses_makes_the_job_lost(tmp_path: Path) -> None:
     bench = _bench(tmp_path, SmallCompute(), refusals=[PermissionDeniedError("not yours")])
     with _running(bench, bench.fleet()):
-        _lose(bench, "b-0")
+        _lose(bench, "opensees-hpc-b-0")
     (outcome,) = bench.controller.outcomes()
     assert (outcome.state, outcome.message) == (JobState.LOST, "not yours")
 
@@ -288,15 +288,15 @@ def test_a_vm_that_goes_by_itself_is_let_go_in_its_own_time(tmp_path: Path) -> N
     compute = SmallCompute()
     bench = _bench(tmp_path, compute)
     with _running(bench, bench.fleet()):
-        assert bench.vms["b-0"].waiting.wait(LIMIT_S)
-        compute.there["b-0"] = instance("b-0", "STOPPING")
-        _lose(bench, "b-0", "cloud")
+        assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
+        compute.there["opensees-hpc-b-0"] = instance("opensees-hpc-b-0", "STOPPING")
+        _lose(bench, "opensees-hpc-b-0", "cloud")
         looks = compute.asked.count("instances") + 5
         while compute.asked.count("instances") < looks:
             time.sleep(0.01)
-        assert bench.attempts() == {"a": ("b-0", 1)}, "its last act may push results"
-        del compute.there["b-0"]
-    assert bench.attempts() == {"a": ("b-1", 2)}
+        assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1)}, "its last act may push results"
+        del compute.there["opensees-hpc-b-0"]
+    assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2)}
     assert "delete_instance" not in compute.asked
 
 
@@ -319,27 +319,27 @@ def test_a_batch_that_another_client_has_is_let_be(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    _lose(bench, "b-0")
+    _lose(bench, "opensees-hpc-b-0")
     assert looked.wait(LIMIT_S)
     bench.controller.tell(LeaseLost(holder="them"))
     thread.join(LIMIT_S)
     assert ends
     bench.controller.close()
-    assert "b-0" in bench.compute.there
-    assert bench.attempts() == {"a": ("b-0", 1)}
+    assert "opensees-hpc-b-0" in bench.compute.there
+    assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1)}
 
 
 def test_an_earlier_attempt_that_comes_home_ends_the_job_and_the_later_attempt(tmp_path: Path) -> None:
     bench = _bench(tmp_path, SmallCompute())
-    bench.vms["b-0"].pushed.clear()
+    bench.vms["opensees-hpc-b-0"].pushed.clear()
     bench.controller.note_attempt("a", 1)
     with _running(bench, bench.fleet()):
-        assert bench.vms["b-0"].waiting.wait(LIMIT_S)
-        assert bench.attempts() == {"a": ("b-0", 2)}
+        assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
+        assert bench.attempts() == {"a": ("opensees-hpc-b-0", 2)}
         bench.controller.tell(CameHome(home=bench.collector.home("a", 1)))
     (outcome,) = bench.controller.outcomes()
     assert outcome.state is JobState.SUCCEEDED
-    assert bench.vms["b-0"].cancelled == ["a.a2"]
+    assert bench.vms["opensees-hpc-b-0"].cancelled == ["a.a2"]
     assert bench.collector.given_up == [("a", 2)]
     (end,) = [event for event in bench.told if (event.event, event.facts.get("state")) == ("job", "succeeded")]
     assert end.facts["attempt"] == 1
@@ -348,42 +348,47 @@ def test_an_earlier_attempt_that_comes_home_ends_the_job_and_the_later_attempt(t
 def test_results_of_the_attempt_that_runs_are_left_to_the_thread_that_follows_it(tmp_path: Path) -> None:
     bench = _bench(tmp_path, SmallCompute())
     with _running(bench, bench.fleet()):
-        assert bench.vms["b-0"].waiting.wait(LIMIT_S)
+        assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
         bench.controller.tell(CameHome(home=bench.collector.home("a", 1)))
-        bench.vms["b-0"].pushed.set()
+        bench.vms["opensees-hpc-b-0"].pushed.set()
     (outcome,) = bench.controller.outcomes()
     assert "push-results" in outcome.message
-    assert bench.vms["b-0"].cancelled == []
+    assert bench.vms["opensees-hpc-b-0"].cancelled == []
 
 
 def test_a_vm_that_is_refused_though_it_answered_gives_its_jobs_back(tmp_path: Path) -> None:
     bench = _bench(tmp_path, SmallCompute(), jobs="ab")
     fleet = bench.fleet()
     with _running(bench, fleet):
-        assert bench.vms["b-0"].waiting.wait(LIMIT_S)
-        bench.controller.tell(MachinesRefused(names=("b-0",), error=StockoutError("none left")))
-    assert bench.attempts() == {"a": ("b-1", 2), "b": ("b-1", 1)}
+        assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
+        bench.controller.tell(MachinesRefused(names=("opensees-hpc-b-0",), error=StockoutError("none left")))
+    assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2), "b": ("opensees-hpc-b-1", 1)}
 
 
 def test_a_vm_that_goes_while_it_is_taken_over_takes_no_other_with_it(tmp_path: Path) -> None:
     bench = _bench(tmp_path, SmallCompute(), jobs="abc")
     fleet = bench.fleet()
-    bench.vms["b-5"].statuses = RemoteError("the connection is lost", host="b-5")
-    bench.vms["b-6"].statuses = {
+    bench.vms["opensees-hpc-b-5"].statuses = RemoteError("the connection is lost", host="opensees-hpc-b-5")
+    bench.vms["opensees-hpc-b-6"].statuses = {
         "a.a1": JobStatus.RUNNING,
         "b.a2": JobStatus.PENDING_SUBMIT,
         "c.a3": JobStatus.FAILED_SUBMIT,
     }
-    bench.controller.expect_machines([instance("b-5"), instance("b-6")], names_used=["b-5", "b-6"])
-    bench.boot("b-5")
-    bench.boot("b-6")
+    bench.controller.expect_machines(
+        [instance("opensees-hpc-b-5"), instance("opensees-hpc-b-6")],
+        names_used=["opensees-hpc-b-5", "opensees-hpc-b-6"],
+    )
+    bench.boot("opensees-hpc-b-5")
+    bench.boot("opensees-hpc-b-6")
     bench.controller.hear_machines(fleet)
-    assert fleet.forgotten == ["b-5"]
-    assert "b-5" not in bench.compute.there, "nobody knows what it runs: it is ended before anything is started"
+    assert fleet.forgotten == ["opensees-hpc-b-5"]
+    assert "opensees-hpc-b-5" not in bench.compute.there, (
+        "nobody knows what it runs: it is ended before anything is started"
+    )
     with _running(bench, fleet):
         pass
-    assert bench.vms["b-6"].followed[0] == "a.a1"
-    assert "a.a1" not in bench.vms["b-6"].submitted
+    assert bench.vms["opensees-hpc-b-6"].followed[0] == "a.a1"
+    assert "a.a1" not in bench.vms["opensees-hpc-b-6"].submitted
     ran = {job: attempt for job, (_, attempt) in bench.attempts().items()}
     assert ran == {"a": 1, "b": 3, "c": 4}
     assert {outcome.state for outcome in bench.controller.outcomes()} == {JobState.LOST}, "no results, but an end"
@@ -392,19 +397,19 @@ def test_a_vm_that_goes_while_it_is_taken_over_takes_no_other_with_it(tmp_path: 
 @pytest.mark.parametrize("error", [OSError("main.tcl became shorter"), ValueError("not a path inside the folder")])
 def test_a_job_that_cannot_be_sent_ends_and_the_others_go_on(tmp_path: Path, error: Exception) -> None:
     bench = _bench(tmp_path, SmallCompute(), jobs="ab")
-    bench.vms["b-0"].refusals["a.a1"] = error
+    bench.vms["opensees-hpc-b-0"].refusals["a.a1"] = error
     with _running(bench, bench.fleet()):
         pass
     outcomes = {outcome.name: outcome.message for outcome in bench.controller.outcomes()}
     assert str(error) in outcomes["a"]
     assert "push-results" in outcomes["b"]
-    assert bench.attempts() == {"a": ("b-0", 1), "b": ("b-1", 1)}
+    assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1), "b": ("opensees-hpc-b-1", 1)}
 
 
 def test_logs_that_cannot_be_kept_are_shown_and_keep_no_job_from_its_end(tmp_path: Path) -> None:
     bench = _bench(tmp_path, SmallCompute(), jobs="ab")
     (tmp_path / "results").write_text("a file where a folder should be")
-    bench.vms["b-0"].pushed.set()
+    bench.vms["opensees-hpc-b-0"].pushed.set()
     with _running(bench, bench.fleet()):
         pass
     assert sorted(bench.lines) == ["first", "first", "second", "second"]
@@ -414,9 +419,9 @@ def test_logs_that_cannot_be_kept_are_shown_and_keep_no_job_from_its_end(tmp_pat
 
 def test_a_vm_that_answered_and_was_not_heard_leaves_no_connection_open(tmp_path: Path) -> None:
     bench = _bench(tmp_path, SmallCompute())
-    bench.boot("b-0")
+    bench.boot("opensees-hpc-b-0")
     bench.controller.close()
-    assert bench.vms["b-0"].ended.is_set()
+    assert bench.vms["opensees-hpc-b-0"].ended.is_set()
 
 
 @pytest.mark.parametrize(("witness", "most"), [("boot", 5), ("cloud", 10)])

@@ -167,7 +167,7 @@ def test_the_journal_knows_before_the_vm_exists_and_after_it_is_gone(cloud: Fake
             guard.add(SECOND)
             assert [item.created is not None for item in state.read().open_resources] == [True, False]
             guard.gone("b-1", "404 from the operation")
-        assert [(item.name, item.answer) for item in state.read().gone] == [
+        assert [(item.name, *item.answers) for item in state.read().gone] == [
             ("b-0", "deleted, then not found"),
             ("b-1", "404 from the operation"),
         ]
