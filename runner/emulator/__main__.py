@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass_environment
 
 import psutil
 
@@ -71,11 +73,27 @@ def make_room(view: GuestView, url: str, user: str) -> Room:
 
 
 def package_index(environment: Mapping[str, str], home: Path) -> dict[str, str]:
-    """How this host's pip finds packages and where it keeps them: an instance uses the host's Python, but has another home."""
+    """How this host's pip finds packages and where it keeps them: an instance uses the host's Python, but has another home.
+
+    Proxy and certificates become settings of pip's own: no other program of an instance has a proxy between it and our loopback.
+    """
     cache = {"PIP_CACHE_DIR": str(home / ".cache/pip")}
     file = next((file for file in (home / ".config/pip/pip.conf", home / ".pip/pip.conf") if file.exists()), None)
     config = {} if file is None else {"PIP_CONFIG_FILE": str(file)}
-    return cache | config | {key: value for key, value in environment.items() if key.startswith("PIP_")}
+    ways = {
+        "PIP_PROXY": find_proxy(environment),
+        "PIP_CERT": environment.get("REQUESTS_CA_BUNDLE") or environment.get("CURL_CA_BUNDLE"),
+    }
+    found = {key: value for key, value in ways.items() if value}
+    return cache | config | found | {key: value for key, value in environment.items() if key.startswith("PIP_")}
+
+
+def find_proxy(environment: Mapping[str, str]) -> str:
+    """The host's proxy, unless its index of packages is one of those that are reached without."""
+    proxy = environment.get("https_proxy") or environment.get("HTTPS_PROXY") or ""
+    direct = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    index = urlsplit(environment.get("PIP_INDEX_URL", "")).hostname or ""
+    return "" if proxy_bypass_environment(index, {"no": direct}) else proxy
 
 
 def root_tools() -> RootTools:
