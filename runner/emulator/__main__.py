@@ -15,10 +15,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import proxy_bypass_environment
 
 import psutil
+from requests.utils import should_bypass_proxies
 
 from runner.emulator.disk_roots import RootTools
 from runner.emulator.endpoint import endpoint_file, remove_endpoint, write_endpoint
@@ -92,8 +91,8 @@ def find_proxy(environment: Mapping[str, str]) -> str:
     """The host's proxy, unless its index of packages is one of those that are reached without."""
     proxy = environment.get("https_proxy") or environment.get("HTTPS_PROXY") or ""
     direct = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
-    index = urlsplit(environment.get("PIP_INDEX_URL", "")).hostname or ""
-    return "" if proxy_bypass_environment(index, {"no": direct}) else proxy
+    index = environment.get("PIP_INDEX_URL", "")
+    return "" if index and should_bypass_proxies(index, direct) else proxy
 
 
 def root_tools() -> RootTools:
