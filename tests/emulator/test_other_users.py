@@ -142,9 +142,10 @@ def ask_provider(port: int) -> str:
 
 
 def test_the_provider_serves_engines_of_its_own_user() -> None:
-    places = {"project": "p", "region": "r", "zone": "z"}
-    ours = server.start("http://127.0.0.1:9", token="t", **places)
-    theirs = server.start("http://127.0.0.1:9", token="t", uid=SOMEBODY_ELSE, **places)
+    ours, theirs = (
+        server.start("http://127.0.0.1:9", token="t", project="p", region="r", zone="z", uid=uid)
+        for uid in (os.geteuid(), SOMEBODY_ELSE)
+    )
     try:
         assert json.loads(ask_provider(ours.port))["name"] == "gcp"
         with pytest.raises(grpc.RpcError) as caught:
@@ -251,6 +252,7 @@ def metadata_place(zone: str, endpoint: Endpoint) -> str:
     """Address and port of the metadata server of ``vm``: what listens on its address besides SSH."""
     instance = requests.get(f"{zone}/instances/vm", headers=endpoint.headers, timeout=LIMIT_S).json()
     address = instance["networkInterfaces"][0]["accessConfigs"][0]["natIP"]
-    listening = [one.laddr for one in psutil.net_connections("tcp4") if one.status == psutil.CONN_LISTEN]
-    (port,) = {one.port for one in listening if one.ip == address and one.port != endpoint.ssh_port}
+    found = (one.laddr for one in psutil.net_connections("tcp4") if one.status == psutil.CONN_LISTEN)
+    listening = [(str(one[0]), int(one[1])) for one in found if one]
+    (port,) = {port for ip, port in listening if ip == address and port != endpoint.ssh_port}
     return f"{address}:{port}"
