@@ -154,7 +154,7 @@ async def run(arguments: argparse.Namespace) -> None:
     cloud.endpoint = describe(settings, url, ssh_port, provider.port)
     catch_signals(cloud)
     try:
-        await serve(cloud, listener, lambda: write_endpoint(settings.state, cloud.endpoint))
+        await serve(cloud, listener, lambda: write_endpoint(settings.state, cloud.describe()))
     finally:
         remove_endpoint(settings.state, pid=os.getpid())
         await asyncio.to_thread(provider.stop)
