@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -26,6 +26,8 @@ from runner.emulator.validation import check_fields
 from runner.emulator.wire import error_document
 from runner.errors import CloudError
 
+#: The connection is lost while a request is served: nobody hears the answer, and nothing here is wrong.
+CLIENT_IS_GONE = (ClientDisconnect, ConnectionAbortedError)
 PUBLIC_IMAGE_PROJECTS = ("cloud-hpc-image-public", "debian-cloud", "rocky-linux-cloud")
 
 _log = logging.getLogger(__name__)
@@ -174,7 +176,8 @@ def error_handlers(settings: CloudSettings) -> Mapping[Any, Callable[[Request, E
         return render_error(error, request.url.path, settings)
 
     async def defect(request: Request, problem: Exception) -> Response:
-        _log.exception("%s %s failed", request.method, request.url.path, exc_info=problem)
+        if not isinstance(problem, CLIENT_IS_GONE):
+            _log.exception("%s %s failed", request.method, request.url.path, exc_info=problem)
         error = CloudError(f"Internal error: {problem!r}", reason="backendError", status=500)
         return render_error(error, request.url.path, settings)
 
