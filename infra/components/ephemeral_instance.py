@@ -74,7 +74,8 @@ class EphemeralInstance(pulumi.ComponentResource):
         if args.lease is not None and args.lease.lease_s > 0:
             let_delete_itself(name, self.instance, args.place, args.lease.self_delete_role, self)
         self.address = self.instance.network_interfaces.apply(_address)
-        self.image = self.instance.boot_disk.apply(_image)
+        # All of a boot disk is secret, for the key that it might be encrypted with; what it was made from is none.
+        self.image = pulumi.Output.unsecret(self.instance.boot_disk.apply(_image))
         self.register_outputs({"address": self.address})
 
 
