@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,12 +31,18 @@ from runner.errors import CloudError
 CLIENT_IS_GONE = (ClientDisconnect, ConnectionAbortedError)
 PUBLIC_IMAGE_PROJECTS = ("cloud-hpc-image-public", "debian-cloud", "rocky-linux-cloud")
 
+#: A service account says its project itself.
+_FOR_ANY_PROJECT = re.compile(r"/iam/v1/projects/-/serviceAccounts/.")
+
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One request, checked: ``params`` from the path, ``body`` with known fields only."""
+    """One request, checked: ``params`` from the path, ``body`` with known fields only.
+
+    ``query`` has the last value of each name, ``repeated`` all of them.
+    """
 
     method: str
     path: str
@@ -43,6 +50,7 @@ class Call:
     query: Mapping[str, str]
     body: Document
     caller: Caller
+    repeated: Mapping[str, Sequence[str]]
 
     @property
     def project(self) -> str:
@@ -116,6 +124,9 @@ def _endpoint(
 async def _read_call(rule: Rule, request: Request, settings: CloudSettings) -> Call:
     params = dict(request.path_params)
     path = request.url.path.rstrip("/")
+    if params.get("project") == "-" and _FOR_ANY_PROJECT.match(path):
+        path = path.replace("/projects/-/", f"/projects/{settings.project}/", 1)
+        params["project"] = settings.project
     _check_place(params, settings)
     if params.get("project") == settings.project_number:
         path = path.replace(f"projects/{settings.project_number}", f"projects/{settings.project}", 1)
@@ -127,6 +138,7 @@ async def _read_call(rule: Rule, request: Request, settings: CloudSettings) -> C
         path=path,
         params=params,
         query=dict(request.query_params),
+        repeated={name: request.query_params.getlist(name) for name in request.query_params},
         body=body,
         caller=request.state.caller,
     )
