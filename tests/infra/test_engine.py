@@ -120,6 +120,7 @@ def test_a_batch_comes_and_goes(stacks: PulumiStacks, image: str, site: EngineSi
         ("opensees-hpc-b1-1", "europe-west4-a"),
     ]
     assert all(vm["address"].startswith("127.") and vm["image"].endswith(f"/{image}") for vm in instances)
+    assert stacks.outputs("analysis", "b1") == {"instances": instances}, "nothing of it is shown as a secret"
     run_by_hand(site, "analysis", "preview", "--refresh", "--stack", "b1", "--expect-no-changes")
     stacks.destroy("analysis", "b1", ignore)
     stacks.remove("analysis", "b1")
