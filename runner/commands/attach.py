@@ -62,8 +62,7 @@ def _session(context: Context, name: str) -> SessionState:
     """The batch's journal: the one on this machine, or a new one where another machine began it."""
     settings = context.settings
     if name not in context.journal.names():
-        with contextlib.suppress(
-            NameTakenError
-        ):  # another attach has just begun it; whether that still runs is seen below
+        # Another attach may have begun it just now; whether that one still runs is seen below.
+        with contextlib.suppress(NameTakenError):
             return context.journal.begin(name, "run", target=settings.target, project=settings.project)
     return context.journal.resume(name)
