@@ -7,11 +7,13 @@ share them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import io
 import json
 import tarfile
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -180,12 +182,20 @@ def _pack(folder: Path, files: Sequence[str]) -> bytes:
 
 
 def _unpack(packed: bytes, folder: Path) -> None:
-    partial = folder.with_name(folder.name + ".partial")
-    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
-        for path, content in _regular_files(tar):
-            (partial / path).parent.mkdir(parents=True, exist_ok=True)
-            (partial / path).write_bytes(content)
-    partial.rename(folder)
+    """Unpack into ``folder``, which is there with all its files or not at all. Another client may be doing the same."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as own:
+        fresh = Path(own) / folder.name
+        fresh.mkdir()
+        with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
+            for path, content in _regular_files(tar):
+                (fresh / path).parent.mkdir(parents=True, exist_ok=True)
+                (fresh / path).write_bytes(content)
+        try:
+            fresh.rename(folder)
+        except OSError as error:  # unless somebody was faster: the name is that of the content
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
 
 def _regular_files(tar: tarfile.TarFile) -> Iterable[tuple[str, bytes]]:

@@ -142,7 +142,7 @@ def test_where_google_knows_no_partial_success_it_is_asked_once_and_a_missing_zo
     asked: list[tuple[bool, int]] = []
 
     def noting_session() -> requests.Session:
-        session = new_session()
+        session = cloud.new_session()
         session.hooks["response"].append(
             lambda answer, **_: asked.append(("returnPartialSuccess" in answer.url, answer.status_code))
         )
