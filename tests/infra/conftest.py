@@ -44,6 +44,11 @@ class CloudUnderTest:
         body = {"options": {"requestedPolicyVersion": 3}}
         return dict(httpx.post(url, json=body, timeout=30).raise_for_status().json())
 
+    def set_project_policy(self, policy: Mapping[str, Any]) -> None:
+        """Replaces the project's IAM policy."""
+        url = f"{self.url}/cloudresourcemanager/v1/projects/local-project:setIamPolicy"
+        httpx.post(url, json={"policy": {**policy, "version": 3}}, timeout=30).raise_for_status()
+
     def arm(self, kind: str, **fault: Any) -> None:
         """Asks for a fault."""
         httpx.post(f"{self.url}/_local/faults", json={"kind": kind, **fault}).raise_for_status()
