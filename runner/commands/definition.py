@@ -6,12 +6,13 @@ share them.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from pydantic import ValidationError
 
 from runner.commands.context import Context
 from runner.commands.preflight import JobInputs
+from runner.core.files import STATE_ELSEWHERE, disk_error
 from runner.core.results import check_name
-from runner.errors import CloudError, NotFoundError
+from runner.errors import CloudError, InputError, NotFoundError
 from runner.model.batch import Expectation, Job
 from runner.model.catalog import MACHINE_TYPES
 from runner.model.plan import Plan
@@ -43,13 +45,18 @@ class Definition:
 
 
 def save_definition(context: Context, definition: Definition) -> None:
-    """Put a batch's definition and the files of its jobs into the bucket, the definition last."""
+    """Put a batch's definition and the files of its jobs into the bucket, the definition last.
+
+    Raises:
+        InputError: a file of a job has gone since it was looked for, or cannot be read.
+    """
     store, batch = context.cloud.results, definition.plan.batch
     keys: dict[tuple[Path, tuple[str, ...]], str] = {}
     for inputs in definition.inputs:
         content = (inputs.job.folder, inputs.files)
         if content not in keys:
-            packed = _pack(*content)
+            with _read_errors_told(inputs.job.folder):
+                packed = _pack(*content)
             keys[content] = hashlib.sha256(packed).hexdigest()[:32]
             store.put_control(batch, f"inputs/{keys[content]}.tar.gz", packed)
     jobs = [_job_values(inputs, keys[(inputs.job.folder, inputs.files)]) for inputs in definition.inputs]
@@ -81,6 +88,7 @@ def load_definition(context: Context, batch: str) -> Definition:
     Raises:
         NotFoundError: the bucket has none: the batch has ended, or was never begun.
         CloudError: it is damaged, or of a newer format.
+        DiskError: the files of its jobs cannot be unpacked here.
     """
     found = context.cloud.results.get_control(batch, DEFINITION)
     if found is None:
@@ -108,6 +116,8 @@ def load_definition(context: Context, batch: str) -> Definition:
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise CloudError(f"the definition of batch {batch} in the bucket is damaged: {error!r}") from error
+    except OSError as error:
+        raise disk_error(error, error.filename or context.home, more=STATE_ELSEWHERE) from error
 
 
 def _job_values(inputs: JobInputs, key: str) -> dict[str, Any]:
@@ -144,6 +154,17 @@ def _read_job(context: Context, batch: str, values: dict[str, Any], index: int, 
         entry=index,
     )
     return JobInputs(job=job, files=files, size_bytes=sum((here / name).stat().st_size for name in files))
+
+
+@contextlib.contextmanager
+def _read_errors_told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or folder}: cannot be read any more: {error.strerror or error}",
+            remedy=f"let {folder} stay as it is until its jobs have begun",
+        ) from error
 
 
 def _pack(folder: Path, files: Sequence[str]) -> bytes:

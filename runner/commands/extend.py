@@ -6,7 +6,6 @@ the batch reads it too.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from runner.core.lease import change_lease, read_lease
 from runner.errors import CloudError, InputError
 from runner.model import names
 from runner.model.deadline import Deadline
+from runner.model.foreign import decode_json, plain_text, real_number, shorten
 from runner.model.lease import Lease
 
 
@@ -139,10 +139,12 @@ def _read_timeouts(context: Context, batch: str) -> dict[str, float]:
     if found is None:
         return {}
     try:
-        jobs = json.loads(found.content)["jobs"]
-        return {str(job["name"]): float(job["timeout_s"]) for job in jobs if job.get("timeout_s") is not None}
-    except (KeyError, TypeError, ValueError) as error:
-        raise CloudError(f"the definition of batch {batch} in the bucket is damaged: {error!r}") from error
+        jobs = decode_json(found.content)["jobs"]
+        return {
+            plain_text(job["name"]): real_number(job["timeout_s"]) for job in jobs if job.get("timeout_s") is not None
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CloudError(f"the definition of batch {batch} in the bucket is damaged: {shorten(error)}") from error
 
 
 def _shown(at: datetime | None) -> str | None:

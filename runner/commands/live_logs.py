@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import IO
 
 from runner.commands.events import Listener
+from runner.core.download_tracker import HomeSet
+from runner.hardware.opensees import LOG_NAME
 from runner.model import names
 
 
@@ -38,6 +40,17 @@ class LiveLogs:
         """Its results are at home, with all of the log."""
         with contextlib.suppress(OSError):
             self._path(attempt).unlink(missing_ok=True)
+
+    def tell_rest(self, home: HomeSet) -> None:
+        """The lines of a job's log that nobody has seen, now that it is at home: from where its live log stands."""
+        attempt = names.attempt_folder(home.job, home.attempt)
+        live, log = self._path(attempt), home.folder / LOG_NAME
+        if log.is_file():
+            with log.open("rb") as file:
+                file.seek(live.stat().st_size if live.is_file() else 0)
+                for line in file:
+                    self._listener.log(home.job, line.rstrip(b"\r\n").decode("utf-8", "replace"))
+        self.remove(attempt)
 
     def close(self) -> None:
         """Remove the folder, unless there are logs of jobs that did not come home."""

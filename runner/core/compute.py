@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,8 +13,6 @@ from runner.errors import NotFoundError
 from runner.model import names
 from runner.model.quota import RegionQuota
 from runner.model.stockout import FailedOperation, read_failure
-
-ZONE = re.compile(r"[a-z]+-[a-z]+[0-9]+-[a-z]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,9 +161,8 @@ class Compute:
         recent = [failed for failed in found if datetime.fromisoformat(failed.asked) >= since]
         return sorted(recent, key=lambda failed: datetime.fromisoformat(failed.asked), reverse=True)
 
-    def look_up(self, collection: str, place: str, name: str) -> Json | None:
-        """What the cloud knows of one thing; None if there is none. ``place``: a zone, a region, or '' for what is global."""
-        scope = "global" if not place else f"{'zones' if ZONE.fullmatch(place) else 'regions'}/{segment(place)}"
+    def look_up(self, scope: str, collection: str, name: str) -> Json | None:
+        """What the cloud knows of one thing; None if there is none. ``scope``: ``zones/Z``, ``regions/R`` or ``global``."""
         try:
             return self._api.get(f"{self._project}/{scope}/{collection}/{segment(name)}")
         except NotFoundError:

@@ -80,7 +80,8 @@ class OurAccounts:
         if email == names.service_account_email(self._project):
             marks = {"app": names.APP, "owner": self._owner_of_base(), "part": BASE_PART}
         is_ours = marks.get("app") == names.APP
-        return Item(kind=Kind.ACCOUNT, name=email, labels=marks) if is_ours else None
+        uid = str(account.get("uniqueId", ""))
+        return Item(kind=Kind.ACCOUNT, name=email, labels=marks, uid=uid) if is_ours else None
 
 
 class OurRole:

@@ -7,6 +7,7 @@ successes fill again, so that an outage is not paid for item by item.
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from runner.errors import CloudError, UnreachableError
+
+_log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
@@ -76,6 +79,7 @@ class RetryPolicy:
                 is_late = self.monotonic() + wait_s > give_up_at
                 if not is_worth_a_retry(error, is_idempotent=is_idempotent) or is_late or not self.purse.take():
                     raise
+                _log.info("again in %.2f s, after: %s", wait_s, error)
             else:
                 self.purse.refill()
                 return answer

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped, make_private_folder, write_private
 from runner.core.stacks import ProjectName
 
 PROJECT_FILE = "Pulumi.yaml"
@@ -23,7 +24,10 @@ KEPT_KEYS = ("encryptionsalt", "secretsprovider", "encryptedkey")
 
 
 class StackFiles:
-    """The files of one project: ``source`` is its folder in ``infra/``, ``work`` where the engine runs."""
+    """The files of one project: ``source`` is its folder in ``infra/``, ``work`` where the engine runs.
+
+    Raises (all that write): DiskError.
+    """
 
     def __init__(self, *, infra: Path, work: Path, project: ProjectName) -> None:
         self._source = infra / project
@@ -31,11 +35,12 @@ class StackFiles:
 
     def prepare(self) -> Path:
         """Makes the work folder, with the project file as it is in ``infra/``; returns it."""
-        self.work.mkdir(parents=True, exist_ok=True)
         wanted = (self._source / PROJECT_FILE).read_bytes()
         there = self.work / PROJECT_FILE
-        if not there.exists() or there.read_bytes() != wanted:
-            _write_atomically(there, wanted)
+        with disk_errors_mapped(there, more=STATE_ELSEWHERE):
+            make_private_folder(self.work)
+            if not there.exists() or there.read_bytes() != wanted:
+                write_private(there, wanted)
         return self.work
 
     def write_settings(self, stack: str, config: Mapping[str, str]) -> None:
@@ -55,8 +60,10 @@ class StackFiles:
 
     def _write(self, stack: str, settings: Mapping[str, Any]) -> None:
         self.prepare()
+        path = self._path(self.work, stack)
         text = yaml.safe_dump(dict(settings), sort_keys=True, allow_unicode=True)
-        _write_atomically(self._path(self.work, stack), text.encode())
+        with disk_errors_mapped(path, more=STATE_ELSEWHERE):
+            write_private(path, text.encode())
         self.link_settings(stack)
 
     def read_settings(self, stack: str) -> Mapping[str, Any]:
@@ -112,9 +119,3 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError):
         return {}
     return read if isinstance(read, dict) else {}
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    fresh.write_bytes(content)
-    fresh.replace(path)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from runner.core.files import disk_errors_mapped, make_private_folder
 from runner.core.stack_errors import describe_failure
 from runner.core.stack_events import EngineRun
 from runner.core.stack_files import StackFiles, read_key
@@ -188,7 +189,7 @@ class PulumiStacks:
                 for lock in self._break_locks(what, stack, error, give_up_at):
                     run.tell_broken_lock(stack.name, lock)
             except CommandError as error:
-                failure = describe_failure(what, run.diagnostics, _stderr(error))
+                failure = describe_failure(what, run.complaints, _stderr(error))
                 raise failure from failure.__cause__ or error
             finally:
                 if isinstance(stack.workspace.program, InlineProgram):
@@ -302,7 +303,11 @@ def _engine_environment(env: Mapping[str, str]) -> dict[str, str]:
 def _make_backend_folder(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme == "file":
-        Path(url2pathname(parts.path)).mkdir(parents=True, exist_ok=True)
+        folder = Path(url2pathname(parts.path))
+        with disk_errors_mapped(
+            folder / ".pulumi", more="PULUMI_BACKEND_URL and OPENSEES_HPC_HOME say where Pulumi's state is"
+        ):
+            make_private_folder(folder)
 
 
 def _unless_missing(act: Callable[[], Result]) -> Result | None:

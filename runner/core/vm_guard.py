@@ -63,16 +63,13 @@ class Patience:
     poll_s: float = 0.5
 
 
-def _ignore(message: str) -> None:
-    return None
-
-
 class VMGuard:
-    """``with VMGuard(cloud, vms, journal=…) as guard: create(); guard.created(name); …; guard.disarm()``.
+    """``with VMGuard(cloud, vms, tell=…, journal=…) as guard: create(); guard.created(name); …; guard.disarm()``.
 
     On any way out without ``disarm`` (an exception, Ctrl-C, SIGTERM, SIGHUP) each VM is deleted and waited for until the cloud
     says that it is gone. Deleting what is gone already is no error. What could not be deleted is told, in a LeftoverError, or in
-    a note on the exception that was under way. Signals during the deletion are told, and obeyed by nobody.
+    a note on the exception that was under way. Signals during the deletion are told, and obeyed by nobody. ``tell`` hears of these,
+    and of each try that failed.
     """
 
     def __init__(
@@ -80,9 +77,9 @@ class VMGuard:
         cloud: VmCloud,
         vms: Vm | Iterable[Vm],
         *,
+        tell: Callable[[str], None],
         journal: VmJournal | None = None,
         patience: Patience | None = None,
-        tell: Callable[[str], None] = _ignore,
     ) -> None:
         self._cloud = cloud
         self._journal = journal

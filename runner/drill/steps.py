@@ -56,7 +56,7 @@ def _is_job(record: Record, state: str) -> bool:
 
 
 def wait_for_step(
-    journal: Path, step: Step, *, jobs: int, goes_on: Callable[[], bool], makes_vm: Callable[[], bool]
+    journal: Path, step: Step, *, jobs: int, goes_on: Callable[[], bool], makes_vm: Callable[[], bool] = lambda: False
 ) -> bool:
     """Wait until the record of a step is on the disk; False if ``goes_on`` became false before that.
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from runner.core.compute import Compute, Instance
+from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped, make_private_folder
 from runner.core.objects import Objects
 from runner.core.os_login import Login, OsLogin
 from runner.core.passphrase import known_passphrase, own_passphrase, shared_passphrase
-from runner.core.rest import Api, Endpoints
+from runner.core.rest import Api, Endpoints, log_answers
 from runner.core.storage import Buckets, ResultStore
 from runner.errors import MissingToolError, PermissionDeniedError
 from runner.model import names
@@ -115,6 +116,9 @@ class ConnectedCloud:
             key_file=self.home / "ssh" / "id_ed25519",
         )
 
+    def check_bake(self, recipe: str) -> None:
+        """A VM brings all that a bake needs, or gets it from its own packages."""
+
     def warm_up(self) -> None:
         """Pulumi's provider package takes a second to import."""
         self.stacks.preload("analysis")
@@ -183,7 +187,8 @@ class ConnectedCloud:
 
         return OpenSeesInterface(
             user=login.user,
-            host=f"{instance.address}:{self.ssh_port}",
+            host=instance.address,
+            port=self.ssh_port,
             name=instance.name,
             key_filename=login.key_file,
             host_keys=dict(host_keys),
@@ -219,7 +224,9 @@ class LocalCloud(ConnectedCloud):
     def endpoint(self) -> Endpoint:
         from runner.emulator import control
 
-        return control.start(self.folder, timeout_s=EMULATOR_START_LIMIT_S)
+        with disk_errors_mapped(self.folder, more=STATE_ELSEWHERE):
+            make_private_folder(self.folder)
+            return control.start(self.folder, timeout_s=EMULATOR_START_LIMIT_S)
 
     def open(self, *, needs_engine: bool = True) -> None:
         """Start the embedded cloud if it does not run; not if there is no engine to use it with."""
@@ -228,32 +235,42 @@ class LocalCloud(ConnectedCloud):
         self.ssh_port = self.endpoint.ssh_port
         self.compute.check_project()
 
+    def check_bake(self, recipe: str) -> None:
+        """An emulated instance has the programs and the Python of this machine."""
+        from runner.wiring.bake_host import check_bake_host
+
+        check_bake_host(ROOT / "packer", recipe, self.environment)
+
     @property
     def endpoints(self) -> Endpoints:
         """All below the embedded cloud's one address."""
         return Endpoints.below(self.endpoint.url)
 
     def new_session(self) -> requests.Session:
-        """A session without credentials: the embedded cloud takes its caller for the project's owner."""
-        import requests
+        """A session of the embedded cloud's owner."""
+        from runner.wiring.owner_session import new_owner_session
 
-        session = requests.Session()
-        session.trust_env = False  # a proxy has no way to our loopback address
-        return session
+        return new_owner_session(self.endpoint)
 
     def new_storage_client(self) -> Client:
-        """A client for the embedded cloud's storage."""
-        from google.auth.credentials import AnonymousCredentials
+        """A client of the owner for the embedded cloud's storage."""
         from google.cloud.storage import Client
 
+        from runner.wiring.owner_credentials import new_credentialed_session
+
         options: dict[str, Any] = {"api_endpoint": self.endpoints.storage}
-        return Client(project=self.settings.project, credentials=AnonymousCredentials(), client_options=options)
+        session = new_credentialed_session(self.endpoint)
+        client = Client(
+            project=self.settings.project, credentials=session.credentials, client_options=options, _http=session
+        )
+        return _logged(client)
 
     @property
     def backend_url(self) -> str:
         """A folder of this user."""
         stacks = self.home / "local" / "stacks"
-        stacks.mkdir(parents=True, exist_ok=True)
+        with disk_errors_mapped(stacks, more=STATE_ELSEWHERE):
+            make_private_folder(stacks)
         return f"file://{stacks}"
 
     def pulumi_environment(self) -> dict[str, str]:
@@ -288,7 +305,7 @@ class GoogleCloud(ConnectedCloud):
         """A client with the application default credentials."""
         from google.cloud.storage import Client
 
-        return Client(project=self.settings.project, credentials=self._credentials)
+        return _logged(Client(project=self.settings.project, credentials=self._credentials))
 
     @property
     def backend_url(self) -> str:
@@ -334,6 +351,12 @@ class GoogleCloud(ConnectedCloud):
             # A person's credentials may name no project for quotas, without which some APIs (OS Login) refuse them.
             return credentials.with_quota_project(self.settings.project)
         return credentials
+
+
+def _logged(client: Client) -> Client:
+    """With its answers in the log: the client's own session is the only place where they can be seen."""
+    log_answers(client._http)
+    return client
 
 
 def find_pulumi(environment: Mapping[str, str]) -> Path:

@@ -148,7 +148,7 @@ def test_the_engine_lets_a_new_address_in(site: CommandSite) -> None:
     assert ensure_base(moved, site.listener, made)["settings"] == {"owner": "you", "ssh_ranges": [IAP_RANGE, HOME]}
     endpoint = site.start_cloud()
     link = f"{endpoint.url}/compute/v1/projects/{endpoint.project}/global/firewalls/{names.SSH_FIREWALL}"
-    assert set(requests.get(link, timeout=60).json()["sourceRanges"]) == {IAP_RANGE, HOME}
+    assert set(requests.get(link, headers=endpoint.headers, timeout=60).json()["sourceRanges"]) == {IAP_RANGE, HOME}
     assert ensure_base(first, site.listener) == ensure_base(moved, site.listener)
 
 

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import requests
 
 from runner.commands.base import ensure_base
 from runner.commands.context import Context
@@ -138,7 +137,7 @@ def batch(site: CommandSite, base: None, request: pytest.FixtureRequest) -> Iter
         f"disk opensees-hpc-{made.name}-0 in europe-west4-a",
     ]
     yield made
-    requests.delete(f"{site.start_cloud().url}/_local/faults", timeout=60).raise_for_status()
+    site.disarm()
 
 
 def test_without_any_trouble_the_engine_does_it_all(batch: Batch) -> None:
@@ -280,8 +279,7 @@ def test_an_engine_that_is_killed_in_the_middle(batch: Batch, verb: str) -> None
 
     thread = threading.Thread(target=act)
     thread.start()
-    url = f"{batch.site.start_cloud().url}/_local/faults"
-    until(lambda: requests.get(url, timeout=60).json()["faults"] == [])
+    until(lambda: batch.site.ask("GET", "faults").json()["faults"] == [])
     for engine in engines():
         os.killpg(engine.pid, signal.SIGKILL)
     thread.join(60)
@@ -306,7 +304,7 @@ def test_what_cannot_be_deleted_is_told_with_the_command_that_finishes_the_work(
     assert caught.value.remedy == f"invoke cleanup --batch {batch.name} --yes"
     swept = {fact["what"]: fact for fact in batch.site.events("sweep")}
     assert message in swept[f"instance opensees-hpc-{batch.name}-0 in europe-west4-a"]["message"]
-    requests.delete(f"{batch.site.start_cloud().url}/_local/faults", timeout=60)
+    batch.site.disarm()
     batch.end()
     batch.assert_nothing_is_left()
 
@@ -318,7 +316,7 @@ def test_what_cannot_be_looked_at_is_not_taken_for_gone(batch: Batch) -> None:
     with pytest.raises(LeftoverError) as caught:
         batch.end()
     assert message in caught.value.items[0]
-    requests.delete(f"{batch.site.start_cloud().url}/_local/faults", timeout=60)
+    batch.site.disarm()
     batch.end()
     batch.assert_nothing_is_left()
 
@@ -330,3 +328,13 @@ def test_a_bake_without_a_stack_is_swept_by_label(site: CommandSite, base: None)
     ending = end_bake(context, "bake-x", site.listener, Phases(site.listener))
     assert [removal.item.kind for removal in ending.removals] == [Kind.INSTANCE]
     assert context.cloud.estate.find(BILLED, names.labels_of_bake("bake-x")).items == ()
+
+
+def test_a_vm_that_goes_while_it_is_about_to_be_deleted_is_no_alarm(batch: Batch) -> None:
+    name = f"{batch.name}-0"
+    resource = f"projects/local-project/zones/europe-west4-a/instances/{name}"
+    message = f"The resource '{resource}' was not found"
+    batch.site.arm(kind="http", match=f"DELETE .*/instances/{name}", status=404, reason="notFound", message=message)
+    batch.end()
+    assert batch.site.events("warning") == []
+    batch.assert_nothing_is_left()

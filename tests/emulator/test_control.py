@@ -30,14 +30,18 @@ def state(tmp_path: Path) -> Iterator[Path]:
 
 def insert(endpoint: Endpoint, name: str, **changes: Any) -> None:
     zone = f"{endpoint.url}/compute/v1/projects/{endpoint.project}/zones/{endpoint.zone}"
-    answer = requests.post(f"{zone}/instances", json=vm_body(name, **changes), timeout=LIMIT_S)
+    answer = requests.post(
+        f"{zone}/instances", json=vm_body(name, **changes), headers=endpoint.headers, timeout=LIMIT_S
+    )
     assert answer.status_code == 200, answer.text
-    wait = requests.post(f"{zone}/operations/{answer.json()['name']}/wait", timeout=LIMIT_S).json()
+    wait = requests.post(
+        f"{zone}/operations/{answer.json()['name']}/wait", headers=endpoint.headers, timeout=LIMIT_S
+    ).json()
     assert (wait["status"], wait.get("error")) == ("DONE", None)
 
 
 def statuses(endpoint: Endpoint) -> dict[str, str]:
-    answer = requests.get(f"{endpoint.url}/_local/status", timeout=LIMIT_S).json()
+    answer = requests.get(f"{endpoint.url}/_local/status", headers=endpoint.headers, timeout=LIMIT_S).json()
     return {instance["name"]: instance["status"] for instance in answer["instances"]}
 
 
@@ -45,7 +49,7 @@ def test_start_stop_start_again(state: Path) -> None:
     assert control.status(state) is None
     first = control.start(state)
     assert control.start(state) == first == control.status(state)
-    assert requests.get(f"{first.url}/_local/status", timeout=LIMIT_S).json()["pid"] == first.pid
+    assert requests.get(f"{first.url}/_local/status", headers=first.headers, timeout=LIMIT_S).json()["pid"] == first.pid
     assert control.stop(state)
     assert control.status(state) is None
     assert not control.stop(state)
@@ -62,7 +66,7 @@ def test_two_that_start_at_once_get_the_same(state: Path) -> None:
 def test_options_and_stop_through_the_admin_api(state: Path) -> None:
     endpoint = control.start(state, options=["--project", "mine", "--region", "us-east1", "--user", "me@x.org"])
     assert (endpoint.project, endpoint.zone, endpoint.user) == ("mine", "us-east1-b", "me@x.org")
-    requests.post(f"{endpoint.url}/_local/stop", timeout=LIMIT_S)
+    requests.post(f"{endpoint.url}/_local/stop", headers=endpoint.headers, timeout=LIMIT_S)
     until(lambda: not endpoint.is_alive())
     assert control.status(state) is None
 

@@ -13,8 +13,6 @@ from urllib.parse import quote
 
 import psutil
 import requests
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
 
 from infra.components.identity import SELF_DELETE_PERMISSIONS
 from infra.components.lease_watch import LeaseWatch
@@ -26,6 +24,8 @@ from runner.emulator import control
 from runner.hardware import OpenSeesInterface, OpenSeesJob
 from runner.model import names
 from runner.model.lease import Lease, new_lease
+from runner.wiring.owner_session import new_owner_session
+from tests.core.bucket import storage_client
 from tests.packer.prefix import copy_prefix
 
 LIMIT_S = 90.0
@@ -66,16 +66,11 @@ class EmulatedCloud:
     def endpoints(self) -> Endpoints:
         return Endpoints.below(self.endpoint.url)
 
-    @staticmethod
-    def new_session() -> requests.Session:
-        session = requests.Session()
-        session.trust_env = False
-        return session
+    def new_session(self) -> requests.Session:
+        return new_owner_session(self.endpoint)
 
     def new_storage_client(self) -> Any:
-        return storage.Client(
-            project=PROJECT, credentials=AnonymousCredentials(), client_options={"api_endpoint": self.endpoint.url}
-        )
+        return storage_client(self.endpoint)
 
     def ask(self, method: str, path: str, body: Any = None, **query: str) -> Any:
         """One request to the cloud; its JSON answer."""
