@@ -152,6 +152,21 @@ def test_the_right_of_vms_to_delete_themselves_is_in_the_base(
     assert told is not None and told["self_delete_condition"] == names.self_delete_condition()
 
 
+def test_a_grant_that_was_taken_out_comes_back_beside_what_others_write_at_the_same_time(
+    stacks: PulumiStacks, base: StackSpec, cloud: CloudUnderTest
+) -> None:
+    policy = cloud.project_policy()
+    kept = [one for one in policy["bindings"] if "condition" not in one]
+    theirs = {"role": "roles/viewer", "members": ["user:you@example.com"]}
+    cloud.set_project_policy(policy | {"bindings": [*kept, theirs]})
+    cloud.arm("http", match="POST .*:setIamPolicy", status=409, reason="aborted", times=3)
+    stacks.up(base, ignore)
+    bindings = cloud.project_policy()["bindings"]
+    assert theirs in bindings
+    assert [one["role"] for one in bindings if "condition" in one] == [names.self_delete_role("local-project")]
+    cloud.set_project_policy(policy | {"etag": cloud.project_policy()["etag"]})
+
+
 def test_a_batch_whose_vms_have_deleted_themselves_goes(
     stacks: PulumiStacks, image: str, site: EngineSite, cloud: CloudUnderTest
 ) -> None:
