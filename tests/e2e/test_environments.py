@@ -258,3 +258,11 @@ def test_every_command_has_exit_codes_and_debug() -> None:
         task = tasks.ns[name]
         assert {0, 2, 10, 11, 130} <= codes_of(name) <= set(EXIT_CODES), name
         assert "debug" in [argument.name for argument in task.get_arguments()], name
+
+
+@pytest.mark.parametrize("verb", ["run", "status", "build", "setup", "local.start", "local.status"])
+def test_a_users_home_that_cannot_be_written(warm_invoke: WarmInvoke, tmp_path: Path, verb: str) -> None:
+    nowhere = {"HOME": "/proc/self/fd/nobody", "XDG_STATE_HOME": "", "OPENSEES_HPC_HOME": ""}
+    site = Site(home=tmp_path, more={**google_free(tmp_path), **nowhere})
+    done = warm_invoke.run(site, verb, *VERBS[verb], *results_of(verb, tmp_path))
+    done.check(may_succeed=verb == "local.status")
