@@ -175,7 +175,11 @@ class _AppendedFile:
 
     def _reopen(self) -> None:
         self.close()
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (
+            self.path.parent.parent,
+            self.path.parent,
+        ):  # the state folder, too, may be made by its first log
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._handle = os.open(self.path, flags, 0o600)
 
