@@ -173,7 +173,7 @@ class Controller:
     def _attempts_on(self, machine: str, fleet: Fleet) -> Mapping[tuple[str, int], JobStatus]:
         """The attempts that were begun on a machine; their numbers, and those of others that were put there, are used.
 
-        None if it does not answer any more: then it is lost.
+        Nothing if it does not answer any more: then it is lost.
         """
         try:
             statuses = self._connections.statuses(machine)

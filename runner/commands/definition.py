@@ -26,12 +26,12 @@ from runner.commands.preflight import JobInputs
 from runner.core.files import STATE_ELSEWHERE, disk_error
 from runner.core.results import check_name
 from runner.errors import CloudError, InputError, NotFoundError
+from runner.model import names
 from runner.model.batch import Expectation, Job
 from runner.model.catalog import MACHINE_TYPES
 from runner.model.plan import Plan
 
 FORMAT = 1
-DEFINITION = "batch.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +72,14 @@ def save_definition(context: Context, definition: Definition) -> None:
         "expires": definition.expires,
         "jobs": jobs,
     }
-    store.put_control(batch, DEFINITION, json.dumps(values).encode())
+    store.put_control(batch, names.DEFINITION, json.dumps(values).encode())
 
 
 def open_batches(context: Context) -> list[str]:
     """The batches that a client can go on with: those whose definition is in the bucket. None if there is no bucket yet."""
     store = context.cloud.results
     try:
-        return [batch for batch in store.controlled_batches() if DEFINITION in store.list_control(batch)]
+        return [batch for batch in store.controlled_batches() if names.DEFINITION in store.list_control(batch)]
     except NotFoundError:
         return []
 
@@ -92,7 +92,7 @@ def load_definition(context: Context, batch: str) -> Definition:
         CloudError: it is damaged, or of a newer format.
         DiskError: the files of its jobs cannot be unpacked here.
     """
-    found = context.cloud.results.get_control(batch, DEFINITION)
+    found = context.cloud.results.get_control(batch, names.DEFINITION)
     if found is None:
         raise NotFoundError(
             f"the bucket has no batch {batch} to go on with",

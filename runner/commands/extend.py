@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from runner.commands.context import Context
-from runner.commands.definition import DEFINITION
 from runner.core.compute import Instance
 from runner.core.lease import change_lease, read_lease
 from runner.errors import CloudError, InputError
@@ -135,7 +134,7 @@ def _run_s(instance: Instance) -> float | None:
 
 def _read_timeouts(context: Context, batch: str) -> dict[str, float]:
     """The deadlines that the jobs were given in the jobs file."""
-    found = context.cloud.results.get_control(batch, DEFINITION)
+    found = context.cloud.results.get_control(batch, names.DEFINITION)
     if found is None:
         return {}
     try:

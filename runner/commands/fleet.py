@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
-from runner.commands.boot import ENDED, wait_for_host_keys
+from runner.commands.boot import wait_for_host_keys
 from runner.commands.context import Context
 from runner.commands.events import Listener, Phases
 from runner.commands.messages import MachineDown, MachineReady, MachinesMade, MachinesRefused, Message, ThreadFailed
@@ -38,7 +38,7 @@ LIST_LIMIT_S = 10 * 60.0
 ENGINE_END_LIMIT_S = 120.0  # VMs that are just being made take up to a minute
 ENGINE_KILL_LIMIT_S = 15.0
 THREADS_END_LIMIT_S = 10.0  # one that waits for a VM to answer may take longer, and then closes what it opened
-MOST_REPEATS = 3
+MOST_REPEATED_UPDATES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ class Fleet:
         self._down: set[str] = set()
         self._intended: set[MachineWish] = set()
         self._made: set[str] = set()  # as the engine's thread listed them last
-        self._repeats = 0  # of updates that failed only of VMs that had gone
+        self._repeats = 0  # of updates in a row that failed only of VMs that had gone
         self._engine: threading.Thread | None = None
         self._threads = Threads(lambda error: tell(ThreadFailed(error=error)))
 
@@ -212,12 +212,13 @@ class Fleet:
             return False
         if failure is not None and not self._is_of_gone_vms(failure):
             self._listener.tell("warning", message=f"the VMs asked for are there, but not all went well: {failure}")
+        self._repeats = 0
         self._tell(MachinesMade(instances=tuple(instances)))
         return True
 
     def _is_worth_another(self, refused: Sequence[str], failure: HpcError) -> bool:
         """Whether another update may make what this one did not."""
-        if self._is_of_gone_vms(failure) and self._repeats < MOST_REPEATS:
+        if self._is_of_gone_vms(failure) and self._repeats < MOST_REPEATED_UPDATES:
             self._repeats += 1
             return True
         return self._move_on(refused, failure)
@@ -334,11 +335,11 @@ class Fleet:
         if not expected and not coming:
             return
         found = self._context.cloud.compute.instances(names.labels_of_batch(self._batch))
-        self._welcome([instance for instance in found if instance.name in coming and instance.status == "RUNNING"])
-        statuses = {instance.name: instance.status for instance in found}
+        self._welcome([instance for instance in found if instance.name in coming and instance.runs])
+        there = {instance.name: instance for instance in found}
         for name in expected:
-            status = statuses.get(name, "gone")
-            if status == "gone" or status in ENDED:
+            if name not in there or there[name].has_ended:
+                status = there[name].status if name in there else "gone"
                 self._report_down(name, "cloud", f"the cloud says that it is {status}")
 
     def _report_down(self, name: str, witness: str, reason: str) -> None:

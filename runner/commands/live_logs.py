@@ -26,6 +26,7 @@ class LiveLogs:
         self._listener = listener
         self._lock = threading.Lock()
         self._is_told = False
+        self._whole: set[str] = set()
 
     @contextmanager
     def opened(self, attempt: str) -> Iterator[LiveLog]:
@@ -37,15 +38,19 @@ class LiveLogs:
             log.close()
 
     def remove(self, attempt: str) -> None:
-        """Its results are at home, with all of the log."""
+        """Its results are at home, with all of the log, which was told."""
+        with self._lock:
+            self._whole.add(attempt)
         with contextlib.suppress(OSError):
             self._path(attempt).unlink(missing_ok=True)
 
     def tell_rest(self, home: HomeSet) -> None:
-        """The lines of a job's log that nobody has seen, now that it is at home: from where its live log stands."""
+        """The lines of a job's log that nobody has seen, now that it is at home: from where its live log stands. Nothing the second time."""
         attempt = names.attempt_folder(home.job, home.attempt)
         live, log = self._path(attempt), home.folder / LOG_NAME
-        if log.is_file():
+        with self._lock:
+            is_whole = attempt in self._whole
+        if not is_whole and log.is_file():
             with log.open("rb") as file:
                 file.seek(live.stat().st_size if live.is_file() else 0)
                 for line in file:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from runner.commands.collect import Collector
 from runner.commands.context import Context
 from runner.commands.events import Listener
+from runner.commands.jobs import HOME_LIMIT_S
 from runner.commands.live_logs import LiveLogs
 from runner.commands.messages import JobDone, JobTrouble, MachineGone, Message, ResultsLost
 from runner.commands.outcome import read_outcome
@@ -26,10 +27,8 @@ from runner.model import names
 from runner.model.batch import Expectation
 from runner.model.roster import JobEntry
 
-GOING = "STOPPING"
 PUSH_LIMIT_S = 120.0  # for results that are on their way, and for a VM that goes by itself: it has 30 s, and a minute until it is gone
-END_LIMIT_S = 10 * 60.0  # for a cloud that is silent; then nobody can say whether the VM has ended
-HOME_LIMIT_S = 30 * 60.0  # for results that are in the bucket
+CLOUD_LIMIT_S = 10 * 60.0  # for a cloud that is silent; then nobody can say whether the VM has ended
 LOOK_S = 2.0
 NOTE = "its VM was lost; results from the bucket"
 
@@ -80,7 +79,7 @@ class Rescue:
             except WatchedError:
                 return False
             except CloudError as error:
-                if isinstance(error, PermissionDeniedError) or waited_s > END_LIMIT_S:
+                if isinstance(error, PermissionDeniedError) or waited_s > CLOUD_LIMIT_S:
                     self._warn(f"{self.machine} is lost and may still run, its jobs are started elsewhere: {error}")
                     return True
             self.context.sleep(LOOK_S)
@@ -91,7 +90,7 @@ class Rescue:
         found = self._find()
         if found is None:
             return True
-        if may_wait and (found.status == GOING or self._owes()):
+        if may_wait and (found.is_going or self._owes()):
             return False
         self.check()
         self.context.cloud.compute.delete_instance(found.zone, found.name)

@@ -14,6 +14,10 @@ from runner.model import names
 from runner.model.quota import RegionQuota
 from runner.model.stockout import FailedOperation, read_failure
 
+GOING = frozenset({"STOPPING", "SUSPENDING"})
+OFF = frozenset({"STOPPED", "TERMINATED"})
+SUSPENDED = "SUSPENDED"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
@@ -33,6 +37,26 @@ class Instance:
     provisioning: str = ""
     ends: datetime | None = None
     disk_gib: int = 0
+
+    @property
+    def runs(self) -> bool:
+        """Whether it runs now."""
+        return self.status == "RUNNING"
+
+    @property
+    def is_going(self) -> bool:
+        """Whether it was told to go, and may be at its last act."""
+        return self.status in GOING
+
+    @property
+    def is_off(self) -> bool:
+        """Whether it is switched off, so that only its disk costs something. A suspended one has its memory kept, which costs too."""
+        return self.status in OFF
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it works no more, or not for long."""
+        return self.is_going or self.is_off or self.status == SUSPENDED
 
 
 @dataclass(frozen=True, kw_only=True)

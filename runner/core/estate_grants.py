@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from runner.core.estate_identity import GONE_ALREADY
+from runner.core.operations import GONE_ALREADY
 from runner.core.patience import Patience
 from runner.core.rest import Api, Json, segment
 from runner.errors import ConflictError, PermissionDeniedError

@@ -12,8 +12,9 @@ from runner.core.file_lock import waiting_lock
 from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped, write_private
 from runner.core.rest import Api, segment
 from runner.errors import CloudError, NotFoundError
+from runner.model import names
 
-KEY_COMMENT = "opensees-hpc"
+KEY_COMMENT = names.APP
 KEY_LIFETIME_S = 24 * 3600
 
 

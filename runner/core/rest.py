@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import requests
 
-from runner.core.retry import RATE_REASONS, RETRY_BUDGET_S, RetryPolicy
+from runner.core.retry import RETRY_BUDGET_S, RetryPolicy
 from runner.errors import (
     CloudError,
     ConflictError,
@@ -26,6 +26,7 @@ from runner.errors import (
     QuotaError,
     UnreachableError,
 )
+from runner.model.stockout import RATE_REASONS
 
 __all__ = ["RETRY_BUDGET_S", "Api", "Endpoints", "Json", "cloud_error", "log_answers", "segment"]
 

@@ -28,7 +28,7 @@ MACHINE_ID = Path("/etc/machine-id")
 PID_NAMESPACE = Path("/proc/self/ns/pid")
 BUSY = frozenset({errno.EWOULDBLOCK, errno.EACCES})
 PATIENCE_S = 1.0  # somebody who only looks holds the lock for a moment
-CLOCK_SLACK_S = 2.0
+CLOCK_SLACK_S = 2.0  # of the time at which a process began, as the system tells it
 _LOOK_S = 0.01
 
 

@@ -16,8 +16,8 @@ from typing import Any, Protocol, Self
 
 from runner.core.signals import ending_signals_raised, signals_put_off
 from runner.errors import LeftoverError, PermissionDeniedError
+from runner.model.leftover import Kind
 
-INSTANCE = "instance"
 AT_ONCE = 8
 LAST_POLL_S = 5.0
 
@@ -102,7 +102,7 @@ class VMGuard:
             HpcError: the journal cannot be written; then it must not be created.
         """
         if self._journal is not None:
-            self._journal.intend(INSTANCE, vm.name, vm.zone, **vm.facts)
+            self._journal.intend(Kind.INSTANCE.value, vm.name, vm.zone, **vm.facts)
         self._guarded.append(vm)
 
     def created(self, name: str) -> None:
@@ -193,7 +193,7 @@ class VMGuard:
 
     def _record(self, fact: str, vm: Vm, **facts: Any) -> None:
         if self._journal is not None:
-            self._journal.record(fact, kind=INSTANCE, name=vm.name, zone=vm.zone, **facts)
+            self._journal.record(fact, kind=Kind.INSTANCE.value, name=vm.name, zone=vm.zone, **facts)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psutil
 
-from runner.commands.definition import DEFINITION
 from runner.drill.batch import DrillBatch
 from runner.drill.site import DrillSite
 from runner.model import names
@@ -56,7 +55,7 @@ class Evidence:
 
     def is_open(self) -> bool:
         """Whether a client can go on with the batch."""
-        return self.site.context.cloud.results.get_control(self.batch.name, DEFINITION) is not None
+        return self.site.context.cloud.results.get_control(self.batch.name, names.DEFINITION) is not None
 
     def wait_for_nets(
         self, running: Sequence[psutil.Process], *, on_look: Callable[[tuple[str, ...]], None]

@@ -43,6 +43,7 @@ RESULT_PREFIX = re.compile(
 
 CONTROL_PREFIX = "_control"
 LEASE = "lease.json"
+DEFINITION = "batch.json"
 HOME_MARKERS = "home/"
 
 LIVE_LOGS = ".live"

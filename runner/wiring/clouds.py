@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
+from runner.commands.boot import SSH_LIMIT_S
 from runner.core.compute import Compute, Instance
 from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped, make_private_folder
 from runner.core.objects import Objects
@@ -38,7 +39,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 GOOGLE_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 GOOGLE_SSH_PORT = 22
 EMULATOR_START_LIMIT_S = 60.0
-BOOT_LIMIT_S = 5 * 60.0
 CONNECT_LIMIT_S = 15.0
 
 
@@ -177,7 +177,7 @@ class ConnectedCloud:
         """An SSH connection, as soon as the instance answers."""
         from runner.core.ssh import wait_for_ssh
 
-        return wait_for_ssh(self._target(instance, login, host_keys), timeout_s=BOOT_LIMIT_S)
+        return wait_for_ssh(self._target(instance, login, host_keys), timeout_s=SSH_LIMIT_S)
 
     def job_interface(
         self, instance: Instance, login: Login, host_keys: Mapping[str, str], batch: str
@@ -193,7 +193,7 @@ class ConnectedCloud:
             key_filename=login.key_file,
             host_keys=dict(host_keys),
             workspace_dir=f"{names.APP}/{batch}",
-            boot_timeout_s=BOOT_LIMIT_S,
+            boot_timeout_s=SSH_LIMIT_S,
             # Silence for half of the time (two keepalives that nobody answers), and the other half for trying again.
             keepalive_s=self.settings.lost_after_s / 6,
             connect_timeout_s=min(CONNECT_LIMIT_S, self.settings.lost_after_s / 4),
