@@ -400,7 +400,8 @@ def fresh(*, both: bool, bare: bool) -> int:
     """The README on a fresh machine."""
     from runner import checks
 
-    return checks.fresh(wiring.ROOT, both=both, bare=bare)
+    with raised_signals():
+        return checks.fresh(wiring.ROOT, both=both, bare=bare)
 
 
 @_verb

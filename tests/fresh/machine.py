@@ -111,7 +111,7 @@ def make_system(root: Path, *, mirror: str) -> None:
     Raises:
         MissingToolError: debootstrap failed; the end of what it said.
     """
-    command = ["debootstrap", "--variant=minbase", RELEASE, str(root), *([mirror] if mirror else [])]
+    command = [*NAMESPACES, "debootstrap", "--variant=minbase", RELEASE, str(root), *([mirror] if mirror else [])]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode != 0:
         raise MissingToolError(f"debootstrap ended with {done.returncode}:\n{done.stdout[-2000:]}")
