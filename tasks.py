@@ -94,7 +94,7 @@ def run(
         "batch": "the batch; may be left out if there is only one",
         "json": JSON_HELP,
         "results": "the folder for results (default: results)",
-        "take-over": "also from a client on another machine that seems to be watching",
+        "take-over": "also from another client that seems to be watching",
         "debug": DEBUG_HELP,
     },
 )
@@ -175,7 +175,7 @@ def status(c: Context, json: bool = False, debug: bool = False) -> None:
     help={
         "batch": "end this batch: everything that bears its label",
         "bake": "end this bake",
-        "everything": "all of yours, running or not; the base too if its bucket goes (--results)",
+        "everything": "all of yours, running or not, but what a client that lives is at; the base too if its bucket goes (--results)",
         "results": "results too (with --batch), or the bucket (with --everything)",
         "owner": "whose things: yours if not given, any for everybody's",
         "dry-run": "show the same list, delete nothing",
@@ -184,7 +184,17 @@ def status(c: Context, json: bool = False, debug: bool = False) -> None:
         "debug": DEBUG_HELP,
     }
 )
-@_ends_with(*CLOUD_VERB, 6, 8, 9, meaning={0: "nothing is left", 8: "something is, or could not be looked at"})
+@_ends_with(
+    *CLOUD_VERB,
+    6,
+    8,
+    9,
+    meaning={
+        0: "nothing is left of what was asked for",
+        2: "there is no such batch, or a command of this machine is at it",
+        8: "something is left: a client is at it, it is new since the question, it could not be deleted or looked at",
+    },
+)
 def cleanup(
     c: Context,
     batch: str = "",
@@ -197,7 +207,11 @@ def cleanup(
     json: bool = False,
     debug: bool = False,
 ) -> None:
-    """Delete what has outlived its purpose, or a batch, a bake, everything; found by label, without any local memory."""
+    """Delete what has outlived its purpose, or a batch, a bake, everything; found by label, without any local memory.
+
+    What is deleted is what was shown. A client that lives keeps what it is at; --batch ends a batch whose client is on another
+    machine all the same.
+    """
     arguments = {"batch": batch, "bake": bake, "everything": everything, "results": results, "owner": owner}
     _call("cleanup", **arguments, dry_run=dry_run, yes=yes, as_json=json, debug=debug)
 
@@ -227,8 +241,9 @@ def receipt(c: Context, batch: str, verify: bool = False, json: bool = False, de
 @task(
     help={
         "all": "every kind of harm at every step; takes about half an hour",
-        "only": "these trials, such as job-running/kill-client,gone/drop",
-        "seed": "in an order and with delays that this number stands for",
+        "only": "these trials, such as job-running/kill-client,gone/drop,random/7-3",
+        "random": "so many trials with random harm at random moments instead",
+        "seed": "in an order and with delays, or with the random harm, that this number stands for",
         "on": "local: an embedded cloud of its own; google: one analysis whose VM is taken away, in your project",
         "yes": "do not ask before anything is created on google",
         "json": JSON_HELP + "; the last has event: summary",
@@ -240,6 +255,7 @@ def drill(
     c: Context,
     all: bool = False,
     only: str = "",
+    random: str = "",
     seed: str = "",
     on: str = "local",
     yes: bool = False,
@@ -247,11 +263,11 @@ def drill(
     debug: bool = False,
 ) -> None:
     """Fire drill: kill the client of a batch at each step of its journal; see that nothing is left and nothing is lost."""
-    if seed and not seed.isdecimal():
-        raise Exit(message=f"--seed {seed}: not a number", code=2)
-    _call(
-        "drill", everything=all, only=only, seed=int(seed) if seed else None, on=on, yes=yes, as_json=json, debug=debug
-    )
+    for option, value in (("seed", seed), ("random", random)):
+        if value and not value.isdecimal():
+            raise Exit(message=f"--{option} {value}: not a number", code=2)
+    number, count = int(seed) if seed else None, int(random or 0)
+    _call("drill", everything=all, only=only, seed=number, count=count, on=on, yes=yes, as_json=json, debug=debug)
 
 
 @task(help={"shell": "start a shell with that environment instead of printing it", "debug": DEBUG_HELP})
@@ -312,7 +328,10 @@ def local_status(c: Context, json: bool = False, debug: bool = False) -> None:
 @task(name="reset", help={"yes": "do not ask", "debug": DEBUG_HELP})
 @_ends_with(*ANY_VERB, 4, 9)
 def local_reset(c: Context, yes: bool = False, debug: bool = False) -> None:
-    """Stop the embedded cloud and delete everything in it, and the state of its stacks."""
+    """Stop the embedded cloud and delete everything in it, the state of its stacks, and the journals and receipts of its batches.
+
+    Results that are at home stay.
+    """
     _call("local_reset", yes=yes, debug=debug)
 
 
@@ -358,6 +377,19 @@ def test(c: Context, select: str = "", no_lint: bool = False, debug: bool = Fals
     _call("test", select=select, with_lint=not no_lint, debug=debug)
 
 
+@task(
+    help={
+        "all": "the README's second command too, all tests: an hour",
+        "bare": "without the Pulumi CLI of this machine, so that it is downloaded or built: some minutes more",
+        "debug": DEBUG_HELP,
+    }
+)
+@_ends_with(*ANY_VERB, 1, 3)
+def fresh(c: Context, all: bool = False, bare: bool = False, debug: bool = False) -> None:
+    """Try the README's first command on a minimal Debian, made with debootstrap, as an ordinary user. Needs root."""
+    _call("fresh", both=all, bare=bare, debug=debug)
+
+
 @task(help={"check": "only say whether they are up to date", "debug": DEBUG_HELP})
 @_ends_with(*ANY_VERB, 1)
 def docs(c: Context, check: bool = False, debug: bool = False) -> None:
@@ -367,6 +399,6 @@ def docs(c: Context, check: bool = False, debug: bool = False) -> None:
 
 local = Collection("local", local_start, local_stop, local_status, local_reset, local_faults, local_env)
 ns = Collection(
-    run, attach, extend, results, build, status, receipt, cleanup, drill, env, setup, lint, test, docs, local
+    run, attach, extend, results, build, status, receipt, cleanup, drill, env, setup, lint, test, fresh, docs, local
 )
 ns.configure({"run": {"pty": sys.stdout.isatty()}})

@@ -47,6 +47,13 @@ def test(root: Path, *, select: Sequence[str], with_lint: bool) -> int:
     return _call(root, [sys.executable, "-m", "pytest", *workers, *options, *select]) or failed
 
 
+def fresh(root: Path, *, both: bool, bare: bool) -> int:
+    """The number of the README's commands that fail on a fresh machine."""
+    from tests.fresh.check import check_readme
+
+    return check_readme(root, both=both, bare=bare)
+
+
 def write_docs(root: Path, *, check: bool) -> int:
     """Write the generated documentation, or say with 1 that it is not up to date."""
     stale = 0

@@ -247,16 +247,22 @@ def cleanup(
 
 
 @_verb
-def drill(*, everything: bool, only: str, seed: int | None, on: str, yes: bool, as_json: bool) -> int:
+def drill(*, everything: bool, only: str, seed: int | None, count: int, on: str, yes: bool, as_json: bool) -> int:
     """Harm batches on purpose, and show what the nets leave."""
     from runner.drill import places, program
     from runner.errors import DeclinedError, InputError
 
     if on not in ("local", "google"):
         raise InputError(f"--on {on}: a drill is on local or on google")
-    if on == "google" and (everything or only):
+    if sum(map(bool, (everything, only, count))) > 1:
+        raise InputError("--all, --only and --random exclude each other")
+    if on == "google" and (everything or only or count):
         raise InputError("on google there is one trial: one analysis, and its VM is taken away")
-    trials = [program.REAL] if on == "google" else program.choose_trials(everything=everything, only=only, seed=seed)
+    trials = (
+        [program.REAL]
+        if on == "google"
+        else program.list_trials(everything=everything, only=only, seed=seed, count=count)
+    )
     screen = _screen(as_json=as_json, yes=yes)
     if on == "google" and not screen.listener().on_confirm(
         "Run an analysis of a minute on a spot VM of your project, which costs money?"
@@ -298,7 +304,8 @@ def setup(*, project: str, operator: str, region: str, ssh_from: str, yes: bool)
     context = wiring.make_context(os.environ | {"OPENSEES_HPC_TARGET": "google"}, instead_of_file=merged.text)
     listener = _screen(as_json=False, yes=yes).listener()
     state = command.execute(context, file=file, text=merged.text, listener=listener)
-    _write(f"Pulumi's state{', with its passphrase' if state.startswith('gs://') else ''}: {state}")
+    is_beside = state.startswith("gs://") and not context.settings.secrets_provider
+    _write(f"Pulumi's state{', with its passphrase beside it' if is_beside else ''}: {state}")
     if merged.kept:
         _write(f"kept from {file}: {', '.join(merged.kept)}")
     _write(f"settings written to {file}; next: invoke build")
@@ -329,18 +336,26 @@ def local_status(*, as_json: bool) -> int:
         _write(json.dumps(values))
     elif values["running"]:
         _write(f"the embedded cloud answers at {values['url']} (process {values['pid']}); its state: {values['state']}")
+        if not values["objects_closed"]:
+            _write("other users of this computer can reach the objects in its buckets: see docs/safety.md")
     else:
         _write(f"the embedded cloud does not run; its state: {values['state']}")
+    if not as_json:
+        _write(f"tracebacks in its log, each a defect of ours: {values['tracebacks']}; its log: {values['log']}")
     return 0
 
 
 @_verb
 def local_reset(*, yes: bool) -> int:
-    """Delete the embedded cloud and the state of its stacks."""
-    if not yes and not _ask("Delete everything in the embedded cloud: images, buckets, VMs, the state of its stacks?"):
-        return 9
+    """Delete the embedded cloud and all that is remembered of it."""
+    from runner.errors import DeclinedError
+
+    what = "everything in the embedded cloud (images, VMs, buckets with results that are not home)"
+    memory = "the state of its stacks, and the journals and receipts of its batches"
+    if not yes and not _ask(f"Delete {what}, {memory}?"):
+        raise DeclinedError("nothing was deleted", remedy="agree, or give --yes where nobody can be asked")
     embedded.reset_embedded_cloud(os.environ)
-    _write("the embedded cloud is empty")
+    _write(f"the embedded cloud is empty; gone too: {memory}")
     return 0
 
 
@@ -378,6 +393,15 @@ def test(*, select: str, with_lint: bool) -> int:
     from runner import checks
 
     return checks.test(wiring.ROOT, select=shlex.split(select), with_lint=with_lint)
+
+
+@_verb
+def fresh(*, both: bool, bare: bool) -> int:
+    """The README on a fresh machine."""
+    from runner import checks
+
+    with raised_signals():
+        return checks.fresh(wiring.ROOT, both=both, bare=bare)
 
 
 @_verb

@@ -187,13 +187,19 @@ class SimulatorOutputParsingError(HpcError):
 
 
 class StackError(HpcError):
-    """The Pulumi engine failed. ``diagnostics``: the engine's own error messages, as shown to the user."""
+    """The Pulumi engine failed. ``diagnostics``: the engine's own error messages, as shown to the user.
+
+    ``lost_vms``: the VMs of which it complains that they went while they were being made.
+    """
 
     exit_code = 6
 
-    def __init__(self, message: str, *, diagnostics: Sequence[str] = (), remedy: str = "") -> None:
+    def __init__(
+        self, message: str, *, diagnostics: Sequence[str] = (), lost_vms: Sequence[str] = (), remedy: str = ""
+    ) -> None:
         super().__init__(message, remedy=remedy)
         self.diagnostics = tuple(diagnostics)
+        self.lost_vms = tuple(lost_vms)
 
 
 class BuildError(HpcError):

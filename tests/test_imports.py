@@ -72,7 +72,8 @@ RULES = {
         never=CLOUD_SDKS,
     ),
     "runner.checks": Rule(
-        ours=("runner.errors", "runner.model", "runner.output", "tests.system_packages"), never=CLOUD_SDKS
+        ours=("runner.errors", "runner.model", "runner.output", "tests.system_packages", "tests.fresh"),
+        never=CLOUD_SDKS,
     ),
     "runner.gui": Rule(ours=("runner.errors", "runner.model", "runner.commands", "runner.wiring"), never=CLOUD_SDKS),
     "infra.engine": Rule(ours=("runner.errors",)),

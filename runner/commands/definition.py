@@ -7,11 +7,13 @@ share them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import io
 import json
 import tarfile
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,20 +32,18 @@ from runner.model.catalog import MACHINE_TYPES
 from runner.model.plan import Plan
 
 FORMAT = 1
-DEFINITION = "batch.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
     """A batch that was begun: its plan, its jobs with their files, the image that its VMs boot, and when they must be gone
-    (ISO 8601, for their label). ``self_delete_role``: by which they may delete themselves."""
+    (ISO 8601, for their label)."""
 
     plan: Plan
     inputs: tuple[JobInputs, ...]
     image: str
     disk_gib: int
     expires: str
-    self_delete_role: str
 
 
 def save_definition(context: Context, definition: Definition) -> None:
@@ -70,17 +70,16 @@ def save_definition(context: Context, definition: Definition) -> None:
         "image": definition.image,
         "disk_gib": definition.disk_gib,
         "expires": definition.expires,
-        "self_delete_role": definition.self_delete_role,
         "jobs": jobs,
     }
-    store.put_control(batch, DEFINITION, json.dumps(values).encode())
+    store.put_control(batch, names.DEFINITION, json.dumps(values).encode())
 
 
 def open_batches(context: Context) -> list[str]:
     """The batches that a client can go on with: those whose definition is in the bucket. None if there is no bucket yet."""
     store = context.cloud.results
     try:
-        return [batch for batch in store.controlled_batches() if DEFINITION in store.list_control(batch)]
+        return [batch for batch in store.controlled_batches() if names.DEFINITION in store.list_control(batch)]
     except NotFoundError:
         return []
 
@@ -93,7 +92,7 @@ def load_definition(context: Context, batch: str) -> Definition:
         CloudError: it is damaged, or of a newer format.
         DiskError: the files of its jobs cannot be unpacked here.
     """
-    found = context.cloud.results.get_control(batch, DEFINITION)
+    found = context.cloud.results.get_control(batch, names.DEFINITION)
     if found is None:
         raise NotFoundError(
             f"the bucket has no batch {batch} to go on with",
@@ -116,7 +115,6 @@ def load_definition(context: Context, batch: str) -> Definition:
             image=str(values["image"]),
             disk_gib=int(values["disk_gib"]),
             expires=str(values["expires"]),
-            self_delete_role=str(values.get("self_delete_role") or names.self_delete_role(context.settings.project)),
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise CloudError(f"the definition of batch {batch} in the bucket is damaged: {error!r}") from error
@@ -184,12 +182,20 @@ def _pack(folder: Path, files: Sequence[str]) -> bytes:
 
 
 def _unpack(packed: bytes, folder: Path) -> None:
-    partial = folder.with_name(folder.name + ".partial")
-    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
-        for path, content in _regular_files(tar):
-            (partial / path).parent.mkdir(parents=True, exist_ok=True)
-            (partial / path).write_bytes(content)
-    partial.rename(folder)
+    """Unpack into ``folder``, which is there with all its files or not at all. Another client may be doing the same."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as own:
+        fresh = Path(own) / folder.name
+        fresh.mkdir()
+        with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
+            for path, content in _regular_files(tar):
+                (fresh / path).parent.mkdir(parents=True, exist_ok=True)
+                (fresh / path).write_bytes(content)
+        try:
+            fresh.rename(folder)
+        except OSError as error:  # unless somebody was faster: the name is that of the content
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
 
 def _regular_files(tar: tarfile.TarFile) -> Iterable[tuple[str, bytes]]:

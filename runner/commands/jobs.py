@@ -23,7 +23,7 @@ from runner.model.states import JobState
 if TYPE_CHECKING:
     from runner.hardware.opensees import JobOutput, OpenSeesInterface, OpenSeesJob
 
-HOME_LIMIT_S = 30 * 60.0
+HOME_LIMIT_S = 30 * 60.0  # for results that are in the bucket
 PUSH_COMMAND = "push-results"
 PUSHED_WITH_GAPS = 3  # packer/README.md has all its exit codes
 PUSHED_NOTHING = 7  # whatever its exit code: the machine was going down when it ended, so that it may have been cut off

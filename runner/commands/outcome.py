@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+import os
 from pathlib import Path
 
 from runner.commands.summary import JobOutcome
@@ -14,6 +14,8 @@ from runner.model.verdict import EngineEnd, judge, read_engine_end
 END_FILE = ".job/end"
 STATE_FILES = (END_FILE, STATUS_FILE)  # those of a job's state that come home, too
 LAST_LINES = 20
+LAST_BYTES = 1 << 16  # of the log: a line may be as long as the disk is big
+MOST_END_BYTES = 1000
 
 
 def read_outcome(folder: Path, *, name: str, expect: Expectation, machine: str = "", note: str = "") -> JobOutcome:
@@ -44,7 +46,8 @@ def read_outcome(folder: Path, *, name: str, expect: Expectation, machine: str =
 
 def _read_end(path: Path) -> End | None:
     try:
-        return parse_end(path.read_text(encoding="ascii"))
+        with path.open("rb") as file:
+            return parse_end(file.read(MOST_END_BYTES).decode("ascii"))
     except (OSError, ValueError):
         return None
 
@@ -58,7 +61,10 @@ def _read_engine_end(path: Path) -> EngineEnd | None:
 
 def _read_last_lines(path: Path) -> tuple[str, ...]:
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return tuple(line.rstrip("\r\n") for line in deque(file, maxlen=LAST_LINES))
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - LAST_BYTES))
+            lines = file.read(LAST_BYTES).decode("utf-8", "replace").removesuffix("\n").split("\n")
+            return tuple(line.rstrip("\r") for line in lines[-LAST_LINES:]) if size else ()
     except OSError:
         return ()

@@ -15,11 +15,11 @@ from runner.commands.context import Context
 from runner.commands.events import Listener
 from runner.core.compute import Operation
 from runner.core.estate_compute import COLLECTIONS, scope_of
-from runner.core.files import disk_error, write_atomically
+from runner.core.files import disk_error, write_private, write_result
 from runner.core.session_state import SessionState
 from runner.errors import DiskError, HpcError, InputError
 from runner.model import names
-from runner.model.leftover import VALIDATED, Item, Kind
+from runner.model.leftover import SETTINGS_ONLY, VALIDATED, Item, Kind
 from runner.model.receipt import Receipt, make_receipt
 from runner.model.receipt_items import Answer, CloudAct, ItemState
 from runner.model.receipt_page import render_page
@@ -116,10 +116,11 @@ def _write(context: Context, receipt: Receipt) -> None:
     values = receipt.as_json()
     content = json.dumps(values, indent=2, default=str).encode() + b"\n"
     page = render_page(values).encode("utf-8", "backslashreplace")
-    for file in _files(context, receipt.session.name, receipt.session):
+    stored, *copies = _files(context, receipt.session.name, receipt.session)
+    for file, write in [(stored, write_private), *((copy, write_result) for copy in copies)]:
         with _mapped_errors(file):
-            write_atomically(file, content)
-            write_atomically(file.with_suffix(".html"), page)
+            write(file, content)
+            write(file.with_suffix(".html"), page)
 
 
 def _files(context: Context, name: str, session: Session | None = None) -> list[Path]:
@@ -147,7 +148,11 @@ def _ask(context: Context, session: Session) -> list[Answer]:
         found = context.cloud.estate.find(ASKED_KINDS, session.labels)
     except HpcError as error:
         return [_no_answer(item, error) for item in _names_once(session)]
-    listed = {_item_key(item): item for item in found.items if session.name in (item.batch, item.bake)}
+    listed = {
+        _item_key(item): item
+        for item in found.items
+        if session.name in (item.batch, item.bake) and item.state != SETTINGS_ONLY
+    }
     unread = {item.kind.value for item in found.unread}
     known = _names_once(session)
     with ThreadPoolExecutor(AT_ONCE) as pool:

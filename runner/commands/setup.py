@@ -13,7 +13,7 @@ from runner.commands.base import ensure_base, wanted_settings
 from runner.commands.context import Context
 from runner.commands.events import Listener
 from runner.commands.turns import taking_turns
-from runner.core.files import disk_errors_mapped, write_atomically
+from runner.core.files import disk_errors_mapped, write_private
 from runner.errors import DeclinedError, InputError
 from runner.model import names
 from runner.model.settings import read_given, read_settings
@@ -67,7 +67,7 @@ def execute(context: Context, *, file: Path, text: str, listener: Listener) -> s
     else:
         wanted_settings(context, None)
     with disk_errors_mapped(file, more="OPENSEES_HPC_SETTINGS names another settings file"):
-        write_atomically(file, text.encode())
+        write_private(file, text.encode())
     return engine["PULUMI_BACKEND_URL"]
 
 

@@ -42,6 +42,11 @@ class JobOutcome:
             "message": self.message,
         }
 
+    def facts(self) -> dict[str, Any]:
+        """The same, as events and the journal tell a job's end."""
+        values = self.as_json()
+        return {"job": values.pop("name"), "state": values.pop("status"), **values}
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:

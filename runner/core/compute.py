@@ -14,6 +14,10 @@ from runner.model import names
 from runner.model.quota import RegionQuota
 from runner.model.stockout import FailedOperation, read_failure
 
+GOING = frozenset({"STOPPING", "SUSPENDING"})
+OFF = frozenset({"STOPPED", "TERMINATED"})
+SUSPENDED = "SUSPENDED"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
@@ -33,6 +37,26 @@ class Instance:
     provisioning: str = ""
     ends: datetime | None = None
     disk_gib: int = 0
+
+    @property
+    def runs(self) -> bool:
+        """Whether it runs now."""
+        return self.status == "RUNNING"
+
+    @property
+    def is_going(self) -> bool:
+        """Whether it was told to go, and may be at its last act."""
+        return self.status in GOING
+
+    @property
+    def is_off(self) -> bool:
+        """Whether it is switched off, so that only its disk costs something. A suspended one has its memory kept, which costs too."""
+        return self.status in OFF
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it works no more, or not for long."""
+        return self.is_going or self.is_off or self.status == SUSPENDED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,10 +174,10 @@ class Compute:
     def failed_operations(self, names_of_vms: Collection[str], *, since: datetime) -> list[FailedOperation]:
         """What failed for these VMs since then, newest first: the codes and details that the Pulumi provider does not show."""
         path = f"{self._project}/aggregated/operations"
-        wanted = {"filter": "operationType=insert AND status=DONE", "returnPartialSuccess": "true"}
+        wanted = "operationType=insert AND status=DONE"
         found = [
             failed
-            for page in self._api.pages(path, **wanted)
+            for page in self._api.partial_pages(path, filter=wanted)
             for scope in page.get("items", {}).values()
             for operation in scope.get("operations", [])
             if (failed := read_failure(operation)) is not None and failed.target in names_of_vms

@@ -76,7 +76,7 @@ class OurNetwork:
             return []
         marks = {"app": names.APP, "owner": self._owner_of_base(), "part": BASE_PART}
         place = "" if NETWORK_PARTS[kind][1] == "global" else self._region
-        return [Item(kind=kind, name=str(found["name"]), place=place, labels=marks)]
+        return [Item(kind=kind, name=str(found["name"]), place=place, labels=marks, uid=str(found.get("id", "")))]
 
     def remove(self, item: Item) -> str:
         """Delete it and wait."""
@@ -99,6 +99,7 @@ def _item(kind: Kind, scope: str, found: Mapping[str, Any], *, state: str) -> It
         state=state,
         users=tuple(_user(link) for link in found.get("users", [])),
         size_gib=int(found.get("sizeGb", 0)),
+        uid=str(found.get("id", "")),
     )
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from pathlib import Path
 
-from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped, write_private
+from runner.core.files import STATE_ELSEWHERE, create_private, disk_errors_mapped, write_private
 from runner.core.objects import Objects
 from runner.errors import ConflictError, NotFoundError
 from runner.model import names
+
+
+def known_passphrase(*files: Path) -> Path | None:
+    """The first of these that is there: what older stacks were made with, where new ones need none. Nothing is made."""
+    return next((file for file in files if file.exists()), None)
 
 
 def own_passphrase(file: Path) -> Path:
@@ -21,7 +27,9 @@ def own_passphrase(file: Path) -> Path:
         try:
             file.read_bytes()
         except FileNotFoundError:
-            write_private(file, _new_passphrase())
+            # Another process may be quicker, and stacks may have been made with that one.
+            with contextlib.suppress(FileExistsError):
+                create_private(file, _new_passphrase())
     return file
 
 

@@ -10,12 +10,14 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
 import requests
 
-from runner.core.retry import RATE_REASONS, RETRY_BUDGET_S, RetryPolicy
+from runner.core.retry import RETRY_BUDGET_S, RetryPolicy
 from runner.errors import (
     CloudError,
     ConflictError,
@@ -24,6 +26,7 @@ from runner.errors import (
     QuotaError,
     UnreachableError,
 )
+from runner.model.stockout import RATE_REASONS
 
 __all__ = ["RETRY_BUDGET_S", "Api", "Endpoints", "Json", "cloud_error", "log_answers", "segment"]
 
@@ -31,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 NOT_JSON = "notJson"
+PARTIAL_SUCCESS = "returnPartialSuccess"
 NOTHING_HERE = "NO_RESULTS_ON_PAGE"
 REQUEST_TIMEOUT_S = (10.0, 130.0)  # connect, read; operations' `wait` answers within 120 s
 
@@ -73,20 +77,26 @@ class Api:
         self.base = base
         self._new_session = new_session
         self._policy = policy or RetryPolicy()
+        self._knows_partial_success = True
 
     def get(self, path: str, **params: str) -> Json:
         """The answer to a GET."""
-        return self._call("GET", path, params=params, is_idempotent=True)
+        return self._call("GET", path, params=params, is_idempotent=True)[0]
+
+    def get_dated(self, path: str, **params: str) -> tuple[Json, datetime]:
+        """The answer to a GET, and what time it was by the server's clock; by our own if it did not say."""
+        answer, date = self._call("GET", path, params=params, is_idempotent=True)
+        return answer, _read_date(date) or datetime.now(UTC)
 
     def post(
         self, path: str, body: Mapping[str, Any] | None = None, *, is_idempotent: bool = False, **params: str
     ) -> Json:
         """The answer to a POST."""
-        return self._call("POST", path, params=params, body=dict(body or {}), is_idempotent=is_idempotent)
+        return self._call("POST", path, params=params, body=dict(body or {}), is_idempotent=is_idempotent)[0]
 
     def delete(self, path: str, **params: str) -> Json:
         """The answer to a DELETE."""
-        return self._call("DELETE", path, params=params, is_idempotent=True)
+        return self._call("DELETE", path, params=params, is_idempotent=True)[0]
 
     def items(self, path: str, **params: str) -> Iterator[Json]:
         """All items of a list call, page by page."""
@@ -110,14 +120,37 @@ class Api:
 
         Raises:
             UnreachableError: some are missing; it names them.
+            CloudError: some are missing, where Google does not know of partial success.
         """
-        for page in self.pages(path, returnPartialSuccess="true", **params):
+        for page in self.partial_pages(path, **params):
             if missing := _missing_scopes(page):
                 raise UnreachableError(
                     f"GET {self.base}/{path}: Google cannot reach {', '.join(missing)} now",
                     remedy="try again in a few minutes",
                 )
             yield page
+
+    def partial_pages(self, path: str, **params: str) -> Iterator[Json]:
+        """The pages of an aggregated list, perhaps without what Google cannot reach.
+
+        The current discovery document of Compute v1 does not declare the parameter that asks for this, that of January did.
+
+        Raises:
+            CloudError: also if something cannot be reached and Google refuses to leave it out.
+        """
+        if self._knows_partial_success:
+            pages = self.pages(path, **{PARTIAL_SUCCESS: "true"}, **params)
+            try:
+                first = next(pages)
+            except CloudError as error:
+                if error.status != 400 or PARTIAL_SUCCESS not in error.message:
+                    raise
+                self._knows_partial_success = False
+            else:
+                yield first
+                yield from pages
+                return
+        yield from self.pages(path, **params)
 
     def _call(
         self,
@@ -127,12 +160,15 @@ class Api:
         is_idempotent: bool,
         params: Mapping[str, str] | None = None,
         body: Json | None = None,
-    ) -> Json:
+    ) -> tuple[Json, str]:
+        """The answer, and the server's ``Date``."""
         return self._policy.run(
             lambda: self._call_once(method, path, params=params, body=body), is_idempotent=is_idempotent
         )
 
-    def _call_once(self, method: str, path: str, *, params: Mapping[str, str] | None, body: Json | None) -> Json:
+    def _call_once(
+        self, method: str, path: str, *, params: Mapping[str, str] | None, body: Json | None
+    ) -> tuple[Json, str]:
         url, begun = f"{self.base}/{path}", time.monotonic()
         try:
             with self._new_session() as session:
@@ -156,7 +192,7 @@ class Api:
             refusal.retry_after_s = _read_seconds(answer.headers.get("Retry-After", ""))
             raise refusal
         try:
-            return dict(answer.json()) if answer.content else {}
+            return dict(answer.json()) if answer.content else {}, answer.headers.get("Date", "")
         except (ValueError, TypeError) as error:
             told = f"{method} {url}: not an answer of Google's: {answer.text[:200]!r}"
             raise CloudError(told, reason=NOT_JSON, status=answer.status_code) from error
@@ -222,6 +258,14 @@ def _read_error(text: str) -> tuple[str, str]:
         return str(error.get("message", "")), next(iter(reasons), str(error.get("status", "")))
     except (ValueError, KeyError, TypeError, AttributeError):
         return "", ""
+
+
+def _read_date(text: str) -> datetime | None:
+    """A ``Date`` of HTTP, which is in UTC; None if there is none."""
+    try:
+        return parsedate_to_datetime(text).replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def _read_seconds(text: str) -> float:

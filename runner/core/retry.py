@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from runner.errors import CloudError, UnreachableError
+from runner.model.stockout import RATE_REASONS
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +28,6 @@ LONGEST_DELAY_S = 8.0
 SHARED_RETRIES = 200
 PASSING_STATUS = frozenset({429, 500, 502, 503, 504})
 UNDONE_STATUS = frozenset({429, 503})  # says that nothing was done, so that even an insert may be sent again
-RATE_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
 LASTING_REASONS = frozenset({"quotaExceeded", "dailyLimitExceeded"})
 
 

@@ -37,6 +37,7 @@ CANCEL_S = 30.0
 KILL_AFTER_S = 5.0
 LIMIT_LOOK_S = 0.1
 READER_END_S = 5.0
+PRIVATE_UMASK = 0o077  # states and their backups are as private as all that is ours
 
 # The Automation API's word for an engine that was killed, which ends in a StackError anyway.
 warnings.filterwarnings("ignore", message="Error in event stream", category=UserWarning)
@@ -123,6 +124,7 @@ class EngineCommand(PulumiCommand):
                 encoding="utf-8",
                 errors="replace",
                 start_new_session=True,
+                umask=PRIVATE_UMASK,
             )
         except (FileNotFoundError, PermissionError) as error:
             raise MissingToolError(f"no Pulumi CLI: {error}", remedy="run ./bootstrap once") from error
@@ -224,7 +226,8 @@ class LeanWorkspace(LocalWorkspace):
 
     def create_stack(self, stack_name: str) -> None:
         """Makes an empty stack."""
-        self._run_pulumi_cmd_sync(["stack", "init", stack_name, "--no-select"])
+        by = ["--secrets-provider", self.secrets_provider] if self.secrets_provider else []
+        self._run_pulumi_cmd_sync(["stack", "init", stack_name, "--no-select", *by])
 
 
 class LeanStack(Stack):

@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from runner.model import catalog
+from runner.model.leftover import Kind
 from runner.model.plan import hourly_price
 from runner.model.session import Resource, Session
 
-INSTANCE = "instance"
-DISK = "disk"
+INSTANCE = Kind.INSTANCE.value
+DISK = Kind.DISK.value
 LEAST_BILLED_S = 60.0  # https://cloud.google.com/compute/vm-instance-pricing: a minute at least, then by the second
 ACTS_REMEMBERED = timedelta(days=7)  # Google forgets operations after about two weeks
 Key = tuple[str, str, str]

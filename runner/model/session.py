@@ -19,6 +19,7 @@ end        outcome
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -33,7 +34,11 @@ BAKE = "bake"
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """A process, exactly: its number alone comes again, its start time and the machine's boot do not."""
+    """A process, exactly: its number alone comes again, its start time and the machine's boot do not.
+
+    ``pid_namespace``: where its number counts; containers have numbers of their own. ``lock``: the very file whose lock it holds
+    while it owns a session. '' if they are not known.
+    """
 
     user: str
     host: str
@@ -41,6 +46,14 @@ class Owner:
     process_started: float
     boot_id: str
     machine_id: str
+    pid_namespace: str = ""
+    lock: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What no other process has, anywhere; it does not tell the machine's ID."""
+        own = (self.host, self.machine_id, self.boot_id, self.pid_namespace, self.pid, self.process_started)
+        return hashlib.sha256(repr(own).encode()).hexdigest()[:32]
 
     def __str__(self) -> str:
         return f"{self.user}@{self.host} (process {self.pid})"
@@ -90,13 +103,15 @@ class JobTrace:
 class Session:
     """A batch (``run``) or bake as its journal tells it.
 
-    ``is_owner_alive`` is seen when the journal is read. ``troubles``: what could not be read, a sentence each.
+    ``is_owner_alive``: a living process is at it, as was seen when the journal was read. ``is_owner_gone``: it is certain that its
+    last owner is not at it any more; neither, where nobody knows. ``troubles``: what could not be read, a sentence each.
     """
 
     name: str
     kind: str = ""
     owner: Owner | None = None
     is_owner_alive: bool = False
+    is_owner_gone: bool = False
     format: int = 0
     started: datetime | None = None
     ended: datetime | None = None
@@ -277,4 +292,10 @@ def read_owner(value: object) -> Owner | None:
         return None
     if not isinstance(pid, int) or not isinstance(begun, int | float):
         return None
-    return Owner(pid=pid, process_started=float(begun), **{key: str(text) for key, text in texts.items()})
+    return Owner(
+        pid=pid,
+        process_started=float(begun),
+        pid_namespace=str(value.get("pid_namespace", "")),
+        lock=str(value.get("lock", "")),
+        **{key: str(text) for key, text in texts.items()},
+    )

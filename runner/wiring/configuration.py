@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from runner.core.files import tighten
 from runner.errors import InputError
 from runner.model import names
 from runner.model.settings import Settings, read_settings, variable_name
 from runner.model.yaml_source import decode_yaml
+
+OURS = frozenset({"settings.yaml", "passphrase", "ssh", "pulumi", "local", "google", "logs", "crashes"})
 
 
 def home_folder(environment: Mapping[str, str]) -> Path:
@@ -23,6 +27,16 @@ def home_folder(environment: Mapping[str, str]) -> Path:
     import platformdirs
 
     return platformdirs.user_state_path(names.APP)
+
+
+def close_home(home: Path) -> None:
+    """Take the rights of other users on what is ours in the home. A home that holds other things too is itself left as it is."""
+    engine, cloud = home / "pulumi", home / "local" / "cloud"  # whose own files need rights of their own
+    for name in OURS:
+        tighten(home / name, spare={engine, cloud})
+    with contextlib.suppress(OSError):
+        if {entry.name for entry in home.iterdir()} <= OURS:
+            tighten(home, spare={home})
 
 
 def settings_file(environment: Mapping[str, str]) -> Path:

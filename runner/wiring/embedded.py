@@ -39,17 +39,33 @@ def stop_embedded_cloud(environment: Mapping[str, str]) -> bool:
 
 
 def embedded_cloud_status(environment: Mapping[str, str]) -> dict[str, Any]:
-    """JSON values: ``running``, ``state`` and, if it runs, its endpoint."""
-    from runner.emulator import control
+    """JSON values: ``running``, ``state``, its ``log`` with the number of ``tracebacks`` in it and, if it runs, its endpoint."""
+    from runner.emulator import cloud_log, control
 
     folder = _embedded_cloud_folder(environment)
     endpoint = control.status(folder)
-    values: dict[str, Any] = {"running": endpoint is not None, "state": str(folder)}
+    values: dict[str, Any] = {
+        "running": endpoint is not None,
+        "state": str(folder),
+        "log": str(cloud_log.log_file(folder)),
+        "tracebacks": len(embedded_cloud_tracebacks(environment)),
+    }
     return values if endpoint is None else values | dataclasses.asdict(endpoint)
 
 
+def embedded_cloud_tracebacks(environment: Mapping[str, str]) -> list[str]:
+    """What went wrong inside the embedded cloud since its log began; each is a defect of ours."""
+    from runner.emulator import cloud_log
+
+    return cloud_log.read_tracebacks(cloud_log.log_file(_embedded_cloud_folder(environment)))
+
+
 def reset_embedded_cloud(environment: Mapping[str, str]) -> None:
-    """Stop the embedded cloud and delete it with the state of its stacks, which speaks of things that are gone."""
+    """Stop the embedded cloud and delete it with all that speaks of it: the state of its stacks, journals, receipts, keys.
+
+    Raises:
+        DiskError: something of it could not be deleted.
+    """
     from runner.emulator import control
 
     folder = _embedded_cloud_folder(environment)
@@ -103,10 +119,9 @@ def play_scenario(environment: Mapping[str, str], file: Path) -> dict[str, Any]:
 
 def _ask(endpoint: Endpoint, method: str, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A call of the embedded cloud's admin API."""
-    import requests
+    from runner.wiring.owner_session import new_owner_session
 
-    with requests.Session() as session:
-        session.trust_env = False  # a proxy has no way to our loopback address
+    with new_owner_session(endpoint) as session:
         answer = session.request(method, f"{endpoint.url}/_local/{what}", json=body, timeout=ADMIN_TIMEOUT_S)
     if answer.status_code >= 400:
         raise CloudError(str(answer.json()["error"]["message"]), status=answer.status_code)
@@ -114,8 +129,12 @@ def _ask(endpoint: Endpoint, method: str, what: str, body: Mapping[str, Any] | N
 
 
 def google_client_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What Google's own clients and the stock Pulumi provider need to use the embedded cloud."""
-    url = start_embedded_cloud(environment).url
+    """What Google's own clients and the stock Pulumi provider need to use the embedded cloud, the owner's token among it.
+
+    Nobody else is shown it; the client library of Cloud Storage wants it as credentials besides (docs/stacks.md).
+    """
+    endpoint = start_embedded_cloud(environment)
+    url = endpoint.url
     endpoints = {
         "COMPUTE": f"{url}/compute/v1/",
         "STORAGE": f"{url}/storage/v1/",
@@ -128,7 +147,7 @@ def google_client_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         "STORAGE_EMULATOR_HOST": url,
         "GOOGLE_CLOUD_PROJECT": settings.project,
-        "GOOGLE_OAUTH_ACCESS_TOKEN": "embedded-cloud",
+        "GOOGLE_OAUTH_ACCESS_TOKEN": endpoint.read_token(),
         "PULUMI_GCP_SKIP_REGION_VALIDATION": "true",
         **{f"GOOGLE_{name}_CUSTOM_ENDPOINT": endpoint for name, endpoint in endpoints.items()},
     }

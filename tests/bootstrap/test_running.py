@@ -52,7 +52,8 @@ def test_a_missing_command_is_127(ready_clone: Clone) -> None:
 def test_second_run_starts_no_python(ready_clone: Clone) -> None:
     site_packages = next(ready_clone.venv.glob("lib/python3*/site-packages"))
     trace = ready_clone.tools.parent / "venv-starts"
-    (site_packages / "sitecustomize.py").write_text(f"open({str(trace)!r}, 'a').close()\n", encoding="utf-8")
+    # No sitecustomize.py: some systems have one of their own, which comes first.
+    (site_packages / "trace.pth").write_text(f"import io; io.open({str(trace)!r}, 'a').close()\n", encoding="utf-8")
     starts_before = ready_clone.python_starts.read_text(encoding="utf-8")
     assert ready_clone.run("bash", "-c", "exit 0", PYTHONPATH="").returncode == 0
     assert ready_clone.python_starts.read_text(encoding="utf-8") == starts_before

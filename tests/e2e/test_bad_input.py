@@ -23,6 +23,11 @@ JOBS = {
 }
 
 
+@pytest.fixture
+def fresh_site(tmp_path: Path) -> Site:
+    return Site(home=tmp_path / "home", bakes=False)
+
+
 @pytest.mark.parametrize("case", JOBS)
 def test_a_bad_jobs_file_costs_nothing(fresh_site: Site, tmp_path: Path, case: str) -> None:
     text, words = JOBS[case]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -176,14 +177,18 @@ def test_all_is_written_at_an_early_exit(tmp_path: Path, run_command: RunCommand
     assert [line.split()[1] for line in (tmp_path / "disp.out").read_text().splitlines()] == ["0.1", "0.2", "0.3"]
 
 
-def start_waiting_run(prefix: Path, folder: Path) -> subprocess.Popen[str]:
+def start_waiting_run(prefix: Path, folder: Path, **environment: str) -> subprocess.Popen[str]:
     """Two ranks that have said so and now wait for each other for ever."""
     (folder / "main.tcl").write_text(
         "set f [open pid-[getPID] w]; puts $f [pid]; close $f; barrier\n"
         "if {[getPID] == 0} { puts ready; after 600000 }\nbarrier\n"
     )
     run = subprocess.Popen(
-        [prefix / "bin" / "openseesmp", "2", "main.tcl"], cwd=folder, stdout=subprocess.PIPE, text=True
+        [prefix / "bin" / "openseesmp", "2", "main.tcl"],
+        cwd=folder,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert run.stdout is not None
     # The line is here although the rank that printed it neither ends nor prints more.
@@ -204,6 +209,25 @@ def test_ranks_do_not_outlive_a_killed_launcher(opensees_prefix: Path, tmp_path:
         run.kill()
         assert run.wait(LIMIT_S) == -signal.SIGKILL
         wait_until_gone(tmp_path, 2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_leaves_nothing_in_tmp(number: signal.Signals, opensees_prefix: Path, tmp_path: Path) -> None:
+    """Where MPICH's proxy describes the machine, whatever TMPDIR says; this run's has a description that no other run has."""
+    machine = "core:7 pu:1"
+    with start_waiting_run(opensees_prefix, tmp_path, HWLOC_SYNTHETIC=machine) as run:
+        described = [file for file in Path("/tmp").glob("hydra_hwloc_*") if _tells(file, machine)]
+        run.send_signal(number)
+        run.wait(LIMIT_S)
+        wait_until_gone(tmp_path, 2)
+    assert described == []
+
+
+def _tells(file: Path, text: str) -> bool:
+    try:
+        return text in file.read_text(errors="replace")
+    except OSError:  # another run's, which has just ended, or another user's
+        return False
 
 
 def test_output_and_errors_stay_apart(tmp_path: Path, run_command: RunCommand) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 CONTROL_FOLDER = ".job"
 GONE = "gone, or a link to nothing"
+OUTSIDE = "a link that leads out of the job folder"
+FOREIGN = "a hard link to a file of another user"
 UNREADABLE = "cannot be read"
 
 
@@ -70,13 +72,20 @@ def why_not_packed(path: str, root: Path) -> Skipped | None:
     file = root / path
     try:
         if file.is_symlink() and not file.resolve().is_relative_to(root):
-            return Skipped(path=path, reason="a link that leads out of the job folder")
-        mode = file.stat().st_mode
+            return Skipped(path=path, reason=OUTSIDE)
+        why = why_not_read(file.stat(), root.stat())
     except FileNotFoundError:
         return Skipped(path=path, reason=GONE)
     except (OSError, RuntimeError) as error:
         return Skipped(path=path, reason=f"{UNREADABLE}: {error}", is_loss=True)
-    return None if stat.S_ISREG(mode) else Skipped(path=path, reason="not a regular file")
+    return Skipped(path=path, reason=why) if why else None
+
+
+def why_not_read(file: os.stat_result, root: os.stat_result) -> str:
+    """Empty for a regular file that belongs to the job in ``root``. One of another user's that has a second name has it elsewhere."""
+    if not stat.S_ISREG(file.st_mode):
+        return "not a regular file"
+    return FOREIGN if file.st_nlink > 1 and file.st_uid != root.st_uid else ""
 
 
 def describe_names(skipped: Sequence[Skipped]) -> list[dict[str, str]]:

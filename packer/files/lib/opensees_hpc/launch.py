@@ -28,9 +28,11 @@ NO_ENGINE = 69
 LOST_RANK = 70
 STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1
-STATUS_FILE = (
-    "OPENSEES_HPC_STATUS_FILE"  # whoever wants to know which of two an exit code over 128 is: a script's, or a signal
-)
+# Whoever wants to know which of two an exit code over 128 is: a script's, or a signal.
+STATUS_FILE = "OPENSEES_HPC_STATUS_FILE"
+# Ranks ask mpiexec's proxy for a description of the machine, which it writes to /tmp, whatever TMPDIR is, and leaves there when
+# it is ended by a signal. Told of a file that is not there, it writes none, and each rank looks at the machine itself.
+TOPOLOGY = {"HWLOC_XMLFILE": "/nonexistent/topology.xml"}
 SIGNAL_WORDS = re.compile(rb"\(signal (\d+)\)")
 
 
@@ -104,7 +106,7 @@ def start_mpiexec(run: Run, report_fd: int, chatter: IO[bytes]) -> subprocess.Po
     try:
         return subprocess.Popen(  # noqa: S603
             run.command(),
-            env=os.environ | extra,
+            env=TOPOLOGY | os.environ | extra,
             stdin=subprocess.DEVNULL,
             stdout=chatter,
             stderr=chatter,
