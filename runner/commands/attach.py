@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 
 from runner.commands.batch_run import BatchRun
 from runner.commands.context import Context
@@ -12,6 +13,8 @@ from runner.commands.summary import RunReport, RunSummary
 from runner.core.session_owner import gone_clients
 from runner.core.session_state import NameTakenError, SessionState
 from runner.errors import InputError
+
+_log = logging.getLogger(__name__)
 
 
 def execute(
@@ -33,7 +36,7 @@ def execute(
         definition = load_definition(context, name)
     known = context.journal.read(name)
     predecessors = () if known is None else gone_clients(known)
-    with _session(context, name) as session:
+    with _session(context, name, listener) as session:
         run = BatchRun(
             context=context,
             definition=definition,
@@ -58,11 +61,12 @@ def _only_open_batch(context: Context) -> str:
     )
 
 
-def _session(context: Context, name: str) -> SessionState:
+def _session(context: Context, name: str, listener: Listener) -> SessionState:
     """The batch's journal: the one on this machine, or a new one where another machine began it."""
-    settings = context.settings
-    if name not in context.journal.names():
+    _log.info("the batch is %s", name, extra={"session": name})
+    settings, journal = context.settings, context.journal_heard_by(listener)
+    if name not in journal.names():
         # Another attach may have begun it just now; whether that one still runs is seen below.
         with contextlib.suppress(NameTakenError):
-            return context.journal.begin(name, "run", target=settings.target, project=settings.project)
-    return context.journal.resume(name)
+            return journal.begin(name, "run", target=settings.target, project=settings.project)
+    return journal.resume(name)

@@ -15,7 +15,7 @@ from runner.commands.end import tell_removal
 from runner.commands.events import Listener
 from runner.commands.known import check_known
 from runner.commands.outlived import busy_sessions, clients_gone
-from runner.core.estate import DryEstate, Estate
+from runner.core.estate import DryEstate, Estate, Unread
 from runner.core.sweep import Agreement, Removal, SweepReport, sweep_agreed
 from runner.errors import DeclinedError, HpcError, InputError, LeftoverError
 from runner.model import names
@@ -144,7 +144,7 @@ def _kinds(scope: Scope) -> tuple[Kind, ...]:
     return tuple(kind for kind in Kind if kind is not Kind.RESULTS or scope.everything)
 
 
-def _show(choices: Iterable[Choice], unread: Iterable[str], listener: Listener) -> None:
+def _show(choices: Iterable[Choice], unread: Iterable[Unread], listener: Listener) -> None:
     for choice in choices:
         item = choice.item
         listener.tell(
@@ -174,7 +174,7 @@ def _end_sessions(context: Context, scope: Scope, report: SweepReport, listener:
         if session.is_owner_alive or session.name not in purposes or session.name in left or report.unread:
             continue
         try:
-            with context.journal.resume(session.name) as state:
+            with context.journal_heard_by(listener).resume(session.name) as state:
                 for removal in report.removals:
                     if removal.item.purpose == session.name and removal.item.kind in BILLED:
                         item = removal.item

@@ -121,7 +121,7 @@ def _close(
 ) -> bool:
     """End a dead session, as its owner, after ``first``; False if that is not possible, or somebody else is at it."""
     try:
-        with context.journal.resume(session.name) as state:
+        with context.journal_heard_by(listener).resume(session.name) as state:
             first()
             state.end(outcome)
             ended = state.read()
@@ -216,7 +216,7 @@ def _find_control(context: Context, batch: str) -> Sequence[Item]:
     """The control objects of a batch, with its lease."""
     found = context.cloud.estate.find((Kind.CONTROL,), names.labels_of_batch(batch))
     if found.unread:
-        raise CloudError("; ".join(found.unread))
+        raise CloudError("; ".join(map(str, found.unread)))
     return found.items
 
 

@@ -6,6 +6,7 @@ share them.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import hashlib
@@ -13,7 +14,7 @@ import io
 import json
 import tarfile
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,38 +23,42 @@ from pydantic import ValidationError
 
 from runner.commands.context import Context
 from runner.commands.preflight import JobInputs
+from runner.core.files import STATE_ELSEWHERE, disk_error
 from runner.core.results import check_name
-from runner.errors import CloudError, NotFoundError
+from runner.errors import CloudError, InputError, NotFoundError
 from runner.model import names
 from runner.model.batch import Expectation, Job
 from runner.model.catalog import MACHINE_TYPES
 from runner.model.plan import Plan
 
 FORMAT = 1
-DEFINITION = "batch.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
     """A batch that was begun: its plan, its jobs with their files, the image that its VMs boot, and when they must be gone
-    (ISO 8601, for their label). ``self_delete_role``: by which they may delete themselves."""
+    (ISO 8601, for their label)."""
 
     plan: Plan
     inputs: tuple[JobInputs, ...]
     image: str
     disk_gib: int
     expires: str
-    self_delete_role: str
 
 
 def save_definition(context: Context, definition: Definition) -> None:
-    """Put a batch's definition and the files of its jobs into the bucket, the definition last."""
+    """Put a batch's definition and the files of its jobs into the bucket, the definition last.
+
+    Raises:
+        InputError: a file of a job has gone since it was looked for, or cannot be read.
+    """
     store, batch = context.cloud.results, definition.plan.batch
     keys: dict[tuple[Path, tuple[str, ...]], str] = {}
     for inputs in definition.inputs:
         content = (inputs.job.folder, inputs.files)
         if content not in keys:
-            packed = _pack(*content)
+            with _read_errors_told(inputs.job.folder):
+                packed = _pack(*content)
             keys[content] = hashlib.sha256(packed).hexdigest()[:32]
             store.put_control(batch, f"inputs/{keys[content]}.tar.gz", packed)
     jobs = [_job_values(inputs, keys[(inputs.job.folder, inputs.files)]) for inputs in definition.inputs]
@@ -65,17 +70,16 @@ def save_definition(context: Context, definition: Definition) -> None:
         "image": definition.image,
         "disk_gib": definition.disk_gib,
         "expires": definition.expires,
-        "self_delete_role": definition.self_delete_role,
         "jobs": jobs,
     }
-    store.put_control(batch, DEFINITION, json.dumps(values).encode())
+    store.put_control(batch, names.DEFINITION, json.dumps(values).encode())
 
 
 def open_batches(context: Context) -> list[str]:
     """The batches that a client can go on with: those whose definition is in the bucket. None if there is no bucket yet."""
     store = context.cloud.results
     try:
-        return [batch for batch in store.controlled_batches() if DEFINITION in store.list_control(batch)]
+        return [batch for batch in store.controlled_batches() if names.DEFINITION in store.list_control(batch)]
     except NotFoundError:
         return []
 
@@ -86,8 +90,9 @@ def load_definition(context: Context, batch: str) -> Definition:
     Raises:
         NotFoundError: the bucket has none: the batch has ended, or was never begun.
         CloudError: it is damaged, or of a newer format.
+        DiskError: the files of its jobs cannot be unpacked here.
     """
-    found = context.cloud.results.get_control(batch, DEFINITION)
+    found = context.cloud.results.get_control(batch, names.DEFINITION)
     if found is None:
         raise NotFoundError(
             f"the bucket has no batch {batch} to go on with",
@@ -110,10 +115,11 @@ def load_definition(context: Context, batch: str) -> Definition:
             image=str(values["image"]),
             disk_gib=int(values["disk_gib"]),
             expires=str(values["expires"]),
-            self_delete_role=str(values.get("self_delete_role") or names.self_delete_role(context.settings.project)),
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise CloudError(f"the definition of batch {batch} in the bucket is damaged: {error!r}") from error
+    except OSError as error:
+        raise disk_error(error, error.filename or context.home, more=STATE_ELSEWHERE) from error
 
 
 def _job_values(inputs: JobInputs, key: str) -> dict[str, Any]:
@@ -150,6 +156,17 @@ def _read_job(context: Context, batch: str, values: dict[str, Any], index: int, 
         entry=index,
     )
     return JobInputs(job=job, files=files, size_bytes=sum((here / name).stat().st_size for name in files))
+
+
+@contextlib.contextmanager
+def _read_errors_told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or folder}: cannot be read any more: {error.strerror or error}",
+            remedy=f"let {folder} stay as it is until its jobs have begun",
+        ) from error
 
 
 def _pack(folder: Path, files: Sequence[str]) -> bytes:

@@ -13,8 +13,6 @@ from runner.model import catalog, names
 from runner.model.leftover import Item, Kind
 from runner.model.plan import hourly_price
 
-ENDED = frozenset({"TERMINATED", "STOPPED"})
-
 
 def execute(context: Context) -> dict[str, Any]:
     """JSON values: ``target, project, image, vms, without_vm, batches, bucket, cost``; lists are empty when there is nothing.
@@ -89,7 +87,7 @@ def _find_beside(context: Context) -> Sequence[Item]:
     """Our disks and addresses, and the leases of batches."""
     found = context.cloud.estate.find((Kind.DISK, Kind.ADDRESS, Kind.CONTROL), {"app": names.APP})
     if found.unread:
-        raise CloudError(f"could not be looked at: {'; '.join(found.unread)}")
+        raise CloudError(f"could not be looked at: {'; '.join(map(str, found.unread))}")
     return found.items
 
 
@@ -123,7 +121,7 @@ def price_per_hour(instance: Instance, *, usual_disk_gib: int) -> float | None:
     ``usual_disk_gib`` is for a VM of which the cloud does not tell the size of its disks.
     """
     disk_gib = instance.disk_gib or usual_disk_gib
-    if instance.status in ENDED:
+    if instance.is_off:
         return round(disk_gib * catalog.DISK_USD_PER_GIB_HOUR, 4)
     machine = catalog.MACHINE_TYPES.get(instance.machine_type)
     return None if machine is None else round(hourly_price(machine, disk_gib), 4)

@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from runner.core.operations import GONE_ALREADY
 from runner.core.os_login import KEY_COMMENT
 from runner.core.rest import Api, segment
 from runner.errors import NotFoundError
 from runner.model import names
 from runner.model.leftover import BASE_PART, Item, Kind, read_labels
-
-GONE_ALREADY = "it was gone already"
 
 
 class OurKeys:

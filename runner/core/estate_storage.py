@@ -18,7 +18,6 @@ from runner.model import names
 from runner.model.lease import LeaseSight, lease_of_values, see_lease
 from runner.model.leftover import BASE_PART, STATE_PART, Item, Kind
 
-DEFINITION = "batch.json"
 ATTACHABLE_FOR = timedelta(days=1)  # after the end of its lease, or its youngest object: somebody may still attach
 DATE_UNIT = timedelta(seconds=1)  # a ``Date`` of HTTP has whole seconds
 DELETING_THREADS = 8
@@ -121,7 +120,7 @@ class StorageShelf:
         return piles
 
     def _pile_item(self, kind: Kind, batch: str, pile: _Pile, owner: str) -> Item:
-        definition, _ = self._read(names.control_prefix(batch) + DEFINITION)
+        definition, _ = self._read(names.control_prefix(batch) + names.DEFINITION)
         marks = {"app": names.APP, "batch": batch, "owner": names.label_value(str(definition.get("owner", owner)))}
         lease = self._see_lease(batch, pile) if kind is Kind.CONTROL else None
         if kind is Kind.CONTROL:

@@ -6,6 +6,8 @@ Why not google-cloud-compute: its import alone takes 2.7 s, more than all else t
 from __future__ import annotations
 
 import json
+import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +17,7 @@ from urllib.parse import quote
 
 import requests
 
-from runner.core.retry import RATE_REASONS, RETRY_BUDGET_S, RetryPolicy
+from runner.core.retry import RETRY_BUDGET_S, RetryPolicy
 from runner.errors import (
     CloudError,
     ConflictError,
@@ -24,11 +26,15 @@ from runner.errors import (
     QuotaError,
     UnreachableError,
 )
+from runner.model.stockout import RATE_REASONS
 
-__all__ = ["RETRY_BUDGET_S", "Api", "Endpoints", "Json", "cloud_error", "segment"]
+__all__ = ["RETRY_BUDGET_S", "Api", "Endpoints", "Json", "cloud_error", "log_answers", "segment"]
+
+_log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 NOT_JSON = "notJson"
+PARTIAL_SUCCESS = "returnPartialSuccess"
 NOTHING_HERE = "NO_RESULTS_ON_PAGE"
 REQUEST_TIMEOUT_S = (10.0, 130.0)  # connect, read; operations' `wait` answers within 120 s
 
@@ -71,6 +77,7 @@ class Api:
         self.base = base
         self._new_session = new_session
         self._policy = policy or RetryPolicy()
+        self._knows_partial_success = True
 
     def get(self, path: str, **params: str) -> Json:
         """The answer to a GET."""
@@ -113,14 +120,37 @@ class Api:
 
         Raises:
             UnreachableError: some are missing; it names them.
+            CloudError: some are missing, where Google does not know of partial success.
         """
-        for page in self.pages(path, returnPartialSuccess="true", **params):
+        for page in self.partial_pages(path, **params):
             if missing := _missing_scopes(page):
                 raise UnreachableError(
                     f"GET {self.base}/{path}: Google cannot reach {', '.join(missing)} now",
                     remedy="try again in a few minutes",
                 )
             yield page
+
+    def partial_pages(self, path: str, **params: str) -> Iterator[Json]:
+        """The pages of an aggregated list, perhaps without what Google cannot reach.
+
+        The current discovery document of Compute v1 does not declare the parameter that asks for this, that of January did.
+
+        Raises:
+            CloudError: also if something cannot be reached and Google refuses to leave it out.
+        """
+        if self._knows_partial_success:
+            pages = self.pages(path, **{PARTIAL_SUCCESS: "true"}, **params)
+            try:
+                first = next(pages)
+            except CloudError as error:
+                if error.status != 400 or PARTIAL_SUCCESS not in error.message:
+                    raise
+                self._knows_partial_success = False
+            else:
+                yield first
+                yield from pages
+                return
+        yield from self.pages(path, **params)
 
     def _call(
         self,
@@ -139,11 +169,12 @@ class Api:
     def _call_once(
         self, method: str, path: str, *, params: Mapping[str, str] | None, body: Json | None
     ) -> tuple[Json, str]:
-        url = f"{self.base}/{path}"
+        url, begun = f"{self.base}/{path}", time.monotonic()
         try:
             with self._new_session() as session:
                 answer = session.request(method, url, params=params, json=body, timeout=REQUEST_TIMEOUT_S)
         except requests.RequestException as error:
+            _log.info("%s %s: no answer, %.3f s: %s", method, url, time.monotonic() - begun, error)
             raise UnreachableError(
                 f"{method} {url}: no answer: {error}",
                 remedy="check the network, or `invoke local.status` for the embedded cloud",
@@ -154,6 +185,8 @@ class Api:
             raise PermissionDeniedError(
                 f"no Google credentials: {error}", remedy="run `gcloud auth application-default login`"
             ) from error
+        _log.info("%s %s: %d, %.3f s", method, url, answer.status_code, time.monotonic() - begun)
+        _log.debug("%s %s: asked with %s", method, url, dict(params or {}))
         if answer.status_code >= 400:
             refusal = cloud_error(answer.status_code, answer.text, f"{method} {url}")
             refusal.retry_after_s = _read_seconds(answer.headers.get("Retry-After", ""))
@@ -163,6 +196,18 @@ class Api:
         except (ValueError, TypeError) as error:
             told = f"{method} {url}: not an answer of Google's: {answer.text[:200]!r}"
             raise CloudError(told, reason=NOT_JSON, status=answer.status_code) from error
+
+
+def log_answers(session: requests.Session) -> requests.Session:
+    """Have a session that others call write each answer into the log, as ``Api`` does; the session itself."""
+    session.hooks["response"].append(_log_answer)
+    return session
+
+
+def _log_answer(answer: requests.Response, *_: Any, **__: Any) -> None:
+    request = answer.request
+    url = (request.url or "").partition("?")[0]
+    _log.info("%s %s: %d, %.3f s", request.method, url, answer.status_code, answer.elapsed.total_seconds())
 
 
 def cloud_error(status: int, text: str, what: str) -> CloudError:

@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from runner.errors import HpcError, InputError
+from runner.core.files import PRIVATE_FILE
+from runner.errors import DiskError, InputError
 from runner.model.session import Owner, Session, read_owner
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -27,7 +28,7 @@ MACHINE_ID = Path("/etc/machine-id")
 PID_NAMESPACE = Path("/proc/self/ns/pid")
 BUSY = frozenset({errno.EWOULDBLOCK, errno.EACCES})
 PATIENCE_S = 1.0  # somebody who only looks holds the lock for a moment
-CLOCK_SLACK_S = 2.0
+CLOCK_SLACK_S = 2.0  # of the time at which a process began, as the system tells it
 _LOOK_S = 0.01
 
 
@@ -111,10 +112,10 @@ class OwnerLock:
 
         Raises:
             InputError: another process is; it is named.
-            HpcError: the owner's record cannot be written, because the disk is full, say.
+            DiskError: the owner's record cannot be written, because the disk is full, say.
         """
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
         except OSError as error:
             raise _unwritable(path, error) from error
         try:
@@ -207,8 +208,8 @@ def _mapped(path: Path) -> Iterator[None]:
         raise _unwritable(path, error) from error
 
 
-def _unwritable(path: Path, error: OSError) -> HpcError:
-    return HpcError(
+def _unwritable(path: Path, error: OSError) -> DiskError:
+    return DiskError(
         f"the journal cannot be written, so nothing may be created: {path}: {error.strerror or error}",
         remedy="make room on that disk, or let OPENSEES_HPC_HOME be a folder that can be written to",
     )

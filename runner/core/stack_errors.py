@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from runner.errors import (
     CloudError,
@@ -18,6 +19,7 @@ from runner.errors import (
     StockoutError,
     UnreachableError,
 )
+from runner.model.stockout import read_lost_vm
 
 STOCKOUT = re.compile(r"does not have enough resources available|ZONE_RESOURCE_POOL_EXHAUSTED")
 QUOTA = re.compile(r"Quota '[^']+' exceeded|quotaExceeded|QUOTA_EXCEEDED")
@@ -32,6 +34,14 @@ PASSPHRASE = re.compile(r"incorrect passphrase|passphrase must be set|PULUMI_CON
 NOISE = re.compile(
     r"^(update|destroy|refresh|preview) failed$|^resource .* has a problem|^Resource monitor|^an unhandled"
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Complaint:
+    """An error message of the engine. ``resource``: the name of the one that it is about, '' if it is about none."""
+
+    text: str
+    resource: str = ""
 
 
 def _denied(message: str) -> CloudError:
@@ -58,12 +68,19 @@ KINDS: tuple[tuple[re.Pattern[str], Callable[[str], CloudError]], ...] = (
 )
 
 
-def describe_failure(what: str, diagnostics: Sequence[str], stderr: str = "") -> HpcError:
+def describe_failure(what: str, complaints: Sequence[Complaint], stderr: str = "") -> HpcError:
     """The error to raise when the engine failed at ``what`` (``up of analysis/b1``), its cause set where it was mapped."""
-    told = [text for text in map(clean_text, diagnostics) if text and not NOISE.match(text)] or _errors_in(stderr)
+    texts = [clean_text(complaint.text) for complaint in complaints]
+    told = [text for text in texts if text and not NOISE.match(text)] or _errors_in(stderr)
     told = list(dict.fromkeys(told))
     first = told[0] if told else "the engine did not say why"
-    plain = StackError(f"{what} failed: {first}", diagnostics=told, remedy=_find_remedy("\n".join(told)))
+    lost = [read_lost_vm(complaint.text, complaint.resource) for complaint in complaints]
+    plain = StackError(
+        f"{what} failed: {first}",
+        diagnostics=told,
+        lost_vms=sorted({name for name in lost if name}),
+        remedy=_find_remedy("\n".join(told)),
+    )
     for pattern, make in KINDS:
         said = next((text for text in told if pattern.search(text)), None)
         if said is not None:
@@ -101,7 +118,10 @@ def _find_remedy(text: str) -> str:
             "infra/base: pulumi config set opensees-hpc:self_delete_role_id ID"
         )
     if PASSPHRASE.search(text):
-        return "the passphrase is not the one that the stack was made with: check PULUMI_CONFIG_PASSPHRASE(_FILE)"
+        return (
+            "the passphrase is not the one that the stack was made with, or there is none: check PULUMI_CONFIG_PASSPHRASE(_FILE); a "
+            "stack that is to use a key of secrets_provider is changed over with `pulumi stack change-secrets-provider`"
+        )
     if "wrong settings" in text:
         return "correct the settings named above"
     return ""

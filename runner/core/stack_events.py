@@ -1,17 +1,20 @@
-"""The engine's event stream, made into progress, diagnostics, outputs and counts. No processes, no files."""
+"""The engine's event stream, made into progress, complaints, outputs and counts. No processes, no files."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from runner.core.stack_errors import clean_text
+from runner.core.stack_errors import Complaint, clean_text
 from runner.core.stack_locks import StackLock
 from runner.core.stacks import StackProgress
 
 if TYPE_CHECKING:
     from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata
+
+_log = logging.getLogger(__name__)
 
 STACK_TYPE = "pulumi:pulumi:Stack"
 SILENT_OPS = frozenset({"same"})
@@ -24,7 +27,7 @@ class EngineRun:
         self._on_progress = on_progress
         self._started: dict[str, float] = {}
         self._said: dict[str, str] = {}
-        self.diagnostics: list[str] = []
+        self.complaints: list[Complaint] = []
         self.outputs: dict[str, Any] = {}
         self.counts: dict[str, int] = {}
         self.listener_error: Exception | None = None
@@ -48,10 +51,11 @@ class EngineRun:
         self._call(StackProgress(type=STACK_TYPE, name=stack, op="unlock", state="done", message=message))
 
     def _see_diagnostic(self, event: DiagnosticEvent) -> None:
+        text = clean_text(event.message)
+        _log.log(logging.DEBUG if event.severity == "debug" else logging.INFO, "%s: %s", event.severity, text)
         if event.severity != "error":
             return
-        text = clean_text(event.message)
-        self.diagnostics.append(text)
+        self.complaints.append(Complaint(text=text, resource=_name_in(event.urn or "")))
         if event.urn:
             self._said[event.urn] = text
 
@@ -72,7 +76,7 @@ class EngineRun:
         began = self._started.get(step.urn)
         progress = StackProgress(
             type=step.type,
-            name=step.urn.rsplit("::", 1)[-1],
+            name=_name_in(step.urn),
             op=op,
             state=state,
             seconds=0.0 if state == "started" or began is None else time.monotonic() - began,
@@ -86,6 +90,10 @@ class EngineRun:
             self._on_progress(progress)
         except Exception as error:
             self.listener_error = self.listener_error or error
+
+
+def _name_in(urn: str) -> str:
+    return urn.rsplit("::", 1)[-1]
 
 
 def _op(step: StepEventMetadata) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
 
-from runner.core.estate import Estate, Findings
+from runner.core.estate import Estate, Findings, Unread
 from runner.errors import HpcError
 from runner.model.lease import Lease
 from runner.model.leftover import BILLED, ORDER, Choice, Item, Kind, Scope, find_watchers
@@ -37,7 +37,7 @@ class SweepReport:
 
     removals: tuple[Removal, ...]
     left: tuple[Item, ...]
-    unread: tuple[str, ...]
+    unread: tuple[Unread, ...]
     spared: tuple[Choice, ...] = ()
     appeared: tuple[Item, ...] = ()
 
@@ -129,7 +129,7 @@ class _Look:
     todo: tuple[Item, ...]
     spared: tuple[Choice, ...]
     appeared: tuple[Item, ...]
-    unread: tuple[str, ...]
+    unread: tuple[Unread, ...]
 
     @property
     def foreign(self) -> tuple[Item, ...]:

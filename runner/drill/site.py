@@ -8,12 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from runner import wiring
 from runner.commands.context import Context
 
 COMMAND_LIMIT_S = 900.0
@@ -32,32 +33,37 @@ class FaultBoard(Protocol):
 class DrillSite:
     """``context``: for looking. ``environment``: for the commands, of the same home. ``faults``: None where there are none to arm.
 
-    ``folder``: for jobs files and results.
+    ``folder``: for jobs files and results. ``defects``: what went wrong inside the cloud so far, where that can be seen.
     """
 
     context: Context
     environment: Mapping[str, str]
     folder: Path
     faults: FaultBoard | None = None
+    defects: Callable[[], Sequence[str]] = tuple
 
     @property
     def lease_s(self) -> float:
         """How long a VM goes on without a client."""
         return self.context.settings.lease_s
 
-    def start(self, *words: str) -> Client:
-        """Begin ``invoke words…``, without a terminal."""
+    def start(self, *words: str, environment: Mapping[str, str] | None = None) -> Client:
+        """Begin ``invoke words…``, without a terminal. ``environment``: instead of the site's own."""
         with _interruptible():
             process = subprocess.Popen(  # noqa: S603 (our own command)
                 [sys.executable, "-m", "invoke", *words],
                 cwd=self.context.root,
-                env=dict(self.environment),
+                env=dict(environment or self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
             )
         return Client(process)
+
+    def by_hand(self) -> dict[str, str]:
+        """What a plain ``pulumi`` needs beside the site's environment."""
+        return wiring.pulumi_shell_environment(self.context)
 
     def invoke(self, *words: str, limit_s: float = COMMAND_LIMIT_S) -> Client:
         """Run ``invoke words…`` to its end."""

@@ -66,12 +66,7 @@ class Disks(Collection):
     async def _make(self, key: str, zone: str) -> Failure | None:
         if failure := self.parts.quotas.shortage(region_of(zone), asking=key):
             return failure
-        disk = self.parts.store.get(key) or {}
-        image = self.parts.store.get(relative(disk["sourceImage"])) if "sourceImage" in disk else None
-        await self._roots.make_disk(disk, image)
-        with self.parts.store.edit(key) as made:
-            made["status"] = "READY"
-        return None
+        return await self._roots.make_disk(key)
 
     async def _forget(self, key: str) -> None:
         disk = self.parts.store.get(key)

@@ -71,7 +71,7 @@ class Images(Collection):
             "insert",
             key,
             user=call.caller.email,
-            work=lambda: self._make(key, source_key),
+            work=lambda: self._roots.make_image(key, source_key),
             undo=lambda: self._forget(key),
         )
 
@@ -121,15 +121,6 @@ class Images(Collection):
             image["sourceDiskId"] = source["id"]
         else:
             image.update(sourceImage=link(source_key), sourceImageId=source["id"])
-
-    async def _make(self, key: str, source_key: str) -> None:
-        image, source = self.parts.store.get(key) or {}, self.parts.store.get(source_key) or {}
-        if "/disks/" in source_key:
-            await self._roots.make_image(image, source)
-        else:
-            await self._roots.copy_image(image, source)
-        with self.parts.store.edit(key) as made:
-            made["status"] = "READY"
 
     async def _forget(self, key: str) -> None:
         image = self.parts.store.get(key)

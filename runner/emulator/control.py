@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
 
+from runner.emulator.cloud_log import log_file
 from runner.emulator.endpoint import Endpoint, read_endpoint
 from runner.emulator.machines.disks import remove_tree
 from runner.errors import CloudError, UnreachableError
 
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 15.0
-LOG_FILE = "emulator.log"
 _POLL_S = 0.02
 _LOG_TAIL_LINES = 15
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -27,17 +29,21 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 def start(state: Path, *, timeout_s: float = START_LIMIT_S, options: Sequence[str] = ()) -> Endpoint:
     """The cloud of this folder, started if it does not run; two processes that start at once get the same one.
 
-    ``options`` as for ``python -m runner.emulator``; they count only if it has to be started.
+    ``options`` as for ``python -m runner.emulator``; they count only if it has to be started. One of a version that took
+    requests from everybody is ended and started anew, if nothing runs in it.
 
     Raises:
         UnreachableError: it did not come up; the message has the end of its log.
+        CloudError: one of such a version has instances that run.
     """
     state = state.resolve()
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _locked(state):
         running = status(state)
-        if running is not None:
+        if running is not None and running.token_file:
             return running
+        if running is not None:
+            _retire(state, running)
         return _launch(state, timeout_s, options)
 
 
@@ -78,7 +84,7 @@ def _locked(state: Path) -> Iterator[None]:
 
 def _launch(state: Path, timeout_s: float, options: Sequence[str]) -> Endpoint:
     command = [sys.executable, "-m", "runner.emulator", "--state", str(state), *options]
-    with (state / LOG_FILE).open("ab") as log:
+    with log_file(state).open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - our own module
             command, cwd=_REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
@@ -96,10 +102,28 @@ def _launch(state: Path, timeout_s: float, options: Sequence[str]) -> Endpoint:
     raise _not_started(state, f"did not answer within {timeout_s:g} s")
 
 
+def _retire(state: Path, running: Endpoint) -> None:
+    """End a cloud that asks nobody for a token."""
+    request = urllib.request.Request(f"{running.url}/_local/status")  # noqa: S310 - our own address
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=STOP_LIMIT_S) as answer:
+            instances = json.load(answer)["instances"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UnreachableError(f"the embedded cloud at {running.url} does not say what runs in it: {error}") from error
+    if any(one["status"] != "TERMINATED" for one in instances):
+        raise CloudError(
+            "the embedded cloud that runs is of an older version, which takes requests from everybody on this computer; "
+            f"it has {len(instances)} VMs",
+            remedy="end its batches with the version that started them, or give them up with `invoke local.stop`",
+        )
+    _stop(state)
+
+
 def _not_started(state: Path, why: str) -> UnreachableError:
-    lines = (state / LOG_FILE).read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+    lines = log_file(state).read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
     told = "\n".join(lines)
-    return UnreachableError(f"the embedded cloud {why}:\n{told}", remedy=f"see {state / LOG_FILE}")
+    return UnreachableError(f"the embedded cloud {why}:\n{told}", remedy=f"see {log_file(state)}")
 
 
 def _stop(state: Path) -> bool:

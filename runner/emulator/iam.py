@@ -8,6 +8,10 @@ from typing import Any
 
 from runner.emulator import refusals, request_fields
 from runner.emulator.access import ACCOUNTS, ROLES, Access
+from runner.emulator.condition_rules import VERSION, check_conditions, hide_conditions, requested_version
+from runner.emulator.listing import Entries, sized_page
+from runner.emulator.permissions import check_permissions, expand
+from runner.emulator.roles import ROLE_PERMISSIONS
 from runner.emulator.settings import CloudSettings
 from runner.emulator.store import Document, Store
 from runner.emulator.transport import Call, Rule
@@ -104,7 +108,8 @@ class ServiceAccounts:
         return account
 
     def list_all(self, call: Call) -> Document:
-        return {"accounts": [account for _, account in self._store.items(ACCOUNTS)]}
+        page, more = sized_page(self._store.items(ACCOUNTS), call.query, default=20, most=100)
+        return {"accounts": page, **more}
 
     def _find(self, call: Call) -> Document:
         wanted = call.params["email"]
@@ -139,7 +144,7 @@ class ServiceAccounts:
         return {}
 
     def get_policy(self, call: Call) -> Document:
-        return policy_document(self._access, self._find(call)["name"])
+        return policy_document(self._access, self._find(call)["name"], requested_version(call))
 
     def set_policy(self, call: Call) -> Document:
         return replace_policy(self._access, self._find(call)["name"], call.body.get("policy") or {})
@@ -147,6 +152,7 @@ class ServiceAccounts:
     def test_permissions(self, call: Call) -> Document:
         name = self._find(call)["name"]
         wanted = call.body.get("permissions") or []
+        check_permissions(wanted)
         return {"permissions": [one for one in wanted if self._access.allows(call.caller, one, name, owners=[name])]}
 
 
@@ -160,6 +166,8 @@ class CustomRoles:
         one = _ROLES + "/{role}"
         fields = request_fields
         return [
+            Rule(method="GET", path="/iam/v1/roles", act=self.list_predefined),
+            Rule(method="GET", path="/iam/v1/roles/{role}", act=self.get_predefined),
             Rule(method="GET", path=_ROLES, act=self.list_all, permission="iam.roles.list"),
             Rule(method="POST", path=_ROLES, act=self.create, permission="iam.roles.create", fields=fields.CREATE_ROLE),
             Rule(method="POST", path=one + ":undelete", act=self.undelete, permission="iam.roles.undelete"),
@@ -173,13 +181,29 @@ class CustomRoles:
         if _ROLE_ID.fullmatch(role_id) is None:
             raise CloudError(f'The role ID "{role_id}" must match {_ROLE_ID.pattern}.', reason="badRequest", status=400)
         name = f"projects/{call.project}/roles/{role_id}"
-        if self._store.get(ROLES + name) is not None:
+        known = self._store.get(ROLES + name)
+        if known is not None and known.get("deleted"):
+            told = f"You can't create a role_id ({role_id}) which has been marked for deletion."
+            raise CloudError(told, reason="failedPrecondition", status=400)
+        if known is not None:
             raise refusals.conflict(f"A role named {role_id} in projects/{call.project} already exists.")
-        return self._put({"name": name, **(call.body.get("role") or {})})
+        role = call.body.get("role") or {}
+        check_permissions(role.get("includedPermissions") or ())
+        return self._put({"name": name, **role})
 
     def list_all(self, call: Call) -> Document:
         is_shown = call.query.get("showDeleted") == "true"
-        return {"roles": [role for _, role in self._store.items(ROLES) if is_shown or not role.get("deleted")]}
+        found = [entry for entry in self._store.items(ROLES) if is_shown or not entry[1].get("deleted")]
+        return _roles_page(found, call)
+
+    def list_predefined(self, call: Call) -> Document:
+        return _roles_page([(name, predefined_role(name)) for name in sorted(ROLE_PERMISSIONS)], call)
+
+    def get_predefined(self, call: Call) -> Document:
+        name = f"roles/{call.params['role']}"
+        if name not in ROLE_PERMISSIONS:
+            raise refusals.missing(f"The role named {name} was not found.")
+        return predefined_role(name)
 
     def get(self, call: Call) -> Document:
         return self._find(call)
@@ -188,6 +212,7 @@ class CustomRoles:
         role = self._find(call)
         if role.get("deleted"):
             raise refusals.condition_not_met(f"The role named {role['name']} is deleted.")
+        check_permissions(call.body.get("includedPermissions") or ())
         return self._put({**role, **{key: value for key, value in call.body.items() if key not in ("name", "etag")}})
 
     def delete(self, call: Call) -> Document:
@@ -243,13 +268,14 @@ class ProjectPolicy:
         return f"projects/{self._settings.project}"
 
     def get_policy(self, call: Call) -> Document:
-        return policy_document(self._access, self._name())
+        return policy_document(self._access, self._name(), requested_version(call))
 
     def set_policy(self, call: Call) -> Document:
         return replace_policy(self._access, self._name(), call.body.get("policy") or {})
 
     def test_permissions(self, call: Call) -> Document:
         wanted = call.body.get("permissions") or []
+        check_permissions(wanted)
         return {"permissions": [one for one in wanted if self._access.allows(call.caller, one, self._name())]}
 
     def get(self, call: Call) -> Document:
@@ -272,10 +298,33 @@ class ProjectPolicy:
         }
 
 
-def policy_document(access: Access, owner: str) -> Document:
-    """A policy as answers show it: without an empty list of bindings."""
+def _roles_page(entries: Entries, call: Call) -> Document:
+    """Without the permissions, unless ``view=FULL``."""
+    page, more = sized_page(entries, call.query, default=300, most=1000)
+    if call.query.get("view") != "FULL":
+        page = [{key: value for key, value in role.items() if key != "includedPermissions"} for role in page]
+    return {"roles": page, **more}
+
+
+def predefined_role(name: str) -> Document:
+    """A role of Google's, with what it permits of what this cloud has."""
+    return {
+        "name": name,
+        "title": name.removeprefix("roles/"),
+        "includedPermissions": expand(ROLE_PERMISSIONS[name]),
+        "stage": "GA",
+        "etag": "AA==",
+    }
+
+
+def policy_document(access: Access, owner: str, version: int = VERSION) -> Document:
+    """A policy as answers show it to callers that know policies of this version: without an empty list of bindings."""
     policy = access.policy(owner)
-    shown = {key: policy[key] for key in ("version", "etag", "bindings")}
+    shown = {
+        "version": min(policy["version"], version),
+        "etag": policy["etag"],
+        "bindings": hide_conditions(policy["bindings"], version),
+    }
     return {key: value for key, value in shown.items() if value != []}
 
 
@@ -283,7 +332,7 @@ def replace_policy(access: Access, owner: str, policy: Document, *, stale: Cloud
     """Set a policy that was read before.
 
     Raises:
-        CloudError: 409 (or ``stale``) if it changed meanwhile; 400 for a role or member that cannot be.
+        CloudError: 409 (or ``stale``) if it changed meanwhile; 400 for a role, member or condition that cannot be.
     """
     if policy.get("etag") not in (None, "", access.policy(owner)["etag"]):
         raise stale or refusals.conflict(
@@ -291,6 +340,7 @@ def replace_policy(access: Access, owner: str, policy: Document, *, stale: Cloud
             reason="aborted",
         )
     bindings = [_checked_binding(access, binding) for binding in policy.get("bindings") or ()]
+    check_conditions(bindings, int(policy.get("version") or 1))
     has_conditions = any("condition" in binding for binding in bindings)
     access.set_policy(owner, [binding for binding in bindings if binding["members"]], 3 if has_conditions else 1)
     return policy_document(access, owner)

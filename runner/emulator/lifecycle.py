@@ -17,9 +17,10 @@ from runner.emulator.access import POLICIES
 from runner.emulator.clock import Alarms, Clock
 from runner.emulator.disk_roots import DiskRoots
 from runner.emulator.faults import Faults
+from runner.emulator.instance_documents import give_external_addresses, take_external_addresses
 from runner.emulator.machine_types import MACHINE_TYPES
 from runner.emulator.machines.seam import MachineSpec
-from runner.emulator.operations import Failure, Operations
+from runner.emulator.operations import Failure, Operations, gone
 from runner.emulator.quotas import Quotas, failure_for_fault, stockout_failure
 from runner.emulator.scheduling import run_limit_s
 from runner.emulator.settings import CloudSettings, region_of
@@ -101,12 +102,13 @@ class Lifecycle:
         """The work of an insert: quota and capacity, disks, boot."""
         async with self._lock(key):
             if self._store.get(key) is None:
-                return _gone(key)
+                return gone(key)
             if failure := self._capacity_failure(key):
                 return failure
             if not await self._stage(key):
-                return _gone(key)
-            await self._make_disks(key)
+                return gone(key)
+            if failure := await self._make_disks(key):
+                return failure
             await self._power_on(key)
         return None
 
@@ -119,7 +121,7 @@ class Lifecycle:
     async def start(self, key: str) -> Failure | None:
         async with self._lock(key):
             if self._status(key) != "TERMINATED":
-                return None if self._status(key) else _gone(key)
+                return None if self._status(key) else gone(key)
             self._set_status(key, "STAGING")
             failure = self._capacity_failure(key)
             if failure is None and await self._stage(key):
@@ -137,15 +139,14 @@ class Lifecycle:
             return failure_for_fault(fault, zone)
         return self._quotas.shortage(region_of(zone), asking=key)
 
-    async def _make_disks(self, key: str) -> None:
+    async def _make_disks(self, key: str) -> Failure | None:
         for attachment in (self._store.get(key) or {})["disks"]:
             path = relative(attachment["source"])
             disk = self._store.get(path)
-            if disk is not None and disk["status"] == "CREATING":
-                image = self._store.get(relative(disk["sourceImage"])) if "sourceImage" in disk else None
-                await self._disks.make_disk(disk, image)
-                with self._store.edit(path) as made:
-                    made["status"] = "READY"
+            is_new = disk is not None and disk["status"] == "CREATING"
+            if is_new and (failure := await self._disks.make_disk(path)):
+                return failure
+        return None
 
     async def _stage(self, key: str) -> bool:
         """To STAGING, for longer with a ``slow_boot`` fault; False if somebody stopped or deleted it meanwhile."""
@@ -156,6 +157,8 @@ class Lifecycle:
     async def _power_on(self, key: str) -> None:
         with self._store.edit(PRIVATE + key) as private:
             private["preempted"] = False
+        with self._store.edit(key) as instance:
+            give_external_addresses(instance)
         await self._boot(key)
         with self._store.edit(key) as instance:
             instance["status"] = "RUNNING"
@@ -222,7 +225,7 @@ class Lifecycle:
         """The hard way: no shutdown script, then boot again."""
         async with self._lock(key):
             if self._status(key) != "RUNNING":
-                return _gone(key)
+                return gone(key)
             await self._room.shut_down(key, notice_s=0.0)
             await self._boot(key)
         return None
@@ -256,6 +259,7 @@ class Lifecycle:
         self.disarm(key)
         with self._store.edit(key) as instance:
             instance["status"] = "TERMINATED"
+            take_external_addresses(instance)
             instance["lastStopTimestamp"] = compute_time(self._clock.now())
         self._faults.tell(f"instance {key} TERMINATED")
 
@@ -343,12 +347,3 @@ class Lifecycle:
         with self._store.edit(key) as instance:
             instance["status"] = status
         self._faults.tell(f"instance {key} {status}")
-
-
-def _gone(key: str) -> Failure:
-    return Failure(
-        code="RESOURCE_NOT_FOUND",
-        message=f"The resource '{key}' was not found",
-        http_status=404,
-        http_message="NOT FOUND",
-    )

@@ -44,6 +44,16 @@ INTERNAL = Failure(
 )
 
 
+def gone(key: str) -> Failure:
+    """The work cannot be done, for what it needs is not there any more."""
+    return Failure(
+        code="RESOURCE_NOT_FOUND",
+        message=f"The resource '{key}' was not found",
+        http_status=404,
+        http_message="NOT FOUND",
+    )
+
+
 def failure_fields(failure: Failure) -> Document:
     first: Document = {"code": failure.code, "message": failure.message}
     if failure.details:

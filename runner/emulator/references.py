@@ -55,6 +55,8 @@ class References:
             raise refusals.invalid_field(field, reference, "The referenced image resource cannot be found.")
         if (image.get("deprecated") or {}).get("state") in GONE_STATES:
             raise refusals.invalid_field(field, reference, "The referenced image is obsolete or deleted.")
+        if image["status"] != "READY":
+            raise refusals.not_ready(path)
         return path, image
 
     def family_image(self, project: str, family: str) -> tuple[str, Document]:

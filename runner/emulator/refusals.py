@@ -32,6 +32,15 @@ def invalid_field(field: str, value: object, why: str) -> CloudError:
     return invalid(f"Invalid value for field '{field}': '{shown}'. {why}")
 
 
+def unknown_parameter(name: str) -> CloudError:
+    return CloudError(
+        f"Invalid JSON payload received. Unknown name \"{name}\": Cannot bind query parameter. Field '{name}' could not be "
+        "found in request message.",
+        reason="badRequest",
+        status=400,
+    )
+
+
 def required(field: str) -> CloudError:
     return CloudError(f"Required field '{field}' not specified", reason="required", status=400)
 
@@ -75,6 +84,20 @@ def unauthenticated() -> PermissionDeniedError:
         reason="authError",
         status=401,
     )
+
+
+def no_credential() -> PermissionDeniedError:
+    return PermissionDeniedError(
+        "Request is missing required authentication credential. Expected OAuth 2 access token, login cookie or other "
+        "valid authentication credential.",
+        reason="required",
+        status=401,
+    )
+
+
+def wrong_content_type(content_type: str) -> CloudError:
+    """A body that is not JSON. Any page's form can send text; JSON it can send only if the server agrees."""
+    return CloudError(f"Unsupported content with type: {content_type or 'none'}", reason="badContent", status=400)
 
 
 def quota_exceeded(metric: str, limit: float, region: str) -> QuotaError:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -26,14 +27,22 @@ from runner.emulator.validation import check_fields
 from runner.emulator.wire import error_document
 from runner.errors import CloudError
 
+#: The connection is lost while a request is served: nobody hears the answer, and nothing here is wrong.
+CLIENT_IS_GONE = (ClientDisconnect, ConnectionAbortedError)
 PUBLIC_IMAGE_PROJECTS = ("cloud-hpc-image-public", "debian-cloud", "rocky-linux-cloud")
+
+#: A service account says its project itself.
+_FOR_ANY_PROJECT = re.compile(r"/iam/v1/projects/-/serviceAccounts/.")
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One request, checked: ``params`` from the path, ``body`` with known fields only."""
+    """One request, checked: ``params`` from the path, ``body`` with known fields only.
+
+    ``query`` has the last value of each name, ``repeated`` all of them.
+    """
 
     method: str
     path: str
@@ -41,6 +50,7 @@ class Call:
     query: Mapping[str, str]
     body: Document
     caller: Caller
+    repeated: Mapping[str, Sequence[str]]
 
     @property
     def project(self) -> str:
@@ -72,7 +82,8 @@ Act = Callable[[Call], Document | Answer | Awaitable[Document | Answer]]
 class Rule:
     """One route. ``fields``: what the body may have (None: any JSON). ``permission``: asked of service accounts.
 
-    ``owners``: path parameters' resources whose own policies count, as format strings.
+    ``owners``: path parameters' resources whose own policies count, as format strings. ``owner_only``: no service account
+    whatever may call it.
     """
 
     method: str
@@ -81,6 +92,7 @@ class Rule:
     permission: str = ""
     fields: Any = None
     owners: Sequence[str] = field(default=())
+    owner_only: bool = False
 
 
 def build_routes(
@@ -96,6 +108,8 @@ def _endpoint(
     async def serve(request: Request) -> Response:
         try:
             call = await _read_call(rule, request, settings)
+            if rule.owner_only and not call.caller.is_owner:
+                raise refusals.forbidden("Only the owner of the embedded cloud may ask this.")
             if rule.permission:
                 owners = [owner.format(**call.params) for owner in rule.owners]
                 access.require(call.caller, rule.permission, call.resource, owners=owners)
@@ -114,20 +128,32 @@ def _endpoint(
 async def _read_call(rule: Rule, request: Request, settings: CloudSettings) -> Call:
     params = dict(request.path_params)
     path = request.url.path.rstrip("/")
+    if params.get("project") == "-" and _FOR_ANY_PROJECT.match(path):
+        path = path.replace("/projects/-/", f"/projects/{settings.project}/", 1)
+        params["project"] = settings.project
     _check_place(params, settings)
     if params.get("project") == settings.project_number:
         path = path.replace(f"projects/{settings.project_number}", f"projects/{settings.project}", 1)
         params["project"] = settings.project
-    body = _read_json(await request.body())
+    raw = await request.body()
+    require_json(request.headers.get("content-type", ""), raw)
+    body = _read_json(raw)
     check_fields(body, rule.fields) if rule.fields is not None else None
     return Call(
         method=request.method,
         path=path,
         params=params,
         query=dict(request.query_params),
+        repeated={name: request.query_params.getlist(name) for name in request.query_params},
         body=body,
         caller=request.state.caller,
     )
+
+
+def require_json(content_type: str, body: bytes) -> None:
+    """Raises: CloudError, if there is a body and it does not say that it is JSON."""
+    if body.strip() and content_type.partition(";")[0].strip().lower() != "application/json":
+        raise refusals.wrong_content_type(content_type)
 
 
 def _check_place(params: Mapping[str, str], settings: CloudSettings) -> None:
@@ -162,7 +188,15 @@ def render(answer: Document | Answer) -> Response:
 
 def render_error(error: CloudError, path: str, settings: CloudSettings) -> Response:
     document = error_document(error, path=path, project_number=settings.project_number)
-    return JSONResponse(document, status_code=error.status)
+    return JSONResponse(document, status_code=error.status, headers=_challenge(error))
+
+
+def _challenge(error: CloudError) -> Mapping[str, str]:
+    """What HTTP wants with a 401, as Google words it."""
+    if error.status != 401:
+        return {}
+    told = "" if error.reason == "required" else ', error="invalid_token"'
+    return {"WWW-Authenticate": f'Bearer realm="https://accounts.google.com/"{told}'}
 
 
 def error_handlers(settings: CloudSettings) -> Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]]:
@@ -174,7 +208,8 @@ def error_handlers(settings: CloudSettings) -> Mapping[Any, Callable[[Request, E
         return render_error(error, request.url.path, settings)
 
     async def defect(request: Request, problem: Exception) -> Response:
-        _log.exception("%s %s failed", request.method, request.url.path, exc_info=problem)
+        if not isinstance(problem, CLIENT_IS_GONE):
+            _log.exception("%s %s failed", request.method, request.url.path, exc_info=problem)
         error = CloudError(f"Internal error: {problem!r}", reason="backendError", status=500)
         return render_error(error, request.url.path, settings)
 

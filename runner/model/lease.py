@@ -13,8 +13,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from runner.model.foreign import decode_json, plain_text, real_number, shorten
+
 FORMAT = 1
-LAST_TIME_S = 1e11  # seconds since 1970; what is beyond is no time that anybody wrote on purpose
+LATEST_S = 4e9  # since 1970: in the year 2096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,10 +119,7 @@ def parse_lease(content: bytes) -> Lease:
     Raises:
         ValueError: it is none, or of a format that this version does not know.
     """
-    values = json.loads(content)
-    if not isinstance(values, dict):
-        raise ValueError("a damaged lease: not an object")
-    return lease_of_values(values)
+    return lease_of_values(decode_json(content))
 
 
 def lease_of_values(values: Mapping[str, Any]) -> Lease:
@@ -131,17 +130,24 @@ def lease_of_values(values: Mapping[str, Any]) -> Lease:
     """
     try:
         if values["format"] != FORMAT:
-            raise ValueError(f"a lease of format {values['format']!r}; this version knows {FORMAT}")
-        if not 0 <= float(values["expires"]) <= LAST_TIME_S:
-            raise ValueError(f"a damaged lease: it ends at {values['expires']!r}")
+            raise ValueError(f"a lease of format {shorten(values['format'])}; this version knows {FORMAT}")
         return Lease(
-            batch=str(values["batch"]),
-            renewed=datetime.fromisoformat(values["renewed"]),
-            expires=float(values["expires"]),
-            holder=str(values.get("holder", "")),
-            holder_id=str(values.get("holder_id", "")),
+            batch=plain_text(values["batch"]),
+            renewed=_aware(values["renewed"]),
+            expires=real_number(values["expires"], most=LATEST_S),
+            holder=plain_text(values.get("holder", "")),
+            holder_id=plain_text(values.get("holder_id", "")),
             detached=bool(values.get("detached")),
-            deadlines={str(job): float(seconds) for job, seconds in (values.get("deadlines") or {}).items()},
+            deadlines={job: real_number(seconds) for job, seconds in (values.get("deadlines") or {}).items()},
         )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"a damaged lease: {error!r}") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"a damaged lease: {shorten(error)}") from error
+
+
+def _aware(text: str) -> datetime:
+    """A time that can be compared with ours, whatever is asked of it."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"{text} is in no time zone")
+    real_number(at.timestamp(), most=LATEST_S)
+    return at

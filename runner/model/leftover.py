@@ -37,6 +37,7 @@ class Kind(Enum):
     ROUTER = "router"
     SUBNETWORK = "subnetwork"
     NETWORK = "network"
+    GRANT = "IAM grant"
     ACCOUNT = "service account"
     ROLE = "custom role"
     STACK = "stack"
@@ -56,6 +57,7 @@ ORDER = {kind: index for index, kind in enumerate(Kind)}
 class Item:
     """One thing of ours. ``place``: zone, region, bucket or project; '' where there is only one. ``state``: a word for it.
     Of disks and addresses ``users`` are what they are attached to, as ``ZONE/NAME`` for a VM; ``size_gib`` is a disk's.
+    ``is_regional``: of what may be in a zone or a region, that its place is a region.
 
     ``labels``: ``app``, ``owner``, ``batch`` or ``bake``, ``expires``, ``part`` for what belongs to the stack ``base``.
     ``lease``: at the control objects of a batch, if it has one. ``uid``: the cloud's own ID, or when it was made; what has the
@@ -65,6 +67,7 @@ class Item:
     kind: Kind
     name: str
     place: str = ""
+    is_regional: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     state: str = ""
     users: tuple[str, ...] = ()

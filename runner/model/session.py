@@ -9,8 +9,8 @@ plan       machine_type, price_usd_per_hour, max_run_s, zones, and whatever else
 intend     kind, name, zone: this will be created. kind: instance, disk, address, image, firewall, stack (its zone: base,
            image or analysis)…; for an instance machine_type and disk_gib, or price_usd_per_hour; keep: it is to stay
 created    kind, name, zone: it was seen to be there
-gone       kind, name, zone, answer: the cloud said so, and how
-failed     kind, name, zone, answer: it was never created, and why
+gone       kind, name, zone, answer or answers: the cloud said so, and how
+failed     kind, name, zone, answer or answers: it was never created, and why
 job        job, state, and what else is known (attempt, instance, exit_code, wall_s, message)
 detached   the owner leaves on purpose, the batch goes on
 end        outcome
@@ -74,7 +74,7 @@ class Resource:
     created: datetime | None = None
     gone: datetime | None = None
     has_failed: bool = False
-    answer: str = ""
+    answers: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -257,11 +257,20 @@ def _after(item: Resource, record: Record) -> Resource:
     return replace(
         item,
         zone=item.zone or record.text("zone"),
-        answer=record.text("answer") or item.answer,
+        answers=_read_answers(record) or item.answers,
         has_failed=item.has_failed or record.kind == "failed",
-        facts={**item.facts, **_without(record.facts, "kind", "name", "zone", "answer")},
+        facts={**item.facts, **_without(record.facts, "kind", "name", "zone", "answer", "answers")},
         **times,
     )
+
+
+def _read_answers(record: Record) -> tuple[str, ...]:
+    """What the cloud said: several answers, or one."""
+    several = record.facts.get("answers")
+    if isinstance(several, list | tuple):
+        return tuple(text for text in several if isinstance(text, str))
+    one = record.text("answer")
+    return (one,) if one else ()
 
 
 def _fits(zone: str, other: str) -> bool:

@@ -8,8 +8,8 @@ The raw message always stays in ``message``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.errors import CloudError, PermissionDeniedError, QuotaError, StackError, StockoutError, UnreachableError
@@ -30,6 +30,16 @@ _QUOTA = re.compile(
 _QUOTA_WORDS = re.compile(r"quotaExceeded|QUOTA_EXCEEDED|Quota '[^']+' exceeded")
 _RATE = re.compile(r"rateLimitExceeded|userRateLimitExceeded|Error 429\b|RESOURCE_EXHAUSTED")
 _PERMISSION = re.compile(r"Error 40[13]\b|PERMISSION_DENIED|Required '[^']+' permission")
+_VM_LOST = (
+    re.compile(r"reach desired status RUNNING: couldn't find resource"),
+    re.compile(r"waiting for instance to create: The resource '(?:[^']*/)?instances/(?P<vm>[^'/]+)' was not found"),
+    re.compile(r"expected non-empty ID for new state during Create of \S*gcp:compute/instance:Instance::(?P<vm>\S+)"),
+    re.compile(r"IAM policy for compute instance \"(?:[^\"]*/)?(?P<vm>[^\"/]+)\".*?Error 404\b", re.DOTALL),
+)
+
+# Of an update that was about to delete a VM or what belongs to it.
+_VM_NOT_FOUND = re.compile(r"Error 404\b.*?instances/(?P<vm>[^'/\"]+)' was not found", re.DOTALL)
+ANY_VM = "?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +76,14 @@ class Permission:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lost:
+    """VMs went while they were being made, as spot VMs may at any time: each is a lost machine, and others are not meant."""
+
+    message: str
+    vms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Other:
     """None of the above. ``is_passing``: no answer, or a 5xx, which may be gone at the next try."""
 
@@ -73,7 +91,7 @@ class Other:
     is_passing: bool = False
 
 
-Refusal = Stockout | Quota | RateLimit | Permission | Other
+Refusal = Stockout | Quota | RateLimit | Permission | Other | Lost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,17 +124,45 @@ def read_failure(operation: Mapping[str, Any]) -> FailedOperation | None:
         target=str(operation.get("targetLink", "")).rsplit("/", 1)[-1],
         zone=zone,
         asked=str(operation.get("insertTime", "")),
-        refusal=_of_operation(errors[0], zone),
+        refusal=_of_operation(errors[0], zone, str(operation.get("targetLink", ""))),
     )
 
 
 def classify(error: BaseException, failed: Iterable[FailedOperation] = ()) -> Refusal:
     """What an error means; ``failed`` operations of the same attempt, if there are any, know better than its words.
 
-    Of several refusals the one counts that a change of place can cure: a stockout before a quota before the rest.
+    Of several refusals the one counts that a change of place can cure: a stockout before a quota before the rest. ``Lost`` is
+    meant only if nothing else is complained of; ``lost_vms`` names such VMs in any case.
     """
     known = [operation.refusal for operation in failed]
     return min([*known, _of_error(error)], key=_weight)
+
+
+def read_lost_vm(text: str, resource: str = "") -> str:
+    """The VM of which a complaint says that it went while it was being made; '' if it says something else.
+
+    ``resource``: of which the engine told the complaint, for the words of the plugin do not always name the VM.
+    """
+    found = next((said for pattern in _VM_LOST if (said := pattern.search(text))), None)
+    return "" if found is None else (found.groupdict().get("vm") or resource)
+
+
+def lost_vms(error: BaseException) -> tuple[str, ...]:
+    """The VMs that went while they were being made, whatever else an update failed of."""
+    told = [part.lost_vms for part in (error, error.__cause__) if isinstance(part, StackError)]
+    return tuple(dict.fromkeys(name for names in told for name in names))
+
+
+def is_of_gone_vms(error: BaseException, *, is_gone: Callable[[str], bool]) -> bool:
+    """Whether all that the engine complains of is that VMs were not found, by names that are gone indeed."""
+    told = next((part.diagnostics for part in (error, error.__cause__) if isinstance(part, StackError)), ())
+    vms = [read_lost_vm(text, ANY_VM) or _read_vm_not_found(text) for text in told]
+    return bool(vms) and all(vm == ANY_VM or (vm and is_gone(vm)) for vm in vms)
+
+
+def _read_vm_not_found(text: str) -> str:
+    found = _VM_NOT_FOUND.search(text)
+    return found["vm"] if found else ""
 
 
 def next_place(
@@ -159,10 +205,10 @@ def same_shape(machine_type: str) -> list[str]:
 
 
 def _weight(refusal: Refusal) -> int:
-    return (Stockout, Quota, Permission, RateLimit, Other).index(type(refusal))
+    return (Stockout, Quota, Permission, RateLimit, Other, Lost).index(type(refusal))
 
 
-def _of_operation(error: Mapping[str, Any], zone: str) -> Refusal:
+def _of_operation(error: Mapping[str, Any], zone: str, target: str) -> Refusal:
     code, message = str(error.get("code", "")), str(error.get("message", ""))
     details = [detail for detail in error.get("errorDetails") or [] if isinstance(detail, Mapping)]
     if code in STOCKOUT_CODES:
@@ -171,6 +217,9 @@ def _of_operation(error: Mapping[str, Any], zone: str) -> Refusal:
         return _quota(message, next((detail["quotaInfo"] for detail in details if "quotaInfo" in detail), {}))
     if code in ("RATE_LIMIT_EXCEEDED", "rateLimitExceeded"):
         return RateLimit(message=message)
+    vm = target.rpartition("/instances/")[2]
+    if code == "RESOURCE_NOT_FOUND" and vm and message.endswith(f"/instances/{vm}' was not found"):
+        return Lost(message=message, vms=(vm,))
     told = _of_text(f"{code}: {message}")
     is_passing = code in ("INTERNAL_ERROR", "RESOURCE_OPERATION_RATE_EXCEEDED", "SERVICE_UNAVAILABLE")
     return Other(message=f"{message} ({code})", is_passing=is_passing) if isinstance(told, Other) else told
@@ -187,7 +236,8 @@ def _of_error(error: BaseException) -> Refusal:
         return Stockout(message=text, zone=zone, zones_available=error.zones_available or proposed)
     if isinstance(error, CloudError):
         return _of_cloud_error(error, text)
-    return min(map(_of_text, texts), key=_weight)
+    refusal = min(map(_of_text, texts), key=_weight)
+    return replace(refusal, vms=lost_vms(error) or refusal.vms) if isinstance(refusal, Lost) else refusal
 
 
 def _of_cloud_error(error: CloudError, text: str) -> Refusal:
@@ -211,7 +261,12 @@ def _of_text(text: str) -> Refusal:
         return _quota(text, {})
     if _RATE.search(text):
         return RateLimit(message=text)
-    return Permission(message=text) if _PERMISSION.search(text) else Other(message=text)
+    if _PERMISSION.search(text):
+        return Permission(message=text)
+    if any(pattern.search(text) for pattern in _VM_LOST):
+        vm = read_lost_vm(text)
+        return Lost(message=text, vms=(vm,) if vm else ())
+    return Other(message=text)
 
 
 def _quota(message: str, facts: Mapping[str, Any]) -> Quota:

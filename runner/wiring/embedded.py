@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import CloudError, HpcError, InputError
+from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped
+from runner.errors import CloudError, InputError
 from runner.model.yaml_source import decode_yaml, read_yaml
 from runner.wiring.clouds import EMULATOR_START_LIMIT_S
 from runner.wiring.configuration import home_folder, load_settings
@@ -23,7 +24,9 @@ def start_embedded_cloud(environment: Mapping[str, str]) -> Endpoint:
     """Start the embedded cloud, or find it running."""
     from runner.emulator import control
 
-    return control.start(_embedded_cloud_folder(environment), timeout_s=EMULATOR_START_LIMIT_S)
+    folder = _embedded_cloud_folder(environment)
+    with disk_errors_mapped(folder, more=STATE_ELSEWHERE):
+        return control.start(folder, timeout_s=EMULATOR_START_LIMIT_S)
 
 
 def stop_embedded_cloud(environment: Mapping[str, str]) -> bool:
@@ -31,34 +34,45 @@ def stop_embedded_cloud(environment: Mapping[str, str]) -> bool:
     from runner.emulator import control
 
     folder = _embedded_cloud_folder(environment)
-    was_running = control.status(folder) is not None
-    control.stop(folder)
-    return was_running
+    with disk_errors_mapped(folder, more=STATE_ELSEWHERE):
+        return control.stop(folder)
 
 
 def embedded_cloud_status(environment: Mapping[str, str]) -> dict[str, Any]:
-    """JSON values: ``running``, ``state`` and, if it runs, its endpoint."""
-    from runner.emulator import control
+    """JSON values: ``running``, ``state``, its ``log`` with the number of ``tracebacks`` in it and, if it runs, its endpoint."""
+    from runner.emulator import cloud_log, control
 
     folder = _embedded_cloud_folder(environment)
     endpoint = control.status(folder)
-    values: dict[str, Any] = {"running": endpoint is not None, "state": str(folder)}
+    values: dict[str, Any] = {
+        "running": endpoint is not None,
+        "state": str(folder),
+        "log": str(cloud_log.log_file(folder)),
+        "tracebacks": len(embedded_cloud_tracebacks(environment)),
+    }
     return values if endpoint is None else values | dataclasses.asdict(endpoint)
+
+
+def embedded_cloud_tracebacks(environment: Mapping[str, str]) -> list[str]:
+    """What went wrong inside the embedded cloud since its log began; each is a defect of ours."""
+    from runner.emulator import cloud_log
+
+    return cloud_log.read_tracebacks(cloud_log.log_file(_embedded_cloud_folder(environment)))
 
 
 def reset_embedded_cloud(environment: Mapping[str, str]) -> None:
     """Stop the embedded cloud and delete it with all that speaks of it: the state of its stacks, journals, receipts, keys.
 
     Raises:
-        HpcError: something of it could not be deleted.
+        DiskError: something of it could not be deleted.
     """
     from runner.emulator import control
 
     folder = _embedded_cloud_folder(environment)
-    control.reset(folder)
-    shutil.rmtree(folder.parent, ignore_errors=True)
-    if left := sorted(folder.parent.glob("*")):
-        raise HpcError(f"could not be deleted: {', '.join(map(str, left))}", remedy="delete it by hand, as its owner")
+    with disk_errors_mapped(folder, more=STATE_ELSEWHERE):
+        control.reset(folder)
+        if folder.parent.exists():
+            shutil.rmtree(folder.parent)
 
 
 def list_faults(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -91,7 +105,7 @@ def play_scenario(environment: Mapping[str, str], file: Path) -> dict[str, Any]:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise InputError(f"{file}: {error}") from error
+        raise InputError(f"{file}: cannot be read: {error.strerror}", remedy="give a file that you may read") from error
     source = read_yaml(decode_yaml(data, file), file)
     if not isinstance(source.values, list):
         raise InputError([source.problem((), "a scenario is a list of steps, each with `at` and `fault`")])
@@ -105,10 +119,9 @@ def play_scenario(environment: Mapping[str, str], file: Path) -> dict[str, Any]:
 
 def _ask(endpoint: Endpoint, method: str, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A call of the embedded cloud's admin API."""
-    import requests
+    from runner.wiring.owner_session import new_owner_session
 
-    with requests.Session() as session:
-        session.trust_env = False  # a proxy has no way to our loopback address
+    with new_owner_session(endpoint) as session:
         answer = session.request(method, f"{endpoint.url}/_local/{what}", json=body, timeout=ADMIN_TIMEOUT_S)
     if answer.status_code >= 400:
         raise CloudError(str(answer.json()["error"]["message"]), status=answer.status_code)
@@ -116,8 +129,12 @@ def _ask(endpoint: Endpoint, method: str, what: str, body: Mapping[str, Any] | N
 
 
 def google_client_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What Google's own clients and the stock Pulumi provider need to use the embedded cloud."""
-    url = start_embedded_cloud(environment).url
+    """What Google's own clients and the stock Pulumi provider need to use the embedded cloud, the owner's token among it.
+
+    Nobody else is shown it; the client library of Cloud Storage wants it as credentials besides (docs/stacks.md).
+    """
+    endpoint = start_embedded_cloud(environment)
+    url = endpoint.url
     endpoints = {
         "COMPUTE": f"{url}/compute/v1/",
         "STORAGE": f"{url}/storage/v1/",
@@ -130,7 +147,7 @@ def google_client_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         "STORAGE_EMULATOR_HOST": url,
         "GOOGLE_CLOUD_PROJECT": settings.project,
-        "GOOGLE_OAUTH_ACCESS_TOKEN": "embedded-cloud",
+        "GOOGLE_OAUTH_ACCESS_TOKEN": endpoint.read_token(),
         "PULUMI_GCP_SKIP_REGION_VALIDATION": "true",
         **{f"GOOGLE_{name}_CUSTOM_ENDPOINT": endpoint for name, endpoint in endpoints.items()},
     }

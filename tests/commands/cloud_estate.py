@@ -21,6 +21,7 @@ PROJECT = "local-project"
 LIMIT_S = 60.0
 ME, BOB = {"app": "opensees-hpc", "owner": "you"}, {"app": "opensees-hpc", "owner": "bob"}
 BUCKET = names.bucket_name(PROJECT)
+POLICY = f"/cloudresourcemanager/v1/projects/{PROJECT}"
 
 
 def at(hours: float) -> str:
@@ -38,11 +39,16 @@ class Estate:
         return self.site.start_cloud().url
 
     @property
+    def owner(self) -> dict[str, str]:
+        """The headers of the cloud's owner."""
+        return self.site.start_cloud().headers
+
+    @property
     def compute(self) -> str:
         return f"/compute/v1/projects/{PROJECT}"
 
     def ask(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
-        answer = requests.request(method, f"{self.url}{path}", json=body, timeout=LIMIT_S, **more)
+        answer = requests.request(method, f"{self.url}{path}", json=body, headers=self.owner, timeout=LIMIT_S, **more)
         assert answer.status_code < 300, answer.text
         values = answer.json() if answer.content else {}
         if values.get("kind") == "compute#operation" and values["status"] != "DONE":
@@ -78,7 +84,8 @@ class Estate:
 
     def put(self, name: str, content: bytes = b"x") -> None:
         url = f"{self.url}/upload/storage/v1/b/{BUCKET}/o?uploadType=media"
-        assert requests.post(url, params={"name": name}, data=content, timeout=LIMIT_S).status_code == 200
+        answer = requests.post(url, params={"name": name}, data=content, headers=self.owner, timeout=LIMIT_S)
+        assert answer.status_code == 200
 
     def lease(self, batch: str, ended_s_ago: float, **changes: Any) -> None:
         """The lease of a batch, which ended so long ago."""
@@ -107,6 +114,20 @@ class Estate:
         self.ask("POST", f"/iam/v1/projects/{PROJECT}/serviceAccounts", {"accountId": names.SERVICE_ACCOUNT_ID})
         role = {"roleId": names.SELF_DELETE_ROLE_ID, "role": {"includedPermissions": ["compute.instances.delete"]}}
         self.ask("POST", f"/iam/v1/projects/{PROJECT}/roles", role)
+        self.bind(names.self_delete_role(PROJECT), names.SELF_DELETE_ROLE_TITLE)
+
+    def policy(self) -> dict[str, Any]:
+        """The project's IAM policy, with conditions."""
+        wanted = {"options": {"requestedPolicyVersion": 3}}
+        return dict(self.ask("POST", f"{POLICY}:getIamPolicy", wanted))
+
+    def bind(self, role: str, title: str) -> None:
+        """A grant with a condition in the project's policy."""
+        condition = {"title": title, "expression": names.self_delete_condition()}
+        member = f"serviceAccount:{names.service_account_email(PROJECT)}"
+        policy = self.policy()
+        bindings = [*policy.get("bindings", []), {"role": role, "members": [member], "condition": condition}]
+        self.ask("POST", f"{POLICY}:setIamPolicy", {"policy": policy | {"bindings": bindings, "version": 3}})
 
     def clean(self, listener: Listener | None = None, **request: Any) -> CleanupSummary:
         given = CleanupRequest(**{"yes": True, **request})

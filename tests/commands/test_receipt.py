@@ -38,7 +38,7 @@ def run_one_vm(site: CommandSite, batch: str) -> None:
     """A batch of one VM, to its end."""
     zone = site.start_cloud().zone
     with begin(site, batch) as state:
-        guard = VMGuard(site.context().cloud.compute, Vm(name=f"{batch}-0", zone=zone), journal=state)
+        guard = VMGuard(site.context().cloud.compute, Vm(name=f"{batch}-0", zone=zone), tell=print, journal=state)
         with guard:
             site.insert_vm(f"{batch}-0", batch=batch)
             guard.created(f"{batch}-0")
@@ -103,7 +103,7 @@ def test_closing_journals_what_is_gone_and_ends_only_if_all_is(site: CommandSite
         assert (receipt.exit_code, receipt.session.outcome) == (0, "completed")
         assert [item.state for item in receipt.items] == [ItemState.GONE, ItemState.NEVER_CREATED]
         assert state.read().open_resources == ()
-        assert "404 notFound" in state.read().gone[0].answer
+        assert "404 notFound" in state.read().gone[0].answers
     view = command.execute(site.context(), name="closing", verify=False)
     assert (view.values["ended"] is not None, view.values["left_over"]) == (True, [])
 

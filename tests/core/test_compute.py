@@ -11,7 +11,7 @@ import requests
 
 from runner.core.compute import Compute
 from runner.core.estate import CloudEstate
-from runner.core.estate_compute import LabelledCompute
+from runner.core.estate_compute import LabelledCompute, scope_of
 from runner.core.operations import GONE_ALREADY, Operations
 from runner.core.rest import Api, Json
 from runner.emulator.settings import CloudSettings
@@ -33,15 +33,9 @@ def cloud(tmp_path: Path) -> Iterator[CloudUnderTest]:
     running.stop()
 
 
-def new_session() -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
-    return session
-
-
 @pytest.fixture
 def api(cloud: CloudUnderTest) -> Api:
-    return Api(f"{cloud.url}/compute/v1", new_session)
+    return Api(f"{cloud.url}/compute/v1", cloud.new_session)
 
 
 @pytest.fixture
@@ -133,12 +127,44 @@ def test_a_list_without_a_zone_that_cannot_be_reached_is_none(
 ) -> None:
     cloud.insert_vm("vm", labels={"app": names.APP})
     shelf = LabelledCompute(api, PROJECT)
+    cloud.fault(kind="partial_success", times=None)
     cloud.fault(kind="unreachable", match="instances zones/europe-west4-a", times=2)
     with pytest.raises(UnreachableError, match="zones/europe-west4-a"):
         compute.instances({"app": names.APP})
     found = CloudEstate([shelf]).find([Kind.INSTANCE], {"app": names.APP})
     assert (found.items, len(found.unread)) == ((), 1)
     assert [vm.name for vm in compute.instances({"app": names.APP})] == ["vm"]
+
+
+def test_where_google_knows_no_partial_success_it_is_asked_once_and_a_missing_zone_is_an_error(
+    cloud: CloudUnderTest,
+) -> None:
+    asked: list[tuple[bool, int]] = []
+
+    def noting_session() -> requests.Session:
+        session = cloud.new_session()
+        session.hooks["response"].append(
+            lambda answer, **_: asked.append(("returnPartialSuccess" in answer.url, answer.status_code))
+        )
+        return session
+
+    api = Api(f"{cloud.url}/compute/v1", noting_session)
+    compute = Compute(api, PROJECT)
+    cloud.insert_vm("vm", labels={"app": names.APP})
+    assert [vm.name for vm in compute.instances({"app": names.APP})] == ["vm"]
+    assert compute.failed_operations(["vm"], since=datetime.now(UTC) - timedelta(hours=1)) == []
+    assert asked == [(True, 400), (False, 200), (False, 200)]
+    cloud.fault(kind="unreachable", match="instances zones/europe-west4-a", times=None)
+    with pytest.raises(CloudError, match="zones/europe-west4-a"):
+        compute.instances({"app": names.APP})
+    found = CloudEstate([LabelledCompute(api, PROJECT)]).find([Kind.INSTANCE], {"app": names.APP})
+    assert (found.items, len(found.unread)) == ((), 1)
+
+
+def test_another_refusal_of_a_list_is_not_taken_for_that(cloud: CloudUnderTest, compute: Compute) -> None:
+    cloud.fault(kind="http", match="/aggregated/instances", status=400, reason="invalid", message="Invalid filter.")
+    with pytest.raises(CloudError, match=r"Invalid filter\."):
+        compute.instances({})
 
 
 @pytest.mark.parametrize(
@@ -160,7 +186,7 @@ def test_however_google_says_that_a_zone_is_missing(page: dict[str, object]) -> 
             return page
 
     with pytest.raises(UnreachableError):
-        Compute(OnePage("", new_session), PROJECT).instances({})
+        Compute(OnePage("", requests.Session), PROJECT).instances({})
 
 
 def test_an_operation_that_does_not_end_is_given_up(cloud: CloudUnderTest, api: Api) -> None:
@@ -174,3 +200,11 @@ def test_a_wait_goes_on_after_a_dropped_connection(cloud: CloudUnderTest, api: A
     cloud.insert_vm("vm")
     cloud.fault(kind="drop", match="POST .*/wait")
     assert Operations(api, PROJECT).delete("zones/europe-west4-a/instances/vm").startswith("operation-")
+
+
+def test_what_is_asked_where_goes_by_what_it_is_not_by_its_name() -> None:
+    assert scope_of(Kind.INSTANCE, "europe-west4-a") == "zones/europe-west4-a"
+    assert scope_of(Kind.ADDRESS, "europe-west4") == "regions/europe-west4"
+    assert scope_of(Kind.DISK, "somewhere-new10-ab") == "zones/somewhere-new10-ab"
+    assert scope_of(Kind.DISK, "a-b", is_regional=True) == "regions/a-b"
+    assert scope_of(Kind.IMAGE, "") == "global"

@@ -100,7 +100,7 @@ def failing(error: HpcError) -> Callable[[], object]:
 
 def test_an_engine_that_does_not_answer_is_not_a_clean_estate(tmp_path: Path) -> None:
     found = make_estate(tmp_path, failing(MissingToolError("there is no Pulumi CLI"))).find([Kind.STACK], ALL)
-    assert found.unread == ("stack: there is no Pulumi CLI",)
+    assert tuple(map(str, found.unread)) == ("stack: there is no Pulumi CLI",)
 
 
 def test_without_a_bucket_for_the_state_nobody_has_stacks(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from runner.core.stack_errors import describe_failure
+from runner.core.stack_errors import Complaint, describe_failure
 from runner.errors import (
     CloudError,
     ConflictError,
@@ -15,6 +17,7 @@ from runner.errors import (
     StockoutError,
     UnreachableError,
 )
+from runner.model.stockout import Lost, Other, Stockout, classify, lost_vms
 
 STOCKOUT = (
     "Error waiting for instance to create: The zone 'projects/p/zones/europe-west4-a' does not have enough resources "
@@ -35,6 +38,23 @@ ROLE_DELETED = (
 PLAIN = "Error trying to delete bucket b containing objects without force_destroy set to true"
 
 
+LOST_BEFORE_RUNNING = "Error waiting for instance to reach desired status RUNNING: couldn't find resource (21 retries)"
+LOST_BEFORE_IAM = (
+    'Error retrieving IAM policy for compute instance "projects/p/zones/z/instances/b1-1": googleapi: Error 404: '
+    "The resource 'projects/p/zones/z/instances/b1-1' was not found, notFound"
+)
+
+
+LOST_BEFORE_READ = (
+    "expected non-empty ID for new state during Create of urn:pulumi:b1::analysis::opensees-hpc:infra:EphemeralInstance$"
+    "gcp:compute/instance:Instance::b1-2"
+)
+
+
+def fail(what: str, texts: Sequence[str]) -> HpcError:
+    return describe_failure(what, [Complaint(text=text) for text in texts])
+
+
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
@@ -51,20 +71,20 @@ PLAIN = "Error trying to delete bucket b containing objects without force_destro
     ],
 )
 def test_words_become_errors(text: str, kind: type[HpcError]) -> None:
-    failure = describe_failure("up of analysis/b1", [f"1 error occurred:\n\t* {text}\n\n", "update failed"])
+    failure = fail("up of analysis/b1", [f"1 error occurred:\n\t* {text}\n\n", "update failed"])
     assert type(failure) is kind
     assert str(failure) == f"up of analysis/b1 failed: {text}"
 
 
 def test_a_role_that_was_deleted_weeks_ago_has_a_remedy() -> None:
-    failure = describe_failure("up of base/base", [ROLE_DELETED, "update failed"])
+    failure = fail("up of base/base", [ROLE_DELETED, "update failed"])
     assert "marked for deletion" in str(failure)
     assert "self_delete_role_id in the settings file" in failure.remedy
     assert "pulumi config set opensees-hpc:self_delete_role_id" in failure.remedy
 
 
 def test_the_engines_own_words_are_the_cause() -> None:
-    failure = describe_failure("up of analysis/b1", [STOCKOUT, DENIED, STOCKOUT, "update failed"])
+    failure = fail("up of analysis/b1", [STOCKOUT, DENIED, STOCKOUT, "update failed"])
     assert isinstance(failure, StockoutError)
     assert isinstance(failure.__cause__, StackError)
     assert failure.__cause__.diagnostics == (STOCKOUT, DENIED)
@@ -76,6 +96,30 @@ def test_without_events_the_cli_is_quoted() -> None:
     )
     assert isinstance(failure, StackError)
     assert failure.diagnostics == ("no Pulumi.yaml found\nin /x",)
+
+
+def test_vms_that_went_while_they_were_made_are_named() -> None:
+    complaints = [
+        Complaint(text=LOST_BEFORE_RUNNING, resource="b1-0"),
+        Complaint(text=LOST_BEFORE_IAM, resource="b1-1-self-delete"),
+        Complaint(text=LOST_BEFORE_READ, resource="b1-2"),
+        Complaint(text="update failed", resource="b1-3"),
+    ]
+    failure = describe_failure("up of analysis/b1", complaints)
+    assert isinstance(failure, StackError)
+    assert failure.lost_vms == ("b1-0", "b1-1", "b1-2")
+    assert classify(failure) == Lost(
+        message=f"up of analysis/b1 failed: {LOST_BEFORE_RUNNING}", vms=("b1-0", "b1-1", "b1-2")
+    )
+
+
+def test_lost_vms_are_named_beside_something_worse() -> None:
+    complaints = [Complaint(text=LOST_BEFORE_RUNNING, resource="b1-0"), Complaint(text=STOCKOUT, resource="b1-1")]
+    failure = describe_failure("up of analysis/b1", complaints)
+    assert isinstance(failure, StockoutError)
+    assert (type(classify(failure)), lost_vms(failure)) == (Stockout, ("b1-0",))
+    other = describe_failure("up of analysis/b1", [complaints[0], Complaint(text=PLAIN, resource="bucket")])
+    assert (type(classify(other)), lost_vms(other)) == (Other, ("b1-0",))
 
 
 def test_without_any_words_it_is_said_that_there_were_none() -> None:
@@ -91,4 +135,4 @@ def test_without_any_words_it_is_said_that_there_were_none() -> None:
     ],
 )
 def test_remedies(text: str, remedy: str) -> None:
-    assert remedy in describe_failure("destroy of base/base", [text]).remedy
+    assert remedy in fail("destroy of base/base", [text]).remedy

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from runner.core.estate import DryEstate, Estate, Findings
+from runner.core.estate import DryEstate, Estate, Findings, Unread
 from runner.core.sweep import Agreement, Removal, SweepReport, sweep, sweep_agreed
 from runner.errors import CloudError
 from runner.model import names
@@ -29,7 +29,7 @@ class FakeEstate:
         self.items = {one.key: one for one in items}
         self.latecomers = list(latecomers)
         self.stubborn: dict[str, int] = {}
-        self.unread: tuple[str, ...] = ()
+        self.unread: tuple[Unread, ...] = ()
         self.order: list[str] = []
 
     def find(self, kinds: Collection[Kind], labels: Mapping[str, str]) -> Findings:
@@ -137,7 +137,7 @@ def test_what_somebody_is_at_by_now_is_spared_even_if_it_was_tried() -> None:
 
 def test_what_could_not_be_looked_at_is_not_clean() -> None:
     estate = FakeEstate()
-    estate.unread = ("disk: no right to look",)
+    estate.unread = (Unread(kind=Kind.DISK, message="no right to look"),)
     report = sweep(estate, SCOPE)
     assert not report.is_clean
     assert report.items_left == ["unknown, could not be read: disk: no right to look"]

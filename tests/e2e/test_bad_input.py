@@ -23,6 +23,11 @@ JOBS = {
 }
 
 
+@pytest.fixture
+def fresh_site(tmp_path: Path) -> Site:
+    return Site(home=tmp_path / "home", bakes=False)
+
+
 @pytest.mark.parametrize("case", JOBS)
 def test_a_bad_jobs_file_costs_nothing(fresh_site: Site, tmp_path: Path, case: str) -> None:
     text, words = JOBS[case]
@@ -35,7 +40,7 @@ def test_a_bad_jobs_file_costs_nothing(fresh_site: Site, tmp_path: Path, case: s
     assert words in done.stderr
     assert f"{file}:" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not fresh_site.home.exists()
+    assert [path.name for path in fresh_site.home.iterdir()] == ["logs"]
 
 
 def test_a_bad_jobs_file_has_a_summary_too(fresh_site: Site, tmp_path: Path) -> None:

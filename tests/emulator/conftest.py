@@ -6,6 +6,7 @@ Tests that need real machines or a process of its own start one themselves (``te
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import threading
 import time
@@ -21,10 +22,12 @@ from runner.emulator.guest_view import GuestView
 from runner.emulator.lifecycle import Room
 from runner.emulator.listeners import bind_port
 from runner.emulator.machines.seam import MachineSpec
+from runner.emulator.owner import make_owner_token
 from runner.emulator.server import EmbeddedCloud, build_cloud, serve
 from runner.emulator.settings import CloudSettings
 
 LIMIT_S = 60.0
+LOGGERS = ("runner.emulator", "uvicorn.error", "asyncio")
 LINK_ROOT = "https://www.googleapis.com"
 ROCKY = "projects/cloud-hpc-image-public/global/images/family/hpc-rocky-linux-8"
 Json = dict[str, Any]
@@ -84,7 +87,19 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-TOOLS = RootTools(make_base=make_base, clone=clone, seal=lambda root: None, remove=remove)
+TOOLS = RootTools(make_base=make_base, clone=clone, copy_image=clone, seal=lambda root: None, remove=remove)
+
+
+class Defects(logging.Handler):
+    """The tracebacks that the cloud would have in its log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.told.append(logging.Formatter().format(record))
 
 
 class CloudUnderTest:
@@ -94,16 +109,35 @@ class CloudUnderTest:
         self.settings = settings
         self._listener = bind_port()
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.session = requests.Session()
-        self.session.trust_env = False
+        self.session = self.new_session()
         self.cloud: EmbeddedCloud
         self.room: FakeRoom
         self.loop: asyncio.AbstractEventLoop
         self._ready = threading.Event()
         self._problem: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
+        self._defects = Defects()
+
+    @property
+    def token(self) -> str:
+        """The owner's."""
+        return make_owner_token(self.settings.state)
+
+    @property
+    def owner(self) -> Json:
+        """The headers of the owner."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+    def new_session(self) -> requests.Session:
+        """A session of the owner."""
+        session = requests.Session()
+        session.trust_env = False
+        session.headers.update(self.owner)
+        return session
 
     def start(self) -> CloudUnderTest:
+        for name in LOGGERS:
+            logging.getLogger(name).addHandler(self._defects)
         self._thread.start()
         assert self._ready.wait(LIMIT_S), "the cloud did not start"
         if self._problem is not None:
@@ -116,6 +150,9 @@ class CloudUnderTest:
             self.loop.call_soon_threadsafe(self.cloud.stopping.set)
             self._thread.join(LIMIT_S)
         assert not self._thread.is_alive()
+        for name in LOGGERS:
+            logging.getLogger(name).removeHandler(self._defects)
+        assert self._defects.told == [], "the embedded cloud failed inside"
 
     def _run(self) -> None:
         try:

@@ -28,7 +28,25 @@ def test_it_is_written_and_read() -> None:
     assert values["expires"] == NOW.timestamp() + 600
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"format": 2}', b'{"format": 1, "batch": "b"}', b"null"])
+def _changed(key: str, value: str) -> bytes:
+    """A good lease with something else in one place."""
+    return json.dumps({**json.loads(make_lease().as_json()), key: "PLACE"}).replace('"PLACE"', value).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"[]", b"{}", b'{"format": 2}', b'{"format": 1, "batch": "b"}', b"null"),
+        *(b"[" * 1500 + b"]" * 1500, b"{" + b'"a":{' * 5000, b"\xff\xfe"),
+        *(_changed("expires", text) for text in ("1e999", "-1e999", "NaN", "true", "9" * 400, '"1"', "1e12")),
+        *(
+            _changed("renewed", text)
+            for text in ("1e999", '"0001-01-01T00:00:00"', '"9999-12-31T23:59:59-23:59"', '"x"')
+        ),
+        *(_changed("deadlines", text) for text in ("[1]", '{"a": 1e999}', '{"a": -1}', '{"a": {}}')),
+        _changed("holder", "[]"),
+    ],
+)
 def test_what_is_no_lease_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError):
         parse_lease(content)

@@ -56,6 +56,59 @@ def test_one_rank_that_fails_ends_all(
     wait_until_gone(tmp_path, 2)
 
 
+@pytest.mark.parametrize(
+    ("failure", "exit_code", "told"),
+    [
+        ("exit 255", 255, "exit 255"),
+        ("exit -1", 255, "exit 255"),
+        ("exit 139", 139, "exit 139"),
+        ("exit 0", 0, "exit 0"),
+        ("error x", 1, "exit 1"),
+        ("exec kill -SEGV [pid]; after 60000", 139, "signal 11"),
+        ("exec kill -KILL [pid]; after 60000", 137, "signal 9"),
+    ],
+)
+def test_an_exit_code_over_128_is_told_from_a_signal(
+    failure: str, exit_code: int, told: str, tmp_path: Path, run_command: RunCommand
+) -> None:
+    (tmp_path / "main.tcl").write_text(f"if {{[getPID] == 0}} {{ {failure} }}")
+    ended = run_command("openseesmp", "1", "main.tcl", OPENSEES_HPC_STATUS_FILE=str(tmp_path / "status"))
+    assert (ended.exit_code, (tmp_path / "status").read_text()) == (exit_code, f"{told}\n")
+
+
+def test_a_status_that_cannot_be_written_changes_nothing(tmp_path: Path, run_command: RunCommand) -> None:
+    (tmp_path / "main.tcl").write_text("exit 3")
+    assert run_command("openseesmp", "1", "main.tcl", OPENSEES_HPC_STATUS_FILE="/no/such/folder/status").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("main", "words", "last"),
+    [
+        ("main.tcl", ("openseesmp", "1"), "puts -nonewline {no newline}"),
+        ("main.tcl", ("openseesmp", "1"), "puts -nonewline {no newline}; exit 3"),
+        ("main.tcl", ("openseesmp", "1"), "puts -nonewline stderr {no newline}"),
+        ("main.py", ("openseespy", "-n", "1"), "print('no newline', end='')"),
+        ("main.py", ("openseespy", "-n", "1"), "import sys; sys.stderr.write('no newline'); sys.exit(3)"),
+        ("main.py", ("openseespy", "-n", "1"), "print('no newline')"),
+    ],
+)
+def test_a_last_line_without_a_newline_stays_a_line(
+    main: str, words: tuple[str, ...], last: str, opensees_prefix: Path, tmp_path: Path
+) -> None:
+    (tmp_path / main).write_text(last)
+    with (tmp_path / "log.txt").open("ab") as log:
+        subprocess.run(
+            [opensees_prefix / "bin" / words[0], *words[1:], main],
+            cwd=tmp_path,
+            stdout=log,
+            stderr=log,
+            timeout=LIMIT_S,
+        )
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    assert "no newline" in lines
+    assert "" not in lines
+
+
 def test_an_error_names_rank_file_and_line(tmp_path: Path, run_command: RunCommand) -> None:
     (tmp_path / "part.tcl").write_text("proc build {} {\n  node 1 0.0\n  frobnicate\n}\nbuild\n")
     (tmp_path / "main.tcl").write_text("model basic -ndm 1 -ndf 1\nsource part.tcl\n")

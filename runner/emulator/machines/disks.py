@@ -4,10 +4,12 @@ How a clone is cheap and an image still safe: where the file system can share ex
 large programs and libraries below ``opt`` of a *sealed* root: these are hard links, but never to the image. Sealing makes a pool (``<root>.pool``) beside the image;
 the pool gets a read-only copy of such a file when it is first wanted, and clones link to that copy. Whatever a machine does to a linked file in
 place, even as root, reaches the pool at most; the next clone sees that size or time differ from the image's and puts a fresh copy into the pool.
+Clones of one image take turns at its pool, file by file: who renews a file would else take it away from one who is just linking to it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -15,6 +17,7 @@ import shutil
 import stat
 import sys
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,12 +77,22 @@ def make_base_root(target: Path, *, os_name: str) -> None:
 def clone_root(source: Path, target: Path) -> None:
     """Copy a root folder, without what belongs to one machine: SSH host keys and the contents of ``run``.
 
-    Symbolic links to places inside ``source`` lead to the same places inside ``target``.
+    Symbolic links to places inside ``source`` lead to the same places inside ``target``. What a machine that runs on
+    ``source`` removes meanwhile is left out.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     pool = pool_of(source)
-    clone = RootClone(source=source, target=target, pool=pool if pool.is_dir() else None)
-    clone.copy_folder("")
+    copy_root(source, target, pool if pool.is_dir() else None)
+
+
+def copy_image_root(source: Path, target: Path) -> None:
+    """As ``clone_root``, for a copy that becomes an image: it shares no file with clones, which may harm theirs."""
+    copy_root(source, target, None)
+
+
+def copy_root(source: Path, target: Path, pool: Path | None) -> None:
+    """Copy a root folder; large files through ``pool`` if there is one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    RootClone(source=source, target=target, pool=pool).copy_folder("")
 
 
 def seal_root(root: Path) -> None:
@@ -134,8 +147,16 @@ class RootClone:
             for entry in entries:
                 path = f"{relative}{os.sep}{entry.name}" if relative else entry.name
                 if not is_of_one_machine(relative, entry.name):
-                    self.copy_entry(entry, path)
+                    self.copy_if_there(entry, path)
         shutil.copystat(self.source / relative, self.target / relative)
+
+    def copy_if_there(self, entry: os.DirEntry[str], path: str) -> None:
+        """Copy what a name stands for, unless it is gone since the folder was read."""
+        try:
+            self.copy_entry(entry, path)
+        except FileNotFoundError:
+            if os.path.lexists(entry.path):
+                raise
 
     def copy_entry(self, entry: os.DirEntry[str], path: str) -> None:
         """Copy what a name stands for; sockets and devices are left out."""
@@ -166,7 +187,8 @@ class RootClone:
                 copy_times(target, status)
                 return
         if self.pool is not None and path.startswith("opt/") and is_large_program(path, status):
-            link_from_pool(source, self.pool / path, target, status)
+            with locked(self.pool):
+                link_from_pool(source, self.pool / path, target, status)
         elif status.st_size < LINKED_FROM_BYTES:
             copy_small(source, str(target), status)
         else:
@@ -218,8 +240,22 @@ def reflink(source: str, target: Path) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def locked(pool: Path) -> Iterator[None]:
+    """The pool for oneself, among threads and processes."""
+    folder = os.open(pool, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
 def link_from_pool(source: str, pooled: Path, target: Path, status: os.stat_result) -> None:
-    """Link to the pool's copy of a file, which is renewed if it is missing or no longer what the image has."""
+    """Link to the pool's copy of a file, which is renewed if it is missing or no longer what the image has.
+
+    Under the pool's lock only: a link to a file whose last name has just been replaced fails.
+    """
     if not is_unharmed(pooled, status):
         pooled.parent.mkdir(parents=True, exist_ok=True)
         fresh = pooled.with_name(f".{uuid.uuid4().hex}")

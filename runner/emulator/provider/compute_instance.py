@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from runner.emulator.provider import instance_parts as parts
 from runner.emulator.provider.compute import ROOT, ComputeOperations, set_labels, wait_for, without_empty
 from runner.emulator.provider.links import relative, same_image, same_link, same_name, tail
-from runner.emulator.provider.resource import Cloud, Edit, ProviderError, ResourceType
+from runner.emulator.provider.resource import Cloud, Edit, ProviderError, ResourceType, UnfinishedError
 from runner.emulator.provider.rest import Answer, ApiError
 from runner.emulator.provider.schema import (
     all_fields,
@@ -31,6 +33,12 @@ STOP_REFUSED = (
     "allow_stopping_for_update = true in your config. You can also stop it by setting desired_status = "
     '"TERMINATED", but the instance will not be restarted after the update.'
 )
+
+
+# How the stock plugin waits for a status (seen, version 9.35): first look, growing pauses, and what it puts up with.
+FIRST_LOOK_S, SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 2.0, 10.0
+MISSES = 20
+STATUS_LIMIT_S = 20 * 60.0
 
 
 class InstanceOperations(ComputeOperations):
@@ -75,8 +83,29 @@ class InstanceOperations(ComputeOperations):
             }
         )
 
+    def create(self, cloud: Cloud, news: Properties) -> str:
+        id = super().create(cloud, news)
+        if wanted := news.get("desiredStatus"):
+            self._wait_for_status(cloud, id, wanted)
+        return id
+
     def wait_created(self, cloud: Cloud, operation: Answer) -> None:
         wait_for(cloud, operation, "instance to create")
+
+    def _wait_for_status(self, cloud: Cloud, id: str, wanted: str) -> None:
+        """Look until it has this status. One that is gone is looked for 21 times: it may be a list that is late."""
+        told, status, misses = f"Error waiting for instance to reach desired status {wanted}", "", 0
+        for pause_s in _pauses():
+            if cloud.cancelled.wait(pause_s * cloud.pace):
+                raise UnfinishedError(id, f"{told}: context canceled")
+            found = self.fetch(cloud, id)
+            misses = 0 if found else misses + 1
+            if misses > MISSES:
+                raise ProviderError(f"{told}: couldn't find resource ({misses} retries)")
+            if found and (status := found["status"]) == wanted:
+                return
+        why = f"timeout while waiting for state to become '{wanted}' (last state: '{status}', timeout: 20m0s)"
+        raise UnfinishedError(id, f"{told}: {why}")
 
     def fetch(self, cloud: Cloud, id: str) -> Answer | None:
         return cloud.rest.find(ROOT + id, view="FULL")
@@ -217,6 +246,15 @@ class InstanceOperations(ComputeOperations):
         except ApiError as error:
             raise ProviderError(f"Error deleting instance: {error}") from error
         wait_for(cloud, operation, "instance to delete")
+
+
+def _pauses() -> Iterator[float]:
+    """Before each look, until there is no time for another one."""
+    yield FIRST_LOOK_S
+    waited_s, pause_s = FIRST_LOOK_S, SHORTEST_PAUSE_S
+    while waited_s < STATUS_LIMIT_S:
+        yield pause_s
+        waited_s, pause_s = waited_s + pause_s, min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 def _machine_type(project: str, zone: str, news: Properties) -> str:

@@ -22,13 +22,14 @@ _ATTEMPTS, _PAUSE_S = 20, 0.1
 class PolicyOwner:
     """Whose policy. ``key``: the property that names it; ``get`` and ``put`` are given its name.
 
-    ``place``: properties that say where it is, ``locate`` the name from these; none if ``key`` says it all.
+    ``noun``: what it is in error texts. ``place``: properties that say where it is, ``locate`` the name from these; none if ``key`` says it all.
     """
 
     key: str
     normalize: Callable[[Cloud, str], str]
     get: Callable[[Cloud, str], Answer]
     put: Callable[[Cloud, str, Answer], None]
+    noun: str
     place: tuple[str, ...] = ()
     locate: Callable[[Cloud, Properties], str] | None = None
 
@@ -71,11 +72,14 @@ class MemberOperations(Operations):
     def _rewrite(self, cloud: Cloud, owner: str, change: Callable[[Answer], Answer]) -> None:
         with cloud.locks.hold(owner):
             for attempt in range(_ATTEMPTS):
+                doing = "retrieving"
                 try:
-                    return self.owner.put(cloud, owner, change(self.owner.get(cloud, owner)))
+                    policy = self.owner.get(cloud, owner)
+                    doing = "setting"
+                    return self.owner.put(cloud, owner, change(policy))
                 except ApiError as error:
                     if error.status not in _CONFLICTS or attempt == _ATTEMPTS - 1:
-                        told = f"Error setting IAM policy for {self.owner.key} {owner!r}: {error}"
+                        told = f'Error {doing} IAM policy for {self.owner.noun} "{owner}": {error}'
                         raise ProviderError(told) from error
                     time.sleep(_PAUSE_S)
 
@@ -178,6 +182,7 @@ BUCKET_IAM_MEMBER = _member_type(
     "gcp:storage/bucketIAMMember:BucketIAMMember",
     PolicyOwner(
         key="bucket",
+        noun="storage bucket",
         normalize=_bucket,
         get=lambda cloud, name: cloud.rest.get(f"storage/v1/{name}/iam", optionsRequestedPolicyVersion="3"),
         put=_put_bucket_policy,
@@ -203,6 +208,7 @@ PROJECT_IAM_MEMBER = _member_type(
     "gcp:projects/iAMMember:IAMMember",
     PolicyOwner(
         key="project",
+        noun="project",
         normalize=_project,
         get=lambda cloud, name: cloud.rest.post(
             f"cloudresourcemanager/v1/projects/{name}:getIamPolicy", {"options": {"requestedPolicyVersion": 3}}
@@ -225,6 +231,7 @@ ACCOUNT_IAM_MEMBER = _member_type(
     "gcp:serviceaccount/iAMMember:IAMMember",
     PolicyOwner(
         key="serviceAccountId",
+        noun="service account",
         normalize=_account,
         get=lambda cloud, name: cloud.rest.call(
             "POST", f"iam/v1/{name}:getIamPolicy", query={"options.requestedPolicyVersion": "3"}
@@ -251,6 +258,7 @@ INSTANCE_IAM_MEMBER = _member_type(
     "gcp:compute/instanceIAMMember:InstanceIAMMember",
     PolicyOwner(
         key="instanceName",
+        noun="compute instance",
         normalize=lambda cloud, said: said,
         get=lambda cloud, name: cloud.rest.get(f"compute/v1/{name}/getIamPolicy", optionsRequestedPolicyVersion="3"),
         put=_put_instance_policy,

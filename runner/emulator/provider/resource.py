@@ -18,6 +18,14 @@ class ProviderError(Exception):
     """The provider refuses, or the cloud did; the text is what the user sees."""
 
 
+class UnfinishedError(ProviderError):
+    """What was being created is there all the same: the engine has to remember it by its ID."""
+
+    def __init__(self, id: str, words: str) -> None:
+        super().__init__(words)
+        self.id = id
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What ``gcp:*`` configures: places that stand in where a program names none, and labels for everything."""
@@ -50,12 +58,16 @@ class Locks:
 
 @dataclass(frozen=True, kw_only=True)
 class Cloud:
-    """What a resource type needs to do its work. ``cancelled`` is set when the engine wants no more."""
+    """What a resource type needs to do its work. ``cancelled`` is set when the engine wants no more.
+
+    ``pace``: pauses between looks are this share of the stock plugin's.
+    """
 
     rest: Rest
     settings: Settings
     locks: Locks
     cancelled: threading.Event
+    pace: float
 
     def place_of(self, given: Mapping[str, object], level: str) -> str:
         """The project, region or zone that a program gave (a link is fine), or the one that stands in."""

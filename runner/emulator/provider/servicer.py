@@ -15,7 +15,15 @@ from runner.emulator.provider.configuration import Connections, find_config_prob
 from runner.emulator.provider.diff import Change, diff_resource, needs_delete_first
 from runner.emulator.provider.plan import inputs_from_state, plan_create, plan_update
 from runner.emulator.provider.registry import find_function, find_type
-from runner.emulator.provider.resource import Cloud, Edit, Locks, ProviderError, ResourceType, plan_labels
+from runner.emulator.provider.resource import (
+    Cloud,
+    Edit,
+    Locks,
+    ProviderError,
+    ResourceType,
+    UnfinishedError,
+    plan_labels,
+)
 from runner.emulator.provider.rest import ApiError, Rest
 from runner.emulator.provider.stubs import plugin_pb2, provider_pb2, provider_pb2_grpc
 from runner.emulator.provider.values import Properties, decode, encode, has_unknown, prune
@@ -27,7 +35,7 @@ Context = grpc.ServicerContext
 
 
 class PartlyCreatedError(Exception):
-    """It exists, but what it is like could not be read: the engine has to remember it."""
+    """It exists, but is not as it should be or could not be read: the engine has to remember it."""
 
     def __init__(self, id: str, known: Properties, reason: str) -> None:
         super().__init__(reason)
@@ -50,14 +58,15 @@ def _one_error(words: object) -> str:
 class Servicer(provider_pb2_grpc.ResourceProviderServicer):
     """The resource provider ``gcp``."""
 
-    def __init__(self, rest: Rest, connections: Connections) -> None:
+    def __init__(self, rest: Rest, connections: Connections, *, pace: float) -> None:
         self._rest = rest
         self._connections = connections
+        self._pace = pace
         self._locks = Locks()
 
     def _cloud(self, context: Context) -> Cloud:
         settings, cancelled = self._connections.find(context.peer())
-        return Cloud(rest=self._rest, settings=settings, locks=self._locks, cancelled=cancelled)
+        return Cloud(rest=self._rest, settings=settings, locks=self._locks, cancelled=cancelled, pace=self._pace)
 
     def _run(self, context: Context, work: Callable[[Cloud], _Answer], prefix: str = "") -> _Answer:
         """``work``, its errors told to the engine."""
@@ -145,7 +154,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
                 raise ProviderError(refused)
             if request.preview:
                 return provider_pb2.CreateResponse(properties=encode(plan_create(kind, news, cloud.settings)))
-            id, state = _create(kind, cloud, prune(news))
+            id, state = _create(kind, cloud, request.urn, prune(news))
             return provider_pb2.CreateResponse(id=id, properties=encode(state))
 
         return self._run(context, work)
@@ -195,18 +204,21 @@ def _naming(request: Any) -> Naming:
     )
 
 
-def _create(kind: ResourceType, cloud: Cloud, news: Properties) -> tuple[str, Properties]:
+def _create(kind: ResourceType, cloud: Cloud, urn: str, news: Properties) -> tuple[str, Properties]:
     if has_unknown(news):
         raise ProviderError("an input is still unknown")
     ours, there = plan_labels(cloud.settings, news, {}) or ({}, {})
     known = news | ({"pulumiLabels": ours, "effectiveLabels": there} if "labels" in kind.fields else {})
-    id = kind.operations.create(cloud, news)
+    try:
+        id = kind.operations.create(cloud, news)
+    except UnfinishedError as error:
+        raise PartlyCreatedError(error.id, known, str(error)) from error
     try:
         state = kind.read_state(cloud, id, known)
     except (ProviderError, ApiError, KeyError) as error:
         raise PartlyCreatedError(id, known, f"created, but could not be read: {error}") from error
     if state is None:
-        raise ProviderError(f"{id} was created, but is not there")
+        raise ProviderError(f"expected non-empty ID for new state during Create of {urn}")
     return str(state["id"]), state
 
 

@@ -152,7 +152,6 @@ class Client:
             image="image",
             disk_gib=50,
             expires="2026-11-23T10:00",
-            self_delete_role=names.self_delete_role(self.context.settings.project, "other"),
         )
         if is_saved:
             save_definition(self.context, definition)

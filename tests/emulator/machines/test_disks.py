@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import threading
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -11,6 +15,7 @@ from runner.emulator.machines.disks import (
     LINKED_FROM_BYTES,
     RootClone,
     clone_root,
+    copy_image_root,
     make_base_root,
     pool_of,
     remove_root,
@@ -18,6 +23,7 @@ from runner.emulator.machines.disks import (
 )
 from runner.errors import CloudError
 
+LIMIT_S = 60.0
 LARGE = b"x" * LINKED_FROM_BYTES
 
 
@@ -31,6 +37,35 @@ def make_image(root: Path) -> Path:
     (root / "opt/opensees-hpc/build.log").write_bytes(LARGE)
     seal_root(root)
     return library
+
+
+LIBRARIES = 4
+CLONES = 4
+ROUNDS = 6
+
+
+def make_image_of_libraries(root: Path) -> None:
+    """A small image that has little else than large libraries."""
+    (root / "opt").mkdir(parents=True)
+    for number in range(LIBRARIES):
+        library = root / f"opt/lib{number}.so"
+        library.write_bytes(number.to_bytes(2) * LINKED_FROM_BYTES)
+        library.chmod(0o755)
+    seal_root(root)
+
+
+def clone_in_rounds(folder: Path, number: int, barrier: Barrier) -> None:
+    """One of several that clone each image at the same moment, fresh and again after somebody wrote into what they share."""
+    for image in sorted(folder.glob("image-?")):
+        barrier.wait(LIMIT_S)
+        copy_without_reflinks(image, folder / f"{image.name}-fresh-{number}")
+        barrier.wait(LIMIT_S)
+        if number < LIBRARIES:
+            victim = folder / f"{image.name}-fresh-{number}/opt/lib{number}.so"
+            victim.chmod(0o755)
+            victim.write_bytes(b"harm")
+        barrier.wait(LIMIT_S)
+        copy_without_reflinks(image, folder / f"{image.name}-later-{number}")
 
 
 def copy_without_reflinks(source: Path, target: Path) -> None:
@@ -98,6 +133,50 @@ def test_a_machine_that_writes_in_place_harms_neither_image_nor_later_clones(tmp
     copy_without_reflinks(tmp_path / "image", tmp_path / "b")
     assert (tmp_path / "b/opt/opensees-hpc/lib/libbig.so").read_bytes() == LARGE
     assert victim.read_bytes().startswith(b"harm")
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_a_file_of_the_pool_is_made_once_however_many_want_it_at_once(tmp_path: Path, kind: str) -> None:
+    images = [tmp_path / f"image-{at}" for at in range(ROUNDS)]
+    for image in images:
+        make_image_of_libraries(image)
+    fresh = multiprocessing.get_context("spawn")
+    executor: Executor = ThreadPoolExecutor(CLONES) if kind == "threads" else ProcessPoolExecutor(CLONES, fresh)
+    with fresh.Manager() as manager, executor as pool:
+        barrier = threading.Barrier(CLONES) if kind == "threads" else manager.Barrier(CLONES)
+        for task in [pool.submit(clone_in_rounds, tmp_path, number, barrier) for number in range(CLONES)]:
+            task.result()
+    for image in images:
+        for library in sorted((image / "opt").iterdir()):
+            clones = {
+                age: [tmp_path / f"{image.name}-{age}-{number}/opt" / library.name for number in range(CLONES)]
+                for age in ("fresh", "later")
+            }
+            assert {clone.stat().st_ino for clone in clones["fresh"]} == {clones["fresh"][0].stat().st_ino}
+            assert {clone.stat().st_ino for clone in clones["later"]} == {clones["later"][0].stat().st_ino}
+            assert clones["later"][0].read_bytes() == library.read_bytes()
+        assert not list(pool_of(image).rglob(".*"))
+
+
+def test_a_copy_that_becomes_an_image_shares_nothing_with_clones(tmp_path: Path) -> None:
+    make_image(tmp_path / "image")
+    copy_without_reflinks(tmp_path / "image", tmp_path / "clone")
+    copy_image_root(tmp_path / "image", tmp_path / "other-image")
+    name = "opt/opensees-hpc/lib/libbig.so"
+    assert not (tmp_path / "other-image" / name).samefile(tmp_path / "clone" / name)
+    assert (tmp_path / "other-image" / name).stat().st_nlink == 1
+
+
+def test_what_a_running_machine_removes_meanwhile_is_left_out_of_the_copy(tmp_path: Path) -> None:
+    make_base_root(tmp_path / "disk", os_name="debian-12")
+    passing = [tmp_path / f"disk/tmp/{number}" for number in range(2000)]
+    for file in passing:
+        file.write_text("x")
+    with ThreadPoolExecutor(1) as pool:
+        removing = pool.map(Path.unlink, passing)
+        clone_root(tmp_path / "disk", tmp_path / "copy")
+        list(removing)
+    assert (tmp_path / "copy/etc/os-release").is_file()
 
 
 def test_a_root_that_is_not_sealed_shares_nothing(tmp_path: Path) -> None:

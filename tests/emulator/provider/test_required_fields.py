@@ -78,8 +78,8 @@ def cloud_with(answers: Mapping[str, Any]) -> Cloud:
         path = request.url.raw_path.decode().split("?")[0]
         return httpx.Response(200, json=answers[path]) if path in answers else httpx.Response(404, json={})
 
-    rest = Rest("http://cloud", transport=httpx.MockTransport(answer))
-    return Cloud(rest=rest, settings=SETTINGS, locks=Locks(), cancelled=threading.Event())
+    rest = Rest("http://cloud", "token", transport=httpx.MockTransport(answer))
+    return Cloud(rest=rest, settings=SETTINGS, locks=Locks(), cancelled=threading.Event(), pace=0.0)
 
 
 def labels_of(kind: ResourceType, declared: Properties) -> Properties:

@@ -1,0 +1,37 @@
+"""The embedded cloud's log, as others look at it: what went wrong inside, which no client was told."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+LOG_FILE = "emulator.log"
+TRACEBACK = "Traceback (most recent call last)"
+#: How a record begins: ours with a time, the HTTP server's with a level, Python's own with a thread.
+_RECORD = re.compile(r"^(?=\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d|[A-Z]+:\s|Exception in thread )", re.MULTILINE)
+#: Folders of the state that are large, and in which there is no state of a cloud.
+_ROOTS = frozenset({"disks", "images", "objects"})
+
+
+def log_file(state: Path) -> Path:
+    """The log of the embedded cloud of this folder."""
+    return state / LOG_FILE
+
+
+def read_tracebacks(log: Path) -> list[str]:
+    """The records of a log that have a traceback, oldest first; none if there is no log."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    return [record.rstrip() for record in _RECORD.split(text) if TRACEBACK in record]
+
+
+def find_logs(folder: Path) -> Iterator[Path]:
+    """The logs of all the embedded clouds below a folder."""
+    for place, folders, files in os.walk(folder):
+        if LOG_FILE in files:
+            folders[:] = [name for name in folders if name not in _ROOTS]
+            yield Path(place) / LOG_FILE
