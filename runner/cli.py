@@ -336,6 +336,8 @@ def local_status(*, as_json: bool) -> int:
         _write(json.dumps(values))
     elif values["running"]:
         _write(f"the embedded cloud answers at {values['url']} (process {values['pid']}); its state: {values['state']}")
+        if not values["objects_closed"]:
+            _write("other users of this computer can reach the objects in its buckets: see docs/safety.md")
     else:
         _write(f"the embedded cloud does not run; its state: {values['state']}")
     if not as_json:
@@ -398,7 +400,8 @@ def fresh(*, both: bool, bare: bool) -> int:
     """The README on a fresh machine."""
     from runner import checks
 
-    return checks.fresh(wiring.ROOT, both=both, bare=bare)
+    with raised_signals():
+        return checks.fresh(wiring.ROOT, both=both, bare=bare)
 
 
 @_verb

@@ -298,7 +298,7 @@ class TextScreen:
         cost = "" if usd is None else f", {usd:.2f} USD an hour at most"
         trouble = f" ({printable(facts['trouble'])})" if facts["trouble"] else ""
         over = sum(bool(vm["outlived"]) for vm in count or ())
-        past = f", {over} of which {'has' if over == 1 else 'have'} outlived their purpose" if over else ""
+        past = f", {over} of them past {'its' if over == 1 else 'their'} purpose (invoke cleanup)" if over else ""
         self._print(Text.assemble((f"{kind} {facts['name']} ", "bold yellow"), f"{state}: {vms}{past}{cost}{trouble}"))
         if facts["watched_by"]:
             self._print(f"  nothing has to be done; {facts['offers'][0]} to go on with it from here")

@@ -61,7 +61,8 @@ def _explain(error: Exception, log: CommandLog | None) -> HpcError:
             remedy="start commands as `./bootstrap invoke …`, which provides it",
         )
     report = None if log is None else log.report_crash(error)
-    crash = CrashError(f"a fault in opensees-hpc itself: {_in_a_line(error)}", report=report, remedy=_remedy(report))
+    what = _in_a_line(error) if log is None else log.hide_secrets(_in_a_line(error))
+    crash = CrashError(f"a fault in opensees-hpc itself: {what}", report=report, remedy=_remedy(report))
     for note in getattr(error, "__notes__", []):
         crash.add_note(note)
     return crash

@@ -52,6 +52,22 @@ def test_a_test_without_what_it_needs_is_skipped_with_the_reason(tmp_path: Path)
     assert is_elsewhere or "Skipped: zsh is missing (sourcing bootstrap from zsh): sudo apt-get" in done.stderr
 
 
+def test_what_is_missing_is_said_at_the_beginning(tmp_path: Path) -> None:
+    """On a machine without any program, and without apt-get to get them with."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.system_packages", "--install"],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert "git is missing (the checks of the whole repository): sudo apt-get install git" in lines
+    assert lines[-1] == "exactly the tests that need these will be skipped; each says which at the end"
+
+
 def test_what_is_there_skips_nothing() -> None:
     present = [requirement.name for requirement in list_requirements() if requirement.is_there()]
     assert present

@@ -72,7 +72,8 @@ class EphemeralInstance(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
         self.address = self.instance.network_interfaces.apply(_address)
-        self.image = self.instance.boot_disk.apply(_image)
+        # All of a boot disk is secret, for the key that it might be encrypted with; what it was made from is none.
+        self.image = pulumi.Output.unsecret(self.instance.boot_disk.apply(_image))
         self.register_outputs({"address": self.address})
 
 

@@ -66,6 +66,7 @@ def _session(context: Context, name: str, listener: Listener) -> SessionState:
     _log.info("the batch is %s", name, extra={"session": name})
     settings, journal = context.settings, context.journal_heard_by(listener)
     if name not in journal.names():
-        with contextlib.suppress(NameTakenError):  # another attach has just begun it; whether that runs is seen below
+        # Another attach may have begun it just now; whether that one still runs is seen below.
+        with contextlib.suppress(NameTakenError):
             return journal.begin(name, "run", target=settings.target, project=settings.project)
     return journal.resume(name)

@@ -329,6 +329,9 @@ def archive_folder(folder: Path) -> bytes:
     """A folder as a compressed tar, without what Python or editors leave there; owners are left out.
 
     Everybody may read it, whatever the umask of whoever cloned the repository: jobs do not run as root.
+
+    Raises:
+        BuildError: it cannot be read.
     """
 
     def keep(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
@@ -340,6 +343,10 @@ def archive_folder(folder: Path) -> bytes:
         return member
 
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
-        tar.add(folder, arcname=".", filter=keep)
+    try:
+        with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
+            tar.add(folder, arcname=".", filter=keep)
+    except OSError as error:
+        message = f"what bakes the image cannot be read: {error.filename or folder}: {error.strerror}"
+        raise BuildError(message, remedy="clone the repository again, or make it readable") from error
     return buffer.getvalue()

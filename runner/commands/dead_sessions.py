@@ -15,12 +15,12 @@ from runner.commands.outlived import Key, item_of, outlived
 from runner.commands.receipt import write_receipt
 from runner.commands.status import price_per_hour
 from runner.core.compute import Instance
-from runner.core.session_owner import describe_this_process, gone_clients, is_known_gone
+from runner.core.session_owner import gone_clients
 from runner.errors import CloudError, HpcError
 from runner.model import names
 from runner.model.lease import LeaseSight
 from runner.model.leftover import Item, Kind
-from runner.model.session import BAKE, Owner, Session
+from runner.model.session import BAKE, Session
 
 ASK_LIMIT_S = 15.0  # a command that has nothing to do with the cloud must not wait for a network that is down
 
@@ -88,7 +88,7 @@ def tell_dead_sessions(
     clean = clean_bake or (lambda session: end_bake(context, session.name, listener, Phases(listener)))
     to_price: list[tuple[Session, bool]] = []
     for session in dead:
-        is_from_here = session.owner is not None and _is_gone(session.owner)
+        is_from_here = session.is_owner_gone
         if is_from_here and not session.resources and session.kind != BAKE:
             _close(context, session, "its client was gone before anything was created", listener)
             continue
@@ -99,11 +99,6 @@ def tell_dead_sessions(
     for item in found:
         listener.tell("dead_session", **item.as_json())
     return found
-
-
-def _is_gone(owner: Owner) -> bool:
-    """Whether it is certain that nobody is at a session whose lock is free; this process has given up what it owned."""
-    return is_known_gone(owner) or owner.identity == describe_this_process().identity
 
 
 def _clean(context: Context, session: Session, clean: Callable[[Session], object], listener: Listener) -> bool:
@@ -184,8 +179,7 @@ def _watcher(session: Session, sight: LeaseSight | None) -> str:
     """Who watches a batch now, if it is nobody of whom it is known that he is gone."""
     if sight is None or not sight.is_watched:
         return ""
-    here = describe_this_process()
-    return "" if sight.lease.is_held_by({*gone_clients(session), here.identity, str(here)}) else sight.lease.holder
+    return "" if sight.lease.is_held_by(gone_clients(session)) else sight.lease.holder
 
 
 def _ask_with_limit(context: Context, wanted: Collection[str]) -> tuple[_There | None, str]:

@@ -44,11 +44,15 @@ def execute(context: Context, *, name: str, verify: bool) -> ReceiptView:
 
     Raises:
         InputError: this machine has no journal of that name, or the settings are about another project.
+        DiskError: nothing of the journal can be read.
     """
     session = context.journal.read(name)
     if session is None:
         known = ", ".join(context.journal.names()[-5:]) or "none yet"
         raise InputError(f"there is no journal of {name} on this machine", remedy=f"the latest: {known}")
+    if session.troubles and not session.records:  # it would tell of nothing, as if nothing had been made
+        remedy = f"`invoke cleanup --batch {name} --dry-run` asks the cloud itself"
+        raise DiskError("; ".join(session.troubles), remedy=remedy)
     stored = _files(context, name)[0]
     if not verify:
         values = _read(stored) or make_receipt(session, made=context.now()).as_json()

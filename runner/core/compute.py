@@ -174,10 +174,10 @@ class Compute:
     def failed_operations(self, names_of_vms: Collection[str], *, since: datetime) -> list[FailedOperation]:
         """What failed for these VMs since then, newest first: the codes and details that the Pulumi provider does not show."""
         path = f"{self._project}/aggregated/operations"
-        wanted = {"filter": "operationType=insert AND status=DONE", "returnPartialSuccess": "true"}
+        wanted = "operationType=insert AND status=DONE"
         found = [
             failed
-            for page in self._api.pages(path, **wanted)
+            for page in self._api.partial_pages(path, filter=wanted)
             for scope in page.get("items", {}).values()
             for operation in scope.get("operations", [])
             if (failed := read_failure(operation)) is not None and failed.target in names_of_vms

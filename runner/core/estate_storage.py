@@ -166,9 +166,9 @@ class StorageShelf:
         Raises:
             CloudError: the first refusal, after all others were tried.
         """
-        listed = [
-            found for found in self._list_objects(bucket, prefix) if not until or str(found.get("updated", "")) <= until
-        ]
+        seen = _read_time(until) if until else None
+        found = list(self._list_objects(bucket, prefix))
+        listed = [one for one in found if seen is None or _read_time(str(one["updated"])) <= seen]
         with ThreadPoolExecutor(DELETING_THREADS) as pool:
             refusals = list(pool.map(lambda found: self._delete_object(bucket, found), listed))
         first = next((refusal for refusal in refusals if refusal is not None), None)

@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 NOT_JSON = "notJson"
+PARTIAL_SUCCESS = "returnPartialSuccess"
 NOTHING_HERE = "NO_RESULTS_ON_PAGE"
 REQUEST_TIMEOUT_S = (10.0, 130.0)  # connect, read; operations' `wait` answers within 120 s
 
@@ -76,6 +77,7 @@ class Api:
         self.base = base
         self._new_session = new_session
         self._policy = policy or RetryPolicy()
+        self._knows_partial_success = True
 
     def get(self, path: str, **params: str) -> Json:
         """The answer to a GET."""
@@ -118,14 +120,37 @@ class Api:
 
         Raises:
             UnreachableError: some are missing; it names them.
+            CloudError: some are missing, where Google does not know of partial success.
         """
-        for page in self.pages(path, returnPartialSuccess="true", **params):
+        for page in self.partial_pages(path, **params):
             if missing := _missing_scopes(page):
                 raise UnreachableError(
                     f"GET {self.base}/{path}: Google cannot reach {', '.join(missing)} now",
                     remedy="try again in a few minutes",
                 )
             yield page
+
+    def partial_pages(self, path: str, **params: str) -> Iterator[Json]:
+        """The pages of an aggregated list, perhaps without what Google cannot reach.
+
+        The current discovery document of Compute v1 does not declare the parameter that asks for this, that of January did.
+
+        Raises:
+            CloudError: also if something cannot be reached and Google refuses to leave it out.
+        """
+        if self._knows_partial_success:
+            pages = self.pages(path, **{PARTIAL_SUCCESS: "true"}, **params)
+            try:
+                first = next(pages)
+            except CloudError as error:
+                if error.status != 400 or PARTIAL_SUCCESS not in error.message:
+                    raise
+                self._knows_partial_success = False
+            else:
+                yield first
+                yield from pages
+                return
+        yield from self.pages(path, **params)
 
     def _call(
         self,

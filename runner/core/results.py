@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
 from runner.core import files as disk
-from runner.core.files import sync_tree
+from runner.core.files import synced_tree
 from runner.core.tar_stream import MOST_NAME_BYTES, Content, ForeignArchiveError, Member, opened_archive
 from runner.errors import CloudError, DiskError
 from runner.model.foreign import exit_code, optional, plain_text, real_number, shorten, whole_number
@@ -108,7 +108,7 @@ def unpack_archive(
 ) -> None:
     """Check ``archive`` and unpack it to the new folder ``into``: whole, checked and on the disk, or, after an error, not there.
 
-    ``on_file`` is called before each file; what it raises ends the call.
+    ``on_file`` is called before each file; what it raises ends the call at once, and a part of the files stays in ``into``.
 
     Raises:
         CorruptResultsError: a size, a CRC32C or the list of files is wrong, or a name is hostile or cannot be had here.
@@ -122,9 +122,9 @@ def unpack_archive(
     except OSError as error:
         raise disk_error(error, into) from error
     try:
-        _unpack(archive, manifest, into, on_file)
-        sync_tree(into, on_file=on_file)
-    except BaseException as error:
+        with synced_tree(into, on_file=on_file):
+            _unpack(archive, manifest, into, on_file)
+    except (CorruptResultsError, OSError) as error:
         shutil.rmtree(into, ignore_errors=True)
         if isinstance(error, OSError):
             raise disk_error(error, into) from error

@@ -16,7 +16,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from runner.core.files import PRIVATE_FILE
@@ -51,6 +51,8 @@ def gone_clients(session: Session) -> frozenset[str]:
     """All processes that ever owned a session and are known to be gone, as ``Lease.is_held_by`` has them."""
     owners = [read_owner(record.facts.get("owner")) for record in session.records]
     gone = [owner for owner in owners if owner is not None and is_known_gone(owner)]
+    if session.owner is not None and session.is_owner_gone:
+        gone.append(session.owner)
     return frozenset(name for owner in gone for name in (owner.identity, str(owner)))
 
 
@@ -100,8 +102,8 @@ def _is_hidden(pid: int) -> bool:
 class OwnerLock:
     """The right to go on with one session, held until it is released or the process ends."""
 
-    def __init__(self, path: Path, handle: int) -> None:
-        self._path = path
+    def __init__(self, owner: Owner, handle: int) -> None:
+        self.owner = owner
         self._handle: int | None = handle
 
     @classmethod
@@ -123,17 +125,30 @@ class OwnerLock:
                     f"{session} is in the hands of {holder or 'another process'}",
                     remedy="let that process end it, or end that process; everything it made can be taken over then",
                 )
+            owner = replace(owner, lock=_name_file(os.fstat(handle)))
             _write_record(path, handle, owner)
         except BaseException:
             os.close(handle)
             raise
-        return cls(path, handle)
+        return cls(owner, handle)
 
     def release(self) -> None:
         """Let others have it. A second call is harmless."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+
+def is_lock_of(path: Path, owner: Owner) -> bool:
+    """Whether this is the very file whose lock an owner holds while it owns its session, not a copy of it."""
+    try:
+        return owner.lock == _name_file(path.stat())
+    except OSError:
+        return False
+
+
+def _name_file(about: os.stat_result) -> str:
+    return f"{about.st_dev}:{about.st_ino}"
 
 
 def is_owned(path: Path) -> bool:

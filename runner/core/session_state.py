@@ -17,7 +17,14 @@ from typing import Any, Literal, Self
 
 from runner.core.files import create_private, make_private_folder
 from runner.core.session_file import LineFile, read_last_line
-from runner.core.session_owner import OwnerLock, describe_this_process, is_owned, is_process_alive
+from runner.core.session_owner import (
+    OwnerLock,
+    describe_this_process,
+    is_known_gone,
+    is_lock_of,
+    is_owned,
+    is_process_alive,
+)
 from runner.errors import DiskError, InputError
 from runner.model import names
 from runner.model.session import Session, read_session
@@ -56,13 +63,12 @@ class Journal:
             NameTakenError: there was a session of that name, or there is one now.
             DiskError: it cannot be written; nothing may be created.
         """
-        owner = describe_this_process()
         try:
             lock = self._lock(name)
         except InputError as error:
             raise NameTakenError(error.message, remedy=error.remedy) from error
         try:
-            begun = {"format": FORMAT, "session": kind, "name": name, "owner": asdict(owner)}
+            begun = {"format": FORMAT, "session": kind, "name": name, "owner": asdict(lock.owner)}
             create_private(self._path(name), encode_record(Record(kind="begin", at=self.now(), facts=begun | facts)))
             return SessionState(self, name, lock)
         except FileExistsError as error:
@@ -90,7 +96,7 @@ class Journal:
             if found is not None and found.format > FORMAT:
                 raise InputError(f"{name} was begun by a newer version of opensees-hpc", remedy="use that version")
             state = SessionState(self, name, lock)
-            state.write("owner", owner=asdict(describe_this_process()))
+            state.write("owner", owner=asdict(lock.owner))
             return state
         except OSError as error:
             lock.release()
@@ -110,7 +116,7 @@ class Journal:
                 name=name, troubles=(f"the journal cannot be read: {self._path(name)}: {error.strerror or error}",)
             )
         session = read_session(name, *decode_records(content))
-        return replace(session, is_owner_alive=is_owned(self._lock_path(name)) or _has_other_client(session))
+        return _look_for_owner(session, self._lock_path(name))
 
     def names(self) -> list[str]:
         """The sessions that were ever begun, sorted.
@@ -160,15 +166,21 @@ class Journal:
         return self.folder / f"{_checked(name)}{LOCK_SUFFIX}"
 
 
-def _has_other_client(session: Session) -> bool:
-    """Whether its owner lives, though it does not hold the lock here: the journal is a copy of the one that it writes.
+def _look_for_owner(session: Session, lock: Path) -> Session:
+    """The session with what is known of its owner. The lock tells it, but not that of a copy: then its process is looked for.
 
-    One that has ended the session, or left it on purpose, may go on with other things.
+    A process that has left the session on purpose may go on with other things.
     """
     owner = session.owner
-    if owner is None or session.has_ended or session.is_detached or owner.pid == os.getpid():
-        return False
-    return is_process_alive(owner)
+    if is_owned(lock):
+        return replace(session, is_owner_alive=True)
+    if owner is None or session.has_ended:
+        return session
+    is_copy = bool(owner.lock) and not is_lock_of(lock, owner)
+    if is_copy and not session.is_detached and is_process_alive(owner):
+        return replace(session, is_owner_alive=True)
+    is_given_up = is_lock_of(lock, owner) and owner.is_on_machine_of(describe_this_process())
+    return replace(session, is_owner_gone=is_given_up or is_known_gone(owner))
 
 
 def _checked(name: str) -> str:

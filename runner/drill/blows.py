@@ -34,6 +34,7 @@ UNBORN = frozenset({"PROVISIONING", "STAGING"})
 class Scene:
     """A batch while it is struck. ``client`` began it. ``others``: further commands that were started beside it.
 
+    ``cleanups`` are those of them that say with their exit code what they left to a living client.
     ``was_ended``: somebody ended the batch on purpose, so that fewer results than analyses are right.
     """
 
@@ -41,6 +42,7 @@ class Scene:
     client: Client
     chance: random.Random
     others: list[Client] = field(default_factory=list)
+    cleanups: list[Client] = field(default_factory=list)
     was_ended: bool = False
     offspring: list[psutil.Process] = field(default_factory=list)
 
@@ -200,7 +202,7 @@ def _clean_up(scene: Scene) -> None:
     """Somebody cleans up beside the run. A living client's batch is none of its business."""
     what = scene.chance.choice([[], ["--everything"], ["--batch", scene.name]])
     scene.was_ended |= not scene.client.is_running()
-    scene.start("cleanup", *what, "--yes", "--json")
+    scene.cleanups.append(scene.start("cleanup", *what, "--yes", "--json"))
 
 
 def _attach_too(scene: Scene) -> None:

@@ -170,7 +170,7 @@ class ChaosRun:
         for client in self._clients:
             if client.has_traceback():
                 self._problems.append(f"a traceback: {client.last_words()[-2500:]}")
-            if client.exit_code == LEFT_OVER:
+            if client.exit_code == LEFT_OVER and client not in scene.cleanups:
                 self._problems.append(f"something was left, it said: {client.last_words()[-1500:]}")
             self._check_summary(client, is_last=client is self._clients[-1])
 

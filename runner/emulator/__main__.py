@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from requests.utils import should_bypass_proxies
 
 from runner.emulator.disk_roots import RootTools
 from runner.emulator.endpoint import endpoint_file, remove_endpoint, write_endpoint
@@ -75,11 +76,27 @@ def make_room(view: GuestView, url: str, user: str) -> Room:
 
 
 def package_index(environment: Mapping[str, str], home: Path) -> dict[str, str]:
-    """How this host's pip finds packages and where it keeps them: an instance uses the host's Python, but has another home."""
+    """How this host's pip finds packages and where it keeps them: an instance uses the host's Python, but has another home.
+
+    Proxy and certificates become settings of pip's own: no other program of an instance has a proxy between it and our loopback.
+    """
     cache = {"PIP_CACHE_DIR": str(home / ".cache/pip")}
     file = next((file for file in (home / ".config/pip/pip.conf", home / ".pip/pip.conf") if file.exists()), None)
     config = {} if file is None else {"PIP_CONFIG_FILE": str(file)}
-    return cache | config | {key: value for key, value in environment.items() if key.startswith("PIP_")}
+    ways = {
+        "PIP_PROXY": find_proxy(environment),
+        "PIP_CERT": environment.get("REQUESTS_CA_BUNDLE") or environment.get("CURL_CA_BUNDLE"),
+    }
+    found = {key: value for key, value in ways.items() if value}
+    return cache | config | found | {key: value for key, value in environment.items() if key.startswith("PIP_")}
+
+
+def find_proxy(environment: Mapping[str, str]) -> str:
+    """The host's proxy, unless its index of packages is one of those that are reached without."""
+    proxy = environment.get("https_proxy") or environment.get("HTTPS_PROXY") or ""
+    direct = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    index = environment.get("PIP_INDEX_URL", "")
+    return "" if index and should_bypass_proxies(index, direct) else proxy
 
 
 def root_tools() -> RootTools:
@@ -137,7 +154,7 @@ async def run(arguments: argparse.Namespace) -> None:
     cloud.endpoint = describe(settings, url, ssh_port, provider.port)
     catch_signals(cloud)
     try:
-        await serve(cloud, listener, lambda: write_endpoint(settings.state, cloud.endpoint))
+        await serve(cloud, listener, lambda: write_endpoint(settings.state, cloud.describe()))
     finally:
         remove_endpoint(settings.state, pid=os.getpid())
         await asyncio.to_thread(provider.stop)

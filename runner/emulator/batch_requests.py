@@ -14,6 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from runner.emulator import refusals
+
 #: A batch of Cloud Storage holds calls of its JSON API and nothing else, no batch either.
 _SERVED = "/storage/v1/"
 _KEPT_HEADERS = ("content-type", "etag", "vary")
@@ -55,7 +57,14 @@ def _read_part(content_id: str, raw: object) -> BatchPart:
 
 
 async def serve_batch(request: Request) -> Response:
-    """Serve every part as the caller of the whole; one that is refused does not hurt the others."""
+    """Serve every part as the caller of the whole; one that is refused does not hurt the others.
+
+    Raises:
+        CloudError: it is no batch.
+    """
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() != "multipart/mixed":
+        raise refusals.wrong_content_type(content_type)
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         scope["state"] = {"caller": request.state.caller}
@@ -65,7 +74,7 @@ async def serve_batch(request: Request) -> Response:
     answers: list[bytes] = []
     transport = httpx.ASGITransport(app=application)
     async with httpx.AsyncClient(transport=transport, base_url="http://batch", trust_env=False) as client:
-        for part in read_batch_parts(request.headers.get("content-type", ""), await request.body()):
+        for part in read_batch_parts(content_type, await request.body()):
             answer = await _serve_part(client, part)
             answers.append(_write_part(boundary, part, answer))
     return Response(

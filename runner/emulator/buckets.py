@@ -12,6 +12,7 @@ from runner.emulator.clock import Clock
 from runner.emulator.condition_rules import VERSION, requested_version
 from runner.emulator.iam import policy_document, replace_policy
 from runner.emulator.object_store import ObjectStore
+from runner.emulator.permissions import check_permissions
 from runner.emulator.settings import CloudSettings
 from runner.emulator.store import Document, Store
 from runner.emulator.transport import Answer, Call, Rule
@@ -23,6 +24,8 @@ BUCKETS = "buckets/"
 POLICY_OWNER = "buckets/{bucket}"
 _B = "/storage/v1/b"
 _NAME = re.compile(r"[a-z0-9](?:[-_.a-z0-9]{1,61})[a-z0-9]")
+#: Google's own, those that look like it, IP addresses, and dots where no domain has any.
+_FORBIDDEN_NAME = re.compile(r"^goog|g[o0]{2}gle|^\d+\.\d+\.\d+\.\d+$|\.\.|\.-|-\.")
 _STORAGE_CLASSES = ("STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE", "MULTI_REGIONAL", "REGIONAL")
 _SOFT_DELETE_S = 604800
 
@@ -100,7 +103,7 @@ class Buckets:
         self._require(call, "storage.buckets.create")
         self._check_project(call)
         name = str(call.body.get("name") or "")
-        if _NAME.fullmatch(name) is None or ".." in name:
+        if _NAME.fullmatch(name) is None or _FORBIDDEN_NAME.search(name):
             raise refusals.invalid(f"Invalid bucket name: '{name}'")
         if self._store.get(BUCKETS + name) is not None:
             raise refusals.conflict(
@@ -195,8 +198,9 @@ class Buckets:
         if self._store.get(BUCKETS + name) is None:
             raise no_bucket()
         owners = [POLICY_OWNER.format(bucket=name)]
-        wanted = call.query.get("permissions", "").split(",")
-        allowed = [one for one in wanted if one and self._access.allows(call.caller, one, "", owners=owners)]
+        wanted = [one for told in call.repeated.get("permissions", ()) for one in told.split(",") if one]
+        check_permissions(wanted)
+        allowed = [one for one in wanted if self._access.allows(call.caller, one, "", owners=owners)]
         return {"kind": "storage#testIamPermissionsResponse", "permissions": allowed}
 
 

@@ -6,7 +6,8 @@ import ipaddress
 from typing import Any
 
 from runner.emulator import refusals, request_fields
-from runner.emulator.compute_resources import GLOBAL, REGION, Collection, Parts, find_user
+from runner.emulator.compute_resources import GLOBAL, REGION, V1, Collection, Parts, find_user
+from runner.emulator.listing import list_document
 from runner.emulator.settings import REGIONS
 from runner.emulator.store import Document
 from runner.emulator.transport import Call, Rule
@@ -75,6 +76,13 @@ def _merge(old: Document, new: Document) -> Document:
     return merged
 
 
+def _usable(subnetwork: Document) -> Document:
+    shown: Document = {
+        key: subnetwork[key] for key in ("network", "ipCidrRange", "stackType", "purpose") if key in subnetwork
+    }
+    return {"subnetwork": subnetwork["selfLink"], **shown}
+
+
 class Networks(_Network):
     """``global/networks``."""
 
@@ -99,7 +107,9 @@ class Subnetworks(_Network):
         path = self.base + "/{name}"
         fields = {"privateIpGoogleAccess": bool}
         permission = "compute.subnetworks.setPrivateIpGoogleAccess"
+        usable = f"{V1}/aggregated/{self.name}/listUsable"
         return [
+            Rule(method="GET", path=usable, act=self.list_usable, permission="compute.subnetworks.list"),
             *super().rules(),
             Rule(
                 method="POST",
@@ -116,6 +126,13 @@ class Subnetworks(_Network):
                 fields={"ipCidrRange": str},
             ),
         ]
+
+    def list_usable(self, call: Call) -> Document:
+        """The subnetworks of all regions that the caller may use: here, all that there are."""
+        found = self.parts.store.items(f"projects/{call.project}/regions/")
+        entries = [(key, _usable(document)) for key, document in found if key.split("/")[-2] == self.name]
+        path = f"projects/{call.project}/aggregated/{self.name}"
+        return list_document("usableSubnetworksAggregated", path, entries, call.query)
 
     def complete(self, document: Document, body: Document) -> None:
         text = body.get("ipCidrRange")

@@ -6,7 +6,7 @@ from runner.emulator.compute_resources import GLOBAL, REGION, V1, ZONE, Parts
 from runner.emulator.listing import aggregated_document, list_document
 from runner.emulator.settings import REGIONS
 from runner.emulator.store import Document
-from runner.emulator.transport import Answer, Call, Rule
+from runner.emulator.transport import Call, Rule
 
 
 class OperationsApi:
@@ -38,10 +38,11 @@ class OperationsApi:
     async def wait(self, call: Call) -> Document:
         return await self._parts.operations.wait(call.resource)
 
-    def delete(self, call: Call) -> Answer:
+    def delete(self, call: Call) -> Document:
+        """Answered with an empty object: Google's own Python client cannot read an answer without a body."""
         self._parts.operations.get(call.resource)
         self._parts.store.delete(call.resource)
-        return Answer(status=204)
+        return {}
 
     def list_all(self, call: Call) -> Document:
         path = call.path.split("/v1/", 1)[1]

@@ -20,7 +20,8 @@ _START_TOLERANCE_S = 0.05
 class Endpoint:
     """``started`` is the process's start in seconds since 1970, which together with ``pid`` names it for good.
 
-    ``token_file`` holds the owner's token; it is empty for a cloud of a version that asked nobody for one.
+    ``token_file`` holds the owner's token; it is empty for a cloud of a version that asked nobody for one. ``objects_closed``:
+    no other user of this computer reaches the object store past us (see ``object_gate``).
     """
 
     pid: int
@@ -33,6 +34,7 @@ class Endpoint:
     zone: str
     user: str
     token_file: str = ""
+    objects_closed: bool = False
 
     def read_token(self) -> str:
         """The owner's token. It is in no field, so that none is shown with the rest.

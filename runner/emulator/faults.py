@@ -93,7 +93,11 @@ KINDS: Mapping[str, FaultKind] = {
     ),
     "unreachable": FaultKind(
         searched_in="list and scope of an aggregated list: `instances zones/z`",
-        effect="200 without what is there, named in `unreachables`; 503 without returnPartialSuccess",
+        effect="503; with returnPartialSuccess 200 without what is there, named in `unreachables`",
+    ),
+    "partial_success": FaultKind(
+        searched_in=f"{REQUEST} with returnPartialSuccess",
+        effect="the parameter is taken, as by Compute v1 until January 2026 and by its beta; else it is refused with 400",
     ),
     "slow_operation": FaultKind(
         searched_in=OPERATION, effect="it stays RUNNING for so long before it is begun", defaults={"delay_s": 5.0}

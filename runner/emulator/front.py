@@ -17,11 +17,14 @@ from runner.emulator.faults import Faults
 from runner.emulator.service_usage import is_switched_off
 from runner.emulator.settings import CloudSettings
 from runner.emulator.store import Store
-from runner.emulator.transport import render_error
+from runner.emulator.transport import CLIENT_IS_GONE, render_error
 from runner.errors import CloudError
 
 #: An aborted connection loses what the kernel has not taken yet.
 _FLUSH_S = 0.05
+
+#: In none of the list methods of Compute v1's discovery document of 6 November 2026.
+PARTIAL_SUCCESS = "returnPartialSuccess"
 
 API_TITLES = {
     "compute": "Compute Engine API",
@@ -83,7 +86,7 @@ class Front:
                 answer.headers["Retry-After"] = f"{error.retry_after_s:.0f}"
             await answer(scope, receive, send)
             return
-        with contextlib.suppress(ConnectionAbortedError):
+        with contextlib.suppress(*CLIENT_IS_GONE):
             await self._app(scope, receive, send)
 
     def _telling(self, what: str, send: Send) -> Send:
@@ -102,6 +105,8 @@ class Front:
             refusal.retry_after_s = float(fault.get("retry_after_s", 0))
             raise refusal
         api = scope["path"].split("/")[1]
+        if api == "compute" and PARTIAL_SUCCESS in what and not self._faults.hit("partial_success", what):
+            raise refusals.unknown_parameter(PARTIAL_SUCCESS)
         if api in API_TITLES and is_switched_off(self._store, f"{api}.googleapis.com"):
             raise refusals.api_disabled(API_TITLES[api], f"{api}.googleapis.com", self._settings.project_number)
 

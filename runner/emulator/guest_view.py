@@ -145,7 +145,7 @@ def _nic_tree(nic: Document) -> Document:
         "ip": nic["networkIP"],
         "network": re.sub(r"^.*?projects/", "projects/", nic["network"]),
         "accessConfigs": [
-            {"externalIp": config["natIP"], "type": "ONE_TO_ONE_NAT"} for config in nic.get("accessConfigs", ())
+            {"externalIp": config.get("natIP", ""), "type": "ONE_TO_ONE_NAT"} for config in nic.get("accessConfigs", ())
         ],
     }
 

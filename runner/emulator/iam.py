@@ -9,6 +9,9 @@ from typing import Any
 from runner.emulator import refusals, request_fields
 from runner.emulator.access import ACCOUNTS, ROLES, Access
 from runner.emulator.condition_rules import VERSION, check_conditions, hide_conditions, requested_version
+from runner.emulator.listing import Entries, sized_page
+from runner.emulator.permissions import check_permissions, expand
+from runner.emulator.roles import ROLE_PERMISSIONS
 from runner.emulator.settings import CloudSettings
 from runner.emulator.store import Document, Store
 from runner.emulator.transport import Call, Rule
@@ -105,7 +108,8 @@ class ServiceAccounts:
         return account
 
     def list_all(self, call: Call) -> Document:
-        return {"accounts": [account for _, account in self._store.items(ACCOUNTS)]}
+        page, more = sized_page(self._store.items(ACCOUNTS), call.query, default=20, most=100)
+        return {"accounts": page, **more}
 
     def _find(self, call: Call) -> Document:
         wanted = call.params["email"]
@@ -148,6 +152,7 @@ class ServiceAccounts:
     def test_permissions(self, call: Call) -> Document:
         name = self._find(call)["name"]
         wanted = call.body.get("permissions") or []
+        check_permissions(wanted)
         return {"permissions": [one for one in wanted if self._access.allows(call.caller, one, name, owners=[name])]}
 
 
@@ -161,6 +166,8 @@ class CustomRoles:
         one = _ROLES + "/{role}"
         fields = request_fields
         return [
+            Rule(method="GET", path="/iam/v1/roles", act=self.list_predefined),
+            Rule(method="GET", path="/iam/v1/roles/{role}", act=self.get_predefined),
             Rule(method="GET", path=_ROLES, act=self.list_all, permission="iam.roles.list"),
             Rule(method="POST", path=_ROLES, act=self.create, permission="iam.roles.create", fields=fields.CREATE_ROLE),
             Rule(method="POST", path=one + ":undelete", act=self.undelete, permission="iam.roles.undelete"),
@@ -174,13 +181,29 @@ class CustomRoles:
         if _ROLE_ID.fullmatch(role_id) is None:
             raise CloudError(f'The role ID "{role_id}" must match {_ROLE_ID.pattern}.', reason="badRequest", status=400)
         name = f"projects/{call.project}/roles/{role_id}"
-        if self._store.get(ROLES + name) is not None:
+        known = self._store.get(ROLES + name)
+        if known is not None and known.get("deleted"):
+            told = f"You can't create a role_id ({role_id}) which has been marked for deletion."
+            raise CloudError(told, reason="failedPrecondition", status=400)
+        if known is not None:
             raise refusals.conflict(f"A role named {role_id} in projects/{call.project} already exists.")
-        return self._put({"name": name, **(call.body.get("role") or {})})
+        role = call.body.get("role") or {}
+        check_permissions(role.get("includedPermissions") or ())
+        return self._put({"name": name, **role})
 
     def list_all(self, call: Call) -> Document:
         is_shown = call.query.get("showDeleted") == "true"
-        return {"roles": [role for _, role in self._store.items(ROLES) if is_shown or not role.get("deleted")]}
+        found = [entry for entry in self._store.items(ROLES) if is_shown or not entry[1].get("deleted")]
+        return _roles_page(found, call)
+
+    def list_predefined(self, call: Call) -> Document:
+        return _roles_page([(name, predefined_role(name)) for name in sorted(ROLE_PERMISSIONS)], call)
+
+    def get_predefined(self, call: Call) -> Document:
+        name = f"roles/{call.params['role']}"
+        if name not in ROLE_PERMISSIONS:
+            raise refusals.missing(f"The role named {name} was not found.")
+        return predefined_role(name)
 
     def get(self, call: Call) -> Document:
         return self._find(call)
@@ -189,6 +212,7 @@ class CustomRoles:
         role = self._find(call)
         if role.get("deleted"):
             raise refusals.condition_not_met(f"The role named {role['name']} is deleted.")
+        check_permissions(call.body.get("includedPermissions") or ())
         return self._put({**role, **{key: value for key, value in call.body.items() if key not in ("name", "etag")}})
 
     def delete(self, call: Call) -> Document:
@@ -251,6 +275,7 @@ class ProjectPolicy:
 
     def test_permissions(self, call: Call) -> Document:
         wanted = call.body.get("permissions") or []
+        check_permissions(wanted)
         return {"permissions": [one for one in wanted if self._access.allows(call.caller, one, self._name())]}
 
     def get(self, call: Call) -> Document:
@@ -271,6 +296,25 @@ class ProjectPolicy:
             "billingAccountName": "billingAccounts/000000-000000-000000",
             "billingEnabled": True,
         }
+
+
+def _roles_page(entries: Entries, call: Call) -> Document:
+    """Without the permissions, unless ``view=FULL``."""
+    page, more = sized_page(entries, call.query, default=300, most=1000)
+    if call.query.get("view") != "FULL":
+        page = [{key: value for key, value in role.items() if key != "includedPermissions"} for role in page]
+    return {"roles": page, **more}
+
+
+def predefined_role(name: str) -> Document:
+    """A role of Google's, with what it permits of what this cloud has."""
+    return {
+        "name": name,
+        "title": name.removeprefix("roles/"),
+        "includedPermissions": expand(ROLE_PERMISSIONS[name]),
+        "stage": "GA",
+        "etag": "AA==",
+    }
 
 
 def policy_document(access: Access, owner: str, version: int = VERSION) -> Document:

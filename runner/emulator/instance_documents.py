@@ -176,6 +176,20 @@ class InstanceDraftsman:
         return nic
 
 
+def give_external_addresses(instance: Document) -> None:
+    """An instance that comes up gets an ephemeral external address for each access configuration: in this cloud its internal one."""
+    for nic in instance["networkInterfaces"]:
+        for config in nic.get("accessConfigs", ()):
+            config["natIP"] = nic["networkIP"]
+
+
+def take_external_addresses(instance: Document) -> None:
+    """An instance that is off has none: they were ephemeral."""
+    for nic in instance["networkInterfaces"]:
+        for config in nic.get("accessConfigs", ()):
+            config.pop("natIP", None)
+
+
 def _access_config(wanted: Document, address: str) -> Document:
     return {
         "kind": "compute#accessConfig",

@@ -17,6 +17,7 @@ from runner.emulator.access import POLICIES
 from runner.emulator.clock import Alarms, Clock
 from runner.emulator.disk_roots import DiskRoots
 from runner.emulator.faults import Faults
+from runner.emulator.instance_documents import give_external_addresses, take_external_addresses
 from runner.emulator.machine_types import MACHINE_TYPES
 from runner.emulator.machines.seam import MachineSpec
 from runner.emulator.operations import Failure, Operations, gone
@@ -156,6 +157,8 @@ class Lifecycle:
     async def _power_on(self, key: str) -> None:
         with self._store.edit(PRIVATE + key) as private:
             private["preempted"] = False
+        with self._store.edit(key) as instance:
+            give_external_addresses(instance)
         await self._boot(key)
         with self._store.edit(key) as instance:
             instance["status"] = "RUNNING"
@@ -256,6 +259,7 @@ class Lifecycle:
         self.disarm(key)
         with self._store.edit(key) as instance:
             instance["status"] = "TERMINATED"
+            take_external_addresses(instance)
             instance["lastStopTimestamp"] = compute_time(self._clock.now())
         self._faults.tell(f"instance {key} TERMINATED")
 

@@ -96,6 +96,20 @@ def _read_limit(text: str) -> int:
     return int(text) or MAX_RESULTS
 
 
+def sized_page(
+    entries: Entries, query: Mapping[str, str], *, default: int, most: int
+) -> tuple[list[Document], Document]:
+    """A page as the APIs beside Compute have it (``pageSize``): its documents, and ``nextPageToken`` if there are more."""
+    text = query.get("pageSize", "")
+    if text and (not text.isdigit() or int(text) > most):
+        raise refusals.invalid(f"Invalid page size {text}: it must be at most {most}.")
+    limit, after = int(text or 0) or default, _read_token(query.get("pageToken", ""))
+    rest = [entry for entry in entries if entry[0] > after] if after else list(entries)
+    page = rest[:limit]
+    more = {"nextPageToken": _make_token(page[-1][0])} if len(rest) > limit else {}
+    return [document for _, document in page], more
+
+
 def _make_token(key: str) -> str:
     return base64.urlsafe_b64encode(key.encode()).decode()
 

@@ -70,8 +70,14 @@ class ObjectProxy:
         self._sessions = sessions
 
     def routes(self) -> list[Route]:
-        batch = Route("/batch/storage/v1", serve_batch, methods=["POST"])
+        batch = Route("/batch/storage/v1", self._serve_batch, methods=["POST"])
         return [batch, *(Route(path, self._serve, methods=list(methods)) for path, methods in _ROUTES)]
+
+    async def _serve_batch(self, request: Request) -> Response:
+        try:
+            return await serve_batch(request)
+        except CloudError as error:
+            return render_error(error, request.url.path, self._settings)
 
     async def _serve(self, request: Request) -> Response:
         try:

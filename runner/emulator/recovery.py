@@ -7,6 +7,7 @@ from pathlib import Path
 
 from runner.emulator.clock import Clock
 from runner.emulator.disk_roots import RootTools
+from runner.emulator.instance_documents import take_external_addresses
 from runner.emulator.lifecycle import Lifecycle
 from runner.emulator.operations import Failure, Operations
 from runner.emulator.settings import CloudSettings
@@ -69,6 +70,7 @@ class Recovery:
         self._lifecycle.disarm(key)
         with self._store.edit(key) as stopped:
             stopped["status"] = "TERMINATED"
+            take_external_addresses(stopped)
             stopped["lastStopTimestamp"] = compute_time(self._clock.now())
 
     def _was_being_deleted(self, key: str) -> bool:

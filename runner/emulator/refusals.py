@@ -32,6 +32,15 @@ def invalid_field(field: str, value: object, why: str) -> CloudError:
     return invalid(f"Invalid value for field '{field}': '{shown}'. {why}")
 
 
+def unknown_parameter(name: str) -> CloudError:
+    return CloudError(
+        f"Invalid JSON payload received. Unknown name \"{name}\": Cannot bind query parameter. Field '{name}' could not be "
+        "found in request message.",
+        reason="badRequest",
+        status=400,
+    )
+
+
 def required(field: str) -> CloudError:
     return CloudError(f"Required field '{field}' not specified", reason="required", status=400)
 

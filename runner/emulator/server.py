@@ -64,7 +64,7 @@ def _kill_this_process() -> None:
 
 @dataclass(kw_only=True)
 class EmbeddedCloud:
-    """Everything that runs; ``describe`` is what ``/_local/status`` tells besides the instances, ``kill`` a fault."""
+    """Everything that runs; ``kill`` is a fault."""
 
     settings: CloudSettings
     parts: Parts
@@ -77,6 +77,10 @@ class EmbeddedCloud:
     endpoint: Document = field(default_factory=dict)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     kill: Callable[[], None] = field(default=_kill_this_process)
+
+    def describe(self) -> Document:
+        """What ``/_local/status`` tells besides the instances."""
+        return {**self.endpoint, "objects_closed": self.objects.is_closed}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -198,7 +202,7 @@ def _rules(cloud: EmbeddedCloud, roots: DiskRoots) -> Sequence[Rule]:
         parts,
         cloud.lifecycle,
         Scenario(parts, cloud.lifecycle, cloud.alarms, kill=lambda: cloud.kill()),
-        describe=lambda: cloud.endpoint,
+        describe=cloud.describe,
         stop=cloud.stopping.set,
         empty=lambda: _empty(cloud, roots),
     )

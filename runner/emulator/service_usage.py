@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from runner.emulator import refusals
+from runner.emulator.listing import sized_page
 from runner.emulator.settings import CloudSettings
 from runner.emulator.store import Document, Store
 from runner.emulator.transport import Call, Rule
 
 SERVICES = "services/"
+_PAGE, _LARGEST_PAGE, _MOST_AT_ONCE = 50, 200, 30
+_STATES = {"": "", "state:ENABLED": "ENABLED", "state:DISABLED": "DISABLED"}
 _SERVICES = "/serviceusage/v1/projects/{project}/services"
 
 
@@ -33,6 +37,7 @@ class ServiceUsage:
         one, changes = _SERVICES + "/{service}", "serviceusage.services.enable"
         return [
             Rule(method="GET", path=_SERVICES, act=self.list_all, permission="serviceusage.services.list"),
+            Rule(method="GET", path=_SERVICES + ":batchGet", act=self.get_some, permission="serviceusage.services.get"),
             Rule(method="POST", path=_SERVICES + ":batchEnable", act=self.enable_all, permission=changes),
             Rule(method="POST", path=one + ":enable", act=self.enable, permission=changes),
             Rule(method="POST", path=one + ":disable", act=self.disable, permission="serviceusage.services.disable"),
@@ -41,10 +46,24 @@ class ServiceUsage:
         ]
 
     def list_all(self, call: Call) -> Document:
-        enabled = [
-            key.removeprefix(SERVICES) for key, found in self._store.items(SERVICES) if found["state"] == "ENABLED"
-        ]
-        return {"services": [self._document(service) for service in enabled]}
+        """``filter``: ``state:ENABLED`` or ``state:DISABLED``; without one all that anybody ever touched."""
+        state = _STATES.get(call.query.get("filter", ""))
+        if state is None:
+            raise refusals.invalid(f"Invalid filter: {call.query['filter']}. Supported: state:ENABLED, state:DISABLED.")
+        found = [entry for entry in self._store.items(SERVICES) if entry[1]["state"].startswith(state)]
+        chosen = [(key, self._document(key.removeprefix(SERVICES))) for key, _ in found]
+        page, more = sized_page(chosen, call.query, default=_PAGE, most=_LARGEST_PAGE)
+        return {"services": page, **more}
+
+    def get_some(self, call: Call) -> Document:
+        """``names``, once for each, as ``projects/p/services/x``."""
+        names = call.repeated.get("names", ())
+        if not names or len(names) > _MOST_AT_ONCE:
+            raise refusals.invalid(f"Between 1 and {_MOST_AT_ONCE} names must be given.")
+        own = (f"projects/{self._settings.project}", f"projects/{self._settings.project_number}")
+        if odd := [name for name in names if name.rpartition("/services/")[0] not in own]:
+            raise refusals.invalid(f"Invalid service name: {odd[0]}")
+        return {"services": [self._document(name.rpartition("/")[2]) for name in names]}
 
     def get(self, call: Call) -> Document:
         return self._document(call.params["service"])

@@ -8,12 +8,13 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -26,14 +27,22 @@ from runner.emulator.validation import check_fields
 from runner.emulator.wire import error_document
 from runner.errors import CloudError
 
+#: The connection is lost while a request is served: nobody hears the answer, and nothing here is wrong.
+CLIENT_IS_GONE = (ClientDisconnect, ConnectionAbortedError)
 PUBLIC_IMAGE_PROJECTS = ("cloud-hpc-image-public", "debian-cloud", "rocky-linux-cloud")
+
+#: A service account says its project itself.
+_FOR_ANY_PROJECT = re.compile(r"/iam/v1/projects/-/serviceAccounts/.")
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One request, checked: ``params`` from the path, ``body`` with known fields only."""
+    """One request, checked: ``params`` from the path, ``body`` with known fields only.
+
+    ``query`` has the last value of each name, ``repeated`` all of them.
+    """
 
     method: str
     path: str
@@ -41,6 +50,7 @@ class Call:
     query: Mapping[str, str]
     body: Document
     caller: Caller
+    repeated: Mapping[str, Sequence[str]]
 
     @property
     def project(self) -> str:
@@ -118,6 +128,9 @@ def _endpoint(
 async def _read_call(rule: Rule, request: Request, settings: CloudSettings) -> Call:
     params = dict(request.path_params)
     path = request.url.path.rstrip("/")
+    if params.get("project") == "-" and _FOR_ANY_PROJECT.match(path):
+        path = path.replace("/projects/-/", f"/projects/{settings.project}/", 1)
+        params["project"] = settings.project
     _check_place(params, settings)
     if params.get("project") == settings.project_number:
         path = path.replace(f"projects/{settings.project_number}", f"projects/{settings.project}", 1)
@@ -131,6 +144,7 @@ async def _read_call(rule: Rule, request: Request, settings: CloudSettings) -> C
         path=path,
         params=params,
         query=dict(request.query_params),
+        repeated={name: request.query_params.getlist(name) for name in request.query_params},
         body=body,
         caller=request.state.caller,
     )
@@ -194,7 +208,8 @@ def error_handlers(settings: CloudSettings) -> Mapping[Any, Callable[[Request, E
         return render_error(error, request.url.path, settings)
 
     async def defect(request: Request, problem: Exception) -> Response:
-        _log.exception("%s %s failed", request.method, request.url.path, exc_info=problem)
+        if not isinstance(problem, CLIENT_IS_GONE):
+            _log.exception("%s %s failed", request.method, request.url.path, exc_info=problem)
         error = CloudError(f"Internal error: {problem!r}", reason="backendError", status=500)
         return render_error(error, request.url.path, settings)
 

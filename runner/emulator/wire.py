@@ -28,6 +28,9 @@ RPC_CODES: Mapping[int, str] = {
 }
 
 
+RPC_CODES_OF_REASONS: Mapping[str, str] = {"aborted": "ABORTED", "failedPrecondition": "FAILED_PRECONDITION"}
+
+
 def compute_time(epoch_s: float) -> str:
     """Compute's way of writing a time."""
     return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "-00:00"
@@ -85,7 +88,7 @@ def error_document(error: CloudError, *, path: str, project_number: str) -> dict
         told = "Login Required." if error.reason == "required" else "Invalid Credentials"
         first.update(message=told, location="Authorization", locationType="header")
     if error.status == 401 or error.reason == "accessNotConfigured" or not path.startswith(("/compute/", "/storage/")):
-        body["status"] = "ABORTED" if error.reason == "aborted" else RPC_CODES.get(error.status, "UNKNOWN")
+        body["status"] = RPC_CODES_OF_REASONS.get(error.reason) or RPC_CODES.get(error.status, "UNKNOWN")
     if error.reason == "accessNotConfigured":
         first["extendedHelp"] = "https://console.developers.google.com"
         body["details"] = [disabled_api_detail(path, project_number)]

@@ -36,7 +36,8 @@ BAKE = "bake"
 class Owner:
     """A process, exactly: its number alone comes again, its start time and the machine's boot do not.
 
-    ``pid_namespace``: where its number counts; containers have numbers of their own. '' if it is not known.
+    ``pid_namespace``: where its number counts; containers have numbers of their own. ``lock``: the very file whose lock it holds
+    while it owns a session. '' if they are not known.
     """
 
     user: str
@@ -46,6 +47,7 @@ class Owner:
     boot_id: str
     machine_id: str
     pid_namespace: str = ""
+    lock: str = ""
 
     @property
     def identity(self) -> str:
@@ -101,13 +103,15 @@ class JobTrace:
 class Session:
     """A batch (``run``) or bake as its journal tells it.
 
-    ``is_owner_alive``: a living process is at it, as was seen when the journal was read. ``troubles``: what could not be read, a sentence each.
+    ``is_owner_alive``: a living process is at it, as was seen when the journal was read. ``is_owner_gone``: it is certain that its
+    last owner is not at it any more; neither, where nobody knows. ``troubles``: what could not be read, a sentence each.
     """
 
     name: str
     kind: str = ""
     owner: Owner | None = None
     is_owner_alive: bool = False
+    is_owner_gone: bool = False
     format: int = 0
     started: datetime | None = None
     ended: datetime | None = None
@@ -292,5 +296,6 @@ def read_owner(value: object) -> Owner | None:
         pid=pid,
         process_started=float(begun),
         pid_namespace=str(value.get("pid_namespace", "")),
+        lock=str(value.get("lock", "")),
         **{key: str(text) for key, text in texts.items()},
     )

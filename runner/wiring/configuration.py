@@ -12,7 +12,7 @@ from runner.model import names
 from runner.model.settings import Settings, read_settings, variable_name
 from runner.model.yaml_source import decode_yaml
 
-OURS = frozenset({"settings.yaml", "passphrase", "ssh", "pulumi", "local", "google", "logs"})
+OURS = frozenset({"settings.yaml", "passphrase", "ssh", "pulumi", "local", "google", "logs", "crashes"})
 
 
 def home_folder(environment: Mapping[str, str]) -> Path:

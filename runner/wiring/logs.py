@@ -108,7 +108,7 @@ class CommandLog(logging.Handler):
         self.learn_secrets()
         self._file.close()
         self._file = _AppendedFile(path, self._largest_bytes)
-        self._file.append(self._redaction.apply("".join(self._lines)))
+        self._file.append(self.hide_secrets("".join(self._lines)))
 
     def learn_secrets(self) -> None:
         """Those that lie in the state folder now."""
@@ -117,10 +117,14 @@ class CommandLog(logging.Handler):
                 with contextlib.suppress(OSError, ValueError):
                     self._redaction.learn(file.read_text(encoding="utf-8").split())
 
+    def hide_secrets(self, text: str) -> str:
+        """``text`` as it may be shown."""
+        return self._redaction.apply(text)
+
     def report_crash(self, error: BaseException) -> Path | None:
         """Write down what went wrong, for those who mend it; the file, None if it cannot be written."""
         path = self._home / CRASHES / f"{self.verb}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.txt"
-        text = self._redaction.apply(_report(self.verb, self.arguments, error, [*self._lines][-LINES_IN_REPORT:]))
+        text = self.hide_secrets(_report(self.verb, self.arguments, error, [*self._lines][-LINES_IN_REPORT:]))
         file = _AppendedFile(path, self._largest_bytes)
         file.append(text)
         file.close()
@@ -175,7 +179,11 @@ class _AppendedFile:
 
     def _reopen(self) -> None:
         self.close()
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (
+            self.path.parent.parent,
+            self.path.parent,
+        ):  # the state folder, too, may be made by its first log
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._handle = os.open(self.path, flags, 0o600)
 

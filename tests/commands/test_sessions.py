@@ -175,6 +175,7 @@ def test_a_bake_is_cleaned_only_if_its_client_is_known_to_be_gone(site: CommandS
     with subprocess.Popen(["sleep", "600"]) as living:
         here = {"pid": living.pid, "process_started": psutil.Process(living.pid).create_time()}
         first["owner"] |= here if is_seen else {"pid": 2**22 + 1, "pid_namespace": "pid:[1]"}
+        first["owner"]["lock"] = "of another folder"
         file.write_text("".join(json.dumps(line) + "\n" for line in (first, *rest)))
         found = report_dead_sessions(site.context(), site.listener, clean_bake=never_clean)
         living.kill()

@@ -127,12 +127,44 @@ def test_a_list_without_a_zone_that_cannot_be_reached_is_none(
 ) -> None:
     cloud.insert_vm("vm", labels={"app": names.APP})
     shelf = LabelledCompute(api, PROJECT)
+    cloud.fault(kind="partial_success", times=None)
     cloud.fault(kind="unreachable", match="instances zones/europe-west4-a", times=2)
     with pytest.raises(UnreachableError, match="zones/europe-west4-a"):
         compute.instances({"app": names.APP})
     found = CloudEstate([shelf]).find([Kind.INSTANCE], {"app": names.APP})
     assert (found.items, len(found.unread)) == ((), 1)
     assert [vm.name for vm in compute.instances({"app": names.APP})] == ["vm"]
+
+
+def test_where_google_knows_no_partial_success_it_is_asked_once_and_a_missing_zone_is_an_error(
+    cloud: CloudUnderTest,
+) -> None:
+    asked: list[tuple[bool, int]] = []
+
+    def noting_session() -> requests.Session:
+        session = cloud.new_session()
+        session.hooks["response"].append(
+            lambda answer, **_: asked.append(("returnPartialSuccess" in answer.url, answer.status_code))
+        )
+        return session
+
+    api = Api(f"{cloud.url}/compute/v1", noting_session)
+    compute = Compute(api, PROJECT)
+    cloud.insert_vm("vm", labels={"app": names.APP})
+    assert [vm.name for vm in compute.instances({"app": names.APP})] == ["vm"]
+    assert compute.failed_operations(["vm"], since=datetime.now(UTC) - timedelta(hours=1)) == []
+    assert asked == [(True, 400), (False, 200), (False, 200)]
+    cloud.fault(kind="unreachable", match="instances zones/europe-west4-a", times=None)
+    with pytest.raises(CloudError, match="zones/europe-west4-a"):
+        compute.instances({"app": names.APP})
+    found = CloudEstate([LabelledCompute(api, PROJECT)]).find([Kind.INSTANCE], {"app": names.APP})
+    assert (found.items, len(found.unread)) == ((), 1)
+
+
+def test_another_refusal_of_a_list_is_not_taken_for_that(cloud: CloudUnderTest, compute: Compute) -> None:
+    cloud.fault(kind="http", match="/aggregated/instances", status=400, reason="invalid", message="Invalid filter.")
+    with pytest.raises(CloudError, match=r"Invalid filter\."):
+        compute.instances({})
 
 
 @pytest.mark.parametrize(

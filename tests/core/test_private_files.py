@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing import get_context
@@ -14,10 +15,12 @@ from pathlib import Path
 import pytest
 
 from runner.core.files import (
+    MANY_FILES,
     create_private,
+    is_synced_at_once,
     make_private_folder,
     open_private,
-    sync_tree,
+    synced_tree,
     tighten,
     write_private,
     write_result,
@@ -132,9 +135,46 @@ def test_what_an_earlier_version_left_open_is_closed_and_nothing_else(tmp_path: 
     }
 
 
-def test_a_sync_of_many_files_can_be_ended_between_two_of_them(tmp_path: Path) -> None:
-    for number in range(300):
-        (tmp_path / str(number)).touch()
+EXT4 = "26 1 {device} / / rw,relatime shared:1 - {kind} /dev/vda rw\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "release", "at_once"),
+    [
+        ("ext4", "6.1.0-25-amd64", True),
+        ("xfs", "5.14.0-427.el9", True),
+        ("ext4", "5.8", True),
+        ("ext4", "4.18.0-553.el8_10.x86_64", False),
+        ("ext4", "5.7.19", False),
+        ("ext4", "unknown", False),
+        ("nfs4", "6.1.0", False),
+        ("fuse.sshfs", "6.1.0", False),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="syncfs is Linux's")
+def test_many_files_are_synced_at_once_where_that_says_as_much(
+    tmp_path: Path, kind: str, release: str, at_once: bool
+) -> None:
+    device = tmp_path.stat().st_dev
+    mounts = EXT4.format(device="0:1", kind="ext4") + EXT4.format(
+        device=f"{os.major(device)}:{os.minor(device)}", kind=kind
+    )
+    assert is_synced_at_once(tmp_path, mounts, release) is at_once
+    assert not is_synced_at_once(tmp_path, "", release)
+
+
+@pytest.mark.parametrize("count", [MANY_FILES - 1, MANY_FILES + 1])
+def test_files_and_folders_are_synced_few_or_many(tmp_path: Path, count: int) -> None:
+    told: list[int] = []
+    with synced_tree(tmp_path, on_file=lambda: told.append(1)):
+        for number in range(count):
+            (tmp_path / str(number % 7)).mkdir(exist_ok=True)
+            (tmp_path / str(number % 7) / str(number)).touch()
+    assert len(told) in (0, count)
+    assert len(told) == count or count >= MANY_FILES
+
+
+def test_a_sync_can_be_ended_between_two_files(tmp_path: Path) -> None:
     told: list[int] = []
 
     def end() -> None:
@@ -142,10 +182,10 @@ def test_a_sync_of_many_files_can_be_ended_between_two_of_them(tmp_path: Path) -
         if len(told) == 10:
             raise InterruptedError
 
-    with pytest.raises(InterruptedError):
-        sync_tree(tmp_path, on_file=end)
+    with pytest.raises(InterruptedError), synced_tree(tmp_path, on_file=end):
+        for number in range(50):
+            (tmp_path / str(number)).touch()
     assert len(told) == 10
-    sync_tree(tmp_path)
 
 
 def test_threads_too_make_a_file_once(tmp_path: Path) -> None:

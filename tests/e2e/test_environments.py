@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -175,42 +176,41 @@ IN_THE_WAY: Mapping[str, tuple[str, Callable[[Path], Path]]] = {  # what lies wh
     "logs": ("logs", make_file),
     "crashes": ("crashes", make_file),
 }
+
+
+@contextmanager
+def in_the_way(site: Site, what: str) -> Iterator[None]:
+    """Inside, something else lies where ``what`` belongs."""
+    place, make = IN_THE_WAY[what]
+    path = site.home / place
+    kept = path.with_name(f"{path.name}.kept")
+    if path.exists():
+        path.rename(kept)
+    make(path)
+    try:
+        yield
+    finally:
+        path.rmdir() if path.is_dir() else path.unlink()
+        if kept.exists():
+            kept.rename(path)
+
+
 ON_A_CLOUD = ("attach", "extend", "results", "status", "receipt", "cleanup", "env")
 
 
 @pytest.mark.parametrize("verb", ON_A_CLOUD)
 @pytest.mark.parametrize("what", IN_THE_WAY)
 def test_something_in_the_way(warm_invoke: WarmInvoke, own_site: Site, what: str, verb: str) -> None:
-    place, make = IN_THE_WAY[what]
-    path = own_site.home / place
-    kept = path.with_name(f"{path.name}.kept")
-    if path.exists():
-        path.rename(kept)
-    try:
-        make(path)
+    with in_the_way(own_site, what):
         warm_invoke.run(own_site, verb, *VERBS[verb]).check(may_succeed=True)
-    finally:
-        path.rmdir() if path.is_dir() else path.unlink()
-        if kept.exists():
-            kept.rename(path)
 
 
 @pytest.mark.parametrize("what", ["journals", "passphrase", "engine", "stacks"])
 def test_a_run_that_cannot_keep_what_it_needs_creates_nothing(
     warm_invoke: WarmInvoke, own_site: Site, tmp_path: Path, what: str
 ) -> None:
-    place, make = IN_THE_WAY[what]
-    path = own_site.home / place
-    kept = path.with_name(f"{path.name}.kept")
-    if path.exists():
-        path.rename(kept)
-    try:
-        make(path)
+    with in_the_way(own_site, what):
         warm_invoke.run(own_site, "run", *VERBS["run"], "--results", str(tmp_path)).check()
-    finally:
-        path.rmdir() if path.is_dir() else path.unlink()
-        if kept.exists():
-            kept.rename(path)
     assert own_site.status()["vms"] == []
 
 
@@ -258,3 +258,11 @@ def test_every_command_has_exit_codes_and_debug() -> None:
         task = tasks.ns[name]
         assert {0, 2, 10, 11, 130} <= codes_of(name) <= set(EXIT_CODES), name
         assert "debug" in [argument.name for argument in task.get_arguments()], name
+
+
+@pytest.mark.parametrize("verb", ["run", "status", "build", "setup", "local.start", "local.status"])
+def test_a_users_home_that_cannot_be_written(warm_invoke: WarmInvoke, tmp_path: Path, verb: str) -> None:
+    nowhere = {"HOME": "/proc/self/fd/nobody", "XDG_STATE_HOME": "", "OPENSEES_HPC_HOME": ""}
+    site = Site(home=tmp_path, more={**google_free(tmp_path), **nowhere})
+    done = warm_invoke.run(site, verb, *VERBS[verb], *results_of(verb, tmp_path))
+    done.check(may_succeed=verb == "local.status")

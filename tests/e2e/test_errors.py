@@ -53,7 +53,7 @@ def test_a_fault_of_ours_is_a_sentence_and_a_report(tmp_path: Path) -> None:
     done = run_fault(tmp_path)
     assert done.returncode == CrashError.exit_code
     assert "Traceback" not in done.stdout + done.stderr
-    assert "error: a fault in opensees-hpc itself: ValueError: password=" in done.stderr
+    assert "error: a fault in opensees-hpc itself: ValueError: password=[hidden], and what went wrong" in done.stderr
     (report,) = (tmp_path / "crashes").iterdir()
     assert str(report) in done.stderr
     assert f"log: {tmp_path / 'logs' / 'b1.log'}" in done.stderr
@@ -85,6 +85,14 @@ def test_a_thread_that_fails_is_a_line(tmp_path: Path) -> None:
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
     assert "warning: a thread of ours ended: ZeroDivisionError" in done.stderr
     assert "Traceback (most recent call last)" in (tmp_path / "logs" / "thread.log").read_text()
+
+
+def test_debug_shows_the_log_too(tmp_path: Path) -> None:
+    site = Site(home=tmp_path)
+    for words in (("local.status",), ("local.status", "--debug")):
+        done = site.invoke(*words)
+        assert (done.returncode, "runner.wiring.logs: local.status begins" in done.stderr) == (0, "--debug" in words)
+    assert (tmp_path / "logs" / "local.status.log").read_text().count("begins") == 2
 
 
 def test_a_missing_package_is_a_missing_tool(tmp_path: Path) -> None:

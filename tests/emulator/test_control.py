@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ import requests
 
 from runner.emulator import control
 from runner.emulator.endpoint import Endpoint, write_endpoint
-from runner.errors import UnreachableError
+from runner.errors import CloudError, UnreachableError
 
 from .conftest import LIMIT_S, spot, until, vm_body
 
@@ -77,6 +81,53 @@ def test_number_of_another_process_is_not_taken_for_ours(state: Path) -> None:
     write_endpoint(state, {**vars(endpoint), "pid": psutil.Process().pid})
     assert control.status(state) is None
     assert not control.stop(state)
+
+
+OLD_CLOUD = """
+import http.server, sys
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = sys.argv[1].encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+server = http.server.HTTPServer(("127.0.0.1", 0), Answer)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+@contextmanager
+def old_cloud(state: Path, *statuses: str) -> Iterator[subprocess.Popen[str]]:
+    """What is left of a cloud of a version without tokens, as far as its successor asks it: instances of these statuses."""
+    told = json.dumps({"instances": [{"name": "vm", "status": status} for status in statuses]})
+    command = [sys.executable, "-I", "-S", "-c", OLD_CLOUD, told]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        known = {"url": f"http://127.0.0.1:{process.stdout.readline().strip()}", "provider_port": 1, "ssh_port": 2}
+        place = {"project": "local-project", "region": "europe-west4", "zone": "europe-west4-a", "user": "me"}
+        state.mkdir()
+        started = psutil.Process(process.pid).create_time()
+        write_endpoint(state, {"pid": process.pid, "started": started, **known, **place})
+        yield process
+        process.kill()
+
+
+def test_a_cloud_that_asks_nobody_for_a_token_is_replaced(state: Path) -> None:
+    with old_cloud(state, "TERMINATED") as process:
+        endpoint = control.start(state)
+        assert process.wait(LIMIT_S) is not None
+    assert statuses(endpoint) == {}
+
+
+def test_nothing_that_runs_in_such_a_cloud_is_ended(state: Path) -> None:
+    with old_cloud(state, "TERMINATED", "RUNNING") as process:
+        with pytest.raises(CloudError, match="older version") as caught:
+            control.start(state)
+        assert "invoke local.stop" in caught.value.remedy
+        assert process.poll() is None
+        assert control.stop(state)
 
 
 def test_failure_to_start_shows_the_log(state: Path) -> None:

@@ -237,7 +237,7 @@ def test_custom_role_is_deleted_softly(cloud: CloudUnderTest) -> None:
     body = {"roleId": "stopper", "role": {"title": "x", "includedPermissions": ["compute.instances.stop"]}}
     assert cloud.ask("POST", f"{IAM}/roles", body).status_code == 200
     assert cloud.ask("DELETE", f"{IAM}/roles/stopper").json()["deleted"] is True
-    assert cloud.refused("POST", f"{IAM}/roles", body)[0] == 409
+    assert cloud.refused("POST", f"{IAM}/roles", body)[0] == 400
     assert "deleted" not in cloud.ask("POST", f"{IAM}/roles/stopper:undelete").json()
     changed = cloud.ask("PATCH", f"{IAM}/roles/stopper", {"title": "y"}).json()
     assert (changed["title"], changed["includedPermissions"]) == ("y", ["compute.instances.stop"])

@@ -6,6 +6,7 @@ It needs root, ``debootstrap``, and the right to mount. Processes in it see no o
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -36,11 +37,15 @@ class Machine:
     engine: Path | None
 
     def run(self, command: str) -> int:
-        """Run a line of shell in the newcomer's home; its exit code. What it prints goes where our output goes."""
+        """Type a line of shell at a terminal in the newcomer's home, and agree to what it asks; its exit code.
+
+        What it prints goes where our output goes.
+        """
+        typed = f"printf 'y\\n' | script --quiet --return --command {shlex.quote(command)} /dev/null"
         lent = [] if self.engine is None else [(self.engine, f"{CACHE}/pulumi")]
         cache = {} if self.engine is None else {"OPENSEES_HPC_CACHE": CACHE}
         shown = [*((folder, str(folder)) for folder in self.reach.folders), *lent]
-        return self._enter(USER, command, shown=shown, variables=cache)
+        return self._enter(USER, typed, shown=shown, variables=cache)
 
     def administer(self, command: str) -> None:
         """Run a line of shell as root. Nothing of the host's is shown, as packages may bring files for the same places.
@@ -106,7 +111,7 @@ def make_system(root: Path, *, mirror: str) -> None:
     Raises:
         MissingToolError: debootstrap failed; the end of what it said.
     """
-    command = ["debootstrap", "--variant=minbase", RELEASE, str(root), *([mirror] if mirror else [])]
+    command = [*NAMESPACES, "debootstrap", "--variant=minbase", RELEASE, str(root), *([mirror] if mirror else [])]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode != 0:
         raise MissingToolError(f"debootstrap ended with {done.returncode}:\n{done.stdout[-2000:]}")

@@ -45,9 +45,13 @@ class CloudUnderTest:
 
     def project_policy(self) -> dict[str, Any]:
         """The project's IAM policy, with conditions."""
-        url = f"{self.url}/cloudresourcemanager/v1/projects/local-project:getIamPolicy"
-        body = {"options": {"requestedPolicyVersion": 3}}
-        return dict(httpx.post(url, json=body, timeout=30).raise_for_status().json())
+        wanted = {"options": {"requestedPolicyVersion": 3}}
+        return self.ask("POST", "/cloudresourcemanager/v1/projects/local-project:getIamPolicy", wanted)
+
+    def set_project_policy(self, policy: Mapping[str, Any]) -> None:
+        """Replaces the project's IAM policy."""
+        fresh = {"policy": {**policy, "version": 3}}
+        self.ask("POST", "/cloudresourcemanager/v1/projects/local-project:setIamPolicy", fresh)
 
     def arm(self, kind: str, **fault: Any) -> None:
         """Asks for a fault."""

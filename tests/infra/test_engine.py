@@ -120,6 +120,7 @@ def test_a_batch_comes_and_goes(stacks: PulumiStacks, image: str, site: EngineSi
         ("opensees-hpc-b1-1", "europe-west4-a"),
     ]
     assert all(vm["address"].startswith("127.") and vm["image"].endswith(f"/{image}") for vm in instances)
+    assert stacks.outputs("analysis", "b1") == {"instances": instances}, "nothing of it is shown as a secret"
     run_by_hand(site, "analysis", "preview", "--refresh", "--stack", "b1", "--expect-no-changes")
     stacks.destroy("analysis", "b1", ignore)
     stacks.remove("analysis", "b1")
@@ -149,6 +150,21 @@ def test_the_right_of_vms_to_delete_themselves_is_in_the_base(
     assert bindings[0]["condition"]["expression"] == names.self_delete_condition()
     told = stacks.outputs("base", "base")
     assert told is not None and told["self_delete_condition"] == names.self_delete_condition()
+
+
+def test_a_grant_that_was_taken_out_comes_back_beside_what_others_write_at_the_same_time(
+    stacks: PulumiStacks, base: StackSpec, cloud: CloudUnderTest
+) -> None:
+    policy = cloud.project_policy()
+    kept = [one for one in policy["bindings"] if "condition" not in one]
+    theirs = {"role": "roles/viewer", "members": ["user:you@example.com"]}
+    cloud.set_project_policy(policy | {"bindings": [*kept, theirs]})
+    cloud.arm("http", match="POST .*:setIamPolicy", status=409, reason="aborted", times=3)
+    stacks.up(base, ignore)
+    bindings = cloud.project_policy()["bindings"]
+    assert theirs in bindings
+    assert [one["role"] for one in bindings if "condition" in one] == [names.self_delete_role("local-project")]
+    cloud.set_project_policy(policy | {"etag": cloud.project_policy()["etag"]})
 
 
 def test_a_batch_whose_vms_have_deleted_themselves_goes(

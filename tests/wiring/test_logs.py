@@ -40,7 +40,7 @@ def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
         report = log.report_crash(ValueError("x"))
     assert log.path == home / "logs" / "status.log"
     assert report is not None
-    assert (mode(home / "logs"), mode(log.path)) == (0o700, 0o600)
+    assert (mode(home), mode(home / "logs"), mode(log.path)) == (0o700, 0o700, 0o600)
     assert (mode(report.parent), mode(report)) == (0o700, 0o600)
     assert "runner.core.tests: something" in read(home, "status")
 

@@ -7,7 +7,7 @@ from runner.emulator.provider.compute_disk import disk_link, disk_type_link, res
 from runner.emulator.provider.links import relative, tail
 from runner.emulator.provider.resource import Cloud
 from runner.emulator.provider.rest import Answer
-from runner.emulator.provider.values import Properties
+from runner.emulator.provider.values import Properties, Secret
 
 _SCOPE_ROOT = "https://www.googleapis.com/auth/"
 _SCOPE_ALIASES = {
@@ -114,7 +114,10 @@ def service_account_body(given: Properties) -> Answer:
 
 
 def boot_disk_state(cloud: Cloud, found: Answer, prior: Properties) -> Properties:
-    """The boot disk as outputs; the disk itself is asked what it was made from."""
+    """The boot disk as outputs; the disk itself is asked what it was made from.
+
+    The stock plugin's table has the key that encrypts it as a secret, also where there is none.
+    """
     disk = cloud.rest.find(ROOT + relative(found["source"]))
     made = prior.get("bootDisk", {}).get("initializeParams")
     if disk is not None:
@@ -125,7 +128,7 @@ def boot_disk_state(cloud: Cloud, found: Answer, prior: Properties) -> Propertie
             "labels": disk.get("labels", {}),
         }
     plain = {key: found.get(key) for key in ("autoDelete", "deviceName", "mode", "source")}
-    return plain | {"initializeParams": made}
+    return plain | {"initializeParams": made, "diskEncryptionKeyRaw": Secret(value="")}
 
 
 def attached_disk_state(found: Answer) -> Properties:

@@ -1,7 +1,7 @@
 """Property values as the engine sends them, to plain Python and back: unknowns, secrets, assets, whole numbers.
 
 The provider tells the engine that it does not take secrets: the engine unwraps them and marks what comes back under
-the same names, so nothing here can lose one.
+the same names, so nothing here can lose one. What is secret without the program's doing is sent as ``Secret``.
 """
 
 from __future__ import annotations
@@ -44,6 +44,13 @@ class Asset:
     def read_bytes(self) -> bytes:
         """The content, read where the provider runs."""
         return Path(self.path).read_bytes() if self.path else (self.text or "").encode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secret:
+    """What the stock plugin says is secret, whatever it is; what a program makes of it becomes secret too."""
+
+    value: str
 
 
 def decode(properties: struct_pb2.Struct) -> Properties:
@@ -106,6 +113,8 @@ def _encode_value(value: Any) -> struct_pb2.Value:
             return struct_pb2.Value(struct_value=encode(value))
         case list() | tuple():
             return struct_pb2.Value(list_value=struct_pb2.ListValue(values=[_encode_value(item) for item in value]))
+        case Secret():
+            return struct_pb2.Value(struct_value=encode({SIGNATURE_KEY: _SECRET, "value": value.value}))
         case Asset():
             told = {SIGNATURE_KEY: _ASSET, "hash": value.hash_hex, "text": value.text, "path": value.path}
             return struct_pb2.Value(struct_value=encode(told))

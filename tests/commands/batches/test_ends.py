@@ -246,7 +246,7 @@ def test_taking_over_is_asked_for_every_time(client: Client) -> None:
 
 def leave_behind(client: Client, batch: Batch, **owner: Any) -> Owner:
     """What a client has left that has ``owner`` instead of this process's own: a journal and a lease."""
-    there = replace(describe_this_process(), **owner)
+    there = replace(describe_this_process(), **{"lock": "of another folder"} | owner)
     with client.context.journal.begin(batch.name, "run"):
         client.write_lease(str(there), holder_id=there.identity)
     file = client.context.journal.folder / f"{batch.name}.jsonl"

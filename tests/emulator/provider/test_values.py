@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from google.protobuf import struct_pb2
 
-from runner.emulator.provider.values import SIGNATURE_KEY, UNKNOWN, Asset, decode, encode, has_unknown, prune
+from runner.emulator.provider.values import SIGNATURE_KEY, UNKNOWN, Asset, Secret, decode, encode, has_unknown, prune
 
 
 def test_plain_values_survive() -> None:
@@ -40,6 +40,12 @@ def test_text_asset_has_its_text_as_content() -> None:
 )
 def test_wrapped_values_are_unwrapped(signature: str) -> None:
     assert decode(encode({"key": {SIGNATURE_KEY: signature, "value": "inside"}})) == {"key": "inside"}
+
+
+def test_secrets_are_told_as_such() -> None:
+    sent = encode({"key": Secret(value="inside")})
+    assert sent.fields["key"].struct_value.fields[SIGNATURE_KEY].string_value == "1b47061264138c4ac30d75fd1eb44270"
+    assert decode(sent) == {"key": "inside"}
 
 
 def test_nulls_are_left_out() -> None:

@@ -1,0 +1,175 @@
+"""Small things that Google's clients may ask for, and that only differ if somebody looks: pages, names, refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from runner.emulator.permissions import is_valid
+from runner.emulator.roles import ROLE_PERMISSIONS
+
+from .conftest import CloudUnderTest, Json, spot
+
+IAM = "/iam/v1/projects/local-project"
+SERVICES = "/serviceusage/v1/projects/local-project/services"
+STORAGE = "/storage/v1/b"
+BAD_PERMISSIONS = [
+    "compute.instances.delet",
+    "compute.instance.get",
+    "storage.objects",
+    "nonsense",
+    "compute.instances.*",
+]
+
+
+def pages(cloud: CloudUnderTest, url: str, **query: str) -> Iterator[Json]:
+    """All pages of a list."""
+    token: Mapping[str, str] = {}
+    while True:
+        page = cloud.get(url, **query, **token)
+        yield page
+        if not page.get("nextPageToken"):
+            return
+        token = {"pageToken": page["nextPageToken"]}
+
+
+def make_role(cloud: CloudUnderTest, role_id: str, **role: object) -> int:
+    return cloud.ask("POST", f"{IAM}/roles", {"roleId": role_id, "role": role}).status_code
+
+
+def test_service_accounts_come_in_pages(cloud: CloudUnderTest) -> None:
+    for number in range(25):
+        answer = cloud.ask("POST", f"{IAM}/serviceAccounts", {"accountId": f"account-{number:02}"})
+        assert answer.status_code == 200
+    found = list(pages(cloud, f"{IAM}/serviceAccounts"))
+    assert [len(page["accounts"]) for page in found] == [20, 6]
+    assert len({account["email"] for page in found for account in page["accounts"]}) == 26
+    assert len(list(pages(cloud, f"{IAM}/serviceAccounts", pageSize="10"))) == 3
+    assert cloud.refused("GET", f"{IAM}/serviceAccounts", params={"pageSize": "101"})[0] == 400
+    assert cloud.refused("GET", f"{IAM}/serviceAccounts", params={"pageToken": "odd!"})[0] == 400
+
+
+def test_roles_come_in_pages_and_without_permissions_unless_all_is_asked_for(cloud: CloudUnderTest) -> None:
+    for number in range(3):
+        assert make_role(cloud, f"role{number}", includedPermissions=["compute.instances.get"]) == 200
+    cloud.ask("DELETE", f"{IAM}/roles/role1")
+    found = [role for page in pages(cloud, f"{IAM}/roles", pageSize="1") for role in page["roles"]]
+    assert [role["name"].rpartition("/")[2] for role in found] == ["role0", "role2"]
+    assert all("includedPermissions" not in role for role in found)
+    shown = cloud.get(f"{IAM}/roles", showDeleted="true", view="FULL")["roles"]
+    assert [role["includedPermissions"] for role in shown] == [["compute.instances.get"]] * 3
+
+
+def test_services_come_in_pages_and_by_state(cloud: CloudUnderTest) -> None:
+    def names(**query: str) -> list[str]:
+        found = [service for page in pages(cloud, SERVICES, **query) for service in page.get("services", [])]
+        return [service["config"]["name"] for service in found]
+
+    cloud.ask("POST", f"{SERVICES}/storage.googleapis.com:disable")
+    assert names(filter="state:DISABLED", pageSize="1") == ["storage.googleapis.com"]
+    enabled = names(filter="state:ENABLED", pageSize="2")
+    assert "compute.googleapis.com" in enabled
+    assert "storage.googleapis.com" not in enabled
+    assert sorted(names()) == sorted([*enabled, "storage.googleapis.com"])
+    assert cloud.refused("GET", SERVICES, params={"filter": "odd"})[0] == 400
+    assert cloud.refused("GET", SERVICES, params={"pageSize": "201"})[0] == 400
+
+
+def test_some_services_are_asked_for_at_once(cloud: CloudUnderTest) -> None:
+    asked = [f"projects/local-project/services/{name}.googleapis.com" for name in ("compute", "other")]
+    answer = cloud.ask("GET", f"{SERVICES}:batchGet", params={"names": asked})
+    states = {service["config"]["name"]: service["state"] for service in answer.json()["services"]}
+    assert states == {"compute.googleapis.com": "ENABLED", "other.googleapis.com": "DISABLED"}
+    assert cloud.refused("GET", f"{SERVICES}:batchGet")[0] == 400
+    assert cloud.refused("GET", f"{SERVICES}:batchGet", params={"names": ["projects/foreign/services/x"]})[0] == 400
+    assert cloud.refused("GET", f"{SERVICES}:batchGet", params={"names": [asked[0]] * 31})[0] == 400
+
+
+def test_the_id_of_a_deleted_role_is_not_free(cloud: CloudUnderTest) -> None:
+    assert make_role(cloud, "selfDelete", title="t") == 200
+    assert cloud.refused("POST", f"{IAM}/roles", {"roleId": "selfDelete"})[0] == 409
+    cloud.ask("DELETE", f"{IAM}/roles/selfDelete")
+    answer = cloud.ask("POST", f"{IAM}/roles", {"roleId": "selfDelete", "role": {}})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["status"]) == (400, "FAILED_PRECONDITION")
+    assert error["errors"][0]["reason"] == "failedPrecondition"
+    assert "can't create a role_id (selfDelete) which has been marked for deletion" in error["message"]
+    assert cloud.ask("POST", f"{IAM}/roles/selfDelete:undelete").status_code == 200
+    assert cloud.get(f"{IAM}/roles/selfDelete")["title"] == "t"
+
+
+@pytest.mark.parametrize("permission", BAD_PERMISSIONS)
+def test_permissions_that_do_not_exist_are_refused(cloud: CloudUnderTest, permission: str) -> None:
+    wanted = (400, "badRequest", f"Permission {permission} is not valid.")
+    role = {"includedPermissions": ["compute.instances.get", permission]}
+    assert cloud.refused("POST", f"{IAM}/roles", {"roleId": "odd", "role": role}) == wanted
+    assert make_role(cloud, "good", includedPermissions=["compute.instances.get", "pubsub.topics.publish"]) == 200
+    assert cloud.refused("PATCH", f"{IAM}/roles/good", role) == wanted
+    project = "/cloudresourcemanager/v1/projects/local-project:testIamPermissions"
+    assert cloud.refused("POST", project, {"permissions": [permission]}) == wanted
+
+
+def test_what_our_own_roles_permit_is_valid() -> None:
+    plain = {one for permissions in ROLE_PERMISSIONS.values() for one in permissions if not one.endswith("*")}
+    assert {one for one in plain if not is_valid(one)} == set()
+
+
+def test_predefined_roles_can_be_read(cloud: CloudUnderTest) -> None:
+    role = cloud.get("/iam/v1/roles/compute.instanceAdmin.v1")
+    assert role["name"] == "roles/compute.instanceAdmin.v1"
+    assert {"compute.instances.delete", "compute.disks.create"} <= set(role["includedPermissions"])
+    assert not any("*" in one for one in role["includedPermissions"])
+    assert cloud.refused("GET", "/iam/v1/roles/no.such")[0] == 404
+    listed = [one["name"] for page in pages(cloud, "/iam/v1/roles", pageSize="5") for one in page["roles"]]
+    assert listed == sorted(ROLE_PERMISSIONS)
+
+
+def test_an_account_is_found_without_its_project(cloud: CloudUnderTest) -> None:
+    account = cloud.ask("POST", f"{IAM}/serviceAccounts", {"accountId": "runner"}).json()
+    anywhere = f"/iam/v1/projects/-/serviceAccounts/{account['email']}"
+    assert cloud.get(anywhere) == account
+    policy = cloud.ask("POST", f"{anywhere}:getIamPolicy").json()
+    assert policy["etag"] == cloud.ask("POST", f"{IAM}/serviceAccounts/{account['email']}:getIamPolicy").json()["etag"]
+    assert cloud.refused("GET", "/iam/v1/projects/-/serviceAccounts")[0] == 404
+    assert cloud.refused("GET", "/compute/v1/projects/-/zones/europe-west4-a/instances")[0] == 404
+
+
+def test_an_instance_that_is_off_has_no_external_address(cloud: CloudUnderTest) -> None:
+    path = f"{cloud.zone}/instances/vm"
+    cloud.insert_vm("vm", scheduling=spot(instanceTerminationAction="STOP"))
+
+    def config() -> Json:
+        found: Json = cloud.get(path)["networkInterfaces"][0]["accessConfigs"][0]
+        return found
+
+    address = config()["natIP"]
+    assert address.startswith("127.")
+    cloud.done("POST", f"{path}/stop")
+    assert "natIP" not in config()
+    assert (config()["type"], cloud.get(path)["networkInterfaces"][0]["networkIP"]) == ("ONE_TO_ONE_NAT", address)
+    cloud.done("POST", f"{path}/start")
+    assert config()["natIP"] == cloud.room.running[cloud.get(path)["selfLink"].split("/v1/")[1]].address
+
+
+def test_usable_subnetworks(cloud: CloudUnderTest) -> None:
+    found = cloud.get(f"{cloud.project}/aggregated/subnetworks/listUsable")
+    assert found["kind"] == "compute#usableSubnetworksAggregatedList"
+    own = [item for item in found["items"] if "/regions/europe-west4/" in item["subnetwork"]]
+    assert own[0]["network"].endswith("/networks/default")
+    assert own[0]["ipCidrRange"]
+
+
+def test_a_deleted_operation_is_answered_with_an_object(cloud: CloudUnderTest) -> None:
+    """Google's Python client for Compute parses the body as JSON; without one it fails."""
+    operation = cloud.insert_vm("vm")
+    path = f"{cloud.zone}/operations/{operation['name']}"
+    answer = cloud.ask("DELETE", path)
+    assert (answer.status_code, answer.json()) == (200, {})
+    assert cloud.refused("GET", path)[0] == 404
+
+
+@pytest.mark.parametrize("name", ["goog-x", "my-google-bucket", "g00gle", "10.0.0.1", "a..b", "a.-b", "UPPER", "ab"])
+def test_bucket_names_that_google_refuses(cloud: CloudUnderTest, name: str) -> None:
+    told = cloud.refused("POST", STORAGE, {"name": name}, params={"project": "local-project"})
+    assert told == (400, "invalid", f"Invalid bucket name: '{name}'")
