@@ -148,7 +148,7 @@ class Buckets:
         if wanted is not None and wanted != old["metageneration"]:
             raise refusals.condition_not_met("At least one of the pre-conditions you specified did not hold.")
         now, count = zulu_time(self._clock.now()), int(old["metageneration"]) + 1
-        bucket = _merge(old, {key: value for key, value in call.body.items() if key not in _FIXED})
+        bucket = merge_patch(old, {key: value for key, value in call.body.items() if key not in _FIXED})
         bucket.update(metageneration=str(count), updated=now, etag=_etag(count))
         bucket["iamConfiguration"] = _iam_configuration(bucket.get("iamConfiguration") or {}, now)
         bucket["softDeletePolicy"] = _soft_delete(bucket.get("softDeletePolicy") or {}, now)
@@ -239,14 +239,15 @@ def _soft_delete(sent: Document, now: str) -> Document:
     return {**shown, "effectiveTime": sent.get("effectiveTime") or now} if seconds else shown
 
 
-def _merge(old: Document, new: Document) -> Document:
+def merge_patch(old: Document, new: Document) -> Document:
     """A JSON merge patch (RFC 7396)."""
     merged = dict(old)
     for key, value in new.items():
         if value is None:
             merged.pop(key, None)
-        elif isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = _merge(merged[key], value)
+        elif isinstance(value, dict):
+            there = merged.get(key)
+            merged[key] = merge_patch(there if isinstance(there, dict) else {}, value)
         else:
             merged[key] = value
     return merged

@@ -10,17 +10,18 @@ from urllib.parse import unquote
 
 import httpx
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from runner.emulator import refusals
 from runner.emulator.access import Access
 from runner.emulator.batch_requests import serve_batch
 from runner.emulator.buckets import BUCKETS, POLICY_OWNER, no_bucket, storage_denied
+from runner.emulator.object_metadata import ObjectMetadata
 from runner.emulator.object_store import ObjectStore
 from runner.emulator.settings import CloudSettings
-from runner.emulator.store import Store
-from runner.emulator.transport import render_error
+from runner.emulator.store import Document, Store
+from runner.emulator.transport import read_json, render_error
 from runner.errors import CloudError
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
@@ -58,6 +59,12 @@ class ObjectRequest:
     name: str
     is_upload: bool
     query: Mapping[str, str]
+    is_download: bool = False
+
+    @property
+    def tells_metadata(self) -> bool:
+        """Whether the answer says what an object is, or several are, and not what is in it."""
+        return self.method == "GET" and not self.is_download and self.query.get("alt") != "media"
 
     @property
     def permission(self) -> str:
@@ -78,13 +85,23 @@ def parse_object_request(method: str, raw_path: str, query: Mapping[str, str]) -
     name = unquote(below.removeprefix("o").removeprefix("/"))
     if is_upload:
         name = query.get("name", "")
-    return ObjectRequest(method=method, bucket=unquote(bucket), name=name, is_upload=is_upload, query=query)
+    return ObjectRequest(
+        method=method,
+        bucket=unquote(bucket),
+        name=name,
+        is_upload=is_upload,
+        query=query,
+        is_download=raw_path.startswith("/download/"),
+    )
 
 
 class ObjectProxy:
     """``…/b/B/o…`` in all its forms."""
 
-    def __init__(self, store: Store, access: Access, settings: CloudSettings, objects: ObjectStore) -> None:
+    def __init__(
+        self, store: Store, access: Access, settings: CloudSettings, objects: ObjectStore, metadata: ObjectMetadata
+    ) -> None:
+        self._metadata = metadata
         self._store = store
         self._access = access
         self._settings = settings
@@ -109,6 +126,8 @@ class ObjectProxy:
             if wanted is not None:
                 await self._check(request, wanted)
                 body = await self._check_named_in_body(request, wanted, body)
+                if (own := await self._answer_ourselves(request, wanted)) is not None:
+                    return own
             return await self._forward(request, body, wanted)
         except CloudError as error:
             return render_error(error, request.url.path, self._settings)
@@ -122,7 +141,7 @@ class ObjectProxy:
         goes_on = "upload_id" in wanted.query
         if not request.state.caller.is_owner and wanted.is_upload and wanted.name and not goes_on:
             await self._check_overwrite(request, wanted)
-        if wanted.method != "GET" and wanted.name and not goes_on:
+        if wanted.name and not goes_on:
             await self._check_preconditions(wanted)
 
     def _require(self, request: Request, wanted: ObjectRequest, permission: str) -> None:
@@ -161,12 +180,49 @@ class ObjectProxy:
         }
         if not asked:
             return
-        found = await self._objects.object_document(wanted.bucket, wanted.name) or {}
+        found = await self._find(wanted)
+        if found is None and wanted.method == "GET":  # it is not there, whatever was expected of it
+            return
+        found = found or {}
         generation = str(found.get("generation", "0"))
         is_same = asked.get("ifGenerationMatch", generation) == generation
         metageneration = str(found.get("metageneration", ""))
         if not is_same or asked.get("ifMetagenerationMatch", metageneration) != metageneration:
             raise refusals.condition_not_met("At least one of the pre-conditions you specified did not hold.")
+
+    # ------------------------------------------------------------------ what the object store does not know
+
+    async def _find(self, wanted: ObjectRequest) -> Document | None:
+        found = await self._objects.object_document(wanted.bucket, wanted.name)
+        return None if found is None else self._metadata.show(found)
+
+    async def _answer_ourselves(self, request: Request, wanted: ObjectRequest) -> Response | None:
+        """Changes of metadata, and looks at what was deleted softly; None for all else."""
+        if wanted.method == "GET" and wanted.query.get("softDeleted") == "true":
+            if not wanted.name:
+                return JSONResponse(self._metadata.list_deleted(wanted.bucket, wanted.query))
+            return JSONResponse(self._metadata.find_deleted(wanted.bucket, wanted.name, wanted.query))
+        if wanted.method not in ("PATCH", "PUT") or wanted.is_upload or not wanted.name:
+            return None
+        found = await self._objects.object_document(wanted.bucket, wanted.name)
+        if found is None:
+            raise refusals.missing(f"No such object: {wanted.bucket}/{wanted.name}")
+        body = read_json(await request.body())
+        return JSONResponse(self._metadata.change(found, body, is_whole=wanted.method == "PUT"))
+
+    async def _delete(self, request: Request, answer: httpx.Response, gone: Document | None) -> Response:
+        await answer.aclose()
+        if gone is not None:
+            self._metadata.delete(gone)
+        return Response(status_code=204)
+
+    async def _show_changes(self, answer: httpx.Response) -> Response:
+        """Objects as the object store tells them, one or a list, with what was changed of them since."""
+        told = json.loads(await answer.aread())
+        await answer.aclose()
+        if "items" in told:
+            told["items"] = [self._metadata.show(item) for item in told["items"]]
+        return JSONResponse(self._metadata.show(told) if "generation" in told else told, answer.status_code)
 
     # ------------------------------------------------------------------ streaming
 
@@ -177,6 +233,9 @@ class ObjectProxy:
         sent = self._objects.client.build_request(
             request.method, url, headers=headers, content=body if has_body else None
         )
+        gone = None
+        if request.method == "DELETE" and wanted is not None and self._metadata.keeps_deleted(wanted.bucket):
+            gone = await self._objects.object_document(wanted.bucket, wanted.name)
         try:
             answer = await self._objects.client.send(sent, stream=True)
         except httpx.TransportError as error:
@@ -186,8 +245,9 @@ class ObjectProxy:
         if answer.status_code >= 400:
             return await self._render_refusal(answer, request, wanted)
         if request.method == "DELETE":
-            await answer.aclose()
-            return Response(status_code=204)
+            return await self._delete(request, answer, gone)
+        if wanted is not None and wanted.tells_metadata and self._metadata.has_changes(wanted.bucket):
+            return await self._show_changes(answer)
         return StreamingResponse(_stream(answer), status_code=answer.status_code, headers=_kept_headers(answer))
 
     async def _render_refusal(self, answer: httpx.Response, request: Request, wanted: ObjectRequest | None) -> Response:

@@ -131,7 +131,7 @@ async def _read_call(rule: Rule, request: Request, settings: CloudSettings) -> C
     if params.get("project") == settings.project_number:
         path = path.replace(f"projects/{settings.project_number}", f"projects/{settings.project}", 1)
         params["project"] = settings.project
-    body = _read_json(await request.body())
+    body = read_json(await request.body())
     check_fields(body, rule.fields) if rule.fields is not None else None
     return Call(
         method=request.method,
@@ -154,7 +154,7 @@ def _check_place(params: Mapping[str, str], settings: CloudSettings) -> None:
         raise refusals.invalid_field("region", region, "Unknown region.")
 
 
-def _read_json(raw: bytes) -> Document:
+def read_json(raw: bytes) -> Document:
     if not raw.strip():
         return {}
     try:
