@@ -21,6 +21,8 @@ from runner.errors import CloudError
 
 BUCKETS = "buckets/"
 POLICY_OWNER = "buckets/{bucket}"
+#: What is kept of objects beside the object store, below the bucket's name.
+CHANGED, DELETED = "objects/changed/", "objects/deleted/"
 _B = "/storage/v1/b"
 _NAME = re.compile(r"[a-z0-9](?:[-_.a-z0-9]{1,61})[a-z0-9]")
 #: Google's own, those that look like it, IP addresses, and dots where no domain has any.
@@ -161,6 +163,9 @@ class Buckets:
             raise refusals.conflict("The bucket you tried to delete is not empty.", reason="conflict")
         await self._objects.remove_bucket(bucket["name"])
         self._store.delete(BUCKETS + bucket["name"])
+        for records in (CHANGED, DELETED):
+            for key, _ in self._store.items(f"{records}{bucket['name']}/"):
+                self._store.delete(key)
         self._access.forget_policy(POLICY_OWNER.format(bucket=bucket["name"]))
         return Answer(status=204)
 

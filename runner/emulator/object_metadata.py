@@ -10,15 +10,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from runner.emulator import refusals
-from runner.emulator.buckets import BUCKETS, merge_patch
+from runner.emulator.buckets import BUCKETS, CHANGED, DELETED, merge_patch
 from runner.emulator.listing import sized_page
 from runner.emulator.store import Document, Store
 from runner.emulator.wire import zulu_time
 
-CHANGED, DELETED = "objects/changed/", "objects/deleted/"
 CHANGEABLE = (
     *("cacheControl", "contentDisposition", "contentEncoding", "contentLanguage", "contentType", "customTime"),
-    *("eventBasedHold", "metadata", "temporaryHold", "storageClass"),
+    *("eventBasedHold", "metadata", "temporaryHold"),
 )
 _MOST_RESULTS = 1000
 
@@ -39,16 +38,17 @@ class ObjectMetadata:
     def show(self, document: Mapping[str, Any]) -> Document:
         """An object as the object store has it, with what was changed of it since."""
         changes = self._store.get(_key(CHANGED, document)) or {}
-        return merge_patch(dict(document), changes)
+        return {key: value for key, value in {**document, **changes}.items() if value is not None}
 
     def change(self, document: Mapping[str, Any], body: Document, *, is_whole: bool) -> Document:
-        """Lay changes over an object: of the fields that are given, or (``is_whole``) of all. What it is then."""
+        """Change the fields that are given, or (``is_whole``) all. What the object is then."""
         shown = self.show(document)
-        wanted = {key: body.get(key) for key in CHANGEABLE if key in body or (is_whole and key in shown)}
-        with self._store.edit(_key(CHANGED, document)) as changes:
-            changes.update(merge_changes(changes, wanted))
-            changes["metageneration"] = str(int(shown.get("metageneration", "1")) + 1)
-            changes["updated"] = zulu_time(self._now())
+        kept = {} if is_whole else {key: shown[key] for key in CHANGEABLE if key in shown}
+        wanted = merge_patch(kept, {key: body[key] for key in CHANGEABLE if key in body})
+        changes: Document = {key: wanted.get(key) for key in CHANGEABLE}
+        changes["metageneration"] = str(int(shown.get("metageneration", "1")) + 1)
+        changes["updated"] = zulu_time(self._now())
+        self._store.put(_key(CHANGED, document), changes)
         return self.show(document)
 
     # ------------------------------------------------------------------ soft deletion
@@ -76,7 +76,11 @@ class ObjectMetadata:
         if query.get("versions") == "true":
             raise refusals.invalid("softDeleted and versions cannot both be true.")
         found = self._store.items(f"{DELETED}{bucket}/{query.get('prefix', '')}")
-        alive = [(key, document) for key, document in found if document["hardDeleteTime"] > zulu_time(self._now())]
+        now = zulu_time(self._now())
+        for key, document in found:
+            if document["hardDeleteTime"] <= now:
+                self._store.delete(key)
+        alive = [(key, document) for key, document in found if document["hardDeleteTime"] > now]
         sized = {**query, "pageSize": query.get("maxResults", "")}
         page, more = sized_page(alive, sized, default=_MOST_RESULTS, most=_MOST_RESULTS)
         return {"kind": "storage#objects", **({"items": page} if page else {}), **more}
@@ -93,15 +97,6 @@ class ObjectMetadata:
         if found is None or found["hardDeleteTime"] <= zulu_time(self._now()):
             raise refusals.missing(f"No such object: {bucket}/{name}")
         return found
-
-
-def merge_changes(old: Document, new: Document) -> Document:
-    """Two patches, one after the other, as one: nulls stay, for they take away what the object store has."""
-    merged = dict(old)
-    for key, value in new.items():
-        is_object = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge_changes(merged[key], value) if is_object else value
-    return merged
 
 
 def _key(prefix: str, document: Mapping[str, Any]) -> str:

@@ -199,7 +199,10 @@ def test_a_change_of_an_objects_metadata_raises_its_metageneration_only(cloud: C
     again = cloud.ask("PATCH", f"{objects}/a", {"metadata": {"l": None}}).json()
     assert (again["metageneration"], again["metadata"], again["contentType"]) == ("3", {"k": "v"}, "text/x")
     assert cloud.get(f"{objects}/a") == again
-    assert [item["metageneration"] for item in cloud.get(objects)["items"]] == ["3"]
+    cloud.ask("PATCH", f"{objects}/a", {"metadata": None})
+    whole = cloud.ask("PUT", f"{objects}/a", {"metadata": {"x": "y"}}).json()
+    assert (whole["metageneration"], whole["metadata"], "contentType" in whole) == ("5", {"x": "y"}, False)
+    assert [item["metageneration"] for item in cloud.get(objects)["items"]] == ["5"]
     assert cloud.session.get(f"{cloud.url}{objects}/a", params={"alt": "media"}).content == b"content"
     assert upload(cloud, "a", ifGenerationMatch=first["generation"]).json()["metageneration"] == "1"
     assert "metadata" not in cloud.get(f"{objects}/a")
@@ -260,7 +263,14 @@ def test_deleted_objects_are_listed_until_their_time_is_over(cloud: CloudUnderTe
     assert cloud.get(f"{objects}/a", softDeleted="true", generation=first["generation"]) == found[0]
     assert cloud.refused("GET", f"{objects}/a", params={"softDeleted": "true"})[0] == 400
     assert cloud.refused("GET", f"{objects}/a", params={"softDeleted": "true", "generation": "1"})[0] == 404
-    cloud.advance(8 * 24 * 3600)
+    assert cloud.ask("DELETE", f"{STORAGE}/results").status_code == 204
+    cloud.ask("POST", STORAGE, {"name": "results"}, params={"project": "local-project"})
+    assert "items" not in cloud.get(objects, softDeleted="true"), "another bucket of that name"
+    upload(cloud, "c")
+    cloud.ask("DELETE", f"{objects}/c")
+    cloud.advance(6 * 24 * 3600)
+    assert len(cloud.get(objects, softDeleted="true")["items"]) == 1
+    cloud.advance(2 * 24 * 3600)
     assert "items" not in cloud.get(objects, softDeleted="true")
 
 
