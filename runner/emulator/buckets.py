@@ -22,6 +22,8 @@ from runner.errors import CloudError
 
 BUCKETS = "buckets/"
 POLICY_OWNER = "buckets/{bucket}"
+#: What is kept of objects beside the object store, below the bucket's name.
+CHANGED, DELETED = "objects/changed/", "objects/deleted/"
 _B = "/storage/v1/b"
 _NAME = re.compile(r"[a-z0-9](?:[-_.a-z0-9]{1,61})[a-z0-9]")
 #: Google's own, those that look like it, IP addresses, and dots where no domain has any.
@@ -149,7 +151,7 @@ class Buckets:
         if wanted is not None and wanted != old["metageneration"]:
             raise refusals.condition_not_met("At least one of the pre-conditions you specified did not hold.")
         now, count = zulu_time(self._clock.now()), int(old["metageneration"]) + 1
-        bucket = _merge(old, {key: value for key, value in call.body.items() if key not in _FIXED})
+        bucket = merge_patch(old, {key: value for key, value in call.body.items() if key not in _FIXED})
         bucket.update(metageneration=str(count), updated=now, etag=_etag(count))
         bucket["iamConfiguration"] = _iam_configuration(bucket.get("iamConfiguration") or {}, now)
         bucket["softDeletePolicy"] = _soft_delete(bucket.get("softDeletePolicy") or {}, now)
@@ -162,6 +164,9 @@ class Buckets:
             raise refusals.conflict("The bucket you tried to delete is not empty.", reason="conflict")
         await self._objects.remove_bucket(bucket["name"])
         self._store.delete(BUCKETS + bucket["name"])
+        for records in (CHANGED, DELETED):
+            for key, _ in self._store.items(f"{records}{bucket['name']}/"):
+                self._store.delete(key)
         self._access.forget_policy(POLICY_OWNER.format(bucket=bucket["name"]))
         return Answer(status=204)
 
@@ -240,14 +245,15 @@ def _soft_delete(sent: Document, now: str) -> Document:
     return {**shown, "effectiveTime": sent.get("effectiveTime") or now} if seconds else shown
 
 
-def _merge(old: Document, new: Document) -> Document:
+def merge_patch(old: Document, new: Document) -> Document:
     """A JSON merge patch (RFC 7396)."""
     merged = dict(old)
     for key, value in new.items():
         if value is None:
             merged.pop(key, None)
-        elif isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = _merge(merged[key], value)
+        elif isinstance(value, dict):
+            there = merged.get(key)
+            merged[key] = merge_patch(there if isinstance(there, dict) else {}, value)
         else:
             merged[key] = value
     return merged

@@ -9,17 +9,25 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from runner.emulator import refusals
 from runner.emulator.access import Access, Caller
 from runner.emulator.batch_requests import serve_batch
 from runner.emulator.buckets import BUCKETS, POLICY_OWNER, no_bucket, storage_denied
-from runner.emulator.object_requests import Act, ObjectRequest, name_in_body, read_object_request, read_sources
+from runner.emulator.object_metadata import ObjectMetadata
+from runner.emulator.object_requests import (
+    Act,
+    ObjectRequest,
+    name_in_body,
+    parse_json,
+    read_object_request,
+    read_sources,
+)
 from runner.emulator.object_store import ObjectStore
 from runner.emulator.settings import CloudSettings
-from runner.emulator.store import Store
+from runner.emulator.store import Document, Store
 from runner.emulator.transport import render_error, require_json
 from runner.emulator.upload_sessions import UploadSessions
 from runner.errors import CloudError
@@ -61,13 +69,20 @@ class ObjectProxy:
     """``…/b/B/o…`` in all its forms."""
 
     def __init__(
-        self, store: Store, access: Access, settings: CloudSettings, objects: ObjectStore, sessions: UploadSessions
+        self,
+        store: Store,
+        access: Access,
+        settings: CloudSettings,
+        objects: ObjectStore,
+        sessions: UploadSessions,
+        metadata: ObjectMetadata,
     ) -> None:
         self._store = store
         self._access = access
         self._settings = settings
         self._objects = objects
         self._sessions = sessions
+        self._metadata = metadata
 
     def routes(self) -> list[Route]:
         batch = Route("/batch/storage/v1", self._serve_batch, methods=["POST"])
@@ -87,6 +102,8 @@ class ObjectProxy:
                 caller, wanted = self._go_on(wanted)
             wanted, body = await _look_inside(request, wanted)
             await self._check(caller, wanted)
+            if (own := await self._answer_ourselves(request, wanted, body)) is not None:
+                return own
             return await self._forward(request, body, wanted, caller)
         except CloudError as error:
             return render_error(error, request.url.path, self._settings)
@@ -110,7 +127,7 @@ class ObjectProxy:
             self._require(caller, *needed)
         if wanted.act.writes and not caller.is_owner:
             await self._check_overwrite(caller, wanted)
-        if wanted.act not in (Act.LIST, Act.READ, Act.RESUME):
+        if wanted.act not in (Act.LIST, Act.RESUME):
             await self._check_preconditions(wanted)
 
     def _require(self, caller: Caller, permission: str, bucket: str, name: str) -> None:
@@ -130,12 +147,48 @@ class ObjectProxy:
         }
         if not asked:
             return
-        found = await self._objects.object_document(wanted.bucket, wanted.name) or {}
+        found = await self._find(wanted)
+        if found is None and wanted.act is Act.READ:  # it is not there, whatever was expected of it
+            return
+        found = found or {}
         generation = str(found.get("generation", "0"))
         is_same = asked.get("ifGenerationMatch", generation) == generation
         metageneration = str(found.get("metageneration", ""))
         if not is_same or asked.get("ifMetagenerationMatch", metageneration) != metageneration:
             raise refusals.condition_not_met("At least one of the pre-conditions you specified did not hold.")
+
+    # ------------------------------------------------------------------ what the object store does not know
+
+    async def _find(self, wanted: ObjectRequest) -> Document | None:
+        found = await self._objects.object_document(wanted.bucket, wanted.name)
+        return None if found is None else self._metadata.show(found)
+
+    async def _answer_ourselves(self, request: Request, wanted: ObjectRequest, body: Body) -> Response | None:
+        """Changes of metadata, and looks at what was deleted softly; None for all else."""
+        if request.method == "GET" and wanted.query.get("softDeleted") == "true":
+            if not wanted.name:
+                return JSONResponse(self._metadata.list_deleted(wanted.bucket, wanted.query))
+            return JSONResponse(self._metadata.find_deleted(wanted.bucket, wanted.name, wanted.query))
+        if wanted.act is not Act.UPDATE or not isinstance(body, bytes):
+            return None
+        found = await self._objects.object_document(wanted.bucket, wanted.name)
+        if found is None:
+            raise refusals.missing(f"No such object: {wanted.bucket}/{wanted.name}")
+        return JSONResponse(self._metadata.change(found, parse_json(body), is_whole=request.method == "PUT"))
+
+    async def _delete(self, answer: httpx.Response, gone: Document | None) -> Response:
+        await answer.aclose()
+        if gone is not None:
+            self._metadata.delete(gone)
+        return Response(status_code=204)
+
+    async def _show_changes(self, answer: httpx.Response) -> Response:
+        """Objects as the object store tells them, one or a list, with what was changed of them since."""
+        told = json.loads(await answer.aread())
+        await answer.aclose()
+        if "items" in told:
+            told["items"] = [self._metadata.show(item) for item in told["items"]]
+        return JSONResponse(self._metadata.show(told) if "generation" in told else told, answer.status_code)
 
     # ------------------------------------------------------------------ streaming
 
@@ -144,6 +197,9 @@ class ObjectProxy:
         left_out = {*_HOP_BY_HOP, *({"content-length"} if isinstance(body, bytes) else ())}
         headers = [(name, value) for name, value in request.headers.items() if name not in left_out]
         sent = self._objects.client.build_request(request.method, url, headers=headers, content=body)
+        gone = None
+        if wanted.act is Act.DELETE and self._metadata.keeps_deleted(wanted.bucket):
+            gone = await self._objects.object_document(wanted.bucket, wanted.name)
         try:
             answer = await self._objects.client.send(sent, stream=True)
         except httpx.TransportError as error:
@@ -154,8 +210,9 @@ class ObjectProxy:
             return await self._render_refusal(answer, request, wanted)
         self._remember(answer, wanted, caller)
         if wanted.act is Act.DELETE:
-            await answer.aclose()
-            return Response(status_code=204)
+            return await self._delete(answer, gone)
+        if request.method == "GET" and wanted.tells_metadata and self._metadata.has_changes(wanted.bucket):
+            return await self._show_changes(answer)
         return StreamingResponse(_stream(answer), status_code=answer.status_code, headers=_kept_headers(answer))
 
     def _remember(self, answer: httpx.Response, wanted: ObjectRequest, caller: Caller) -> None:

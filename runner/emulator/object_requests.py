@@ -60,6 +60,11 @@ class ObjectRequest:
     sources: Sequence[tuple[str, str]] = field(default=())
 
     @property
+    def tells_metadata(self) -> bool:
+        """Whether the answer says what an object is, or several are, and not what is in it."""
+        return self.act in (Act.LIST, Act.READ) and not self.door and self.query.get("alt") != "media"
+
+    @property
     def target(self) -> str:
         """Path and query for the object store."""
         query = dict(self.query)

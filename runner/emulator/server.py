@@ -35,6 +35,7 @@ from runner.emulator.iam import CustomRoles, ProjectPolicy, ServiceAccounts, put
 from runner.emulator.instance_documents import InstanceDraftsman
 from runner.emulator.instance_policies import InstancePolicies
 from runner.emulator.lifecycle import Lifecycle, Room
+from runner.emulator.object_metadata import ObjectMetadata
 from runner.emulator.object_proxy import ObjectProxy
 from runner.emulator.object_store import ObjectStore
 from runner.emulator.operations import Operations
@@ -174,8 +175,8 @@ def _put_what_is_always_there(parts: Parts) -> None:
 
 def _build_app(cloud: EmbeddedCloud, roots: DiskRoots) -> Front:
     parts, settings = cloud.parts, cloud.settings
-    sessions = UploadSessions(parts.clock)
-    proxy = ObjectProxy(parts.store, parts.access, settings, cloud.objects, sessions)
+    sessions, metadata = UploadSessions(parts.clock), ObjectMetadata(parts.store, parts.clock.now)
+    proxy = ObjectProxy(parts.store, parts.access, settings, cloud.objects, sessions, metadata)
     app = Starlette(
         routes=[*proxy.routes(), *build_routes(_rules(cloud, roots), parts.access, settings, RequestIds(parts.store))],
         exception_handlers=error_handlers(settings),

@@ -137,7 +137,7 @@ async def _read_call(rule: Rule, request: Request, settings: CloudSettings) -> C
         params["project"] = settings.project
     raw = await request.body()
     require_json(request.headers.get("content-type", ""), raw)
-    body = _read_json(raw)
+    body = read_json(raw)
     check_fields(body, rule.fields) if rule.fields is not None else None
     return Call(
         method=request.method,
@@ -166,7 +166,7 @@ def _check_place(params: Mapping[str, str], settings: CloudSettings) -> None:
         raise refusals.invalid_field("region", region, "Unknown region.")
 
 
-def _read_json(raw: bytes) -> Document:
+def read_json(raw: bytes) -> Document:
     if not raw.strip():
         return {}
     try:

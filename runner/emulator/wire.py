@@ -28,6 +28,7 @@ RPC_CODES: Mapping[int, str] = {
 }
 
 
+STORAGE_PATHS = ("/storage/", "/upload/", "/download/", "/resumable/")
 RPC_CODES_OF_REASONS: Mapping[str, str] = {"aborted": "ABORTED", "failedPrecondition": "FAILED_PRECONDITION"}
 
 
@@ -87,7 +88,13 @@ def error_document(error: CloudError, *, path: str, project_number: str) -> dict
     if error.status == 401:
         told = "Login Required." if error.reason == "required" else "Invalid Credentials"
         first.update(message=told, location="Authorization", locationType="header")
-    if error.status == 401 or error.reason == "accessNotConfigured" or not path.startswith(("/compute/", "/storage/")):
+    if error.status == 412 and path.startswith(STORAGE_PATHS):
+        first.update(location="If-Match", locationType="header")
+    if (
+        error.status == 401
+        or error.reason == "accessNotConfigured"
+        or not path.startswith(("/compute/", *STORAGE_PATHS))
+    ):
         body["status"] = RPC_CODES_OF_REASONS.get(error.reason) or RPC_CODES.get(error.status, "UNKNOWN")
     if error.reason == "accessNotConfigured":
         first["extendedHelp"] = "https://console.developers.google.com"

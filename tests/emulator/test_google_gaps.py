@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import pytest
+import requests
 
 from runner.emulator.permissions import is_valid
 from runner.emulator.roles import ROLE_PERMISSIONS
@@ -173,3 +174,108 @@ def test_a_deleted_operation_is_answered_with_an_object(cloud: CloudUnderTest) -
 def test_bucket_names_that_google_refuses(cloud: CloudUnderTest, name: str) -> None:
     told = cloud.refused("POST", STORAGE, {"name": name}, params={"project": "local-project"})
     assert told == (400, "invalid", f"Invalid bucket name: '{name}'")
+
+
+@pytest.fixture
+def objects(cloud: CloudUnderTest) -> str:
+    """The path of the objects of a new bucket in which ``a`` is."""
+    assert cloud.ask("POST", STORAGE, {"name": "results"}, params={"project": "local-project"}).status_code == 200
+    upload(cloud, "a")
+    return f"{STORAGE}/results/o"
+
+
+def upload(cloud: CloudUnderTest, name: str, **query: str) -> requests.Response:
+    url = f"{cloud.url}/upload/storage/v1/b/results/o"
+    return cloud.session.post(url, params={"uploadType": "media", "name": name, **query}, data=b"content")
+
+
+def test_a_change_of_an_objects_metadata_raises_its_metageneration_only(cloud: CloudUnderTest, objects: str) -> None:
+    first = cloud.get(f"{objects}/a")
+    body = {"metadata": {"k": "v", "l": "w"}, "contentType": "text/x"}
+    changed = cloud.ask("PATCH", f"{objects}/a", body, params={"ifMetagenerationMatch": "1"}).json()
+    assert (changed["generation"], changed["metageneration"]) == (first["generation"], "2")
+    assert (changed["kind"], changed["id"], changed["size"]) == (first["kind"], first["id"], first["size"])
+    assert changed["updated"] > first["updated"]
+    again = cloud.ask("PATCH", f"{objects}/a", {"metadata": {"l": None}}).json()
+    assert (again["metageneration"], again["metadata"], again["contentType"]) == ("3", {"k": "v"}, "text/x")
+    assert cloud.get(f"{objects}/a") == again
+    cloud.ask("PATCH", f"{objects}/a", {"metadata": None})
+    whole = cloud.ask("PUT", f"{objects}/a", {"metadata": {"x": "y"}}).json()
+    assert (whole["metageneration"], whole["metadata"], "contentType" in whole) == ("5", {"x": "y"}, False)
+    assert [item["metageneration"] for item in cloud.get(objects)["items"]] == ["5"]
+    assert cloud.session.get(f"{cloud.url}{objects}/a", params={"alt": "media"}).content == b"content"
+    assert upload(cloud, "a", ifGenerationMatch=first["generation"]).json()["metageneration"] == "1"
+    assert "metadata" not in cloud.get(f"{objects}/a")
+
+
+@pytest.mark.parametrize(
+    ("method", "query"),
+    [
+        ("PATCH", {"ifMetagenerationMatch": "2"}),
+        ("PATCH", {"ifGenerationMatch": "2"}),
+        ("DELETE", {"ifMetagenerationMatch": "2"}),
+        ("GET", {"ifMetagenerationMatch": "2"}),
+        ("GET", {"ifGenerationMatch": "2", "alt": "media"}),
+    ],
+)
+def test_what_has_changed_is_refused_in_googles_form(
+    cloud: CloudUnderTest, objects: str, method: str, query: dict[str, str]
+) -> None:
+    answer = cloud.ask(method, f"{objects}/a", {} if method == "PATCH" else None, params=query)
+    assert_precondition_failed(answer)
+    assert cloud.get(f"{objects}/a")["metageneration"] == "1"
+
+
+def test_an_upload_and_a_policy_that_have_changed_are_refused_in_the_same_form(
+    cloud: CloudUnderTest, objects: str
+) -> None:
+    assert_precondition_failed(upload(cloud, "a", ifGenerationMatch="0"))
+    assert_precondition_failed(cloud.ask("PUT", f"{STORAGE}/results/iam", {"bindings": [], "etag": "old"}))
+
+
+def assert_precondition_failed(answer: requests.Response) -> None:
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], "status" in error) == (412, 412, False)
+    (first,) = error["errors"]
+    assert (first["domain"], first["reason"]) == ("global", "conditionNotMet")
+    assert (first["locationType"], first["location"], first["message"]) == ("header", "If-Match", error["message"])
+
+
+def test_what_is_not_there_cannot_be_changed(cloud: CloudUnderTest, objects: str) -> None:
+    assert cloud.refused("PATCH", f"{objects}/none", {"metadata": {}})[:2] == (404, "notFound")
+    assert cloud.refused("GET", f"{objects}/none", params={"ifMetagenerationMatch": "1"})[:2] == (404, "notFound")
+
+
+def test_deleted_objects_are_listed_until_their_time_is_over(cloud: CloudUnderTest, objects: str) -> None:
+    upload(cloud, "b")
+    first = cloud.get(f"{objects}/a")
+    assert "items" not in cloud.get(objects, softDeleted="true")
+    for name in ("a", "b"):
+        assert cloud.ask("DELETE", f"{objects}/{name}").status_code == 204
+    assert "items" not in cloud.get(objects)
+    found = [one for page in pages(cloud, objects, softDeleted="true", maxResults="1") for one in page["items"]]
+    assert [one["name"] for one in found] == ["a", "b"]
+    assert (found[0]["generation"], found[0]["softDeleteTime"] < found[0]["hardDeleteTime"]) == (
+        first["generation"],
+        True,
+    )
+    assert [one["name"] for one in cloud.get(objects, softDeleted="true", prefix="b")["items"]] == ["b"]
+    assert cloud.get(f"{objects}/a", softDeleted="true", generation=first["generation"]) == found[0]
+    assert cloud.refused("GET", f"{objects}/a", params={"softDeleted": "true"})[0] == 400
+    assert cloud.refused("GET", f"{objects}/a", params={"softDeleted": "true", "generation": "1"})[0] == 404
+    assert cloud.ask("DELETE", f"{STORAGE}/results").status_code == 204
+    cloud.ask("POST", STORAGE, {"name": "results"}, params={"project": "local-project"})
+    assert "items" not in cloud.get(objects, softDeleted="true"), "another bucket of that name"
+    upload(cloud, "c")
+    cloud.ask("DELETE", f"{objects}/c")
+    cloud.advance(6 * 24 * 3600)
+    assert len(cloud.get(objects, softDeleted="true")["items"]) == 1
+    cloud.advance(2 * 24 * 3600)
+    assert "items" not in cloud.get(objects, softDeleted="true")
+
+
+def test_without_soft_deletion_nothing_is_kept(cloud: CloudUnderTest, objects: str) -> None:
+    policy = {"softDeletePolicy": {"retentionDurationSeconds": "0"}}
+    assert cloud.ask("PATCH", f"{STORAGE}/results", policy).status_code == 200
+    cloud.ask("DELETE", f"{objects}/a")
+    assert "items" not in cloud.get(objects, softDeleted="true")

@@ -46,6 +46,8 @@ VM_MAY = {
     ("POST", _V1 + "/zones/{zone}/instances/{name}/testIamPermissions"): "ask for one's own rights",
     ("POST", IAM.replace("local-project", "{project}") + "/serviceAccounts/{email}:testIamPermissions"): "the same",
     ("POST", "/cloudresourcemanager/v1/projects/{project}:testIamPermissions"): "the same",
+    ("GET", "/iam/v1/roles"): "Google's own roles are known to everybody",
+    ("GET", "/iam/v1/roles/{role}"): "the same",
     ("GET", "/serviceusage/v1/operations/{name}"): "says nothing but that it is done",
 }
 PLACES = {
