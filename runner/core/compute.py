@@ -11,11 +11,11 @@ from runner.core.operations import Operations
 from runner.core.rest import Api, Json, segment
 from runner.errors import NotFoundError
 from runner.model import names
+from runner.model.leftover import SWITCHED_OFF
 from runner.model.quota import RegionQuota
 from runner.model.stockout import FailedOperation, read_failure
 
 GOING = frozenset({"STOPPING", "SUSPENDING"})
-OFF = frozenset({"STOPPED", "TERMINATED"})
 SUSPENDED = "SUSPENDED"
 
 
@@ -51,7 +51,7 @@ class Instance:
     @property
     def is_off(self) -> bool:
         """Whether it is switched off, so that only its disk costs something. A suspended one has its memory kept, which costs too."""
-        return self.status in OFF
+        return self.status in SWITCHED_OFF
 
     @property
     def has_ended(self) -> bool:
