@@ -15,13 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-<<<<<<< HEAD
 from runner.core.files import create_private, make_private_folder
 from runner.core.session_file import LineFile, read_last_line
-from runner.core.session_owner import OwnerLock, describe_this_process, is_owned, is_process_alive
-from runner.errors import DiskError, InputError
-=======
-from runner.core.session_file import LineFile, create_file, read_last_line
 from runner.core.session_owner import (
     OwnerLock,
     describe_this_process,
@@ -30,8 +25,7 @@ from runner.core.session_owner import (
     is_owned,
     is_process_alive,
 )
-from runner.errors import HpcError, InputError
->>>>>>> cleanup
+from runner.errors import DiskError, InputError
 from runner.model import names
 from runner.model.session import Session, read_session
 from runner.model.session_record import FORMAT, Record, decode_records, encode_record, is_end
@@ -74,13 +68,8 @@ class Journal:
         except InputError as error:
             raise NameTakenError(error.message, remedy=error.remedy) from error
         try:
-<<<<<<< HEAD
-            begun = {"format": FORMAT, "session": kind, "name": name, "owner": asdict(owner)}
-            create_private(self._path(name), encode_record(Record(kind="begin", at=self.now(), facts=begun | facts)))
-=======
             begun = {"format": FORMAT, "session": kind, "name": name, "owner": asdict(lock.owner)}
-            create_file(self._path(name), encode_record(Record(kind="begin", at=self.now(), facts=begun | facts)))
->>>>>>> cleanup
+            create_private(self._path(name), encode_record(Record(kind="begin", at=self.now(), facts=begun | facts)))
             return SessionState(self, name, lock)
         except FileExistsError as error:
             lock.release()
