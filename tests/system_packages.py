@@ -89,6 +89,7 @@ def list_requirements() -> list[Requirement]:
         require_program("git", debian="git", why="the checks of the whole repository"),
         require_program("ssh", debian="openssh-client", why="OpenSSH as a client of instances"),
         require_program("sshd", debian="openssh-server", why="a real SSH server beside the emulated ones"),
+        require_program("curl", debian="curl", why="downloads of the recipe full"),
         require_program("dash", debian="dash", why="a second shell for the scripts that run on any VM"),
         require_program("busybox", debian="busybox", why="a third shell for the scripts that run on any VM"),
         require_program("zsh", debian="zsh", why="sourcing bootstrap from zsh"),

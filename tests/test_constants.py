@@ -44,12 +44,17 @@ def _constants(source: str) -> Iterator[tuple[str, str | frozenset[str]]]:
 
 
 def find_twins(sources: dict[str, str]) -> dict[str, list[str]]:
-    """Names that two modules give to one text, or to collections of texts, be they the same or (which is worse) not quite."""
-    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    """Names that two modules give to one text, or to collections of texts that are the same or (which is worse) not quite."""
+    known: dict[str, list[tuple[str, frozenset[str]]]] = defaultdict(list)
+    twins: dict[str, set[str]] = defaultdict(set)
     for module, source in sources.items():
         for name, value in _constants(source):
-            found[name, value if isinstance(value, str) else ""].append(module)
-    return {name: sorted(modules) for (name, _), modules in found.items() if len(modules) > 1}
+            texts = frozenset({value}) if isinstance(value, str) else value
+            for other, others in known[name]:
+                if texts & others:
+                    twins[name] |= {module, other}
+            known[name].append((module, texts))
+    return {name: sorted(modules) for name, modules in twins.items()}
 
 
 def test_no_fact_is_written_down_twice() -> None:
@@ -65,6 +70,7 @@ def test_no_fact_is_written_down_twice() -> None:
         ('A = "batch.json"', 'A = "other.json"', False),
         ('A = frozenset({"STOPPED"})', 'A = frozenset({"STOPPED", "STOPPING"})', True),
         ('A = ("x",)', "A = (1, 2)", False),
+        ('A = ("x", "y")', 'A = {"z"}', False),
         ('A = "x"', 'B = "x"', False),
     ],
 )

@@ -14,6 +14,7 @@ from runner.commands.controller import Controller
 from runner.commands.definition import Definition
 from runner.commands.end import end_batch
 from runner.commands.events import Listener, Phases
+from runner.commands.input_files import forget_inputs
 from runner.commands.outcome import read_outcome
 from runner.commands.receipt import close_session
 from runner.commands.steps import deferred_signals
@@ -81,6 +82,7 @@ class BatchEnd:
             self.listener.tell("warning", message=f"{prefix} stays in the bucket: {problem}")
         if self._has_ended:
             self.context.cloud.results.delete_control(self.batch)
+            forget_inputs(self.context, self.batch)
 
     def leave(self) -> None:
         """Go away and let the batch go on: jobs run to their deadlines, then the VMs end themselves."""

@@ -7,17 +7,19 @@ journal, what was cleaned up is ended in it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.commands.context import Context
 from runner.commands.end import tell_removal
 from runner.commands.events import Listener
+from runner.commands.input_files import forget_inputs_of_gone
 from runner.commands.known import check_known
 from runner.commands.outlived import busy_sessions, clients_gone
 from runner.core.estate import DryEstate, Estate, Unread
 from runner.core.sweep import Agreement, Removal, SweepReport, sweep_agreed
-from runner.errors import DeclinedError, HpcError, InputError, LeftoverError
+from runner.errors import CloudError, DeclinedError, HpcError, InputError, LeftoverError
 from runner.model import names
 from runner.model.leftover import BILLED, Choice, Item, Kind, Scope
 
@@ -102,6 +104,8 @@ def execute(context: Context, request: CleanupRequest, listener: Listener) -> Cl
         )
     if not request.dry_run:
         _end_sessions(context, scope, report, listener)
+        with suppress(CloudError):  # what is left here costs nothing
+            forget_inputs_of_gone(context)
     return CleanupSummary(report=report, kept=kept, dry_run=request.dry_run)
 
 

@@ -6,15 +6,7 @@ share them.
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import gzip
-import hashlib
-import io
 import json
-import tarfile
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +14,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from runner.commands.context import Context
+from runner.commands.input_files import fetch_inputs, save_inputs
 from runner.commands.preflight import JobInputs
 from runner.core.files import STATE_ELSEWHERE, disk_error
-from runner.core.results import check_name
-from runner.errors import CloudError, InputError, NotFoundError
+from runner.core.results import CorruptResultsError, check_name
+from runner.errors import CloudError, NotFoundError
 from runner.model import names
 from runner.model.batch import Expectation, Job
 from runner.model.catalog import MACHINE_TYPES
+from runner.model.foreign import decode_json, plain_text, real_number, shorten, whole_number
 from runner.model.plan import Plan
 
 FORMAT = 1
@@ -51,16 +45,14 @@ def save_definition(context: Context, definition: Definition) -> None:
 
     Raises:
         InputError: a file of a job has gone since it was looked for, or cannot be read.
+        DiskError: there is no room to pack them.
     """
     store, batch = context.cloud.results, definition.plan.batch
     keys: dict[tuple[Path, tuple[str, ...]], str] = {}
     for inputs in definition.inputs:
         content = (inputs.job.folder, inputs.files)
         if content not in keys:
-            with _read_errors_told(inputs.job.folder):
-                packed = _pack(*content)
-            keys[content] = hashlib.sha256(packed).hexdigest()[:32]
-            store.put_control(batch, f"inputs/{keys[content]}.tar.gz", packed)
+            keys[content] = save_inputs(context, batch, *content)
     jobs = [_job_values(inputs, keys[(inputs.job.folder, inputs.files)]) for inputs in definition.inputs]
     plan = {key: value for key, value in asdict(definition.plan).items() if key not in ("jobs", "machine")}
     values = {
@@ -99,11 +91,12 @@ def load_definition(context: Context, batch: str) -> Definition:
             remedy=f"`invoke status` lists what there is, `invoke cleanup --batch {batch}` ends what never began",
         )
     try:
-        values = json.loads(found.content)
+        values = decode_json(found.content)
         if values["format"] != FORMAT:
-            raise CloudError(f"batch {batch} was begun by another version (format {values['format']!r}, not {FORMAT})")
-        folder = context.home / context.settings.target / "inputs" / batch
-        inputs = tuple(_read_job(context, batch, item, index, folder) for index, item in enumerate(values["jobs"]))
+            raise CloudError(
+                f"batch {batch} was begun by another version (format {shorten(values['format'])}, not {FORMAT})"
+            )
+        inputs = tuple(_read_job(context, batch, item, index) for index, item in enumerate(values["jobs"]))
         plan = dict(values["plan"])
         machine = MACHINE_TYPES[plan.pop("machine_type")]
         made = Plan(
@@ -113,11 +106,11 @@ def load_definition(context: Context, batch: str) -> Definition:
             plan=made,
             inputs=inputs,
             image=str(values["image"]),
-            disk_gib=int(values["disk_gib"]),
+            disk_gib=whole_number(values["disk_gib"]),
             expires=str(values["expires"]),
         )
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
-        raise CloudError(f"the definition of batch {batch} in the bucket is damaged: {error!r}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, ValidationError, CorruptResultsError) as error:
+        raise CloudError(f"the definition of batch {batch} in the bucket is damaged: {shorten(error)}") from error
     except OSError as error:
         raise disk_error(error, error.filename or context.home, more=STATE_ELSEWHERE) from error
 
@@ -136,70 +129,18 @@ def _job_values(inputs: JobInputs, key: str) -> dict[str, Any]:
     }
 
 
-def _read_job(context: Context, batch: str, values: dict[str, Any], index: int, folder: Path) -> JobInputs:
-    here = folder / str(check_name(values["inputs"]))
-    if not here.is_dir():
-        packed = context.cloud.results.get_control(batch, f"inputs/{values['inputs']}.tar.gz")
-        if packed is None:
-            raise CloudError(f"the input files of job {values['name']} are not in the bucket any more")
-        _unpack(packed.content, here)
+def _read_job(context: Context, batch: str, values: dict[str, Any], index: int) -> JobInputs:
+    here = fetch_inputs(context, batch, plain_text(values["inputs"]))
     files = tuple(str(check_name(name)) for name in values["files"])
     job = Job(
-        name=str(values["name"]),
+        name=plain_text(values["name"]),
         folder=here,
-        main=str(values["main"]),
-        np=int(values["np"]),
-        timeout_s=float(values["timeout_s"]),
+        main=plain_text(values["main"]),
+        np=whole_number(values["np"], least=1),
+        timeout_s=real_number(values["timeout_s"]),
         args=tuple(values["args"]),
         include=(),
         expect=Expectation.model_validate(values["expect"]),
         entry=index,
     )
     return JobInputs(job=job, files=files, size_bytes=sum((here / name).stat().st_size for name in files))
-
-
-@contextlib.contextmanager
-def _read_errors_told(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"{error.filename or folder}: cannot be read any more: {error.strerror or error}",
-            remedy=f"let {folder} stay as it is until its jobs have begun",
-        ) from error
-
-
-def _pack(folder: Path, files: Sequence[str]) -> bytes:
-    """A compressed tar that is the same for the same files: no times, no owners."""
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w") as tar:
-        for name in files:
-            content = (folder / name).read_bytes()
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return gzip.compress(plain.getvalue(), compresslevel=1, mtime=0)
-
-
-def _unpack(packed: bytes, folder: Path) -> None:
-    """Unpack into ``folder``, which is there with all its files or not at all. Another client may be doing the same."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as own:
-        fresh = Path(own) / folder.name
-        fresh.mkdir()
-        with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
-            for path, content in _regular_files(tar):
-                (fresh / path).parent.mkdir(parents=True, exist_ok=True)
-                (fresh / path).write_bytes(content)
-        try:
-            fresh.rename(folder)
-        except OSError as error:  # unless somebody was faster: the name is that of the content
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-
-
-def _regular_files(tar: tarfile.TarFile) -> Iterable[tuple[str, bytes]]:
-    for member in tar:
-        content = tar.extractfile(member)
-        if content is not None and member.isreg():
-            yield str(check_name(member.name)), content.read()

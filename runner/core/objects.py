@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 ANSWER_LIMIT_S = (10.0, 60.0)  # connect, silence
+PIECE_BYTES = 8 << 20  # of an upload; Google asks for a multiple of 256 KiB
 LISTED_FIELDS = "items(name,size,crc32c,generation),prefixes,nextPageToken"
 
 
@@ -110,6 +112,13 @@ class Objects:
             if found != content:
                 raise
             return generation
+
+    def write_file(self, name: str, content: IO[bytes]) -> None:
+        """Write an object that may be big, piece by piece: all of the file ``content``."""
+        size = content.seek(0, os.SEEK_END)
+        with mapped_errors(name):
+            blob = self._opened().blob(name, chunk_size=PIECE_BYTES)
+            blob.upload_from_file(content, rewind=True, size=size, checksum="crc32c", **self._tries())
 
     def delete(self, name: str) -> bool:
         """Delete an object; whether there was one."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from runner.core.objects import Objects, StoredObject
 from runner.core.results import CorruptResultsError, Manifest, read_manifest
@@ -200,6 +200,15 @@ class ResultStore:
             ConflictError: somebody else has written other content meanwhile.
         """
         return self.objects.write(names.control_prefix(batch) + name, content, if_generation=if_generation)
+
+    def find_control(self, batch: str, name: str) -> StoredObject | None:
+        """A control object as it is listed, None if there is none."""
+        full = names.control_prefix(batch) + name
+        return next((item for item in self.objects.listed(full) if item.name == full), None)
+
+    def put_control_file(self, batch: str, name: str, content: IO[bytes]) -> None:
+        """Write a control object that may be big, from a file."""
+        self.objects.write_file(names.control_prefix(batch) + name, content)
 
     def delete_control(self, batch: str) -> None:
         """Delete all control objects of a batch."""

@@ -25,7 +25,7 @@ _PATH = re.compile(
 _COPY = re.compile(r"(?P<source>[^/]+)/(?P<verb>rewriteTo|copyTo)/b/(?P<bucket>[^/]+)/o/(?P<name>[^/]+)")
 _COMPOSE = re.compile(r"(?P<name>[^/]+)/compose")
 _MOST_NAME_BYTES = 1024
-_UNFIT = re.compile("[\\r\\n\ud800-\udfff]")
+_NO_UTF8 = re.compile("[\ud800-\udfff]")
 _FIRST_PART = re.compile(rb"\r?\n\r?\n(?P<body>.*?)\r?\n--", re.DOTALL)
 
 
@@ -199,7 +199,7 @@ def _checked_name(name: str) -> str:
         CloudError: no object can have this name.
     """
     size = len(name.encode(errors="surrogatepass"))
-    if name in (".", "..") or size > _MOST_NAME_BYTES or _UNFIT.search(name):
+    if name in (".", "..") or size > _MOST_NAME_BYTES or _NO_UTF8.search(name):
         raise refusals.invalid(f"Invalid object name: {name!a}")
     return name
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.site import Site, read_events
+from tests.needs import need
 
 TRUSS = "main.tcl"
 JOBS = {
@@ -94,6 +95,7 @@ def test_no_pulumi(fresh_site: Site) -> None:
 
 
 def test_not_a_terminal_and_no_yes(fresh_site: Site) -> None:
+    need("tcl")  # a machine that could not bake is told that first
     done = fresh_site.invoke("run", "--jobs", "jobs/smoke.yaml")
     assert done.returncode == 9
     assert "--yes" in done.stderr

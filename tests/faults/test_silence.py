@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from runner.model import names
 from tests.e2e.site import LIMIT_S, Site
 from tests.faults.cloud_hand import CloudHand
 from tests.faults.test_attach import SLOW
@@ -89,7 +90,7 @@ def test_jobs_that_ended_while_the_client_slept(site: Site, tmp_path: Path) -> N
     run = Run(site, tmp_path, "asleep", OPENSEES_HPC_LEASE_S="8")
     run.process.send_signal(signal.SIGSTOP)
     try:
-        CloudHand(site).arm({"kind": "ssh_drop", "match": "instances/asleep-0$"})
+        CloudHand(site).arm({"kind": "ssh_drop", "match": f"instances/{names.instance_name('asleep', 0)}$"})
         _wait_until_no_vm_is_there(site)
     finally:
         run.process.send_signal(signal.SIGCONT)
@@ -100,8 +101,9 @@ def test_jobs_that_ended_while_the_client_slept(site: Site, tmp_path: Path) -> N
 def test_jobs_that_ended_while_the_vm_was_silent(site: Site, tmp_path: Path) -> None:
     run = Run(site, tmp_path, "silent", OPENSEES_HPC_LOST_AFTER_S="20")
     hand = CloudHand(site)
-    hand.arm({"kind": "ssh_refused", "match": "instances/silent-0$", "delay_s": 3600})
-    hand.arm({"kind": "ssh_drop", "match": "instances/silent-0$"})
+    match = f"instances/{names.instance_name('silent', 0)}$"
+    hand.arm({"kind": "ssh_refused", "match": match, "delay_s": 3600})
+    hand.arm({"kind": "ssh_drop", "match": match})
     run.wait()
     run.assert_each_job_ended_once()
     assert {event["reason"] for event in run.events if (event["event"], event.get("state")) == ("job", "waiting")} == {

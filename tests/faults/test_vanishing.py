@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.model import names
 from tests.e2e.site import Site
 from tests.faults.cloud_hand import CloudHand
 from tests.faults.test_attach import SLOW
@@ -27,13 +28,14 @@ def test_a_batch_goes_on_when_a_vm_goes_as_soon_as_it_runs(site: Site, tmp_path:
     (tmp_path / "m" / "main.tcl").write_text(SLOW)
     (tmp_path / "batch.yaml").write_text(JOBS.format(batch=batch, vms=vms))
     site.status()  # which starts the cloud
+    first = names.instance_name(batch, 0)
     CloudHand(site).arm(
-        {"kind": "preemption", "match": f"instances/{batch}-0$", "after_s": 0.0, "notice_s": 0.0, "times": 1}
+        {"kind": "preemption", "match": f"instances/{first}$", "after_s": 0.0, "notice_s": 0.0, "times": 1}
     )
     done = site.run_batch(tmp_path / "batch.yaml", tmp_path / "results")
     assert done.exit_code == 0, (done.events[-3:], done.stderr)
-    assert f"{batch}-0" not in {job["instance"] for job in done.events[-1]["jobs"]}
+    assert first not in {job["instance"] for job in done.events[-1]["jobs"]}
     lost = [event["name"] for event in done.events if (event["event"], event.get("state")) == ("instance", "lost")]
-    assert lost == [f"{batch}-0"]
+    assert lost == [first]
     assert [event["message"] for event in done.events if event["event"] == "warning"] == []
     assert site.status()["vms"] == []

@@ -272,6 +272,7 @@ def test_the_long_recipe_refuses_a_prefix_of_one_s_own(tmp_path: Path) -> None:
 
 
 def test_a_download_with_another_checksum_is_refused(tmp_path: Path) -> None:
+    need("curl")
     (tmp_path / "source").write_text("not what was pinned")
     script = 'here=$1; source "$1/lib/common.sh"; fetch_verified "file://$2/source" "$3" "$2/got"'
     done = subprocess.run(
