@@ -13,17 +13,22 @@ from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
-MOST_BYTES = 32 << 20  # of a manifest of some 300,000 files; Python needs up to 25 times as much for what is made of it
+MOST_BYTES = 32 << 20  # of a manifest of some 300,000 files
+# What Python makes of a text may be 25 times as big, and takes its time: counted before, with what stands in names.
+MOST_GROUPS = 1_000_000
+MOST_VALUES = 4_000_000
 
 
 def decode_json(content: bytes) -> Any:
     """The value of a JSON text in UTF-8.
 
     Raises:
-        ValueError: it is none, is bigger than ``MOST_BYTES``, is nested too deep, or says a name twice.
+        ValueError: it is none, is too big, has too many values, is nested too deep, or says a name twice.
     """
     if len(content) > MOST_BYTES:
         raise ValueError(f"it has {len(content)} bytes, and {MOST_BYTES} are the most")
+    if content.count(b"[") + content.count(b"{") > MOST_GROUPS or content.count(b",") > MOST_VALUES:
+        raise ValueError("it has too many values")
     try:
         return json.loads(
             content.decode("utf-8"), parse_float=_finite, parse_constant=_refuse, object_pairs_hook=_distinct

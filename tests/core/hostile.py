@@ -44,6 +44,8 @@ def _repeated(block: bytes, count: int) -> Iterator[bytes]:
 def _sparse() -> Iterator[bytes]:
     block = bytearray(_header("good", tarfile.GNUTYPE_SPARSE, 1))
     block[482] = 1  # its map goes on in the next block, and so do they all
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
     yield bytes(block)
     more = bytes(504) + b"\1" + bytes(7)
     yield from (more * 2048 for _ in range(512))
