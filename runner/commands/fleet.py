@@ -210,7 +210,7 @@ class Fleet:
             if not self.is_open or not self._is_worth_another(refused, failure):
                 raise failure
             return False
-        if failure is not None and not self._is_of_gone_vms(failure):
+        if failure is not None and self.is_open and not self._is_of_gone_vms(failure):  # closed: it was told to cancel
             self._listener.tell("warning", message=f"the VMs asked for are there, but not all went well: {failure}")
         self._repeats = 0
         self._tell(MachinesMade(instances=tuple(instances)))

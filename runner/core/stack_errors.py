@@ -19,12 +19,8 @@ from runner.errors import (
     StockoutError,
     UnreachableError,
 )
-from runner.model.stockout import read_lost_vm
+from runner.model.stockout import DENIED_WORDS, QUOTA_WORDS, RATE_WORDS, STOCKOUT_WORDS, read_lost_vm
 
-STOCKOUT = re.compile(r"does not have enough resources available|ZONE_RESOURCE_POOL_EXHAUSTED")
-QUOTA = re.compile(r"Quota '[^']+' exceeded|quotaExceeded|QUOTA_EXCEEDED")
-RATE = re.compile(r"rateLimitExceeded|Error 429")
-DENIED = re.compile(r"Error 40[13]\b|PERMISSION_DENIED")
 EXISTS = re.compile(r"Error 409\b|alreadyExists")
 UNREACHABLE = re.compile(r"connection refused|no such host|i/o timeout|connection reset by peer|network is unreachable")
 PROTECTED = re.compile(r"cannot be deleted|because it is protected|is protected")
@@ -56,13 +52,13 @@ def _denied(message: str) -> CloudError:
 
 # In order of weight: when several resources fail in different ways, the first that matches any of them is what is raised.
 KINDS: tuple[tuple[re.Pattern[str], Callable[[str], CloudError]], ...] = (
-    (STOCKOUT, lambda text: StockoutError(text, reason="ZONE_RESOURCE_POOL_EXHAUSTED")),
+    (STOCKOUT_WORDS, lambda text: StockoutError(text, reason="ZONE_RESOURCE_POOL_EXHAUSTED")),
     (
-        QUOTA,
+        QUOTA_WORDS,
         lambda text: QuotaError(text, reason="quotaExceeded", remedy="fewer or smaller VMs, or ask for more quota"),
     ),
-    (RATE, lambda text: CloudError(text, reason="rateLimitExceeded", status=429, remedy="try again in a minute")),
-    (DENIED, _denied),
+    (RATE_WORDS, lambda text: CloudError(text, reason="rateLimitExceeded", status=429, remedy="try again in a minute")),
+    (DENIED_WORDS, _denied),
     (EXISTS, lambda text: ConflictError(text, reason="alreadyExists", status=409)),
     (UNREACHABLE, lambda text: UnreachableError(text, remedy="is the network, or the embedded cloud, there?")),
 )

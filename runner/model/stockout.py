@@ -21,15 +21,15 @@ RATE_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
 QUOTA_REASONS = frozenset({"quotaExceeded", "QUOTA_EXCEEDED"})
 OTHER_SHAPE_FACTOR = 2  # a VM with more than twice the cores is another plan, not a substitute
 
-_STOCKOUT = re.compile(r"does not have enough resources available|ZONE_RESOURCE_POOL_EXHAUSTED")
+STOCKOUT_WORDS = re.compile(r"does not have enough resources available|ZONE_RESOURCE_POOL_EXHAUSTED")
 _ZONE = re.compile(r"zones/([a-z]+-[a-z]+\d+-[a-z])\b")
 _PROPOSED = re.compile(r"trying your request in the ([a-z0-9, -]+?) zone\(s\)")
 _QUOTA = re.compile(
     r"Quota '(?P<metric>[^']+)' exceeded\.\s+Limit: (?P<limit>[\d.]+)(?: in region (?P<region>[a-z0-9-]+))?"
 )
-_QUOTA_WORDS = re.compile(r"quotaExceeded|QUOTA_EXCEEDED|Quota '[^']+' exceeded")
-_RATE = re.compile(r"rateLimitExceeded|userRateLimitExceeded|Error 429\b|RESOURCE_EXHAUSTED")
-_PERMISSION = re.compile(r"Error 40[13]\b|PERMISSION_DENIED|Required '[^']+' permission")
+QUOTA_WORDS = re.compile(r"quotaExceeded|QUOTA_EXCEEDED|Quota '[^']+' exceeded")
+RATE_WORDS = re.compile(r"rateLimitExceeded|userRateLimitExceeded|Error 429\b|RESOURCE_EXHAUSTED")
+DENIED_WORDS = re.compile(r"Error 40[13]\b|PERMISSION_DENIED|Required '[^']+' permission")
 _VM_LOST = (
     re.compile(r"reach desired status RUNNING: couldn't find resource"),
     re.compile(r"waiting for instance to create: The resource '(?:[^']*/)?instances/(?P<vm>[^'/]+)' was not found"),
@@ -253,15 +253,15 @@ def _of_cloud_error(error: CloudError, text: str) -> Refusal:
 
 
 def _of_text(text: str) -> Refusal:
-    if _STOCKOUT.search(text):
+    if STOCKOUT_WORDS.search(text):
         zone, proposed = _ZONE.search(text), _PROPOSED.search(text)
         zones = tuple(part.strip() for part in proposed[1].split(",")) if proposed else ()
         return Stockout(message=text, zone=zone[1] if zone else "", zones_available=zones)
-    if _QUOTA_WORDS.search(text):
+    if QUOTA_WORDS.search(text):
         return _quota(text, {})
-    if _RATE.search(text):
+    if RATE_WORDS.search(text):
         return RateLimit(message=text)
-    if _PERMISSION.search(text):
+    if DENIED_WORDS.search(text):
         return Permission(message=text)
     if any(pattern.search(text) for pattern in _VM_LOST):
         vm = read_lost_vm(text)

@@ -291,3 +291,23 @@ def test_a_vm_that_answers_when_nobody_wants_it_any_more_leaves_no_connection_op
         closing.join(LIMIT_S)
         assert is_closed.is_set()
         assert inbox.of(MachineReady) == []
+
+
+def test_an_engine_that_was_told_to_cancel_because_the_batch_is_over_is_no_alarm(tmp_path: Path) -> None:
+    compute, told, may_fail = SmallCompute(), list[Event](), threading.Event()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {name: instance(name) for name in wished}
+        assert may_fail.wait(LIMIT_S)
+        raise StackError("up failed", diagnostics=["context canceled"])
+
+    with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
+        fleet.ask_for(WISHES[:1])
+        inbox.wait_for(MachineReady)
+        closing = threading.Thread(target=fleet.close)
+        closing.start()
+        while fleet.is_open:
+            pass
+        may_fail.set()
+        closing.join(LIMIT_S)
+    assert _warnings(told) == []
