@@ -9,13 +9,13 @@ from __future__ import annotations
 import ipaddress
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 Address = tuple[str, int]
 
 TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
-_LOCAL, _REMOTE, _UID = 1, 2, 7
+#: Behind the two ends: state, queues, timer, retransmissions, user.
+_UID_AFTER_ENDS = 4
 
 
 def is_own_connection(client: Address, server: Address, *, uid: int | None = None) -> bool:
@@ -27,17 +27,13 @@ def is_own_connection(client: Address, server: Address, *, uid: int | None = Non
 
 def user_of(client: Address, server: Address) -> int | None:
     """The user ID of the client's socket; None if there is no such connection."""
-    ends = [(_written(client, mapped=mapped), _written(server, mapped=mapped)) for mapped in (False, True)]
-    for row in _rows():
-        if (row[_LOCAL], row[_REMOTE]) in ends:
-            return int(row[_UID])
+    for table, mapped in zip(TABLES, (False, True), strict=True):
+        ends = f" {_written(client, mapped=mapped)} {_written(server, mapped=mapped)} "
+        # Split is the one row only: a busy computer has thousands.
+        _, found, rest = (table.read_text() if table.exists() else "").partition(ends)
+        if found:
+            return int(rest.split()[_UID_AFTER_ENDS])
     return None
-
-
-def _rows() -> Iterator[list[str]]:
-    for table in TABLES:
-        if table.exists():
-            yield from (line.split() for line in table.read_text().splitlines()[1:])
 
 
 def _written(address: Address, *, mapped: bool) -> str:
