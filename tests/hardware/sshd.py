@@ -32,6 +32,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 def make_key(path: Path) -> Path:
     """An ed25519 key pair."""
     key = asyncssh.generate_private_key("ssh-ed25519")
+    path.touch(mode=0o600)  # sshd takes no key that others may read
     key.write_private_key(str(path))
     key.write_public_key(f"{path}.pub")
     return path
@@ -111,7 +112,10 @@ class Sshd:
     def cut_connections(self) -> None:
         """Kill the processes that serve connections, not the server and not the jobs (which are in sessions of their own)."""
         assert self.process is not None
-        for child in psutil.Process(self.process.pid).children(recursive=True):
+        children: list[psutil.Process] = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            children = psutil.Process(self.process.pid).children(recursive=True)
+        for child in children:
             with contextlib.suppress(psutil.NoSuchProcess):
                 if "sshd" in " ".join(child.cmdline()):
                     child.kill()
