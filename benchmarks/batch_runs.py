@@ -1,6 +1,6 @@
 """``invoke run`` seen from outside: wall time and phases of a trivial job, and how late its lines come.
 
-Only the contract of ``--json`` is used: JSON lines, the last with ``event: summary`` and ``phases_s``.
+Only the contract of ``--json`` is used: JSON lines, the last with ``event: summary``, ``phases_s`` and ``parts_s``.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ def measure_trivial_job(around: Surroundings, *, rounds: int) -> dict[str, Any]:
         runs.append(_run_once(around, jobs_file))
         direct.append(time_command(direct_command, cwd=model, env=around.env))
     walls = [wall for wall, _ in runs]
-    phases = median_phases([summary["phases_s"] for _, summary in runs])
+    phases = median_phases([phases_of(summary) for _, summary in runs])
     ours = [
-        wall - seconds_not_ours(summary["phases_s"]) - took for (wall, summary), took in zip(runs, direct, strict=True)
+        wall - seconds_not_ours(phases_of(summary)) - took for (wall, summary), took in zip(runs, direct, strict=True)
     ]
     return {
         "invoke_run_s": spread(walls),
@@ -115,16 +115,19 @@ def _run_once(around: Surroundings, jobs_file: Path) -> tuple[float, dict[str, A
     return wall, summary
 
 
+def phases_of(summary: Mapping[str, Any]) -> dict[str, float]:
+    """What each phase took; of one that several VMs go through at once (boot), the slowest of them."""
+    return {**summary["phases_s"], **{name: max(parts.values()) for name, parts in summary["parts_s"].items()}}
+
+
 def seconds_not_ours(phases_s: Mapping[str, float]) -> float:
-    """What the engine (up, destroy) and the machine (boot, the slowest VM) take."""
-    boots = [seconds for name, seconds in phases_s.items() if name.split()[0] == "boot"]
-    return phases_s.get("up", 0.0) + phases_s.get("destroy", 0.0) + max(boots, default=0.0)
+    """What the engine (up, destroy) and the machine (boot) take."""
+    return sum(phases_s.get(name, 0.0) for name in ("up", "destroy", "boot"))
 
 
 def median_phases(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Phase by phase; the VM's name, which changes from batch to batch, is left out."""
-    named = [{name.split()[0]: seconds for name, seconds in run.items()} for run in runs]
-    return {name: spread([run.get(name, 0.0) for run in named])["median"] for name in named[0]}
+    """Phase by phase."""
+    return {name: spread([run.get(name, 0.0) for run in runs])["median"] for name in runs[0]}
 
 
 def _delays(command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> list[float]:

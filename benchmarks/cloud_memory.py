@@ -8,7 +8,6 @@ from http import HTTPStatus
 from typing import Any
 
 import psutil
-import requests
 
 from runner.model import names
 from runner.wiring import make_context
@@ -31,7 +30,7 @@ def measure_memory(env: Mapping[str, str], *, vms: int) -> dict[str, Any]:
     if not isinstance(cloud, LocalCloud):
         raise SystemExit("memory is measured on the target local only")
     cloud.open()
-    instances = _Instances(url=cloud.endpoint.url, project=cloud.settings.project, zone=cloud.endpoint.zone)
+    instances = _Instances(cloud, zone=cloud.endpoint.zone)
     instance_names = [f"idle-{index}" for index in range(vms)]
     without = _tree_memory(cloud.endpoint.pid)
     try:
@@ -52,12 +51,12 @@ def measure_memory(env: Mapping[str, str], *, vms: int) -> dict[str, Any]:
 class _Instances:
     """The few Compute calls that an idle VM needs."""
 
-    def __init__(self, *, url: str, project: str, zone: str) -> None:
-        self._base = f"{url}/compute/v1/projects/{project}/zones/{zone}"
+    def __init__(self, cloud: LocalCloud, *, zone: str) -> None:
+        project = cloud.settings.project
+        self._base = f"{cloud.endpoint.url}/compute/v1/projects/{project}/zones/{zone}"
         self._subnetwork = f"projects/{project}/regions/{zone.rsplit('-', 1)[0]}/subnetworks/{names.SUBNETWORK}"
         self._zone = zone
-        self._session = requests.Session()
-        self._session.trust_env = False
+        self._session = cloud.new_session()
 
     def insert(self, name: str) -> None:
         body = {

@@ -14,7 +14,7 @@ from runner.commands.build import ensure_image
 from runner.commands.events import Listener
 from runner.core.operations import Operations
 from runner.core.rest import Api
-from runner.core.ssh_target import SshTarget, split_host
+from runner.core.ssh_target import SshTarget
 from runner.errors import HpcError
 from runner.wiring import make_context
 from runner.wiring.clouds import LocalCloud
@@ -33,6 +33,7 @@ class Place:
 
     user: str
     host: str
+    port: int | None
     key: Path | None
     program: str
     host_keys: dict[str, str] = field(default_factory=dict)
@@ -44,9 +45,8 @@ class Place:
 
     def target(self) -> SshTarget:
         """For a plain connection."""
-        host, port = split_host(self.host)
         keys = tuple(f"{kind} {blob}" for kind, blob in self.host_keys.items())
-        return SshTarget(host=host, port=port, user=self.user, host_keys=keys, **self.ssh_options)
+        return SshTarget(host=self.host, port=self.port, user=self.user, host_keys=keys, **self.ssh_options)
 
 
 @contextlib.contextmanager
@@ -70,8 +70,14 @@ def embedded_vm() -> Iterator[Place]:
             raise HpcError(f"the VM {VM_NAME} was made, but the cloud does not list it")
         login = cloud.logins.import_key(lifetime_s=3600)
         keys = wait_for_host_keys(context, instance, lambda: True)
-        host = f"{instance.address}:{cloud.ssh_port}"
-        yield Place(user=login.user, host=host, key=login.key_file, program="opensees", host_keys=dict(keys))
+        yield Place(
+            user=login.user,
+            host=instance.address,
+            port=cloud.ssh_port,
+            key=login.key_file,
+            program="opensees",
+            host_keys=dict(keys),
+        )
     finally:
         cloud.compute.delete_instance(zone, VM_NAME)
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from examples.histogram import draw_histogram
 from examples.places import Place, embedded_vm, say
 from runner.core.ssh import Connection, wait_for_ssh
+from runner.core.ssh_target import split_host
 from runner.errors import HpcError
 from runner.hardware import Job, JobId, UnixServerScriptInterface
 from runner.hardware.bundle import BundleFile, tar_files
@@ -74,7 +75,14 @@ def compute_drifts(place: Place, folder: str, samples: Sequence[tuple[float, ...
     """The peak drift ratio of each sample, None where the analysis failed; ``at_once`` analyses at a time."""
     script = upload_model(place, folder)
     with UnixServerScriptInterface(
-        place.user, place.host, place.program, script, "frames", host_keys=place.host_keys or (), **place.ssh_options
+        place.user,
+        place.host,
+        place.program,
+        script,
+        "frames",
+        host_keys=place.host_keys or (),
+        port=place.port,
+        **place.ssh_options,
     ) as jobs:
         drifts: list[float | None] = []
         for first in range(0, len(samples), at_once):
@@ -93,8 +101,9 @@ def compute_drifts(place: Place, folder: str, samples: Sequence[tuple[float, ...
 @contextlib.contextmanager
 def plain_host(where: str, key: Path | None, program: str) -> Iterator[Place]:
     """A host that is there already."""
-    user, at, host = where.rpartition("@")
-    yield Place(user=user if at else getpass.getuser(), host=host, key=key, program=program)
+    user, at, place = where.rpartition("@")
+    host, port = split_host(place)
+    yield Place(user=user if at else getpass.getuser(), host=host, port=port, key=key, program=program)
 
 
 def main(arguments: Sequence[str]) -> int:

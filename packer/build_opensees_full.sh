@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # sudo bash build_opensees_full.sh N: OpenSees, OpenSeesMP and OpenSeesPy from source, with MPI, MUMPS, ScaLAPACK, Tcl
-# and HDF5, on Rocky 8 or 9 and Debian or Ubuntu. `build_opensees_full.sh N plan` prints what would be done, and does nothing.
+# and HDF5, on Rocky 8 or 9 and Debian or Ubuntu. `build_opensees_full.sh N plan` prints what would be done, and does nothing;
+# `… N check` says what this machine lacks for it, and does nothing either.
 #
 # Written from OpenSees' build pages:
 #   https://opensees.github.io/OpenSeesDocumentation/developer/build.html (section Ubuntu)
@@ -95,7 +96,7 @@ EOF
 }
 
 main() {
-  local cores prefix python sources build solvers
+  local cores prefix installer python sources build solvers
   cores=$(read_cores "$@")
   prefix=$(read_prefix)
   read_versions
@@ -104,6 +105,10 @@ main() {
     return
   fi
   is_own_image || fail "compiling needs root, and the image's own prefix $default_prefix (this one: $prefix)"
+  require_basics
+  if [[ ${2:-} == check ]]; then
+    return
+  fi
   limit_cores
   sources="$prefix/src" build="$prefix/build" solvers="$prefix/src/solvers"
   log_step "system packages"
@@ -116,13 +121,14 @@ main() {
   log_step "HDF5 and MUMPS"
   build_hdf5 "$sources/hdf5" "$solvers/hdf5"
   build_mumps "$sources/mumps" "$solvers/mumps"
-  python=$(find_base_python)
+  installer=$(find_python)
+  python=$(find_base_python "$installer")
   log_step "configuring OpenSees"
   configure_opensees "$python"
   compile_opensees
   log_step "installing"
   install_opensees
-  install_wheels "$python" "$here/wheels/requirements.lock" "$prefix"
+  install_wheels "$installer" "$here/wheels/requirements.lock" "$prefix"
   record_python "$python" "$prefix"
   install_commands "$prefix" full "$python"
   record_versions

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from runner.errors import DiskError, MissingToolError
 from runner.output import drain_output
 
 PYTHON_PLACES = ("runner", "infra", "packer", "tests", "benchmarks", "examples", "tasks.py")
@@ -17,7 +18,11 @@ TEST_WORKERS = "2"
 
 
 def lint(root: Path) -> int:
-    """The number of checkers that complain."""
+    """1 if a checker complains, after all of them have run.
+
+    Raises:
+        MissingToolError: one of them is not there.
+    """
     python = [place for place in PYTHON_PLACES if (root / place).exists()]
     typed = [place for place in TYPED_PLACES if (root / place).exists()]
     scripts = shell_scripts(root)
@@ -29,7 +34,7 @@ def lint(root: Path) -> int:
         _call(root, [_tool("shellcheck"), "--external-sources", *scripts]),
         _call(root, [_tool("shfmt"), "-i", "2", "-ci", "-d", *scripts]),
     ]
-    return sum(complaints)
+    return int(any(complaints))
 
 
 def test(root: Path, *, select: Sequence[str], with_lint: bool) -> int:
@@ -39,7 +44,14 @@ def test(root: Path, *, select: Sequence[str], with_lint: bool) -> int:
     options = prepare()
     failed = lint(root) if with_lint else 0
     workers = ["-n", TEST_WORKERS, "--dist", "loadgroup"]
-    return _call(root, [sys.executable, "-m", "pytest", *workers, *options, *select]) + failed
+    return _call(root, [sys.executable, "-m", "pytest", *workers, *options, *select]) or failed
+
+
+def fresh(root: Path, *, both: bool, bare: bool) -> int:
+    """The number of the README's commands that fail on a fresh machine."""
+    from tests.fresh.check import check_readme
+
+    return check_readme(root, both=both, bare=bare)
 
 
 def write_docs(root: Path, *, check: bool) -> int:
@@ -49,8 +61,16 @@ def write_docs(root: Path, *, check: bool) -> int:
         if not path.exists() or path.read_text() != text:
             stale = 1
             if not check:
-                path.write_text(text)
+                _write(path, text)
     return stale if check else 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        message = f"{path} cannot be written: {error.strerror}"
+        raise DiskError(message, remedy="run this in a clone of your own") from error
 
 
 def generated_docs(root: Path) -> dict[Path, str]:
@@ -89,4 +109,7 @@ def _call(root: Path, command: Sequence[str]) -> int:
 def _tool(name: str) -> str:
     """A program beside our Python, else on PATH."""
     beside = Path(sys.executable).parent / name
-    return str(beside) if beside.exists() else shutil.which(name) or name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise MissingToolError(f"there is no {name}", remedy=f"install {name}, or start as `./bootstrap invoke …`")
+    return found

@@ -12,22 +12,21 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any
 
 from runner import wiring
 from runner.commands.context import Context
-from runner.commands.steps import Interrupted, raised_signals
+from runner.commands.steps import raised_signals
 from runner.console import JsonScreen, TextScreen
-from runner.errors import HpcError
+from runner.ending import tell_end, threads_told
+from runner.errors import HpcError, MissingToolError
 from runner.output import drain_output, patient_output
 from runner.wiring import embedded
 
 if TYPE_CHECKING:
     from runner.commands.summary import RunReport, RunSummary
 
-Arguments = ParamSpec("Arguments")
 Screen = TextScreen | JsonScreen
-INTERRUPTED_EXIT_CODE = 130
 
 
 def _ask(question: str) -> bool:
@@ -47,32 +46,29 @@ def _screen(*, as_json: bool, yes: bool) -> Screen:
     return kind(yes=yes, ask=_ask)
 
 
-def _verb(function: Callable[Arguments, int]) -> Callable[Arguments, int]:
-    """Errors as sentences with their exit codes, on the screen that the verb uses. Who reads them holds nothing up."""
+def _verb(function: Callable[..., int]) -> Callable[..., int]:
+    """Errors as sentences with their exit codes, on the screen that the verb uses. Who reads them holds nothing up.
+
+    Every verb has a log; ``debug``: a finer one, on standard error too.
+    """
+    name = function.__name__.replace("_", ".")
 
     @functools.wraps(function)
-    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> int:
+    def call(*, debug: bool = False, **arguments: Any) -> int:
         faulthandler.register(signal.SIGUSR1)  # kill -USR1 has a command that stands still say where, on standard error
-        with patient_output():
-            screen = _screen(as_json=bool(kwargs.get("as_json")), yes=False)
+        session = str(arguments.get("batch") or arguments.get("bake") or "")
+        with patient_output(), threads_told():
+            screen = _screen(as_json=bool(arguments.get("as_json")), yes=False)
             try:
-                return function(*args, **kwargs)
-            except (HpcError, KeyboardInterrupt) as error:
-                return _tell_end(screen, error)
+                with wiring.command_log(os.environ, name, arguments, session=session, debug=debug):
+                    try:
+                        return function(**arguments)
+                    except (Exception, KeyboardInterrupt) as error:
+                        return tell_end(screen, error)
+            except HpcError as error:  # there is no place for a log
+                return tell_end(screen, error)
 
     return call
-
-
-def _tell_end(screen: Screen, error: HpcError | KeyboardInterrupt) -> int:
-    """Say what ended a command; its exit code."""
-    if isinstance(error, HpcError):
-        screen.show_error(error)
-        return error.exit_code
-    if isinstance(error, Interrupted):
-        sys.stderr.write(f"ended by {error}\n")
-        sys.stderr.writelines(f"  {note}\n" for note in getattr(error, "__notes__", []))
-        return error.exit_code
-    return INTERRUPTED_EXIT_CODE
 
 
 def _run_to_summary(screen: Screen, execute: Callable[[RunReport], RunSummary]) -> int:
@@ -83,8 +79,8 @@ def _run_to_summary(screen: Screen, execute: Callable[[RunReport], RunSummary]) 
     try:
         with raised_signals():
             summary = execute(report)
-    except (HpcError, KeyboardInterrupt) as error:
-        summary = report.cut_off(_tell_end(screen, error))
+    except (Exception, KeyboardInterrupt) as error:
+        summary = report.cut_off(tell_end(screen, error))
     screen.show_summary(summary)
     return summary.exit_code
 
@@ -251,16 +247,22 @@ def cleanup(
 
 
 @_verb
-def drill(*, everything: bool, only: str, seed: int | None, on: str, yes: bool, as_json: bool) -> int:
+def drill(*, everything: bool, only: str, seed: int | None, count: int, on: str, yes: bool, as_json: bool) -> int:
     """Harm batches on purpose, and show what the nets leave."""
     from runner.drill import places, program
     from runner.errors import DeclinedError, InputError
 
     if on not in ("local", "google"):
         raise InputError(f"--on {on}: a drill is on local or on google")
-    if on == "google" and (everything or only):
+    if sum(map(bool, (everything, only, count))) > 1:
+        raise InputError("--all, --only and --random exclude each other")
+    if on == "google" and (everything or only or count):
         raise InputError("on google there is one trial: one analysis, and its VM is taken away")
-    trials = [program.REAL] if on == "google" else program.choose_trials(everything=everything, only=only, seed=seed)
+    trials = (
+        [program.REAL]
+        if on == "google"
+        else program.list_trials(everything=everything, only=only, seed=seed, count=count)
+    )
     screen = _screen(as_json=as_json, yes=yes)
     if on == "google" and not screen.listener().on_confirm(
         "Run an analysis of a minute on a spot VM of your project, which costs money?"
@@ -279,7 +281,13 @@ def env(*, shell: bool) -> int:
     context.cloud.open()
     added = wiring.pulumi_shell_environment(context)
     if shell:
-        return subprocess.call([os.environ.get("SHELL", "/bin/sh")], env=os.environ | added)  # noqa: S603 (the user's own shell)
+        own = os.environ.get("SHELL") or "/bin/sh"
+        try:
+            return subprocess.call([own], env=os.environ | added)  # noqa: S603 (the user's own shell)
+        except OSError as error:
+            raise MissingToolError(
+                f"the shell {own} does not start: {error.strerror}", remedy="let SHELL name one that does"
+            ) from error
     _write_exports(added)
     return 0
 
@@ -296,7 +304,8 @@ def setup(*, project: str, operator: str, region: str, ssh_from: str, yes: bool)
     context = wiring.make_context(os.environ | {"OPENSEES_HPC_TARGET": "google"}, instead_of_file=merged.text)
     listener = _screen(as_json=False, yes=yes).listener()
     state = command.execute(context, file=file, text=merged.text, listener=listener)
-    _write(f"Pulumi's state{', with its passphrase' if state.startswith('gs://') else ''}: {state}")
+    is_beside = state.startswith("gs://") and not context.settings.secrets_provider
+    _write(f"Pulumi's state{', with its passphrase beside it' if is_beside else ''}: {state}")
     if merged.kept:
         _write(f"kept from {file}: {', '.join(merged.kept)}")
     _write(f"settings written to {file}; next: invoke build")
@@ -327,6 +336,8 @@ def local_status(*, as_json: bool) -> int:
         _write(json.dumps(values))
     elif values["running"]:
         _write(f"the embedded cloud answers at {values['url']} (process {values['pid']}); its state: {values['state']}")
+        if not values["objects_closed"]:
+            _write("other users of this computer can reach the objects in its buckets: see docs/safety.md")
     else:
         _write(f"the embedded cloud does not run; its state: {values['state']}")
     if not as_json:
@@ -336,11 +347,15 @@ def local_status(*, as_json: bool) -> int:
 
 @_verb
 def local_reset(*, yes: bool) -> int:
-    """Delete the embedded cloud and the state of its stacks."""
-    if not yes and not _ask("Delete everything in the embedded cloud: images, buckets, VMs, the state of its stacks?"):
-        return 9
+    """Delete the embedded cloud and all that is remembered of it."""
+    from runner.errors import DeclinedError
+
+    what = "everything in the embedded cloud (images, VMs, buckets with results that are not home)"
+    memory = "the state of its stacks, and the journals and receipts of its batches"
+    if not yes and not _ask(f"Delete {what}, {memory}?"):
+        raise DeclinedError("nothing was deleted", remedy="agree, or give --yes where nobody can be asked")
     embedded.reset_embedded_cloud(os.environ)
-    _write("the embedded cloud is empty")
+    _write(f"the embedded cloud is empty; gone too: {memory}")
     return 0
 
 
@@ -378,6 +393,15 @@ def test(*, select: str, with_lint: bool) -> int:
     from runner import checks
 
     return checks.test(wiring.ROOT, select=shlex.split(select), with_lint=with_lint)
+
+
+@_verb
+def fresh(*, both: bool, bare: bool) -> int:
+    """The README on a fresh machine."""
+    from runner import checks
+
+    with raised_signals():
+        return checks.fresh(wiring.ROOT, both=both, bare=bare)
 
 
 @_verb

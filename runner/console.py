@@ -22,7 +22,7 @@ from runner.model.states import JobState
 
 if TYPE_CHECKING:
     from runner.drill.program import DrillSummary
-    from runner.drill.trial import Verdict
+    from runner.drill.verdict import Verdict
 
 STATE_STYLES = {
     JobState.SUCCEEDED: "green",
@@ -64,13 +64,15 @@ class TextScreen:
         if show is not None:
             show(event.facts)
 
-    def show_error(self, error: HpcError) -> None:
-        """An error with its remedy and notes, no traceback."""
+    def show_error(self, error: HpcError, *, log: Path | None = None) -> None:
+        """An error with its remedy and notes, and where the log is; no traceback."""
         kind = Text("error: ", style="bold red")
         lines = [Text.assemble(kind, printable(error.message, keep_lines=True))]
         lines += [Text(f"  {printable(note, keep_lines=True)}") for note in getattr(error, "__notes__", [])]
         if error.remedy:
             lines.append(Text.assemble(("remedy: ", "bold"), error.remedy))
+        if log is not None:
+            lines.append(Text(f"log: {log}", style="dim"))
         stderr = Console(stderr=True, highlight=False, soft_wrap=True)
         for line in lines:
             stderr.print(line)
@@ -95,8 +97,7 @@ class TextScreen:
         self.console.print(table)
         for job in summary.jobs:
             self._show_why(job)
-        phases = "  ".join(f"{name} {seconds:.1f} s" for name, seconds in summary.phases_s.items() if " " not in name)
-        self.console.print(Text(f"phases: {phases}", style="dim"))
+        self.console.print(Text(f"phases: {_phases(summary)}", style="dim"))
         for item in summary.left_over:
             self.console.print(Text(f"STILL THERE: {item}", style="bold red"))
         if not summary.left_over:
@@ -104,12 +105,12 @@ class TextScreen:
 
     def show_cleanup(self, summary: CleanupSummary) -> None:
         """What is left, or that nothing is."""
-        for item in summary.report.items_left:
+        for item in (*summary.report.items_left, *summary.stays):
             self.console.print(Text(f"STILL THERE: {item}", style="bold red"))
         count = len(summary.report.removals)
         if summary.dry_run and count:
             self.console.print(f"a dry run: nothing was deleted; {count} would be")
-        elif summary.report.is_clean:
+        elif not summary.exit_code:
             self.console.print(f"{count} deleted, nothing is left" if count else "there is nothing to clean up")
 
     def show_drill(self, summary: DrillSummary) -> None:
@@ -162,6 +163,10 @@ class TextScreen:
             what = f"{thing['kind']} {thing['name']} in {thing['place'] or 'all regions'}, which no VM of ours has"
             owner = thing["batch"] or thing["bake"]
             self.console.print(f"{what}, of {owner or 'no batch'}: {thing['usd_per_hour_at_most']:.4f} USD/h at most")
+        for kind, thing in [("VM", vm) for vm in values["vms"]] + [(one["kind"], one) for one in values["without_vm"]]:
+            if thing["outlived"]:
+                why = f"{kind} {thing['name']} has outlived its purpose: {thing['outlived']} (invoke cleanup)"
+                self.console.print(Text(why, style="yellow"))
         self.console.print("batches: " + (", ".join(batch["name"] for batch in values["batches"]) or "none"))
         bucket = values["bucket"]
         held = "; ".join(
@@ -251,8 +256,8 @@ class TextScreen:
         if facts["state"] == "ready":
             self._print(Text(f"   {facts['name']} is ready at {facts['address']}", style="dim"))
             return
-        again = f"; waiting again: {', '.join(facts['requeued'])}" if facts["requeued"] else ""
-        self._print(Text(f"✗ {facts['name']} is lost: {printable(facts['reason'])}{again}", style="yellow"))
+        jobs = f"; looking for the results of {', '.join(facts['jobs'])}" if facts["jobs"] else ""
+        self._print(Text(f"✗ {facts['name']} is lost: {printable(facts['reason'])}{jobs}", style="yellow"))
 
     def _show_step(self, facts: Mapping[str, Any]) -> None:
         self._print(Text(f"   {facts['what']}", style="dim"))
@@ -271,8 +276,9 @@ class TextScreen:
         if facts["state"] in ("corrupt", "unfinished"):
             where = facts["prefix"]
             self._print(Text(f"results {where} {facts['state']}: {printable(facts['message'])}", style="yellow"))
-        elif facts["state"] == "paused":
-            text = f"results do not come home now: {printable(facts['message'])}; {facts['remedy']}"
+        elif facts["state"] in ("paused", "too big"):
+            which = f"results of {facts['job']}" if "job" in facts else "results"
+            text = f"{which} do not come home now: {printable(facts['message'])}; {facts['remedy']}"
             self._print(Text(text, style="bold red"))
         elif facts["state"] == "resumed":
             self._print("there is room again; results come home")
@@ -284,14 +290,16 @@ class TextScreen:
         kind = "bake" if facts["kind"] == "bake" else "batch"
         state = "goes on without a client" if facts["is_detached"] else f"was left by {facts['owner']}, which is gone"
         if not facts["is_from_here"]:
-            state = f"was begun on another machine by {facts['owner']}; let it be if it still runs there"
+            state = f"was begun elsewhere by {facts['owner']}; let it be if that still runs"
         if facts["watched_by"]:
             state = f"is gone on with by {printable(facts['watched_by'])}"
         count, usd = facts["instances"], facts["usd_per_hour_at_most"]
         vms = "the cloud could not be asked" if count is None else f"{len(count)} VM{'s' * (len(count) != 1)} there now"
         cost = "" if usd is None else f", {usd:.2f} USD an hour at most"
         trouble = f" ({printable(facts['trouble'])})" if facts["trouble"] else ""
-        self._print(Text.assemble((f"{kind} {facts['name']} ", "bold yellow"), f"{state}: {vms}{cost}{trouble}"))
+        over = sum(bool(vm["outlived"]) for vm in count or ())
+        past = f", {over} of them past {'its' if over == 1 else 'their'} purpose (invoke cleanup)" if over else ""
+        self._print(Text.assemble((f"{kind} {facts['name']} ", "bold yellow"), f"{state}: {vms}{past}{cost}{trouble}"))
         if facts["watched_by"]:
             self._print(f"  nothing has to be done; {facts['offers'][0]} to go on with it from here")
         else:
@@ -337,11 +345,11 @@ class JsonScreen:
             on_confirm=lambda question: self._yes or self._ask(question),
         )
 
-    def show_error(self, error: HpcError) -> None:
+    def show_error(self, error: HpcError, *, log: Path | None = None) -> None:
         """An error as an event."""
-        notes = list(getattr(error, "__notes__", []))
-        facts = {"message": error.message, "remedy": error.remedy, "exit_code": error.exit_code, "notes": notes}
-        self.write("error", facts)
+        facts = {"message": error.message, "remedy": error.remedy, "exit_code": error.exit_code}
+        more = {"notes": list(getattr(error, "__notes__", [])), "log": None if log is None else str(log)}
+        self.write("error", facts | more)
 
     def show_summary(self, summary: RunSummary) -> None:
         """The last line."""
@@ -370,10 +378,16 @@ def printable(text: str, *, keep_lines: bool = False) -> str:
     )
 
 
+def _phases(summary: RunSummary) -> str:
+    """What each phase took; of one that several things go through at once, the longest."""
+    longest = {f"{name} at most": max(parts.values()) for name, parts in summary.parts_s.items() if parts}
+    return "  ".join(f"{name} {seconds:.1f} s" for name, seconds in {**summary.phases_s, **longest}.items())
+
+
 def _drill_row(verdict: Verdict) -> tuple[Text | str, ...]:
     return (
-        verdict.trial.step.value,
-        verdict.trial.harm.description,
+        verdict.trial.moment,
+        verdict.trial.what,
         "never" if verdict.empty_after_s is None else _duration(verdict.empty_after_s),
         f"{verdict.finished} of {verdict.jobs}",
         f"{verdict.home} of {verdict.jobs}",

@@ -18,12 +18,13 @@
     ├── BuildError                7   the image could not be baked or did not validate
     ├── LeftoverError             8   something billable could not be removed
     ├── DiskError                10   a disk of this machine is full, over quota or cannot be written; nothing was lost
+    ├── CrashError               11   a fault in opensees-hpc itself; a file has the report
     ├── SimulatorOutputParsingError   what a simulation wrote is not one number
     └── DeclinedError             9   the user, or the absence of one, said no
 
 A wrong argument of a call is a ValueError, such as JobsRefusedError: IDs of jobs that are taken, or not known.
 
-Exit code 1 without an error: at least one job did not succeed. Exit code 130: interrupted.
+Exit code 1 without an error: at least one job did not succeed. Exit code 130: interrupted. ``EXIT_CODES`` has all of them.
 """
 
 from __future__ import annotations
@@ -31,6 +32,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+# What each exit code of a command means, wherever it can be one. The help of a command says with which it can end.
+EXIT_CODES: Mapping[int, str] = {
+    0: "all is well",
+    1: "something did not succeed, though the command came to its end",
+    2: "a file, setting or argument is wrong; nothing was created",
+    3: "a program or package is missing",
+    4: "the cloud said no, or could not be reached",
+    5: "SSH failed",
+    6: "Pulumi failed",
+    7: "the image could not be baked, or did not validate",
+    8: "something billable is left, and could not be removed",
+    9: "not agreed to",
+    10: "a disk of this machine is full or cannot be written; nothing was lost",
+    11: "a fault in opensees-hpc itself; a file has the report",
+    129: "the terminal was closed (SIGHUP)",
+    130: "Ctrl-C (SIGINT)",
+    143: "told to end (SIGTERM)",
+}
 
 
 class HpcError(Exception):
@@ -202,6 +222,16 @@ class DiskError(HpcError):
     """A disk of this machine is full, over quota or cannot be written. What could not be kept is still where it was."""
 
     exit_code = 10
+
+
+class CrashError(HpcError):
+    """A fault in opensees-hpc itself. ``report``: the file that has what is needed to mend it, None if none could be written."""
+
+    exit_code = 11
+
+    def __init__(self, message: str, *, report: Path | None, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.report = report
 
 
 class DeclinedError(HpcError):

@@ -20,6 +20,8 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from tests.needs import need
+
 PACKER = Path(__file__).parents[1] / "packer"
 INGREDIENTS = ("build_opensees_wheels.sh", "files", "lib", "wheels")
 KEEP_UNUSED_S = 7 * 24 * 3600.0
@@ -29,6 +31,7 @@ BUILD_LIMIT_S = 540.0
 @pytest.fixture(scope="session")
 def opensees_prefix() -> Path:
     """A prefix with ``bin/openseesmp``, ``bin/opensees`` and ``bin/openseespy``. Read only: it is shared."""
+    need("tcl")
     cache = platformdirs.user_cache_path("opensees-hpc") / "test-prefixes"
     cache.mkdir(parents=True, exist_ok=True)
     prefix = cache / _hash_ingredients()

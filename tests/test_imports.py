@@ -54,12 +54,16 @@ RULES = {
     ),
     "runner.output": Rule(ours=(), foreign=()),
     "runner.console": Rule(ours=("runner.errors", "runner.model", "runner.commands", "runner.drill"), never=CLOUD_SDKS),
+    "runner.ending": Rule(
+        ours=("runner.errors", "runner.commands", "runner.console", "runner.wiring"), never=CLOUD_SDKS
+    ),
     "runner.cli": Rule(
         ours=(
             "runner.errors",
             "runner.model",
             "runner.commands",
             "runner.console",
+            "runner.ending",
             "runner.output",
             "runner.wiring",
             "runner.checks",
@@ -68,7 +72,8 @@ RULES = {
         never=CLOUD_SDKS,
     ),
     "runner.checks": Rule(
-        ours=("runner.errors", "runner.model", "runner.output", "tests.system_packages"), never=CLOUD_SDKS
+        ours=("runner.errors", "runner.model", "runner.output", "tests.system_packages", "tests.fresh"),
+        never=CLOUD_SDKS,
     ),
     "runner.gui": Rule(ours=("runner.errors", "runner.model", "runner.commands", "runner.wiring"), never=CLOUD_SDKS),
     "infra.engine": Rule(ours=("runner.errors",)),

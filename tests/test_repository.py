@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner.checks import generated_docs
+from tests.needs import need
 
 ROOT = Path(__file__).resolve().parent.parent
 README_COMMANDS = ("./bootstrap invoke run --jobs jobs/batch1.yaml", "./bootstrap invoke test")
@@ -40,6 +41,7 @@ def run_git(*arguments: str) -> str:
 
 def list_tracked() -> dict[str, str]:
     """Path to mode (``100755``: executable, ``120000``: link) of what git holds and the working tree still has."""
+    need("git")
     rows = (row.split("\t", 1) for row in run_git("ls-files", "-s", "-z").split("\0") if row)
     return {path: stage.split()[0] for stage, path in rows if (ROOT / path).is_file()}
 

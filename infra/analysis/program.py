@@ -40,12 +40,7 @@ def _instance_args(batch: str, settings: AnalysisSettings, vm: MachineSettings) 
         labels=names.labels(owner=settings.owner, expires=vm.expires or settings.expires, batch=batch),
         max_run_s=settings.max_run_seconds,
         external_ip=settings.external_ip,
-        lease=LeaseWatch(
-            batch=batch,
-            project=settings.place.project,
-            lease_s=settings.lease_s,
-            self_delete_role=settings.self_delete_role or names.self_delete_role(settings.place.project),
-        ),
+        lease=LeaseWatch(batch=batch, project=settings.place.project, lease_s=settings.lease_s),
     )
 
 

@@ -37,7 +37,8 @@ class AnalysisSettings(StackSettings):
     """Number of VMs, all alike; not used if ``machines`` is given."""
 
     machines: tuple[MachineSettings, ...] | None = None
-    """The VMs one by one, as a JSON list of objects with ``name`` and, where it differs, ``zone``, ``machine_type``, ``provisioning``, ``expires``."""
+    """The VMs one by one, as a JSON list of objects with ``name`` and, where it differs, ``zone``, ``machine_type``, ``provisioning``, ``expires``.
+    With a lease a name begins with ``opensees-hpc-``: by that IAM tells which VMs may delete themselves."""
 
     machine_type: MachineTypeName = catalog.DEFAULT_MACHINE_TYPE
     """Machine type of the VMs."""
@@ -58,10 +59,6 @@ class AnalysisSettings(StackSettings):
     """A VM whose batch nobody has watched for so many seconds ends itself. 0: no lease, as for VMs that are made by hand;
     ``max_run_seconds`` ends them."""
 
-    self_delete_role: str = ""
-    """The role by which VMs with a lease delete themselves: the output ``self_delete_role`` of the base stack, if its ID is not the
-    usual one."""
-
     external_ip: bool = True
     """Do the VMs have external addresses? As ``external_ips`` of the base stack."""
 
@@ -71,6 +68,11 @@ class AnalysisSettings(StackSettings):
         twice = sorted({name for name in listed if listed.count(name) > 1})
         if twice:
             raise ValueError(f"machines: more than once: {', '.join(twice)}")
+        foreign = [name for name in listed if not name.startswith(names.VM_PREFIX)]
+        if self.lease_s and foreign:
+            raise ValueError(
+                f"machines: {', '.join(foreign)}: with a lease a VM's name begins with {names.VM_PREFIX}, or it may not delete itself"
+            )
         region = self.place.region
         elsewhere = sorted({vm.zone for vm in self.machines or () if vm.zone and not vm.zone.startswith(f"{region}-")})
         if elsewhere:

@@ -24,8 +24,8 @@ def declare() -> None:
 
 
 def declare_base(settings: BaseSettings) -> None:
-    """Exports ``bucket``, ``service_account`` (email), ``self_delete_role``, ``network`` and ``subnetwork`` (links), ``region``,
-    and ``settings``: those of ours that were given, from which the next command tells what it has to add.
+    """Exports ``bucket``, ``service_account`` (email), ``self_delete_role``, ``self_delete_condition``, ``network`` and ``subnetwork``
+    (links), ``region``, and ``settings``: those of ours that were given, from which the next command tells what it has to add.
     """
     place = settings.place
     after_apis = _enable_apis(settings)
@@ -56,6 +56,8 @@ def declare_base(settings: BaseSettings) -> None:
     pulumi.export("bucket", results.bucket.name)
     pulumi.export("service_account", identity.account.email)
     pulumi.export("self_delete_role", identity.self_delete.name)
+    granted = identity.self_delete_grant.condition.apply(lambda condition: condition.expression if condition else "")
+    pulumi.export("self_delete_condition", granted)
     pulumi.export("network", network.network.self_link)
     pulumi.export("subnetwork", network.subnetwork.self_link)
     pulumi.export("region", place.region)

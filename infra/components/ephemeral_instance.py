@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from infra.components.lease_watch import LeaseWatch, let_delete_itself
+from infra.components.lease_watch import LeaseWatch
 from infra.provider import gcp
 from infra.settings import Place, Provisioning
 from runner.model import names
@@ -61,7 +61,7 @@ class EphemeralInstance(pulumi.ComponentResource):
             boot_disk=_boot_disk(args),
             network_interfaces=[_network_interface(args)],
             scheduling=_scheduling(args),
-            # The scope is wide because IAM is the limit: one bucket, and the VMs of batches that have a lease.
+            # The scope is wide because IAM is the limit: one bucket, and the VMs of batches.
             service_account={"email": names.service_account_email(args.place.project), "scopes": SCOPES},
             shielded_instance_config={
                 "enable_secure_boot": True,
@@ -71,8 +71,6 @@ class EphemeralInstance(pulumi.ComponentResource):
             desired_status="TERMINATED" if args.stopped else "RUNNING",
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
-        if args.lease is not None and args.lease.lease_s > 0:
-            let_delete_itself(name, self.instance, args.place, args.lease.self_delete_role, self)
         self.address = self.instance.network_interfaces.apply(_address)
         # All of a boot disk is secret, for the key that it might be encrypted with; what it was made from is none.
         self.image = pulumi.Output.unsecret(self.instance.boot_disk.apply(_image))

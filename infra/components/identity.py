@@ -32,7 +32,8 @@ class VmIdentityArgs:
 class VmIdentity(pulumi.ComponentResource):
     """The service account of the VMs, which creates and reads objects of one bucket, and its operators.
 
-    The role by which a VM may delete itself is made here; it is granted on single VMs, never in the project.
+    It may also delete the VMs of batches, and nothing else: by a condition on their names, so that a VM may do so from its first
+    moment on, whatever becomes of the client that asks for it.
     """
 
     def __init__(self, name: str, args: VmIdentityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -50,14 +51,29 @@ class VmIdentity(pulumi.ComponentResource):
             project=args.project,
             role_id=args.self_delete_role_id,
             title=names.SELF_DELETE_ROLE_TITLE,
-            description="Granted on single VMs, to the service account under which they run",
+            description="Granted on VMs of batches only, to the service account under which they run",
             permissions=list(SELF_DELETE_PERMISSIONS),
             opts=pulumi.ResourceOptions(parent=self),
         )
+        self.self_delete_grant = self._grant_self_delete(name, args)
         self.bucket_grants = list(self._grant_bucket(name, args))
         for operator in args.operators:
             self._admit_operator(operator, args)
         self.register_outputs({"email": self.account.email})
+
+    def _grant_self_delete(self, name: str, args: VmIdentityArgs) -> gcp.projects.IAMMember:
+        return gcp.projects.IAMMember(
+            f"{name}-self-delete",
+            project=args.project,
+            role=self.self_delete.name,
+            member=self.account.email.apply(lambda email: f"serviceAccount:{email}"),
+            condition={
+                "title": names.SELF_DELETE_ROLE_TITLE,
+                "description": "Only VMs of batches, which are told by their names",
+                "expression": names.self_delete_condition(),
+            },
+            opts=pulumi.ResourceOptions(parent=self),
+        )
 
     def _grant_bucket(self, name: str, args: VmIdentityArgs) -> Iterator[gcp.storage.BucketIAMMember]:
         for role in BUCKET_ROLES:

@@ -179,15 +179,25 @@ def count_packages(total: int) -> Callable[[str], None]:
     return count
 
 
+# A line of a .pth file, which Python runs at each start: it costs nothing where the program is another one. Verbs undo it.
+QUIET_PIPES = (
+    'import sys; sys.orig_argv[1:2] and sys.orig_argv[1].rpartition("/")[2] in ("invoke", "inv") and '
+    '(lambda s: s.signal(s.SIGPIPE, s.SIG_DFL))(__import__("signal"))'
+)
+
+
 def add_root_to_path(request: Request) -> None:
-    """Let ``runner``, ``infra`` and ``tests`` be imported from any folder."""
+    """Let ``runner``, ``infra`` and ``tests`` be imported from any folder; and let invoke end without a word when nobody reads on.
+
+    What invoke prints before it loads ``tasks.py``, such as ``--help``, can be reached in no other way.
+    """
     query = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = read_output((str(request.python), "-c", query), environment=request.environment)
     if packages is None:
         raise MissingToolError(
             f"{request.python} does not run", remedy=f"remove {request.folder}, then run the same command again"
         )
-    Path(packages, "opensees_hpc.pth").write_text(f"{request.root}\n", encoding="utf-8")
+    Path(packages, "opensees_hpc.pth").write_text(f"{request.root}\n{QUIET_PIPES}\n", encoding="utf-8")
 
 
 def write_whole(file: Path, text: str) -> None:

@@ -24,7 +24,16 @@ require_variables() {
   done
 }
 
-# The number of cores to build with, from the only argument.
+# What the scripts of a bake, and those of the jobs later, take for granted. Small systems come without some of it.
+require_basics() {
+  local name missing=()
+  for name in awk find gzip sed tar; do
+    command -v "$name" >/dev/null || missing+=("$name")
+  done
+  ((${#missing[@]} == 0)) || fail "not on PATH: ${missing[*]}; install the packages that have them (awk: gawk, find: findutils)"
+}
+
+# The number of cores to build with, from the first argument.
 read_cores() {
   [[ ${1:-} =~ ^[1-9][0-9]*$ ]] || fail "usage: sudo bash ${0##*/} N   (N: cores to build with)"
   printf '%s\n' "$1"

@@ -25,14 +25,14 @@ elif importlib.util.find_spec("pip") is None:
 ' 2>/dev/null || printf 'does not run\n'
 }
 
-# The interpreter to install for, behind any shim or virtual environment, so that the image needs neither.
-find_base_python() {
+# An interpreter that serves, as it was called: a virtual environment has the pip that the system's own Python may lack.
+find_python() {
   local candidate why=() reason
   for candidate in ${OPENSEES_HPC_PYTHON:+"$OPENSEES_HPC_PYTHON"} python3 python3.13 python3.12 python3.11; do
     command -v "$candidate" >/dev/null || continue
     reason=$(why_not_usable "$candidate")
     if [[ -z $reason ]]; then
-      "$candidate" -E -c 'import sys; print(getattr(sys, "_base_executable", None) or sys.executable)'
+      printf '%s\n' "$candidate"
       return
     fi
     why+=("$candidate $reason")
@@ -41,8 +41,20 @@ find_base_python() {
   fail "no usable Python: install $(python_packages), or name one with OPENSEES_HPC_PYTHON"
 }
 
-# install_wheels PYTHON LOCK PREFIX: exactly the files that the lock names, into PREFIX/lib/site-packages. What is there
-# already from the same lock and Python stays. A tree made with --target can be moved, a virtual environment cannot.
+# require_localhost PYTHON: MPI's ranks find each other by that name, which a system without /etc/hosts does not know.
+require_localhost() {
+  "$1" -E -c 'import socket; socket.gethostbyname("localhost")' 2>/dev/null ||
+    fail "the name localhost has no address: /etc/hosts lacks the line '127.0.0.1 localhost'"
+}
+
+# find_base_python PYTHON: the interpreter behind a shim or virtual environment, so that the image needs neither.
+find_base_python() {
+  "$1" -E -c 'import sys; print(getattr(sys, "_base_executable", None) or sys.executable)'
+}
+
+# install_wheels PYTHON LOCK PREFIX: exactly the files that the lock names, into PREFIX/lib/site-packages, with the pip of
+# PYTHON. What is there already from the same lock and Python stays. A tree made with --target can be moved, a virtual
+# environment cannot.
 install_wheels() {
   local python=$1 lock=$2 prefix=$3
   local site="$prefix/lib/site-packages" stamp

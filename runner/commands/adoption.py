@@ -7,19 +7,16 @@ every VM has said what it has, or is known to be lost: a job must not run twice.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from runner.commands.context import Context
 from runner.commands.controller import Controller
 from runner.commands.definition import Definition
-from runner.commands.events import Listener
 from runner.commands.fleet import Fleet
 from runner.commands.home_markers import read_home_notes
 from runner.commands.outcome import read_outcome
 from runner.commands.summary import JobOutcome
-from runner.core.download_tracker import DownloadTracker, HomeSet
+from runner.core.download_tracker import DownloadTracker
 from runner.core.lease import read_preempted
-from runner.hardware.opensees import LOG_NAME
 from runner.model import names
 from runner.model.session import Session
 from runner.model.states import JobState
@@ -28,7 +25,7 @@ from runner.model.states import JobState
 def restore_finished(
     context: Context, definition: Definition, tracker: DownloadTracker, controller: Controller
 ) -> None:
-    """Jobs whose verified results are at home, here or with another client, have ended: they are not run again.
+    """Jobs that wait though their verified results are at home, here or with another client, have ended: they are not run again.
 
     Nor is one whose folder the user has moved since: its note in the bucket tells of it, or nobody does any more.
     """
@@ -54,22 +51,8 @@ def set_aside_pushed(context: Context, definition: Definition, controller: Contr
     message = "it ended before; its results are in the bucket, and there was no room for them at home"
     for inputs in definition.inputs:
         name = inputs.job.name
-        if name in pushed and not controller.roster.job(name).state.has_ended:
+        if name in pushed:
             controller.set_aside(JobOutcome(name=name, state=JobState.LOST, message=message))
-
-
-def tell_rest_of_logs(batch_folder: Path, arrived: Iterable[HomeSet], listener: Listener) -> None:
-    """Log lines of jobs that ended while no client watched: from where the live log stands, out of the results."""
-    for home in arrived:
-        live = batch_folder / names.LIVE_LOGS / f"{names.attempt_folder(home.job, home.attempt)}.log"
-        log = home.folder / LOG_NAME
-        if not log.is_file():
-            continue
-        with log.open("rb") as file:
-            file.seek(live.stat().st_size if live.is_file() else 0)
-            for line in file:
-                listener.log(home.job, line.rstrip(b"\r\n").decode("utf-8", "replace"))
-        live.unlink(missing_ok=True)
 
 
 def note_attempts(context: Context, session: Session, controller: Controller) -> None:

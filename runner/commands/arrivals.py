@@ -6,6 +6,8 @@ import threading
 
 from runner.commands.events import Listener
 from runner.core.download_tracker import HomeSet
+from runner.core.results import NoRoomError
+from runner.core.storage import ResultSet
 from runner.errors import CloudError, DiskError
 
 
@@ -13,7 +15,7 @@ class Arrivals:
     """The collector's view of its own luck. Safe for several threads.
 
     ``disk``: there is no room at home since then; ``is_paused``: nothing new is to be begun for that; ``trouble``: the cloud
-    does not answer or refuses since then.
+    does not answer or refuses since then. A set that alone needs more room than there is keeps no other from coming.
     """
 
     def __init__(self, listener: Listener) -> None:
@@ -21,6 +23,7 @@ class Arrivals:
         self._lock = threading.Lock()
         self._told: set[tuple[str, int, int, str]] = set()
         self._defects: set[str] = set()
+        self._too_big: dict[tuple[str, int], NoRoomError] = {}
         self.disk: DiskError | None = None
         self.trouble: CloudError | None = None
         self.is_paused = False
@@ -46,6 +49,7 @@ class Arrivals:
         with self._lock:
             is_new = home.key not in self._told
             self._told.add(home.key)
+            self._too_big.pop((home.job, home.attempt), None)
             had_no_room, self.disk, self.trouble = self.disk is not None, None, None
         if had_no_room:
             self._listener.tell("results", state="resumed")
@@ -67,6 +71,20 @@ class Arrivals:
             is_first, self.disk, self.is_paused = self.disk is None, error, True
         if is_first:
             self._listener.tell("results", state="paused", message=error.message, remedy=error.remedy)
+
+    def note_too_big(self, found: ResultSet, error: NoRoomError) -> None:
+        """There is less room at home than this set needs."""
+        with self._lock:
+            is_first = (found.job, found.attempt) not in self._too_big
+            self._too_big[found.job, found.attempt] = error
+        if is_first:
+            facts = {"job": found.job, "attempt": found.attempt, "prefix": found.prefix}
+            self._listener.tell("results", state="too big", message=error.message, remedy=error.remedy, **facts)
+
+    def find_disk(self, job: str, attempt: int) -> DiskError | None:
+        """Why there was no room at home for an attempt's results when they were last tried; None if there was."""
+        with self._lock:
+            return self.disk or self._too_big.get((job, attempt))
 
     def note_trouble(self, error: CloudError) -> None:
         """The cloud does not answer, or refuses."""

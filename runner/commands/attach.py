@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+
 from runner.commands.batch_run import BatchRun
 from runner.commands.context import Context
 from runner.commands.definition import load_definition, open_batches
 from runner.commands.events import Listener, Phases
 from runner.commands.summary import RunReport, RunSummary
-from runner.core.session_owner import clients_of_this_machine
-from runner.core.session_state import SessionState
+from runner.core.session_owner import gone_clients
+from runner.core.session_state import NameTakenError, SessionState
 from runner.errors import InputError
+
+_log = logging.getLogger(__name__)
 
 
 def execute(
@@ -21,7 +26,7 @@ def execute(
 
     Raises:
         InputError: no batch is open, or more than one and none was named, or its client is alive.
-        WatchedError: a client on another machine watches it, and ``take_over`` was not given.
+        WatchedError: another client, of which it is not known that it is gone, watches it, and ``take_over`` was not given.
         NotFoundError: the bucket knows no such batch.
     """
     phases = Phases(listener)
@@ -30,8 +35,8 @@ def execute(
         name = batch or _only_open_batch(context)
         definition = load_definition(context, name)
     known = context.journal.read(name)
-    predecessors = () if known is None else clients_of_this_machine(known)  # gone, or the journal is not given to us
-    with _session(context, name) as session:
+    predecessors = () if known is None else gone_clients(known)
+    with _session(context, name, listener) as session:
         run = BatchRun(
             context=context,
             definition=definition,
@@ -56,8 +61,12 @@ def _only_open_batch(context: Context) -> str:
     )
 
 
-def _session(context: Context, name: str) -> SessionState:
+def _session(context: Context, name: str, listener: Listener) -> SessionState:
     """The batch's journal: the one on this machine, or a new one where another machine began it."""
-    if name in context.journal.names():
-        return context.journal.resume(name)
-    return context.journal.begin(name, "run", target=context.settings.target, project=context.settings.project)
+    _log.info("the batch is %s", name, extra={"session": name})
+    settings, journal = context.settings, context.journal_heard_by(listener)
+    if name not in journal.names():
+        # Another attach may have begun it just now; whether that one still runs is seen below.
+        with contextlib.suppress(NameTakenError):
+            return journal.begin(name, "run", target=settings.target, project=settings.project)
+    return journal.resume(name)

@@ -109,7 +109,8 @@ def ensure_base(context: Context, listener: Listener, known: Outputs | None = No
 
 
 def _serves(context: Context, base: Outputs) -> bool:
-    is_as_wanted = "self_delete_role" in base and base.get("settings") == wanted_settings(context, base)
+    lets_vms_go = base.get("self_delete_condition") == names.self_delete_condition()
+    is_as_wanted = lets_vms_go and base.get("settings") == wanted_settings(context, base)
     return is_as_wanted and context.cloud.results.exists()
 
 

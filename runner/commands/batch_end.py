@@ -6,7 +6,7 @@ Each of them only while the batch is this client's: one that goes on, alone or w
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from runner.commands.collect import Collector
 from runner.commands.context import Context
@@ -14,6 +14,7 @@ from runner.commands.controller import Controller
 from runner.commands.definition import Definition
 from runner.commands.end import end_batch
 from runner.commands.events import Listener, Phases
+from runner.commands.input_files import forget_inputs
 from runner.commands.outcome import read_outcome
 from runner.commands.receipt import close_session
 from runner.commands.steps import deferred_signals
@@ -72,15 +73,16 @@ class BatchEnd:
         """
         if self.goes_on or self.lease.lost_to:
             return
+        collected = self.collector.finish(is_over=self._has_ended, hurry=hurry)
         if hurry.is_set():
             remedy = f"`invoke results --batch {self.batch}` brings home what is there"
             self.listener.tell("warning", message=f"results may still be in the bucket: {remedy}")
             return
-        collected = self.collector.finish(is_over=self._has_ended)
         for prefix, problem in collected.corrupt.items():
             self.listener.tell("warning", message=f"{prefix} stays in the bucket: {problem}")
         if self._has_ended:
             self.context.cloud.results.delete_control(self.batch)
+            forget_inputs(self.context, self.batch)
 
     def leave(self) -> None:
         """Go away and let the batch go on: jobs run to their deadlines, then the VMs end themselves."""
@@ -109,9 +111,14 @@ class BatchEnd:
     def _judge_late(self) -> None:
         """Judge the jobs that were given up, or never heard of again, and whose verified results came home all the same."""
         expectations = {item.job.name: item.job.expect for item in self.definition.inputs}
-        for outcome in self.controller.outcomes():
+        lost = [found for found in self.controller.outcomes() if found.state is JobState.LOST and found.results is None]
+        pushed = self._still_pushed() if lost else frozenset()
+        for outcome in lost:
             home = self.tracker.find(outcome.name)
-            if outcome.state is not JobState.LOST or outcome.results is not None or home is None:
+            if home is None and outcome.name in pushed:
+                message = f"it ended; its results are in the bucket, and `invoke results --batch {self.batch}` brings them home"
+                self._late[outcome.name] = replace(outcome, message=message)
+            if home is None:
                 continue
             expect = expectations[outcome.name]
             found = read_outcome(
@@ -122,10 +129,16 @@ class BatchEnd:
                 note="its results came home late",
             )
             self._late[outcome.name] = found
-            facts = {key: value for key, value in found.as_json().items() if key not in ("name", "status")}
-            facts["attempt"] = home.attempt
-            self.listener.tell("job", job=outcome.name, state=found.state.value, **facts)
-            self.session.record("job", job=outcome.name, state=found.state.value, **facts)
+            facts = found.facts() | {"attempt": home.attempt}
+            self.listener.tell("job", **facts)
+            self.session.record("job", **facts)
+
+    def _still_pushed(self) -> frozenset[str]:
+        """The jobs whose whole results are in the bucket; none if it cannot be asked."""
+        try:
+            return frozenset(found.job for found in self.context.cloud.results.result_sets(self.batch))
+        except CloudError:
+            return frozenset()
 
     def close_session(self, outcome: str) -> None:
         """The last verdicts, the receipt, and the journal's end if the cloud says that nothing is left. Trouble with that hides

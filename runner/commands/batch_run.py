@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,29 +13,29 @@ from runner.commands.adoption import (
     note_attempts,
     restore_finished,
     set_aside_pushed,
-    tell_rest_of_logs,
 )
 from runner.commands.batch_end import BatchEnd
 from runner.commands.collect import Collector
 from runner.commands.context import Context
 from runner.commands.controller import Controller, TakenOverError
 from runner.commands.definition import Definition, save_definition
+from runner.commands.downloads import Downloads
 from runner.commands.events import Listener, Phases
 from runner.commands.fleet import Fleet, MachineWish
 from runner.commands.home_markers import home_noter
-from runner.commands.messages import DeadlinesMoved, LeaseGone, LeaseLost
-from runner.commands.steps import Steps, raised_signals
+from runner.commands.live_logs import LiveLogs
+from runner.commands.messages import CameHome, DeadlinesMoved, LeaseGone, LeaseLost
+from runner.commands.steps import Steps, Undo, cancel_all, raised_signals
 from runner.commands.summary import RunReport, RunSummary
-from runner.core.download_tracker import DownloadTracker
+from runner.core.download_tracker import DownloadTracker, HomeSet
 from runner.core.lease import LeaseEvents, LeaseKeeper, LeaseTerms
 from runner.core.session_state import SessionState
 from runner.core.stacks import StackSpec
 from runner.errors import DiskError, HpcError, LeftoverError
 from runner.model import names
+from runner.model.roster import MachineState
 
 LOGIN_SLACK_S = 3600.0
-DOWNLOADS_END_LIMIT_S = 60.0
-DESTRUCTIVE = ("end batch", "bring home")  # undos that another client must not suffer from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +73,12 @@ class BatchRun:
         outcome = "completed"
         try:
             with raised_signals(), end.lease, Steps(self.listener) as steps:
+                destructive = self._register_end(steps, end)
                 try:
-                    self._drive(steps, end, attach=attach)
+                    self._drive(steps, end, destructive, attach=attach)
                 except TakenOverError:
                     end.goes_on = True
-                    steps.keep(*DESTRUCTIVE)
+                    cancel_all(destructive)
                     raise
         except LeftoverError:
             if not end.controller.roster.is_over:
@@ -100,7 +100,12 @@ class BatchRun:
         """All that works together on one batch. ``goes_on``: it does already."""
         tracker = DownloadTracker(self.context.results_folder / self.batch)
         note_home = home_noter(self.context, self.definition)
-        collector = Collector(self.context, self.batch, tracker, self.listener, on_home=note_home)
+
+        def on_home(home: HomeSet) -> None:
+            note_home(home)
+            controller.tell(CameHome(home=home))
+
+        collector = Collector(self.context, self.batch, tracker, self.listener, on_home=on_home)
         controller = Controller(
             context=self.context,
             plan=self.definition.plan,
@@ -127,29 +132,37 @@ class BatchRun:
             batch=self.batch,
             jobs=end.outcomes(),
             phases_s=self.phases.seconds,
+            parts_s=self.phases.parts,
             left_over=end.left_over,
             results=self.context.results_folder / self.batch,
             is_detached=end.goes_on,
         )
 
-    def _drive(self, steps: Steps, end: BatchEnd, *, attach: bool) -> None:
-        """Run the jobs."""
-        steps.undo("bring home what is still in the bucket", lambda: end.bring_home(steps.hurry))
-        steps.undo(f"end batch {self.batch}", lambda: end.end(steps.hurry))
+    def _register_end(self, steps: Steps, end: BatchEnd) -> Sequence[Undo]:
+        """The undos from which a batch that goes on must not suffer."""
+        return (
+            steps.undo("bring home what is still in the bucket", lambda: end.bring_home(steps.hurry)),
+            steps.undo(f"end batch {self.batch}", lambda: end.end(steps.hurry)),
+        )
+
+    def _drive(self, steps: Steps, end: BatchEnd, destructive: Sequence[Undo], *, attach: bool) -> None:
+        """Run the jobs. ``destructive`` is cancelled if the batch goes on without this client."""
         steps.undo("close the connections", end.controller.close)
         try:
             fleet = self._get_ready(steps, end, attach=attach)
         except HpcError as error:
             if attach and not isinstance(error, TakenOverError):  # it ran well without this client
-                steps.keep(*DESTRUCTIVE)
+                cancel_all(destructive)
                 end.leave_as_found()
             raise
-        steps.undo("stop downloads", _start_polling(end.collector))
+        downloads = Downloads(end.collector)
+        steps.undo("stop downloads", downloads.stop)
+        downloads.start()
         with self.phases.phase("jobs"):
             goes_on = end.controller.run(fleet, until_busy=self.detach)
         if goes_on:
             end.leave()
-            steps.keep(*DESTRUCTIVE)
+            cancel_all(destructive)
 
     def _get_ready(self, steps: Steps, end: BatchEnd, *, attach: bool) -> Fleet:
         """What has to be there, or to be known, before the first job is started."""
@@ -170,6 +183,7 @@ class BatchRun:
             check=end.lease.check,
         )
         steps.undo("stop watching", fleet.close)
+        fleet.start()
         if attach:
             with self.phases.phase("attach"):
                 self._look_around(end, fleet)
@@ -177,6 +191,17 @@ class BatchRun:
 
     def _look_around(self, end: BatchEnd, fleet: Fleet) -> None:
         """What is home, in the bucket and on the VMs of a batch that this client did not begin."""
+        self._find_finished(end)
+        note_attempts(self.context, self.session.read(), end.controller)
+        known = [resource.name for resource in self.session.read().resources]
+        adopt_machines(self.context, self.batch, end.controller, fleet, known=known)
+        if end.controller.roster.has(
+            MachineState.LOST
+        ):  # nobody knows which jobs they had, nor what they have pushed since
+            self._find_finished(end)
+
+    def _find_finished(self, end: BatchEnd) -> None:
+        """Bring home what is in the bucket, and set aside the jobs that have ended, as far as they have not been begun again."""
         has_room = True
         was_home = {home.key for home in end.tracker.home_sets()}
         try:
@@ -184,21 +209,22 @@ class BatchRun:
         except DiskError as error:
             has_room = False
             self.listener.tell("warning", message=f"going on; results wait in the bucket until there is room: {error}")
-        arrived = [home for home in end.tracker.home_sets() if home.key not in was_home]
-        tell_rest_of_logs(self.context.results_folder / self.batch, arrived, self.listener)
+        live_logs = LiveLogs(self.context.results_folder / self.batch, self.listener)
+        for home in end.tracker.home_sets():
+            if home.key not in was_home:
+                live_logs.tell_rest(home)
         restore_finished(self.context, self.definition, end.tracker, end.controller)
         if not has_room:
             set_aside_pushed(self.context, self.definition, end.controller)
-        note_attempts(self.context, self.session.read(), end.controller)
-        known = [resource.name for resource in self.session.read().resources]
-        adopt_machines(self.context, self.batch, end.controller, fleet, known=known)
 
     def _terms(self) -> LeaseTerms:
         deadlines = {item.job.name: item.job.timeout_s for item in self.definition.inputs}
+        owner = self.session.read().owner
         return LeaseTerms(
             batch=self.batch,
             lease_s=self.context.settings.lease_s,
-            holder=str(self.session.read().owner),
+            holder=str(owner),
+            holder_id="" if owner is None else owner.identity,
             take_over=self.take_over,
             predecessors=self.predecessors,
             deadlines=deadlines,
@@ -211,19 +237,6 @@ def _lease_events(controller: Controller) -> LeaseEvents:
         on_lost=lambda lease: controller.tell(LeaseLost(holder=lease.holder)),
         on_gone=lambda: controller.tell(LeaseGone()),
     )
-
-
-def _start_polling(collector: Collector) -> Callable[[], None]:
-    """Poll and download beside the jobs; what ends that."""
-    stop = threading.Event()
-    poller = threading.Thread(target=collector.run, args=(stop,), daemon=True, name="poll and download")
-    poller.start()
-
-    def end() -> None:
-        stop.set()
-        poller.join(DOWNLOADS_END_LIMIT_S)  # what does not come to its end is fetched again when the VMs are gone
-
-    return end
 
 
 def analysis_spec(context: Context, definition: Definition, wishes: Sequence[MachineWish]) -> StackSpec:
@@ -239,7 +252,6 @@ def analysis_spec(context: Context, definition: Definition, wishes: Sequence[Mac
         "disk_gib": str(definition.disk_gib),
         "image": definition.image,
         "lease_s": str(settings.lease_s),
-        "self_delete_role": definition.self_delete_role,
     }
     place = {"gcp:project": settings.project, "gcp:region": settings.region, "gcp:zone": plan.zone}
     return StackSpec(

@@ -8,11 +8,11 @@ from runner.commands.context import Context
 from runner.core.compute import Instance
 from runner.errors import RemoteError
 
-BOOT_LIMIT_S = 10 * 60.0
+HOST_KEY_LIMIT_S = 10 * 60.0  # from its making; a bake's builder has to come up from a plain image
+SSH_LIMIT_S = 5 * 60.0  # from its host key, which is published when its SSH server starts
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 3.0
 HOST_KEY_NAMESPACE = "hostkeys"
-ENDED = frozenset({"STOPPING", "STOPPED", "TERMINATED", "SUSPENDED"})
 
 
 def wait_for_host_keys(context: Context, instance: Instance, is_wanted: Callable[[], bool]) -> Mapping[str, str]:
@@ -24,19 +24,19 @@ def wait_for_host_keys(context: Context, instance: Instance, is_wanted: Callable
         RemoteError: none within the limit, or the instance ended; the end of its serial output is in the message.
     """
     compute = context.cloud.compute
-    give_up_at = context.monotonic() + BOOT_LIMIT_S
+    give_up_at = context.monotonic() + HOST_KEY_LIMIT_S
     delay_s = FIRST_DELAY_S
     while True:
         if keys := compute.guest_attributes(instance.zone, instance.name, HOST_KEY_NAMESPACE):
             return keys
         now = compute.instance(instance.zone, instance.name)
-        if now is None or now.status in ENDED:
+        if now is None or now.has_ended:
             status = "gone" if now is None else now.status
             raise RemoteError(f"{instance.name} is {status} before it answered", host=instance.name)
         if context.monotonic() > give_up_at or not is_wanted():
             end = compute.serial_output(instance.zone, instance.name).splitlines()[-20:]
             raise RemoteError(
-                f"{instance.name} published no SSH host key within {BOOT_LIMIT_S / 60:.0f} minutes; its serial port says:\n"
+                f"{instance.name} published no SSH host key within {HOST_KEY_LIMIT_S / 60:.0f} minutes; its serial port says:\n"
                 + "\n".join(end),
                 host=instance.name,
             )

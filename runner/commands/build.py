@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
 import stat
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,12 +30,15 @@ from runner.core.stacks import StackSpec
 from runner.core.vm_guard import Vm, VMGuard
 from runner.errors import BuildError, DeclinedError, HpcError, RemoteCommandError
 from runner.model import catalog, names
+from runner.model.foreign import decode_json
 from runner.model.plan import hourly_price
 from runner.model.stockout import Place
 
 if TYPE_CHECKING:
     from runner.core.session_state import SessionState
     from runner.core.ssh import Connection
+
+_log = logging.getLogger(__name__)
 
 RECIPES = {"wheels": "build_opensees_wheels.sh", "full": "build_opensees_full.sh"}
 LONGEST_BAKE_S = {"wheels": 60 * 60, "full": 3 * 3600}
@@ -58,11 +63,13 @@ def execute(context: Context, *, recipe: str, yes: bool, listener: Listener) -> 
     """Bake a new image; the old ones of the family are deprecated, not deleted.
 
     Raises:
+        MissingToolError: this machine lacks what the bake needs; nothing was created.
         DeclinedError: not agreed to; nothing was created.
         BuildError: a script failed or the image did not validate; the builder is gone.
         LeftoverError: the builder could not be removed.
     """
     context.cloud.open()
+    context.cloud.check_bake(recipe)
     _agree(context, recipe, yes=yes, listener=listener)
     with taking_turns(context, listener):
         return bake(context, recipe=recipe, listener=listener)
@@ -76,12 +83,17 @@ def bake(context: Context, *, recipe: str, listener: Listener) -> BuildSummary:
     run = _Bake(context=context, recipe=recipe, begun=context.now(), listener=listener, phases=phases)
     settings = context.settings
     with (
-        context.journal.begin(run.name, "bake", target=settings.target, project=settings.project) as session,
+        context.journal_heard_by(listener).begin(
+            run.name, "bake", target=settings.target, project=settings.project
+        ) as session,
         closed_session(context, session, listener),
         raised_signals(),
-        VMGuard(context.cloud.compute, (), journal=session) as guard,
+        VMGuard(
+            context.cloud.compute, (), journal=session, tell=lambda message: listener.tell("warning", message=message)
+        ) as guard,
         Steps(listener) as steps,
     ):
+        _log.info("the bake is %s", run.name, extra={"session": run.name})
         run.announce(session)
         versions = run.make_image(steps, session, guard)
     with phases.phase("deprecate"):
@@ -99,7 +111,7 @@ def ensure_image(context: Context, listener: Listener, *, make: Callable[..., ob
         BuildError: it could not be baked.
     """
     image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
-    if image is not None and image.format >= names.IMAGE_FORMAT:
+    if image is not None and serves(image):
         return image
     if image is not None:
         why = f"the image {image.name} was baked by an older version and lacks what this one needs; baking a new one"
@@ -109,9 +121,14 @@ def ensure_image(context: Context, listener: Listener, *, make: Callable[..., ob
         _agree(context, recipe, yes=False, listener=listener)
     make(context, recipe=recipe, listener=listener)
     image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
-    if image is None or image.format < names.IMAGE_FORMAT:
+    if image is None or not serves(image):
         raise BuildError("the image was made, but the cloud does not list it as ready")
     return image
+
+
+def serves(image: Image) -> bool:
+    """Whether it has what this version counts on."""
+    return image.format >= names.IMAGE_FORMAT
 
 
 def _agree(context: Context, recipe: str, *, yes: bool, listener: Listener) -> None:
@@ -164,9 +181,10 @@ class _Bake:
         )
         with self.phases.phase("up"):
             place, outputs = self._make_builder(session, guard)
+        connections = ExitStack()
+        steps.undo("close the connection", connections.close)
         with self.phases.phase("boot"):
-            connection = self._connect(place)
-        steps.undo("close the connection", connection.close)
+            connection = connections.enter_context(self._connect(place))
         versions = self._bake_on(connection)
         with self.phases.phase("image"):
             labels = {LABEL_KEY.sub("_", key.lower()): names.label_value(value) for key, value in versions.items()}
@@ -248,7 +266,7 @@ class _Bake:
         with self.phases.phase("validate"):
             lines = self._script(connection, "validate.sh")
         try:
-            return {str(key): str(value) for key, value in json.loads(lines[-1]).items()}
+            return {str(key): str(value) for key, value in decode_json(lines[-1].encode()).items()}
         except (ValueError, IndexError, AttributeError) as error:
             raise BuildError("validate.sh ended without the versions of what is in the image") from error
 
@@ -311,6 +329,9 @@ def archive_folder(folder: Path) -> bytes:
     """A folder as a compressed tar, without what Python or editors leave there; owners are left out.
 
     Everybody may read it, whatever the umask of whoever cloned the repository: jobs do not run as root.
+
+    Raises:
+        BuildError: it cannot be read.
     """
 
     def keep(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
@@ -322,6 +343,10 @@ def archive_folder(folder: Path) -> bytes:
         return member
 
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
-        tar.add(folder, arcname=".", filter=keep)
+    try:
+        with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
+            tar.add(folder, arcname=".", filter=keep)
+    except OSError as error:
+        message = f"what bakes the image cannot be read: {error.filename or folder}: {error.strerror}"
+        raise BuildError(message, remedy="clone the repository again, or make it readable") from error
     return buffer.getvalue()

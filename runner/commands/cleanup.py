@@ -6,18 +6,22 @@ journal, what was cleaned up is ended in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.commands.context import Context
 from runner.commands.end import tell_removal
 from runner.commands.events import Listener
-from runner.core.estate import DryEstate, Estate
-from runner.core.sweep import Removal, SweepReport, sweep
-from runner.errors import DeclinedError, HpcError, InputError, LeftoverError
+from runner.commands.input_files import forget_inputs_of_gone
+from runner.commands.known import check_known
+from runner.commands.outlived import busy_sessions, clients_gone
+from runner.core.estate import DryEstate, Estate, Unread
+from runner.core.sweep import Agreement, Removal, SweepReport, sweep_agreed
+from runner.errors import CloudError, DeclinedError, HpcError, InputError, LeftoverError
 from runner.model import names
-from runner.model.leftover import BILLED, Choice, Kind, Scope
+from runner.model.leftover import BILLED, Choice, Item, Kind, Scope
 
 CLEANED_UP = "cleaned up"
 
@@ -44,9 +48,18 @@ class CleanupSummary:
     dry_run: bool
 
     @property
+    def stays(self) -> list[str]:
+        """What was asked for and stays, a text each with its reason: a client is at it, or nobody has agreed to its end."""
+        choices = [*(choice for choice in self.kept if choice.is_spared), *self.report.spared]
+        return [
+            *(f"{choice.item}: {choice.reason}" for choice in choices),
+            *(f"{item}: it is new since you were asked" for item in self.report.appeared),
+        ]
+
+    @property
     def exit_code(self) -> int:
-        """8 if anything is left that was to go, or could not be looked at."""
-        return 0 if self.report.is_clean else LeftoverError.exit_code
+        """8 if anything is left that was asked for, or could not be looked at."""
+        return LeftoverError.exit_code if self.stays or not self.report.is_clean else 0
 
     def as_json(self) -> dict[str, Any]:
         """JSON values of the event ``summary``."""
@@ -54,7 +67,8 @@ class CleanupSummary:
             "exit_code": self.exit_code,
             "dry_run": self.dry_run,
             "items": [_removal_values(removal, dry_run=self.dry_run) for removal in self.report.removals],
-            "kept": [{"what": str(choice.item), "reason": choice.reason} for choice in self.kept],
+            "kept": [_choice_values(choice) for choice in self.kept],
+            "stays": self.stays,
             "left_over": self.report.items_left,
         }
 
@@ -63,7 +77,7 @@ def execute(context: Context, request: CleanupRequest, listener: Listener) -> Cl
     """Show what would go, ask, remove it, and look again. Idempotent.
 
     Raises:
-        InputError: the request makes no sense, or a living process is at that batch or bake.
+        InputError: the request makes no sense, nothing knows that batch or bake, or a living process is at it.
         DeclinedError: not agreed to; nothing was removed.
     """
     scope = _read_scope(context, request)
@@ -72,19 +86,26 @@ def execute(context: Context, request: CleanupRequest, listener: Listener) -> Cl
     kinds = _kinds(scope)
     found = estate.find(kinds, scope.labels)
     choices = scope.choose(found.items)
-    _show(choices, found.unread, scope, listener)
-    taken = [choice for choice in choices if choice.is_taken]
+    if not choices and (scope.batch or scope.bake):
+        check_known(context, batch=scope.batch, bake=scope.bake)
+    _show(choices, found.unread, listener)
+    taken = tuple(choice.item for choice in choices if choice.is_taken)
     kept = tuple(choice for choice in choices if not choice.is_taken)
-    if not taken:
-        nothing = SweepReport(removals=(), left=(), unread=found.unread)
-        if not request.dry_run:
-            _end_sessions(context, scope, nothing, listener)
-        return CleanupSummary(report=nothing, kept=kept, dry_run=request.dry_run)
-    if not (request.dry_run or request.yes) and not listener.on_confirm(f"Delete {_count(taken)}?"):
+    if taken and not (request.dry_run or request.yes) and not listener.on_confirm(f"Delete {_count(taken)}?"):
         raise DeclinedError("nothing was deleted", remedy="agree, or give --yes where nobody can be asked")
-    report = sweep(estate, scope, kinds=kinds, tell=lambda removal: _tell(removal, request, listener))
+    report = SweepReport(removals=(), left=(), unread=found.unread)
+    if taken:
+        report = sweep_agreed(
+            estate,
+            lambda: _look_again(context, scope),
+            Agreement(found=found, items=taken),
+            kinds=kinds,
+            tell=lambda removal: _tell(removal, request, listener),
+        )
     if not request.dry_run:
         _end_sessions(context, scope, report, listener)
+        with suppress(CloudError):  # what is left here costs nothing
+            forget_inputs_of_gone(context)
     return CleanupSummary(report=report, kept=kept, dry_run=request.dry_run)
 
 
@@ -97,7 +118,7 @@ def _read_scope(context: Context, request: CleanupRequest) -> Scope:
     for name in (request.batch, request.bake):
         if name and not names.is_batch_name(name):
             raise InputError(f"{name!r} is not the name of a batch or bake")
-    busy = _busy(context)
+    busy = busy_sessions(context)
     for name in (request.batch, request.bake):
         if name in busy:
             raise InputError(f"{busy[name]} is at {name}", remedy="end that command: it cleans up behind itself")
@@ -109,16 +130,13 @@ def _read_scope(context: Context, request: CleanupRequest) -> Scope:
         everything=request.everything,
         results=request.results,
         busy=busy,
+        gone=clients_gone(context) if request.everything else (),
     )
 
 
-def _busy(context: Context) -> Mapping[str, str]:
-    """The sessions of this machine that a living process is at."""
-    return {
-        session.name: str(session.owner or "a process")
-        for session in context.journal.open_sessions()
-        if session.is_owner_alive
-    }
+def _look_again(context: Context, scope: Scope) -> Scope:
+    """The same scope a while later: who is at what by now, and what time it is."""
+    return replace(scope, now=context.now(), busy=busy_sessions(context))
 
 
 def _kinds(scope: Scope) -> tuple[Kind, ...]:
@@ -130,7 +148,7 @@ def _kinds(scope: Scope) -> tuple[Kind, ...]:
     return tuple(kind for kind in Kind if kind is not Kind.RESULTS or scope.everything)
 
 
-def _show(choices: Iterable[Choice], unread: Iterable[str], scope: Scope, listener: Listener) -> None:
+def _show(choices: Iterable[Choice], unread: Iterable[Unread], listener: Listener) -> None:
     for choice in choices:
         item = choice.item
         listener.tell(
@@ -141,7 +159,7 @@ def _show(choices: Iterable[Choice], unread: Iterable[str], scope: Scope, listen
             reason=choice.reason,
             owner=item.owner,
             expires=item.labels.get("expires", ""),
-            has_expired=item.has_expired(scope.now),
+            has_expired=choice.is_outlived,
         )
     for text in unread:
         listener.tell("warning", message=f"could not be looked at: {text}")
@@ -154,13 +172,13 @@ def _tell(removal: Removal, request: CleanupRequest, listener: Listener) -> None
 
 def _end_sessions(context: Context, scope: Scope, report: SweepReport, listener: Listener) -> None:
     """Let the journals know: a session of which nothing billable is left has ended."""
-    left = {item.purpose for item in report.left}
+    left = {item.purpose for item in (*report.left, *(one.item for one in report.spared), *report.appeared)}
     purposes = {removal.item.purpose for removal in report.removals} | {scope.batch, scope.bake}
     for session in context.journal.open_sessions():
         if session.is_owner_alive or session.name not in purposes or session.name in left or report.unread:
             continue
         try:
-            with context.journal.resume(session.name) as state:
+            with context.journal_heard_by(listener).resume(session.name) as state:
                 for removal in report.removals:
                     if removal.item.purpose == session.name and removal.item.kind in BILLED:
                         item = removal.item
@@ -177,5 +195,9 @@ def _removal_values(removal: Removal, *, dry_run: bool) -> dict[str, Any]:
     return {"what": str(removal.item), "state": state, "answer": removal.answer, "at": removal.at.isoformat()}
 
 
-def _count(taken: list[Choice]) -> str:
+def _choice_values(choice: Choice) -> dict[str, Any]:
+    return {"what": str(choice.item), "reason": choice.reason}
+
+
+def _count(taken: Collection[Item]) -> str:
     return "this one thing" if len(taken) == 1 else f"these {len(taken)} things"

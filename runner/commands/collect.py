@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.commands.arrivals import Arrivals
@@ -17,7 +17,7 @@ from runner.core.claims import remove_leftovers
 from runner.core.delivery import Delivery, no_step
 from runner.core.download_tracker import DownloadTracker, HomeSet
 from runner.core.patience import Patience, jittered
-from runner.core.results import CorruptResultsError, disk_error
+from runner.core.results import CorruptResultsError, NoRoomError, disk_error
 from runner.core.retry import is_worth_a_retry
 from runner.core.storage import ResultSet
 from runner.errors import CloudError, DiskError, NotFoundError, UnreachableError
@@ -74,14 +74,13 @@ class Collector:
             store=self._store,
             tracker=tracker,
             on_home=on_home,
-            on_bytes=self._check_stop,
             on_step=on_step,
             keeps_remote=keeps_remote,
         )
         self._changed = threading.Condition()
         self._wanted: set[tuple[str, int]] = set()
+        self._given_up: set[tuple[str, int]] = set()
         self._busy: set[str] = set()
-        self._stop = threading.Event()
 
     def wanted(self, job: str, attempt: int) -> None:
         """This attempt has been pushed: ``run`` fetches it at once."""
@@ -90,7 +89,7 @@ class Collector:
             self._changed.notify_all()
 
     def wait_home(self, job: str, attempt: int, *, timeout_s: float, least_push: int = 1) -> HomeSet | None:
-        """Wait until ``run``, in another thread, has brought this attempt home; None if it did not in time.
+        """Wait until ``run``, in another thread, has brought this attempt home; None if it did not in time, or is given up.
 
         Raises:
             DamagedPushError: this push of it, or a later one, arrived damaged; it stays in the bucket.
@@ -100,11 +99,30 @@ class Collector:
         with self._changed:
             self._changed.wait_for(lambda: self._is_decided(job, attempt, least_push), timeout_s)
         home = self._tracker.find(job, attempt)
-        if home is None and self._arrivals.disk is not None:
-            raise self._arrivals.disk
+        if home is None and (disk := self._arrivals.find_disk(job, attempt)):
+            raise disk
         if home is None and (damage := self._damage.find(job, attempt, least_push=least_push)):
             raise damage
         return home
+
+    def find_home(self, job: str, attempt: int) -> HomeSet | None:
+        """This attempt, if it is home."""
+        return self._tracker.find(job, attempt)
+
+    def find_attempts(self, job: str) -> set[int]:
+        """The attempts of a job that are whole in the bucket, or at home. What is in neither now was not pushed by now.
+
+        Raises:
+            CloudError: the bucket cannot be listed.
+        """
+        pushed = {found.attempt for found in self._store.result_sets(self._batch) if found.job == job}
+        return pushed | {home.attempt for home in self._tracker.home_sets() if home.job == job}
+
+    def give_up(self, job: str, attempt: int) -> None:
+        """Nobody needs this attempt any more: whoever waits for it is let go."""
+        with self._changed:
+            self._given_up.add((job, attempt))
+            self._changed.notify_all()
 
     def poll_once(self) -> list[HomeSet]:
         """Look, fetch all that is due, and say what came home. What goes wrong with single sets is told, not raised.
@@ -112,14 +130,13 @@ class Collector:
         Raises:
             CloudError: the bucket cannot be listed.
         """
-        return self._fetch_all(self._due(self._store.all_sets(self._batch)))
+        return self._fetch_all(self._due(self._store.all_sets(self._batch)), threading.Event())
 
     def run(self, stop: threading.Event) -> None:
         """Poll and download until ``stop`` is set: at once what is wanted, else with pauses that grow while nothing comes.
 
         What fails is told and tried again for as long as it runs. Downloads that ``stop`` cuts go on with the next call.
         """
-        self._stop = stop
         while not stop.is_set():
             try:
                 self._poll(stop)
@@ -136,7 +153,7 @@ class Collector:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="download") as pool:
             while not stop.is_set():
                 is_time = time.monotonic() >= look_at
-                running |= {pool.submit(self._try, found) for found in self._look(is_time=is_time)}
+                running |= {pool.submit(self._try, found, stop) for found in self._look(is_time=is_time)}
                 ended = {future for future in running if future.done()}
                 running -= ended
                 results = [future.result() for future in ended]
@@ -146,21 +163,29 @@ class Collector:
                     look_at = time.monotonic() + jittered(pause_s)
                 self._rest(stop)
 
-    def finish(self, *, is_over: bool = True) -> Collected:
+    def finish(self, *, is_over: bool = True, hurry: threading.Event | None = None) -> Collected:
         """Bring home everything that was committed, and tell what was not.
 
         ``is_over``: no VM can push any more. What a push left without its marker then comes home if it is whole and nothing
-        newer of its job is home, else it is deleted.
+        newer of its job is home, else it is deleted. ``hurry``: as soon as it is set, what is not home stays in the bucket.
 
         Raises:
             DiskError: no room at home; what is missing stays in the bucket.
             CloudError: the cloud refuses, or nothing went forward for a long time; what is missing stays in the bucket.
         """
-        self._stop = threading.Event()
+        hurry = hurry or threading.Event()
+        self._wait_until_idle(hurry)
         patience = _patience()
-        while due := self._due(self._store.all_sets(self._batch), is_over=is_over):
-            self._fetch_patiently(due, patience)
-        return self._close(is_over=is_over)
+        while not hurry.is_set() and (due := self._due(self._store.all_sets(self._batch), is_over=is_over)):
+            self._fetch_patiently(due, patience, hurry)
+        return self._close(is_over=is_over and not hurry.is_set())
+
+    def _wait_until_idle(self, hurry: threading.Event) -> None:
+        """Downloads of ``run`` that were told to stop may still be tidying up, or have come to their end: what is home and
+        what is due is known when they are done."""
+        with self._changed:
+            while self._busy and not hurry.is_set():
+                self._changed.wait(TICK_S)  # a signal that sets ``hurry`` wakes nobody
 
     def fetch(self, job: str, attempt: int) -> HomeSet:
         """Bring one committed attempt home now, in this thread, if it is not there yet.
@@ -179,21 +204,26 @@ class Collector:
                 raise damage
             if not due:
                 raise NotFoundError(f"no results of {job}, attempt {attempt}, in the bucket")
-            self._fetch_patiently(due, patience)
+            self._fetch_patiently(due, patience, threading.Event())
 
-    def _fetch_patiently(self, due: Sequence[ResultSet], patience: Patience) -> None:
-        """One round. After one in which nothing went forward it waits, or gives up.
+    def _fetch_patiently(self, due: Sequence[ResultSet], patience: Patience, hurry: threading.Event) -> None:
+        """One round, cut short by ``hurry``. After one in which nothing went forward it waits, or gives up.
 
         Raises:
             DiskError: there is no room at home.
             CloudError: another round is not worth it.
         """
-        came = self._fetch_all(due)
+        came = self._fetch_all(due, hurry)
+        if hurry.is_set():
+            return
         if self._arrivals.disk is not None:
             raise self._arrivals.disk
         if came or any(self._damage.is_known(found) for found in due):
             patience.renew()
             return
+        disks = [self._arrivals.find_disk(found.job, found.attempt) for found in due]
+        if all(disks) and disks[0] is not None:
+            raise disks[0]
         trouble = self._arrivals.trouble or UnreachableError(f"{len(due)} result sets do not come home")
         if not (is_worth_a_retry(trouble, is_idempotent=True) and patience.pause()):
             raise trouble
@@ -230,7 +260,9 @@ class Collector:
             return []
         with self._changed:
             self._changed.notify_all()  # another process may have brought home what somebody waits for
-        return self._choose(self._due(sets))
+        with self._changed:
+            free = [found for found in sets if found.prefix not in self._busy]
+        return self._choose(self._due(free))
 
     def _choose(self, due: Sequence[ResultSet]) -> list[ResultSet]:
         """All; after the disk was full only the smallest, to see whether there is room again."""
@@ -243,10 +275,8 @@ class Collector:
         return chosen
 
     def _due(self, sets: Iterable[ResultSet], *, is_over: bool = False) -> list[ResultSet]:
-        """What is to be fetched, or only to be deleted in the bucket because it is home."""
-        with self._changed:
-            free = [found for found in sets if found.prefix not in self._busy]
-        return [found for found in free if self._is_due(found, is_over=is_over)]
+        """What is to be fetched, or only to be deleted in the bucket because it is home. Some of it may be on its way."""
+        return [found for found in sets if self._is_due(found, is_over=is_over)]
 
     def _is_due(self, found: ResultSet, *, is_over: bool) -> bool:
         if self._delivery.keeps_remote and self._is_home(found):
@@ -264,27 +294,33 @@ class Collector:
     def _is_home(self, found: ResultSet) -> bool:
         return self._delivery.find_at_home(found) is not None or self._delivery.is_superseded(found)
 
-    def _fetch_all(self, due: Sequence[ResultSet]) -> list[HomeSet]:
+    def _fetch_all(self, due: Sequence[ResultSet], hurry: threading.Event) -> list[HomeSet]:
+        """One after the other, several at once. ``hurry``, or an exception in this thread, cuts the downloads short."""
         self._arrivals.try_again()
+        cut = threading.Event()
         with ThreadPoolExecutor(THREADS, thread_name_prefix="download") as pool:
             try:
-                return [home for home in pool.map(self._try, due) if home is not None]
+                return [home for home in pool.map(lambda found: self._try(found, hurry, cut), due) if home is not None]
             except BaseException:
-                self._stop.set()
+                cut.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _try(self, found: ResultSet) -> HomeSet | None:
-        """Fetch one set; tell what went wrong."""
+    def _try(self, found: ResultSet, *stops: threading.Event) -> HomeSet | None:
+        """Fetch one set, unless and until one of ``stops`` is set; tell what went wrong."""
+        check = _ended_by(stops)
         try:
-            if self._arrivals.is_paused or self._stop.is_set():
+            if self._arrivals.is_paused or any(stop.is_set() for stop in stops):
                 return None
-            home = self._delivery.bring_home(found)
+            delivery = replace(self._delivery, on_bytes=lambda count: check(), on_file=check)
+            home = delivery.bring_home(found)
             return home if home is not None and self._arrivals.note_home(home) else None
         except (_Stopped, NotFoundError):
             return None  # it goes on later, or it has gone since it was listed
         except CorruptResultsError as error:
             self._damage.note(found, error)
+        except NoRoomError as error:
+            self._arrivals.note_too_big(found, error)
         except DiskError as error:
             self._arrivals.note_disk(error)
         except OSError as error:
@@ -300,15 +336,22 @@ class Collector:
     def _is_decided(self, job: str, attempt: int, least_push: int) -> bool:
         is_home = self._tracker.find(job, attempt) is not None
         is_damaged = self._damage.find(job, attempt, least_push=least_push) is not None
-        return is_home or is_damaged or self._arrivals.disk is not None
+        is_given_up = (job, attempt) in self._given_up
+        return is_home or is_damaged or is_given_up or self._arrivals.find_disk(job, attempt) is not None
 
     def _rest(self, stop: threading.Event) -> None:
         with self._changed:
             self._changed.wait_for(lambda: bool(self._wanted) or stop.is_set(), TICK_S)
 
-    def _check_stop(self, count: int) -> None:
-        if self._stop.is_set():
+
+def _ended_by(stops: Sequence[threading.Event]) -> Callable[[], None]:
+    """Ends a download as soon as one of these is set. Each download has its own, as others may go on."""
+
+    def check() -> None:
+        if any(stop.is_set() for stop in stops):
             raise _Stopped
+
+    return check
 
 
 def _patience() -> Patience:

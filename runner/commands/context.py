@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from runner.commands.events import Listener
 from runner.core.compute import Compute, Instance
 from runner.core.os_login import Login, OsLogin
 from runner.core.session_state import Journal
@@ -57,6 +58,12 @@ class Cloud(Protocol):
         ``needs_engine``: say so now if there is no Pulumi CLI.
         """
 
+    def check_bake(self, recipe: str) -> None:
+        """Make sure of what a bake with this recipe takes from this machine: nothing, where VMs bring all of it.
+
+        Raises: MissingToolError, with all that is missing; asked before anything is created.
+        """
+
     def warm_up(self) -> None:
         """Begin to load what a batch needs soon, beside what happens now. Harmless if it is not needed."""
 
@@ -91,6 +98,10 @@ class Context:
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
     sleep: Callable[[float], None]
+
+    def journal_heard_by(self, listener: Listener) -> Journal:
+        """The journal to begin or resume a session in: what it cannot write is a warning."""
+        return replace(self.journal, on_trouble=lambda message: listener.tell("warning", message=message))
 
     @property
     def is_local(self) -> bool:

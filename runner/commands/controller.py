@@ -1,31 +1,36 @@
 """The controller of a batch: hears what its threads tell, decides, acts. One thread owns the state, so nothing races.
 
-What may happen at any moment: a machine is lost, a job ends, results come home, the engine refuses. Jobs of a lost machine wait
-again; those that had ended there are looked for in the bucket first. No finished job is run twice.
+What may happen at any moment: a machine is lost, a job ends, results come home, the engine refuses. All jobs of a lost machine are
+looked for first, see ``rescue``, and wait again only if nothing of them is found. No finished job is run twice.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import queue
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from runner.commands.collect import Collector
+from runner.commands.connections import Connections
 from runner.commands.context import Context
 from runner.commands.deadlines import JobDeadlines
 from runner.commands.events import Listener
 from runner.commands.fleet import Fleet, MachineWish
-from runner.commands.jobs import Assignment, JobThread
-from runner.commands.live_logs import LiveLogs
+from runner.commands.jobs import Assignment
 from runner.commands.messages import (
+    CameHome,
     DeadlinesMoved,
     JobDone,
     JobTrouble,
     LeaseGone,
     LeaseLost,
     MachineDown,
+    MachineGone,
     MachineReady,
     MachinesMade,
     MachinesRefused,
@@ -36,24 +41,26 @@ from runner.commands.messages import (
 )
 from runner.commands.outcome import read_outcome
 from runner.commands.preflight import JobInputs
+from runner.commands.rescue import Rescue
 from runner.commands.summary import JobOutcome
 from runner.core.compute import Instance
+from runner.core.download_tracker import HomeSet
 from runner.core.session_state import SessionState
-from runner.errors import CloudError, ConflictError, DiskError, HpcError, NotFoundError, RemoteError
+from runner.errors import ConflictError, NotFoundError, RemoteError
 from runner.hardware import JobStatus
-from runner.hardware.opensees import OpenSeesInterface
 from runner.model import names
 from runner.model.catalog import MACHINE_TYPES
 from runner.model.plan import Plan
-from runner.model.roster import MachineEntry, MachineState, Roster
+from runner.model.roster import JobEntry, MachineEntry, MachineState, Roster
 from runner.model.states import JobState
 
-RESCUE_LIMIT_S = 120.0  # a machine that was told to go has 30 s, and a minute more until the cloud says that it is gone
-RESCUE_LOOK_S = 2.0
-THREAD_END_LIMIT_S = 5.0
-MOST_BOOT_FAILURES = 5  # in a row: then the image or the network is at fault, and more VMs cost money for nothing
+_log = logging.getLogger(__name__)
+
+# In a row: then the image or the network is at fault, and more VMs cost money for nothing. Of those that the cloud itself took
+# back while they came up, so many for each VM that the batch may have: it may take all of them at once.
+MOST_BOOT_FAILURES = 5
 NEVER_STARTED = frozenset({JobStatus.PENDING_SUBMIT, JobStatus.FAILED_SUBMIT})
-RESCUE_LOOK_LIMIT_S = 30.0  # for the collector to look into the bucket, once the VM cannot push any more
+CAME_LATE = "an earlier attempt, whose results came home late"
 
 
 class TakenOverError(ConflictError):
@@ -79,14 +86,15 @@ class Controller:
         self._collector = collector
         self._session = session
         self._listener = listener
-        self._live_logs = LiveLogs(context.results_folder / plan.batch, listener)
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self._interfaces: dict[str, OpenSeesInterface] = {}
+        self._connections = Connections(
+            context=context, batch=plan.batch, collector=collector, listener=listener, tell=self.tell
+        )
         self._outcomes: dict[str, JobOutcome] = {}
         self._next_index = 0
         self._closed = threading.Event()
-        self._boot_failures = 0
-        self._threads: list[threading.Thread] = []
+        self._failures: Counter[bool] = Counter()
+        self._leaving: set[str] = set()  # lost machines of whose jobs not all is known yet
         self._deadlines = JobDeadlines(plan.batch, listener, monotonic=context.monotonic)
         self.roster = Roster(
             [(item.job.name, item.job.np) for item in inputs], fallback_to_standard=plan.fallback == "standard"
@@ -105,7 +113,7 @@ class Controller:
             HpcError: no machine could be had at all.
             BaseException: a defect in one of the threads.
         """
-        self._start(partial(self._deadlines.run, self._closed), name="deadlines")
+        self._connections.threads.start(partial(self._deadlines.run, self._closed), name="deadlines")
         self._start_jobs()
         self._grow(fleet)
         while not self.roster.is_over:
@@ -117,7 +125,9 @@ class Controller:
         return False
 
     def set_aside(self, outcome: JobOutcome) -> None:
-        """A job that ended before this client came, and is not to be run, whatever became of it."""
+        """A job that ended before this client came, and is not to be run, whatever became of it. Nothing if it does not wait any more."""
+        if self.roster.job(outcome.name).state is not JobState.WAITING:
+            return
         self.roster.restore(outcome.name, outcome.state)
         self._outcomes[outcome.name] = outcome
 
@@ -138,33 +148,45 @@ class Controller:
             )
 
     def hear_machines(self, fleet: Fleet) -> None:
-        """Hear of each of these machines what jobs it has, before anything new is started."""
-        while any(machine.state is MachineState.COMING for machine in self.roster.machines):
+        """Hear of each of these machines what jobs it has, before anything new is started. Those that do not answer are ended."""
+        while self.roster.has(MachineState.COMING):
             self._hear(self._messages.get(), fleet)
-        found: dict[str, tuple[int, str]] = {}
-        for machine, statuses in [(name, self._statuses_on(name, fleet)) for name in list(self._interfaces)]:
-            for folder, status in statuses.items():
-                job = names.read_attempt_folder(folder)
-                if job is None or job[0] not in self._inputs:
-                    continue
-                self.note_attempt(*job)
-                if status not in NEVER_STARTED and job[1] > found.get(job[0], (0, ""))[0]:
-                    found[job[0]] = (job[1], machine)
-        for name, (attempt, machine) in sorted(found.items()):
+        found = {name: self._attempts_on(name, fleet) for name in self._connections.machines}
+        newest: dict[str, tuple[int, str]] = {}
+        for machine, attempts in found.items():
+            for job, attempt in attempts:
+                newest[job] = max(newest.get(job, (0, "")), (attempt, machine))
+        for name, (attempt, machine) in sorted(newest.items()):
             if not self.roster.job(name).state.has_ended:
-                self.roster.adopt(name, machine=machine, attempt=attempt)
-                self._listener.tell("job", job=name, state="running", instance=machine, attempt=attempt, adopted=True)
-                self._start_thread(
-                    Assignment(inputs=self._inputs[name], attempt=attempt, machine=machine, is_there=True)
-                )
+                self._adopt(name, attempt, machine)
+        for machine, attempts in found.items():
+            running = [attempt for attempt, status in attempts.items() if status is JobStatus.RUNNING]
+            self._connections.stop(machine, [attempt for attempt in running if not self.roster.is_current(*attempt)])
+        while self._leaving:
+            self._hear(self._messages.get(), fleet)
 
-    def _statuses_on(self, machine: str, fleet: Fleet) -> Mapping[str, JobStatus]:
-        """The jobs that a machine has, by folder; none if it does not answer any more: then it is lost."""
+    def _adopt(self, name: str, attempt: int, machine: str) -> None:
+        self.roster.adopt(name, machine=machine, attempt=attempt)
+        self._listener.tell("job", job=name, state="running", instance=machine, attempt=attempt, adopted=True)
+        self._connections.follow(Assignment(inputs=self._inputs[name], attempt=attempt, machine=machine, is_there=True))
+
+    def _attempts_on(self, machine: str, fleet: Fleet) -> Mapping[tuple[str, int], JobStatus]:
+        """The attempts that were begun on a machine; their numbers, and those of others that were put there, are used.
+
+        Nothing if it does not answer any more: then it is lost.
+        """
         try:
-            return self._interfaces[machine].get_job_statuses()
+            statuses = self._connections.statuses(machine)
         except RemoteError as error:
             self._machine_down(MachineDown(name=machine, witness="ssh", reason=str(error)), fleet)
             return {}
+        for attempt in statuses:
+            self.note_attempt(*attempt)
+        return {
+            attempt: status
+            for attempt, status in statuses.items()
+            if attempt[0] in self._inputs and status not in NEVER_STARTED
+        }
 
     def outcomes(self) -> list[JobOutcome]:
         """What is known of each job, in the file's order."""
@@ -173,20 +195,22 @@ class Controller:
     def close(self) -> None:
         """Close the connections; threads that wait on them end, and are waited for. Jobs on the machines go on."""
         self._closed.set()
-        self._live_logs.close()
-        for interface in list(self._interfaces.values()):
-            interface.close()
-        self._interfaces.clear()
-        give_up_at = self._context.monotonic() + THREAD_END_LIMIT_S
-        for thread in self._threads:
-            thread.join(max(0.0, give_up_at - self._context.monotonic()))
+        self._connections.close()
+        with contextlib.suppress(queue.Empty):
+            while True:  # what was told, and is heard by nobody any more
+                message = self._messages.get_nowait()
+                if isinstance(message, MachineReady):
+                    message.interface.close()
 
     def _hear(self, message: Message, fleet: Fleet) -> None:
+        _log.debug("heard: %s", message)
         match message:
             case MachineReady():
                 self._machine_ready(message)
             case MachineDown():
                 self._machine_down(message, fleet)
+            case MachineGone():
+                self._leaving.discard(message.name)
             case MachinesMade():
                 self._listener.tell("machines", names=[instance.name for instance in message.instances])
             case MachinesRefused():
@@ -199,8 +223,9 @@ class Controller:
             case JobTrouble():
                 self._job_trouble(message, fleet)
             case ResultsLost():
-                if self.roster.give_back(message.job, message.attempt):
-                    self._listener.tell("job", job=message.job, state="waiting", reason="its results went with its VM")
+                self._results_lost(message)
+            case CameHome():
+                self._came_home(message.home)
             case DeadlinesMoved():
                 self._move_deadlines(message)
             case LeaseLost():
@@ -238,92 +263,60 @@ class Controller:
                 inputs=self._inputs[start.job], attempt=start.attempt, machine=start.machine, is_there=False
             )
             self._deadlines.begin(start.job, start.attempt, assignment.inputs.job.timeout_s)
-            self._start_thread(assignment)
-
-    def _start_thread(self, assignment: Assignment) -> None:
-        work = JobThread(
-            context=self._context,
-            batch=self._plan.batch,
-            assignment=assignment,
-            interface=self._interfaces[assignment.machine],
-            collector=self._collector,
-            live_logs=self._live_logs,
-            listener=self._listener,
-            tell=self.tell,
-        )
-        self._start(work.run, name=f"job {assignment.name}")
+            self._connections.follow(assignment)
 
     def _machine_ready(self, message: MachineReady) -> None:
         name = message.instance.name
-        if self._closed.is_set() or self._is_lost(name):
+        if self._closed.is_set() or self.roster.is_lost(name):
             message.interface.close()
             return
-        self._interfaces[name] = message.interface
-        self._boot_failures = 0
+        self._connections.add(name, message.interface)
+        self._failures.clear()
         self.roster.machine_ready(name)
         self._listener.tell("instance", name=name, state="ready", address=message.instance.address)
 
-    def _is_lost(self, name: str) -> bool:
-        return any(machine.name == name and machine.state is MachineState.LOST for machine in self.roster.machines)
-
     def _machine_down(self, message: MachineDown, fleet: Fleet) -> None:
-        if self._is_lost(message.name):
+        if self.roster.is_lost(message.name):
             return
-        if message.witness == "boot":
-            self._boot_failures += 1
-            if self._boot_failures > MOST_BOOT_FAILURES:
-                raise RemoteError(f"{self._boot_failures} VMs in a row did not come up; the last: {message.reason}")
+        self._note_failure(message)
         facts = {"name": message.name, "witness": message.witness, "reason": message.reason}
         self._session.record("lost", kind="instance", **facts)
-        on_their_way = [job for job in self.roster.running_on(message.name) if job.frees_cores]
-        requeued = self.roster.machine_lost(message.name)
+        in_doubt = self.roster.machine_lost(message.name)
         fleet.forget(message.name)
-        self._listener.tell("instance", **facts, state="lost", requeued=[job.name for job in requeued])
-        for job in requeued:
+        self._listener.tell("instance", **facts, state="lost", jobs=[job.name for job in in_doubt])
+        for job in in_doubt:
             self._deadlines.end(job.name, job.attempt)
-            if job.state is JobState.LOST:
-                reason = f"given up: {job.attempt} VMs were lost under it"
-                self._outcomes[job.name] = JobOutcome(name=job.name, state=JobState.LOST, message=reason)
-        interface = self._interfaces.pop(message.name, None)
-        rescue = partial(self._rescue, message.name, [(job.name, job.attempt) for job in on_their_way], interface)
-        self._start(rescue, name=f"rescue {message.name}")
+        self._leaving.add(message.name)
+        self._connections.threads.start(self._rescue(message.name, in_doubt, fleet).run, name=f"rescue {message.name}")
 
-    def _rescue(self, machine: str, jobs: Sequence[tuple[str, int]], interface: OpenSeesInterface | None) -> None:
-        """Results of jobs that had ended on a machine that goes: it pushes them as its last act, or they are lost."""
-        try:
-            give_up_at = self._context.monotonic() + RESCUE_LIMIT_S
-            while jobs and self._is_there(machine) and self._context.monotonic() < give_up_at:
-                self._context.sleep(RESCUE_LOOK_S)
-            for name, attempt in jobs:
-                if not self._closed.is_set():
-                    self._look_in_bucket(name, attempt, machine)
-        finally:
-            if interface is not None:
-                interface.close()
+    def _note_failure(self, message: MachineDown) -> None:
+        """Count the VMs that were lost before they answered.
 
-    def _is_there(self, machine: str) -> bool:
-        """Whether a machine can still push; as long as the cloud does not answer, it may."""
-        labels: Mapping[str, str] = names.labels_of_batch(self._plan.batch)
-        try:
-            return any(instance.name == machine for instance in self._context.cloud.compute.instances(labels))
-        except CloudError:
-            return True
-
-    def _look_in_bucket(self, job: str, attempt: int, machine: str) -> None:
-        try:
-            home = self._collector.wait_home(job, attempt, timeout_s=RESCUE_LOOK_LIMIT_S)
-        except DiskError as error:
-            self.tell(JobTrouble(job=job, attempt=attempt, machine=machine, error=error))
+        Raises:
+            RemoteError: too many in a row.
+        """
+        if not self.roster.is_coming(message.name):
             return
-        except HpcError:  # such as damage, which is told already: nobody is there to push them again
-            home = None
-        if home is None:
-            self.tell(ResultsLost(job=job, attempt=attempt))
-            return
-        expect = self._inputs[job].job.expect
-        note = "its VM was lost after it had ended; results from the bucket"
-        outcome = read_outcome(home.folder, name=job, expect=expect, machine=machine, note=note)
-        self.tell(JobDone(attempt=attempt, outcome=outcome))
+        is_taken = message.witness != "boot"
+        self._failures[is_taken] += 1
+        if self._failures[is_taken] > MOST_BOOT_FAILURES * (self._plan.max_vms if is_taken else 1):
+            raise RemoteError(f"{self._failures[is_taken]} VMs in a row did not come up; the last: {message.reason}")
+
+    def _rescue(self, machine: str, in_doubt: Sequence[JobEntry], fleet: Fleet) -> Rescue:
+        return Rescue(
+            context=self._context,
+            batch=self._plan.batch,
+            machine=machine,
+            jobs=in_doubt,
+            expectations={job.name: self._inputs[job.name].job.expect for job in in_doubt},
+            collector=self._collector,
+            live_logs=self._connections.live_logs,
+            listener=self._listener,
+            check=fleet.check,
+            disconnect=self._connections.let_go(machine, [(job.name, job.attempt) for job in in_doubt]),
+            tell=self.tell,
+            closed=self._closed,
+        )
 
     def _move_deadlines(self, message: DeadlinesMoved) -> None:
         """Let the machines know; jobs that start later get the new deadline at once."""
@@ -334,14 +327,12 @@ class Controller:
                 self._deadlines.move(name, seconds)
                 self._listener.tell("deadline", job=name, timeout_s=seconds)
                 job = self.roster.job(name)
-                interface = self._interfaces.get(job.machine)
-                if job.state is JobState.RUNNING and interface is not None:
-                    folder = names.attempt_folder(name, job.attempt)
-                    self._start(partial(interface.extend_jobs, [folder], seconds), name=f"extend {name}")
+                if job.state is JobState.RUNNING:
+                    self._connections.extend(job.machine, (name, job.attempt), seconds)
 
     def _refused(self, message: MachinesRefused, fleet: Fleet) -> None:
         for name in message.names:
-            if name in self._interfaces:  # it was there before it was missed
+            if name in self._connections.machines:  # it was there before it was missed
                 self._machine_down(MachineDown(name=name, witness="cloud", reason=str(message.error)), fleet)
             self.roster.machine_lost(name)
             fleet.forget(name)
@@ -352,14 +343,40 @@ class Controller:
         self._listener.tell("warning", message=f"going on with {len(alive)} VMs: {message.error}")
 
     def _job_done(self, message: JobDone) -> None:
-        name = message.outcome.name
-        self._deadlines.end(name, message.attempt)
-        if self.roster.is_current(name, message.attempt):
-            self.roster.end(name, message.outcome.state)
-            self._outcomes[name] = message.outcome
-            facts = {k: v for k, v in message.outcome.as_json().items() if k not in ("name", "status")}
-            self._listener.tell("job", job=name, state=message.outcome.state.value, attempt=message.attempt, **facts)
-            self._session.record("job", job=name, state=message.outcome.state.value, attempt=message.attempt, **facts)
+        self._deadlines.end(message.outcome.name, message.attempt)
+        if self.roster.is_current(message.outcome.name, message.attempt):
+            self._end_job(message.outcome, message.attempt)
+
+    def _end_job(self, outcome: JobOutcome, attempt: int) -> None:
+        self.roster.end(outcome.name, outcome.state)
+        self._outcomes[outcome.name] = outcome
+        facts = outcome.facts() | {"attempt": attempt}
+        self._listener.tell("job", **facts)
+        self._session.record("job", **facts)
+
+    def _results_lost(self, message: ResultsLost) -> None:
+        if not self.roster.give_back(message.job, message.attempt):
+            return
+        if self.roster.job(message.job).state is JobState.LOST:
+            reason = f"given up: {message.attempt} VMs were lost under it"
+            self._outcomes[message.job] = JobOutcome(name=message.job, state=JobState.LOST, message=reason)
+        else:
+            self._listener.tell("job", job=message.job, state="waiting", reason="its results went with its VM")
+
+    def _came_home(self, home: HomeSet) -> None:
+        """A job that waits, or runs once more, has ended if any attempt of it comes home: the verdict is of that one.
+
+        The attempt that counts has a thread of its own, or its VM was lost, and then the rescue looks for it.
+        """
+        job = self.roster.job(home.job) if home.job in self._inputs else None
+        if job is None or job.state.has_ended or self.roster.is_current(home.job, home.attempt):
+            return
+        expect = self._inputs[home.job].job.expect
+        self._connections.live_logs.tell_rest(home)
+        self._end_job(read_outcome(home.folder, name=home.job, expect=expect, note=CAME_LATE), home.attempt)
+        if job.state is JobState.RUNNING:
+            self._deadlines.end(job.name, job.attempt)
+            self._connections.stop(job.machine, [(job.name, job.attempt)])
 
     def _job_trouble(self, message: JobTrouble, fleet: Fleet) -> None:
         """A remote error means that the machine does not answer any more; anything else is the job's own end."""
@@ -372,19 +389,6 @@ class Controller:
             name=message.job, state=JobState.LOST, instance=message.machine, message=str(message.error)
         )
         self._job_done(JobDone(attempt=message.attempt, outcome=outcome))
-
-    def _start(self, work: Callable[[], object], *, name: str) -> None:
-        def run() -> None:
-            try:
-                work()
-            except HpcError as error:
-                self._listener.tell("warning", message=f"{name}: {error}")
-            except BaseException as error:
-                self.tell(ThreadFailed(error=error))
-
-        thread = threading.Thread(target=run, daemon=True, name=name)
-        self._threads = [other for other in self._threads if other.is_alive()] + [thread]
-        thread.start()
 
 
 def _unfinished(name: str, state: JobState) -> JobOutcome:

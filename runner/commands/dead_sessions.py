@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from runner.commands.context import Context
 from runner.commands.definition import open_batches
 from runner.commands.end import end_bake
 from runner.commands.events import Listener, Phases
+from runner.commands.outlived import Key, item_of, outlived
 from runner.commands.receipt import write_receipt
 from runner.commands.status import price_per_hour
 from runner.core.compute import Instance
-from runner.core.lease import read_lease
-from runner.core.session_owner import clients_of_this_machine, describe_this_process
-from runner.errors import HpcError
+from runner.core.session_owner import gone_clients
+from runner.errors import CloudError, HpcError
 from runner.model import names
-from runner.model.lease import Lease
+from runner.model.lease import LeaseSight
+from runner.model.leftover import Item, Kind
 from runner.model.session import BAKE, Session
 
 ASK_LIMIT_S = 15.0  # a command that has nothing to do with the cloud must not wait for a network that is down
@@ -28,8 +29,9 @@ ASK_LIMIT_S = 15.0  # a command that has nothing to do with the cloud must not w
 class DeadSession:
     """A batch or bake that nobody looks after. ``instances`` None: the cloud could not be asked, ``trouble`` says why.
 
-    ``usd_per_hour`` None: not known. ``is_from_here``: begun on this machine, so that it is certain that its client is gone.
-    ``can_go_on``: its definition is in the bucket, as far as is known. ``watched_by``: a client elsewhere that goes on with it.
+    ``usd_per_hour`` None: not known. ``is_from_here``: begun on this machine, and it is certain that its client is gone.
+    ``can_go_on``: its definition is in the bucket, as far as is known. ``watched_by``: another client that goes on with it.
+    ``outlived``: why instances have outlived their purpose, by their name.
     """
 
     session: Session
@@ -39,6 +41,7 @@ class DeadSession:
     can_go_on: bool = True
     watched_by: str = ""
     trouble: str = ""
+    outlived: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def offers(self) -> tuple[str, ...]:
@@ -62,7 +65,11 @@ class DeadSession:
             "is_detached": session.is_detached,
             "is_from_here": self.is_from_here,
             "watched_by": self.watched_by,
-            "instances": None if instances is None else [_instance_json(instance) for instance in instances],
+            "instances": None
+            if instances is None
+            else [
+                _instance_json(instance) | {"outlived": self.outlived.get(instance.name, "")} for instance in instances
+            ],
             "usd_per_hour_at_most": self.usd_per_hour,
             "trouble": self.trouble,
             "offers": list(self.offers),
@@ -79,10 +86,9 @@ def tell_dead_sessions(
 ) -> list[DeadSession]:
     """See ``sessions.report_dead_sessions``."""
     clean = clean_bake or (lambda session: end_bake(context, session.name, listener, Phases(listener)))
-    here = describe_this_process()
     to_price: list[tuple[Session, bool]] = []
     for session in dead:
-        is_from_here = session.owner is not None and session.owner.is_on_machine_of(here)
+        is_from_here = session.is_owner_gone
         if is_from_here and not session.resources and session.kind != BAKE:
             _close(context, session, "its client was gone before anything was created", listener)
             continue
@@ -115,7 +121,7 @@ def _close(
 ) -> bool:
     """End a dead session, as its owner, after ``first``; False if that is not possible, or somebody else is at it."""
     try:
-        with context.journal.resume(session.name) as state:
+        with context.journal_heard_by(listener).resume(session.name) as state:
             first()
             state.end(outcome)
             ended = state.read()
@@ -132,11 +138,15 @@ def _close(
 
 @dataclass(frozen=True, kw_only=True)
 class _There:
-    """What the cloud says that there is: our instances, the batches whose definition is in the bucket, and their leases."""
+    """What the cloud says that there is: our instances, the batches whose definition is in the bucket, and their leases.
+
+    ``outlived``: why things have outlived their purpose, as ``outlived.outlived`` has it.
+    """
 
     instances: Sequence[Instance]
     open_batches: Collection[str]
-    leases: Mapping[str, Lease]
+    leases: Mapping[str, LeaseSight]
+    outlived: Mapping[Key, str]
 
 
 def _price(context: Context, sessions: Sequence[tuple[Session, bool]]) -> list[DeadSession]:
@@ -149,6 +159,7 @@ def _price(context: Context, sessions: Sequence[tuple[Session, bool]]) -> list[D
         if project != context.settings.project:
             why = f"it is in project {project}, the settings are about {context.settings.project}"
         theirs = None if why or there is None else _of(session, there.instances)
+        reasons = {} if there is None else there.outlived
         found.append(
             DeadSession(
                 session=session,
@@ -156,18 +167,19 @@ def _price(context: Context, sessions: Sequence[tuple[Session, bool]]) -> list[D
                 instances=theirs,
                 usd_per_hour=None if theirs is None else _total(context, theirs),
                 can_go_on=bool(why) or there is None or session.name in there.open_batches,
-                watched_by="" if why or there is None else _watcher(context, session, there.leases.get(session.name)),
+                watched_by="" if why or there is None else _watcher(session, there.leases.get(session.name)),
                 trouble=why,
+                outlived={vm.name: reason for vm in theirs or () if (reason := reasons.get(item_of(vm).key))},
             )
         )
     return found
 
 
-def _watcher(context: Context, session: Session, lease: Lease | None) -> str:
-    """Who watches a batch now, if it is somebody else than the clients of this machine, which are gone."""
-    if lease is None or not lease.is_watched(context.now()) or lease.holder in clients_of_this_machine(session):
+def _watcher(session: Session, sight: LeaseSight | None) -> str:
+    """Who watches a batch now, if it is nobody of whom it is known that he is gone."""
+    if sight is None or not sight.is_watched:
         return ""
-    return lease.holder
+    return "" if sight.lease.is_held_by(gone_clients(session)) else sight.lease.holder
 
 
 def _ask_with_limit(context: Context, wanted: Collection[str]) -> tuple[_There | None, str]:
@@ -180,9 +192,15 @@ def _ask_with_limit(context: Context, wanted: Collection[str]) -> tuple[_There |
             context.cloud.open(needs_engine=False)
             instances = context.cloud.compute.instances({"app": names.APP})
             batches = open_batches(context)
-            stored = {name: read_lease(context.cloud.results, name) for name in batches if name in wanted}
-            leases = {name: found.lease for name, found in stored.items() if found is not None}
-            answers.append(_There(instances=instances, open_batches=batches, leases=leases))
+            controls = [item for name in batches if name in wanted for item in _find_control(context, name)]
+            answers.append(
+                _There(
+                    instances=instances,
+                    open_batches=batches,
+                    leases={item.batch: item.lease for item in controls if item.lease is not None},
+                    outlived=outlived(context, [*map(item_of, instances), *controls]),
+                )
+            )
         except HpcError as error:
             troubles.append(str(error))
 
@@ -192,6 +210,14 @@ def _ask_with_limit(context: Context, wanted: Collection[str]) -> tuple[_There |
     if answers:
         return answers[0], ""
     return None, troubles[0] if troubles else f"the cloud did not answer within {ASK_LIMIT_S:.0f} s"
+
+
+def _find_control(context: Context, batch: str) -> Sequence[Item]:
+    """The control objects of a batch, with its lease."""
+    found = context.cloud.estate.find((Kind.CONTROL,), names.labels_of_batch(batch))
+    if found.unread:
+        raise CloudError("; ".join(map(str, found.unread)))
+    return found.items
 
 
 def _of(session: Session, instances: Sequence[Instance]) -> list[Instance]:
@@ -206,7 +232,7 @@ def _total(context: Context, instances: Sequence[Instance]) -> float | None:
     return round(sum(known), 4) if len(known) == len(prices) else None
 
 
-def _instance_json(instance: Instance) -> Mapping[str, Any]:
+def _instance_json(instance: Instance) -> dict[str, Any]:
     return {
         "name": instance.name,
         "zone": instance.zone,

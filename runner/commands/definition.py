@@ -6,12 +6,7 @@ share them.
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import io
 import json
-import tarfile
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,41 +14,45 @@ from typing import Any
 from pydantic import ValidationError
 
 from runner.commands.context import Context
+from runner.commands.input_files import fetch_inputs, save_inputs
 from runner.commands.preflight import JobInputs
-from runner.core.results import check_name
+from runner.core.files import STATE_ELSEWHERE, disk_error
+from runner.core.results import CorruptResultsError, check_name
 from runner.errors import CloudError, NotFoundError
 from runner.model import names
 from runner.model.batch import Expectation, Job
 from runner.model.catalog import MACHINE_TYPES
+from runner.model.foreign import decode_json, plain_text, real_number, shorten, whole_number
 from runner.model.plan import Plan
 
 FORMAT = 1
-DEFINITION = "batch.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
     """A batch that was begun: its plan, its jobs with their files, the image that its VMs boot, and when they must be gone
-    (ISO 8601, for their label). ``self_delete_role``: by which they may delete themselves."""
+    (ISO 8601, for their label)."""
 
     plan: Plan
     inputs: tuple[JobInputs, ...]
     image: str
     disk_gib: int
     expires: str
-    self_delete_role: str
 
 
 def save_definition(context: Context, definition: Definition) -> None:
-    """Put a batch's definition and the files of its jobs into the bucket, the definition last."""
+    """Put a batch's definition and the files of its jobs into the bucket, the definition last.
+
+    Raises:
+        InputError: a file of a job has gone since it was looked for, or cannot be read.
+        DiskError: there is no room to pack them.
+    """
     store, batch = context.cloud.results, definition.plan.batch
     keys: dict[tuple[Path, tuple[str, ...]], str] = {}
     for inputs in definition.inputs:
         content = (inputs.job.folder, inputs.files)
         if content not in keys:
-            packed = _pack(*content)
-            keys[content] = hashlib.sha256(packed).hexdigest()[:32]
-            store.put_control(batch, f"inputs/{keys[content]}.tar.gz", packed)
+            keys[content] = save_inputs(context, batch, *content)
     jobs = [_job_values(inputs, keys[(inputs.job.folder, inputs.files)]) for inputs in definition.inputs]
     plan = {key: value for key, value in asdict(definition.plan).items() if key not in ("jobs", "machine")}
     values = {
@@ -63,17 +62,16 @@ def save_definition(context: Context, definition: Definition) -> None:
         "image": definition.image,
         "disk_gib": definition.disk_gib,
         "expires": definition.expires,
-        "self_delete_role": definition.self_delete_role,
         "jobs": jobs,
     }
-    store.put_control(batch, DEFINITION, json.dumps(values).encode())
+    store.put_control(batch, names.DEFINITION, json.dumps(values).encode())
 
 
 def open_batches(context: Context) -> list[str]:
     """The batches that a client can go on with: those whose definition is in the bucket. None if there is no bucket yet."""
     store = context.cloud.results
     try:
-        return [batch for batch in store.controlled_batches() if DEFINITION in store.list_control(batch)]
+        return [batch for batch in store.controlled_batches() if names.DEFINITION in store.list_control(batch)]
     except NotFoundError:
         return []
 
@@ -84,19 +82,21 @@ def load_definition(context: Context, batch: str) -> Definition:
     Raises:
         NotFoundError: the bucket has none: the batch has ended, or was never begun.
         CloudError: it is damaged, or of a newer format.
+        DiskError: the files of its jobs cannot be unpacked here.
     """
-    found = context.cloud.results.get_control(batch, DEFINITION)
+    found = context.cloud.results.get_control(batch, names.DEFINITION)
     if found is None:
         raise NotFoundError(
             f"the bucket has no batch {batch} to go on with",
             remedy=f"`invoke status` lists what there is, `invoke cleanup --batch {batch}` ends what never began",
         )
     try:
-        values = json.loads(found.content)
+        values = decode_json(found.content)
         if values["format"] != FORMAT:
-            raise CloudError(f"batch {batch} was begun by another version (format {values['format']!r}, not {FORMAT})")
-        folder = context.home / context.settings.target / "inputs" / batch
-        inputs = tuple(_read_job(context, batch, item, index, folder) for index, item in enumerate(values["jobs"]))
+            raise CloudError(
+                f"batch {batch} was begun by another version (format {shorten(values['format'])}, not {FORMAT})"
+            )
+        inputs = tuple(_read_job(context, batch, item, index) for index, item in enumerate(values["jobs"]))
         plan = dict(values["plan"])
         machine = MACHINE_TYPES[plan.pop("machine_type")]
         made = Plan(
@@ -106,12 +106,13 @@ def load_definition(context: Context, batch: str) -> Definition:
             plan=made,
             inputs=inputs,
             image=str(values["image"]),
-            disk_gib=int(values["disk_gib"]),
+            disk_gib=whole_number(values["disk_gib"]),
             expires=str(values["expires"]),
-            self_delete_role=str(values.get("self_delete_role") or names.self_delete_role(context.settings.project)),
         )
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
-        raise CloudError(f"the definition of batch {batch} in the bucket is damaged: {error!r}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, ValidationError, CorruptResultsError) as error:
+        raise CloudError(f"the definition of batch {batch} in the bucket is damaged: {shorten(error)}") from error
+    except OSError as error:
+        raise disk_error(error, error.filename or context.home, more=STATE_ELSEWHERE) from error
 
 
 def _job_values(inputs: JobInputs, key: str) -> dict[str, Any]:
@@ -128,51 +129,18 @@ def _job_values(inputs: JobInputs, key: str) -> dict[str, Any]:
     }
 
 
-def _read_job(context: Context, batch: str, values: dict[str, Any], index: int, folder: Path) -> JobInputs:
-    here = folder / str(check_name(values["inputs"]))
-    if not here.is_dir():
-        packed = context.cloud.results.get_control(batch, f"inputs/{values['inputs']}.tar.gz")
-        if packed is None:
-            raise CloudError(f"the input files of job {values['name']} are not in the bucket any more")
-        _unpack(packed.content, here)
+def _read_job(context: Context, batch: str, values: dict[str, Any], index: int) -> JobInputs:
+    here = fetch_inputs(context, batch, plain_text(values["inputs"]))
     files = tuple(str(check_name(name)) for name in values["files"])
     job = Job(
-        name=str(values["name"]),
+        name=plain_text(values["name"]),
         folder=here,
-        main=str(values["main"]),
-        np=int(values["np"]),
-        timeout_s=float(values["timeout_s"]),
+        main=plain_text(values["main"]),
+        np=whole_number(values["np"], least=1),
+        timeout_s=real_number(values["timeout_s"]),
         args=tuple(values["args"]),
         include=(),
         expect=Expectation.model_validate(values["expect"]),
         entry=index,
     )
     return JobInputs(job=job, files=files, size_bytes=sum((here / name).stat().st_size for name in files))
-
-
-def _pack(folder: Path, files: Sequence[str]) -> bytes:
-    """A compressed tar that is the same for the same files: no times, no owners."""
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w") as tar:
-        for name in files:
-            content = (folder / name).read_bytes()
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return gzip.compress(plain.getvalue(), compresslevel=1, mtime=0)
-
-
-def _unpack(packed: bytes, folder: Path) -> None:
-    partial = folder.with_name(folder.name + ".partial")
-    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
-        for path, content in _regular_files(tar):
-            (partial / path).parent.mkdir(parents=True, exist_ok=True)
-            (partial / path).write_bytes(content)
-    partial.rename(folder)
-
-
-def _regular_files(tar: tarfile.TarFile) -> Iterable[tuple[str, bytes]]:
-    for member in tar:
-        content = tar.extractfile(member)
-        if content is not None and member.isreg():
-            yield str(check_name(member.name)), content.read()

@@ -17,6 +17,7 @@ from runner.core.sweep import Removal, SweepReport, sweep
 from runner.errors import HpcError, LeftoverError, StackError
 from runner.model import names
 from runner.model.leftover import BILLED, Item, Kind, Scope
+from runner.model.stockout import is_of_gone_vms
 
 DESTROY_LIMIT_S = 10 * 60.0
 
@@ -105,7 +106,10 @@ def _destroy(context: Context, stack: _Stack, limit: EngineLimit, listener: List
         context.cloud.stacks.destroy(stack.project, stack.name, tell_stack_progress(listener, stack.name), limit=limit)
         context.cloud.stacks.remove(stack.project, stack.name)
     except HpcError as error:
-        listener.tell("warning", message=f"pulumi destroy failed, going on by label: {error}")
+        if not is_of_gone_vms(
+            error, is_gone=lambda name: True
+        ):  # one that goes by itself while it is about to be deleted
+            listener.tell("warning", message=f"pulumi destroy failed, going on by label: {error}")
         return error
     return None
 

@@ -6,6 +6,7 @@ and answers whether to go on.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import warnings
@@ -13,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +51,14 @@ class Listener:
     on_confirm: Callable[[str], bool] = _refuse
 
     def tell(self, event: str, **facts: Any) -> None:
-        """Tell an event."""
+        """Tell an event. The log has each: together they are what a command decided and met."""
+        _log.info("%s: %s", event, ", ".join(f"{key}={value!r}" for key, value in facts.items()))
         with _told(event):
             self.on_progress(Event(event=event, facts=facts))
 
     def log(self, name: str, line: str) -> None:
         """Tell a line that a job or a script printed."""
+        _log.debug("%s │ %s", name, line)
         with _told("log"):
             self.on_log(name, line)
 
@@ -67,17 +72,22 @@ def _told(what: str) -> Iterator[None]:
 
 
 class Phases:
-    """How long each phase of a command took, in s. Phases may overlap; a phase that comes again adds up."""
+    """How long each phase of a command took, in s. Phases may overlap; a phase that comes again adds up.
+
+    ``parts``: of a phase that several things go through at once, such as VMs that boot, each by its name.
+    """
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._lock = threading.Lock()
         self.seconds: dict[str, float] = {}
+        self.parts: dict[str, dict[str, float]] = {}
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time what is inside, telling its begin and end."""
-        self._listener.tell("phase", phase=name, state="started")
+    def phase(self, name: str, of: str = "") -> Iterator[None]:
+        """Time what is inside, telling its begin and end. ``of``: which of several things goes through this phase."""
+        which = {"phase": name, "of": of} if of else {"phase": name}
+        self._listener.tell("phase", **which, state="started")
         begun = time.monotonic()
         state = "failed"
         try:
@@ -86,5 +96,6 @@ class Phases:
         finally:
             took = time.monotonic() - begun
             with self._lock:
-                self.seconds[name] = round(self.seconds.get(name, 0.0) + took, 3)
-            self._listener.tell("phase", phase=name, state=state, seconds=round(took, 3))
+                times, key = (self.parts.setdefault(name, {}), of) if of else (self.seconds, name)
+                times[key] = round(times.get(key, 0.0) + took, 3)
+            self._listener.tell("phase", **which, state=state, seconds=round(took, 3))

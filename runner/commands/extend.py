@@ -6,7 +6,6 @@ the batch reads it too.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from runner.commands.context import Context
-from runner.commands.definition import DEFINITION
 from runner.core.compute import Instance
 from runner.core.lease import change_lease, read_lease
 from runner.errors import CloudError, InputError
 from runner.model import names
 from runner.model.deadline import Deadline
+from runner.model.foreign import decode_json, plain_text, real_number, shorten
 from runner.model.lease import Lease
 
 
@@ -135,14 +134,16 @@ def _run_s(instance: Instance) -> float | None:
 
 def _read_timeouts(context: Context, batch: str) -> dict[str, float]:
     """The deadlines that the jobs were given in the jobs file."""
-    found = context.cloud.results.get_control(batch, DEFINITION)
+    found = context.cloud.results.get_control(batch, names.DEFINITION)
     if found is None:
         return {}
     try:
-        jobs = json.loads(found.content)["jobs"]
-        return {str(job["name"]): float(job["timeout_s"]) for job in jobs if job.get("timeout_s") is not None}
-    except (KeyError, TypeError, ValueError) as error:
-        raise CloudError(f"the definition of batch {batch} in the bucket is damaged: {error!r}") from error
+        jobs = decode_json(found.content)["jobs"]
+        return {
+            plain_text(job["name"]): real_number(job["timeout_s"]) for job in jobs if job.get("timeout_s") is not None
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CloudError(f"the definition of batch {batch} in the bucket is damaged: {shorten(error)}") from error
 
 
 def _shown(at: datetime | None) -> str | None:

@@ -5,6 +5,7 @@ One thread drives the engine, because a stack bears one update at a time; one wa
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +13,13 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
-from runner.commands.boot import ENDED, wait_for_host_keys
+from runner.commands.boot import wait_for_host_keys
 from runner.commands.context import Context
 from runner.commands.events import Listener, Phases
 from runner.commands.messages import MachineDown, MachineReady, MachinesMade, MachinesRefused, Message, ThreadFailed
 from runner.commands.places import PlaceFinder
 from runner.commands.progress import tell_stack_progress
+from runner.commands.threads import Threads
 from runner.core.compute import Instance
 from runner.core.lease import read_preempted
 from runner.core.os_login import Login
@@ -26,13 +28,17 @@ from runner.core.session_state import SessionState
 from runner.core.stacks import EngineLimit, StackSpec
 from runner.errors import CloudError, HpcError
 from runner.model import names
-from runner.model.stockout import Place
+from runner.model.stockout import Place, is_of_gone_vms, lost_vms
+
+_log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 3.0
 UP_LIMIT_S = 20 * 60.0  # as long as the provider waits for a VM; an engine that takes longer stands still
 LIST_LIMIT_S = 10 * 60.0
 ENGINE_END_LIMIT_S = 120.0  # VMs that are just being made take up to a minute
 ENGINE_KILL_LIMIT_S = 15.0
+THREADS_END_LIMIT_S = 10.0  # one that waits for a VM to answer may take longer, and then closes what it opened
+MOST_REPEATED_UPDATES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +71,8 @@ class Fleet:
 
     ``max_run_s``: how long after its making the cloud ends each of them; ``new_login`` is good for at least as long.
 
-    ``close`` ends all threads and waits for the engine's; the machines stay: ending the batch is somebody else's act.
+    Nothing happens before ``start``. ``close`` ends all threads and waits for them; the machines stay: ending the batch is somebody
+    else's act.
     """
 
     def __init__(
@@ -85,7 +92,7 @@ class Fleet:
         self._context = context
         self._batch = batch
         self._new_login = new_login
-        self._login = new_login()
+        self._login: Login  # from ``start`` on
         self._max_run_s = max_run_s
         self._spec_of = spec_of
         self._session = session
@@ -93,7 +100,7 @@ class Fleet:
         self._tell = tell
         self._listener = listener
         self._phases = phases
-        self._check = check
+        self.check = check
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._wanted: dict[str, MachineWish] = {}
@@ -102,8 +109,19 @@ class Fleet:
         self._down: set[str] = set()
         self._intended: set[MachineWish] = set()
         self._made: set[str] = set()  # as the engine's thread listed them last
-        self._engine = self._start(self._drive_engine, name="engine")
-        self._start(self._watch, name="watch")
+        self._repeats = 0  # of updates in a row that failed only of VMs that had gone
+        self._engine: threading.Thread | None = None
+        self._threads = Threads(lambda error: tell(ThreadFailed(error=error)))
+
+    def start(self) -> None:
+        """Begin to make and to watch. Call it once.
+
+        Raises:
+            CloudError: no key could be left for the machines.
+        """
+        self._login = self._new_login()
+        self._engine = self._threads.start(self._drive_engine, name="engine")
+        self._threads.start(self._watch, name="watch")
 
     @property
     def is_open(self) -> bool:
@@ -112,6 +130,7 @@ class Fleet:
 
     def ask_for(self, wishes: Sequence[MachineWish]) -> None:
         """Have these machines made, beside those that are there."""
+        _log.info("asked for: %s", wishes)
         with self._lock:
             self._wanted.update({wish.name: wish for wish in wishes})
         self._requests.put(tuple(wish.name for wish in wishes))
@@ -132,15 +151,21 @@ class Fleet:
 
     def close(self) -> None:
         """End the threads. An engine that runs comes to its end in order, or is killed: the end of the batch must not wait for ever."""
-        self._closed.set()
+        with self._lock:
+            self._closed.set()
         self._requests.put(None)
-        if self._engine.is_alive():
+        if self._engine is not None:
+            self._end_engine(self._engine)
+        self._threads.join(THREADS_END_LIMIT_S)
+
+    def _end_engine(self, engine: threading.Thread) -> None:
+        if engine.is_alive():
             self._context.cloud.stacks.interrupt()
-        self._engine.join(ENGINE_END_LIMIT_S)
-        if self._engine.is_alive():
+        engine.join(ENGINE_END_LIMIT_S)
+        if engine.is_alive():
             self._listener.tell("warning", message="the engine does not come to its end; it is killed")
             self._context.cloud.stacks.kill()
-            self._engine.join(ENGINE_KILL_LIMIT_S)
+            engine.join(ENGINE_KILL_LIMIT_S)
 
     def _drive_engine(self) -> None:
         while (asked := self._requests.get()) is not None and self.is_open:
@@ -148,7 +173,8 @@ class Fleet:
                 with self._phases.phase("up"):
                     self._make(asked)
             except HpcError as error:
-                refused = tuple(name for name in asked if name not in self._made)
+                wanted = set(self._names_wanted()) - self._made
+                refused = tuple(name for name in asked if name in wanted)
                 self._tell(MachinesRefused(names=refused, error=error))
 
     def _make(self, asked: Sequence[str]) -> None:
@@ -162,7 +188,7 @@ class Fleet:
         Raises:
             HpcError: the machines asked for are not there, and there is no other place.
         """
-        self._check()
+        self.check()
         if self._made:  # these come later than the first ones, and the key must outlive them too
             self._login = self._new_login()
         wishes = self._dated_wishes()
@@ -176,16 +202,31 @@ class Fleet:
         instances = self._list_made(failure)
         self._welcome(instances)
         missing = sorted({name for name in asked if name in self._names_wanted()} - self._made)
-        if failure is not None and missing:
-            if not self.is_open or not self._move_on(missing, failure):
+        went = set(missing if failure is None else lost_vms(failure)) & set(missing)
+        for name in sorted(went):
+            self._report_down(name, "cloud", "it went while it was being made")
+        refused = [name for name in missing if name not in went]
+        if failure is not None and refused:
+            if not self.is_open or not self._is_worth_another(refused, failure):
                 raise failure
             return False
-        if failure is not None:  # such as a lost machine that went while the update was about to delete it
+        if failure is not None and not self._is_of_gone_vms(failure):
             self._listener.tell("warning", message=f"the VMs asked for are there, but not all went well: {failure}")
-        for name in missing:
-            self._report_down(name, "cloud", "it was made, and the cloud does not show it any more")
+        self._repeats = 0
         self._tell(MachinesMade(instances=tuple(instances)))
         return True
+
+    def _is_worth_another(self, refused: Sequence[str], failure: HpcError) -> bool:
+        """Whether another update may make what this one did not."""
+        if self._is_of_gone_vms(failure) and self._repeats < MOST_REPEATED_UPDATES:
+            self._repeats += 1
+            return True
+        return self._move_on(refused, failure)
+
+    def _is_of_gone_vms(self, failure: HpcError) -> bool:
+        """Whether all that an update complains of is that VMs are gone which the cloud does not show any more: spot VMs go at any time,
+        and one that is lost may go while the update is about to delete it."""
+        return is_of_gone_vms(failure, is_gone=lambda name: name not in self._made)
 
     def _dated_wishes(self) -> list[MachineWish]:
         """All wishes, each with its own end: machines that are made hours later live on for hours longer."""
@@ -235,6 +276,7 @@ class Fleet:
             return False
         place = Place(zone=missing[0].zone, machine_type=missing[0].machine_type)
         found = self._places.after(place, error, vms=names_missing, is_wanted=lambda: self.is_open)
+        _log.info("after %s, for %s: %s", place, names_missing, found or "no other place")
         if found is None:
             return False
         with self._lock:
@@ -243,7 +285,7 @@ class Fleet:
         return True
 
     def _welcome(self, instances: Sequence[Instance]) -> None:
-        """Boot those that are new."""
+        """Boot those that are new. For several threads."""
         for instance in instances:
             with self._lock:
                 is_known = instance.name in self._seen
@@ -252,18 +294,22 @@ class Fleet:
             if not is_known:
                 self._session.record("created", kind="instance", name=instance.name, zone=instance.zone)
             if is_new:
-                self._start(partial(self._boot, instance), name=f"boot {instance.name}")
+                self._threads.start(partial(self._boot, instance), name=f"boot {instance.name}")
 
     def _boot(self, instance: Instance) -> None:
         try:
-            with self._phases.phase(f"boot {instance.name}"):
+            with self._phases.phase("boot", of=instance.name):
                 keys: Mapping[str, str] = wait_for_host_keys(self._context, instance, lambda: self.is_open)
                 interface = self._context.cloud.job_interface(instance, self._login, keys, self._batch)
         except HpcError as error:
             if self.is_open:
                 self._report_down(instance.name, "boot", str(error))
             return
-        self._tell(MachineReady(instance=instance, interface=interface))
+        with self._lock:  # what is told before ``close`` is the listener's to close, what comes later is ours
+            if self.is_open:
+                self._tell(MachineReady(instance=instance, interface=interface))
+                return
+        interface.close()
 
     def _watch(self) -> None:
         """Two witnesses of a machine's end: its own marker in the bucket, and the cloud's list."""
@@ -278,19 +324,22 @@ class Fleet:
                 trouble = str(error)
 
     def _look(self) -> None:
+        """Who is gone, and who is there already though the engine is not done: others of its update may take minutes longer."""
         with self._lock:
             expected = [name for name in self._seen if name not in self._down]
-        if not expected:
+            coming = set(self._wanted) - set(self._seen)
+        if expected:
+            for name in read_preempted(self._context.cloud.results, self._batch):
+                if name in expected:
+                    self._report_down(name, "marker", "the cloud took it back (preempted)")
+        if not expected and not coming:
             return
-        for name in read_preempted(self._context.cloud.results, self._batch):
-            if name in expected:
-                self._report_down(name, "marker", "the cloud took it back (preempted)")
-        there = {
-            found.name: found for found in self._context.cloud.compute.instances(names.labels_of_batch(self._batch))
-        }
+        found = self._context.cloud.compute.instances(names.labels_of_batch(self._batch))
+        self._welcome([instance for instance in found if instance.name in coming and instance.runs])
+        there = {instance.name: instance for instance in found}
         for name in expected:
-            status = there[name].status if name in there else "gone"
-            if status == "gone" or status in ENDED:
+            if name not in there or there[name].has_ended:
+                status = there[name].status if name in there else "gone"
                 self._report_down(name, "cloud", f"the cloud says that it is {status}")
 
     def _report_down(self, name: str, witness: str, reason: str) -> None:
@@ -300,17 +349,6 @@ class Fleet:
             self._down.add(name)
             self._wanted.pop(name, None)
         self._tell(MachineDown(name=name, witness=witness, reason=reason))
-
-    def _start(self, work: Callable[[], None], *, name: str) -> threading.Thread:
-        def run() -> None:
-            try:
-                work()
-            except BaseException as error:
-                self._tell(ThreadFailed(error=error))
-
-        thread = threading.Thread(target=run, daemon=True, name=name)
-        thread.start()
-        return thread
 
 
 def _wish_of(instance: Instance) -> MachineWish:

@@ -14,8 +14,8 @@ from runner.commands.definition import Definition
 from runner.commands.outcome import read_outcome
 from runner.commands.summary import JobOutcome
 from runner.core.download_tracker import HomeSet
-from runner.errors import CloudError
 from runner.model import names
+from runner.model.foreign import decode_json, exit_code, optional, real_number
 from runner.model.states import JobState
 
 
@@ -34,10 +34,11 @@ def home_noter(context: Context, definition: Definition) -> Callable[[HomeSet], 
 
 
 def read_home_notes(context: Context, batch: str) -> dict[str, JobOutcome]:
-    """Outcomes by job of the newest attempts that came home, to whatever client.
+    """Outcomes by job of the newest attempts that came home, to whatever client. A damaged note says nothing: no client of
+    ours writes one, and it must not keep the other jobs from going on.
 
     Raises:
-        CloudError: a note cannot be read.
+        CloudError: the notes cannot be read.
     """
     store, newest = context.cloud.results, dict[str, int]()
     for name in store.list_control(batch):
@@ -45,20 +46,22 @@ def read_home_notes(context: Context, batch: str) -> dict[str, JobOutcome]:
         if attempt is not None and name.startswith(names.HOME_MARKERS):
             newest[attempt[0]] = max(attempt[1], newest.get(attempt[0], 0))
     notes = {job: store.get_control(batch, names.home_marker(job, attempt)) for job, attempt in newest.items()}
-    return {job: _read_note(job, note.content) for job, note in notes.items() if note is not None}
+    found = {job: _read_note(job, note.content) for job, note in notes.items() if note is not None}
+    return {job: outcome for job, outcome in found.items() if outcome is not None}
 
 
-def _read_note(job: str, content: bytes) -> JobOutcome:
+def _read_note(job: str, content: bytes) -> JobOutcome | None:
     try:
-        values = json.loads(content)
+        values = decode_json(content)
         where = f"its results are at home on {values['host']!s}, in {values['results']!s}"
         return JobOutcome(
             name=job,
             state=JobState(values["status"]),
-            exit_code=values["exit_code"],
-            wall_s=values["wall_s"],
-            core_s=values["core_s"],
+            exit_code=optional(exit_code, values["exit_code"]),
+            signal=optional(exit_code, values.get("signal")),  # an older client notes none
+            wall_s=optional(real_number, values["wall_s"]),
+            core_s=optional(real_number, values["core_s"]),
             message="; ".join(part for part in (str(values["message"]), where) if part),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise CloudError(f"the note in the bucket that {job} came home is damaged: {error!r}") from error
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -12,7 +12,7 @@ from runner.commands.damage import DamagedPushError
 from runner.commands.events import Listener
 from runner.commands.live_logs import LiveLogs
 from runner.commands.messages import JobDone, JobTrouble, Message, SolverEnded
-from runner.commands.outcome import END_FILE, read_outcome
+from runner.commands.outcome import STATE_FILES, read_outcome
 from runner.commands.preflight import JobInputs
 from runner.commands.summary import JobOutcome
 from runner.core.download_tracker import HomeSet
@@ -23,7 +23,7 @@ from runner.model.states import JobState
 if TYPE_CHECKING:
     from runner.hardware.opensees import JobOutput, OpenSeesInterface, OpenSeesJob
 
-HOME_LIMIT_S = 30 * 60.0
+HOME_LIMIT_S = 30 * 60.0  # for results that are in the bucket
 PUSH_COMMAND = "push-results"
 PUSHED_WITH_GAPS = 3  # packer/README.md has all its exit codes
 PUSHED_NOTHING = 7  # whatever its exit code: the machine was going down when it ended, so that it may have been cut off
@@ -103,7 +103,8 @@ class JobThread:
         """What sends this attempt's folder to the bucket."""
         bucket = self.context.cloud.results.bucket
         prefix = names.result_prefix(self.batch, self.assignment.name, self.assignment.attempt, push)
-        return (PUSH_COMMAND, "--bucket", bucket, "--prefix", prefix, "--dir", folder, "--include", END_FILE)
+        with_state = [word for file in STATE_FILES for word in ("--include", file)]
+        return (PUSH_COMMAND, "--bucket", bucket, "--prefix", prefix, "--dir", folder, *with_state)
 
     def _follow(self) -> None:
         """Tell each line of the job's log until the job has ended."""

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import IO
 
 from runner.commands.events import Listener
+from runner.core.download_tracker import HomeSet
+from runner.hardware.opensees import LOG_NAME
 from runner.model import names
 
 
@@ -24,6 +26,7 @@ class LiveLogs:
         self._listener = listener
         self._lock = threading.Lock()
         self._is_told = False
+        self._whole: set[str] = set()
 
     @contextmanager
     def opened(self, attempt: str) -> Iterator[LiveLog]:
@@ -35,9 +38,24 @@ class LiveLogs:
             log.close()
 
     def remove(self, attempt: str) -> None:
-        """Its results are at home, with all of the log."""
+        """Its results are at home, with all of the log, which was told."""
+        with self._lock:
+            self._whole.add(attempt)
         with contextlib.suppress(OSError):
             self._path(attempt).unlink(missing_ok=True)
+
+    def tell_rest(self, home: HomeSet) -> None:
+        """The lines of a job's log that nobody has seen, now that it is at home: from where its live log stands. Nothing the second time."""
+        attempt = names.attempt_folder(home.job, home.attempt)
+        live, log = self._path(attempt), home.folder / LOG_NAME
+        with self._lock:
+            is_whole = attempt in self._whole
+        if not is_whole and log.is_file():
+            with log.open("rb") as file:
+                file.seek(live.stat().st_size if live.is_file() else 0)
+                for line in file:
+                    self._listener.log(home.job, line.rstrip(b"\r\n").decode("utf-8", "replace"))
+        self.remove(attempt)
 
     def close(self) -> None:
         """Remove the folder, unless there are logs of jobs that did not come home."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from runner.commands.summary import JobOutcome
 from runner.core.compute import Instance
+from runner.core.download_tracker import HomeSet
 from runner.errors import HpcError
 
 if TYPE_CHECKING:
@@ -47,6 +48,13 @@ class MachineDown:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MachineGone:
+    """A lost machine can end no job any more, as far as anybody can tell, and all was told of those that it had."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class SolverEnded:
     """A job's program has ended; its results are on their way."""
 
@@ -74,10 +82,17 @@ class JobTrouble:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultsLost:
-    """A job had ended on a machine that is gone, and nothing of it is in the bucket."""
+    """A job was on a machine that is gone, and nothing of it is at home or in the bucket."""
 
     job: str
     attempt: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameHome:
+    """Verified results of a job are at home, whoever waited for them."""
+
+    home: HomeSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +126,12 @@ Message = (
     | MachinesRefused
     | MachineReady
     | MachineDown
+    | MachineGone
     | SolverEnded
     | JobDone
     | JobTrouble
     | ResultsLost
+    | CameHome
     | DeadlinesMoved
     | LeaseLost
     | LeaseGone

@@ -14,12 +14,12 @@ from typing import Any
 from runner.commands.context import Context
 from runner.commands.events import Listener
 from runner.core.compute import Operation
-from runner.core.estate_compute import COLLECTIONS
-from runner.core.files import write_atomically
+from runner.core.estate_compute import COLLECTIONS, scope_of
+from runner.core.files import disk_error, write_private, write_result
 from runner.core.session_state import SessionState
-from runner.errors import HpcError, InputError
+from runner.errors import DiskError, HpcError, InputError
 from runner.model import names
-from runner.model.leftover import VALIDATED, Item, Kind
+from runner.model.leftover import SETTINGS_ONLY, VALIDATED, Item, Kind
 from runner.model.receipt import Receipt, make_receipt
 from runner.model.receipt_items import Answer, CloudAct, ItemState
 from runner.model.receipt_page import render_page
@@ -44,11 +44,15 @@ def execute(context: Context, *, name: str, verify: bool) -> ReceiptView:
 
     Raises:
         InputError: this machine has no journal of that name, or the settings are about another project.
+        DiskError: nothing of the journal can be read.
     """
     session = context.journal.read(name)
     if session is None:
         known = ", ".join(context.journal.names()[-5:]) or "none yet"
         raise InputError(f"there is no journal of {name} on this machine", remedy=f"the latest: {known}")
+    if session.troubles and not session.records:  # it would tell of nothing, as if nothing had been made
+        remedy = f"`invoke cleanup --batch {name} --dry-run` asks the cloud itself"
+        raise DiskError("; ".join(session.troubles), remedy=remedy)
     stored = _files(context, name)[0]
     if not verify:
         values = _read(stored) or make_receipt(session, made=context.now()).as_json()
@@ -71,7 +75,7 @@ def close_session(context: Context, state: SessionState, outcome: str) -> Receip
     for item in seen.items:
         if item.state in (ItemState.GONE, ItemState.NEVER_CREATED):
             fact = "gone" if item.state is ItemState.GONE else "failed"
-            state.record(fact, kind=item.kind, name=item.name, zone=item.zone, answer=item.answer)
+            state.record(fact, kind=item.kind, name=item.name, zone=item.zone, answers=item.answers)
     if seen.exit_code == 0:
         state.end(outcome)
     receipt = make_receipt(state.read(), made=asked, asked=asked, answers=answers)
@@ -112,10 +116,11 @@ def _write(context: Context, receipt: Receipt) -> None:
     values = receipt.as_json()
     content = json.dumps(values, indent=2, default=str).encode() + b"\n"
     page = render_page(values).encode("utf-8", "backslashreplace")
-    for file in _files(context, receipt.session.name, receipt.session):
+    stored, *copies = _files(context, receipt.session.name, receipt.session)
+    for file, write in [(stored, write_private), *((copy, write_result) for copy in copies)]:
         with _mapped_errors(file):
-            write_atomically(file, content)
-            write_atomically(file.with_suffix(".html"), page)
+            write(file, content)
+            write(file.with_suffix(".html"), page)
 
 
 def _files(context: Context, name: str, session: Session | None = None) -> list[Path]:
@@ -143,8 +148,12 @@ def _ask(context: Context, session: Session) -> list[Answer]:
         found = context.cloud.estate.find(ASKED_KINDS, session.labels)
     except HpcError as error:
         return [_no_answer(item, error) for item in _names_once(session)]
-    listed = {_item_key(item): item for item in found.items if session.name in (item.batch, item.bake)}
-    unread = {kind.value for kind in ASKED_KINDS for line in found.unread if line.startswith(f"{kind.value}:")}
+    listed = {
+        _item_key(item): item
+        for item in found.items
+        if session.name in (item.batch, item.bake) and item.state != SETTINGS_ONLY
+    }
+    unread = {item.kind.value for item in found.unread}
     known = _names_once(session)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = list(pool.map(partial(_ask_one, context, listed=listed, unread=unread), known))
@@ -170,7 +179,7 @@ def _ask_one(context: Context, resource: Resource, *, listed: Mapping[Any, Item]
         return _answer(resource, by_name=by_label, by_label=by_label, words=words)
     compute = context.cloud.compute
     try:
-        found = compute.look_up(COLLECTIONS[kind], resource.zone, resource.name)
+        found = compute.look_up(scope_of(kind, resource.zone), COLLECTIONS[kind], resource.name)
         acts = compute.operations_on(resource.zone, resource.name) if kind is Kind.INSTANCE and resource.zone else None
     except HpcError as error:
         return _no_answer(resource, error, by_label=by_label)
@@ -222,4 +231,7 @@ def _mapped_errors(file: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise HpcError(f"the receipt cannot be written: {file}: {error.strerror or error}") from error
+        trouble = disk_error(error, file)
+        raise DiskError(
+            f"the receipt cannot be written: {file}: {error.strerror or error}", remedy=trouble.remedy
+        ) from error

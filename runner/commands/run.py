@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from runner.commands.base import begin_reading_base, ensure_base
 from runner.commands.batch_run import BatchRun
-from runner.commands.build import ensure_image
+from runner.commands.build import ensure_image, serves
 from runner.commands.context import Context
 from runner.commands.definition import Definition
 from runner.commands.events import Listener, Phases
 from runner.commands.preflight import CheckedBatch, check_batch
 from runner.commands.summary import RunReport, RunSummary
 from runner.commands.turns import taking_turns
+from runner.core.files import require_folder
 from runner.core.session_state import NameTakenError, SessionState
 from runner.errors import DeclinedError, InputError, NotFoundError, QuotaError
 from runner.model import names
 from runner.model.plan import Plan, hourly_price, make_plan, next_name
 from runner.model.quota import find_rooms
+
+_log = logging.getLogger(__name__)
 
 
 def execute(
@@ -36,7 +40,9 @@ def execute(
 
     Raises:
         InputError: the jobs file is wrong; nothing was created.
+        MissingToolError: this machine lacks something that is needed; nothing was created.
         DeclinedError: not agreed to; nothing was created.
+        DiskError: the folder for results cannot be written; nothing was created.
         HpcError: what failed, after everything that was created is gone (or named in the error's notes).
     """
     phases = Phases(listener)
@@ -49,9 +55,10 @@ def execute(
         context.cloud.warm_up()
         plan = _fit_quota(context, plan, checked, listener)
     _agree(context, plan, checked, yes=yes, listener=listener)
+    require_folder(context.results_folder, more="--results names another folder")
     with taking_turns(context, listener):
         with phases.phase("base"):
-            outputs = ensure_base(context, listener, base.result())
+            ensure_base(context, listener, base.result())
         with phases.phase("image"):
             image = ensure_image(context, listener)
     plan, session = _begin_session(context, plan, wanted=checked.batch.name, listener=listener)
@@ -62,7 +69,6 @@ def execute(
         image=image.name,
         disk_gib=max(plan.disk_gib, image.disk_gib),
         expires=expires.isoformat(timespec="minutes"),
-        self_delete_role=str(outputs["self_delete_role"]),
     )
     with session:
         session.record(
@@ -87,9 +93,15 @@ def execute(
 
 
 def _plan(context: Context, checked: CheckedBatch) -> Plan:
-    """The plan, under a name that nothing has, with disks that hold the image of now."""
+    """The plan, under a name that nothing has, with disks that hold the image of now.
+
+    Raises:
+        MissingToolError: an image will have to be baked first, for which this machine lacks something.
+    """
     name = next_name(checked.batch.name, _names_taken(context))
     image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
+    if image is None or not serves(image):
+        context.cloud.check_bake(context.settings.image_recipe)
     return make_plan(checked.batch, context.settings, name=name, least_disk_gib=image.disk_gib if image else 0)
 
 
@@ -110,7 +122,9 @@ def _begin_session(context: Context, plan: Plan, *, wanted: str, listener: Liste
     settings, refused = context.settings, set[str]()
     while True:
         try:
-            session = context.journal.begin(plan.batch, "run", target=settings.target, project=settings.project)
+            session = context.journal_heard_by(listener).begin(
+                plan.batch, "run", target=settings.target, project=settings.project
+            )
         except NameTakenError:
             refused.add(plan.batch)
             name = next_name(wanted, _names_taken(context) | refused)
@@ -119,6 +133,7 @@ def _begin_session(context: Context, plan: Plan, *, wanted: str, listener: Liste
             instances = tuple(names.instance_name(name, index) for index in range(len(plan.instances)))
             plan = replace(plan, batch=name, instances=instances)
         else:
+            _log.info("the batch is %s", plan.batch, extra={"session": plan.batch})
             return plan, session
 
 

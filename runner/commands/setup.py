@@ -13,7 +13,7 @@ from runner.commands.base import ensure_base, wanted_settings
 from runner.commands.context import Context
 from runner.commands.events import Listener
 from runner.commands.turns import taking_turns
-from runner.core.files import write_atomically
+from runner.core.files import disk_errors_mapped, write_private
 from runner.errors import DeclinedError, InputError
 from runner.model import names
 from runner.model.settings import read_given, read_settings
@@ -55,6 +55,7 @@ def execute(context: Context, *, file: Path, text: str, listener: Listener) -> s
         InputError: the settings let no VM be reached, or do not go with the base.
         DeclinedError: making the bucket or changing the base was not agreed to; nothing was written.
         CloudError: the project cannot be used.
+        DiskError: the settings cannot be written.
     """
     context.cloud.open()
     _ensure_state_bucket(context, listener)
@@ -65,7 +66,8 @@ def execute(context: Context, *, file: Path, text: str, listener: Listener) -> s
             ensure_base(context, listener, base)
     else:
         wanted_settings(context, None)
-    write_atomically(file, text.encode())
+    with disk_errors_mapped(file, more="OPENSEES_HPC_SETTINGS names another settings file"):
+        write_private(file, text.encode())
     return engine["PULUMI_BACKEND_URL"]
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from runner.commands.context import Context
+from runner.commands.outlived import item_of, outlived
 from runner.core.compute import Image, Instance
 from runner.errors import CloudError, NotFoundError
 from runner.model import catalog, names
 from runner.model.leftover import Item, Kind
 from runner.model.plan import hourly_price
 
-ENDED = frozenset({"TERMINATED", "STOPPED"})
-
 
 def execute(context: Context) -> dict[str, Any]:
     """JSON values: ``target, project, image, vms, without_vm, batches, bucket, cost``; lists are empty when there is nothing.
 
-    ``without_vm`` are disks and addresses that none of these VMs has: they are billed all the same.
+    ``without_vm`` are disks and addresses that none of these VMs has: they are billed all the same. ``outlived`` at each of
+    these things says why ``cleanup`` would delete it, or nothing.
 
     Raises:
         CloudError: the cloud does not answer, or not to us. What could not be read is never shown as absent.
@@ -32,8 +32,17 @@ def execute(context: Context) -> dict[str, Any]:
         bucket_exists = True
     except NotFoundError:
         use, bucket_exists = [], False
-    vms = [_vm(instance, settings.disk_gib, is_local=context.is_local) for instance in instances]
-    without_vm = [_thing(item, is_local=context.is_local) for item in _find_without_vm(context, instances)]
+    items = [*map(item_of, instances), *_find_beside(context)]
+    reasons = outlived(context, items)
+    vms = [
+        _vm(instance, settings.disk_gib, is_local=context.is_local)
+        | {"outlived": reasons.get(item_of(instance).key, "")}
+        for instance in instances
+    ]
+    without_vm = [
+        _thing(item, is_local=context.is_local) | {"outlived": reasons.get(item.key, "")}
+        for item in _without_vm(items, instances)
+    ]
     prices = [thing["usd_per_hour_at_most"] for thing in (*vms, *without_vm)]
     of_batches = {str(thing["batch"]) for thing in (*vms, *without_vm) if thing["batch"]}
     batches = sorted(of_batches | set(cloud.stacks.names("analysis")))
@@ -74,13 +83,19 @@ def _vm(instance: Instance, usual_disk_gib: int, *, is_local: bool) -> dict[str,
     }
 
 
-def _find_without_vm(context: Context, instances: Sequence[Instance]) -> list[Item]:
-    """Our disks and addresses, but those whose price is in that of a VM."""
-    found = context.cloud.estate.find((Kind.DISK, Kind.ADDRESS), {"app": names.APP})
+def _find_beside(context: Context) -> Sequence[Item]:
+    """Our disks and addresses, and the leases of batches."""
+    found = context.cloud.estate.find((Kind.DISK, Kind.ADDRESS, Kind.CONTROL), {"app": names.APP})
     if found.unread:
-        raise CloudError(f"could not be looked at: {'; '.join(found.unread)}")
+        raise CloudError(f"could not be looked at: {'; '.join(map(str, found.unread))}")
+    return found.items
+
+
+def _without_vm(items: Iterable[Item], instances: Sequence[Instance]) -> list[Item]:
+    """The disks and addresses among them, but those whose price is in that of a VM."""
     vms = {f"{instance.zone}/{instance.name}" for instance in instances}
-    return [item for item in found.items if vms.isdisjoint(item.users)]
+    kinds = (Kind.DISK, Kind.ADDRESS)
+    return [item for item in items if item.kind in kinds and vms.isdisjoint(item.users)]
 
 
 def _thing(item: Item, *, is_local: bool) -> dict[str, Any]:
@@ -106,7 +121,7 @@ def price_per_hour(instance: Instance, *, usual_disk_gib: int) -> float | None:
     ``usual_disk_gib`` is for a VM of which the cloud does not tell the size of its disks.
     """
     disk_gib = instance.disk_gib or usual_disk_gib
-    if instance.status in ENDED:
+    if instance.is_off:
         return round(disk_gib * catalog.DISK_USD_PER_GIB_HOUR, 4)
     machine = catalog.MACHINE_TYPES.get(instance.machine_type)
     return None if machine is None else round(hourly_price(machine, disk_gib), 4)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Self
@@ -26,6 +26,23 @@ class Interrupted(KeyboardInterrupt):
         self.exit_code = 128 + signum
 
 
+class Undo:
+    """What takes something back at the end of the steps, unless it is cancelled. ``description`` is for people only."""
+
+    def __init__(self, description: str, action: Callable[[], object]) -> None:
+        self.description = description
+        self._action: Callable[[], object] | None = action
+
+    def cancel(self) -> None:
+        """Leave what it would take away. A second call is harmless, and so is one after it ran."""
+        self._action = None
+
+    def run(self) -> None:
+        """Do it, if it was not cancelled."""
+        if self._action is not None:
+            self._action()
+
+
 class Steps:
     """A context manager that collects undos and runs them at its end, newest first.
 
@@ -34,16 +51,14 @@ class Steps:
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._undos: list[tuple[str, Callable[[], object]]] = []
+        self._undos: list[Undo] = []
         self.hurry = threading.Event()
 
-    def undo(self, description: str, action: Callable[[], object]) -> None:
+    def undo(self, description: str, action: Callable[[], object]) -> Undo:
         """Register ``action``; call this before the act that it undoes."""
-        self._undos.append((description, action))
-
-    def keep(self, *beginnings: str) -> None:
-        """Leave what these undos would take away: they are not run any more."""
-        self._undos = [undo for undo in self._undos if not undo[0].startswith(beginnings)]
+        undo = Undo(description, action)
+        self._undos.append(undo)
+        return undo
 
     def __enter__(self) -> Self:
         return self
@@ -55,8 +70,8 @@ class Steps:
         with deferred_signals(self._listener, self.hurry, is_second=isinstance(error, KeyboardInterrupt)):
             if error is not None and self._undos:
                 self._listener.tell("cleanup", reason=str(error) or type(error).__name__)
-            for description, action in reversed(self._undos):
-                failure = self._run(description, action)
+            for undo in reversed(self._undos):
+                failure = self._run(undo)
                 if failure is not None:
                     failures.append(failure)
         if error is None and failures:
@@ -68,14 +83,20 @@ class Steps:
             if error is not None:
                 error.add_note(str(failure))
 
-    def _run(self, description: str, action: Callable[[], object]) -> Exception | None:
+    def _run(self, undo: Undo) -> Exception | None:
         try:
-            action()
+            undo.run()
         except Exception as failure:
-            self._listener.tell("undo", what=description, state="failed", message=str(failure))
-            failure.add_note(f"while trying to {description}")
+            self._listener.tell("undo", what=undo.description, state="failed", message=str(failure))
+            failure.add_note(f"while trying to {undo.description}")
             return failure
         return None
+
+
+def cancel_all(undos: Iterable[Undo]) -> None:
+    """Leave what these undos would take away."""
+    for undo in undos:
+        undo.cancel()
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,15 @@ from runner.model.states import JobState
 
 @dataclass(frozen=True, kw_only=True)
 class JobOutcome:
-    """How a job ended. ``wall_s`` and ``core_s`` in s; ``results``: its folder at home, None if nothing came home."""
+    """How a job ended. ``wall_s`` and ``core_s`` in s; ``results``: its folder at home, None if nothing came home.
+
+    ``signal``: the one that is known to have killed it; an exit code over 128 alone does not say that.
+    """
 
     name: str
     state: JobState
     exit_code: int | None = None
+    signal: int | None = None
     wall_s: float | None = None
     core_s: float | None = None
     instance: str = ""
@@ -30,6 +34,7 @@ class JobOutcome:
             "name": self.name,
             "status": self.state.value,
             "exit_code": self.exit_code,
+            "signal": self.signal,
             "wall_s": self.wall_s,
             "core_s": self.core_s,
             "instance": self.instance,
@@ -37,10 +42,15 @@ class JobOutcome:
             "message": self.message,
         }
 
+    def facts(self) -> dict[str, Any]:
+        """The same, as events and the journal tell a job's end."""
+        values = self.as_json()
+        return {"job": values.pop("name"), "state": values.pop("status"), **values}
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """How a batch ended. ``left_over`` names what could not be removed; it should be empty.
+    """How a batch ended. ``left_over`` names what could not be removed; it should be empty. Times as in ``Phases``.
 
     ``error_exit_code``: of what ended it early, else None. Before there was a batch everything is empty.
     """
@@ -50,6 +60,7 @@ class RunSummary:
     phases_s: Mapping[str, float]
     left_over: tuple[str, ...]
     results: Path
+    parts_s: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     is_detached: bool = False
     error_exit_code: int | None = None
 
@@ -72,6 +83,7 @@ class RunSummary:
             "exit_code": self.exit_code,
             "jobs": [job.as_json() for job in self.jobs],
             "phases_s": dict(self.phases_s),
+            "parts_s": {phase: dict(parts) for phase, parts in self.parts_s.items()},
             "left_over": list(self.left_over),
             "detached": self.is_detached,
         }

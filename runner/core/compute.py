@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,7 +14,9 @@ from runner.model import names
 from runner.model.quota import RegionQuota
 from runner.model.stockout import FailedOperation, read_failure
 
-ZONE = re.compile(r"[a-z]+-[a-z]+[0-9]+-[a-z]")
+GOING = frozenset({"STOPPING", "SUSPENDING"})
+OFF = frozenset({"STOPPED", "TERMINATED"})
+SUSPENDED = "SUSPENDED"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,26 @@ class Instance:
     provisioning: str = ""
     ends: datetime | None = None
     disk_gib: int = 0
+
+    @property
+    def runs(self) -> bool:
+        """Whether it runs now."""
+        return self.status == "RUNNING"
+
+    @property
+    def is_going(self) -> bool:
+        """Whether it was told to go, and may be at its last act."""
+        return self.status in GOING
+
+    @property
+    def is_off(self) -> bool:
+        """Whether it is switched off, so that only its disk costs something. A suspended one has its memory kept, which costs too."""
+        return self.status in OFF
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it works no more, or not for long."""
+        return self.is_going or self.is_off or self.status == SUSPENDED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,9 +185,8 @@ class Compute:
         recent = [failed for failed in found if datetime.fromisoformat(failed.asked) >= since]
         return sorted(recent, key=lambda failed: datetime.fromisoformat(failed.asked), reverse=True)
 
-    def look_up(self, collection: str, place: str, name: str) -> Json | None:
-        """What the cloud knows of one thing; None if there is none. ``place``: a zone, a region, or '' for what is global."""
-        scope = "global" if not place else f"{'zones' if ZONE.fullmatch(place) else 'regions'}/{segment(place)}"
+    def look_up(self, scope: str, collection: str, name: str) -> Json | None:
+        """What the cloud knows of one thing; None if there is none. ``scope``: ``zones/Z``, ``regions/R`` or ``global``."""
         try:
             return self._api.get(f"{self._project}/{scope}/{collection}/{segment(name)}")
         except NotFoundError:

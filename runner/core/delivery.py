@@ -15,16 +15,19 @@ from pathlib import Path
 from runner.core.claims import claimed
 from runner.core.download_tracker import DownloadTracker, HomeSet
 from runner.core.results import (
+    CANCELLED,
+    STAYS_IN_BUCKET,
     Checked,
     CorruptResultsError,
     Manifest,
+    NoRoomError,
     checksum_file,
     disk_error,
     holds_files,
     unpack_archive,
 )
 from runner.core.storage import ResultSet, ResultStore
-from runner.errors import DiskError, UnreachableError
+from runner.errors import DiskError, NotFoundError, UnreachableError
 
 DAMAGED_TRIES = 3
 ROOM_TO_SPARE_BYTES = 16 << 20
@@ -50,6 +53,10 @@ def _no_bytes(count: int) -> None:
     return None
 
 
+def _no_check() -> None:
+    return None
+
+
 def _no_home(home: HomeSet) -> None:
     return None
 
@@ -59,7 +66,8 @@ class Delivery:
     """Brings result sets of one batch home. Safe for several threads and processes.
 
     ``on_step`` hears each of ``STEPS`` when it is done, ``on_bytes`` how much has come, ``on_home`` of each set that is home
-    before it is deleted in the bucket (perhaps again after a crash). What they raise ends the call; it can be repeated.
+    before it is deleted in the bucket (perhaps again after a crash), ``on_file`` is called before each file that is unpacked.
+    What they raise ends the call; it can be repeated.
     ``keeps_remote``: nothing is deleted in the bucket, because somebody else counts on finding it there.
     """
 
@@ -67,15 +75,16 @@ class Delivery:
     tracker: DownloadTracker
     on_step: Callable[[str, ResultSet], None] = no_step
     on_bytes: Callable[[int], None] = _no_bytes
+    on_file: Callable[[], None] = _no_check
     on_home: Callable[[HomeSet], None] = _no_home
     keeps_remote: bool = False
 
     def bring_home(self, found: ResultSet) -> HomeSet | None:
-        """The set at home; None if another thread or process is about it, or if a later push of it is home.
+        """The set at home; None if another thread or process is about it, or if it is superseded.
 
         Raises:
             CorruptResultsError: it is not what its manifest says. It stays in the bucket, nothing of it at home.
-            DiskError: no room at home. It stays in the bucket, nothing of it at home.
+            DiskError: no room at home. It stays in the bucket, nothing of it at home. NoRoomError: others may have room.
             NotFoundError: it is gone, or another one since it was listed.
             CloudError: no answer in time; what has come stays for the next call.
         """
@@ -94,9 +103,19 @@ class Delivery:
             return home
 
     def is_superseded(self, found: ResultSet) -> bool:
-        """Whether a later push of the same attempt is home, so that this one is not needed any more."""
+        """Whether it is not needed any more: a later push of the same attempt is home, or another attempt, for which this one
+        was cancelled."""
         known = self.tracker.find(found.job, found.attempt)
-        return known is not None and known.push > found.push
+        if known is not None:
+            return known.push > found.push
+        return self.tracker.is_home(found.job) and self._was_cancelled(found)
+
+    def _was_cancelled(self, found: ResultSet) -> bool:
+        try:
+            end = self.store.read_manifest(found).end
+        except (CorruptResultsError, NotFoundError):
+            return False
+        return end is not None and end.how == CANCELLED
 
     def find_at_home(self, found: ResultSet) -> HomeSet | None:
         """The set that came from the very same archive; whoever took its folder away gets it again."""
@@ -151,7 +170,7 @@ class Delivery:
         self.on_step("copied", found)
         fresh = verified.with_name("unpacking")
         try:
-            unpack_archive(archive, manifest, fresh)
+            unpack_archive(archive, manifest, fresh, on_file=self.on_file)
         except CorruptResultsError as error:
             raise CorruptResultsError(f"{found}: {error}") from error
         fresh.rename(verified)
@@ -192,10 +211,10 @@ def _prepare(work: Path, *, keep: set[Path]) -> None:
 def _require_room(archive: Path, manifest: Manifest) -> None:
     """Ask before, so that a disk is not filled to the brim for nothing. Quotas are only known when they are hit."""
     there = archive.stat().st_size if archive.exists() else 0
-    needed = manifest.archive.size - there + sum(item.size for item in manifest.files.values())
+    needed = manifest.archive.size - there + manifest.unpacked_bytes
     free = shutil.disk_usage(archive.parent).free
     if free < needed + ROOM_TO_SPARE_BYTES:
-        raise DiskError(
+        raise NoRoomError(
             f"{archive.parent.parent.parent}: {free / 1e6:,.0f} MB free, {needed / 1e6:,.0f} MB are needed",
-            remedy="make room; nothing was deleted in the bucket, and what is missing is fetched again",
+            remedy=f"make room; {STAYS_IN_BUCKET}",
         )

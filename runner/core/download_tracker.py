@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from runner.core.results import disk_error, sync_folder
+from runner.core.files import sync_folder
+from runner.core.results import disk_error
 
 FILE = ".downloads.jsonl"
 

@@ -14,11 +14,22 @@ from runner.model.leftover import Item, Kind
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unread:
+    """A kind that could not be looked at, and why."""
+
+    kind: Kind
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.value}: {self.message}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What was found. ``unread``: what could not be looked at, a sentence each; of that nothing is known."""
+    """What was found. ``unread``: what could not be looked at; of that nothing is known."""
 
     items: tuple[Item, ...]
-    unread: tuple[str, ...] = ()
+    unread: tuple[Unread, ...] = ()
 
 
 class Estate(Protocol):
@@ -64,14 +75,14 @@ class CloudEstate:
     def find(self, kinds: Collection[Kind], labels: Mapping[str, str]) -> Findings:
         """See ``Estate.find``."""
         items: list[Item] = []
-        unread: list[str] = []
+        unread: list[Unread] = []
         for kind in Kind:
             if kind not in kinds or kind not in self._shelves:
                 continue
             try:
                 items.extend(self._shelves[kind].list_items(kind, labels))
             except HpcError as error:
-                unread.append(f"{kind.value}: {error}")
+                unread.append(Unread(kind=kind, message=str(error)))
         return Findings(items=tuple(items), unread=tuple(unread))
 
     def remove(self, item: Item) -> str:

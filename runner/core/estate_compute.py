@@ -47,7 +47,8 @@ class LabelledCompute:
 
     def remove(self, item: Item) -> str:
         """Delete it and wait."""
-        return self._operations.delete(f"{_scope_path(item.place)}/{COLLECTIONS[item.kind]}/{segment(item.name)}")
+        scope = scope_of(item.kind, item.place, is_regional=item.is_regional)
+        return self._operations.delete(f"{scope}/{COLLECTIONS[item.kind]}/{segment(item.name)}")
 
 
 class OurNetwork:
@@ -75,7 +76,7 @@ class OurNetwork:
             return []
         marks = {"app": names.APP, "owner": self._owner_of_base(), "part": BASE_PART}
         place = "" if NETWORK_PARTS[kind][1] == "global" else self._region
-        return [Item(kind=kind, name=str(found["name"]), place=place, labels=marks)]
+        return [Item(kind=kind, name=str(found["name"]), place=place, labels=marks, uid=str(found.get("id", "")))]
 
     def remove(self, item: Item) -> str:
         """Delete it and wait."""
@@ -88,15 +89,17 @@ class OurNetwork:
 
 
 def _item(kind: Kind, scope: str, found: Mapping[str, Any], *, state: str) -> Item:
-    place = scope.rsplit("/", 1)[-1]
+    collection, _, place = scope.partition("/")
     return Item(
         kind=kind,
         name=str(found["name"]),
-        place="" if place == "global" else place,
+        place=place,
+        is_regional=collection == "regions",
         labels={str(key): str(value) for key, value in found.get("labels", {}).items()},
         state=state,
         users=tuple(_user(link) for link in found.get("users", [])),
         size_gib=int(found.get("sizeGb", 0)),
+        uid=str(found.get("id", "")),
     )
 
 
@@ -111,8 +114,8 @@ def _image_state(image: Json) -> str:
     return VALIDATED if is_validated else f"{image.get('status', 'UNKNOWN')}, not validated"
 
 
-def _scope_path(place: str) -> str:
-    """``zones/z`` for a zone, ``regions/r`` for a region, ``global`` for neither: only zones end with a letter."""
+def scope_of(kind: Kind, place: str, *, is_regional: bool = False) -> str:
+    """Where the cloud keeps a thing: ``zones/Z``, ``regions/R`` or ``global``. Of our kinds only addresses are always of a region."""
     if not place:
         return "global"
-    return f"zones/{segment(place)}" if place[-2:-1] == "-" else f"regions/{segment(place)}"
+    return f"{'regions' if is_regional or kind is Kind.ADDRESS else 'zones'}/{segment(place)}"

@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from runner.core.operations import GONE_ALREADY
 from runner.core.os_login import KEY_COMMENT
 from runner.core.rest import Api, segment
 from runner.errors import NotFoundError
 from runner.model import names
 from runner.model.leftover import BASE_PART, Item, Kind, read_labels
-
-GONE_ALREADY = "it was gone already"
 
 
 class OurKeys:
@@ -80,7 +79,8 @@ class OurAccounts:
         if email == names.service_account_email(self._project):
             marks = {"app": names.APP, "owner": self._owner_of_base(), "part": BASE_PART}
         is_ours = marks.get("app") == names.APP
-        return Item(kind=Kind.ACCOUNT, name=email, labels=marks) if is_ours else None
+        uid = str(account.get("uniqueId", ""))
+        return Item(kind=Kind.ACCOUNT, name=email, labels=marks, uid=uid) if is_ours else None
 
 
 class OurRole:

@@ -8,7 +8,7 @@ from runner.core.stack_records import StackRecords, removal_command
 from runner.core.stacks import ProjectName, Stacks
 from runner.errors import HpcError, NotFoundError, StackError
 from runner.model import names
-from runner.model.leftover import BASE_PART, Item, Kind
+from runner.model.leftover import BASE_PART, SETTINGS_ONLY, Item, Kind
 
 PURPOSE_LABELS: Mapping[ProjectName, str] = {"analysis": "batch", "image": "bake"}
 PROJECTS: tuple[ProjectName, ...] = ("analysis", "image", "base")
@@ -39,11 +39,12 @@ class RememberedStacks:
         return forget_stack(self._engine, self._records, project, item.name)
 
     def _of_project(self, project: ProjectName) -> list[Item]:
-        ours = self._records.names(project)
-        others = set() if self._records.has_state else self._names_by_engine(project).difference(ours)
+        records, ours = self._records, self._records.names(project)
+        made = records.names_in_state(project) if records.has_state else self._names_by_engine(project)
+        known = {name: {"owner": self._owner} | records.labels(project, name) for name in ours}
         return [
-            *(self._item(project, name, {"owner": self._owner} | self._records.labels(project, name)) for name in ours),
-            *(self._item(project, name, {}) for name in sorted(others)),
+            self._item(project, name, known.get(name, {}), state="" if name in made else SETTINGS_ONLY)
+            for name in (*ours, *sorted(made.difference(ours)))
         ]
 
     def _names_by_engine(self, project: ProjectName) -> set[str]:
@@ -53,10 +54,10 @@ class RememberedStacks:
             return set()
 
     @staticmethod
-    def _item(project: ProjectName, name: str, known: Mapping[str, str]) -> Item:
+    def _item(project: ProjectName, name: str, known: Mapping[str, str], *, state: str) -> Item:
         marks = {"app": names.APP, **known}
         marks[PURPOSE_LABELS.get(project, "part")] = name if project in PURPOSE_LABELS else BASE_PART
-        return Item(kind=Kind.STACK, name=name, place=project, labels=marks)
+        return Item(kind=Kind.STACK, name=name, place=project, labels=marks, state=state)
 
 
 def forget_stack(engine: Callable[[], Stacks], records: StackRecords, project: ProjectName, name: str) -> str:

@@ -15,27 +15,31 @@ from urllib.parse import quote
 from runner.core.rest import NOT_JSON, Api
 from runner.errors import CloudError, NotFoundError
 from runner.model import names
-from runner.model.leftover import BASE_PART, STATE_PART, WATCHED_UNTIL, Item, Kind
+from runner.model.lease import LeaseSight, lease_of_values, see_lease
+from runner.model.leftover import BASE_PART, STATE_PART, Item, Kind
 
-DEFINITION = "batch.json"
 ATTACHABLE_FOR = timedelta(days=1)  # after the end of its lease, or its youngest object: somebody may still attach
+DATE_UNIT = timedelta(seconds=1)  # a ``Date`` of HTTP has whole seconds
 DELETING_THREADS = 8
 
 
 @dataclass(kw_only=True)
 class _Pile:
-    """What has one prefix: how many objects, how big, the youngest."""
+    """What has one prefix: how many objects, how big, when they were written."""
 
     objects: int = 0
     size_bytes: int = 0
+    oldest: str = ""
     youngest: str = ""
-    names: set[str] = field(default_factory=set)
+    updated: dict[str, str] = field(default_factory=dict)
 
     def add(self, found: Mapping[str, Any]) -> None:
         self.objects += 1
         self.size_bytes += int(found.get("size", 0))
-        self.youngest = max(self.youngest, str(found.get("updated", "")))
-        self.names.add(str(found["name"]))
+        name, updated = str(found["name"]), str(found.get("updated", ""))
+        self.oldest = min(self.oldest or updated, updated)
+        self.youngest = max(self.youngest, updated)
+        self.updated[name] = max(self.updated.get(name, ""), updated)
 
     def __str__(self) -> str:
         return f"{self.objects} object{'s' * (self.objects != 1)}, {self.size_bytes:,} bytes"
@@ -58,7 +62,7 @@ class StorageShelf:
     def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
         """The items of one kind; ``labels`` may name a batch."""
         if kind is Kind.BUCKET:
-            return [_bucket_item(found, self._project) for found in self._list_buckets()]
+            return [self._bucket_item(found) for found in self._list_buckets()]
         try:
             owner = self.owner_of_base()
             piles = self._piles(kind, labels.get("batch", ""))
@@ -75,11 +79,11 @@ class StorageShelf:
         return str(found.get("labels", {}).get("owner", ""))
 
     def remove(self, item: Item) -> str:
-        """Delete objects, or a bucket with all that is in it."""
+        """Delete objects, but none that is younger than what was seen; or a bucket with all that is in it."""
         bucket = item.name if item.kind is Kind.BUCKET else self._bucket
         prefix = {Kind.CONTROL: names.control_prefix(item.batch), Kind.RESULTS: f"{item.batch}/"}.get(item.kind, "")
         try:
-            count = self._delete_objects(bucket, prefix)
+            count = self._delete_objects(bucket, prefix, until=item.until)
             if item.kind is Kind.BUCKET:
                 self._api.delete(f"b/{quote(bucket)}")
         except NotFoundError:
@@ -90,6 +94,20 @@ class StorageShelf:
         for found in self._api.items("b", project=self._project):
             if found.get("labels", {}).get("app") == names.APP:
                 yield found
+
+    def _bucket_item(self, found: Mapping[str, Any]) -> Item:
+        """``until`` is now: what is put into it later was not there when it was seen."""
+        name = str(found["name"])
+        parts = {names.bucket_name(self._project): BASE_PART, names.state_bucket_name(self._project): STATE_PART}
+        marks = {str(key): str(value) for key, value in found.get("labels", {}).items()}
+        _, served = self._api.get_dated(f"b/{quote(name)}")
+        return Item(
+            kind=Kind.BUCKET,
+            name=name,
+            labels=marks | ({"part": parts[name]} if name in parts else {}),
+            uid=str(found.get("timeCreated", "")),
+            until=(served + DATE_UNIT).isoformat(),
+        )
 
     def _piles(self, kind: Kind, batch: str) -> dict[str, _Pile]:
         """What each batch has, or one of them."""
@@ -102,42 +120,55 @@ class StorageShelf:
         return piles
 
     def _pile_item(self, kind: Kind, batch: str, pile: _Pile, owner: str) -> Item:
-        definition = self._read(names.control_prefix(batch) + DEFINITION)
+        definition, _ = self._read(names.control_prefix(batch) + names.DEFINITION)
         marks = {"app": names.APP, "batch": batch, "owner": names.label_value(str(definition.get("owner", owner)))}
+        lease = self._see_lease(batch, pile) if kind is Kind.CONTROL else None
         if kind is Kind.CONTROL:
-            marks |= self._ends(batch, pile)
-        return Item(kind=kind, name=batch, place=self._bucket, labels=marks, state=str(pile))
+            marks["expires"] = names.expires_label(_last_time(pile, lease) + ATTACHABLE_FOR)
+        return Item(
+            kind=kind,
+            name=batch,
+            place=self._bucket,
+            labels=marks,
+            state=str(pile),
+            lease=lease,
+            since=pile.oldest,
+            until=pile.youngest,
+        )
 
-    def _ends(self, batch: str, pile: _Pile) -> dict[str, str]:
-        """Until when it is watched, and when nobody attaches any more. Without a lease its youngest object counts: one may come."""
-        expires = self._read(names.lease_object(batch)).get("expires")
-        if isinstance(expires, (int, float)):
-            end = datetime.fromtimestamp(expires, UTC)
-            return {WATCHED_UNTIL: names.expires_label(end), "expires": names.expires_label(end + ATTACHABLE_FOR)}
-        youngest = datetime.fromisoformat(pile.youngest.replace("Z", "+00:00"))
-        return {"expires": names.expires_label(youngest + ATTACHABLE_FOR)}
-
-    def _read(self, name: str) -> dict[str, Any]:
-        """A JSON object in the bucket; empty if it is not there, or is no such thing."""
+    def _see_lease(self, batch: str, pile: _Pile) -> LeaseSight | None:
+        """The batch's lease; None if there is none, or it is damaged."""
+        name = names.lease_object(batch)
+        if name not in pile.updated:
+            return None
+        values, served = self._read(name)
         try:
-            found = self._api.get(f"b/{quote(self._bucket)}/o/{quote(name, safe='')}", alt="media")
+            return see_lease(lease_of_values(values), updated=_read_time(pile.updated[name]), served=served)
+        except ValueError:
+            return None
+
+    def _read(self, name: str) -> tuple[dict[str, Any], datetime]:
+        """A JSON object in the bucket, empty if it is not there or is no such thing; and when that was, by the server's clock."""
+        try:
+            return self._api.get_dated(f"b/{quote(self._bucket)}/o/{quote(name, safe='')}", alt="media")
         except CloudError as error:
             if isinstance(error, NotFoundError) or error.reason == NOT_JSON:
-                return {}
+                return {}, datetime.now(UTC)
             raise
-        return found
 
     def _list_objects(self, bucket: str, prefix: str) -> Iterator[Mapping[str, Any]]:
         wanted = {"prefix": prefix} if prefix else {}
         yield from self._api.items(f"b/{quote(bucket)}/o", versions="true", **wanted)
 
-    def _delete_objects(self, bucket: str, prefix: str) -> int:
-        """Delete all objects below a prefix, old versions too; how many there were.
+    def _delete_objects(self, bucket: str, prefix: str, *, until: str) -> int:
+        """Delete all objects below a prefix that were written until then, old versions too; how many there were.
 
         Raises:
             CloudError: the first refusal, after all others were tried.
         """
-        listed = list(self._list_objects(bucket, prefix))
+        seen = _read_time(until) if until else None
+        found = list(self._list_objects(bucket, prefix))
+        listed = [one for one in found if seen is None or _read_time(str(one["updated"])) <= seen]
         with ThreadPoolExecutor(DELETING_THREADS) as pool:
             refusals = list(pool.map(lambda found: self._delete_object(bucket, found), listed))
         first = next((refusal for refusal in refusals if refusal is not None), None)
@@ -157,8 +188,12 @@ class StorageShelf:
         return None
 
 
-def _bucket_item(found: Mapping[str, Any], project: str) -> Item:
-    name = str(found["name"])
-    parts = {names.bucket_name(project): BASE_PART, names.state_bucket_name(project): STATE_PART}
-    marks = {str(key): str(value) for key, value in found.get("labels", {}).items()}
-    return Item(kind=Kind.BUCKET, name=name, labels=marks | ({"part": parts[name]} if name in parts else {}))
+def _last_time(pile: _Pile, lease: LeaseSight | None) -> datetime:
+    """The end of its lease; without one its youngest object counts, since somebody may come."""
+    if lease is not None:
+        return datetime.fromtimestamp(lease.lease.expires, UTC)
+    return _read_time(pile.youngest)
+
+
+def _read_time(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))

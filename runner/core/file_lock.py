@@ -7,23 +7,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from runner.core.results import disk_error
+from runner.core.files import STATE_ELSEWHERE, disk_error, open_private
 
 
 @contextmanager
-def waiting_lock(
-    file: Path, *, folder_mode: int = 0o777, on_wait: Callable[[], object] = lambda: None
-) -> Iterator[None]:
-    """Inside, nobody else has the lock ``file``, which is made if need be. Who comes later waits; ``on_wait`` is called before.
+def waiting_lock(file: Path, *, on_wait: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Inside, nobody else has the lock ``file``, one of what commands keep, which is made if need be. Who comes later waits; ``on_wait`` is called before.
 
     Raises:
         DiskError: there is no lock file, and none can be made.
     """
     try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=folder_mode)
-        lock = file.open("ab")
+        lock = open_private(file)
     except OSError as error:
-        raise disk_error(error, file) from error
+        raise disk_error(error, file, more=STATE_ELSEWHERE) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -93,15 +93,17 @@ def read_preempted(store: ControlStore, batch: str) -> set[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseTerms:
-    """``holder``: who we are, as ``user@host pid``. ``take_over``: also from somebody who seems to be watching.
+    """``holder``, ``holder_id``: who we are, as in ``Lease``. ``take_over``: also from somebody who seems to be watching.
 
-    ``predecessors``: holders that are known to be gone, whatever the lease says; they need no ``take_over``.
+    ``predecessors``: holders that are known to be gone, whatever the lease says, as ``Lease.is_held_by`` has them; they need no
+    ``take_over``.
     ``deadlines``: as in ``Lease``; a lease that is taken over keeps its own where it has one.
     """
 
     batch: str
     lease_s: float
     holder: str
+    holder_id: str = ""
     take_over: bool = False
     predecessors: Collection[str] = ()
     deadlines: Mapping[str, float] = field(default_factory=dict)
@@ -164,7 +166,7 @@ class LeaseKeeper:
         self._generation = 0
         self._renewed_at = monotonic()
         self._lease = replace(
-            new_lease(terms.batch, terms.holder, now(), terms.lease_s),
+            new_lease(terms.batch, terms.holder, now(), terms.lease_s, holder_id=terms.holder_id),
             deadlines=dict(terms.deadlines),
         )
         self._thread = threading.Thread(target=self._keep, daemon=True, name=f"lease of {terms.batch}")
@@ -215,7 +217,7 @@ class LeaseKeeper:
         self._stop()
         with self._writing:
             if not self.is_lost:
-                self._write(lambda lease: replace(lease, holder="", expires=lease.renewed.timestamp()))
+                self._write(lambda lease: replace(lease, holder="", holder_id="", expires=lease.renewed.timestamp()))
 
     def look(self) -> None:
         """Renew it if that is due, else see whether somebody changed it. The keeper's thread does this by itself."""
@@ -252,31 +254,41 @@ class LeaseKeeper:
             self._thread.join(JOIN_LIMIT_S)
 
     def _take(self) -> None:
-        """Make the lease ours, or our own if there is none."""
-        found = read_lease(self._store, self._terms.batch)
-        if found is not None:
-            self._generation = found.generation
-            self._lease = self._claim(found.lease)
-            self.was_detached = found.lease.detached
-        self._put(self._lease.renew(self._now(), self._terms.lease_s))
+        """Make the lease ours, or our own if there is none. Of two who try at once, one finds that it is the other's by now."""
+        for _ in range(TRIES):
+            found = read_lease(self._store, self._terms.batch)
+            if found is not None:
+                self._generation = found.generation
+                self._lease = self._claim(found.lease)
+                self.was_detached = self.was_detached or found.lease.detached
+            try:
+                return self._put(self._lease.renew(self._now(), self._terms.lease_s))
+            except (ConflictError, NotFoundError) as error:
+                refusal = error
+                self._generation = 0  # there is another one now, or none any more
+        raise refusal
 
     def _claim(self, lease: Lease) -> Lease:
         """Somebody's lease as ours."""
         terms = self._terms
-        is_free = terms.take_over or lease.holder in (terms.holder, *terms.predecessors)
+        is_free = terms.take_over or self._is_ours(lease) or lease.is_held_by(terms.predecessors)
         if lease.is_watched(self._now()) and not is_free:
             self.lost_to = lease.holder
             raise WatchedError(
                 f"batch {terms.batch} is watched by {lease.holder} (last heard of at {lease.renewed:%H:%M:%S} UTC)",
                 holder=lease.holder,
-                remedy="wait until it is not, or say that you take over",
+                remedy=f"let it go on, or take the batch over: invoke attach --batch {terms.batch} --take-over",
             )
         return replace(
             lease,
             holder=terms.holder,
+            holder_id=terms.holder_id,
             detached=False,
             deadlines={**terms.deadlines, **lease.deadlines},
         )
+
+    def _is_ours(self, lease: Lease) -> bool:
+        return (lease.holder, lease.holder_id) == (self._terms.holder, self._terms.holder_id)
 
     def _write(self, change: Callable[[Lease], Lease]) -> None:
         """Renew the lease with a change, over what others may have changed in it meanwhile."""
@@ -305,10 +317,10 @@ class LeaseKeeper:
             return
         if found is None:
             self.is_lost = True
-            self._lease = replace(self._lease, holder="")
+            self._lease = replace(self._lease, holder="", holder_id="")
             self._events.on_gone()
             return
-        if found.lease.holder != self._terms.holder:
+        if not self._is_ours(found.lease):
             self.is_lost = True
             self._lease = found.lease
             self.lost_to = self._lease.holder

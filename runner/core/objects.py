@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +14,15 @@ from runner.core.results import disk_error
 from runner.core.retry import FIRST_DELAY_S, LONGEST_DELAY_S, RETRY_BUDGET_S, RetryPolicy, is_worth_a_retry
 from runner.core.storage_errors import mapped_errors
 from runner.errors import CloudError, ConflictError, NotFoundError, UnreachableError
+from runner.model.foreign import MOST_BYTES
 
 if TYPE_CHECKING:
     from google.cloud.storage import Bucket, Client
 
+_log = logging.getLogger(__name__)
+
 ANSWER_LIMIT_S = (10.0, 60.0)  # connect, silence
+PIECE_BYTES = 8 << 20  # of an upload; Google asks for a multiple of 256 KiB
 LISTED_FIELDS = "items(name,size,crc32c,generation),prefixes,nextPageToken"
 
 
@@ -76,6 +82,7 @@ class Objects:
 
         Raises:
             NotFoundError: there is none, or none of this generation any more.
+            CloudError: it is not small.
         """
         # The client's own retries leave the connections of refusals that it has not read open.
         policy = RetryPolicy(budget_s=self._retry_budget_s)
@@ -84,8 +91,9 @@ class Objects:
     def _read_once(self, name: str, generation: int) -> tuple[bytes, int]:
         with mapped_errors(name):
             blob = self._opened().blob(name, generation=generation or None)
-            content = blob.download_as_bytes(checksum="crc32c", raw_download=True, timeout=ANSWER_LIMIT_S, retry=None)
-            return bytes(content), int(blob.generation or 0)
+            sink = _Memory(name)
+            blob.download_to_file(sink, checksum="crc32c", raw_download=True, timeout=ANSWER_LIMIT_S, retry=None)
+            return bytes(sink.content), int(blob.generation or 0)
 
     def write(self, name: str, content: bytes, *, if_generation: int | None = None) -> int:
         """Write a small object; its new generation. ``if_generation``: only over this one, 0: only if there is none.
@@ -104,6 +112,13 @@ class Objects:
             if found != content:
                 raise
             return generation
+
+    def write_file(self, name: str, content: IO[bytes]) -> None:
+        """Write an object that may be big, piece by piece: all of the file ``content``."""
+        size = content.seek(0, os.SEEK_END)
+        with mapped_errors(name):
+            blob = self._opened().blob(name, chunk_size=PIECE_BYTES)
+            blob.upload_from_file(content, rewind=True, size=size, checksum="crc32c", **self._tries())
 
     def delete(self, name: str) -> bool:
         """Delete an object; whether there was one."""
@@ -149,6 +164,9 @@ class Objects:
                     _close_answer(error)
                     if file.tell() > begun:
                         patience.renew()
+                    _log.info(
+                        "%s: the copy broke off at %d of %d bytes: %s", found.name, file.tell(), found.size, error
+                    )
                     if not is_worth_a_retry(error, is_idempotent=True) or not patience.pause():
                         raise
 
@@ -198,6 +216,21 @@ class _Sink:
         except OSError as error:
             raise disk_error(error, getattr(self._file, "name", "")) from error
         self._on_bytes(len(content))
+        return len(content)
+
+
+class _Memory:
+    """A place for a small object. One that is not small was put there by somebody who means no good."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.content = bytearray()
+
+    def write(self, content: bytes) -> int:
+        """Take it, unless it becomes too much."""
+        if len(self.content) + len(content) > MOST_BYTES:
+            raise CloudError(f"{self._name} has more than {MOST_BYTES} bytes, and is not read")
+        self.content += content
         return len(content)
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from runner.core.file_lock import waiting_lock
-from runner.core.files import write_private
+from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped, write_private
 from runner.core.rest import Api, segment
 from runner.errors import CloudError, NotFoundError
+from runner.model import names
 
-KEY_COMMENT = "opensees-hpc"
+KEY_COMMENT = names.APP
 KEY_LIFETIME_S = 24 * 3600
 
 
@@ -45,8 +46,9 @@ class OsLogin:
             DiskError: the key pair cannot be kept.
         """
         # No other command of this home imports the key meanwhile: of two, the later expiry must stay.
-        with waiting_lock(self._key_file.with_suffix(".lock"), folder_mode=0o700):
-            public = self._public_key()
+        with waiting_lock(self._key_file.with_suffix(".lock")):
+            with disk_errors_mapped(self._key_file, more=STATE_ELSEWHERE):
+                public = self._public_key()
             present_usec = max(
                 (int(key.get("expirationTimeUsec") or 0) for key in self._ours(public).values()), default=0
             )

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from pathlib import Path
 
-from runner.core.files import write_private
+from runner.core.files import STATE_ELSEWHERE, create_private, disk_errors_mapped, write_private
 from runner.core.objects import Objects
 from runner.errors import ConflictError, NotFoundError
 from runner.model import names
 
 
+def known_passphrase(*files: Path) -> Path | None:
+    """The first of these that is there: what older stacks were made with, where new ones need none. Nothing is made."""
+    return next((file for file in files if file.exists()), None)
+
+
 def own_passphrase(file: Path) -> Path:
-    """The file with the passphrase of a state that only this machine has; made if it is not there."""
-    if not file.exists():
-        write_private(file, _new_passphrase())
+    """The file with the passphrase of a state that only this machine has; made if it is not there.
+
+    Raises:
+        DiskError: it cannot be read or made.
+    """
+    with disk_errors_mapped(file, more=STATE_ELSEWHERE):
+        try:
+            file.read_bytes()
+        except FileNotFoundError:
+            # Another process may be quicker, and stacks may have been made with that one.
+            with contextlib.suppress(FileExistsError):
+                create_private(file, _new_passphrase())
     return file
 
 
@@ -27,8 +42,9 @@ def shared_passphrase(objects: Objects, file: Path, *, own: Path) -> Path:
     Raises:
         CloudError: the bucket is not there, or cannot be read or written.
     """
-    if not file.exists():
-        write_private(file, _read_or_make(objects, own))
+    with disk_errors_mapped(file, more=STATE_ELSEWHERE):
+        if not file.exists():
+            write_private(file, _read_or_make(objects, own))
     return file
 
 

@@ -6,14 +6,18 @@ Why not google-cloud-compute: its import alone takes 2.7 s, more than all else t
 from __future__ import annotations
 
 import json
+import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
 import requests
 
-from runner.core.retry import RATE_REASONS, RETRY_BUDGET_S, RetryPolicy
+from runner.core.retry import RETRY_BUDGET_S, RetryPolicy
 from runner.errors import (
     CloudError,
     ConflictError,
@@ -22,8 +26,11 @@ from runner.errors import (
     QuotaError,
     UnreachableError,
 )
+from runner.model.stockout import RATE_REASONS
 
-__all__ = ["RETRY_BUDGET_S", "Api", "Endpoints", "Json", "cloud_error", "segment"]
+__all__ = ["RETRY_BUDGET_S", "Api", "Endpoints", "Json", "cloud_error", "log_answers", "segment"]
+
+_log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 NOT_JSON = "notJson"
@@ -74,17 +81,22 @@ class Api:
 
     def get(self, path: str, **params: str) -> Json:
         """The answer to a GET."""
-        return self._call("GET", path, params=params, is_idempotent=True)
+        return self._call("GET", path, params=params, is_idempotent=True)[0]
+
+    def get_dated(self, path: str, **params: str) -> tuple[Json, datetime]:
+        """The answer to a GET, and what time it was by the server's clock; by our own if it did not say."""
+        answer, date = self._call("GET", path, params=params, is_idempotent=True)
+        return answer, _read_date(date) or datetime.now(UTC)
 
     def post(
         self, path: str, body: Mapping[str, Any] | None = None, *, is_idempotent: bool = False, **params: str
     ) -> Json:
         """The answer to a POST."""
-        return self._call("POST", path, params=params, body=dict(body or {}), is_idempotent=is_idempotent)
+        return self._call("POST", path, params=params, body=dict(body or {}), is_idempotent=is_idempotent)[0]
 
     def delete(self, path: str, **params: str) -> Json:
         """The answer to a DELETE."""
-        return self._call("DELETE", path, params=params, is_idempotent=True)
+        return self._call("DELETE", path, params=params, is_idempotent=True)[0]
 
     def items(self, path: str, **params: str) -> Iterator[Json]:
         """All items of a list call, page by page."""
@@ -148,17 +160,21 @@ class Api:
         is_idempotent: bool,
         params: Mapping[str, str] | None = None,
         body: Json | None = None,
-    ) -> Json:
+    ) -> tuple[Json, str]:
+        """The answer, and the server's ``Date``."""
         return self._policy.run(
             lambda: self._call_once(method, path, params=params, body=body), is_idempotent=is_idempotent
         )
 
-    def _call_once(self, method: str, path: str, *, params: Mapping[str, str] | None, body: Json | None) -> Json:
-        url = f"{self.base}/{path}"
+    def _call_once(
+        self, method: str, path: str, *, params: Mapping[str, str] | None, body: Json | None
+    ) -> tuple[Json, str]:
+        url, begun = f"{self.base}/{path}", time.monotonic()
         try:
             with self._new_session() as session:
                 answer = session.request(method, url, params=params, json=body, timeout=REQUEST_TIMEOUT_S)
         except requests.RequestException as error:
+            _log.info("%s %s: no answer, %.3f s: %s", method, url, time.monotonic() - begun, error)
             raise UnreachableError(
                 f"{method} {url}: no answer: {error}",
                 remedy="check the network, or `invoke local.status` for the embedded cloud",
@@ -169,15 +185,29 @@ class Api:
             raise PermissionDeniedError(
                 f"no Google credentials: {error}", remedy="run `gcloud auth application-default login`"
             ) from error
+        _log.info("%s %s: %d, %.3f s", method, url, answer.status_code, time.monotonic() - begun)
+        _log.debug("%s %s: asked with %s", method, url, dict(params or {}))
         if answer.status_code >= 400:
             refusal = cloud_error(answer.status_code, answer.text, f"{method} {url}")
             refusal.retry_after_s = _read_seconds(answer.headers.get("Retry-After", ""))
             raise refusal
         try:
-            return dict(answer.json()) if answer.content else {}
+            return dict(answer.json()) if answer.content else {}, answer.headers.get("Date", "")
         except (ValueError, TypeError) as error:
             told = f"{method} {url}: not an answer of Google's: {answer.text[:200]!r}"
             raise CloudError(told, reason=NOT_JSON, status=answer.status_code) from error
+
+
+def log_answers(session: requests.Session) -> requests.Session:
+    """Have a session that others call write each answer into the log, as ``Api`` does; the session itself."""
+    session.hooks["response"].append(_log_answer)
+    return session
+
+
+def _log_answer(answer: requests.Response, *_: Any, **__: Any) -> None:
+    request = answer.request
+    url = (request.url or "").partition("?")[0]
+    _log.info("%s %s: %d, %.3f s", request.method, url, answer.status_code, answer.elapsed.total_seconds())
 
 
 def cloud_error(status: int, text: str, what: str) -> CloudError:
@@ -228,6 +258,14 @@ def _read_error(text: str) -> tuple[str, str]:
         return str(error.get("message", "")), next(iter(reasons), str(error.get("status", "")))
     except (ValueError, KeyError, TypeError, AttributeError):
         return "", ""
+
+
+def _read_date(text: str) -> datetime | None:
+    """A ``Date`` of HTTP, which is in UTC; None if there is none."""
+    try:
+        return parsedate_to_datetime(text).replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def _read_seconds(text: str) -> float:

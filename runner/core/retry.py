@@ -7,6 +7,7 @@ successes fill again, so that an outage is not paid for item by item.
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -15,6 +16,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from runner.errors import CloudError, UnreachableError
+from runner.model.stockout import RATE_REASONS
+
+_log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
@@ -24,7 +28,6 @@ LONGEST_DELAY_S = 8.0
 SHARED_RETRIES = 200
 PASSING_STATUS = frozenset({429, 500, 502, 503, 504})
 UNDONE_STATUS = frozenset({429, 503})  # says that nothing was done, so that even an insert may be sent again
-RATE_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
 LASTING_REASONS = frozenset({"quotaExceeded", "dailyLimitExceeded"})
 
 
@@ -76,6 +79,7 @@ class RetryPolicy:
                 is_late = self.monotonic() + wait_s > give_up_at
                 if not is_worth_a_retry(error, is_idempotent=is_idempotent) or is_late or not self.purse.take():
                     raise
+                _log.info("again in %.2f s, after: %s", wait_s, error)
             else:
                 self.purse.refill()
                 return answer

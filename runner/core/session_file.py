@@ -55,37 +55,6 @@ class LineFile:
         return size == 0 or os.pread(self._handle, 1, size - 1) == b"\n"
 
 
-def create_file(path: Path, content: bytes) -> None:
-    """A new file that is there with all of ``content``, whatever happens meanwhile, or not at all.
-
-    Raises:
-        FileExistsError: there is one of that name.
-        OSError: it could not be written.
-    """
-    if path.exists():
-        raise FileExistsError(path)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with fresh.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(path)
-        sync_folder(path.parent)
-    except OSError:
-        fresh.unlink(missing_ok=True)
-        raise
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the disk has the names in a folder."""
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def read_last_line(path: Path) -> bytes:
     """The last line of a file that is not empty, as far as it lies in the last few KiB; empty if the file cannot be read."""
     try:

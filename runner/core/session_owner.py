@@ -16,17 +16,19 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from runner.errors import HpcError, InputError
+from runner.core.files import PRIVATE_FILE
+from runner.errors import DiskError, InputError
 from runner.model.session import Owner, Session, read_owner
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 MACHINE_ID = Path("/etc/machine-id")
+PID_NAMESPACE = Path("/proc/self/ns/pid")
 BUSY = frozenset({errno.EWOULDBLOCK, errno.EACCES})
 PATIENCE_S = 1.0  # somebody who only looks holds the lock for a moment
-CLOCK_SLACK_S = 2.0
+CLOCK_SLACK_S = 2.0  # of the time at which a process began, as the system tells it
 _LOOK_S = 0.01
 
 
@@ -41,33 +43,67 @@ def describe_this_process() -> Owner:
         process_started=psutil.Process().create_time(),
         boot_id=_boot_id(),
         machine_id=_machine_id(),
+        pid_namespace=_pid_namespace(),
     )
 
 
-def clients_of_this_machine(session: Session) -> frozenset[str]:
-    """All processes of this machine that ever owned a session, as a lease names its holder."""
-    here = describe_this_process()
+def gone_clients(session: Session) -> frozenset[str]:
+    """All processes that ever owned a session and are known to be gone, as ``Lease.is_held_by`` has them."""
     owners = [read_owner(record.facts.get("owner")) for record in session.records]
-    return frozenset(str(owner) for owner in owners if owner is not None and owner.is_on_machine_of(here))
+    gone = [owner for owner in owners if owner is not None and is_known_gone(owner)]
+    if session.owner is not None and session.is_owner_gone:
+        gone.append(session.owner)
+    return frozenset(name for owner in gone for name in (owner.identity, str(owner)))
+
+
+def is_known_gone(owner: Owner) -> bool:
+    """Whether it is certain that a process has ended, wherever its record lies: seen here and now, not concluded from a folder.
+
+    Nobody knows of one on another machine, nor of one in another container on this one.
+    """
+    here = describe_this_process()
+    if not owner.is_on_machine_of(here):
+        return False
+    if owner.boot_id != here.boot_id:
+        return True
+    return _is_numbered_here(owner) and not is_process_alive(owner)
 
 
 def is_process_alive(owner: Owner) -> bool:
     """Whether this very process still runs here: same machine, same boot, same number, same start."""
     import psutil
 
-    if (owner.machine_id, owner.boot_id) != (_machine_id(), _boot_id()):
+    if (owner.machine_id, owner.boot_id) != (_machine_id(), _boot_id()) or not _is_numbered_here(owner):
         return False
     try:
-        return bool(abs(psutil.Process(owner.pid).create_time() - owner.process_started) <= CLOCK_SLACK_S)
+        process = psutil.Process(owner.pid)
+        is_it = abs(process.create_time() - owner.process_started) <= CLOCK_SLACK_S
+        return bool(is_it and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
+        return _is_hidden(owner.pid)
+
+
+def _is_numbered_here(owner: Owner) -> bool:
+    """Whether its number counts here; older versions did not say where it does."""
+    return owner.pid_namespace in ("", _pid_namespace())
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether there is such a process after all: /proc may hide those of other users."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
         return False
+    return False
 
 
 class OwnerLock:
     """The right to go on with one session, held until it is released or the process ends."""
 
-    def __init__(self, path: Path, handle: int) -> None:
-        self._path = path
+    def __init__(self, owner: Owner, handle: int) -> None:
+        self.owner = owner
         self._handle: int | None = handle
 
     @classmethod
@@ -76,10 +112,10 @@ class OwnerLock:
 
         Raises:
             InputError: another process is; it is named.
-            HpcError: the owner's record cannot be written, because the disk is full, say.
+            DiskError: the owner's record cannot be written, because the disk is full, say.
         """
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
         except OSError as error:
             raise _unwritable(path, error) from error
         try:
@@ -89,17 +125,30 @@ class OwnerLock:
                     f"{session} is in the hands of {holder or 'another process'}",
                     remedy="let that process end it, or end that process; everything it made can be taken over then",
                 )
+            owner = replace(owner, lock=_name_file(os.fstat(handle)))
             _write_record(path, handle, owner)
         except BaseException:
             os.close(handle)
             raise
-        return cls(path, handle)
+        return cls(owner, handle)
 
     def release(self) -> None:
         """Let others have it. A second call is harmless."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+
+def is_lock_of(path: Path, owner: Owner) -> bool:
+    """Whether this is the very file whose lock an owner holds while it owns its session, not a copy of it."""
+    try:
+        return owner.lock == _name_file(path.stat())
+    except OSError:
+        return False
+
+
+def _name_file(about: os.stat_result) -> str:
+    return f"{about.st_dev}:{about.st_ino}"
 
 
 def is_owned(path: Path) -> bool:
@@ -159,8 +208,8 @@ def _mapped(path: Path) -> Iterator[None]:
         raise _unwritable(path, error) from error
 
 
-def _unwritable(path: Path, error: OSError) -> HpcError:
-    return HpcError(
+def _unwritable(path: Path, error: OSError) -> DiskError:
+    return DiskError(
         f"the journal cannot be written, so nothing may be created: {path}: {error.strerror or error}",
         remedy="make room on that disk, or let OPENSEES_HPC_HOME be a folder that can be written to",
     )
@@ -177,6 +226,13 @@ def _boot_id() -> str:
     import psutil
 
     return _read(BOOT_ID) or f"booted-{psutil.boot_time():.0f}"
+
+
+def _pid_namespace() -> str:
+    try:
+        return str(PID_NAMESPACE.readlink())
+    except OSError:
+        return ""
 
 
 def _machine_id() -> str:

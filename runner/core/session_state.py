@@ -15,9 +15,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from runner.core.session_file import LineFile, create_file, read_last_line
-from runner.core.session_owner import OwnerLock, describe_this_process, is_owned
-from runner.errors import HpcError, InputError
+from runner.core.files import create_private, make_private_folder
+from runner.core.session_file import LineFile, read_last_line
+from runner.core.session_owner import (
+    OwnerLock,
+    describe_this_process,
+    is_known_gone,
+    is_lock_of,
+    is_owned,
+    is_process_alive,
+)
+from runner.errors import DiskError, InputError
 from runner.model import names
 from runner.model.session import Session, read_session
 from runner.model.session_record import FORMAT, Record, decode_records, encode_record, is_end
@@ -40,7 +48,9 @@ def _ignore(message: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Journal:
-    """The sessions of one target. ``on_trouble`` is told what could not be written though nothing was at stake."""
+    """The sessions of one target. ``on_trouble`` is told what could not be written though nothing was at stake; commands write to the
+    one of ``Context.journal_heard_by``.
+    """
 
     folder: Path
     now: Callable[[], datetime] = _utc_now
@@ -51,16 +61,15 @@ class Journal:
 
         Raises:
             NameTakenError: there was a session of that name, or there is one now.
-            HpcError: it cannot be written; nothing may be created.
+            DiskError: it cannot be written; nothing may be created.
         """
-        owner = describe_this_process()
         try:
             lock = self._lock(name)
         except InputError as error:
             raise NameTakenError(error.message, remedy=error.remedy) from error
         try:
-            begun = {"format": FORMAT, "session": kind, "name": name, "owner": asdict(owner)}
-            create_file(self._path(name), encode_record(Record(kind="begin", at=self.now(), facts=begun | facts)))
+            begun = {"format": FORMAT, "session": kind, "name": name, "owner": asdict(lock.owner)}
+            create_private(self._path(name), encode_record(Record(kind="begin", at=self.now(), facts=begun | facts)))
             return SessionState(self, name, lock)
         except FileExistsError as error:
             lock.release()
@@ -77,7 +86,7 @@ class Journal:
 
         Raises:
             InputError: there is none, its owner is alive, or a newer version wrote it.
-            HpcError: it cannot be written.
+            DiskError: it cannot be written.
         """
         if not self._path(name).exists():
             raise InputError(f"there is no journal of {name} on this machine")
@@ -87,7 +96,7 @@ class Journal:
             if found is not None and found.format > FORMAT:
                 raise InputError(f"{name} was begun by a newer version of opensees-hpc", remedy="use that version")
             state = SessionState(self, name, lock)
-            state.write("owner", owner=asdict(describe_this_process()))
+            state.write("owner", owner=asdict(lock.owner))
             return state
         except OSError as error:
             lock.release()
@@ -103,15 +112,17 @@ class Journal:
         except FileNotFoundError:
             return None
         except OSError as error:
-            return Session(name=name, troubles=(f"the journal cannot be read: {error}",))
+            return Session(
+                name=name, troubles=(f"the journal cannot be read: {self._path(name)}: {error.strerror or error}",)
+            )
         session = read_session(name, *decode_records(content))
-        return replace(session, is_owner_alive=is_owned(self._lock_path(name)))
+        return _look_for_owner(session, self._lock_path(name))
 
     def names(self) -> list[str]:
         """The sessions that were ever begun, sorted.
 
         Raises:
-            HpcError: the folder is there and cannot be read.
+            DiskError: the folder is there and cannot be read.
         """
         try:
             with os.scandir(self.folder) as entries:
@@ -120,7 +131,7 @@ class Journal:
             return []
         except OSError as error:
             remedy = "let it be a folder that you can read"
-            raise HpcError(f"the journals cannot be read: {self.folder}: {error.strerror}", remedy=remedy) from error
+            raise DiskError(f"the journals cannot be read: {self.folder}: {error.strerror}", remedy=remedy) from error
         ours = (name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX))
         return sorted(name for name in ours if names.is_batch_name(name))
 
@@ -130,9 +141,9 @@ class Journal:
         found = [self.read(name) for name in not_ended]
         return [session for session in found if session is not None and not session.has_ended]
 
-    def unwritable(self, name: str, error: OSError) -> HpcError:
+    def unwritable(self, name: str, error: OSError) -> DiskError:
         """The error of a record that could not be written."""
-        return HpcError(
+        return DiskError(
             f"the journal cannot be written, so nothing more may be created: {self._path(name)}: {error.strerror or error}",
             remedy="make room on that disk, or let OPENSEES_HPC_HOME be a folder that can be written to",
         )
@@ -143,7 +154,7 @@ class Journal:
 
     def _lock(self, name: str) -> OwnerLock:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.folder)
         except OSError as error:
             raise self.unwritable(name, error) from error
         return OwnerLock.take(self._lock_path(name), describe_this_process(), name)
@@ -153,6 +164,23 @@ class Journal:
 
     def _lock_path(self, name: str) -> Path:
         return self.folder / f"{_checked(name)}{LOCK_SUFFIX}"
+
+
+def _look_for_owner(session: Session, lock: Path) -> Session:
+    """The session with what is known of its owner. The lock tells it, but not that of a copy: then its process is looked for.
+
+    A process that has left the session on purpose may go on with other things.
+    """
+    owner = session.owner
+    if is_owned(lock):
+        return replace(session, is_owner_alive=True)
+    if owner is None or session.has_ended:
+        return session
+    is_copy = bool(owner.lock) and not is_lock_of(lock, owner)
+    if is_copy and not session.is_detached and is_process_alive(owner):
+        return replace(session, is_owner_alive=True)
+    is_given_up = is_lock_of(lock, owner) and owner.is_on_machine_of(describe_this_process())
+    return replace(session, is_owner_gone=is_given_up or is_known_gone(owner))
 
 
 def _checked(name: str) -> str:
@@ -180,7 +208,7 @@ class SessionState:
         """Say that this will be created now. Only if this returns may it be.
 
         Raises:
-            HpcError: it could not be written.
+            DiskError: it could not be written.
         """
         try:
             self.write("intend", kind=kind, name=name, zone=zone, **facts)
@@ -203,9 +231,28 @@ class SessionState:
         return self._journal.read(self.name) or Session(name=self.name)
 
     def close(self) -> None:
-        """Give the session up. A second call is harmless."""
-        self._file.close()
+        """Give the session up, after a last try to write what could not be written. A second call is harmless."""
+        with self._writing:
+            lost = self._write_held_back()
+            self._file.close()
         self._owner_lock.release()
+        if lost:
+            self._journal.on_trouble(
+                f"the journal of {self.name} could not be written to its end ({lost}): the next command will take it for one "
+                "that has not ended"
+            )
+
+    def _write_held_back(self) -> str:
+        """Why what was held back could not be written; '' if nothing is missing any more."""
+        if not self._held_back:
+            return ""
+        try:
+            self._file.append(b"".join(self._held_back))
+        except OSError as error:
+            return error.strerror or str(error)
+        finally:
+            self._held_back.clear()
+        return ""
 
     def __enter__(self) -> Self:
         return self

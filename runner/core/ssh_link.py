@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from runner.core.ssh_session import Session
 from runner.core.ssh_shell import Call, ConnectionLostError, Ended
 from runner.core.ssh_target import SshTarget
 from runner.errors import HostKeyError, RemoteError
+
+_log = logging.getLogger(__name__)
 
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 5.0
@@ -41,7 +44,9 @@ class Link:
             if self._closed:
                 raise RemoteError(f"the connection to {self.target.label} is closed", host=self.target.host)
             if self._session is None or self._session.lost:
+                what, begun = "connected" if self._session is None else "connected again", time.monotonic()
                 self._session = Session(await self._open())
+                _log.info("%s: %s, %.3f s", self.target.label, what, time.monotonic() - begun)
                 self._session.prepare_spare()
             return self._session
 
@@ -68,7 +73,9 @@ class Link:
                 # The first loss, or one after a time in which all was well; to wait long for a connection in vain is not that.
                 delay_s, give_up_at = FIRST_DELAY_S, now + self.target.patience_s
             if now + delay_s > give_up_at:
+                _log.info("%s: lost, and given up: %s", self.target.label, reason)
                 raise self._explain_loss(reason)
+            _log.info("%s: lost, again in %.2f s: %s", self.target.label, delay_s, reason)
             await asyncio.sleep(delay_s)
             delay_s = next_delay_s(delay_s)
 

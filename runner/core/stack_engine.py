@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import os
 import signal
 import subprocess
@@ -28,12 +29,15 @@ from semver import VersionInfo
 from runner.core.stacks import EngineLimit
 from runner.errors import MissingToolError, StackError
 
+_log = logging.getLogger(__name__)
+
 OLDEST_CLI = VersionInfo(3, 230, 0)  # bootstrap sees to it that the CLI is not older
 FINISH_S = 60.0
 CANCEL_S = 30.0
 KILL_AFTER_S = 5.0
 LIMIT_LOOK_S = 0.1
 READER_END_S = 5.0
+PRIVATE_UMASK = 0o077  # states and their backups are as private as all that is ours
 
 # The Automation API's word for an engine that was killed, which ends in a StackError anyway.
 warnings.filterwarnings("ignore", message="Error in event stream", category=UserWarning)
@@ -71,8 +75,9 @@ class EngineCommand(PulumiCommand):
             StackError: it did not end within its limit, and was ended.
             MissingToolError: it is not there.
         """
-        process = self._start(args, cwd, additional_env)
-        stdout, stderr = _Reader(process.stdout, on_output), _Reader(process.stderr, on_error)
+        process, begun = self._start(args, cwd, additional_env), time.monotonic()
+        _log.info("process %d: pulumi %s", process.pid, " ".join(args))
+        stdout, stderr = _Reader(process.stdout, on_output), _Reader(process.stderr, on_error, log_as=process.pid)
         try:
             wait_for_engine(process, self._limit)
         except StackError:
@@ -85,6 +90,7 @@ class EngineCommand(PulumiCommand):
             with self._lock:
                 self._running.discard(process)
             texts = stdout.finish(), stderr.finish()
+            _log.info("process %d: ended with %s, %.3f s", process.pid, process.returncode, time.monotonic() - begun)
         ended_by = [f"error: the engine was ended by {_signal_name(process)}"] if process.returncode < 0 else []
         result = CommandResult(stdout=texts[0], stderr="\n".join([texts[1], *ended_by]), code=process.returncode)
         if result.code != 0:
@@ -118,6 +124,7 @@ class EngineCommand(PulumiCommand):
                 encoding="utf-8",
                 errors="replace",
                 start_new_session=True,
+                umask=PRIVATE_UMASK,
             )
         except (FileNotFoundError, PermissionError) as error:
             raise MissingToolError(f"no Pulumi CLI: {error}", remedy="run ./bootstrap once") from error
@@ -127,10 +134,13 @@ class EngineCommand(PulumiCommand):
 
 
 class _Reader:
-    """Reads a pipe in a thread, so that the child never waits for us."""
+    """Reads a pipe in a thread, so that the child never waits for us. ``log_as``: log it under this number of a process."""
 
-    def __init__(self, pipe: IO[str] | None, on_line: Callable[[str], Any] | None) -> None:
+    def __init__(
+        self, pipe: IO[str] | None, on_line: Callable[[str], Any] | None, *, log_as: int | None = None
+    ) -> None:
         self._pipe = pipe
+        self._log_as = log_as
         self._on_line = on_line
         self._lines: list[str] = []
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -139,6 +149,8 @@ class _Reader:
     def _read(self) -> None:
         for line in self._pipe or ():
             self._lines.append(line.rstrip())
+            if self._log_as is not None:
+                _log.info("process %d says: %s", self._log_as, line.rstrip())
             if self._on_line:
                 self._on_line(line.rstrip())
 
@@ -214,7 +226,8 @@ class LeanWorkspace(LocalWorkspace):
 
     def create_stack(self, stack_name: str) -> None:
         """Makes an empty stack."""
-        self._run_pulumi_cmd_sync(["stack", "init", stack_name, "--no-select"])
+        by = ["--secrets-provider", self.secrets_provider] if self.secrets_provider else []
+        self._run_pulumi_cmd_sync(["stack", "init", stack_name, "--no-select", *by])
 
 
 class LeanStack(Stack):

@@ -118,7 +118,10 @@ def _find_remedy(text: str) -> str:
             "infra/base: pulumi config set opensees-hpc:self_delete_role_id ID"
         )
     if PASSPHRASE.search(text):
-        return "the passphrase is not the one that the stack was made with: check PULUMI_CONFIG_PASSPHRASE(_FILE)"
+        return (
+            "the passphrase is not the one that the stack was made with, or there is none: check PULUMI_CONFIG_PASSPHRASE(_FILE); a "
+            "stack that is to use a key of secrets_provider is changed over with `pulumi stack change-secrets-provider`"
+        )
     if "wrong settings" in text:
         return "correct the settings named above"
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from runner.core.stacks import StackProgress
 
 if TYPE_CHECKING:
     from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata
+
+_log = logging.getLogger(__name__)
 
 STACK_TYPE = "pulumi:pulumi:Stack"
 SILENT_OPS = frozenset({"same"})
@@ -48,9 +51,10 @@ class EngineRun:
         self._call(StackProgress(type=STACK_TYPE, name=stack, op="unlock", state="done", message=message))
 
     def _see_diagnostic(self, event: DiagnosticEvent) -> None:
+        text = clean_text(event.message)
+        _log.log(logging.DEBUG if event.severity == "debug" else logging.INFO, "%s: %s", event.severity, text)
         if event.severity != "error":
             return
-        text = clean_text(event.message)
         self.complaints.append(Complaint(text=text, resource=_name_in(event.urn or "")))
         if event.urn:
             self._said[event.urn] = text

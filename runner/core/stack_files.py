@@ -7,6 +7,7 @@ tests) never share a ``Pulumi.<stack>.yaml``. The folder in ``infra/`` gets a li
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import threading
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped, make_private_folder, write_private
 from runner.core.stacks import ProjectName
 
 PROJECT_FILE = "Pulumi.yaml"
@@ -22,7 +24,10 @@ KEPT_KEYS = ("encryptionsalt", "secretsprovider", "encryptedkey")
 
 
 class StackFiles:
-    """The files of one project: ``source`` is its folder in ``infra/``, ``work`` where the engine runs."""
+    """The files of one project: ``source`` is its folder in ``infra/``, ``work`` where the engine runs.
+
+    Raises (all that write): DiskError.
+    """
 
     def __init__(self, *, infra: Path, work: Path, project: ProjectName) -> None:
         self._source = infra / project
@@ -30,11 +35,12 @@ class StackFiles:
 
     def prepare(self) -> Path:
         """Makes the work folder, with the project file as it is in ``infra/``; returns it."""
-        self.work.mkdir(parents=True, exist_ok=True)
         wanted = (self._source / PROJECT_FILE).read_bytes()
         there = self.work / PROJECT_FILE
-        if not there.exists() or there.read_bytes() != wanted:
-            _write_atomically(there, wanted)
+        with disk_errors_mapped(there, more=STATE_ELSEWHERE):
+            make_private_folder(self.work)
+            if not there.exists() or there.read_bytes() != wanted:
+                write_private(there, wanted)
         return self.work
 
     def write_settings(self, stack: str, config: Mapping[str, str]) -> None:
@@ -42,9 +48,22 @@ class StackFiles:
         path = self._path(self.work, stack)
         known = _read_yaml(path) or self._made_by_hand(stack)
         kept = {key: known[key] for key in KEPT_KEYS if key in known}
-        text = yaml.safe_dump(kept | {"config": dict(config)}, sort_keys=True, allow_unicode=True)
+        self._write(stack, kept | {"config": dict(config)})
+
+    def has_key(self, stack: str) -> bool:
+        """Whether the settings say what encrypts the stack's secrets."""
+        return bool(set(KEPT_KEYS) & set(_read_yaml(self._path(self.work, stack))))
+
+    def write_key(self, stack: str, key: Mapping[str, str]) -> None:
+        """Adds what encrypts the stack's secrets to the settings."""
+        self._write(stack, _read_yaml(self._path(self.work, stack)) | dict(key))
+
+    def _write(self, stack: str, settings: Mapping[str, Any]) -> None:
         self.prepare()
-        _write_atomically(path, text.encode())
+        path = self._path(self.work, stack)
+        text = yaml.safe_dump(dict(settings), sort_keys=True, allow_unicode=True)
+        with disk_errors_mapped(path, more=STATE_ELSEWHERE):
+            write_private(path, text.encode())
         self.link_settings(stack)
 
     def read_settings(self, stack: str) -> Mapping[str, Any]:
@@ -85,15 +104,18 @@ class StackFiles:
         return folder / f"Pulumi.{stack}.yaml"
 
 
+def read_key(state: str) -> dict[str, str]:
+    """What encrypts the secrets of a stack, out of its exported state, as its settings have it; {} if that does not say."""
+    provider = json.loads(state).get("deployment", {}).get("secrets_providers") or {}
+    told = provider.get("state") or {}
+    if provider.get("type") == "cloud":
+        return {"secretsprovider": str(told["url"]), "encryptedkey": str(told["encryptedkey"])}
+    return {"encryptionsalt": str(told["salt"])} if provider.get("type") == "passphrase" else {}
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         read = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
         return {}
     return read if isinstance(read, dict) else {}
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    fresh.write_bytes(content)
-    fresh.replace(path)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from runner.core.session_owner import CLOCK_SLACK_S
+
 LOCK = re.compile(r"created by (?P<user>\S*)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<at>\S+)")
-CLOCK_SLACK_S = 2.0
 # No update of a batch's VMs is let run for more than 20 minutes; the rest is for clocks that differ.
 ABANDONED_AFTER_S = 3600.0
 

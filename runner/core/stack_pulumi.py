@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from runner.core.files import disk_errors_mapped, make_private_folder
 from runner.core.stack_errors import describe_failure
 from runner.core.stack_events import EngineRun
-from runner.core.stack_files import StackFiles
+from runner.core.stack_files import StackFiles, read_key
 from runner.core.stack_locks import StackLock, read_locks
 from runner.core.stack_mending import mend_stack
 from runner.core.stack_program import InlineProgram, Program
@@ -39,13 +40,15 @@ class EngineSite:
 
     ``cli_bin`` is the folder of the CLI; ``infra`` the folder with the projects; ``work`` a folder of the user's, one for each
     state; ``env`` the whole environment of the CLI: PATH, HOME, PULUMI_HOME, PULUMI_BACKEND_URL, the passphrase, and
-    PULUMI_DEBUG_PROVIDERS where the cloud is the embedded one.
+    PULUMI_DEBUG_PROVIDERS where the cloud is the embedded one. ``secrets_provider``: what encrypts secrets of stacks that are made,
+    as the CLI's option has it; '' for the passphrase.
     """
 
     cli_bin: Path
     infra: Path
     work: Path
     env: Mapping[str, str]
+    secrets_provider: str = ""
 
 
 class PulumiStacks:
@@ -89,6 +92,7 @@ class PulumiStacks:
         self, project: ProjectName, name: str, on_progress: OnProgress, *, limit: EngineLimit | None = None
     ) -> None:
         """See ``Stacks.destroy``."""
+        self._restore_key(project, name)
         stack = self._stack(project, name, limit=limit)
         run = EngineRun(on_progress)
         self._drive(
@@ -148,10 +152,20 @@ class PulumiStacks:
         try:
             workspace.create_stack(spec.name)
         except StackAlreadyExistsError:
+            self._restore_key(spec.project, spec.name)
             return False
         except CommandError as error:
             raise describe_failure(f"making the stack {spec.project}/{spec.name}", [], _stderr(error)) from error
         return True
+
+    def _restore_key(self, project: ProjectName, name: str) -> None:
+        """A stack that another machine made with a key: the state has it, but the engine looks for it in the settings only."""
+        files = self._files(project)
+        if not self._site.secrets_provider or files.has_key(name):
+            return
+        text = self._ask(project, f"state of {project}/{name}", ["stack", "export", "--stack", name])
+        if text is not None:
+            files.write_key(name, read_key(text) or {"secretsprovider": self._site.secrets_provider})
 
     def _drive(
         self,
@@ -233,7 +247,11 @@ class PulumiStacks:
         from runner.core.stack_engine import LeanWorkspace
 
         work_dir = self._files(project).prepare()
-        return LeanWorkspace(work_dir=str(work_dir), pulumi_command=self._command().within(limit))
+        return LeanWorkspace(
+            work_dir=str(work_dir),
+            pulumi_command=self._command().within(limit),
+            secrets_provider=self._site.secrets_provider or None,
+        )
 
     def _command(self) -> EngineCommand:
         from runner.core.stack_engine import EngineCommand
@@ -285,7 +303,11 @@ def _engine_environment(env: Mapping[str, str]) -> dict[str, str]:
 def _make_backend_folder(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme == "file":
-        Path(url2pathname(parts.path)).mkdir(parents=True, exist_ok=True)
+        folder = Path(url2pathname(parts.path))
+        with disk_errors_mapped(
+            folder / ".pulumi", more="PULUMI_BACKEND_URL and OPENSEES_HPC_HOME say where Pulumi's state is"
+        ):
+            make_private_folder(folder)
 
 
 def _unless_missing(act: Callable[[], Result]) -> Result | None:

@@ -37,13 +37,14 @@ class StackRecords:
 
     def names(self, project: ProjectName) -> list[str]:
         """The stacks whose settings are here, or whose state is, readable or not."""
-        found = set(self._files(project).stacks_with_settings())
-        if self._folder is not None:
-            stacks = (self._folder / "stacks" / names.PULUMI_PROJECTS[project]).glob("*")
-            found |= {
-                path.name.removesuffix(end) for path in stacks for end in STATE_SUFFIXES if path.name.endswith(end)
-            }
-        return sorted(found)
+        return sorted(self.names_in_state(project).union(self._files(project).stacks_with_settings()))
+
+    def names_in_state(self, project: ProjectName) -> set[str]:
+        """The stacks whose state is in a folder of this machine."""
+        if self._folder is None:
+            return set()
+        stacks = (self._folder / "stacks" / names.PULUMI_PROJECTS[project]).glob("*")
+        return {path.name.removesuffix(end) for path in stacks for end in STATE_SUFFIXES if path.name.endswith(end)}
 
     def labels(self, project: ProjectName, name: str) -> dict[str, str]:
         """``owner`` and ``expires`` from a stack's settings, where they are here."""

@@ -6,11 +6,10 @@ Without the marker it is not whole. Nothing in the bucket is ever overwritten: w
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from runner.core.objects import Objects, StoredObject
 from runner.core.results import CorruptResultsError, Manifest, read_manifest
@@ -18,6 +17,7 @@ from runner.core.retry import RETRY_BUDGET_S
 from runner.core.storage_errors import mapped_errors
 from runner.errors import NotFoundError
 from runner.model import names
+from runner.model.foreign import MOST_BYTES, decode_json
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
@@ -128,11 +128,16 @@ class ResultStore:
         """
         if found.manifest is None:
             raise CorruptResultsError(f"{found}: there is no manifest")
+        if found.manifest.size > MOST_BYTES:
+            raise CorruptResultsError(
+                f"{found}: a manifest of {found.manifest.size} bytes; {MOST_BYTES} are the most that is read"
+            )
         content, _ = self.objects.read(found.manifest.name, generation=found.manifest.generation)
         try:
-            return read_manifest(json.loads(content))
+            values = decode_json(content)
         except ValueError as error:
-            raise CorruptResultsError(f"{found}: the manifest is not JSON") from error
+            raise CorruptResultsError(f"{found}: the manifest is not JSON: {error}") from error
+        return read_manifest(values)
 
     def delete_marker(self, found: ResultSet) -> None:
         """The first step of a deletion: from now on nobody takes the set for a whole one."""
@@ -195,6 +200,15 @@ class ResultStore:
             ConflictError: somebody else has written other content meanwhile.
         """
         return self.objects.write(names.control_prefix(batch) + name, content, if_generation=if_generation)
+
+    def find_control(self, batch: str, name: str) -> StoredObject | None:
+        """A control object as it is listed, None if there is none."""
+        full = names.control_prefix(batch) + name
+        return next((item for item in self.objects.listed(full) if item.name == full), None)
+
+    def put_control_file(self, batch: str, name: str, content: IO[bytes]) -> None:
+        """Write a control object that may be big, from a file."""
+        self.objects.write_file(names.control_prefix(batch) + name, content)
 
     def delete_control(self, batch: str) -> None:
         """Delete all control objects of a batch."""

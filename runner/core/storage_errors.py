@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from runner.errors import CloudError, UnreachableError
 
+_log = logging.getLogger(__name__)
+
 
 @contextmanager
 def mapped_errors(what: str) -> Iterator[None]:
     """Inside, errors of the storage client, of its connections and of Google's credentials are CloudErrors."""
+    try:
+        yield
+    except Exception as error:
+        mapped = _as_ours(what, error)
+        if mapped is None:
+            raise
+        _log.info("%s", mapped)
+        raise mapped from error
+
+
+def _as_ours(what: str, error: Exception) -> CloudError | None:
     import requests
     import urllib3
     from google.api_core.exceptions import GoogleAPICallError, RetryError
@@ -21,20 +35,16 @@ def mapped_errors(what: str) -> Iterator[None]:
 
     from runner.core.rest import cloud_error
 
-    try:
-        yield
-    except GoogleAPICallError as error:
-        raise cloud_error(int(error.code or 0), _as_json(error), what) from error
-    except RetryError as error:
-        if isinstance(error.cause, GoogleAPICallError):
-            raise cloud_error(int(error.cause.code or 0), _as_json(error.cause), what) from error
-        raise UnreachableError(f"{what}: no answer from Cloud Storage: {error.cause}") from error
-    except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError) as error:
-        raise UnreachableError(f"{what}: no answer from Cloud Storage: {error}") from error
-    except DataCorruption as error:
-        raise UnreachableError(f"{what}: arrived damaged: {error}") from error
-    except GoogleAuthError as error:
-        raise CloudError(f"{what}: {error}", remedy="run `gcloud auth application-default login`") from error
+    told = error.cause if isinstance(error, RetryError) else error
+    if isinstance(told, GoogleAPICallError):
+        return cloud_error(int(told.code or 0), _as_json(told), what)
+    if isinstance(error, RetryError | requests.RequestException | urllib3.exceptions.HTTPError | ConnectionError):
+        return UnreachableError(f"{what}: no answer from Cloud Storage: {told}")
+    if isinstance(error, DataCorruption):
+        return UnreachableError(f"{what}: arrived damaged: {error}")
+    if isinstance(error, GoogleAuthError):
+        return CloudError(f"{what}: {error}", remedy="run `gcloud auth application-default login`")
+    return None
 
 
 def _as_json(error: Any) -> str:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
 
-from runner.core.estate import Estate, Findings
+from runner.core.estate import Estate, Findings, Unread
 from runner.errors import HpcError
-from runner.model.leftover import BILLED, ORDER, Item, Kind, Scope
+from runner.model.lease import Lease
+from runner.model.leftover import BILLED, ORDER, Choice, Item, Kind, Scope, find_watchers
 
 ROUNDS = 3
 AT_ONCE = 8
@@ -29,11 +30,16 @@ class Removal:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepReport:
-    """The last removal of each item, what the last look still found, and what could not be looked at."""
+    """The last removal of each item, what the last look still found, and what could not be looked at.
+
+    ``spared``: what was agreed to, and is not to go any more. ``appeared``: what would have to go, but nobody has agreed to.
+    """
 
     removals: tuple[Removal, ...]
     left: tuple[Item, ...]
-    unread: tuple[str, ...]
+    unread: tuple[Unread, ...]
+    spared: tuple[Choice, ...] = ()
+    appeared: tuple[Item, ...] = ()
 
     @property
     def is_clean(self) -> bool:
@@ -77,15 +83,99 @@ def sweep(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """What somebody was shown, and which of it may go: exactly these things, none that has one's name by now."""
+
+    found: Findings
+    items: tuple[Item, ...]
+
+
+def sweep_agreed(
+    estate: Estate,
+    read_scope: Callable[[], Scope],
+    agreement: Agreement,
+    *,
+    kinds: Collection[Kind],
+    tell: Callable[[Removal], None] = _ignore,
+) -> SweepReport:
+    """Remove what was agreed to, and nothing else. What a client is at by now is spared: ``read_scope`` is asked at each look.
+
+    ``tell`` is called for each removal, in this thread.
+    """
+    removals: dict[object, Removal] = {}
+    look = _look(estate, read_scope(), agreement, kinds, removals)
+    for _ in range(ROUNDS):
+        if not look.todo:
+            break
+        done = list(_remove_all(estate, look.todo, tell, there=look.foreign))
+        removals |= {removal.item.key: removal for removal in done}
+        look = _look(estate, read_scope(), agreement, kinds, removals)
+        if not any(removal.is_gone for removal in done):
+            break
+    return SweepReport(
+        removals=tuple(removals.values()),
+        left=look.todo,
+        unread=look.unread,
+        spared=look.spared,
+        appeared=look.appeared,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """What there is by now. ``todo``: of what was agreed to. The others are as in ``SweepReport``."""
+
+    todo: tuple[Item, ...]
+    spared: tuple[Choice, ...]
+    appeared: tuple[Item, ...]
+    unread: tuple[Unread, ...]
+
+    @property
+    def foreign(self) -> tuple[Item, ...]:
+        """What stays."""
+        return (*(choice.item for choice in self.spared), *self.appeared)
+
+
+def _look(
+    estate: Estate, scope: Scope, agreement: Agreement, kinds: Collection[Kind], removals: Collection[object]
+) -> _Look:
+    """Look again. A thing that was tried does not cease to be ours when what proved it is gone."""
+    found = estate.find(kinds, scope.labels)
+    choices = {choice.item.key: choice for choice in scope.choose(found.items)}
+    agreed = {item.key: item for item in agreement.items}
+    before, now = find_watchers(agreement.found.items), find_watchers(found.items)
+    came = {batch: lease.holder for batch, lease in now.items() if not _is_same_watch(before.get(batch), lease)}
+    todo, spared, appeared = list[Item](), list[Choice](), list[Item]()
+    for item in found.items:
+        choice, earlier = choices.get(item.key), agreed.get(item.key)
+        is_taken = item.key in removals if choice is None else choice.is_taken
+        if earlier is None or not item.is_still(earlier):
+            appeared.extend([item] if choice is not None and choice.is_taken else [])
+        elif item.purpose in came:
+            spared.append(Choice(item=item, is_taken=False, reason=f"{came[item.purpose]} watches it since"))
+        elif is_taken:
+            todo.append(earlier)
+        else:
+            spared.append(choice or Choice(item=item, is_taken=False, reason="it is wanted again"))
+    return _Look(todo=tuple(todo), spared=tuple(spared), appeared=tuple(appeared), unread=found.unread)
+
+
+def _is_same_watch(before: Lease | None, now: Lease) -> bool:
+    return before is not None and (before.holder, before.holder_id) == (now.holder, now.holder_id)
+
+
 def _taken(scope: Scope, found: Findings, removals: Collection[object]) -> list[Item]:
     """What the scope takes, and what it took before: a thing does not cease to be ours when what proved it is gone."""
     chosen = {choice.item.key for choice in scope.choose(found.items) if choice.is_taken}
     return [item for item in found.items if item.key in chosen or item.key in removals]
 
 
-def _remove_all(estate: Estate, items: Iterable[Item], tell: Callable[[Removal], None]) -> Iterable[Removal]:
-    """Kind after kind, several of a kind at once."""
-    guarded: dict[str, Item] = {}
+def _remove_all(
+    estate: Estate, items: Iterable[Item], tell: Callable[[Removal], None], *, there: Iterable[Item] = ()
+) -> Iterable[Removal]:
+    """Kind after kind, several of a kind at once. ``there``: what stays."""
+    guarded = {item.purpose: item for item in there if item.kind in BILLED}
     ordered = sorted(items, key=lambda item: (ORDER[item.kind], item.key[1:]))
     for kind, group in groupby(ordered, key=lambda item: item.kind):
         free = []

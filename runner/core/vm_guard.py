@@ -16,8 +16,8 @@ from typing import Any, Protocol, Self
 
 from runner.core.signals import ending_signals_raised, signals_put_off
 from runner.errors import LeftoverError, PermissionDeniedError
+from runner.model.leftover import Kind
 
-INSTANCE = "instance"
 AT_ONCE = 8
 LAST_POLL_S = 5.0
 
@@ -63,16 +63,13 @@ class Patience:
     poll_s: float = 0.5
 
 
-def _ignore(message: str) -> None:
-    return None
-
-
 class VMGuard:
-    """``with VMGuard(cloud, vms, journal=…) as guard: create(); guard.created(name); …; guard.disarm()``.
+    """``with VMGuard(cloud, vms, tell=…, journal=…) as guard: create(); guard.created(name); …; guard.disarm()``.
 
     On any way out without ``disarm`` (an exception, Ctrl-C, SIGTERM, SIGHUP) each VM is deleted and waited for until the cloud
     says that it is gone. Deleting what is gone already is no error. What could not be deleted is told, in a LeftoverError, or in
-    a note on the exception that was under way. Signals during the deletion are told, and obeyed by nobody.
+    a note on the exception that was under way. Signals during the deletion are told, and obeyed by nobody. ``tell`` hears of these,
+    and of each try that failed.
     """
 
     def __init__(
@@ -80,9 +77,9 @@ class VMGuard:
         cloud: VmCloud,
         vms: Vm | Iterable[Vm],
         *,
+        tell: Callable[[str], None],
         journal: VmJournal | None = None,
         patience: Patience | None = None,
-        tell: Callable[[str], None] = _ignore,
     ) -> None:
         self._cloud = cloud
         self._journal = journal
@@ -105,7 +102,7 @@ class VMGuard:
             HpcError: the journal cannot be written; then it must not be created.
         """
         if self._journal is not None:
-            self._journal.intend(INSTANCE, vm.name, vm.zone, **vm.facts)
+            self._journal.intend(Kind.INSTANCE.value, vm.name, vm.zone, **vm.facts)
         self._guarded.append(vm)
 
     def created(self, name: str) -> None:
@@ -196,7 +193,7 @@ class VMGuard:
 
     def _record(self, fact: str, vm: Vm, **facts: Any) -> None:
         if self._journal is not None:
-            self._journal.record(fact, kind=INSTANCE, name=vm.name, zone=vm.zone, **facts)
+            self._journal.record(fact, kind=Kind.INSTANCE.value, name=vm.name, zone=vm.zone, **facts)
 
 
 @dataclass(frozen=True, kw_only=True)

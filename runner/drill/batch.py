@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,16 +18,23 @@ jobs:
 {jobs}
 machines: {{max_vms: {vms}, fallback: standard}}
 """
-JOB = '  - {{name: "j-{number}", dir: model, args: ["{number}", {steps}], timeout_min: 5}}\n'
+JOB = '  - {{name: "j-{number}", dir: model, args: {args}, timeout_min: 5}}\n'
+FAILURE_EXIT_CODE = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrillBatch:
-    """``durations_s``: of its analyses, one each. ``vms``: how many there are at most at a time."""
+    """``durations_s``: of its analyses, one each. ``vms``: how many there are at most at a time.
+
+    ``witness``: the file of the host that hears of each begin and end; None for none. ``failing``: the analyses that fail on
+    purpose, after they have left their file.
+    """
 
     name: str
     durations_s: Sequence[float] = (0.5, 0.5, 3.0)
     vms: int = 2
+    witness: Path | None = None
+    failing: Collection[str] = ()
 
     @property
     def jobs(self) -> list[str]:
@@ -37,13 +45,17 @@ class DrillBatch:
         """The jobs file, and its model beside it."""
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copytree(MODEL, folder / "model", dirs_exist_ok=True)
-        jobs = [
-            JOB.format(number=number, steps=round(seconds / STEP_S)) for number, seconds in enumerate(self.durations_s)
-        ]
+        jobs = [JOB.format(number=number, args=json.dumps(self._args(number))) for number in range(len(self.jobs))]
         file = folder / "jobs.yaml"
         text = JOBS_FILE.format(batch=self.name, jobs="".join(jobs).rstrip("\n"), vms=self.vms)
         file.write_text(text, encoding="utf-8")
         return file
+
+    def _args(self, number: int) -> list[str]:
+        """The analysis's own arguments, as its model reads them."""
+        code = FAILURE_EXIT_CODE if self.jobs[number] in self.failing else 0
+        steps = str(round(self.durations_s[number] / STEP_S))
+        return [str(number), steps, *([str(self.witness), str(code)] if self.witness else [])]
 
     def attempts_at_home(self, results: Path) -> dict[str, int]:
         """The jobs that are at home, with the attempt that is there."""

@@ -45,6 +45,7 @@ class Harm(Enum):
     """What is done at a step."""
 
     KILL_CLIENT = "kill-client"
+    KILL_GROUP = "kill-group"
     SIGINT = "sigint"
     SIGTERM = "sigterm"
     KILL_ENGINE = "kill-engine"
@@ -80,6 +81,7 @@ class Harm(Enum):
 
 DESCRIPTIONS = {
     Harm.KILL_CLIENT: "kill -9 of the client",
+    Harm.KILL_GROUP: "kill -9 of the client and of all that it has started",
     Harm.SIGINT: "SIGINT to the client",
     Harm.SIGTERM: "SIGTERM to the client",
     Harm.KILL_ENGINE: "kill -9 of the engine",
@@ -97,6 +99,13 @@ def _signal(signum: signal.Signals) -> Callable[[DrillSite, Client, str], None]:
         client.process.send_signal(signum)
 
     return send
+
+
+def _kill_group(site: DrillSite, client: Client, batch: str) -> None:
+    """As when a session, or its machine, ends: nobody is left to go on with what was begun."""
+    for pid in (*(process.pid for process in offspring(client.pid)), client.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _kill_engine(site: DrillSite, client: Client, batch: str) -> None:
@@ -165,6 +174,7 @@ def _arming(name: str) -> Callable[[DrillSite, Client, str], None]:
 
 ACTS: Mapping[Harm, Callable[[DrillSite, Client, str], None]] = {
     Harm.KILL_CLIENT: _signal(signal.SIGKILL),
+    Harm.KILL_GROUP: _kill_group,
     Harm.SIGINT: _signal(signal.SIGINT),
     Harm.SIGTERM: _signal(signal.SIGTERM),
     Harm.KILL_ENGINE: _kill_engine,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from runner.wiring import embedded
 OURS = ("OPENSEES_HPC_", "PULUMI_", "GOOGLE_")
 KEPT = ("OPENSEES_HPC_CACHE",)
 LEASE_S = 5
+LOST_AFTER_S = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,7 @@ def local_environment(environment: Mapping[str, str], home: Path, *, lease_s: in
         "OPENSEES_HPC_HOME": str(home),
         "OPENSEES_HPC_TARGET": "local",
         "OPENSEES_HPC_LEASE_S": str(lease_s),
+        "OPENSEES_HPC_LOST_AFTER_S": str(LOST_AFTER_S),
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -55,6 +58,26 @@ def make_local_site(environment: Mapping[str, str], home: Path, folder: Path, *,
         faults=EmbeddedFaults(environment=ours),
         defects=lambda: embedded.embedded_cloud_tracebacks(ours),
     )
+
+
+def copied_home(environment: Mapping[str, str], target: Path) -> dict[str, str]:
+    """The environment of commands that work with a copy of the state folder as it is now, on the same embedded cloud."""
+    home = Path(environment["OPENSEES_HPC_HOME"])
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(home, target, ignore=_leave_out_cloud(home), symlinks=True, ignore_dangling_symlinks=True)
+    (target / "local" / "cloud").symlink_to(home / "local" / "cloud")
+    return {**environment, "OPENSEES_HPC_HOME": str(target)}
+
+
+def _leave_out_cloud(home: Path) -> Callable[[str, list[str]], list[str]]:
+    return lambda folder, names: ["cloud"] if Path(folder) == home / "local" else []
+
+
+def restart_cloud(environment: Mapping[str, str]) -> None:
+    """The embedded cloud is killed, and with it all that runs in it; then it is started again."""
+    with contextlib.suppress(OSError):  # it does not live to answer
+        embedded.arm_fault(environment, {"kind": "kill"})
+    embedded.start_embedded_cloud(environment)
 
 
 @contextmanager

@@ -10,13 +10,17 @@ from typing import Any
 from runner.commands.events import Listener
 from runner.commands.steps import raised_signals
 from runner.drill.batch import DrillBatch
+from runner.drill.chaos import ChaosTrial, draw_trials, read_chaos_name
+from runner.drill.chaos_run import ChaosRun
 from runner.drill.harm import TAKING, VMS_TAKEN, Harm
 from runner.drill.site import DrillSite
 from runner.drill.steps import Step
-from runner.drill.trial import Trial, TrialRun, Verdict
+from runner.drill.trial import Trial, TrialRun
+from runner.drill.verdict import Verdict
 from runner.errors import HpcError, InputError
 from runner.model import names
 
+AnyTrial = Trial | ChaosTrial
 LONGEST_DELAY_S = 1.0
 REAL = Trial(step=Step.JOB_RUNNING, harm=Harm.PREEMPTION)
 REAL_DURATION_S = 60.0
@@ -56,6 +60,22 @@ class DrillSummary:
         }
 
 
+def list_trials(*, everything: bool, only: str, seed: int | None, count: int) -> Sequence[AnyTrial]:
+    """``count`` random trials if it is not 0; else those that ``only`` names, random ones too; else those of the matrix.
+
+    Raises:
+        InputError: there is no such trial.
+    """
+    if count:
+        return draw_trials(count, seed=seed)
+    words = [word.strip() for word in only.split(",") if word.strip()]
+    drawn = [trial for word in words if (trial := read_chaos_name(word)) is not None]
+    rest = ",".join(word for word in words if read_chaos_name(word) is None)
+    if drawn and not rest:
+        return drawn
+    return [*drawn, *choose_trials(everything=everything, only=rest, seed=seed)]
+
+
 def choose_trials(*, everything: bool, only: str, seed: int | None) -> list[Trial]:
     """The client is killed at each step; with ``everything`` each harm is done at each step, one VM is taken away, and ten times
     every VM of a larger batch at moments of its own.
@@ -66,7 +86,7 @@ def choose_trials(*, everything: bool, only: str, seed: int | None) -> list[Tria
         InputError: there is no such trial.
     """
     harms = [harm for harm in Harm if harm not in TAKING] if everything or only else [Harm.KILL_CLIENT]
-    trials = [Trial(step=step, harm=harm) for harm in harms for step in Step]
+    trials: list[Trial] = [Trial(step=step, harm=harm) for harm in harms for step in Step]
     if everything or only:
         trials.append(REAL)
         trials += [Trial(step=Step.CREATED_VM, harm=Harm.EVERY_VM, number=1 + number) for number in range(STORMS)]
@@ -83,11 +103,12 @@ def _pick(trials: Iterable[Trial], wanted: Sequence[str]) -> list[Trial]:
     known = {trial.name: trial for trial in trials}
     if unknown := [name for name in wanted if name not in known]:
         steps, harms = ", ".join(step.value for step in Step), ", ".join(harm.value for harm in Harm)
-        raise InputError(f"no trial {', '.join(unknown)}", remedy=f"it is step/harm; steps: {steps}; harms: {harms}")
+        remedy = f"it is step/harm or random/SEED-NUMBER; steps: {steps}; harms: {harms}"
+        raise InputError(f"no trial {', '.join(unknown)}", remedy=remedy)
     return [known[name] for name in wanted]
 
 
-def execute(site: DrillSite, trials: Sequence[Trial], listener: Listener) -> DrillSummary:
+def execute(site: DrillSite, trials: Sequence[AnyTrial], listener: Listener) -> DrillSummary:
     """Make base and image if they are not there, then carry out the trials.
 
     Raises:
@@ -99,12 +120,17 @@ def execute(site: DrillSite, trials: Sequence[Trial], listener: Listener) -> Dri
         if site.context.is_local:
             _prepare(site, listener)
         for number, trial in enumerate(trials, start=1):
-            what = trial.harm.description
-            listener.tell("trial_started", number=number, of=len(trials), step=trial.step.value, what=what)
-            verdict = TrialRun(site, trial, _batch_of(site, trial)).carry_out()
+            listener.tell("trial_started", number=number, of=len(trials), step=trial.moment, what=trial.what)
+            verdict = _carry_out(site, trial)
             listener.tell("trial", **verdict.as_json())
             verdicts.append(verdict)
     return DrillSummary(verdicts=tuple(verdicts))
+
+
+def _carry_out(site: DrillSite, trial: AnyTrial) -> Verdict:
+    if isinstance(trial, ChaosTrial):
+        return ChaosRun(site, trial).carry_out()
+    return TrialRun(site, trial, _batch_of(site, trial)).carry_out()
 
 
 def _prepare(site: DrillSite, listener: Listener) -> None:

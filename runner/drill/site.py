@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from runner import wiring
 from runner.commands.context import Context
 
 COMMAND_LIMIT_S = 900.0
@@ -46,19 +47,23 @@ class DrillSite:
         """How long a VM goes on without a client."""
         return self.context.settings.lease_s
 
-    def start(self, *words: str) -> Client:
-        """Begin ``invoke words…``, without a terminal."""
+    def start(self, *words: str, environment: Mapping[str, str] | None = None) -> Client:
+        """Begin ``invoke words…``, without a terminal. ``environment``: instead of the site's own."""
         with _interruptible():
             process = subprocess.Popen(  # noqa: S603 (our own command)
                 [sys.executable, "-m", "invoke", *words],
                 cwd=self.context.root,
-                env=dict(self.environment),
+                env=dict(environment or self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
             )
         return Client(process)
+
+    def by_hand(self) -> dict[str, str]:
+        """What a plain ``pulumi`` needs beside the site's environment."""
+        return wiring.pulumi_shell_environment(self.context)
 
     def invoke(self, *words: str, limit_s: float = COMMAND_LIMIT_S) -> Client:
         """Run ``invoke words…`` to its end."""

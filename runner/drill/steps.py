@@ -1,4 +1,4 @@
-"""The steps of a batch's journal, and waiting for one of them from outside: the file is followed as it grows."""
+"""The steps of a batch, and waiting for one of them from outside: its journal is followed as it grows."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ LOOK_EVERY_S = 0.003
 
 
 class Step(Enum):
-    """What a journal says last before the harm is done; in the order of a batch."""
+    """What a journal says last before the harm is done; in the order of a batch.
+
+    UP_RUNNING is between two records: the cloud makes a VM that was intended, and the journal does not say yet that it is there.
+    """
 
     BEGIN = "begin"
     PLAN = "plan"
     INTEND_STACK = "intend-stack"
     INTEND_VM = "intend-vm"
+    UP_RUNNING = "up-running"
     CREATED_VM = "created-vm"
     JOB_RUNNING = "job-running"
     JOB_ENDED = "job-ended"
@@ -34,7 +38,7 @@ class Step(Enum):
 
     def _is_told_by(self, record: Record) -> bool:
         match self:
-            case Step.INTEND_STACK | Step.INTEND_VM:
+            case Step.INTEND_STACK | Step.INTEND_VM | Step.UP_RUNNING:
                 kind = "stack" if self is Step.INTEND_STACK else "instance"
                 return record.kind == "intend" and record.text("kind") == kind
             case Step.CREATED_VM:
@@ -51,11 +55,16 @@ def _is_job(record: Record, state: str) -> bool:
     return record.kind == "job" and record.text("state") == state
 
 
-def wait_for_step(journal: Path, step: Step, *, jobs: int, goes_on: Callable[[], bool]) -> bool:
-    """Wait until the record of a step is on the disk; False if ``goes_on`` became false before that."""
+def wait_for_step(
+    journal: Path, step: Step, *, jobs: int, goes_on: Callable[[], bool], makes_vm: Callable[[], bool] = lambda: False
+) -> bool:
+    """Wait until the record of a step is on the disk; False if ``goes_on`` became false before that.
+
+    ``makes_vm``: whether the cloud is making a VM now, which is asked where no record says it.
+    """
     while True:
         is_last_look = not goes_on()
-        if step.is_reached(read_records(journal), jobs=jobs):
+        if step.is_reached(read_records(journal), jobs=jobs) and (step is not Step.UP_RUNNING or makes_vm()):
             return True
         if is_last_look:
             return False

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import psutil
 
-from runner.commands.definition import DEFINITION
 from runner.drill.batch import DrillBatch
+from runner.drill.evidence import Evidence
 from runner.drill.harm import VMS_TAKEN, Harm, Taken, offspring
 from runner.drill.site import Client, DrillSite
 from runner.drill.steps import Step, read_records, wait_for_step
+from runner.drill.verdict import Verdict
 from runner.errors import HpcError
 from runner.model import names
-from runner.model.leftover import BILLED, Kind
 from runner.model.session_record import Record
 
-NETS_LIMIT_S = 60.0  # after the lease
 CLIENT_LIMIT_S = 300.0
-LOOK_EVERY_S = 0.5
+SLOW_BOOT_S = 3.0  # so that the moment is hit at which VMs are being made
+BEING_MADE = ("PROVISIONING", "STAGING")
 STEPS = list(Step)
-MEMORY = (Kind.CONTROL, Kind.RESULTS, Kind.STACK)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,54 +45,15 @@ class Trial:
         """As ``--only`` has it."""
         return f"{self.step.value}/{self.harm.value}" + (f"-{self.number}" if self.number else "")
 
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What came of a trial.
-
-    ``empty_after_s``: from the harm until nothing billable was left, before anybody went on; None if that did not come.
-    ``finished``: jobs that had ended by then, ``home`` those whose results are at home at the end, of ``jobs``.
-    ``went_on``: the command that ended the batch, '' if its own client did. Of VMs that were taken away: ``noticed_s``, the
-    longest until the client knew, and ``replaced_s``, until it then asked for another one.
-    """
-
-    trial: Trial
-    batch: str
-    jobs: int
-    finished: int = 0
-    home: int = 0
-    empty_after_s: float | None = None
-    client_exit_code: int | None = None
-    went_on: str = ""
-    noticed_s: float | None = None
-    replaced_s: float | None = None
-    left_over: tuple[str, ...] = ()
-    problems: tuple[str, ...] = field(default=())
+    @property
+    def moment(self) -> str:
+        """When the harm is done, for the table."""
+        return self.step.value
 
     @property
-    def is_good(self) -> bool:
-        """Nothing left, nothing lost, nothing untrue."""
-        return not self.left_over and not self.problems
-
-    def as_json(self) -> dict[str, Any]:
-        """JSON values of the event ``trial``."""
-        return {
-            "step": self.trial.step.value,
-            "harm": self.trial.harm.value,
-            "what": self.trial.harm.description,
-            "batch": self.batch,
-            "client_exit_code": self.client_exit_code,
-            "empty_after_s": self.empty_after_s,
-            "jobs": self.jobs,
-            "finished": self.finished,
-            "home": self.home,
-            "went_on": self.went_on,
-            "noticed_s": self.noticed_s,
-            "replaced_s": self.replaced_s,
-            "left_over": list(self.left_over),
-            "problems": list(self.problems),
-            "verdict": "ok" if self.is_good else "FAILED",
-        }
+    def what(self) -> str:
+        """What is done, for the table."""
+        return self.harm.description
 
 
 class TrialRun:
@@ -105,6 +64,7 @@ class TrialRun:
         self._trial = trial
         self._batch = batch
         self._results = site.folder / batch.name / "results"
+        self._evidence = Evidence(site=site, batch=batch, results=self._results)
         self._problems: list[str] = []
         self._seen_until: float | None = None
         self._client_ended_at = 0.0
@@ -123,6 +83,7 @@ class TrialRun:
 
     def _carry_out(self, verdict: Verdict) -> Verdict:
         file = self._batch.write(self._site.folder / self._batch.name)
+        self._slow_down_boots()
         client = self._site.start("run", "--jobs", str(file), "--yes", "--json", "--results", str(self._results))
         try:
             offspring_then = self._strike(client)
@@ -135,17 +96,18 @@ class TrialRun:
                 client.process.kill()
                 client.wait(CLIENT_LIMIT_S)
             self._trial.harm.undo(self._site)
+            self._let_boots_be()
         self._client_ended_at = time.monotonic()
-        left = self._wait_for_nets(offspring_then, struck_at)
-        finished = self._finished()
+        left = self._evidence.wait_for_nets(offspring_then, on_look=self._note_things)
+        finished = self._evidence.finished()
         self._check_summary(client)
         went_on = self._go_on(finished, client)
-        left = left or self._left_at_the_end()
+        left = left or self._evidence.left()
         self._check_results(finished, is_whole=client.exit_code == 0 or went_on == "attach")
         return replace(
             verdict,
             finished=len(finished),
-            home=len(self._batch.attempts_at_home(self._results)),
+            home=len(self._evidence.home()),
             empty_after_s=None if left else self._empty_after_s(struck_at, struck_on, went_on),
             client_exit_code=client.exit_code,
             went_on=went_on,
@@ -154,10 +116,23 @@ class TrialRun:
             replaced_s=self._noticed_s("intend"),
         )
 
+    def _slow_down_boots(self) -> None:
+        if self._trial.step is Step.UP_RUNNING and self._site.faults is not None:
+            ours = names.instance_name(self._batch.name, 0)[:-1]
+            self._site.faults.arm({"kind": "slow_boot", "match": f"/{ours}", "delay_s": SLOW_BOOT_S, "times": None})
+
+    def _let_boots_be(self) -> None:
+        if self._trial.step is Step.UP_RUNNING and self._site.faults is not None:
+            self._site.faults.clear()
+
+    def _makes_vm(self) -> bool:
+        found = self._site.context.cloud.compute.instances(names.labels_of_batch(self._batch.name))
+        return any(vm.status in BEING_MADE for vm in found)
+
     def _noticed_s(self, kind: str) -> float | None:
         """The longest time from taking a VM away to this record about it in the journal, or the first one after it was lost."""
         delays = []
-        records = read_records(self._journal) if self._taken else ()
+        records = read_records(self._evidence.journal) if self._taken else ()
         for vm, taken_at in self._taken.items():
             lost = next((each.at for each in records if each.kind == "lost" and each.text("name") == vm), None)
             later = [
@@ -166,14 +141,12 @@ class TrialRun:
             delays += [(min(later) - taken_at).total_seconds()] if later else []
         return round(max(delays), 1) if delays else None
 
-    @property
-    def _journal(self) -> Path:
-        return self._site.context.journal.folder / f"{self._batch.name}.jsonl"
-
     def _strike(self, client: Client) -> list[psutil.Process]:
         """Do the harm at its step; the processes that the client had then."""
         jobs = len(self._batch.jobs)
-        is_there = wait_for_step(self._journal, self._trial.step, jobs=jobs, goes_on=client.is_running)
+        is_there = wait_for_step(
+            self._evidence.journal, self._trial.step, jobs=jobs, goes_on=client.is_running, makes_vm=self._makes_vm
+        )
         if not is_there:
             self._problems.append(f"the batch never came to {self._trial.step.value}: {client.last_words()}")
             return []
@@ -184,19 +157,9 @@ class TrialRun:
             self._problems.append(f"the batch was over when only {len(self._taken)} of its VMs had been taken away")
         return running
 
-    def _wait_for_nets(self, running: list[psutil.Process], struck_at: float) -> tuple[str, ...]:
-        """Nobody does anything now. Wait until nothing billable is there, and nothing runs that could make it; what is left."""
-        give_up_at = time.monotonic() + self._site.lease_s + NETS_LIMIT_S
-        while True:
-            engines = [process for process in running if process.is_running() and process.status() != "zombie"]
-            things = self._billed()
-            if things:
-                self._seen_until = time.monotonic()
-            if not things and not engines:
-                return ()
-            if time.monotonic() > give_up_at:
-                return (*things, *(f"process {process.pid} {process.name()}" for process in engines))
-            time.sleep(LOOK_EVERY_S)
+    def _note_things(self, things: tuple[str, ...]) -> None:
+        if things:
+            self._seen_until = time.monotonic()
 
     def _empty_after_s(self, struck_at: float, struck_on: datetime, went_on: str) -> float:
         """Since the harm: as it was seen, or where a client ended its VMs itself, as its journal has it.
@@ -211,15 +174,6 @@ class TrialRun:
             return round(self._client_ended_at - struck_at, 1)
         return round(max([0.0, *((item.gone - struck_on).total_seconds() for item in vms if item.gone)]), 1)
 
-    def _billed(self) -> tuple[str, ...]:
-        found = self._site.context.cloud.estate.find(BILLED, names.labels_of_batch(self._batch.name))
-        return (*map(str, found.items), *found.unread)
-
-    def _finished(self) -> dict[str, int]:
-        """The jobs whose results are safe, at home or in the bucket, with their attempt."""
-        found = {item.job: item.attempt for item in self._site.context.cloud.results.result_sets(self._batch.name)}
-        return found | self._batch.attempts_at_home(self._results)
-
     def _check_summary(self, client: Client) -> None:
         """What the client said at its end must be so."""
         if client.exit_code is None or client.exit_code < 0:
@@ -227,7 +181,7 @@ class TrialRun:
         summary: Mapping[str, Any] = next(
             (event for event in reversed(client.events()) if event.get("event") == "summary"), {}
         )
-        home = self._batch.attempts_at_home(self._results)
+        home = self._evidence.home()
         said = {job["name"] for job in summary.get("jobs", []) if job["status"] == "succeeded"}
         if lies := said - set(home):
             self._problems.append(f"said to have succeeded, but not at home: {', '.join(sorted(lies))}")
@@ -250,7 +204,7 @@ class TrialRun:
     def _go_on(self, finished: Mapping[str, int], client: Client) -> str:
         """The second command of the user: attach where the batch can go on, cleanup where it never began or is over."""
         batch = self._batch.name
-        is_open = self._site.context.cloud.results.get_control(batch, DEFINITION) is not None
+        is_open = self._evidence.is_open()
         session = self._site.context.journal.read(batch)
         if not is_open and (session is None or session.has_ended):
             return ""
@@ -263,15 +217,8 @@ class TrialRun:
             self._problems.append(f"invoke {verb} ended with {second.exit_code}: {second.last_words()[-1500:]}")
         return verb
 
-    def _left_at_the_end(self) -> tuple[str, ...]:
-        """What is still there when the batch is over: nothing billable, no stack, nothing in the bucket."""
-        labels = names.labels_of_batch(self._batch.name)
-        found = self._site.context.cloud.estate.find((*BILLED, *MEMORY), labels)
-        theirs = [str(item) for item in found.items if item.batch == self._batch.name]
-        return (*theirs, *found.unread)
-
     def _check_results(self, finished: Mapping[str, int], *, is_whole: bool) -> None:
-        home = self._batch.attempts_at_home(self._results)
+        home = self._evidence.home()
         self._problems += self._batch.problems_at_home(self._results)
         for job, attempt in finished.items():
             if job not in home:
@@ -288,7 +235,7 @@ class TrialRun:
         if session is not None and not session.has_ended:
             self._problems.append("its journal says that it has not ended")
         intended: set[str] = set()
-        for record in read_records(self._journal):
+        for record in read_records(self._evidence.journal):
             if record.kind == "intend":
                 intended.add(record.text("name"))
             elif record.kind == "created" and record.text("name") not in intended:

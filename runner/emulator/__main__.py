@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from requests.utils import should_bypass_proxies
 
 from runner.emulator.disk_roots import RootTools
 from runner.emulator.endpoint import endpoint_file, remove_endpoint, write_endpoint
@@ -25,6 +26,7 @@ from runner.emulator.lifecycle import Room
 from runner.emulator.listeners import LOOPBACK, bind_port, choose_ssh_port
 from runner.emulator.machines import disks
 from runner.emulator.machines.room import MachineRoom
+from runner.emulator.owner import owner_token_file, read_owner_token
 from runner.emulator.server import EmbeddedCloud, build_cloud, serve
 from runner.emulator.settings import REGIONS, CloudSettings
 
@@ -74,11 +76,27 @@ def make_room(view: GuestView, url: str, user: str) -> Room:
 
 
 def package_index(environment: Mapping[str, str], home: Path) -> dict[str, str]:
-    """How this host's pip finds packages and where it keeps them: an instance uses the host's Python, but has another home."""
+    """How this host's pip finds packages and where it keeps them: an instance uses the host's Python, but has another home.
+
+    Proxy and certificates become settings of pip's own: no other program of an instance has a proxy between it and our loopback.
+    """
     cache = {"PIP_CACHE_DIR": str(home / ".cache/pip")}
     file = next((file for file in (home / ".config/pip/pip.conf", home / ".pip/pip.conf") if file.exists()), None)
     config = {} if file is None else {"PIP_CONFIG_FILE": str(file)}
-    return cache | config | {key: value for key, value in environment.items() if key.startswith("PIP_")}
+    ways = {
+        "PIP_PROXY": find_proxy(environment),
+        "PIP_CERT": environment.get("REQUESTS_CA_BUNDLE") or environment.get("CURL_CA_BUNDLE"),
+    }
+    found = {key: value for key, value in ways.items() if value}
+    return cache | config | found | {key: value for key, value in environment.items() if key.startswith("PIP_")}
+
+
+def find_proxy(environment: Mapping[str, str]) -> str:
+    """The host's proxy, unless its index of packages is one of those that are reached without."""
+    proxy = environment.get("https_proxy") or environment.get("HTTPS_PROXY") or ""
+    direct = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    index = environment.get("PIP_INDEX_URL", "")
+    return "" if index and should_bypass_proxies(index, direct) else proxy
 
 
 def root_tools() -> RootTools:
@@ -97,8 +115,16 @@ def start_provider(url: str, settings: CloudSettings, *, last_port: int, pace: f
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     from runner.emulator.provider import server
 
-    place = {"project": settings.project, "region": settings.region, "zone": settings.zone}
-    return server.start(url, **place, last_port=last_port, pace=server.DEFAULT_PACE if pace is None else pace)
+    token = read_owner_token(owner_token_file(settings.state))
+    return server.start(
+        url,
+        token=token,
+        project=settings.project,
+        region=settings.region,
+        zone=settings.zone,
+        last_port=last_port,
+        pace=server.DEFAULT_PACE if pace is None else pace,
+    )
 
 
 def describe(settings: CloudSettings, url: str, ssh_port: int, provider_port: int) -> dict[str, Any]:
@@ -112,6 +138,7 @@ def describe(settings: CloudSettings, url: str, ssh_port: int, provider_port: in
         "region": settings.region,
         "zone": settings.zone,
         "user": settings.user,
+        "token_file": str(owner_token_file(settings.state)),
     }
 
 
@@ -127,7 +154,7 @@ async def run(arguments: argparse.Namespace) -> None:
     cloud.endpoint = describe(settings, url, ssh_port, provider.port)
     catch_signals(cloud)
     try:
-        await serve(cloud, listener, lambda: write_endpoint(settings.state, cloud.endpoint))
+        await serve(cloud, listener, lambda: write_endpoint(settings.state, cloud.describe()))
     finally:
         remove_endpoint(settings.state, pid=os.getpid())
         await asyncio.to_thread(provider.stop)

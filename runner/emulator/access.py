@@ -1,7 +1,8 @@
 """Who is calling, and what they may do.
 
-No token, or any token that an operator may have, is the project's owner. A token that the metadata server handed out is
-its service account, and every call that it makes is checked against the policies of the project and of the resource.
+One token is the project's owner: that of the state folder (``owner``). A token that the metadata server handed out is its
+service account, and every call that it makes is checked against the policies of the project and of the resource. Whatever
+else is sent, or nothing, is nobody.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from runner.emulator import refusals
 from runner.emulator.clock import Clock
-from runner.emulator.conditions import condition_holds
+from runner.emulator.conditions import condition_holds, describe_resource
 from runner.emulator.faults import Faults
 from runner.emulator.roles import ROLE_PERMISSIONS, grants
 from runner.emulator.settings import CloudSettings
@@ -21,7 +23,6 @@ from runner.emulator.store import Document, Store
 from runner.emulator.wire import fresh_fingerprint
 
 TOKEN_LIFETIME_S = 3600
-EXPIRED_TOKEN = "expired"  # noqa: S105 - the name of a token that is none
 
 ACCOUNTS = "iam/accounts/"
 ROLES = "iam/roles/"
@@ -44,24 +45,32 @@ class Caller:
 class Access:
     """Tokens, policies, and the decision."""
 
-    def __init__(self, store: Store, clock: Clock, faults: Faults, settings: CloudSettings) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, faults: Faults, settings: CloudSettings, *, owner_token: str
+    ) -> None:
         self._store = store
         self._clock = clock
         self._faults = faults
         self._settings = settings
+        self._owner_token = owner_token
 
     def identify(self, authorization: str | None) -> Caller:
         """The caller behind an ``Authorization`` header.
 
         Raises:
-            PermissionDeniedError: 401 for an expired token, or one of an account that is gone.
+            PermissionDeniedError: 401 without one, for a token that is unknown or expired, or of an account that is gone.
         """
-        token = (authorization or "").removeprefix("Bearer ").strip()
-        if token == EXPIRED_TOKEN:
+        if not authorization:
+            raise refusals.no_credential()
+        kind, _, token = authorization.partition(" ")
+        if kind.lower() != "bearer":
             raise refusals.unauthenticated()
+        token = token.strip()
+        if secrets.compare_digest(token.encode(), self._owner_token.encode()):
+            return Caller(email=self._settings.user, is_owner=True)
         issued = self._store.get(TOKENS + token) if token else None
         if issued is None:
-            return Caller(email=self._settings.user, is_owner=True)
+            raise refusals.unauthenticated()
         account = self._store.get(ACCOUNTS + issued["email"])
         if issued["expires"] <= self._clock.now() or account is None or account.get("disabled"):
             raise refusals.unauthenticated()
@@ -91,12 +100,12 @@ class Access:
 
     def member_has(self, member: str, permission: str, resource: str, *, owners: Sequence[str] = ()) -> bool:
         """Whether the policies in force now give a member a permission on a resource."""
+        attributes = describe_resource(resource, datetime.fromtimestamp(self._clock.now(), UTC))
         for binding in self._bindings_in_force([f"projects/{self._settings.project}", *owners]):
             if member in binding.get("members", ()) or "allUsers" in binding.get("members", ()):
                 condition = (binding.get("condition") or {}).get("expression")
-                described = {"name": resource, "type": _type_of(resource), "service": permission.split(".")[0]}
                 if grants(self.role_permissions(binding["role"]), permission) and (
-                    condition is None or condition_holds(condition, described)
+                    condition is None or condition_holds(condition, attributes)
                 ):
                     return True
         return False
@@ -139,9 +148,3 @@ class Access:
 
     def forget_policy(self, owner: str) -> None:
         self._store.delete(POLICIES + owner)
-
-
-def _type_of(resource: str) -> str:
-    """``projects/p/zones/z/instances/n`` -> ``compute.googleapis.com/Instance``."""
-    parts = resource.split("/")
-    return f"compute.googleapis.com/{parts[-2].rstrip('s').capitalize()}" if len(parts) > 3 else ""

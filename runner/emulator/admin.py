@@ -1,9 +1,13 @@
-"""The admin API under ``/_local/``: what tests and `invoke local.*` ask of the cloud itself, which Google does not have."""
+"""The admin API under ``/_local/``: what tests and `invoke local.*` ask of the cloud itself, which Google does not have.
+
+The owner alone may ask.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from runner.emulator import refusals
 from runner.emulator.compute_resources import Parts
@@ -37,6 +41,9 @@ class Admin:
         self._empty = empty
 
     def rules(self) -> list[Rule]:
+        return [replace(rule, owner_only=True) for rule in self._rules()]
+
+    def _rules(self) -> list[Rule]:
         return [
             Rule(method="GET", path="/_local/status", act=self.status),
             Rule(method="POST", path="/_local/stop", act=self.stop),

@@ -14,6 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from runner.emulator import refusals
+
+#: A batch of Cloud Storage holds calls of its JSON API and nothing else, no batch either.
+_SERVED = "/storage/v1/"
 _KEPT_HEADERS = ("content-type", "etag", "vary")
 
 
@@ -53,7 +57,14 @@ def _read_part(content_id: str, raw: object) -> BatchPart:
 
 
 async def serve_batch(request: Request) -> Response:
-    """Serve every part as the caller of the whole; one that is refused does not hurt the others."""
+    """Serve every part as the caller of the whole; one that is refused does not hurt the others.
+
+    Raises:
+        CloudError: it is no batch.
+    """
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() != "multipart/mixed":
+        raise refusals.wrong_content_type(content_type)
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         scope["state"] = {"caller": request.state.caller}
@@ -63,12 +74,19 @@ async def serve_batch(request: Request) -> Response:
     answers: list[bytes] = []
     transport = httpx.ASGITransport(app=application)
     async with httpx.AsyncClient(transport=transport, base_url="http://batch", trust_env=False) as client:
-        for part in read_batch_parts(request.headers.get("content-type", ""), await request.body()):
-            answer = await client.request(part.method, part.target, headers=part.headers, content=part.body)
+        for part in read_batch_parts(content_type, await request.body()):
+            answer = await _serve_part(client, part)
             answers.append(_write_part(boundary, part, answer))
     return Response(
         b"".join(answers) + f"--{boundary}--\r\n".encode(), media_type=f"multipart/mixed; boundary={boundary}"
     )
+
+
+async def _serve_part(client: httpx.AsyncClient, part: BatchPart) -> httpx.Response:
+    if not part.target.startswith(_SERVED):
+        message = f"A batch of Cloud Storage cannot hold {part.method} {part.target}"
+        return httpx.Response(404, json={"error": {"code": 404, "message": message}})
+    return await client.request(part.method, part.target, headers=part.headers, content=part.body)
 
 
 def _write_part(boundary: str, part: BatchPart, answer: httpx.Response) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 from runner.emulator import refusals, request_fields
 from runner.emulator.access import Access
 from runner.emulator.clock import Clock
+from runner.emulator.condition_rules import VERSION, requested_version
 from runner.emulator.iam import policy_document, replace_policy
 from runner.emulator.object_store import ObjectStore
 from runner.emulator.permissions import check_permissions
@@ -185,10 +186,10 @@ class Buckets:
 
     def get_policy(self, call: Call) -> Document:
         bucket = self._find(call, "storage.buckets.getIamPolicy")
-        return self._policy_answer(bucket["name"])
+        return self._policy_answer(bucket["name"], requested_version(call))
 
-    def _policy_answer(self, name: str) -> Document:
-        policy = policy_document(self._access, POLICY_OWNER.format(bucket=name))
+    def _policy_answer(self, name: str, version: int = VERSION) -> Document:
+        policy = policy_document(self._access, POLICY_OWNER.format(bucket=name), version)
         return {"kind": "storage#policy", "resourceId": f"projects/_/buckets/{name}", **policy}
 
     def set_policy(self, call: Call) -> Document:

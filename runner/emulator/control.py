@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -27,17 +29,21 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 def start(state: Path, *, timeout_s: float = START_LIMIT_S, options: Sequence[str] = ()) -> Endpoint:
     """The cloud of this folder, started if it does not run; two processes that start at once get the same one.
 
-    ``options`` as for ``python -m runner.emulator``; they count only if it has to be started.
+    ``options`` as for ``python -m runner.emulator``; they count only if it has to be started. One of a version that took
+    requests from everybody is ended and started anew, if nothing runs in it.
 
     Raises:
         UnreachableError: it did not come up; the message has the end of its log.
+        CloudError: one of such a version has instances that run.
     """
     state = state.resolve()
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _locked(state):
         running = status(state)
-        if running is not None:
+        if running is not None and running.token_file:
             return running
+        if running is not None:
+            _retire(state, running)
         return _launch(state, timeout_s, options)
 
 
@@ -94,6 +100,24 @@ def _launch(state: Path, timeout_s: float, options: Sequence[str]) -> Endpoint:
     process.kill()
     process.wait()
     raise _not_started(state, f"did not answer within {timeout_s:g} s")
+
+
+def _retire(state: Path, running: Endpoint) -> None:
+    """End a cloud that asks nobody for a token."""
+    request = urllib.request.Request(f"{running.url}/_local/status")  # noqa: S310 - our own address
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=STOP_LIMIT_S) as answer:
+            instances = json.load(answer)["instances"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UnreachableError(f"the embedded cloud at {running.url} does not say what runs in it: {error}") from error
+    if any(one["status"] != "TERMINATED" for one in instances):
+        raise CloudError(
+            "the embedded cloud that runs is of an older version, which takes requests from everybody on this computer; "
+            f"it has {len(instances)} VMs",
+            remedy="end its batches with the version that started them, or give them up with `invoke local.stop`",
+        )
+    _stop(state)
 
 
 def _not_started(state: Path, why: str) -> UnreachableError:

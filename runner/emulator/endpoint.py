@@ -11,12 +11,18 @@ from typing import Any
 
 import psutil
 
+from runner.emulator.owner import read_owner_token
+
 _START_TOLERANCE_S = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """``started`` is the process's start in seconds since 1970, which together with ``pid`` names it for good."""
+    """``started`` is the process's start in seconds since 1970, which together with ``pid`` names it for good.
+
+    ``token_file`` holds the owner's token; it is empty for a cloud of a version that asked nobody for one. ``objects_closed``:
+    no other user of this computer reaches the object store past us (see ``object_gate``).
+    """
 
     pid: int
     started: float
@@ -27,6 +33,25 @@ class Endpoint:
     region: str
     zone: str
     user: str
+    token_file: str = ""
+    objects_closed: bool = False
+
+    def read_token(self) -> str:
+        """The owner's token. It is in no field, so that none is shown with the rest.
+
+        Raises:
+            OSError: it cannot be read, or is gone with its cloud.
+        """
+        return read_owner_token(Path(self.token_file))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the owner sends with every request.
+
+        Raises:
+            OSError: as ``read_token``.
+        """
+        return {"Authorization": f"Bearer {self.read_token()}"}
 
     def is_alive(self) -> bool:
         """Whether that very process is there (not another one that got its number)."""
@@ -53,7 +78,7 @@ def read_endpoint(state: Path) -> Endpoint | None:
     """None if there is none, or it cannot be read; it may be one of a process that is dead."""
     try:
         document = json.loads(endpoint_file(state).read_text())
-        return Endpoint(**{field.name: document[field.name] for field in fields(Endpoint)})
+        return Endpoint(**{field.name: document[field.name] for field in fields(Endpoint) if field.name in document})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -1,4 +1,4 @@
-"""The outermost layer: who is calling, which API is on, and the faults that hit before anything is looked at."""
+"""The outermost layer: who is let in (``door``), which API is on, and the faults that hit before anything else is looked at."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 from typing import Any
 
+from starlette.applications import Starlette
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
 
 from runner.emulator import refusals
-from runner.emulator.access import Access
+from runner.emulator.door import Door
 from runner.emulator.faults import Faults
 from runner.emulator.service_usage import is_switched_off
 from runner.emulator.settings import CloudSettings
@@ -34,19 +36,32 @@ API_TITLES = {
 
 
 class Front:
-    """An ASGI layer around the application. The admin API is behind it untouched."""
+    """An ASGI layer around the application. No fault hits the admin API, nor whoever is not let in."""
 
-    def __init__(self, app: ASGIApp, *, store: Store, access: Access, faults: Faults, settings: CloudSettings) -> None:
+    def __init__(self, app: Starlette, *, store: Store, door: Door, faults: Faults, settings: CloudSettings) -> None:
         self._app = app
         self._store = store
-        self._access = access
+        self._door = door
         self._faults = faults
         self._settings = settings
+
+    def routes(self) -> list[tuple[str, str]]:
+        """Method and path of everything that is served."""
+        routes = [route for route in self._app.routes if isinstance(route, Route)]
+        return [(method, route.path) for route in routes for method in sorted(route.methods or ())]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        try:
+            scope.setdefault("state", {})["caller"] = self._door.admit(*_asked(scope))
+        except CloudError as error:
+            await render_error(error, scope["path"], self._settings)(scope, receive, send)
+            return
+        await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_admin = scope["path"].startswith("/_local/")
         what = f"{scope['method']} {_target(scope)}"
         if not is_admin:
@@ -63,7 +78,6 @@ class Front:
                 receive = _cutting_upload(*connection, fault["after_bytes"])
             send = self._telling(what, send)
         try:
-            scope.setdefault("state", {})["caller"] = self._access.identify(_header(scope, b"authorization"))
             if not is_admin:
                 self._refuse(scope, what)
         except CloudError as error:
@@ -102,8 +116,10 @@ def _target(scope: Scope) -> str:
     return str(scope["path"]) + (f"?{query}" if query else "")
 
 
-def _header(scope: Scope, name: bytes) -> str | None:
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
+def _asked(scope: Scope) -> tuple[dict[str, str], str, str]:
+    """Headers, path and query; of a header that is sent twice the first one counts."""
+    headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in reversed(scope["headers"])}
+    return headers, scope["path"], scope.get("query_string", b"").decode("latin-1")
 
 
 async def _drop(receive: Receive, send: Send) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.emulator import refusals, request_fields
 from runner.emulator.access import ACCOUNTS, ROLES, Access
+from runner.emulator.condition_rules import VERSION, check_conditions, hide_conditions, requested_version
 from runner.emulator.listing import Entries, sized_page
 from runner.emulator.permissions import check_permissions, expand
 from runner.emulator.roles import ROLE_PERMISSIONS
@@ -143,7 +144,7 @@ class ServiceAccounts:
         return {}
 
     def get_policy(self, call: Call) -> Document:
-        return policy_document(self._access, self._find(call)["name"])
+        return policy_document(self._access, self._find(call)["name"], requested_version(call))
 
     def set_policy(self, call: Call) -> Document:
         return replace_policy(self._access, self._find(call)["name"], call.body.get("policy") or {})
@@ -267,7 +268,7 @@ class ProjectPolicy:
         return f"projects/{self._settings.project}"
 
     def get_policy(self, call: Call) -> Document:
-        return policy_document(self._access, self._name())
+        return policy_document(self._access, self._name(), requested_version(call))
 
     def set_policy(self, call: Call) -> Document:
         return replace_policy(self._access, self._name(), call.body.get("policy") or {})
@@ -316,10 +317,14 @@ def predefined_role(name: str) -> Document:
     }
 
 
-def policy_document(access: Access, owner: str) -> Document:
-    """A policy as answers show it: without an empty list of bindings."""
+def policy_document(access: Access, owner: str, version: int = VERSION) -> Document:
+    """A policy as answers show it to callers that know policies of this version: without an empty list of bindings."""
     policy = access.policy(owner)
-    shown = {key: policy[key] for key in ("version", "etag", "bindings")}
+    shown = {
+        "version": min(policy["version"], version),
+        "etag": policy["etag"],
+        "bindings": hide_conditions(policy["bindings"], version),
+    }
     return {key: value for key, value in shown.items() if value != []}
 
 
@@ -327,7 +332,7 @@ def replace_policy(access: Access, owner: str, policy: Document, *, stale: Cloud
     """Set a policy that was read before.
 
     Raises:
-        CloudError: 409 (or ``stale``) if it changed meanwhile; 400 for a role or member that cannot be.
+        CloudError: 409 (or ``stale``) if it changed meanwhile; 400 for a role, member or condition that cannot be.
     """
     if policy.get("etag") not in (None, "", access.policy(owner)["etag"]):
         raise stale or refusals.conflict(
@@ -335,6 +340,7 @@ def replace_policy(access: Access, owner: str, policy: Document, *, stale: Cloud
             reason="aborted",
         )
     bindings = [_checked_binding(access, binding) for binding in policy.get("bindings") or ()]
+    check_conditions(bindings, int(policy.get("version") or 1))
     has_conditions = any("condition" in binding for binding in bindings)
     access.set_policy(owner, [binding for binding in bindings if binding["members"]], 3 if has_conditions else 1)
     return policy_document(access, owner)

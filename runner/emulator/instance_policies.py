@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runner.emulator import refusals, request_fields
 from runner.emulator.compute_resources import ZONE, Parts
+from runner.emulator.condition_rules import requested_version
 from runner.emulator.iam import policy_document, replace_policy
 from runner.emulator.store import Document
 from runner.emulator.transport import Call, Rule
@@ -41,7 +42,7 @@ class InstancePolicies:
         ]
 
     def get(self, call: Call) -> Document:
-        return policy_document(self._access, self._find(call))
+        return policy_document(self._access, self._find(call), requested_version(call))
 
     def set(self, call: Call) -> Document:
         return replace_policy(self._access, self._find(call), call.body.get("policy") or {})

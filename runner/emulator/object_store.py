@@ -1,31 +1,29 @@
 """fake-gcs-server as a child: objects on the file system, reached by our front only.
 
-It must not outlive us: on Linux the kernel sees to that, elsewhere a shell that waits for our end of a pipe to close.
+It takes every request from everybody, so it runs where nobody else gets (``object_gate``). Where the system allows no such
+place, it listens on loopback with a certificate that no browser accepts: pages are kept out, other users of this computer are
+not, and the log and the status say so.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
-import os
 import platform
-import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
 
+from runner.emulator.object_connections import Gate, GateTransport, start_gate
 from runner.errors import CloudError, MissingToolError
 
 START_LIMIT_S = 20.0
-STOP_LIMIT_S = 5.0
 RESTART_PAUSE_S = 0.5
+CLOSED_PORT = 4443
 _TRIES = 5
-_PR_SET_PDEATHSIG = 1
-_REAPER = '"$@" & child=$!; trap : TERM; read -r _; kill -9 "$child"; wait "$child"'
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=16)
 
 _log = logging.getLogger(__name__)
 
@@ -52,88 +50,111 @@ def find_binary() -> Path:
 class ObjectStore:
     """The child, its address, and the few questions that buckets ask of it."""
 
+    client: httpx.AsyncClient
+
     def __init__(self, folder: Path, *, public_host: str) -> None:
         """``public_host``: where clients see the objects (our front), ``127.0.0.1:PORT``."""
         self._folder = folder
         self._public_host = public_host
-        self._process: asyncio.subprocess.Process | None = None
-        self._port = 0
+        self._gate: Gate | None = None
+        self._port = CLOSED_PORT
         self._watcher: asyncio.Task[None] | None = None
-        self.client = httpx.AsyncClient(
-            timeout=httpx.Timeout(None, connect=10.0),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=16),
-            headers={"host": public_host, "accept-encoding": "identity"},
-            trust_env=False,
-        )
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'http' if self.is_closed else 'https'}://127.0.0.1:{self._port}"
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody but us can reach it."""
+        return self._gate is not None and self._gate.is_closed
 
     async def start(self) -> None:
         """Returns when it answers; from then on it is started again should it die."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        await self._launch()
+        if not await self._launch_closed():
+            _log.warning("the object store has no network of its own: other users of this computer can reach it")
+            await self._launch_open()
         self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
         if self._watcher is not None:
             self._watcher.cancel()
-        await self.client.aclose()
-        if self._process is not None and self._process.returncode is None:
-            _end(self._process)
-            await self._process.wait()
+        if self._gate is not None:
+            await self.client.aclose()
+            await self._gate.end()
 
-    async def _launch(self) -> None:
+    async def _launch_closed(self) -> bool:
+        """False if the system allows it no network of its own."""
+        self._port = CLOSED_PORT
+        self._gate = await self._open_gate(is_closed=True)
+        if self._gate is None:
+            return False
+        self._use(GateTransport(self._connect))
+        if not await self._answers(self._gate):
+            raise self._not_started()
+        return True
+
+    async def _launch_open(self) -> None:
         for _ in range(_TRIES):
             self._port = _free_port()
-            self._process = await self._spawn()
-            if await self._answers(self._process):
+            self._gate = await self._open_gate(is_closed=False)
+            self._use(httpx.AsyncHTTPTransport(verify=False, limits=_LIMITS))
+            if self._gate is not None and await self._answers(self._gate):
                 return
-        raise CloudError("the object store did not start", remedy=f"see {self._log_file}")
+        raise self._not_started()
+
+    def _use(self, transport: httpx.AsyncHTTPTransport) -> None:
+        self.client = httpx.AsyncClient(
+            timeout=httpx.Timeout(None, connect=10.0),
+            transport=transport,
+            headers={"host": self._public_host, "accept-encoding": "identity"},
+        )
+
+    async def _connect(self) -> socket.socket:
+        if self._gate is None:
+            raise ConnectionRefusedError("the object store does not run")
+        return await self._gate.connect()
+
+    def _not_started(self) -> CloudError:
+        return CloudError("the object store did not start", remedy=f"see {self._log_file}")
 
     @property
     def _log_file(self) -> Path:
         return self._folder.with_suffix(".log")
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
+    async def _open_gate(self, *, is_closed: bool) -> Gate | None:
         command = [
             str(find_binary()),
-            *("-scheme", "http", "-host", "127.0.0.1", "-port", str(self._port)),
+            *("-scheme", "http" if is_closed else "https", "-host", "127.0.0.1", "-port", str(self._port)),
             *("-backend", "filesystem", "-filesystem-root", str(self._folder)),
             *("-public-host", self._public_host, "-external-url", f"http://{self._public_host}"),
             *("-log-level", "error"),
         ]
         with self._log_file.open("ab") as log:
-            if sys.platform == "linux":
-                return await _spawn_linux(command, log.fileno())
-            return await asyncio.create_subprocess_exec(
-                *("/bin/sh", "-c", _REAPER, "sh", *command),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            return await start_gate(command, self._port, log, is_closed=is_closed)
 
-    async def _answers(self, process: asyncio.subprocess.Process) -> bool:
+    async def _answers(self, gate: Gate) -> bool:
         deadline = asyncio.get_running_loop().time() + START_LIMIT_S
         while asyncio.get_running_loop().time() < deadline:
-            if process.returncode is not None:
+            if gate.process.returncode is not None:
                 return False
             try:
                 await self.client.get(f"{self.url}/_internal/healthcheck")
-                return process.returncode is None
+                return gate.process.returncode is None
             except httpx.TransportError:
                 await asyncio.sleep(0.02)
-        _end(process)
+        await gate.end()
         return False
 
     async def _watch(self) -> None:
-        while self._process is not None:
-            code = await self._process.wait()
+        while self._gate is not None:
+            code = await self._gate.process.wait()
             _log.error("the object store ended with %s; starting it again", code)
             await asyncio.sleep(RESTART_PAUSE_S)
-            await self._launch()
+            was_closed = self._gate.is_closed
+            await self._gate.end()
+            await (self._launch_closed() if was_closed else self._launch_open())
 
     async def make_bucket(self, name: str) -> None:
         await self.client.post(f"{self.url}/storage/v1/b", json={"name": name})
@@ -174,34 +195,3 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-async def _spawn_linux(command: Sequence[str], log: int) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-        preexec_fn=_die_with_parent(),
-    )
-
-
-def _die_with_parent() -> Callable[[], None]:
-    """What the child does before it becomes the server; everything it needs is loaded beforehand."""
-    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
-
-    def ask_kernel() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask_kernel
-
-
-def _end(process: asyncio.subprocess.Process) -> None:
-    """The server itself, or the shell that reaps it when its input ends."""
-    if process.stdin is not None:
-        process.stdin.close()
-    else:
-        process.kill()

@@ -86,6 +86,20 @@ def unauthenticated() -> PermissionDeniedError:
     )
 
 
+def no_credential() -> PermissionDeniedError:
+    return PermissionDeniedError(
+        "Request is missing required authentication credential. Expected OAuth 2 access token, login cookie or other "
+        "valid authentication credential.",
+        reason="required",
+        status=401,
+    )
+
+
+def wrong_content_type(content_type: str) -> CloudError:
+    """A body that is not JSON. Any page's form can send text; JSON it can send only if the server agrees."""
+    return CloudError(f"Unsupported content with type: {content_type or 'none'}", reason="badContent", status=400)
+
+
 def quota_exceeded(metric: str, limit: float, region: str) -> QuotaError:
     return QuotaError(
         f"Quota '{metric}' exceeded.  Limit: {limit:.1f} in region {region}.", reason="quotaExceeded", status=403

@@ -27,6 +27,7 @@ from runner.emulator.compute_operations import OperationsApi
 from runner.emulator.compute_projects import project_rules
 from runner.emulator.compute_resources import Parts
 from runner.emulator.disk_roots import DiskRoots, RootTools
+from runner.emulator.door import Door
 from runner.emulator.faults import Faults
 from runner.emulator.front import Front
 from runner.emulator.guest_view import GuestView
@@ -39,6 +40,7 @@ from runner.emulator.object_proxy import ObjectProxy
 from runner.emulator.object_store import ObjectStore
 from runner.emulator.operations import Operations
 from runner.emulator.os_login import OsLogin
+from runner.emulator.owner import make_owner_token
 from runner.emulator.quotas import Quotas
 from runner.emulator.recovery import Recovery, sweep_folders
 from runner.emulator.references import References
@@ -48,6 +50,7 @@ from runner.emulator.service_usage import ServiceUsage, put_enabled_services
 from runner.emulator.settings import CloudSettings
 from runner.emulator.store import Document, Store
 from runner.emulator.transport import Rule, build_routes, error_handlers
+from runner.emulator.upload_sessions import UploadSessions
 
 DATABASE = "cloud.sqlite"
 KEEP_ALIVE_S = 75
@@ -62,7 +65,7 @@ def _kill_this_process() -> None:
 
 @dataclass(kw_only=True)
 class EmbeddedCloud:
-    """Everything that runs; ``describe`` is what ``/_local/status`` tells besides the instances, ``kill`` a fault."""
+    """Everything that runs; ``kill`` is a fault."""
 
     settings: CloudSettings
     parts: Parts
@@ -75,6 +78,10 @@ class EmbeddedCloud:
     endpoint: Document = field(default_factory=dict)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     kill: Callable[[], None] = field(default=_kill_this_process)
+
+    def describe(self) -> Document:
+        """What ``/_local/status`` tells besides the instances."""
+        return {**self.endpoint, "objects_closed": self.objects.is_closed}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -137,7 +144,7 @@ def build_cloud(
         lifecycle=lifecycle,
         room=room,
         tools=tools,
-        app=Front(Starlette(), store=parts.store, access=parts.access, faults=parts.faults, settings=settings),
+        app=_build_front(Starlette(), parts, UploadSessions(parts.clock)),
     )
     cloud.app = _build_app(cloud, roots)
     return cloud
@@ -153,7 +160,7 @@ def _build_parts(settings: CloudSettings) -> Parts:
         clock=clock,
         faults=faults,
         operations=Operations(store, clock, faults),
-        access=Access(store, clock, faults, settings),
+        access=Access(store, clock, faults, settings, owner_token=make_owner_token(settings.state)),
         quotas=Quotas(store, settings.project),
         references=References(store, settings),
     )
@@ -168,14 +175,20 @@ def _put_what_is_always_there(parts: Parts) -> None:
 
 def _build_app(cloud: EmbeddedCloud, roots: DiskRoots) -> Front:
     parts, settings = cloud.parts, cloud.settings
+    sessions = UploadSessions(parts.clock)
     metadata = ObjectMetadata(parts.store, parts.clock.now)
-    proxy = ObjectProxy(parts.store, parts.access, settings, cloud.objects, metadata)
+    proxy = ObjectProxy(parts.store, parts.access, settings, cloud.objects, sessions, metadata)
     app = Starlette(
         routes=[*proxy.routes(), *build_routes(_rules(cloud, roots), parts.access, settings, RequestIds(parts.store))],
         exception_handlers=error_handlers(settings),
     )
     app.router.redirect_slashes = False
-    return Front(app, store=parts.store, access=parts.access, faults=parts.faults, settings=settings)
+    return _build_front(app, parts, sessions)
+
+
+def _build_front(app: Starlette, parts: Parts, sessions: UploadSessions) -> Front:
+    door = Door(parts.access, sessions)
+    return Front(app, store=parts.store, door=door, faults=parts.faults, settings=parts.settings)
 
 
 def _rules(cloud: EmbeddedCloud, roots: DiskRoots) -> Sequence[Rule]:
@@ -191,7 +204,7 @@ def _rules(cloud: EmbeddedCloud, roots: DiskRoots) -> Sequence[Rule]:
         parts,
         cloud.lifecycle,
         Scenario(parts, cloud.lifecycle, cloud.alarms, kill=lambda: cloud.kill()),
-        describe=lambda: cloud.endpoint,
+        describe=cloud.describe,
         stop=cloud.stopping.set,
         empty=lambda: _empty(cloud, roots),
     )

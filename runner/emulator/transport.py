@@ -82,7 +82,8 @@ Act = Callable[[Call], Document | Answer | Awaitable[Document | Answer]]
 class Rule:
     """One route. ``fields``: what the body may have (None: any JSON). ``permission``: asked of service accounts.
 
-    ``owners``: path parameters' resources whose own policies count, as format strings.
+    ``owners``: path parameters' resources whose own policies count, as format strings. ``owner_only``: no service account
+    whatever may call it.
     """
 
     method: str
@@ -91,6 +92,7 @@ class Rule:
     permission: str = ""
     fields: Any = None
     owners: Sequence[str] = field(default=())
+    owner_only: bool = False
 
 
 def build_routes(
@@ -106,6 +108,8 @@ def _endpoint(
     async def serve(request: Request) -> Response:
         try:
             call = await _read_call(rule, request, settings)
+            if rule.owner_only and not call.caller.is_owner:
+                raise refusals.forbidden("Only the owner of the embedded cloud may ask this.")
             if rule.permission:
                 owners = [owner.format(**call.params) for owner in rule.owners]
                 access.require(call.caller, rule.permission, call.resource, owners=owners)
@@ -131,7 +135,9 @@ async def _read_call(rule: Rule, request: Request, settings: CloudSettings) -> C
     if params.get("project") == settings.project_number:
         path = path.replace(f"projects/{settings.project_number}", f"projects/{settings.project}", 1)
         params["project"] = settings.project
-    body = read_json(await request.body())
+    raw = await request.body()
+    require_json(request.headers.get("content-type", ""), raw)
+    body = read_json(raw)
     check_fields(body, rule.fields) if rule.fields is not None else None
     return Call(
         method=request.method,
@@ -142,6 +148,12 @@ async def _read_call(rule: Rule, request: Request, settings: CloudSettings) -> C
         body=body,
         caller=request.state.caller,
     )
+
+
+def require_json(content_type: str, body: bytes) -> None:
+    """Raises: CloudError, if there is a body and it does not say that it is JSON."""
+    if body.strip() and content_type.partition(";")[0].strip().lower() != "application/json":
+        raise refusals.wrong_content_type(content_type)
 
 
 def _check_place(params: Mapping[str, str], settings: CloudSettings) -> None:
@@ -176,7 +188,15 @@ def render(answer: Document | Answer) -> Response:
 
 def render_error(error: CloudError, path: str, settings: CloudSettings) -> Response:
     document = error_document(error, path=path, project_number=settings.project_number)
-    return JSONResponse(document, status_code=error.status)
+    return JSONResponse(document, status_code=error.status, headers=_challenge(error))
+
+
+def _challenge(error: CloudError) -> Mapping[str, str]:
+    """What HTTP wants with a 401, as Google words it."""
+    if error.status != 401:
+        return {}
+    told = "" if error.reason == "required" else ', error="invalid_token"'
+    return {"WWW-Authenticate": f'Bearer realm="https://accounts.google.com/"{told}'}
 
 
 def error_handlers(settings: CloudSettings) -> Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]]:

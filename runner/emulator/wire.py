@@ -86,7 +86,8 @@ def error_document(error: CloudError, *, path: str, project_number: str) -> dict
     }
     body: dict[str, Any] = {"code": error.status, "message": error.message, "errors": [first]}
     if error.status == 401:
-        first.update(message="Invalid Credentials", location="Authorization", locationType="header")
+        told = "Login Required." if error.reason == "required" else "Invalid Credentials"
+        first.update(message=told, location="Authorization", locationType="header")
     if error.status == 412 and path.startswith(STORAGE_PATHS):
         first.update(location="If-Match", locationType="header")
     if (

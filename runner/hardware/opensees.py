@@ -29,6 +29,8 @@ DEFAULT_WORKSPACE = "opensees-hpc/jobs"
 LOG_NAME = "opensees-hpc.log"
 GRACE_S = 5
 # Where the image has its programs; a script of ours finds everything below this one folder.
+STATUS_FILE = f"{STATE_FOLDER}/status"  # what the programs of the image write into it: packer/README.md
+_STATUS = f'OPENSEES_HPC_STATUS_FILE="$PWD/{STATUS_FILE}"\nexport OPENSEES_HPC_STATUS_FILE\n'
 _PREFIX = 'PATH="${OPENSEES_HPC_PREFIX:-/opt/opensees-hpc}/bin:$PATH"\nexport PATH\n'
 
 
@@ -160,6 +162,7 @@ class OpenSeesInterface(WorkspaceInterface[OpenSeesJob]):
         return Bundle(
             name=job.id,
             settings=_PREFIX
+            + _STATUS
             + "PYTHONUNBUFFERED=1\nexport PYTHONUNBUFFERED\n"
             + shell_exports(job.environment)
             + shell_words(choose_command(job)),

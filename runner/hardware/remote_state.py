@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from runner.errors import RemoteError
+from runner.model.foreign import exit_code, real_number
 
 _TIME = re.compile(r"(?P<minutes>\d+)m(?P<seconds>[0-9.,]+)s")
 
@@ -70,16 +71,18 @@ def parse_end(line: str) -> End:
     used = [_parse_time(user), _parse_time(system)]
     return End(
         how=How(how),
-        exit_code=None if code == "-" else int(code),
+        exit_code=None if code == "-" else exit_code(int(code)),
         has_output=output == "1",
-        wall_s=max(0.0, float(ended) - float(began)),
+        wall_s=max(0.0, real_number(float(ended)) - real_number(float(began))),
         core_s=None if None in used else sum(part for part in used if part is not None),
     )
 
 
 def _parse_time(text: str) -> float | None:
     match = _TIME.fullmatch(text)
-    return None if match is None else int(match["minutes"]) * 60 + float(match["seconds"].replace(",", "."))
+    return (
+        None if match is None else real_number(int(match["minutes"]) * 60 + float(match["seconds"].replace(",", ".")))
+    )
 
 
 def _parse_after(text: str) -> int | None:

@@ -7,17 +7,22 @@ here and its age from the storage server, so that nobody's clock has to be right
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from runner.model.foreign import decode_json, plain_text, real_number, shorten
+
 FORMAT = 1
+LATEST_S = 4e9  # since 1970: in the year 2096
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """``expires``: seconds since 1970. ``holder``: who watches, as ``user@host pid``; empty for nobody.
+    """``expires``: seconds since 1970. ``holder``: who watches, as ``user@host pid``; empty for nobody. ``holder_id``: what no other
+    process has, anywhere, since numbers come again; empty if it is not known.
 
     ``deadlines``: seconds after each job's start. ``detached``: when the lease has run out, let running jobs come to their end.
     """
@@ -26,8 +31,13 @@ class Lease:
     renewed: datetime
     expires: float
     holder: str
+    holder_id: str = ""
     detached: bool = False
     deadlines: Mapping[str, float] = field(default_factory=dict)
+
+    def is_held_by(self, clients: Collection[str]) -> bool:
+        """Whether its holder is one of these, by ID; by name where the lease of an older version has no ID."""
+        return bool(self.holder) and (self.holder_id or self.holder) in clients
 
     def renew(self, now: datetime, lease_s: float) -> Lease:
         """The same lease, from now on."""
@@ -55,13 +65,52 @@ class Lease:
             "detached": self.detached,
             "deadlines": dict(self.deadlines),
             "holder": self.holder,
+            "holder_id": self.holder_id,
         }
         return json.dumps(values).encode()
 
 
-def new_lease(batch: str, holder: str, now: datetime, lease_s: float) -> Lease:
+@dataclass(frozen=True, kw_only=True)
+class LeaseSight:
+    """A lease as somebody looked at it. ``left_s``: from that moment to its end, in seconds; negative after it."""
+
+    lease: Lease
+    left_s: float
+
+    @property
+    def is_over(self) -> bool:
+        """Nobody renewed it."""
+        return self.left_s <= 0
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody has it who did not leave the batch on purpose, and it is not over."""
+        return bool(self.lease.holder) and not self.lease.detached and not self.is_over
+
+    @property
+    def jobs_left_s(self) -> float:
+        """How long jobs may still run. When a lease is over they are stopped; if it was left on purpose, those that run then
+        come to their deadlines, of which the last one counts here; without any known, nobody can say that it has passed.
+        """
+        if not self.lease.detached:
+            return self.left_s
+        return self.left_s + max(self.lease.deadlines.values(), default=math.inf)
+
+
+def see_lease(lease: Lease, *, updated: datetime, served: datetime) -> LeaseSight:
+    """A lease that was written at ``updated`` and read at ``served``, both by the storage server's clock.
+
+    It is over when its age says so, as the VMs count it, or the end that its holder wrote: whichever comes first.
+    """
+    length_s = lease.expires - lease.renewed.timestamp()
+    by_age_s = length_s - max(0.0, (served - updated).total_seconds())
+    return LeaseSight(lease=lease, left_s=min(by_age_s, lease.expires - served.timestamp()))
+
+
+def new_lease(batch: str, holder: str, now: datetime, lease_s: float, *, holder_id: str = "") -> Lease:
     """A lease that begins now."""
-    return Lease(batch=batch, renewed=now, expires=(now + timedelta(seconds=lease_s)).timestamp(), holder=holder)
+    expires = (now + timedelta(seconds=lease_s)).timestamp()
+    return Lease(batch=batch, renewed=now, expires=expires, holder=holder, holder_id=holder_id)
 
 
 def parse_lease(content: bytes) -> Lease:
@@ -70,17 +119,35 @@ def parse_lease(content: bytes) -> Lease:
     Raises:
         ValueError: it is none, or of a format that this version does not know.
     """
+    return lease_of_values(decode_json(content))
+
+
+def lease_of_values(values: Mapping[str, Any]) -> Lease:
+    """The same from JSON values.
+
+    Raises:
+        ValueError: see ``parse_lease``.
+    """
     try:
-        values: dict[str, Any] = json.loads(content)
         if values["format"] != FORMAT:
-            raise ValueError(f"a lease of format {values['format']!r}; this version knows {FORMAT}")
+            raise ValueError(f"a lease of format {shorten(values['format'])}; this version knows {FORMAT}")
         return Lease(
-            batch=str(values["batch"]),
-            renewed=datetime.fromisoformat(values["renewed"]),
-            expires=float(values["expires"]),
-            holder=str(values.get("holder", "")),
+            batch=plain_text(values["batch"]),
+            renewed=_aware(values["renewed"]),
+            expires=real_number(values["expires"], most=LATEST_S),
+            holder=plain_text(values.get("holder", "")),
+            holder_id=plain_text(values.get("holder_id", "")),
             detached=bool(values.get("detached")),
-            deadlines={str(job): float(seconds) for job, seconds in (values.get("deadlines") or {}).items()},
+            deadlines={job: real_number(seconds) for job, seconds in (values.get("deadlines") or {}).items()},
         )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"a damaged lease: {error!r}") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"a damaged lease: {shorten(error)}") from error
+
+
+def _aware(text: str) -> datetime:
+    """A time that can be compared with ours, whatever is asked of it."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"{text} is in no time zone")
+    real_number(at.timestamp(), most=LATEST_S)
+    return at

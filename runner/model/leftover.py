@@ -6,18 +6,20 @@ its name, its place in our bucket or its description say so, and whoever lists i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 from runner.model import names
+from runner.model.lease import Lease, LeaseSight
 
 ANY_OWNER = "any"
 BASE_PART = "base"
 STATE_PART = "state"
 VALIDATED = "validated"
-WATCHED_UNTIL = "watched_until"
+SETTINGS_ONLY = "only its settings are here"  # of a stack: nothing says that it was ever made, or it is gone
 
 
 class Kind(Enum):
@@ -35,12 +37,19 @@ class Kind(Enum):
     ROUTER = "router"
     SUBNETWORK = "subnetwork"
     NETWORK = "network"
+    GRANT = "IAM grant"
     ACCOUNT = "service account"
     ROLE = "custom role"
     STACK = "stack"
 
 
 BILLED = (Kind.INSTANCE, Kind.DISK, Kind.ADDRESS)
+LEASED = (
+    *BILLED,
+    Kind.STACK,
+)  # what a batch has no use for when its jobs are over; its definition stays for whoever attaches
+SWITCHED_OFF = frozenset({"TERMINATED", "STOPPED"})
+SHOWN = "%Y-%m-%d %H:%M"
 ORDER = {kind: index for index, kind in enumerate(Kind)}
 
 
@@ -48,18 +57,25 @@ ORDER = {kind: index for index, kind in enumerate(Kind)}
 class Item:
     """One thing of ours. ``place``: zone, region, bucket or project; '' where there is only one. ``state``: a word for it.
     Of disks and addresses ``users`` are what they are attached to, as ``ZONE/NAME`` for a VM; ``size_gib`` is a disk's.
+    ``is_regional``: of what may be in a zone or a region, that its place is a region.
 
-    ``labels``: ``app``, ``owner``, ``batch`` or ``bake``, ``expires``, ``part`` for what belongs to the stack ``base``,
-    and ``watched_until``, written as ``expires``: the end of the lease, at the control objects of a batch.
+    ``labels``: ``app``, ``owner``, ``batch`` or ``bake``, ``expires``, ``part`` for what belongs to the stack ``base``.
+    ``lease``: at the control objects of a batch, if it has one. ``uid``: the cloud's own ID, or when it was made; what has the
+    same name later has another one. Of objects ``since`` and ``until`` are when the oldest and the youngest were written.
     """
 
     kind: Kind
     name: str
     place: str = ""
+    is_regional: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     state: str = ""
     users: tuple[str, ...] = ()
     size_gib: int = 0
+    lease: LeaseSight | None = None
+    uid: str = ""
+    since: str = ""
+    until: str = ""
 
     @property
     def batch(self) -> str:
@@ -91,6 +107,10 @@ class Item:
         """What tells it from all others."""
         return self.kind, self.place, self.name
 
+    def is_still(self, earlier: Item) -> bool:
+        """Whether it is what was seen earlier under its key, and not something new of the same name."""
+        return (self.key, self.uid) == (earlier.key, earlier.uid) and (not earlier.until or self.since <= earlier.until)
+
     def has_expired(self, now: datetime) -> bool:
         """Should it be gone by now?"""
         return self.expires_at is not None and self.expires_at <= now
@@ -101,11 +121,82 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Whether an item shall be removed, and why, or why not."""
+    """Whether an item shall be removed, and why, or why not. ``is_outlived``: it has outlived its purpose, whatever was asked.
+
+    ``is_spared``: it was asked for, and stays because a client that lives is at it, or needs it.
+    """
 
     item: Item
     is_taken: bool
     reason: str
+    is_outlived: bool = False
+    is_spared: bool = False
+
+
+class Found:
+    """All that was found together, at ``now``: what one thing tells of another, and which of them have outlived their purpose.
+
+    ``alive``: the batches and bakes that have something which has not.
+    """
+
+    def __init__(self, items: Iterable[Item], now: datetime) -> None:
+        self.items = tuple(items)
+        self._now = now
+        self._leases = {item.batch: item.lease for item in self.items if item.lease is not None}
+        self._switched_off = {f"{item.place}/{item.name}" for item in self.items if _is_switched_off(item)}
+        self.alive = frozenset(item.purpose for item in self.items if item.purpose and self._is_alive(item))
+
+    def judge(self, item: Item) -> Choice | None:
+        """Whether it has outlived its purpose, or why not though it looks so; None if there is nothing to be said against it.
+
+        Three things speak against one: its label, that it is of a VM that is switched off and only costs, and the lease of its
+        batch. As long as that runs, somebody looks after all of it.
+        """
+        lease, reason = self._leases.get(item.batch), self._why_by_itself(item)
+        if lease is not None and not lease.is_over:
+            kept = f"kept: its lease runs until {self._after(lease.left_s)}"
+            return Choice(item=item, is_taken=False, reason=kept) if reason else None
+        if reason:
+            return Choice(item=item, is_taken=True, reason=reason, is_outlived=True)
+        return None if lease is None or item.kind not in LEASED else self._judge_by_lease(item, lease)
+
+    def _why_by_itself(self, item: Item) -> str:
+        if item.has_expired(self._now):
+            return f"expired at {item.expires_at:{SHOWN}} UTC"
+        if _is_switched_off(item):
+            return f"it is {item.state}, and its disk costs"
+        if item.kind in (Kind.DISK, Kind.ADDRESS) and item.users and self._switched_off.issuperset(item.users):
+            return "its VM is switched off"
+        return ""
+
+    def _judge_by_lease(self, item: Item, lease: LeaseSight) -> Choice:
+        """What becomes of it when nobody renews the lease any more."""
+        if lease.jobs_left_s <= 0:
+            left = "left with --detach, its last deadline was" if lease.lease.detached else "its lease ended"
+            reason = f"{left} at {self._after(lease.jobs_left_s)}"
+            return Choice(item=item, is_taken=True, reason=reason, is_outlived=True)
+        until = "" if math.isinf(lease.jobs_left_s) else f" until {self._after(lease.jobs_left_s)}"
+        return Choice(item=item, is_taken=False, reason=f"kept: left with --detach, its jobs may run{until}")
+
+    def _is_alive(self, item: Item) -> bool:
+        if item.kind is Kind.CONTROL:
+            return not item.has_expired(self._now)
+        judged = self.judge(item) if item.kind in BILLED else None
+        return item.kind in BILLED and (judged is None or not judged.is_outlived)
+
+    def _after(self, seconds: float) -> str:
+        return f"{self._now + timedelta(seconds=seconds):{SHOWN}} UTC"
+
+
+def find_watchers(items: Iterable[Item]) -> dict[str, Lease]:
+    """The leases by which somebody watches a batch."""
+    sights = {item.batch: item.lease for item in items if item.lease is not None}
+    return {batch: sight.lease for batch, sight in sights.items() if sight.is_watched}
+
+
+def _is_switched_off(item: Item) -> bool:
+    """A batch's VM that could not delete itself. The builder of a bake is switched off on purpose, while its image is made."""
+    return item.kind is Kind.INSTANCE and bool(item.batch) and item.state in SWITCHED_OFF
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +204,8 @@ class Scope:
     """What a sweep is about: one batch, one bake, everything of this owner, or (none of these) what has outlived its purpose.
 
     ``results``: results and, with ``everything``, the bucket too. ``owner``: the owner whose things may be touched, or ``any``.
-    ``busy``: batches and bakes that a living process is at, and who; they are left to it.
+    ``busy``: batches and bakes that a living process is at, and who; they are left to it. ``gone``: clients that are known to be
+    gone, as ``Lease.is_held_by`` has them; everything but what others watch is taken, one batch by its name whoever watches it.
     """
 
     now: datetime
@@ -123,6 +215,7 @@ class Scope:
     everything: bool = False
     results: bool = False
     busy: Mapping[str, str] = field(default_factory=dict)
+    gone: Collection[str] = ()
 
     @property
     def labels(self) -> dict[str, str]:
@@ -133,28 +226,38 @@ class Scope:
 
     def choose(self, items: Iterable[Item]) -> list[Choice]:
         """A choice for each item that this scope speaks of: expired ones first, then in the order of removal."""
-        listed = list(items)
-        alive = living_purposes(listed, self.now)
-        choices = [choice for item in listed if (choice := self._judge(item, alive, listed)) is not None]
-        return sorted(
-            choices, key=lambda one: (not one.item.has_expired(self.now), ORDER[one.item.kind], one.item.key[1:])
-        )
+        found = Found(items, self.now)
+        choices = [
+            replace(choice, is_outlived=_is_outlived(found, item))
+            for item in found.items
+            if (choice := self._judge(item, found)) is not None
+        ]
+        return sorted(choices, key=lambda one: (not one.is_outlived, ORDER[one.item.kind], one.item.key[1:]))
 
-    def _judge(self, item: Item, alive: Collection[str], listed: Collection[Item]) -> Choice | None:
-        wanted = self._wish(item, alive, listed)
+    def _judge(self, item: Item, found: Found) -> Choice | None:
+        wanted = self._wish(item, found)
         if wanted is None:
             return None
         if wanted.is_taken and item.labels.get("app") != names.APP:
             return Choice(item=item, is_taken=False, reason="it does not bear our label")
-        if wanted.is_taken and item.purpose in self.busy:
-            return Choice(item=item, is_taken=False, reason=f"{self.busy[item.purpose]} is at it")
-        owner = self._owner_of(item, listed)
+        owner = self._owner_of(item, found.items)
         if wanted.is_taken and self.owner != ANY_OWNER and owner != self.owner and not _is_orphan(item, owner):
             whose = f"it belongs to {owner}" if owner else "it does not say whose it is"
             return Choice(item=item, is_taken=False, reason=f"{whose}; --owner any takes it too")
+        if wanted.is_taken and item.purpose in self.busy:
+            reason = f"{self.busy[item.purpose]} is at it"
+            return Choice(item=item, is_taken=False, reason=reason, is_spared=self.everything)
+        if wanted.is_taken and self.everything and item.batch in (watchers := self._watchers(found)):
+            reason = f"{watchers[item.batch]} watches it; --batch {item.batch} takes it all the same"
+            return Choice(item=item, is_taken=False, reason=reason, is_spared=True)
         return wanted
 
-    def _wish(self, item: Item, alive: Collection[str], listed: Collection[Item]) -> Choice | None:
+    def _watchers(self, found: Found) -> Mapping[str, str]:
+        """Who watches which batch, as far as nobody knows that they are gone."""
+        watched = find_watchers(found.items)
+        return {batch: lease.holder for batch, lease in watched.items() if not lease.is_held_by(self.gone)}
+
+    def _wish(self, item: Item, found: Found) -> Choice | None:
         """The choice before it is asked whose it is; None if the scope does not speak of this item."""
         if self.batch:
             is_meant = item.batch == self.batch and (item.kind is not Kind.RESULTS or self.results)
@@ -165,14 +268,12 @@ class Scope:
         if self.bake:
             is_meant = item.bake == self.bake
             return Choice(item=item, is_taken=True, reason=f"of bake {self.bake}") if is_meant else None
-        return self._wish_of_all(item, listed) if self.everything else self._wish_of_dead(item, alive, listed)
+        return self._wish_of_all(item, found) if self.everything else self._wish_of_dead(item, found)
 
-    def _wish_of_all(self, item: Item, listed: Collection[Item]) -> Choice | None:
+    def _wish_of_all(self, item: Item, found: Found) -> Choice:
+        listed = found.items
         if item.labels.get("part") == STATE_PART:
             return Choice(item=item, is_taken=False, reason="kept: the state of Pulumi's stacks")
-        if self.busy and (item.kind is Kind.BUCKET or item.labels.get("part") == BASE_PART):
-            at_it = ", ".join(f"{who} is at {name}" for name, who in sorted(self.busy.items()))
-            return Choice(item=item, is_taken=False, reason=f"kept: {at_it}, which needs it")
         if item.kind in (Kind.RESULTS, Kind.BUCKET) and not self.results:
             return Choice(item=item, is_taken=False, reason="kept without --results")
         if item.kind is Kind.BUCKET and (others := self._others(listed, (Kind.RESULTS, Kind.CONTROL))):
@@ -181,20 +282,22 @@ class Scope:
             return Choice(item=item, is_taken=False, reason="kept: the base is alive as long as its bucket is")
         if item.kind is Kind.SSH_KEY and not item.has_expired(self.now):
             return Choice(item=item, is_taken=False, reason="kept: it is valid, and ends by itself")
+        clients = {**self._watchers(found), **self.busy}
+        if clients and (item.kind is Kind.BUCKET or item.labels.get("part") == BASE_PART):
+            at_it = ", ".join(f"{who} is at {name}" for name, who in sorted(clients.items()))
+            return Choice(item=item, is_taken=False, reason=f"kept: {at_it}, which needs it", is_spared=True)
         return Choice(item=item, is_taken=True, reason="of everything")
 
-    def _wish_of_dead(self, item: Item, alive: Collection[str], listed: Collection[Item]) -> Choice | None:
+    def _wish_of_dead(self, item: Item, found: Found) -> Choice | None:
         if item.kind in (Kind.RESULTS, Kind.BUCKET) or item.labels.get("part") == BASE_PART:
             return None
-        if item.kind is Kind.CONTROL and item.purpose in alive:
+        if item.kind is Kind.CONTROL and item.purpose in found.alive:
             return None
-        if item.has_expired(self.now) and (until := _watched_until(item.purpose, listed)) and until > self.now:
-            return Choice(item=item, is_taken=False, reason=f"kept: its lease runs until {until:%Y-%m-%d %H:%M} UTC")
-        if item.has_expired(self.now):
-            return Choice(item=item, is_taken=True, reason=f"expired at {item.expires_at:%Y-%m-%d %H:%M} UTC")
+        if (judged := found.judge(item)) is not None:
+            return judged
         is_companion = item.kind in (Kind.IMAGE, Kind.ACCOUNT) and bool(item.purpose)
         is_of_elsewhere = item.kind is Kind.STACK and bool(item.batch) and not item.owner
-        if (is_companion or is_of_elsewhere) and item.purpose not in alive:
+        if (is_companion or is_of_elsewhere) and item.purpose not in found.alive:
             return Choice(item=item, is_taken=True, reason=f"{item.purpose} has no VM any more")
         return None
 
@@ -221,10 +324,9 @@ class Scope:
         return sorted({item.owner or "somebody" for item in found if item.owner != self.owner})
 
 
-def _watched_until(purpose: str, listed: Iterable[Item]) -> datetime | None:
-    """The end of a batch's lease; None if it has none."""
-    found = (item.labels.get(WATCHED_UNTIL, "") for item in listed if purpose and item.purpose == purpose)
-    return max((end for text in found if (end := read_expires(text)) is not None), default=None)
+def _is_outlived(found: Found, item: Item) -> bool:
+    judged = found.judge(item)
+    return judged is not None and judged.is_outlived
 
 
 def _is_orphan(item: Item, owner: str) -> bool:
@@ -234,14 +336,6 @@ def _is_orphan(item: Item, owner: str) -> bool:
     if owner or item.kind is Kind.BUCKET:
         return False
     return item.kind is Kind.STACK or item.labels.get("part") == BASE_PART
-
-
-def living_purposes(items: Iterable[Item], now: datetime) -> frozenset[str]:
-    """The batches and bakes that have something which has not outlived its time."""
-    kinds = (*BILLED, Kind.CONTROL)
-    return frozenset(
-        item.purpose for item in items if item.kind in kinds and item.purpose and not item.has_expired(now)
-    )
 
 
 def read_expires(text: str) -> datetime | None:

@@ -22,6 +22,7 @@ NETWORK_TAG = APP
 SERVICE_ACCOUNT_ID = f"{APP}-vm"
 SELF_DELETE_ROLE_ID = "openseesHpcSelfDelete"  # unless settings say otherwise
 SELF_DELETE_ROLE_TITLE = "OpenSees VM: delete itself"
+VM_PREFIX = f"{APP}-"  # of every VM of a batch, and of no other: by it IAM tells which VMs may be deleted from within
 BASE_STACK = "base"
 PULUMI_PROJECTS = {"base": f"{APP}-base", "image": f"{APP}-image", "analysis": f"{APP}-analysis"}
 CONFIG_NAMESPACE = APP
@@ -42,6 +43,7 @@ RESULT_PREFIX = re.compile(
 
 CONTROL_PREFIX = "_control"
 LEASE = "lease.json"
+DEFINITION = "batch.json"
 HOME_MARKERS = "home/"
 
 LIVE_LOGS = ".live"
@@ -118,13 +120,24 @@ def service_account_email(project: str) -> str:
 
 
 def self_delete_role(project: str, role_id: str = SELF_DELETE_ROLE_ID) -> str:
-    """The custom role that a VM's service account has on the VMs of its batch: look at them, delete them."""
+    """The custom role that the service account of our VMs has on the VMs of batches: look at them, delete them."""
     return f"projects/{project}/roles/{role_id}"
 
 
 def instance_name(batch: str, index: int) -> str:
-    """The VM number ``index`` (from 0) of a batch."""
-    return f"{batch}-{index}"
+    """The VM number ``index`` (from 0) of a batch. No two batches have one of the same name, and no bake has one of these."""
+    return f"{VM_PREFIX}{batch}-{index}"
+
+
+def self_delete_condition() -> str:
+    """The IAM condition that holds for VMs of batches, and for nothing else in a project.
+
+    It needs no batch's name, so it is granted once, long before a VM exists. IAM has no regular expressions; ``extract`` gives what
+    follows ``/instances/``, and '' for what is no instance.
+    Source: https://cloud.google.com/iam/docs/conditions-attribute-reference (2026-11).
+    """
+    is_vm = 'resource.type == "compute.googleapis.com/Instance"'
+    return f'{is_vm} && resource.name.extract("/instances/{{name}}").startsWith("{VM_PREFIX}")'
 
 
 def builder_name(bake: str) -> str:

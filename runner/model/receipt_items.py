@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from runner.model import catalog
+from runner.model.leftover import Kind
 from runner.model.plan import hourly_price
 from runner.model.session import Resource, Session
 
-INSTANCE = "instance"
-DISK = "disk"
+INSTANCE = Kind.INSTANCE.value
+DISK = Kind.DISK.value
 LEAST_BILLED_S = 60.0  # https://cloud.google.com/compute/vm-instance-pricing: a minute at least, then by the second
 ACTS_REMEMBERED = timedelta(days=7)  # Google forgets operations after about two weeks
 Key = tuple[str, str, str]
@@ -74,10 +75,15 @@ class ReceiptItem:
     intended: datetime | None = None
     created: datetime | None = None
     gone: datetime | None = None
-    answer: str = ""
+    answers: tuple[str, ...] = ()
     machine_type: str = ""
     seconds: float = 0.0
     usd_per_hour: float | None = 0.0
+
+    @property
+    def answer(self) -> str:
+        """What the cloud said, for people."""
+        return "; ".join(self.answers)
 
     @property
     def usd_at_most(self) -> float | None:
@@ -164,7 +170,7 @@ def _item(life: _Life, session: Session, *, is_free: bool) -> ReceiptItem:
         intended=resource.intended,
         created=life.acts[0].ended or life.acts[0].started if life.acts else resource.created,
         gone=gone,
-        answer=_words(life),
+        answers=_words(life),
         machine_type=_machine_type(resource, session),
         seconds=_seconds(life, state, gone, session.plan.get("max_run_s")),
         usd_per_hour=0.0 if is_free else _price(resource, session),
@@ -194,12 +200,12 @@ def _was_never_inserted(life: _Life) -> bool:
     return life.until - resource.intended < ACTS_REMEMBERED and not split_lives(answer.acts)
 
 
-def _words(life: _Life) -> str:
+def _words(life: _Life) -> tuple[str, ...]:
     """The cloud's own answer: what it did, what it was heard to say, what it says now."""
     did = [f"{act.kind} {act.name}" for act in life.acts[1:]]
     now = life.answer.words if life.answer is not None and life.is_last else ""
-    heard = life.resource.answer.split("; ")  # it may hold an earlier receipt's words
-    return "; ".join(dict.fromkeys(part for part in (*did, *heard, now) if part))
+    heard = life.resource.answers  # those of an earlier receipt may be among them
+    return tuple(dict.fromkeys(part for part in (*did, *heard, now) if part))
 
 
 def _seconds(life: _Life, state: ItemState, gone: datetime | None, max_run_s: object) -> float:
@@ -246,6 +252,6 @@ def _stray(answer: Answer, *, is_free: bool) -> ReceiptItem:
         name=answer.name,
         zone=answer.zone,
         state=ItemState.STILL_THERE,
-        answer=f"{answer.words}; it bears the label, but the journal does not know it",
+        answers=(answer.words, "it bears the label, but the journal does not know it"),
         usd_per_hour=0.0 if is_free else None,
     )

@@ -1,7 +1,8 @@
 """Who does what in a batch: jobs, machines, and what to do next. Pure bookkeeping; whoever drives it does the acts.
 
 First come, first served: the job at the head of the queue waits for a machine with enough free cores, and what follows waits
-with it. A job whose machine was lost goes back to the head of the queue with a new attempt; that is no fault of the job.
+with it. A job whose machine was lost is in doubt: it may have ended there, and its results may have been pushed. Only when it is known
+that they were not, it goes back to the head of the queue with a new attempt; that is no fault of the job.
 """
 
 from __future__ import annotations
@@ -86,9 +87,14 @@ class Roster:
 
     @property
     def is_settled(self) -> bool:
-        """Nothing can be started now, and no machine is still coming: what runs, runs by itself."""
-        is_coming = any(machine.state is MachineState.COMING for machine in self._machines.values())
-        return not is_coming and not (self._queue and self._fitting(self._jobs[self._queue[0]].np))
+        """Nothing can be started now, no machine is still coming and no job is in doubt: what runs, runs by itself."""
+        return not (self.has(MachineState.COMING) or self._in_doubt()) and not (
+            self._queue and self._fitting(self._jobs[self._queue[0]].np)
+        )
+
+    def has(self, state: MachineState) -> bool:
+        """Whether a machine is in this state."""
+        return any(machine.state is state for machine in self._machines.values())
 
     def job(self, name: str) -> JobEntry:
         """One job."""
@@ -103,22 +109,32 @@ class Roster:
         self._machines[name] = replace(self._machines[name], state=MachineState.READY)
 
     def machine_lost(self, name: str) -> list[JobEntry]:
-        """It is gone; the jobs whose solver ran there, which wait again. Nothing if it was known to be lost.
+        """It is gone, or is given up; the jobs that ran there, all of them in doubt now. Nothing if it was known to be lost.
 
-        Jobs whose solver had ended stay: their results may have been pushed. ``give_back`` or ``end`` decides.
+        ``give_back`` or ``end`` decides each of them, when it is known whether its results were pushed.
         """
         machine = self._machines[name]
         if machine.state is MachineState.LOST:
             return []
         self._machines[name] = replace(machine, state=MachineState.LOST)
-        return [self._requeue(job) for job in self.running_on(name) if not job.frees_cores]
+        for job in self.running_on(name):
+            self._jobs[job.name] = replace(job, preemptions=job.preemptions + 1)
+        return self.running_on(name)
+
+    def is_lost(self, machine: str) -> bool:
+        """Whether a machine was lost."""
+        return machine in self._machines and self._machines[machine].state is MachineState.LOST
+
+    def is_coming(self, machine: str) -> bool:
+        """Whether a machine was asked for and has not answered yet."""
+        return machine in self._machines and self._machines[machine].state is MachineState.COMING
 
     def running_on(self, machine: str) -> list[JobEntry]:
         """The jobs on a machine that have not ended, those whose results are on their way included."""
         return [job for job in self._jobs.values() if job.machine == machine and job.state is JobState.RUNNING]
 
     def give_back(self, name: str, attempt: int) -> bool:
-        """A job whose results did not make it from its machine: it waits again. False if this attempt is over."""
+        """A job in doubt whose results did not make it from its machine: it waits again. False if this attempt is over."""
         if not self.is_current(name, attempt):
             return False
         self._requeue(self._jobs[name])
@@ -173,9 +189,13 @@ class Roster:
         return job.attempt == attempt and job.state is JobState.RUNNING
 
     def cores_missing(self) -> int:
-        """Cores that waiting jobs need beyond what is free or coming; 0 if they only have to wait for others to end."""
+        """Cores that waiting jobs need beyond what is free or coming; 0 if they only have to wait for others to end.
+
+        Jobs in doubt count, except those that are known to have ended: a replacement takes longer than the look for their results.
+        """
         alive = [machine for machine in self._machines.values() if machine.state is not MachineState.LOST]
         waiting = sum(self._jobs[name].np for name in self._queue)
+        waiting += sum(job.np for job in self._in_doubt() if not job.frees_cores)
         return max(0, waiting - sum(self._free_cores(machine) for machine in alive))
 
     def new_machines_wanted(self, *, most: int, cores: int) -> int:
@@ -192,10 +212,13 @@ class Roster:
         unlucky = any(job.preemptions >= PREEMPTIONS_BEFORE_STANDARD for job in open_jobs)
         return "standard" if unlucky or in_tail else planned
 
+    def _in_doubt(self) -> list[JobEntry]:
+        return [job for job in self._jobs.values() if job.state is JobState.RUNNING and self.is_lost(job.machine)]
+
     def _requeue(self, job: JobEntry) -> JobEntry:
         attempts_left = job.attempt < MOST_ATTEMPTS
         state = JobState.WAITING if attempts_left else JobState.LOST
-        again = replace(job, state=state, machine="", preemptions=job.preemptions + 1, frees_cores=False)
+        again = replace(job, state=state, machine="", frees_cores=False)
         self._jobs[job.name] = again
         if attempts_left:
             self._queue.insert(0, job.name)

@@ -9,8 +9,8 @@ plan       machine_type, price_usd_per_hour, max_run_s, zones, and whatever else
 intend     kind, name, zone: this will be created. kind: instance, disk, address, image, firewall, stack (its zone: base,
            image or analysis)…; for an instance machine_type and disk_gib, or price_usd_per_hour; keep: it is to stay
 created    kind, name, zone: it was seen to be there
-gone       kind, name, zone, answer: the cloud said so, and how
-failed     kind, name, zone, answer: it was never created, and why
+gone       kind, name, zone, answer or answers: the cloud said so, and how
+failed     kind, name, zone, answer or answers: it was never created, and why
 job        job, state, and what else is known (attempt, instance, exit_code, wall_s, message)
 detached   the owner leaves on purpose, the batch goes on
 end        outcome
@@ -19,6 +19,7 @@ end        outcome
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -33,7 +34,11 @@ BAKE = "bake"
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """A process, exactly: its number alone comes again, its start time and the machine's boot do not."""
+    """A process, exactly: its number alone comes again, its start time and the machine's boot do not.
+
+    ``pid_namespace``: where its number counts; containers have numbers of their own. ``lock``: the very file whose lock it holds
+    while it owns a session. '' if they are not known.
+    """
 
     user: str
     host: str
@@ -41,6 +46,14 @@ class Owner:
     process_started: float
     boot_id: str
     machine_id: str
+    pid_namespace: str = ""
+    lock: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What no other process has, anywhere; it does not tell the machine's ID."""
+        own = (self.host, self.machine_id, self.boot_id, self.pid_namespace, self.pid, self.process_started)
+        return hashlib.sha256(repr(own).encode()).hexdigest()[:32]
 
     def __str__(self) -> str:
         return f"{self.user}@{self.host} (process {self.pid})"
@@ -61,7 +74,7 @@ class Resource:
     created: datetime | None = None
     gone: datetime | None = None
     has_failed: bool = False
-    answer: str = ""
+    answers: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -90,13 +103,15 @@ class JobTrace:
 class Session:
     """A batch (``run``) or bake as its journal tells it.
 
-    ``is_owner_alive`` is seen when the journal is read. ``troubles``: what could not be read, a sentence each.
+    ``is_owner_alive``: a living process is at it, as was seen when the journal was read. ``is_owner_gone``: it is certain that its
+    last owner is not at it any more; neither, where nobody knows. ``troubles``: what could not be read, a sentence each.
     """
 
     name: str
     kind: str = ""
     owner: Owner | None = None
     is_owner_alive: bool = False
+    is_owner_gone: bool = False
     format: int = 0
     started: datetime | None = None
     ended: datetime | None = None
@@ -242,11 +257,20 @@ def _after(item: Resource, record: Record) -> Resource:
     return replace(
         item,
         zone=item.zone or record.text("zone"),
-        answer=record.text("answer") or item.answer,
+        answers=_read_answers(record) or item.answers,
         has_failed=item.has_failed or record.kind == "failed",
-        facts={**item.facts, **_without(record.facts, "kind", "name", "zone", "answer")},
+        facts={**item.facts, **_without(record.facts, "kind", "name", "zone", "answer", "answers")},
         **times,
     )
+
+
+def _read_answers(record: Record) -> tuple[str, ...]:
+    """What the cloud said: several answers, or one."""
+    several = record.facts.get("answers")
+    if isinstance(several, list | tuple):
+        return tuple(text for text in several if isinstance(text, str))
+    one = record.text("answer")
+    return (one,) if one else ()
 
 
 def _fits(zone: str, other: str) -> bool:
@@ -268,4 +292,10 @@ def read_owner(value: object) -> Owner | None:
         return None
     if not isinstance(pid, int) or not isinstance(begun, int | float):
         return None
-    return Owner(pid=pid, process_started=float(begun), **{key: str(text) for key, text in texts.items()})
+    return Owner(
+        pid=pid,
+        process_started=float(begun),
+        pid_namespace=str(value.get("pid_namespace", "")),
+        lock=str(value.get("lock", "")),
+        **{key: str(text) for key, text in texts.items()},
+    )

@@ -20,6 +20,9 @@ from runner.model.yaml_source import YamlSource, read_yaml
 ENVIRONMENT_PREFIX = "OPENSEES_HPC_"
 LOCAL_PROJECT = "local-project"
 LOCAL_OPERATOR = "you@example.com"
+GCP_KMS = re.compile(
+    r"gcpkms://projects/[a-z0-9:.-]+/locations/[a-z0-9-]+/keyRings/[a-zA-Z0-9_-]{1,63}/cryptoKeys/[a-zA-Z0-9_-]{1,63}"
+)
 IAP_RANGE = "35.235.240.0/20"  # https://cloud.google.com/iap/docs/using-tcp-forwarding
 
 
@@ -57,6 +60,13 @@ class Settings(BaseModel):
         str,
         Field(pattern=f"^{names.ROLE_ID.pattern}$", description="ID of the custom role by which VMs delete themselves"),
     ] = names.SELF_DELETE_ROLE_ID
+    secrets_provider: Annotated[
+        str,
+        Field(
+            pattern=rf"^({GCP_KMS.pattern})?$",
+            description="key in Cloud KMS that encrypts secrets in Pulumi's state; empty: a passphrase. Only on google",
+        ),
+    ] = ""
     budget_usd: Annotated[float, Field(gt=0, description="a batch that may cost more is refused")] | None = None
 
     @field_validator("project")

@@ -23,7 +23,10 @@ class JobState(Enum):
 
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
-    JobState.WAITING: frozenset({JobState.RUNNING, JobState.LOST}),
+    # From waiting to an end: results of an earlier attempt came home after all.
+    JobState.WAITING: frozenset(
+        {JobState.RUNNING, JobState.SUCCEEDED, JobState.FAILED, JobState.TIMED_OUT, JobState.LOST, JobState.UNKNOWN}
+    ),
     JobState.RUNNING: frozenset(
         {JobState.SUCCEEDED, JobState.FAILED, JobState.TIMED_OUT, JobState.LOST, JobState.UNKNOWN, JobState.WAITING}
     ),

@@ -8,7 +8,7 @@ The raw message always stays in ``message``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,6 +36,10 @@ _VM_LOST = (
     re.compile(r"expected non-empty ID for new state during Create of \S*gcp:compute/instance:Instance::(?P<vm>\S+)"),
     re.compile(r"IAM policy for compute instance \"(?:[^\"]*/)?(?P<vm>[^\"/]+)\".*?Error 404\b", re.DOTALL),
 )
+
+# Of an update that was about to delete a VM or what belongs to it.
+_VM_NOT_FOUND = re.compile(r"Error 404\b.*?instances/(?P<vm>[^'/\"]+)' was not found", re.DOTALL)
+ANY_VM = "?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +151,18 @@ def lost_vms(error: BaseException) -> tuple[str, ...]:
     """The VMs that went while they were being made, whatever else an update failed of."""
     told = [part.lost_vms for part in (error, error.__cause__) if isinstance(part, StackError)]
     return tuple(dict.fromkeys(name for names in told for name in names))
+
+
+def is_of_gone_vms(error: BaseException, *, is_gone: Callable[[str], bool]) -> bool:
+    """Whether all that the engine complains of is that VMs were not found, by names that are gone indeed."""
+    told = next((part.diagnostics for part in (error, error.__cause__) if isinstance(part, StackError)), ())
+    vms = [read_lost_vm(text, ANY_VM) or _read_vm_not_found(text) for text in told]
+    return bool(vms) and all(vm == ANY_VM or (vm and is_gone(vm)) for vm in vms)
+
+
+def _read_vm_not_found(text: str) -> str:
+    found = _VM_NOT_FOUND.search(text)
+    return found["vm"] if found else ""
 
 
 def next_place(

@@ -18,6 +18,7 @@ TIME_TOLERANCE = 1e-3  # relative: scripts print a few digits, and the last step
 # What OpenSees prints when an analysis step fails (SRC/analysis and SRC/convergenceTest of its source).
 NOT_CONVERGED = re.compile(r"failed to converge|analyze failed|the \w+ failed at iteration", re.IGNORECASE)
 SIGNAL_BASE = 128
+SIGNALS = range(1, 65)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +29,30 @@ class Verdict:
     reason: str = ""
 
 
-def judge(*, exit_code: int | None, timed_out: bool, last_lines: Sequence[str], expect: Expectation) -> Verdict:
-    """The verdict on a job that has ended."""
+@dataclass(frozen=True, kw_only=True)
+class EngineEnd:
+    """How OpenSees ended, by the word of what started it and saw it end. ``signal`` None: with an exit code of its own."""
+
+    signal: int | None
+
+
+def read_engine_end(text: str) -> EngineEnd | None:
+    """``exit CODE`` or ``signal NUMBER``; None for anything else."""
+    word, _, number = text.removesuffix("\n").partition(" ")
+    if not text.endswith("\n") or not number.isdecimal() or word not in ("exit", "signal"):
+        return None
+    return EngineEnd(signal=int(number) if word == "signal" else None)
+
+
+def judge(
+    *,
+    exit_code: int | None,
+    timed_out: bool,
+    last_lines: Sequence[str],
+    expect: Expectation,
+    engine: EngineEnd | None = None,
+) -> Verdict:
+    """The verdict on a job that has ended. ``engine``: None if it was not heard to end, as when its launcher was killed itself."""
     if timed_out:
         return Verdict(state=JobState.TIMED_OUT, reason=_with_time("ended at its deadline", last_lines))
     if exit_code is None:
@@ -37,7 +60,7 @@ def judge(*, exit_code: int | None, timed_out: bool, last_lines: Sequence[str], 
             state=JobState.LOST, reason="its end was not seen (the VM went down, or its supervisor was killed)"
         )
     if exit_code != 0:
-        return Verdict(state=JobState.FAILED, reason=_why_failed(exit_code, last_lines))
+        return Verdict(state=JobState.FAILED, reason=_why_failed(exit_code, engine, last_lines))
     return _judge_time(last_lines, expect)
 
 
@@ -60,11 +83,13 @@ def _judge_time(last_lines: Sequence[str], expect: Expectation) -> Verdict:
     return Verdict(state=JobState.SUCCEEDED)
 
 
-def _why_failed(exit_code: int, last_lines: Sequence[str]) -> str:
-    if exit_code > SIGNAL_BASE:
-        return f"killed by signal {exit_code - SIGNAL_BASE}"
+def _why_failed(exit_code: int, engine: EngineEnd | None, last_lines: Sequence[str]) -> str:
+    if engine is not None and engine.signal is not None:
+        return f"killed by signal {engine.signal}"
     if any(NOT_CONVERGED.search(line) for line in last_lines):
         return _with_time("did not converge", last_lines)
+    if engine is None and exit_code - SIGNAL_BASE in SIGNALS:
+        return f"exit code {exit_code}, as of a program that signal {exit_code - SIGNAL_BASE} killed"
     return _with_time(f"exit code {exit_code}", last_lines)
 
 

@@ -1,8 +1,9 @@
 """The only reader of environment and settings files. Decides local or Google; builds what commands are handed.
 
 Folders of this user (``OPENSEES_HPC_HOME`` moves them): ``settings.yaml``, ``passphrase`` (of Pulumi's state, mode 0600),
-``ssh/`` (our key pair), ``pulumi/`` (the engine's own files), for the target ``local`` ``local/cloud`` (the embedded
+``ssh/`` (our key pair), ``pulumi/`` (the engine's own files), ``logs/`` and ``crashes/``, for the target ``local`` ``local/cloud`` (the embedded
 cloud) and ``local/stacks`` (Pulumi's state), and for ``google`` ``google/passphrases`` (of states in buckets, by bucket).
+All of it is for this user alone, whatever the umask; what an earlier version left open is closed.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from runner.commands.context import Context
 from runner.core.session_state import Journal
 from runner.model.settings import read_settings
 from runner.wiring.clouds import ROOT, GoogleCloud, LocalCloud, find_pulumi
-from runner.wiring.configuration import home_folder, load_settings, settings_file, settings_text
+from runner.wiring.configuration import close_home, home_folder, load_settings, settings_file, settings_text
+from runner.wiring.logs import command_log
 
 __all__ = [
     "ROOT",
+    "command_log",
     "find_pulumi",
     "home_folder",
     "load_settings",
@@ -38,7 +41,7 @@ def make_context(
     results_folder: Path | None = None,
     instead_of_file: str | None = None,
 ) -> Context:
-    """What commands are handed. No cloud is touched, nothing is started. ``instead_of_file``: the text of a settings file.
+    """What commands are handed. No cloud is touched, nothing is started, but what lies in the home is closed to other users. ``instead_of_file``: the text of a settings file.
 
     Raises:
         InputError: the settings are wrong.
@@ -47,6 +50,7 @@ def make_context(
     text = settings_text(environment) if instead_of_file is None else instead_of_file
     settings = read_settings(text, settings_file(environment), environment)
     home = home_folder(environment)
+    close_home(home)
     clouds = {"local": LocalCloud, "google": GoogleCloud}
     return Context(
         settings=settings,

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
+from runner.commands.boot import SSH_LIMIT_S
 from runner.core.compute import Compute, Instance
+from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped, make_private_folder
 from runner.core.objects import Objects
 from runner.core.os_login import Login, OsLogin
-from runner.core.passphrase import own_passphrase, shared_passphrase
-from runner.core.rest import Api, Endpoints
+from runner.core.passphrase import known_passphrase, own_passphrase, shared_passphrase
+from runner.core.rest import Api, Endpoints, log_answers
 from runner.core.storage import Buckets, ResultStore
 from runner.errors import MissingToolError, PermissionDeniedError
 from runner.model import names
@@ -37,7 +39,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 GOOGLE_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 GOOGLE_SSH_PORT = 22
 EMULATOR_START_LIMIT_S = 60.0
-BOOT_LIMIT_S = 5 * 60.0
 CONNECT_LIMIT_S = 15.0
 
 
@@ -70,9 +71,9 @@ class ConnectedCloud:
 
     def pulumi_environment(self) -> dict[str, str]:
         """What a plain ``pulumi`` needs in its environment to work on our stacks."""
-        return {
+        passphrase = self.passphrase_file()
+        return ({} if passphrase is None else {"PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase)}) | {
             "PULUMI_BACKEND_URL": self.backend_url,
-            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.passphrase_file()),
             "PULUMI_HOME": str(self.home / "pulumi"),
             "PULUMI_SKIP_UPDATE_CHECK": "1",
             "GOOGLE_PROJECT": self.settings.project,
@@ -85,8 +86,13 @@ class ConnectedCloud:
         """Where Pulumi's state is."""
         raise NotImplementedError
 
-    def passphrase_file(self) -> Path:
-        """The passphrase of Pulumi's state; made if there is none."""
+    @property
+    def secrets_provider(self) -> str:
+        """What encrypts secrets in Pulumi's state; '' for a passphrase."""
+        return ""
+
+    def passphrase_file(self) -> Path | None:
+        """The passphrase of Pulumi's state; made if there is none and one is needed."""
         return own_passphrase(self.home / "passphrase")
 
     @cached_property
@@ -110,6 +116,9 @@ class ConnectedCloud:
             key_file=self.home / "ssh" / "id_ed25519",
         )
 
+    def check_bake(self, recipe: str) -> None:
+        """A VM brings all that a bake needs, or gets it from its own packages."""
+
     def warm_up(self) -> None:
         """Pulumi's provider package takes a second to import."""
         self.stacks.preload("analysis")
@@ -127,6 +136,7 @@ class ConnectedCloud:
             infra=ROOT / "infra",
             work=self._engine_folder,
             env={**self.environment, **self.pulumi_environment()},
+            secrets_provider=self.secrets_provider,
         )
         return PulumiStacks(site, _programs())
 
@@ -134,6 +144,7 @@ class ConnectedCloud:
     def estate(self) -> Estate:
         from runner.core.estate import CloudEstate
         from runner.core.estate_compute import LabelledCompute, OurNetwork
+        from runner.core.estate_grants import OurGrant
         from runner.core.estate_identity import OurAccounts, OurKeys, OurRole
         from runner.core.estate_stacks import RememberedStacks
         from runner.core.estate_storage import StorageShelf
@@ -150,6 +161,7 @@ class ConnectedCloud:
                 OurNetwork(compute, settings.project, settings.region, storage.owner_of_base),
                 storage,
                 OurKeys(profile, operator=settings.operator, owner=settings.owner),
+                OurGrant(Api(endpoints.resource_manager, self.new_session), settings.project, storage.owner_of_base),
                 OurAccounts(iam, settings.project, storage.owner_of_base),
                 OurRole(iam, settings.project, storage.owner_of_base),
                 RememberedStacks(records, lambda: self.stacks, settings.owner),
@@ -165,7 +177,7 @@ class ConnectedCloud:
         """An SSH connection, as soon as the instance answers."""
         from runner.core.ssh import wait_for_ssh
 
-        return wait_for_ssh(self._target(instance, login, host_keys), timeout_s=BOOT_LIMIT_S)
+        return wait_for_ssh(self._target(instance, login, host_keys), timeout_s=SSH_LIMIT_S)
 
     def job_interface(
         self, instance: Instance, login: Login, host_keys: Mapping[str, str], batch: str
@@ -175,12 +187,13 @@ class ConnectedCloud:
 
         return OpenSeesInterface(
             user=login.user,
-            host=f"{instance.address}:{self.ssh_port}",
+            host=instance.address,
+            port=self.ssh_port,
             name=instance.name,
             key_filename=login.key_file,
             host_keys=dict(host_keys),
             workspace_dir=f"{names.APP}/{batch}",
-            boot_timeout_s=BOOT_LIMIT_S,
+            boot_timeout_s=SSH_LIMIT_S,
             # Silence for half of the time (two keepalives that nobody answers), and the other half for trying again.
             keepalive_s=self.settings.lost_after_s / 6,
             connect_timeout_s=min(CONNECT_LIMIT_S, self.settings.lost_after_s / 4),
@@ -211,7 +224,9 @@ class LocalCloud(ConnectedCloud):
     def endpoint(self) -> Endpoint:
         from runner.emulator import control
 
-        return control.start(self.folder, timeout_s=EMULATOR_START_LIMIT_S)
+        with disk_errors_mapped(self.folder, more=STATE_ELSEWHERE):
+            make_private_folder(self.folder)
+            return control.start(self.folder, timeout_s=EMULATOR_START_LIMIT_S)
 
     def open(self, *, needs_engine: bool = True) -> None:
         """Start the embedded cloud if it does not run; not if there is no engine to use it with."""
@@ -220,32 +235,42 @@ class LocalCloud(ConnectedCloud):
         self.ssh_port = self.endpoint.ssh_port
         self.compute.check_project()
 
+    def check_bake(self, recipe: str) -> None:
+        """An emulated instance has the programs and the Python of this machine."""
+        from runner.wiring.bake_host import check_bake_host
+
+        check_bake_host(ROOT / "packer", recipe, self.environment)
+
     @property
     def endpoints(self) -> Endpoints:
         """All below the embedded cloud's one address."""
         return Endpoints.below(self.endpoint.url)
 
     def new_session(self) -> requests.Session:
-        """A session without credentials: the embedded cloud takes its caller for the project's owner."""
-        import requests
+        """A session of the embedded cloud's owner."""
+        from runner.wiring.owner_session import new_owner_session
 
-        session = requests.Session()
-        session.trust_env = False  # a proxy has no way to our loopback address
-        return session
+        return new_owner_session(self.endpoint)
 
     def new_storage_client(self) -> Client:
-        """A client for the embedded cloud's storage."""
-        from google.auth.credentials import AnonymousCredentials
+        """A client of the owner for the embedded cloud's storage."""
         from google.cloud.storage import Client
 
+        from runner.wiring.owner_credentials import new_credentialed_session
+
         options: dict[str, Any] = {"api_endpoint": self.endpoints.storage}
-        return Client(project=self.settings.project, credentials=AnonymousCredentials(), client_options=options)
+        session = new_credentialed_session(self.endpoint)
+        client = Client(
+            project=self.settings.project, credentials=session.credentials, client_options=options, _http=session
+        )
+        return _logged(client)
 
     @property
     def backend_url(self) -> str:
         """A folder of this user."""
         stacks = self.home / "local" / "stacks"
-        stacks.mkdir(parents=True, exist_ok=True)
+        with disk_errors_mapped(stacks, more=STATE_ELSEWHERE):
+            make_private_folder(stacks)
         return f"file://{stacks}"
 
     def pulumi_environment(self) -> dict[str, str]:
@@ -280,22 +305,33 @@ class GoogleCloud(ConnectedCloud):
         """A client with the application default credentials."""
         from google.cloud.storage import Client
 
-        return Client(project=self.settings.project, credentials=self._credentials)
+        return _logged(Client(project=self.settings.project, credentials=self._credentials))
 
     @property
     def backend_url(self) -> str:
         """Where ``PULUMI_BACKEND_URL`` says, else the bucket that ``invoke setup`` made."""
         return self.environment.get("PULUMI_BACKEND_URL", f"gs://{names.state_bucket_name(self.settings.project)}")
 
-    def passphrase_file(self) -> Path:
-        """For a state in a bucket of Google's, the passphrase that is beside it: another machine can work on its stacks then."""
+    @property
+    def secrets_provider(self) -> str:
+        """A key in Cloud KMS, where the settings have one."""
+        return self.settings.secrets_provider
+
+    def passphrase_file(self) -> Path | None:
+        """For a state in a bucket of Google's, the passphrase that is beside it: another machine can work on its stacks then.
+
+        Where a key encrypts, only one that this machine has from before, for stacks that were made with it.
+        """
         own = self.home / "passphrase"
         parts = urlsplit(self.backend_url)
+        copy = self.home / "google" / "passphrases" / parts.netloc
+        if self.secrets_provider:
+            return known_passphrase(copy, own) if parts.scheme == "gs" else known_passphrase(own)
         if parts.scheme != "gs":
             return own_passphrase(own)
         objects = Objects(self.new_storage_client, parts.netloc)
         try:
-            return shared_passphrase(objects, self.home / "google" / "passphrases" / parts.netloc, own=own)
+            return shared_passphrase(objects, copy, own=own)
         finally:
             objects.close()
 
@@ -315,6 +351,12 @@ class GoogleCloud(ConnectedCloud):
             # A person's credentials may name no project for quotas, without which some APIs (OS Login) refuse them.
             return credentials.with_quota_project(self.settings.project)
         return credentials
+
+
+def _logged(client: Client) -> Client:
+    """With its answers in the log: the client's own session is the only place where they can be seen."""
+    log_answers(client._http)
+    return client
 
 
 def find_pulumi(environment: Mapping[str, str]) -> Path:

@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from runner.core.files import tighten
 from runner.errors import InputError
 from runner.model import names
 from runner.model.settings import Settings, read_settings, variable_name
 from runner.model.yaml_source import decode_yaml
 
+OURS = frozenset({"settings.yaml", "passphrase", "ssh", "pulumi", "local", "google", "logs", "crashes"})
+
 
 def home_folder(environment: Mapping[str, str]) -> Path:
-    """Where this user's settings, keys and state lie."""
+    """Where this user's settings, keys and state lie.
+
+    Raises:
+        InputError: the environment names no folder that can be one.
+    """
     given = environment.get("OPENSEES_HPC_HOME")
     if given:
-        return Path(given).expanduser().absolute()
+        return _absolute(given, "OPENSEES_HPC_HOME")
     import platformdirs
 
     return platformdirs.user_state_path(names.APP)
 
 
+def close_home(home: Path) -> None:
+    """Take the rights of other users on what is ours in the home. A home that holds other things too is itself left as it is."""
+    engine, cloud = home / "pulumi", home / "local" / "cloud"  # whose own files need rights of their own
+    for name in OURS:
+        tighten(home / name, spare={engine, cloud})
+    with contextlib.suppress(OSError):
+        if {entry.name for entry in home.iterdir()} <= OURS:
+            tighten(home, spare={home})
+
+
 def settings_file(environment: Mapping[str, str]) -> Path:
     """The settings file, there or not."""
     given = environment.get("OPENSEES_HPC_SETTINGS")
-    return Path(given).expanduser().absolute() if given else home_folder(environment) / "settings.yaml"
+    return _absolute(given, "OPENSEES_HPC_SETTINGS") if given else home_folder(environment) / "settings.yaml"
+
+
+def _absolute(given: str, variable: str) -> Path:
+    try:
+        return Path(given).expanduser().absolute()
+    except (
+        RuntimeError,
+        OSError,
+    ) as error:  # ~somebody, whom this machine does not know; a current folder that has gone
+        raise InputError(f"{variable}={given}: {error}", remedy="give a whole path") from error
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:

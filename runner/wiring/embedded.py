@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped
 from runner.errors import CloudError, InputError
 from runner.model.yaml_source import decode_yaml, read_yaml
 from runner.wiring.clouds import EMULATOR_START_LIMIT_S
@@ -23,7 +24,9 @@ def start_embedded_cloud(environment: Mapping[str, str]) -> Endpoint:
     """Start the embedded cloud, or find it running."""
     from runner.emulator import control
 
-    return control.start(_embedded_cloud_folder(environment), timeout_s=EMULATOR_START_LIMIT_S)
+    folder = _embedded_cloud_folder(environment)
+    with disk_errors_mapped(folder, more=STATE_ELSEWHERE):
+        return control.start(folder, timeout_s=EMULATOR_START_LIMIT_S)
 
 
 def stop_embedded_cloud(environment: Mapping[str, str]) -> bool:
@@ -31,9 +34,8 @@ def stop_embedded_cloud(environment: Mapping[str, str]) -> bool:
     from runner.emulator import control
 
     folder = _embedded_cloud_folder(environment)
-    was_running = control.status(folder) is not None
-    control.stop(folder)
-    return was_running
+    with disk_errors_mapped(folder, more=STATE_ELSEWHERE):
+        return control.stop(folder)
 
 
 def embedded_cloud_status(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -59,12 +61,18 @@ def embedded_cloud_tracebacks(environment: Mapping[str, str]) -> list[str]:
 
 
 def reset_embedded_cloud(environment: Mapping[str, str]) -> None:
-    """Stop the embedded cloud and delete it with the state of its stacks, which speaks of things that are gone."""
+    """Stop the embedded cloud and delete it with all that speaks of it: the state of its stacks, journals, receipts, keys.
+
+    Raises:
+        DiskError: something of it could not be deleted.
+    """
     from runner.emulator import control
 
     folder = _embedded_cloud_folder(environment)
-    control.reset(folder)
-    shutil.rmtree(folder.parent, ignore_errors=True)
+    with disk_errors_mapped(folder, more=STATE_ELSEWHERE):
+        control.reset(folder)
+        if folder.parent.exists():
+            shutil.rmtree(folder.parent)
 
 
 def list_faults(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -97,7 +105,7 @@ def play_scenario(environment: Mapping[str, str], file: Path) -> dict[str, Any]:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise InputError(f"{file}: {error}") from error
+        raise InputError(f"{file}: cannot be read: {error.strerror}", remedy="give a file that you may read") from error
     source = read_yaml(decode_yaml(data, file), file)
     if not isinstance(source.values, list):
         raise InputError([source.problem((), "a scenario is a list of steps, each with `at` and `fault`")])
@@ -111,10 +119,9 @@ def play_scenario(environment: Mapping[str, str], file: Path) -> dict[str, Any]:
 
 def _ask(endpoint: Endpoint, method: str, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A call of the embedded cloud's admin API."""
-    import requests
+    from runner.wiring.owner_session import new_owner_session
 
-    with requests.Session() as session:
-        session.trust_env = False  # a proxy has no way to our loopback address
+    with new_owner_session(endpoint) as session:
         answer = session.request(method, f"{endpoint.url}/_local/{what}", json=body, timeout=ADMIN_TIMEOUT_S)
     if answer.status_code >= 400:
         raise CloudError(str(answer.json()["error"]["message"]), status=answer.status_code)
@@ -122,8 +129,12 @@ def _ask(endpoint: Endpoint, method: str, what: str, body: Mapping[str, Any] | N
 
 
 def google_client_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What Google's own clients and the stock Pulumi provider need to use the embedded cloud."""
-    url = start_embedded_cloud(environment).url
+    """What Google's own clients and the stock Pulumi provider need to use the embedded cloud, the owner's token among it.
+
+    Nobody else is shown it; the client library of Cloud Storage wants it as credentials besides (docs/stacks.md).
+    """
+    endpoint = start_embedded_cloud(environment)
+    url = endpoint.url
     endpoints = {
         "COMPUTE": f"{url}/compute/v1/",
         "STORAGE": f"{url}/storage/v1/",
@@ -136,7 +147,7 @@ def google_client_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         "STORAGE_EMULATOR_HOST": url,
         "GOOGLE_CLOUD_PROJECT": settings.project,
-        "GOOGLE_OAUTH_ACCESS_TOKEN": "embedded-cloud",
+        "GOOGLE_OAUTH_ACCESS_TOKEN": endpoint.read_token(),
         "PULUMI_GCP_SKIP_REGION_VALIDATION": "true",
         **{f"GOOGLE_{name}_CUSTOM_ENDPOINT": endpoint for name, endpoint in endpoints.items()},
     }

@@ -108,6 +108,10 @@ class Clone:
         write_program(self.tools / "pulumi", f"#!/bin/sh\necho v{version}\n")
         write_program(self.tools / "pulumi-language-python", "#!/bin/sh\n")
 
+    def add_pip(self) -> None:
+        """A pip of another Python, as a machine may have one: that of ours. Our base has none on some systems."""
+        write_program(self.tools / "pip3", f'#!/bin/sh\nexec "{sys.executable}" -m pip "$@"\n')
+
     def add_uv(self) -> None:
         write_program(self.tools / "uv", UV)
 

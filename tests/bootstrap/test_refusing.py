@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.bootstrap.clone import Clone, write_program
+from tests.needs import need
 
 OLD_PYTHON = """#!/bin/sh
 case "$1" in
@@ -43,6 +44,7 @@ def test_the_python_asked_for_is_the_only_one_tried(clone: Clone) -> None:
 
 
 def test_a_whole_python_needs_nothing_else(bare_clone: Clone) -> None:
+    need("ensurepip")
     bare_clone.add_python()
     bare_clone.add_pulumi()
     done = bare_clone.run("python3", "-m", "pip", "--version", HIDDEN_MODULES="")
@@ -52,6 +54,7 @@ def test_a_whole_python_needs_nothing_else(bare_clone: Clone) -> None:
 
 def test_without_ensurepip_any_pip_serves(bare_clone: Clone) -> None:
     bare_clone.add_python()
+    bare_clone.add_pip()
     bare_clone.add_pulumi()
     done = bare_clone.run("python3", "-c", "import runner.errors", HIDDEN_MODULES="ensurepip")
     assert done.returncode == 0, done.stderr
@@ -72,6 +75,7 @@ def test_without_ensurepip_and_pip(bare_clone: Clone) -> None:
 )
 def test_packages_that_cannot_be_had(bare_clone: Clone, line: str) -> None:
     bare_clone.add_python()
+    bare_clone.add_pip()
     (bare_clone.root / "requirements.lock").write_text(f"{line}\n", encoding="utf-8")
     done = bare_clone.run("bash", "-c", "echo ran", HIDDEN_MODULES="ensurepip")
     assert (done.returncode, done.stdout) == (3, "")

@@ -7,7 +7,9 @@ import signal
 import time
 from pathlib import Path
 
-from tests.bootstrap.clone import Clone
+import pytest
+
+from tests.bootstrap.clone import Clone, write_program
 
 MAKING = "making .venv"
 PROMPT_S = 60
@@ -27,6 +29,17 @@ def test_our_packages_import_from_any_folder(ready_clone: Clone, tmp_path: Path)
     assert done.stdout.strip() == str(ready_clone.root / "runner" / "errors.py")
 
 
+@pytest.mark.parametrize(("name", "code"), [("invoke", 141), ("inv", 141), ("other", 120)])
+def test_what_invoke_prints_ends_without_a_word_when_nobody_reads_on(clone: Clone, name: str, code: int) -> None:
+    assert clone.run().returncode == 0
+    python = clone.venv / "bin" / "python"
+    write_program(
+        clone.venv / "bin" / name, f"#!/usr/bin/env {python.name}\nwhile True:\n    print('help', flush=True)\n"
+    )
+    done = clone.run("bash", "-c", f'"{name}" | true; exit "${{PIPESTATUS[0]}}"')
+    assert (done.returncode, "BrokenPipeError" in done.stderr) == (code, code == 120)
+
+
 def test_hands_on_arguments_and_exit_code(ready_clone: Clone) -> None:
     done = ready_clone.run("bash", "-c", 'printf "<%s>" "$@"; exit 7', "name", "a b", "", "*", "line\nbreak")
     assert (done.returncode, done.stdout) == (7, "<a b><><*><line\nbreak>")
@@ -39,7 +52,8 @@ def test_a_missing_command_is_127(ready_clone: Clone) -> None:
 def test_second_run_starts_no_python(ready_clone: Clone) -> None:
     site_packages = next(ready_clone.venv.glob("lib/python3*/site-packages"))
     trace = ready_clone.tools.parent / "venv-starts"
-    (site_packages / "sitecustomize.py").write_text(f"open({str(trace)!r}, 'a').close()\n", encoding="utf-8")
+    # No sitecustomize.py: some systems have one of their own, which comes first.
+    (site_packages / "trace.pth").write_text(f"import io; io.open({str(trace)!r}, 'a').close()\n", encoding="utf-8")
     starts_before = ready_clone.python_starts.read_text(encoding="utf-8")
     assert ready_clone.run("bash", "-c", "exit 0", PYTHONPATH="").returncode == 0
     assert ready_clone.python_starts.read_text(encoding="utf-8") == starts_before

@@ -1,4 +1,4 @@
-"""``source bootstrap`` in zsh, the shell of macOS. Left out where there is no zsh (tests/system_packages.py)."""
+"""``source bootstrap`` in zsh, the shell of macOS."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ import pytest
 
 from tests.bootstrap.clone import Clone
 from tests.bootstrap.test_sourcing import CHECK
+from tests.needs import need
 
 ZSH = shutil.which("zsh") or "zsh"
+
+
+@pytest.fixture(autouse=True)
+def zsh() -> None:
+    need("zsh")
 
 
 @pytest.mark.parametrize("options", ["", "-u", "-e"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands.cloud_estate import Estate
 from tests.commands.site import CommandSite
 
 
@@ -28,3 +29,15 @@ def fresh_site(tmp_path: Path) -> Iterator[CommandSite]:
     made = CommandSite(home=tmp_path / "home")
     yield made
     made.close()
+
+
+@pytest.fixture
+def estate(cloud_home: Path) -> Iterator[Estate]:
+    """An empty cloud."""
+    made = Estate(site=CommandSite(home=cloud_home))
+    yield made
+    made.ask("POST", "/_local/reset")
+    for folder in ("engine", "stacks", "journal"):
+        for file in (cloud_home / "local" / folder).rglob("*"):
+            if file.is_file():
+                file.unlink()

@@ -57,19 +57,32 @@ class CommandSite:
         """A VM with these labels and ours; its zone."""
         endpoint = self.start_cloud()
         body = vm_body(name, zone=endpoint.zone, labels={"app": "opensees-hpc", **labels})
-        answer = requests.post(f"{self._zone(endpoint)}/instances", json=body, timeout=LIMIT_S)
+        answer = requests.post(
+            f"{self._zone(endpoint)}/instances", json=body, headers=endpoint.headers, timeout=LIMIT_S
+        )
         self._wait(endpoint, answer)
         return endpoint.zone
 
     def delete_vm(self, name: str) -> None:
         """Delete it behind everybody's back."""
         endpoint = self.start_cloud()
-        self._wait(endpoint, requests.delete(f"{self._zone(endpoint)}/instances/{name}", timeout=LIMIT_S))
+        url = f"{self._zone(endpoint)}/instances/{name}"
+        self._wait(endpoint, requests.delete(url, headers=endpoint.headers, timeout=LIMIT_S))
 
     def arm(self, **fault: Any) -> None:
         """A fault of the embedded cloud."""
-        answer = requests.post(f"{self.start_cloud().url}/_local/faults", json=fault, timeout=LIMIT_S)
+        answer = self.ask("POST", "faults", json=fault)
         assert answer.status_code == 200, answer.text
+
+    def disarm(self) -> None:
+        """No fault any more."""
+        self.ask("DELETE", "faults").raise_for_status()
+
+    def ask(self, method: str, what: str, **more: Any) -> requests.Response:
+        """The embedded cloud's admin API."""
+        endpoint = self.start_cloud()
+        url = f"{endpoint.url}/_local/{what}"
+        return requests.request(method, url, headers=endpoint.headers, timeout=LIMIT_S, **more)
 
     def close(self) -> None:
         """End the embedded cloud."""
@@ -81,5 +94,5 @@ class CommandSite:
     def _wait(self, endpoint: Endpoint, answer: requests.Response) -> None:
         assert answer.status_code == 200, answer.text
         path = f"{self._zone(endpoint)}/operations/{answer.json()['name']}/wait"
-        done = requests.post(path, timeout=LIMIT_S).json()
+        done = requests.post(path, headers=endpoint.headers, timeout=LIMIT_S).json()
         assert (done["status"], done.get("error")) == ("DONE", None)

@@ -44,6 +44,10 @@ class SmallCompute:
     def instance(self, zone: str, name: str) -> Instance | None:
         return self.there.get(name)
 
+    def delete_instance(self, zone: str, name: str) -> None:
+        self._meet("delete_instance")
+        self.there.pop(name, None)
+
     def guest_attributes(self, zone: str, name: str, namespace: str) -> dict[str, str]:
         return {"ssh-ed25519": "AAAA"}
 
@@ -93,13 +97,13 @@ def small_context(folder: Path, compute: SmallCompute, stacks: SmallStacks | Non
         slept[0] += seconds
         time.sleep(SHORTEST_SLEEP_S)
 
-    cloud = SimpleNamespace(
-        compute=compute,
-        stacks=stacks,
-        results=NoControls(),
-        job_interface=lambda instance, login, keys, batch: SimpleNamespace(close=lambda: None),
-        **more,
-    )
+    parts = {
+        "compute": compute,
+        "stacks": stacks,
+        "results": NoControls(),
+        "job_interface": lambda instance, login, keys, batch: SimpleNamespace(close=lambda: None),
+    }
+    cloud = SimpleNamespace(**(parts | more))
     return Context(
         settings=Settings(),
         cloud=cast(Cloud, cloud),

@@ -14,6 +14,12 @@ from runner.model import names
 LISTS = ("ssh_ranges", "operators")
 
 
+def outputs_of_base(**more: Any) -> dict[str, Any]:
+    """The outputs of a base of this version."""
+    role = {"self_delete_role": "r", "self_delete_condition": names.self_delete_condition()}
+    return {"region": "europe-west4", **role, **more}
+
+
 @dataclass(kw_only=True)
 class StackOfBase:
     """``ups``: the settings of each update."""
@@ -30,7 +36,7 @@ class StackOfBase:
         texts = {key.removeprefix(prefix): text for key, text in spec.config.items() if key.startswith(prefix)}
         settings = {key: json.loads(text) if key in LISTS else text for key, text in texts.items()}
         self.ups.append(settings)
-        self.now = {"region": spec.config["gcp:region"], "self_delete_role": "r", "settings": settings}
+        self.now = outputs_of_base(region=spec.config["gcp:region"], settings=settings)
         return self.now
 
 

@@ -14,12 +14,13 @@ from runner.commands.adoption import restore_finished
 from runner.commands.context import Context
 from runner.commands.controller import Controller
 from runner.commands.definition import Definition
+from runner.commands.outcome import read_outcome
 from runner.commands.preflight import JobInputs
 from runner.commands.summary import JobOutcome
 from runner.core.download_tracker import DownloadTracker, HomeSet
 from runner.core.storage import ControlObject
 from runner.model import names
-from runner.model.batch import parse_batch
+from runner.model.batch import Expectation, parse_batch
 from runner.model.states import JobState
 
 ENDED = "ended 0 0 10.5 12.75 0m1.500s 0m0.250s\n"
@@ -106,3 +107,36 @@ def test_a_folder_that_was_moved_without_a_note_is_not_made_again(tmp_path: Path
     heard = restore(tmp_path, notes)
     assert (heard.restored, list(heard.aside)) == ({}, ["a"])
     assert str(folder) in heard.aside["a"]
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        *(b"", b"[]", b"\xff", b"[" * 1500 + b"]" * 1500, b'{"host": "h", "results": "r", "status": []}'),
+        b'{"host": "h", "results": "r", "status": "succeeded", "exit_code": 1e999, "wall_s": 1, "core_s": 1, "message": ""}',
+        b'{"host": "h", "results": "r", "status": "succeeded", "exit_code": 0, "wall_s": NaN, "core_s": 1, "message": ""}',
+    ],
+)
+def test_a_note_that_no_client_wrote_says_nothing_and_stops_nobody(
+    tmp_path: Path, notes: Notes, folder: Path, note: bytes
+) -> None:
+    notes.notes[names.home_marker("c", 99)] = note
+    notes.notes[names.home_marker("a", 99)] = note
+    assert restore(tmp_path, notes) == Heard(restored={"a": JobState.SUCCEEDED})
+
+
+def test_a_log_of_one_endless_line_is_read_at_its_end_only(folder: Path) -> None:
+    with (folder / "opensees-hpc.log").open("wb") as log:
+        log.truncate(8 << 30)  # of zeros, which take no room
+        log.seek(0, 2)
+        log.write(b"\nlast but one\nlast\r\n")
+    assert read_outcome(folder, name="a", expect=Expectation()).last_lines[-2:] == ("last but one", "last")
+
+
+@pytest.mark.parametrize(
+    "end", ["ended 0 0 0 1e999 - -", "ended 0 0 nan 1 - -", "ended " + "9" * 400 + " 0 1 2 - -", "x" * 9999]
+)
+def test_an_end_that_nobody_of_ours_wrote_is_none(folder: Path, end: str) -> None:
+    (folder / ".job" / "end").write_text(end)
+    outcome = read_outcome(folder, name="a", expect=Expectation())
+    assert (outcome.exit_code, outcome.wall_s) == (None, None)

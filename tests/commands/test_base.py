@@ -17,7 +17,7 @@ from runner.model import names
 from runner.model.settings import IAP_RANGE, Settings
 from tests.commands.site import CommandSite
 from tests.commands.small_cloud import SmallCompute, small_context
-from tests.commands.stack_of_base import Person, StackOfBase
+from tests.commands.stack_of_base import Person, StackOfBase, outputs_of_base
 
 HOME, OFFICE = "198.51.100.7/32", "203.0.113.0/24"
 GOOGLE = {"target": "google", "project": "my-project", "operator": "me@example.org", "ssh_source_ranges": [HOME]}
@@ -31,7 +31,7 @@ def context_of(folder: Path, stack: StackOfBase, **settings: Any) -> Context:
 
 
 def base_with(**settings: Any) -> StackOfBase:
-    return StackOfBase(now={"region": "europe-west4", "self_delete_role": "r", "settings": settings})
+    return StackOfBase(now=outputs_of_base(settings=settings))
 
 
 def test_a_base_is_made_after_asking_and_then_left_alone(tmp_path: Path) -> None:
@@ -107,11 +107,21 @@ def test_a_tunnel_that_was_there_by_default_stays(tmp_path: Path) -> None:
 
 
 def test_a_base_that_does_not_tell_its_settings_is_brought_up_once(tmp_path: Path) -> None:
-    stack, person = StackOfBase(now={"region": "europe-west4", "self_delete_role": "r"}), Person()
+    stack, person = StackOfBase(now=outputs_of_base()), Person()
     for _ in range(2):
         ensure_base(context_of(tmp_path, stack), person.listener, stack.now)
     assert stack.ups == [MINE]
     assert len(person.asked) == 1
+
+
+def test_a_base_that_lets_no_vm_delete_itself_from_its_first_moment_is_brought_up_once(tmp_path: Path) -> None:
+    older = outputs_of_base(settings=MINE)
+    del older["self_delete_condition"]
+    stack, person = StackOfBase(now=older), Person()
+    for _ in range(2):
+        ensure_base(context_of(tmp_path, stack), person.listener, stack.now)
+    assert stack.ups == [MINE]
+    assert ["older version" in question for question in person.asked] == [True]
 
 
 def test_what_another_command_changed_meanwhile_is_not_changed_again(tmp_path: Path) -> None:
@@ -138,7 +148,7 @@ def test_the_engine_lets_a_new_address_in(site: CommandSite) -> None:
     assert ensure_base(moved, site.listener, made)["settings"] == {"owner": "you", "ssh_ranges": [IAP_RANGE, HOME]}
     endpoint = site.start_cloud()
     link = f"{endpoint.url}/compute/v1/projects/{endpoint.project}/global/firewalls/{names.SSH_FIREWALL}"
-    assert set(requests.get(link, timeout=60).json()["sourceRanges"]) == {IAP_RANGE, HOME}
+    assert set(requests.get(link, headers=endpoint.headers, timeout=60).json()["sourceRanges"]) == {IAP_RANGE, HOME}
     assert ensure_base(first, site.listener) == ensure_base(moved, site.listener)
 
 

@@ -92,6 +92,12 @@ def test_image_that_is_not_what_was_baked_is_an_error(desk: Desk) -> None:
         desk.ensure()
 
 
+def test_scripts_that_cannot_be_read_are_an_error_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"cannot be read: .*gone: No such file") as caught:
+        archive_folder(tmp_path / "gone")
+    assert "clone the repository again" in caught.value.remedy
+
+
 def test_scripts_go_to_the_builder_readable_for_everybody(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     for path, mode in (("files/script", 0o700), ("files/data", 0o600), ("files", 0o700)):

@@ -3,144 +3,78 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from runner.commands import cleanup
-from runner.commands.cleanup import CleanupRequest, CleanupSummary
+from runner.commands.cleanup import CleanupRequest
 from runner.commands.events import Listener
+from runner.core.session_owner import describe_this_process
 from runner.errors import DeclinedError, InputError
 from runner.model import names
+from tests.commands.cloud_estate import BOB, BUCKET, ME, PROJECT, Estate, at, gone
 from tests.commands.site import CommandSite
-from tests.emulator.conftest import ROCKY
-
-PROJECT = "local-project"
-LIMIT_S = 60.0
-ME, BOB = {"app": "opensees-hpc", "owner": "you"}, {"app": "opensees-hpc", "owner": "bob"}
-BUCKET = names.bucket_name(PROJECT)
-
-
-def at(hours: float) -> str:
-    return names.expires_label(datetime.now(UTC) + timedelta(hours=hours))
-
-
-@dataclass(kw_only=True)
-class Estate:
-    """An embedded cloud into which a test puts what it needs."""
-
-    site: CommandSite
-
-    @property
-    def url(self) -> str:
-        return self.site.start_cloud().url
-
-    @property
-    def compute(self) -> str:
-        return f"/compute/v1/projects/{PROJECT}"
-
-    def ask(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
-        answer = requests.request(method, f"{self.url}{path}", json=body, timeout=LIMIT_S, **more)
-        assert answer.status_code < 300, answer.text
-        values = answer.json() if answer.content else {}
-        if values.get("kind") == "compute#operation" and values["status"] != "DONE":
-            return self.ask("POST", values["selfLink"].replace("https://www.googleapis.com", "") + "/wait")
-        assert values.get("error") is None, values
-        return values
-
-    def vm(self, name: str, labels: dict[str, str], **more: str) -> None:
-        self.site.insert_vm(name, **{**labels, **more})
-
-    def unlabelled_vm(self, name: str) -> None:
-        self.site.insert_vm(name, app="something-else", batch="b1", owner="you", expires=at(-1))
-
-    def disk(self, name: str, labels: dict[str, str], **more: str) -> None:
-        body = {"name": name, "sizeGb": "10", "labels": {**labels, **more}}
-        self.ask("POST", f"{self.compute}/zones/europe-west4-a/disks", body)
-
-    def address(self, name: str, labels: dict[str, str], *, is_global: bool = False, **more: str) -> None:
-        place = "global" if is_global else "regions/europe-west4"
-        self.ask("POST", f"{self.compute}/{place}/addresses", {"name": name, "labels": {**labels, **more}})
-
-    def image(self, name: str, labels: dict[str, str], **more: str) -> None:
-        disk = f"source-{name}"
-        body = {"name": disk, "sizeGb": "50", "sourceImage": ROCKY}
-        self.ask("POST", f"{self.compute}/zones/europe-west4-a/disks", body)
-        source = f"projects/{PROJECT}/zones/europe-west4-a/disks/{disk}"
-        image = {"name": name, "family": "opensees-hpc", "sourceDisk": source, "labels": {**labels, **more}}
-        self.ask("POST", f"{self.compute}/global/images", image)
-        self.ask("DELETE", f"{self.compute}/zones/europe-west4-a/disks/{disk}")
-
-    def bucket(self, name: str, labels: dict[str, str]) -> None:
-        self.ask("POST", f"/storage/v1/b?project={PROJECT}", {"name": name, "labels": labels})
-
-    def put(self, name: str, content: bytes = b"x") -> None:
-        url = f"{self.url}/upload/storage/v1/b/{BUCKET}/o?uploadType=media"
-        assert requests.post(url, params={"name": name}, data=content, timeout=LIMIT_S).status_code == 200
-
-    def objects(self) -> list[str]:
-        return [item["name"] for item in self.ask("GET", f"/storage/v1/b/{BUCKET}/o").get("items", [])]
-
-    def base(self) -> None:
-        """The parts of the base, as the stack makes them."""
-        network = f"projects/{PROJECT}/global/networks/{names.NETWORK}"
-        self.bucket(BUCKET, ME)
-        self.ask("POST", f"{self.compute}/global/networks", {"name": names.NETWORK, "autoCreateSubnetworks": False})
-        rule = {"name": names.SSH_FIREWALL, "network": network, "allowed": [{"IPProtocol": "tcp", "ports": ["22"]}]}
-        self.ask("POST", f"{self.compute}/global/firewalls", rule)
-        subnet = {"name": names.SUBNETWORK, "network": network, "ipCidrRange": "10.80.0.0/20"}
-        self.ask("POST", f"{self.compute}/regions/europe-west4/subnetworks", subnet)
-        router = {"name": names.NETWORK, "network": network}
-        self.ask("POST", f"{self.compute}/regions/europe-west4/routers", router)
-        self.ask("POST", f"/iam/v1/projects/{PROJECT}/serviceAccounts", {"accountId": names.SERVICE_ACCOUNT_ID})
-        role = {"roleId": names.SELF_DELETE_ROLE_ID, "role": {"includedPermissions": ["compute.instances.delete"]}}
-        self.ask("POST", f"/iam/v1/projects/{PROJECT}/roles", role)
-
-    def clean(self, listener: Listener | None = None, **request: Any) -> CleanupSummary:
-        given = CleanupRequest(**{"yes": True, **request})
-        return cleanup.execute(self.site.context(), given, listener or self.site.listener)
-
-    def dump(self) -> list[tuple[str, str]]:
-        """Everything that the cloud knows, and the names of all objects."""
-        return [*self.dump_without_bucket(), *((name, "object") for name in self.objects())]
-
-    def dump_without_bucket(self) -> list[tuple[str, str]]:
-        """The same where there is no results bucket."""
-        database = sqlite3.connect(f"file:{self.site.cloud_folder / 'cloud.sqlite'}?mode=ro", uri=True)
-        try:
-            return database.execute("SELECT key, doc FROM docs ORDER BY key").fetchall()
-        finally:
-            database.close()
-
-
-def gone(summary: CleanupSummary) -> set[str]:
-    assert all(removal.is_gone for removal in summary.report.removals)
-    return {str(removal.item) for removal in summary.report.removals}
-
-
-@pytest.fixture
-def estate(cloud_home: Path) -> Iterator[Estate]:
-    """An empty cloud."""
-    made = Estate(site=CommandSite(home=cloud_home))
-    yield made
-    made.ask("POST", "/_local/reset")
-    for folder in ("engine", "stacks", "journal"):
-        for file in (cloud_home / "local" / folder).rglob("*"):
-            if file.is_file():
-                file.unlink()
 
 
 def test_nothing_is_there(estate: Estate) -> None:
-    for request in ({}, {"everything": True, "results": True}, {"batch": "b1"}, {"bake": "bake-1"}):
+    requests: tuple[dict[str, Any], ...] = ({}, {"everything": True}, {"everything": True, "results": True})
+    for request in requests:
         summary = estate.clean(**request)
         assert (summary.exit_code, summary.report.removals, summary.kept) == (0, (), ())
+
+
+def know_by_vm(estate: Estate) -> None:
+    estate.vm("frames-1-0", ME, batch="frames-1", expires=at(1))
+
+
+def know_by_results(estate: Estate) -> None:
+    estate.bucket(BUCKET, ME)
+    estate.put("frames-1/job/attempt-1/COMMITTED")
+
+
+def know_by_definition(estate: Estate) -> None:
+    estate.bucket(BUCKET, ME)
+    estate.put("_control/frames-1/batch.json", b"{}")
+
+
+def know_by_stack(estate: Estate) -> None:
+    settings = estate.site.home / "local" / "engine" / "analysis" / "Pulumi.frames-1.yaml"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text("config: {}\n")
+
+
+def know_by_journal(estate: Estate) -> None:
+    with estate.site.context().journal.begin("frames-1", "run") as state:
+        state.end("completed")
+
+
+@pytest.mark.parametrize(
+    "know", [know_by_vm, know_by_results, know_by_definition, know_by_stack, know_by_journal], ids=lambda f: f.__name__
+)
+def test_a_batch_that_nothing_knows_is_a_mistake(estate: Estate, know: Callable[[Estate], None]) -> None:
+    with pytest.raises(InputError, match="there is no batch frames-1") as caught:
+        estate.clean(batch="frames-1")
+    assert caught.value.remedy == "`invoke status` shows what exists"
+    know(estate)
+    for request in ({"batch": "frame-1"}, {"batch": "frame-1", "dry_run": True}):
+        with pytest.raises(InputError) as caught:
+            estate.clean(**request)
+        assert caught.value.remedy == "did you mean frames-1?"
+    with pytest.raises(InputError) as caught:
+        estate.clean(bake="frames-1")
+    assert caught.value.remedy == "frames-1 is a batch: --batch frames-1"
+    assert estate.clean(batch="frames-1").exit_code == 0
+
+
+def test_where_something_cannot_be_looked_at_nobody_says_that_there_is_no_such_batch(estate: Estate) -> None:
+    fault = {"kind": "http", "match": "GET .*/aggregated/addresses", "status": 403, "times": None}
+    estate.site.arm(**fault, reason="forbidden", message="no right to look")
+    assert estate.clean(batch="frames-1").exit_code == 8
 
 
 def test_a_batch_of_every_kind(estate: Estate) -> None:
@@ -192,9 +126,8 @@ def test_without_a_scope_only_what_has_outlived_its_purpose(estate: Estate) -> N
     estate.vm("new-0", ME, batch="new", expires=at(1))
     estate.vm("watched-0", ME, batch="watched", expires=at(-1))
     estate.image("opensees-hpc-half", ME, bake="bake-dead")
-    long_ago, now = time.time() - 3 * 86400, time.time()
-    estate.put("_control/dead/lease.json", json.dumps({"expires": long_ago}).encode())
-    estate.put("_control/watched/lease.json", json.dumps({"expires": now + 600}).encode())
+    estate.lease("dead", 3 * 86400)
+    estate.lease("watched", -600)
     estate.put("_control/damaged/lease.json", b"\xff not JSON")
     assert gone(estate.clean()) >= {
         "instance old-0 in europe-west4-a",
@@ -236,11 +169,12 @@ def test_everything_but_the_base_or_with_it(estate: Estate) -> None:
     estate.put("b1/job/attempt-1/x")
     kept = {choice.item.kind.value for choice in estate.clean(everything=True).kept}
     assert kept == {
-        *("results", "bucket", "firewall", "router", "subnetwork", "network", "service account", "custom role")
+        *("results", "bucket", "firewall", "router", "subnetwork", "network", "IAM grant", "service account"),
+        "custom role",
     }
     assert estate.objects() == ["b1/job/attempt-1/x"]
     assert {item.partition(" ")[0] for item in gone(estate.clean(everything=True, results=True))} == {
-        *("results", "bucket", "firewall", "router", "subnetwork", "network", "service", "custom")
+        *("results", "bucket", "firewall", "router", "subnetwork", "network", "IAM", "service", "custom")
     }
     networks = estate.ask("GET", f"{estate.compute}/global/networks")["items"]
     assert [network["name"] for network in networks] == ["default"]
@@ -256,12 +190,22 @@ def test_the_role_of_the_base_is_known_by_its_title_too(estate: Estate) -> None:
     assert [role["name"].rsplit("/", 1)[-1] for role in roles] == ["foreign"]
 
 
+def test_the_grant_of_the_base_is_taken_out_of_a_policy_that_others_change_too(estate: Estate) -> None:
+    estate.base()
+    estate.bind("roles/compute.viewer", "theirs")
+    estate.ask("DELETE", f"/storage/v1/b/{BUCKET}")
+    stale = {"kind": "http", "match": ":setIamPolicy", "status": 409, "reason": "aborted", "times": 2}
+    estate.ask("POST", "/_local/faults", stale)
+    assert f"IAM grant {names.SELF_DELETE_ROLE_ID}" in gone(estate.clean(everything=True))
+    assert [one["condition"]["title"] for one in estate.policy()["bindings"]] == ["theirs"]
+
+
 def test_a_base_that_was_half_removed_is_removed_to_the_end(estate: Estate) -> None:
     estate.base()
     estate.ask("DELETE", f"/storage/v1/b/{BUCKET}")
     summary = estate.clean(everything=True)
     assert {item.partition(" ")[0] for item in gone(summary)} == {
-        *("firewall", "router", "subnetwork", "network", "service", "custom")
+        *("firewall", "router", "subnetwork", "network", "IAM", "service", "custom")
     }
 
 
@@ -288,6 +232,7 @@ def test_what_lacks_the_label_stays_whatever_is_asked(estate: Estate) -> None:
     estate.bucket("another-bucket", {"app": "something-else"})
     body = {"name": "theirs", "network": f"projects/{PROJECT}/global/networks/default"}
     estate.ask("POST", f"{estate.compute}/global/firewalls", {**body, "allowed": [{"IPProtocol": "tcp"}]})
+    estate.site.context().journal.begin("b1", "run").close()
     before = estate.dump_without_bucket()
     for request in ({}, {"batch": "b1"}, {"everything": True, "results": True, "owner": "any"}):
         assert estate.clean(**request).report.removals == ()
@@ -390,9 +335,43 @@ def test_a_batch_that_somebody_runs_is_left_to_them(estate: Estate) -> None:
             estate.clean(batch="busy")
         summary = estate.clean(everything=True, results=True)
         assert all("is at " in choice.reason for choice in summary.kept)
+        assert (summary.exit_code, len(summary.stays)) == (8, len(summary.kept))
         assert {"network opensees-hpc", f"bucket {BUCKET}"} <= {str(choice.item) for choice in summary.kept}
         assert summary.report.removals == ()
     assert "instance busy-0 in europe-west4-a" in gone(estate.clean(batch="busy"))
+
+
+def test_everything_leaves_a_client_on_another_machine_what_it_is_at(estate: Estate) -> None:
+    estate.base()
+    for batch in ("alive", "alone"):
+        estate.vm(f"{batch}-0", ME, batch=batch, expires=at(1))
+    estate.lease("alive", -300)
+    estate.lease("alone", -300, detached=True)
+    summary = estate.clean(everything=True, results=True)
+    assert "instance alone-0 in europe-west4-a" in gone(summary)
+    assert (
+        "instance alive-0 in europe-west4-a: you@there 7 watches it; --batch alive takes it all the same"
+        in summary.stays
+    )
+    assert any(text.startswith(f"bucket {BUCKET}: kept: you@there 7 is at alive") for text in summary.stays)
+    assert summary.exit_code == 8
+    assert "instance alive-0 in europe-west4-a" in gone(estate.clean(batch="alive"))
+    assert estate.clean(everything=True, results=True).exit_code == 0
+
+
+def test_everything_takes_what_a_client_has_that_is_known_to_be_gone(estate: Estate) -> None:
+    estate.base()
+    estate.vm("b1-0", ME, batch="b1", expires=at(1))
+    journal = estate.site.context().journal
+    gone_client = replace(describe_this_process(), pid=2**22 + 1)
+    with journal.begin("b1", "run", target="local", project=PROJECT):
+        pass
+    file = journal.folder / "b1.jsonl"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"owner": asdict(gone_client)}) + "\n")
+    estate.lease("b1", -300, holder=str(gone_client), holder_id=gone_client.identity)
+    summary = estate.clean(everything=True)
+    assert "instance b1-0 in europe-west4-a" in gone(summary)
+    assert summary.exit_code == 0
 
 
 def test_the_journal_of_a_dead_batch_is_ended(estate: Estate) -> None:
@@ -406,7 +385,7 @@ def test_the_journal_of_a_dead_batch_is_ended(estate: Estate) -> None:
     assert (session.has_ended, session.outcome) == (True, "cleaned up")
     (vm,) = [one for one in session.resources if one.name == "dead-0" and one.kind == "instance"]
     assert vm.gone is not None
-    assert "done at" in vm.answer
+    assert "done at" in " ".join(vm.answers)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,14 +14,22 @@ from typing import Any, cast
 import pytest
 
 from runner.commands.collect import Collector
-from runner.commands.controller import Controller
+from runner.commands.controller import Controller, TakenOverError
 from runner.commands.events import Event, Listener
 from runner.commands.fleet import Fleet, MachineWish
-from runner.commands.messages import MachineDown, MachineReady, MachinesRefused
+from runner.commands.messages import CameHome, LeaseLost, MachineDown, MachineReady, MachinesRefused
 from runner.commands.preflight import JobInputs
 from runner.core.download_tracker import HomeSet
+from runner.core.lease import WatchedError
 from runner.core.results import CorruptResultsError
-from runner.errors import HpcError, RemoteError, StockoutError, UnreachableError
+from runner.errors import (
+    CloudError,
+    HpcError,
+    PermissionDeniedError,
+    RemoteError,
+    StockoutError,
+    UnreachableError,
+)
 from runner.hardware import JobOutput, JobStatus
 from runner.hardware.watch import LogPiece
 from runner.model.batch import Expectation, Job
@@ -45,6 +54,11 @@ class SmallVm:
     refusals: dict[str, Exception] = field(default_factory=dict)
     submitted: list[str] = field(default_factory=list)
     followed: list[str] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+
+    def cancel_jobs(self, job_ids: Sequence[str]) -> None:
+        self.cancelled += job_ids
+        self.ended.set()
 
     def submit_job(self, job: Any) -> None:
         self.submitted.append(job.id)
@@ -93,6 +107,7 @@ class SmallFleet:
 
     on_ask: Callable[[str], None]
     forgotten: list[str] = field(default_factory=list)
+    check: Callable[[], None] = lambda: None
 
     def ask_for(self, wishes: Sequence[MachineWish]) -> None:
         for wish in wishes:
@@ -103,15 +118,37 @@ class SmallFleet:
 
 
 @dataclass(kw_only=True)
-class NothingComesHome:
-    """A collector. ``error``: what it finds instead of results."""
+class SmallCollector:
+    """``pushed``: attempts in the bucket, each of which comes home. ``refusals``: what the next looks into the bucket end with."""
 
+    folder: Path
+    pushed: set[tuple[str, int]] = field(default_factory=set)
+    refusals: list[CloudError] = field(default_factory=list)
     error: HpcError | None = None
+    given_up: list[tuple[str, int]] = field(default_factory=list)
+
+    def find_attempts(self, job: str) -> set[int]:
+        if self.refusals:
+            raise self.refusals.pop(0)
+        return {attempt for name, attempt in self.pushed if name == job}
+
+    def find_home(self, job: str, attempt: int) -> HomeSet | None:
+        return self.home(job, attempt) if (job, attempt) in self.pushed else None
 
     def wait_home(self, job: str, attempt: int, *, timeout_s: float, least_push: int = 1) -> HomeSet | None:
         if self.error is not None:
             raise self.error
-        return None
+        return self.find_home(job, attempt)
+
+    def give_up(self, job: str, attempt: int) -> None:
+        self.given_up.append((job, attempt))
+
+    def home(self, job: str, attempt: int) -> HomeSet:
+        """Results that say that the job ended well."""
+        folder = self.folder / job
+        (folder / ".job").mkdir(parents=True, exist_ok=True)
+        (folder / ".job" / "end").write_text("ended 0 0 1.0 2.0 - -\n")
+        return HomeSet(job=job, attempt=attempt, push=1, folder=folder, files=1, size_bytes=1, crc32c="AAAAAA==")
 
 
 def _job(name: str, folder: Path) -> Job:
@@ -133,6 +170,8 @@ class Bench:
     """A controller of jobs a, b…, each as wide as a VM, and what it told."""
 
     controller: Controller
+    compute: SmallCompute
+    collector: SmallCollector
     told: list[Event]
     lines: list[str]
     vms: dict[str, SmallVm] = field(default_factory=lambda: defaultdict(SmallVm))
@@ -143,8 +182,9 @@ class Bench:
 
     def boot(self, name: str) -> None:
         """A VM answers. Results are pushed at once, except on the first."""
+        self.compute.there[name] = instance(name)
         vm = self.vms[name]
-        if name != "b-0":
+        if name != "opensees-hpc-b-0":
             vm.pushed.set()
         self.controller.tell(MachineReady(instance=instance(name), interface=cast(Any, vm)))
 
@@ -153,7 +193,8 @@ class Bench:
         return {job.name: (job.machine, job.attempt) for job in self.controller.roster.jobs}
 
 
-def _bench(folder: Path, compute: SmallCompute, *, jobs: str = "a", error: HpcError | None = None) -> Bench:
+def _bench(folder: Path, compute: SmallCompute, *, jobs: str = "a", **more: Any) -> Bench:
+    collector = SmallCollector(folder=folder / "home", **more)
     context = small_context(folder, compute)
     told: list[Event] = []
     lines: list[str] = []
@@ -165,7 +206,7 @@ def _bench(folder: Path, compute: SmallCompute, *, jobs: str = "a", error: HpcEr
         provisioning="spot",
         fallback="none",
         max_vms=2,
-        instances=("b-0", "b-1"),
+        instances=("opensees-hpc-b-0", "opensees-hpc-b-1"),
         zone="europe-west4-a",
         max_run_s=3600,
         disk_gib=50,
@@ -175,11 +216,11 @@ def _bench(folder: Path, compute: SmallCompute, *, jobs: str = "a", error: HpcEr
         context=context,
         plan=plan,
         inputs=[JobInputs(job=job, files=(), size_bytes=0) for job in made],
-        collector=cast(Collector, NothingComesHome(error=error)),
+        collector=cast(Collector, collector),
         session=context.journal.begin("b", "run"),
         listener=Listener(on_progress=told.append, on_log=lambda name, line: lines.append(line)),
     )
-    return Bench(controller=controller, told=told, lines=lines)
+    return Bench(controller=controller, compute=compute, collector=collector, told=told, lines=lines)
 
 
 @contextmanager
@@ -193,45 +234,161 @@ def _running(bench: Bench, fleet: Any) -> Iterator[None]:
     bench.controller.close()
 
 
-@pytest.mark.parametrize("error", [None, CorruptResultsError("damaged"), UnreachableError("no answer")])
-def test_results_that_a_lost_vm_owes_are_looked_for_though_the_cloud_is_silent(
-    tmp_path: Path, error: HpcError | None
-) -> None:
-    compute = SmallCompute(troubles={"instances": [UnreachableError("no answer")] * 10_000})
-    bench = _bench(tmp_path, compute, error=error)
+def _lose(bench: Bench, name: str, witness: str = "ssh") -> None:
+    """A VM is lost while its job's results are on their way, or may be."""
+    assert bench.vms[name].waiting.wait(LIMIT_S)
+    bench.controller.tell(MachineDown(name=name, witness=witness, reason="nothing is heard of it"))
+
+
+@pytest.mark.parametrize("silences", [0, 3, 10_000])
+def test_a_job_of_a_lost_vm_of_which_nothing_is_found_runs_again(tmp_path: Path, silences: int) -> None:
+    compute = SmallCompute(troubles={"instances": [UnreachableError("no answer")] * silences})
+    bench = _bench(tmp_path, compute)
     with _running(bench, bench.fleet()):
-        assert bench.vms["b-0"].waiting.wait(LIMIT_S)
-        bench.controller.tell(MachineDown(name="b-0", witness="marker", reason="preempted"))
-    assert bench.attempts() == {"a": ("b-1", 2)}
+        _lose(bench, "opensees-hpc-b-0", "marker")
+    assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2)}
+    assert ("opensees-hpc-b-0" in compute.there) is (silences == 10_000), "what may still run its job is deleted first"
+
+
+def test_what_arrived_damaged_from_a_lost_vm_runs_again(tmp_path: Path) -> None:
+    bench = _bench(tmp_path, SmallCompute(), error=CorruptResultsError("damaged"), pushed={("a", 1)})
+    with _running(bench, bench.fleet()):
+        _lose(bench, "opensees-hpc-b-0")
+    assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2)}
+
+
+def test_all_jobs_of_a_lost_vm_are_looked_for_in_the_bucket(tmp_path: Path) -> None:
+    bench = _bench(tmp_path, SmallCompute(), pushed={("a", 1)})
+    with _running(bench, bench.fleet()):
+        _lose(bench, "opensees-hpc-b-0")
+    (outcome,) = bench.controller.outcomes()
+    assert (outcome.state, outcome.instance) == (JobState.SUCCEEDED, "opensees-hpc-b-0")
+    assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1)}
+    assert bench.compute.there.keys() <= {"opensees-hpc-b-1"}, "it can push nothing more"
+
+
+def test_a_bucket_that_cannot_be_read_keeps_jobs_from_running_again(tmp_path: Path) -> None:
+    bench = _bench(tmp_path, SmallCompute(), refusals=[UnreachableError("no answer")] * 50, pushed={("a", 1)})
+    with _running(bench, bench.fleet()):
+        _lose(bench, "opensees-hpc-b-0")
+    assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1)}
+    (warning,) = [event.facts["message"] for event in bench.told if event.event == "warning"]
+    assert "not run again before the bucket can be read" in warning
+
+
+def test_a_bucket_that_refuses_makes_the_job_lost(tmp_path: Path) -> None:
+    bench = _bench(tmp_path, SmallCompute(), refusals=[PermissionDeniedError("not yours")])
+    with _running(bench, bench.fleet()):
+        _lose(bench, "opensees-hpc-b-0")
+    (outcome,) = bench.controller.outcomes()
+    assert (outcome.state, outcome.message) == (JobState.LOST, "not yours")
+
+
+def test_a_vm_that_goes_by_itself_is_let_go_in_its_own_time(tmp_path: Path) -> None:
+    compute = SmallCompute()
+    bench = _bench(tmp_path, compute)
+    with _running(bench, bench.fleet()):
+        assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
+        compute.there["opensees-hpc-b-0"] = instance("opensees-hpc-b-0", "STOPPING")
+        _lose(bench, "opensees-hpc-b-0", "cloud")
+        looks = compute.asked.count("instances") + 5
+        while compute.asked.count("instances") < looks:
+            time.sleep(0.01)
+        assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1)}, "its last act may push results"
+        del compute.there["opensees-hpc-b-0"]
+    assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2)}
+    assert "delete_instance" not in compute.asked
+
+
+def test_a_batch_that_another_client_has_is_let_be(tmp_path: Path) -> None:
+    bench = _bench(tmp_path, SmallCompute())
+    looked = threading.Event()
+
+    def check() -> None:
+        looked.set()
+        raise WatchedError("it is another client's", holder="them")
+
+    fleet = cast(Any, SmallFleet(on_ask=bench.boot, check=check))
+    ends: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            bench.controller.run(fleet)
+        except TakenOverError as error:
+            ends.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    _lose(bench, "opensees-hpc-b-0")
+    assert looked.wait(LIMIT_S)
+    bench.controller.tell(LeaseLost(holder="them"))
+    thread.join(LIMIT_S)
+    assert ends
+    bench.controller.close()
+    assert "opensees-hpc-b-0" in bench.compute.there
+    assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1)}
+
+
+def test_an_earlier_attempt_that_comes_home_ends_the_job_and_the_later_attempt(tmp_path: Path) -> None:
+    bench = _bench(tmp_path, SmallCompute())
+    bench.vms["opensees-hpc-b-0"].pushed.clear()
+    bench.controller.note_attempt("a", 1)
+    with _running(bench, bench.fleet()):
+        assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
+        assert bench.attempts() == {"a": ("opensees-hpc-b-0", 2)}
+        bench.controller.tell(CameHome(home=bench.collector.home("a", 1)))
+    (outcome,) = bench.controller.outcomes()
+    assert outcome.state is JobState.SUCCEEDED
+    assert bench.vms["opensees-hpc-b-0"].cancelled == ["a.a2"]
+    assert bench.collector.given_up == [("a", 2)]
+    (end,) = [event for event in bench.told if (event.event, event.facts.get("state")) == ("job", "succeeded")]
+    assert end.facts["attempt"] == 1
+
+
+def test_results_of_the_attempt_that_runs_are_left_to_the_thread_that_follows_it(tmp_path: Path) -> None:
+    bench = _bench(tmp_path, SmallCompute())
+    with _running(bench, bench.fleet()):
+        assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
+        bench.controller.tell(CameHome(home=bench.collector.home("a", 1)))
+        bench.vms["opensees-hpc-b-0"].pushed.set()
+    (outcome,) = bench.controller.outcomes()
+    assert "push-results" in outcome.message
+    assert bench.vms["opensees-hpc-b-0"].cancelled == []
 
 
 def test_a_vm_that_is_refused_though_it_answered_gives_its_jobs_back(tmp_path: Path) -> None:
     bench = _bench(tmp_path, SmallCompute(), jobs="ab")
     fleet = bench.fleet()
     with _running(bench, fleet):
-        assert bench.vms["b-0"].waiting.wait(LIMIT_S)
-        bench.controller.tell(MachinesRefused(names=("b-0",), error=StockoutError("none left")))
-    assert bench.attempts() == {"a": ("b-1", 2), "b": ("b-1", 1)}
+        assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
+        bench.controller.tell(MachinesRefused(names=("opensees-hpc-b-0",), error=StockoutError("none left")))
+    assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2), "b": ("opensees-hpc-b-1", 1)}
 
 
 def test_a_vm_that_goes_while_it_is_taken_over_takes_no_other_with_it(tmp_path: Path) -> None:
     bench = _bench(tmp_path, SmallCompute(), jobs="abc")
     fleet = bench.fleet()
-    bench.vms["b-5"].statuses = RemoteError("the connection is lost", host="b-5")
-    bench.vms["b-6"].statuses = {
+    bench.vms["opensees-hpc-b-5"].statuses = RemoteError("the connection is lost", host="opensees-hpc-b-5")
+    bench.vms["opensees-hpc-b-6"].statuses = {
         "a.a1": JobStatus.RUNNING,
         "b.a2": JobStatus.PENDING_SUBMIT,
         "c.a3": JobStatus.FAILED_SUBMIT,
     }
-    bench.controller.expect_machines([instance("b-5"), instance("b-6")], names_used=["b-5", "b-6"])
-    bench.boot("b-5")
-    bench.boot("b-6")
+    bench.controller.expect_machines(
+        [instance("opensees-hpc-b-5"), instance("opensees-hpc-b-6")],
+        names_used=["opensees-hpc-b-5", "opensees-hpc-b-6"],
+    )
+    bench.boot("opensees-hpc-b-5")
+    bench.boot("opensees-hpc-b-6")
     bench.controller.hear_machines(fleet)
-    assert fleet.forgotten == ["b-5"]
+    assert fleet.forgotten == ["opensees-hpc-b-5"]
+    assert "opensees-hpc-b-5" not in bench.compute.there, (
+        "nobody knows what it runs: it is ended before anything is started"
+    )
     with _running(bench, fleet):
         pass
-    assert bench.vms["b-6"].followed[0] == "a.a1"
-    assert "a.a1" not in bench.vms["b-6"].submitted
+    assert bench.vms["opensees-hpc-b-6"].followed[0] == "a.a1"
+    assert "a.a1" not in bench.vms["opensees-hpc-b-6"].submitted
     ran = {job: attempt for job, (_, attempt) in bench.attempts().items()}
     assert ran == {"a": 1, "b": 3, "c": 4}
     assert {outcome.state for outcome in bench.controller.outcomes()} == {JobState.LOST}, "no results, but an end"
@@ -240,21 +397,44 @@ def test_a_vm_that_goes_while_it_is_taken_over_takes_no_other_with_it(tmp_path: 
 @pytest.mark.parametrize("error", [OSError("main.tcl became shorter"), ValueError("not a path inside the folder")])
 def test_a_job_that_cannot_be_sent_ends_and_the_others_go_on(tmp_path: Path, error: Exception) -> None:
     bench = _bench(tmp_path, SmallCompute(), jobs="ab")
-    bench.vms["b-0"].refusals["a.a1"] = error
+    bench.vms["opensees-hpc-b-0"].refusals["a.a1"] = error
     with _running(bench, bench.fleet()):
         pass
     outcomes = {outcome.name: outcome.message for outcome in bench.controller.outcomes()}
     assert str(error) in outcomes["a"]
     assert "push-results" in outcomes["b"]
-    assert bench.attempts() == {"a": ("b-0", 1), "b": ("b-1", 1)}
+    assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1), "b": ("opensees-hpc-b-1", 1)}
 
 
 def test_logs_that_cannot_be_kept_are_shown_and_keep_no_job_from_its_end(tmp_path: Path) -> None:
     bench = _bench(tmp_path, SmallCompute(), jobs="ab")
     (tmp_path / "results").write_text("a file where a folder should be")
-    bench.vms["b-0"].pushed.set()
+    bench.vms["opensees-hpc-b-0"].pushed.set()
     with _running(bench, bench.fleet()):
         pass
     assert sorted(bench.lines) == ["first", "first", "second", "second"]
     (warning,) = [event.facts["message"] for event in bench.told if event.event == "warning"]
     assert "not kept" in warning
+
+
+def test_a_vm_that_answered_and_was_not_heard_leaves_no_connection_open(tmp_path: Path) -> None:
+    bench = _bench(tmp_path, SmallCompute())
+    bench.boot("opensees-hpc-b-0")
+    bench.controller.close()
+    assert bench.vms["opensees-hpc-b-0"].ended.is_set()
+
+
+@pytest.mark.parametrize(("witness", "most"), [("boot", 5), ("cloud", 10)])
+def test_vms_that_never_come_up_are_not_made_for_ever(tmp_path: Path, witness: str, most: int) -> None:
+    """The cloud may take back all of a batch at once, which says less than a VM that does not answer."""
+    bench = _bench(tmp_path, SmallCompute())
+    asked: list[str] = []
+
+    def on_ask(name: str) -> None:
+        asked.append(name)
+        bench.controller.tell(MachineDown(name=name, witness=witness, reason="it went"))
+
+    with pytest.raises(RemoteError, match="did not come up"):
+        bench.controller.run(cast(Any, SmallFleet(on_ask=on_ask)))
+    bench.controller.close()
+    assert len(asked) == most + 1

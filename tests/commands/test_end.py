@@ -20,7 +20,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import requests
 
 from runner.commands.base import ensure_base
 from runner.commands.context import Context
@@ -133,9 +132,12 @@ def batch(site: CommandSite, base: None, request: pytest.FixtureRequest) -> Iter
     serial = sum(map(ord, request.node.name)) % 1000
     made = Batch(site=site, context=context, name=f"b{serial}-{os.getpid()}")
     context.cloud.stacks.up(spec(context, made.name), ignore)
-    assert made.is_there() == [f"instance {made.name}-0 in europe-west4-a", f"disk {made.name}-0 in europe-west4-a"]
+    assert made.is_there() == [
+        f"instance opensees-hpc-{made.name}-0 in europe-west4-a",
+        f"disk opensees-hpc-{made.name}-0 in europe-west4-a",
+    ]
     yield made
-    requests.delete(f"{site.start_cloud().url}/_local/faults", timeout=60).raise_for_status()
+    site.disarm()
 
 
 def test_without_any_trouble_the_engine_does_it_all(batch: Batch) -> None:
@@ -169,7 +171,7 @@ def damage_settings(batch: Batch) -> None:
 
 
 def lose_vm(batch: Batch) -> None:
-    batch.site.delete_vm(f"{batch.name}-0")
+    batch.site.delete_vm(f"opensees-hpc-{batch.name}-0")
 
 
 def forget_passphrase(batch: Batch) -> None:
@@ -239,7 +241,7 @@ def test_a_lock_from_another_machine_is_not_broken_but_told(batch: Batch) -> Non
 
 
 def test_an_engine_that_hangs_is_ended_and_the_sweep_goes_on(batch: Batch) -> None:
-    batch.site.arm(kind="slow_operation", match=f"delete .*{batch.name}-0", delay_s=3600)
+    batch.site.arm(kind="slow_operation", match=f"delete .*opensees-hpc-{batch.name}-0", delay_s=3600)
     assert "it had not come to an end after 8 s" in batch.end(limit_s=8.0).failure
     batch.assert_nothing_is_left()
 
@@ -259,7 +261,7 @@ def engines() -> list[psutil.Process]:
 @pytest.mark.parametrize("verb", ["up", "destroy"])
 def test_an_engine_that_is_killed_in_the_middle(batch: Batch, verb: str) -> None:
     operation = "insert" if verb == "up" else "delete"
-    batch.site.arm(kind="slow_operation", match=f"{operation} .*{batch.name}-", delay_s=3600)
+    batch.site.arm(kind="slow_operation", match=f"{operation} .*opensees-hpc-{batch.name}-", delay_s=3600)
     more = spec(batch.context, batch.name)
     acts: dict[str, Callable[[], object]] = {
         "up": lambda: batch.context.cloud.stacks.up(
@@ -277,8 +279,7 @@ def test_an_engine_that_is_killed_in_the_middle(batch: Batch, verb: str) -> None
 
     thread = threading.Thread(target=act)
     thread.start()
-    url = f"{batch.site.start_cloud().url}/_local/faults"
-    until(lambda: requests.get(url, timeout=60).json()["faults"] == [])
+    until(lambda: batch.site.ask("GET", "faults").json()["faults"] == [])
     for engine in engines():
         os.killpg(engine.pid, signal.SIGKILL)
     thread.join(60)
@@ -295,15 +296,15 @@ def test_a_cloud_that_is_down_for_a_moment(batch: Batch) -> None:
 
 def test_what_cannot_be_deleted_is_told_with_the_command_that_finishes_the_work(batch: Batch) -> None:
     message = "Required 'compute.instances.delete' permission for 'x'"
-    refusal = {"kind": "http", "match": f"DELETE .*{batch.name}-0", "times": None, "status": 403}
+    refusal = {"kind": "http", "match": f"DELETE .*opensees-hpc-{batch.name}-0", "times": None, "status": 403}
     batch.site.arm(**refusal, reason="forbidden", message=message)
     with pytest.raises(LeftoverError) as caught:
         batch.end()
-    assert f"instance {batch.name}-0 in europe-west4-a" in caught.value.items
+    assert f"instance opensees-hpc-{batch.name}-0 in europe-west4-a" in caught.value.items
     assert caught.value.remedy == f"invoke cleanup --batch {batch.name} --yes"
     swept = {fact["what"]: fact for fact in batch.site.events("sweep")}
-    assert message in swept[f"instance {batch.name}-0 in europe-west4-a"]["message"]
-    requests.delete(f"{batch.site.start_cloud().url}/_local/faults", timeout=60)
+    assert message in swept[f"instance opensees-hpc-{batch.name}-0 in europe-west4-a"]["message"]
+    batch.site.disarm()
     batch.end()
     batch.assert_nothing_is_left()
 
@@ -315,7 +316,7 @@ def test_what_cannot_be_looked_at_is_not_taken_for_gone(batch: Batch) -> None:
     with pytest.raises(LeftoverError) as caught:
         batch.end()
     assert message in caught.value.items[0]
-    requests.delete(f"{batch.site.start_cloud().url}/_local/faults", timeout=60)
+    batch.site.disarm()
     batch.end()
     batch.assert_nothing_is_left()
 
@@ -327,3 +328,13 @@ def test_a_bake_without_a_stack_is_swept_by_label(site: CommandSite, base: None)
     ending = end_bake(context, "bake-x", site.listener, Phases(site.listener))
     assert [removal.item.kind for removal in ending.removals] == [Kind.INSTANCE]
     assert context.cloud.estate.find(BILLED, names.labels_of_bake("bake-x")).items == ()
+
+
+def test_a_vm_that_goes_while_it_is_about_to_be_deleted_is_no_alarm(batch: Batch) -> None:
+    name = f"{batch.name}-0"
+    resource = f"projects/local-project/zones/europe-west4-a/instances/{name}"
+    message = f"The resource '{resource}' was not found"
+    batch.site.arm(kind="http", match=f"DELETE .*/instances/{name}", status=404, reason="notFound", message=message)
+    batch.end()
+    assert batch.site.events("warning") == []
+    batch.assert_nothing_is_left()

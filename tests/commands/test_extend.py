@@ -29,8 +29,10 @@ def insert_vm(site: CommandSite, batch: str, *, max_run_s: int) -> None:
     labels = names.labels_of_batch(batch)
     body = vm_body(names.instance_name(batch, 0), zone=endpoint.zone, labels=labels, scheduling=scheduling)
     zone = f"{endpoint.url}/compute/v1/projects/{endpoint.project}/zones/{endpoint.zone}"
-    operation = requests.post(f"{zone}/instances", json=body, timeout=LIMIT_S).json()
-    done = requests.post(f"{zone}/operations/{operation['name']}/wait", timeout=LIMIT_S).json()
+    operation = requests.post(f"{zone}/instances", json=body, headers=endpoint.headers, timeout=LIMIT_S).json()
+    done = requests.post(
+        f"{zone}/operations/{operation['name']}/wait", headers=endpoint.headers, timeout=LIMIT_S
+    ).json()
     assert (done["status"], done.get("error")) == ("DONE", None)
 
 
@@ -63,7 +65,11 @@ def context(site: CommandSite) -> Context:
         endpoint = site.start_cloud()
         bucket = {"name": names.bucket_name(endpoint.project)}
         answer = requests.post(
-            f"{endpoint.url}/storage/v1/b", json=bucket, params={"project": endpoint.project}, timeout=LIMIT_S
+            f"{endpoint.url}/storage/v1/b",
+            json=bucket,
+            params={"project": endpoint.project},
+            headers=endpoint.headers,
+            timeout=LIMIT_S,
         )
         assert answer.status_code == 200, answer.text
     return made

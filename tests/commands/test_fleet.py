@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 
 from runner.commands.events import Event, Listener, Phases
 from runner.commands.fleet import Fleet, MachineWish, SpecOf
@@ -15,7 +20,7 @@ from runner.core.os_login import Login
 from runner.core.stacks import StackSpec
 from runner.errors import CloudError, HpcError, QuotaError, StackError, StockoutError, UnreachableError
 from runner.model.leftover import read_expires
-from tests.commands.small_cloud import LOGIN, Inbox, SmallCompute, SmallStacks, instance, small_context
+from tests.commands.small_cloud import LIMIT_S, LOGIN, Inbox, SmallCompute, SmallStacks, instance, small_context
 
 WISHES = [
     MachineWish(name=f"b-{index}", zone="europe-west4-a", machine_type="c2-standard-4", provisioning="spot")
@@ -35,10 +40,12 @@ def _fleet(
     *,
     spec: SpecOf = _spec,
     new_login: Callable[[], Login] = lambda: LOGIN,
+    told: list[Event] | None = None,
+    **more: Any,
 ) -> Iterator[tuple[Fleet, Inbox]]:
-    context = small_context(folder, compute, SmallStacks(on_up=on_up))
+    context = small_context(folder, compute, SmallStacks(on_up=on_up), **more)
     inbox = Inbox()
-    told: list[Event] = []
+    told = [] if told is None else told
     listener = Listener(on_progress=told.append)
     with context.journal.begin("b", "run") as session:
         fleet = Fleet(
@@ -53,6 +60,7 @@ def _fleet(
             phases=Phases(listener),
             check=lambda: None,
         )
+        fleet.start()
         try:
             yield fleet, inbox
         finally:
@@ -167,3 +175,119 @@ def test_vms_that_come_later_have_a_later_end_and_a_key_that_lasts(tmp_path: Pat
     end = read_expires(ends[1]["b-2"])
     assert end is not None
     assert end > datetime.now(UTC) + timedelta(minutes=50)
+
+
+LOST = "Error waiting for instance to reach desired status RUNNING: couldn't find resource (21 retries)"
+NOT_FOUND = (
+    "Error deleting instance: googleapi: Error 404: The resource 'projects/p/zones/europe-west4-a/instances/{}' was not "
+    "found, notFound"
+)
+
+
+def _warnings(told: Sequence[Event]) -> list[str]:
+    return [event.facts["message"] for event in told if event.event == "warning"]
+
+
+def test_a_vm_that_went_while_it_was_made_is_a_lost_vm(tmp_path: Path) -> None:
+    compute, told = SmallCompute(), list[Event]()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {name: instance(name) for name in wished if name != "b-1"}
+        raise StackError(f"up failed: {LOST}", diagnostics=[LOST], lost_vms=["b-1"])
+
+    with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
+        fleet.ask_for(WISHES[:2])
+        inbox.wait_for(MachinesMade)
+        (down,) = inbox.of(MachineDown)
+        assert (down.name, down.witness) == ("b-1", "cloud")
+        assert inbox.of(MachinesRefused) == []
+    assert _warnings(told) == []
+
+
+def test_where_one_vm_went_and_another_is_refused_each_is_told_as_what_it_is(tmp_path: Path) -> None:
+    compute = SmallCompute()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {name: instance(name) for name in wished if name == "b-0"}
+        quota = QuotaError("Quota 'CPUS' exceeded.  Limit: 8.0 in region europe-west4")
+        quota.__cause__ = StackError("up failed", diagnostics=[LOST, str(quota)], lost_vms=["b-1"])
+        raise quota
+
+    with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
+        fleet.ask_for(WISHES)
+        (refused,) = inbox.wait_for(MachinesRefused)
+        assert refused.names == ("b-2",)
+        assert [down.name for down in inbox.of(MachineDown)] == ["b-1"]
+
+
+def test_jobs_can_start_on_vms_that_run_while_others_are_still_being_made(tmp_path: Path) -> None:
+    compute, is_heard = SmallCompute(), threading.Event()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {"b-0": instance("b-0"), "b-1": instance("b-1", "STAGING")}
+        assert is_heard.wait(LIMIT_S)
+        compute.there["b-1"] = instance("b-1")
+
+    with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
+        fleet.ask_for(WISHES[:2])
+        assert _names(inbox.wait_for(MachineReady)) == ["b-0"]
+        assert inbox.of(MachinesMade) == []
+        is_heard.set()
+        inbox.wait_for(MachinesMade)
+        assert _names(inbox.wait_for(MachineReady, 2)) == ["b-0", "b-1"]
+
+
+@pytest.mark.parametrize(("gone", "is_alarm"), [("b-9", False), ("b-0", True)])
+def test_a_vm_that_is_gone_is_no_alarm_when_the_engine_does_not_find_it(
+    tmp_path: Path, gone: str, is_alarm: bool
+) -> None:
+    compute, told = SmallCompute(), list[Event]()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {name: instance(name) for name in wished}
+        raise StackError("up failed", diagnostics=[NOT_FOUND.format(gone)])
+
+    with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
+        fleet.ask_for(WISHES)
+        inbox.wait_for(MachinesMade)
+    assert bool(_warnings(told)) is is_alarm
+
+
+def test_an_update_that_stopped_at_a_vm_that_is_gone_is_made_again(tmp_path: Path) -> None:
+    compute = SmallCompute()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        if update == 1:
+            raise StackError("up failed", diagnostics=[NOT_FOUND.format("b-9")])
+        compute.there |= {name: instance(name) for name in wished}
+
+    with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
+        fleet.ask_for(WISHES[:1])
+        assert _names(inbox.wait_for(MachineReady)) == ["b-0"]
+        assert inbox.of(MachinesRefused) == []
+
+
+def test_a_vm_that_answers_when_nobody_wants_it_any_more_leaves_no_connection_open(tmp_path: Path) -> None:
+    compute = SmallCompute()
+    is_asked, may_answer, is_closed = threading.Event(), threading.Event(), threading.Event()
+
+    def connect(*arguments: Any) -> SimpleNamespace:
+        is_asked.set()
+        assert may_answer.wait(LIMIT_S)
+        return SimpleNamespace(close=is_closed.set)
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {name: instance(name) for name in wished}
+
+    with _fleet(tmp_path, compute, on_up, job_interface=connect) as (fleet, inbox):
+        fleet.ask_for(WISHES[:1])
+        assert is_asked.wait(LIMIT_S)
+        closing = threading.Thread(target=fleet.close)
+        closing.start()
+        while fleet.is_open:
+            pass
+        assert closing.is_alive(), "it waits for what boots"
+        may_answer.set()
+        closing.join(LIMIT_S)
+        assert is_closed.is_set()
+        assert inbox.of(MachineReady) == []

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from runner.commands.events import Event, Listener
 from runner.commands.live_logs import LiveLogs
+from runner.core.download_tracker import HomeSet
+from runner.hardware.opensees import LOG_NAME
 from tests.disks import largest_file
 
 LINE = b"123456789\n"
@@ -38,3 +41,19 @@ def test_a_full_disk_is_told_once_and_leaves_whole_lines(tmp_path: Path) -> None
     assert (tmp_path / ".live" / "b.a1.log").read_bytes() == LINE
     (warning,) = told
     assert "File too large" in warning.facts["message"]
+
+
+def test_the_rest_of_a_log_is_told_once_when_its_results_are_home(tmp_path: Path) -> None:
+    lines: list[str] = []
+    logs = LiveLogs(tmp_path, Listener(on_log=lambda name, line: lines.append(f"{name}: {line}")))
+    with logs.opened("a.a1") as log:
+        log.add(b"one\n")
+    home = HomeSet(job="a", attempt=1, push=1, folder=tmp_path / "a", files=1, size_bytes=1, crc32c="AAAAAA==")
+    home.folder.mkdir()
+    (home.folder / LOG_NAME).write_bytes(b"one\ntwo\nthr\xffee")
+    logs.tell_rest(home)
+    logs.tell_rest(home)
+    assert lines == ["a: two", "a: thr\N{REPLACEMENT CHARACTER}ee"]
+    logs.remove("b.a1")
+    logs.tell_rest(replace(home, job="b"))
+    assert len(lines) == 2, "all of b's was told already"

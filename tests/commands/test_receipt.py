@@ -12,6 +12,8 @@ from runner.commands import receipt as command
 from runner.commands.receipt import close_session, closed_session, write_receipt
 from runner.core.vm_guard import Vm, VMGuard
 from runner.errors import HpcError, InputError
+from runner.model import names
+from runner.model.leftover import SETTINGS_ONLY, Kind
 from runner.model.receipt_items import ItemState
 from runner.model.session import Session
 from tests.commands.site import CommandSite
@@ -36,7 +38,7 @@ def run_one_vm(site: CommandSite, batch: str) -> None:
     """A batch of one VM, to its end."""
     zone = site.start_cloud().zone
     with begin(site, batch) as state:
-        guard = VMGuard(site.context().cloud.compute, Vm(name=f"{batch}-0", zone=zone), journal=state)
+        guard = VMGuard(site.context().cloud.compute, Vm(name=f"{batch}-0", zone=zone), tell=print, journal=state)
         with guard:
             site.insert_vm(f"{batch}-0", batch=batch)
             guard.created(f"{batch}-0")
@@ -101,7 +103,7 @@ def test_closing_journals_what_is_gone_and_ends_only_if_all_is(site: CommandSite
         assert (receipt.exit_code, receipt.session.outcome) == (0, "completed")
         assert [item.state for item in receipt.items] == [ItemState.GONE, ItemState.NEVER_CREATED]
         assert state.read().open_resources == ()
-        assert "404 notFound" in state.read().gone[0].answer
+        assert "404 notFound" in state.read().gone[0].answers
     view = command.execute(site.context(), name="closing", verify=False)
     assert (view.values["ended"] is not None, view.values["left_over"]) == (True, [])
 
@@ -139,6 +141,20 @@ def test_what_was_intended_and_never_created(site: CommandSite) -> None:
     receipt = write_receipt(site.context(), read(site, "never"))
     assert [item.state for item in receipt.items] == [ItemState.GONE, ItemState.NEVER_CREATED]
     assert (receipt.exit_code, receipt.vm_seconds) == (0, 0)
+
+
+def test_a_stack_that_is_only_a_settings_file_is_not_left_over(site: CommandSite) -> None:
+    with begin(site, "refused-up") as state:
+        state.intend("stack", "refused-up", "analysis")
+        state.end("taken over by somebody@there (process 2)")
+    settings = site.home / "local" / "engine" / "analysis" / "Pulumi.refused-up.yaml"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text("config:\n  opensees-hpc:owner: you\n")
+    (item,) = site.context().cloud.estate.find([Kind.STACK], names.labels_of_batch("refused-up")).items
+    assert item.state == SETTINGS_ONLY, "the file is where stacks' settings are"
+    receipt = write_receipt(site.context(), read(site, "refused-up"))
+    assert [(item.state, item.answer) for item in receipt.items] == [(ItemState.GONE, "no such stack")]
+    assert receipt.exit_code == 0
 
 
 def test_a_cloud_that_refuses_proves_nothing(site: CommandSite) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,8 +14,8 @@ from runner.commands import run
 from runner.commands.context import Cloud, Context
 from runner.commands.events import Event, Listener
 from runner.core.compute import Image
-from runner.errors import DeclinedError
-from runner.model import catalog
+from runner.errors import DeclinedError, MissingToolError
+from runner.model import catalog, names
 from runner.model.plan import hourly_price
 from runner.model.quota import RegionQuota
 from runner.model.settings import Settings
@@ -43,12 +43,22 @@ def jobs_file(tmp_path: Path) -> Iterator[Path]:
     yield file
 
 
-def google(folder: Path, *, image: Image | None) -> Context:
+def has_all(recipe: str) -> None:
+    """A machine that lacks nothing for a bake."""
+
+
+def has_no_tcl(recipe: str) -> None:
+    """A machine that cannot bake."""
+    raise MissingToolError(f"no Tcl for the recipe {recipe}")
+
+
+def google(folder: Path, *, image: Image | None, check_bake: Callable[[str], None] = has_all) -> Context:
     """A project with quota for 250 GiB of disks, and this image."""
     quota = RegionQuota(metric="SSD_TOTAL_GB", limit=250.0, usage=0.0)
     cloud = SimpleNamespace(
         open=lambda: None,
         warm_up=lambda: None,
+        check_bake=check_bake,
         compute=SimpleNamespace(newest_image=lambda family: image, read_quotas=lambda region: [quota]),
         results=SimpleNamespace(batches=lambda: []),
         stacks=SimpleNamespace(names=lambda project: [], outputs=lambda project, name: None),
@@ -70,3 +80,19 @@ def test_price_and_quota_go_by_the_disks_that_the_image_needs(
     price = vms * hourly_price(catalog.MACHINE_TYPES[plan["machine_type"]], disk_gib)
     assert plan["price_usd_per_hour"] == pytest.approx(price, abs=1e-4)
     assert plan["ceiling_usd"] == pytest.approx(price * plan["max_run_s"] / 3600, abs=1e-3)
+
+
+@pytest.mark.parametrize("image", [None, IMAGE], ids=["no image", "an image of an older version"])
+def test_what_a_bake_lacks_is_told_before_anything_is_asked_or_made(
+    tmp_path: Path, jobs_file: Path, image: Image | None
+) -> None:
+    context = google(tmp_path, image=image, check_bake=has_no_tcl)
+    with pytest.raises(MissingToolError, match="no Tcl for the recipe wheels"):
+        run.execute(context, jobs_file=jobs_file, yes=True, listener=Listener())
+
+
+def test_a_machine_that_could_not_bake_runs_what_is_baked(tmp_path: Path, jobs_file: Path) -> None:
+    current = replace(IMAGE, labels={names.IMAGE_FORMAT_LABEL: str(names.IMAGE_FORMAT)})
+    context = google(tmp_path, image=current, check_bake=has_no_tcl)
+    with pytest.raises(DeclinedError):
+        run.execute(context, jobs_file=jobs_file, yes=False, listener=Listener(on_confirm=lambda question: False))

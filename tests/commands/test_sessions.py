@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from runner.commands.context import Context
@@ -51,7 +53,9 @@ def test_a_dead_batch_is_told_with_what_it_costs_and_how_to_go_on(site: CommandS
     (dead,) = report_dead_sessions(site.context(), site.listener, clean_bake=never_clean)
     assert (dead.session.name, dead.is_from_here, dead.usd_per_hour, dead.trouble) == ("lost", True, 0.0, "")
     (told,) = site.events("dead_session")
-    assert told["instances"] == [{"name": "lost-0", "zone": zone, "status": "RUNNING", "machine_type": "c2-standard-4"}]
+    (vm,) = told["instances"]
+    assert (vm["name"], vm["zone"], vm["status"]) == ("lost-0", zone, "RUNNING")
+    assert (vm["machine_type"], vm["outlived"]) == ("c2-standard-4", "")
     assert told["offers"] == ["invoke cleanup --batch lost"], "nothing in the bucket says what the batch was"
     assert f"process {describe_this_process().pid}" in told["owner"]
     assert report_dead_sessions(site.context(), site.listener, besides=["lost"]) == []
@@ -158,6 +162,25 @@ def test_nothing_of_another_machine_is_touched(site: CommandSite) -> None:
     assert not dead.is_from_here
     report_dead_sessions(site.context(), site.listener, besides=["bake-20261122-140000"])
     with site.context().journal.resume("bake-20261122-140000") as state:
+        state.end("done")
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_a_bake_is_cleaned_only_if_its_client_is_known_to_be_gone(site: CommandSite, is_seen: bool) -> None:
+    """The state folder was copied, and the client that wrote it lives here, or may live in another container."""
+    name = f"bake-20261122-15000{is_seen:d}"
+    leave(site, name, kind="bake", zone="europe-west4-a")
+    file = site.context().journal.folder / f"{name}.jsonl"
+    first, *rest = map(json.loads, file.read_text().splitlines())
+    with subprocess.Popen(["sleep", "600"]) as living:
+        here = {"pid": living.pid, "process_started": psutil.Process(living.pid).create_time()}
+        first["owner"] |= here if is_seen else {"pid": 2**22 + 1, "pid_namespace": "pid:[1]"}
+        first["owner"]["lock"] = "of another folder"
+        file.write_text("".join(json.dumps(line) + "\n" for line in (first, *rest)))
+        found = report_dead_sessions(site.context(), site.listener, clean_bake=never_clean)
+        living.kill()
+    assert [dead.is_from_here for dead in found] == ([] if is_seen else [False])
+    with site.context().journal.resume(name) as state:
         state.end("done")
 
 

@@ -13,7 +13,7 @@ import pytest
 from runner.commands import status
 from runner.commands.context import Cloud, Context
 from runner.core.compute import Instance
-from runner.core.estate import Findings
+from runner.core.estate import Findings, Unread
 from runner.errors import CloudError, NotFoundError
 from runner.model import catalog, names
 from runner.model.leftover import Item, Kind
@@ -32,7 +32,7 @@ def disk(name: str, *users: str) -> Item:
 class Things:
     """An estate of some things."""
 
-    def __init__(self, *items: Item, unread: tuple[str, ...] = ()) -> None:
+    def __init__(self, *items: Item, unread: tuple[Unread, ...] = ()) -> None:
         self.found = Findings(items=items, unread=unread)
 
     def find(self, kinds: Collection[Kind], labels: Mapping[str, str]) -> Findings:
@@ -89,4 +89,4 @@ def test_a_vm_that_does_not_tell_its_disk_has_the_usual_one() -> None:
 
 def test_what_could_not_be_read_is_not_shown_as_absent(tmp_path: Path) -> None:
     with pytest.raises(CloudError, match="disk: no right to look"):
-        status.execute(google(tmp_path, Things(unread=("disk: no right to look",))))
+        status.execute(google(tmp_path, Things(unread=(Unread(kind=Kind.DISK, message="no right to look"),))))

@@ -17,8 +17,8 @@ from typing import Any
 import google_crc32c
 import zstandard
 from google.api_core.client_options import ClientOptions
-from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
+from google.oauth2.credentials import Credentials
 
 from runner import wiring
 from runner.commands.context import Context
@@ -30,15 +30,22 @@ from runner.model import names
 FILES: Mapping[str, bytes] = {"out/drift.txt": b"1 2 3\n", "log": b"ended\n", "empty": b""}
 
 
-def storage_client(url: str) -> Client:
-    """A client for the storage server at ``url``."""
-    options = ClientOptions(api_endpoint=url)
-    return Client(project="local-project", credentials=AnonymousCredentials(), client_options=options)
+def storage_client(endpoint: Endpoint, url: str = "") -> Client:
+    """The owner's client for the storage of an embedded cloud; ``url``: of a proxy in front of it."""
+    options = ClientOptions(api_endpoint=url or endpoint.url)
+    credentials = Credentials(token=endpoint.read_token())
+    return Client(project="local-project", credentials=credentials, client_options=options)
 
 
 def crc32c(content: bytes) -> str:
     checksum: Any = google_crc32c.Checksum(content)
     return base64.b64encode(checksum.digest()).decode()
+
+
+def compress(content: bytes) -> bytes:
+    """As push-results does it: in a stream, whose length is not known when it begins."""
+    stream = zstandard.ZstdCompressor(level=3, write_checksum=True).compressobj()
+    return stream.compress(content) + stream.flush()
 
 
 def pack(files: Mapping[str, bytes]) -> tuple[bytes, dict[str, Any]]:
@@ -49,7 +56,7 @@ def pack(files: Mapping[str, bytes]) -> tuple[bytes, dict[str, Any]]:
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-    packed = zstandard.ZstdCompressor().compress(plain.getvalue())
+    packed = compress(plain.getvalue())
     listed = [{"path": name, "size": len(content), "crc32c": crc32c(content)} for name, content in files.items()]
     return packed, {"format": 1, "archive": {"size": len(packed), "crc32c": crc32c(packed)}, "files": listed}
 
@@ -81,7 +88,7 @@ class Site:
     def _ask(self, method: str, what: str, body: Any) -> None:
         url = f"{self.endpoint.url}/_local/{what}"
         content = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", **self.endpoint.headers}
         with urllib.request.urlopen(urllib.request.Request(url, content, headers, method=method)) as answer:
             answer.read()
 
@@ -127,10 +134,18 @@ class Batch:
         self.store.objects.write(names.result_prefix(self.name, job, attempt, push) + name, content)
 
     def push(
-        self, job: str, files: Mapping[str, bytes] = FILES, *, attempt: int = 1, push: int = 1, parts: str = "amc"
+        self,
+        job: str,
+        files: Mapping[str, bytes] = FILES,
+        *,
+        attempt: int = 1,
+        push: int = 1,
+        parts: str = "amc",
+        how: str = "ended",
     ) -> None:
-        """A set, or only some ``parts`` of it: archive, manifest, commit marker."""
+        """A set, or only some ``parts`` of it: archive, manifest, commit marker. ``how``: how the job ended."""
         archive, manifest = pack(files)
+        manifest["end"] = {"how": how, "exit_code": 0, "wall_s": 1.0, "core_s": 1.0}
         contents = {
             "a": (names.RESULTS_ARCHIVE, archive),
             "m": (names.MANIFEST, json.dumps(manifest).encode()),

@@ -30,7 +30,9 @@ def main(folder: Path) -> None:
     cloud = FolderCloud(folder)
     with (
         Journal(folder=folder / "journal").begin("b", "run") as state,
-        VMGuard(cloud, Vm(name="b-0", zone="z-a"), journal=state, patience=Patience(settle_s=0, poll_s=0.01)) as guard,
+        VMGuard(
+            cloud, Vm(name="b-0", zone="z-a"), tell=print, journal=state, patience=Patience(settle_s=0, poll_s=0.01)
+        ) as guard,
     ):
         (folder / "b-0").touch()
         guard.created("b-0")

@@ -11,7 +11,7 @@ import requests
 
 from runner.core.compute import Compute
 from runner.core.estate import CloudEstate
-from runner.core.estate_compute import LabelledCompute
+from runner.core.estate_compute import LabelledCompute, scope_of
 from runner.core.operations import GONE_ALREADY, Operations
 from runner.core.rest import Api, Json
 from runner.emulator.settings import CloudSettings
@@ -33,15 +33,9 @@ def cloud(tmp_path: Path) -> Iterator[CloudUnderTest]:
     running.stop()
 
 
-def new_session() -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
-    return session
-
-
 @pytest.fixture
 def api(cloud: CloudUnderTest) -> Api:
-    return Api(f"{cloud.url}/compute/v1", new_session)
+    return Api(f"{cloud.url}/compute/v1", cloud.new_session)
 
 
 @pytest.fixture
@@ -148,7 +142,7 @@ def test_where_google_knows_no_partial_success_it_is_asked_once_and_a_missing_zo
     asked: list[tuple[bool, int]] = []
 
     def noting_session() -> requests.Session:
-        session = new_session()
+        session = cloud.new_session()
         session.hooks["response"].append(
             lambda answer, **_: asked.append(("returnPartialSuccess" in answer.url, answer.status_code))
         )
@@ -192,7 +186,7 @@ def test_however_google_says_that_a_zone_is_missing(page: dict[str, object]) -> 
             return page
 
     with pytest.raises(UnreachableError):
-        Compute(OnePage("", new_session), PROJECT).instances({})
+        Compute(OnePage("", requests.Session), PROJECT).instances({})
 
 
 def test_an_operation_that_does_not_end_is_given_up(cloud: CloudUnderTest, api: Api) -> None:
@@ -206,3 +200,11 @@ def test_a_wait_goes_on_after_a_dropped_connection(cloud: CloudUnderTest, api: A
     cloud.insert_vm("vm")
     cloud.fault(kind="drop", match="POST .*/wait")
     assert Operations(api, PROJECT).delete("zones/europe-west4-a/instances/vm").startswith("operation-")
+
+
+def test_what_is_asked_where_goes_by_what_it_is_not_by_its_name() -> None:
+    assert scope_of(Kind.INSTANCE, "europe-west4-a") == "zones/europe-west4-a"
+    assert scope_of(Kind.ADDRESS, "europe-west4") == "regions/europe-west4"
+    assert scope_of(Kind.DISK, "somewhere-new10-ab") == "zones/somewhere-new10-ab"
+    assert scope_of(Kind.DISK, "a-b", is_regional=True) == "regions/a-b"
+    assert scope_of(Kind.IMAGE, "") == "global"

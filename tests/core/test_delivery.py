@@ -96,6 +96,24 @@ def test_kill_9_while_a_newer_attempt_takes_the_place(batch: Batch, step: str) -
     assert batch.objects() == []
 
 
+@pytest.mark.parametrize(("how", "names_at_home"), [("cancelled", {"a"}), ("timeout", {"a", "a.attempt-1"})])
+def test_what_was_cancelled_because_another_attempt_is_home_is_not_needed(
+    batch: Batch, how: str, names_at_home: set[str]
+) -> None:
+    batch.push("a", {"which": b"first"})
+    _bring_all(batch)
+    batch.push("a", {"which": b"second"}, attempt=2, how=how)
+    _bring_all(batch)
+    assert set(batch.at_home()) == names_at_home
+    assert batch.objects() == []
+
+
+def test_what_was_cancelled_comes_home_where_there_is_nothing_else(batch: Batch) -> None:
+    batch.push("a", {"which": b"only"}, how="cancelled")
+    _bring_all(batch)
+    assert set(batch.at_home()) == {"a"}
+
+
 @pytest.mark.parametrize("count", [0, 1_000_000, 4_900_000])
 def test_kill_9_in_the_middle_of_a_copy(batch: Batch, count: int) -> None:
     batch.push("a", BIG)

@@ -14,7 +14,7 @@ from runner.core.stack_records import StackRecords
 from runner.core.stacks import ProjectName, Stacks
 from runner.errors import HpcError, MissingToolError, NotFoundError
 from runner.model import names
-from runner.model.leftover import Kind
+from runner.model.leftover import SETTINGS_ONLY, Kind
 
 ALL = {"app": names.APP}
 
@@ -72,6 +72,25 @@ def test_only_the_projects_in_question_are_asked_for(tmp_path: Path, labels: dic
     assert engine.asked == asked
 
 
+@pytest.mark.parametrize("backend", ["a bucket", "a folder"])
+def test_a_settings_file_is_not_taken_for_a_stack(tmp_path: Path, backend: str) -> None:
+    """As a client leaves it that was told, before its engine began, that the batch is another one's."""
+    url = "gs://state" if backend == "a bucket" else f"file://{tmp_path}"
+    engine = FakeEngine(analysis=["theirs"])
+    estate = make_estate(tmp_path, lambda: engine, url)
+    folder = tmp_path / ".pulumi" / "stacks" / names.PULUMI_PROJECTS["analysis"]
+    folder.mkdir(parents=True)
+    (folder / "theirs.json").write_text("{}")
+
+    def states() -> dict[str, str]:
+        return {item.name: item.state for item in estate.find([Kind.STACK], names.labels_of_batch("mine")).items}
+
+    assert states() == {"mine": SETTINGS_ONLY, "theirs": ""}
+    engine.stacks["analysis"].append("mine")
+    (folder / "mine.json.gz").write_bytes(b"")
+    assert states() == {"mine": "", "theirs": ""}
+
+
 def failing(error: HpcError) -> Callable[[], object]:
     def fail() -> object:
         raise error
@@ -81,7 +100,7 @@ def failing(error: HpcError) -> Callable[[], object]:
 
 def test_an_engine_that_does_not_answer_is_not_a_clean_estate(tmp_path: Path) -> None:
     found = make_estate(tmp_path, failing(MissingToolError("there is no Pulumi CLI"))).find([Kind.STACK], ALL)
-    assert found.unread == ("stack: there is no Pulumi CLI",)
+    assert tuple(map(str, found.unread)) == ("stack: there is no Pulumi CLI",)
 
 
 def test_without_a_bucket_for_the_state_nobody_has_stacks(tmp_path: Path) -> None:

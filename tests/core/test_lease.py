@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,7 +23,7 @@ from runner.core.lease import (
 from runner.core.storage import ControlObject
 from runner.errors import CloudError, ConflictError, UnreachableError
 from runner.model import names
-from runner.model.lease import Lease
+from runner.model.lease import Lease, new_lease
 from tests.core.bucket import Batch
 
 LIMIT_S = 60.0
@@ -82,6 +82,18 @@ class FaultyStore:
             self.failures_after -= 1
             raise UnreachableError("the answer was lost")
         return generation
+
+
+@dataclass(kw_only=True)
+class BusyStore(FaultyStore):
+    """A store into which somebody else writes just before the first write."""
+
+    others: list[Lease]
+
+    def put_control(self, batch: str, name: str, content: bytes, *, if_generation: int | None = None) -> int:
+        if self.others:
+            self.store.put_control(batch, name, self.others.pop().as_json())
+        return super().put_control(batch, name, content, if_generation=if_generation)
 
 
 Make = Callable[..., LeaseKeeper]
@@ -158,6 +170,40 @@ def test_a_holder_that_is_known_to_be_gone_need_not_be_taken_over_from(batch: Ba
     with make_keeper(THEM, predecessors=[US]) as keeper:
         assert not keeper.was_detached
         assert stored(batch).holder == THEM
+
+
+@pytest.mark.parametrize("has_lease", [False, True])
+def test_of_two_who_take_it_at_once_one_hears_of_the_other(
+    batch: Batch, clock: Clock, make_keeper: Make, has_lease: bool
+) -> None:
+    if has_lease:
+        with make_keeper() as left:
+            left.detach()
+    theirs = new_lease(batch.name, THEM, clock.now(), 600)
+    with pytest.raises(WatchedError, match=THEM) as caught:
+        make_keeper(store=BusyStore(store=batch.store, others=[theirs])).__enter__()
+    assert caught.value.holder == THEM
+    assert stored(batch).holder == THEM
+
+
+def test_a_lease_that_is_moved_while_it_is_taken_is_taken_as_it_is_then(
+    batch: Batch, clock: Clock, make_keeper: Make
+) -> None:
+    moved = replace(new_lease(batch.name, THEM, clock.now(), 600), detached=True, deadlines={"a": 90.0})
+    with make_keeper(store=BusyStore(store=batch.store, others=[moved]), deadlines={"a": 60.0}) as keeper:
+        assert (keeper.lease.holder, dict(keeper.lease.deadlines), keeper.was_detached) == (US, {"a": 90.0}, True)
+
+
+def test_a_number_that_comes_again_is_somebody_else(batch: Batch, told: Told, make_keeper: Make) -> None:
+    with make_keeper(holder_id="first") as keeper:
+        for terms in ({"holder_id": "second"}, {"holder_id": "second", "predecessors": [US]}, {}):
+            with pytest.raises(WatchedError):
+                make_keeper(**terms).__enter__()
+        with make_keeper(holder_id="second", take_over=True):
+            keeper.look()
+            assert keeper.is_lost
+    with make_keeper(holder_id="third", predecessors=["second"]):
+        assert stored(batch).holder_id == "third"
 
 
 def test_whoever_is_about_to_do_harm_looks_first(batch: Batch, make_keeper: Make) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
 
 from runner.core.os_login import OsLogin
 from runner.core.rest import Api
@@ -28,7 +27,7 @@ def cloud(tmp_path: Path) -> Iterator[CloudUnderTest]:
 
 @pytest.fixture
 def logins(cloud: CloudUnderTest, tmp_path: Path) -> OsLogin:
-    api = Api(f"{cloud.url}/oslogin/v1", requests.Session)
+    api = Api(f"{cloud.url}/oslogin/v1", cloud.new_session)
     return OsLogin(api, operator=OPERATOR, project="local-project", key_file=tmp_path / "home" / "key")
 
 

@@ -21,7 +21,7 @@ from tests.core.bucket import Site, storage_client
 @pytest.fixture
 def state(site: Site) -> Iterator[Objects]:
     """An empty bucket for Pulumi's state."""
-    with storage_client(site.endpoint.url) as client:
+    with storage_client(site.endpoint) as client:
         objects = Objects(lambda: client, f"state-{secrets.token_hex(6)}")
         objects._opened().create(location="europe-west4")
         yield objects
@@ -64,10 +64,11 @@ def test_without_the_bucket_nothing_is_made(state: Objects, tmp_path: Path) -> N
 class Google(GoogleCloud):
     """Google Cloud, whose storage is the embedded cloud's."""
 
+    site: Site
     url = ""
 
     def new_storage_client(self) -> Client:
-        return storage_client(self.url)
+        return storage_client(self.site.endpoint, self.url)
 
 
 def test_machines_with_the_same_state_are_given_the_same(site: Site, state: Objects, tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_machines_with_the_same_state_are_given_the_same(site: Site, state: Obje
     passphrases = []
     for home in (tmp_path / "one", tmp_path / "two"):
         cloud = Google(settings, home, {"PULUMI_BACKEND_URL": f"gs://{state.bucket}/below"})
-        cloud.url = site.endpoint.url
+        cloud.site = site
         file = Path(cloud.pulumi_environment()["PULUMI_CONFIG_PASSPHRASE_FILE"])
         passphrases.append(file.read_bytes())
         cloud.url = "http://127.0.0.1:9"  # this machine has its copy

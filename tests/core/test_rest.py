@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import requests
 
-from runner.core.rest import Api
+from runner.core.rest import Api, log_answers
 from runner.errors import (
     CloudError,
     ConflictError,
@@ -87,6 +89,39 @@ def test_each_status_is_an_error_of_ours_with_googles_words(
     assert (caught.value.status, caught.value.reason) == (status, f"reason{status}")
     assert "said Google" in str(caught.value)
     assert len(server.seen) == 1
+
+
+def test_the_log_has_each_request_and_each_wait(
+    server: ScriptedServer, api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "runner")
+    server.script = [503]
+    api.get("thing", secret="hunter2")
+    url = f"{api.base}/thing"
+    first, wait, second = caplog.messages
+    assert first.startswith(f"GET {url}: 503, ")
+    assert re.fullmatch(r"again in \d\.\d\d s, after: said Google .*", wait)
+    assert re.fullmatch(rf"GET {re.escape(url)}: 200, \d+\.\d{{3}} s", second)
+
+
+def test_the_log_has_what_others_ask_by_our_session(server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "runner")
+    url = f"http://127.0.0.1:{server.server_port}/object"
+    with log_answers(requests.Session()) as session:
+        session.get(f"{url}?X-Goog-Signature=hunter2", headers={"Authorization": "Bearer hunter2"}, timeout=60)
+    (line,) = caplog.messages
+    assert re.fullmatch(rf"GET {re.escape(url)}: 200, \d+\.\d{{3}} s", line)
+
+
+def test_the_log_has_a_request_without_an_answer(
+    api: Api, server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "runner")
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(UnreachableError):
+        api.post("thing")
+    assert caplog.messages[0].startswith(f"POST {api.base}/thing: no answer, ")
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])

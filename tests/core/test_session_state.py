@@ -19,6 +19,7 @@ from runner.core.session_state import Journal, NameTakenError
 from runner.errors import HpcError, InputError
 from runner.model.session import Session
 from tests.core.journal_child import SCRIPT
+from tests.disks import largest_file
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIMIT_S = 60
@@ -143,6 +144,29 @@ with Journal(folder=Path(sys.argv[1]), on_trouble=told.append).begin("b", "run")
     assert [record.kind for record in state.read().records] == ["begin", "job", "job", "end"]
 """
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, check=True, timeout=LIMIT_S)
+
+
+def test_what_could_not_be_written_is_tried_once_more_in_the_end(tmp_path: Path) -> None:
+    told: list[str] = []
+    state = Journal(folder=tmp_path, on_trouble=told.append).begin("b", "run")
+    with largest_file((tmp_path / "b.jsonl").stat().st_size + 5):
+        state.end("done")
+    assert len(told) == 1
+    state.close()
+    assert kinds(read(Journal(folder=tmp_path))) == ["begin", "end"]
+    assert len(told) == 1
+
+
+def test_what_could_not_be_written_in_the_end_either_is_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    state = Journal(folder=tmp_path, on_trouble=told.append).begin("b", "run")
+    with largest_file((tmp_path / "b.jsonl").stat().st_size + 5):
+        state.end("done")
+        state.close()
+    state.close()
+    assert kinds(read(Journal(folder=tmp_path))) == ["begin"]
+    assert len(told) == 2
+    assert "could not be written to its end (File too large)" in told[1]
 
 
 def test_two_processes_cannot_own_one_batch(journal: Journal) -> None:

@@ -20,6 +20,7 @@ from runner.core.ssh_target import SshTarget, split_host
 from runner.errors import HostKeyError, RemoteCommandError, RemoteError
 from tests.hardware.hosts import Host, LoopInThread, openssh_host, wait_until
 from tests.hardware.sshd import Sshd, free_port, make_key
+from tests.needs import need
 
 ODD_WORDS = ["", " ", "a b", "it's", '"', "$HOME", "`id`", "\\", "*", "~", "new\nline\n", "-n", "ü", "!x", "#", "\t"]
 
@@ -142,6 +143,7 @@ def test_new_host_key_is_accepted_when_asked_for_and_then_known(host: Host, tmp_
         "-o",
         "BatchMode=yes",
     ]
+    need("ssh")
     command = ["ssh", *options, "-i", str(host.key), "-p", str(host.port), f"{host.user}@127.0.0.1", "true"]
     assert subprocess.run(command, capture_output=True).returncode == 0
 

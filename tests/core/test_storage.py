@@ -21,9 +21,9 @@ MIB = 1 << 20
 
 
 @contextmanager
-def _objects_at(url: str, bucket: str, *, retry_budget_s: float = 30.0) -> Iterator[Objects]:
-    with storage_client(url) as client:
-        yield Objects(lambda: client, bucket, retry_budget_s=retry_budget_s)
+def _objects_at(url: str, batch: Batch, *, retry_budget_s: float = 30.0) -> Iterator[Objects]:
+    with storage_client(batch.site.endpoint, url) as client:
+        yield Objects(lambda: client, batch.store.bucket, retry_budget_s=retry_budget_s)
 
 
 def _stored(batch: Batch, name: str, content: bytes) -> StoredObject:
@@ -160,7 +160,7 @@ def test_a_copy_that_is_cut_goes_on_where_it_was(batch: Batch, tmp_path: Path) -
     found = _stored(batch, "big", content)
     with (
         cutting_proxy(batch.site.endpoint.url, [3 * MIB, 0, MIB]) as proxy,
-        _objects_at(proxy.url, batch.store.bucket) as objects,
+        _objects_at(proxy.url, batch) as objects,
     ):
         objects.copy_down(found, tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == content
@@ -205,7 +205,7 @@ def test_a_budget_without_progress_is_spent(batch: Batch, tmp_path: Path) -> Non
     found = _stored(batch, "x", b"123")
     with (
         cutting_proxy(batch.site.endpoint.url, [0] * 1000) as proxy,
-        _objects_at(proxy.url, batch.store.bucket, retry_budget_s=4.0) as objects,
+        _objects_at(proxy.url, batch, retry_budget_s=4.0) as objects,
         pytest.raises(UnreachableError),
     ):
         objects.copy_down(found, tmp_path / "copy")
@@ -237,7 +237,7 @@ def test_what_does_not_pass_is_not_tried_again(batch: Batch) -> None:
 
 
 def test_a_bucket_that_is_not_there(batch: Batch) -> None:
-    with storage_client(batch.site.endpoint.url) as client:
+    with storage_client(batch.site.endpoint) as client:
         store = ResultStore(lambda: client, "no-such-bucket")
         assert not store.exists()
         for ask in (store.batches, store.use, lambda: store.all_sets("b")):

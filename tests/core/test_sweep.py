@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from runner.core.estate import DryEstate, Estate, Findings
-from runner.core.sweep import Removal, sweep
+from runner.core.estate import DryEstate, Estate, Findings, Unread
+from runner.core.sweep import Agreement, Removal, SweepReport, sweep, sweep_agreed
 from runner.errors import CloudError
 from runner.model import names
 from runner.model.leftover import Item, Kind, Scope
@@ -28,7 +29,7 @@ class FakeEstate:
         self.items = {one.key: one for one in items}
         self.latecomers = list(latecomers)
         self.stubborn: dict[str, int] = {}
-        self.unread: tuple[str, ...] = ()
+        self.unread: tuple[Unread, ...] = ()
         self.order: list[str] = []
 
     def find(self, kinds: Collection[Kind], labels: Mapping[str, str]) -> Findings:
@@ -97,9 +98,46 @@ def test_what_steers_a_batch_stays_as_long_as_a_vm_does() -> None:
     assert estate.order == ["vm"]
 
 
+def agreed_sweep(estate: FakeEstate, *items: Item, scopes: Sequence[Scope] = (SCOPE,)) -> SweepReport:
+    """A sweep of what somebody was shown, with another scope at each look, the last one for all that follow."""
+    waiting = list(scopes)
+    agreement = Agreement(found=Findings(items=tuple(items)), items=tuple(items))
+    return sweep_agreed(
+        estate, lambda: waiting.pop(0) if len(waiting) > 1 else waiting[0], agreement, kinds=tuple(Kind)
+    )
+
+
+def test_only_what_was_agreed_to_is_removed() -> None:
+    first, late = item(Kind.INSTANCE, "vm-0"), item(Kind.INSTANCE, "vm-1")
+    estate = FakeEstate(first, latecomers=[late])
+    report = agreed_sweep(estate, first)
+    assert (estate.order, report.appeared, report.is_clean) == (["vm-0"], (late,), True)
+    again = FakeEstate(replace(first, uid="2"))
+    report = agreed_sweep(again, replace(first, uid="1"))
+    assert (again.order, [one.uid for one in report.appeared]) == ([], ["2"])
+
+
+def test_what_was_in_use_is_tried_again_though_nothing_proves_any_more_that_it_is_ours() -> None:
+    disk, vm = item(Kind.DISK, "disk"), item(Kind.INSTANCE, "vm")
+    estate = FakeEstate(disk, vm)
+    estate.stubborn = {"disk": 1}
+    nothing_of_it = Scope(now=NOW, owner="me")
+    assert agreed_sweep(estate, disk, vm, scopes=[SCOPE, nothing_of_it]).is_clean
+    assert estate.order == ["vm", "disk", "disk"]
+
+
+def test_what_somebody_is_at_by_now_is_spared_even_if_it_was_tried() -> None:
+    disk, vm = item(Kind.DISK, "disk"), item(Kind.INSTANCE, "vm")
+    estate = FakeEstate(disk, vm)
+    estate.stubborn = {"disk": 1}
+    report = agreed_sweep(estate, disk, vm, scopes=[SCOPE, replace(SCOPE, busy={"b1": "me@here (process 7)"})])
+    assert estate.order == ["vm", "disk"]
+    assert [(str(one.item), one.reason) for one in report.spared] == [("disk disk", "me@here (process 7) is at it")]
+
+
 def test_what_could_not_be_looked_at_is_not_clean() -> None:
     estate = FakeEstate()
-    estate.unread = ("disk: no right to look",)
+    estate.unread = (Unread(kind=Kind.DISK, message="no right to look"),)
     report = sweep(estate, SCOPE)
     assert not report.is_clean
     assert report.items_left == ["unknown, could not be read: disk: no right to look"]

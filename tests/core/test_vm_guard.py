@@ -61,7 +61,7 @@ def test_compute_is_such_a_cloud() -> None:
     "error", [ValueError("first"), KeyboardInterrupt(), SystemExit(3), HpcError("first")], ids=repr
 )
 def test_any_exception_deletes_all_and_is_not_hidden(cloud: FakeCloud, error: BaseException) -> None:
-    with pytest.raises(type(error)) as caught, VMGuard(cloud, [FIRST, SECOND], patience=QUICK):
+    with pytest.raises(type(error)) as caught, VMGuard(cloud, [FIRST, SECOND], patience=QUICK, tell=print):
         cloud.create(FIRST)
         cloud.create(SECOND)
         raise error
@@ -70,33 +70,33 @@ def test_any_exception_deletes_all_and_is_not_hidden(cloud: FakeCloud, error: Ba
 
 
 def test_leaving_without_disarming_deletes(cloud: FakeCloud) -> None:
-    with VMGuard(cloud, FIRST, patience=QUICK):
+    with VMGuard(cloud, FIRST, patience=QUICK, tell=print):
         cloud.create(FIRST)
     assert cloud.there == set()
 
 
 def test_disarmed_vms_stay(cloud: FakeCloud) -> None:
-    with VMGuard(cloud, [FIRST, SECOND], patience=QUICK) as guard:
+    with VMGuard(cloud, [FIRST, SECOND], patience=QUICK, tell=print) as guard:
         cloud.create(FIRST)
         cloud.create(SECOND)
         guard.disarm("b-0")
         assert guard.guarded == (SECOND,)
     assert cloud.there == {("z-a", "b-0")}
-    with VMGuard(cloud, FIRST, patience=QUICK) as guard:
+    with VMGuard(cloud, FIRST, patience=QUICK, tell=print) as guard:
         guard.disarm()
         guard.disarm()
     assert cloud.there == {("z-a", "b-0")}
 
 
 def test_what_was_never_created_or_is_gone_already_is_no_error(cloud: FakeCloud) -> None:
-    with VMGuard(cloud, [FIRST, SECOND], patience=QUICK) as guard:
+    with VMGuard(cloud, [FIRST, SECOND], patience=QUICK, tell=print) as guard:
         guard.created("b-0")
     assert cloud.deleted == []
 
 
 def test_an_insertion_that_was_on_its_way_is_waited_for(cloud: FakeCloud) -> None:
     patience = Patience(gone_s=30, settle_s=0.5, poll_s=0.01)
-    with pytest.raises(ValueError, match="cut off"), VMGuard(cloud, FIRST, patience=patience):
+    with pytest.raises(ValueError, match="cut off"), VMGuard(cloud, FIRST, patience=patience, tell=print):
         cloud.late["b-0"] = 3
         raise ValueError("cut off while the insertion was sent")
     assert (cloud.there, cloud.deleted) == (set(), ["b-0"])
@@ -104,7 +104,7 @@ def test_an_insertion_that_was_on_its_way_is_waited_for(cloud: FakeCloud) -> Non
 
 def test_two_zones_of_one_name_are_both_deleted(cloud: FakeCloud) -> None:
     elsewhere = Vm(name="b-0", zone="z-b")
-    with VMGuard(cloud, FIRST, patience=QUICK) as guard:
+    with VMGuard(cloud, FIRST, patience=QUICK, tell=print) as guard:
         guard.add(elsewhere)
         cloud.create(FIRST)
         cloud.create(elsewhere)
@@ -137,7 +137,7 @@ def test_what_cannot_be_deleted_is_named(cloud: FakeCloud, tmp_path: Path) -> No
     cloud.create(FIRST)
     cloud.create(SECOND)
     with Journal(folder=tmp_path).begin("b", "run") as state:
-        guard = VMGuard(cloud, [FIRST, SECOND], patience=QUICK, journal=state)
+        guard = VMGuard(cloud, [FIRST, SECOND], patience=QUICK, journal=state, tell=print)
         with pytest.raises(LeftoverError, match=r"compute\.instances\.delete") as caught, guard:
             assert guard.guarded == (FIRST, SECOND)
         assert caught.value.items == ("instance b-0 in z-a",)
@@ -150,7 +150,7 @@ def test_a_failing_deletion_is_a_note_on_the_first_error(cloud: FakeCloud) -> No
 
     cloud.refuse = refuse
     patience = Patience(gone_s=0.05, settle_s=0, poll_s=0.01)
-    with pytest.raises(ValueError, match="first") as caught, VMGuard(cloud, FIRST, patience=patience):
+    with pytest.raises(ValueError, match="first") as caught, VMGuard(cloud, FIRST, patience=patience, tell=print):
         cloud.create(FIRST)
         raise ValueError("first")
     assert caught.value.__notes__ == ["still there: instance b-0 in z-a: never"]
@@ -158,7 +158,7 @@ def test_a_failing_deletion_is_a_note_on_the_first_error(cloud: FakeCloud) -> No
 
 def test_the_journal_knows_before_the_vm_exists_and_after_it_is_gone(cloud: FakeCloud, tmp_path: Path) -> None:
     with Journal(folder=tmp_path).begin("b", "run") as state:
-        with VMGuard(cloud, FIRST, patience=QUICK, journal=state) as guard:
+        with VMGuard(cloud, FIRST, patience=QUICK, journal=state, tell=print) as guard:
             (resource,) = state.read().resources
             assert (resource.kind, resource.name, resource.zone, resource.created) == ("instance", "b-0", "z-a", None)
             assert resource.facts == {"machine_type": "c2-standard-4"}
@@ -167,7 +167,7 @@ def test_the_journal_knows_before_the_vm_exists_and_after_it_is_gone(cloud: Fake
             guard.add(SECOND)
             assert [item.created is not None for item in state.read().open_resources] == [True, False]
             guard.gone("b-1", "404 from the operation")
-        assert [(item.name, item.answer) for item in state.read().gone] == [
+        assert [(item.name, *item.answers) for item in state.read().gone] == [
             ("b-0", "deleted, then not found"),
             ("b-1", "404 from the operation"),
         ]
@@ -176,7 +176,7 @@ def test_the_journal_knows_before_the_vm_exists_and_after_it_is_gone(cloud: Fake
 def test_without_a_journal_nothing_is_guarded_or_created(cloud: FakeCloud, tmp_path: Path) -> None:
     state = Journal(folder=tmp_path).begin("b", "run")
     state.close()
-    with pytest.raises(HpcError, match="journal cannot be written"), VMGuard(cloud, FIRST, journal=state):
+    with pytest.raises(HpcError, match="journal cannot be written"), VMGuard(cloud, FIRST, journal=state, tell=print):
         cloud.create(FIRST)
     assert cloud.there == set()
 

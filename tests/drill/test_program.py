@@ -11,7 +11,8 @@ from runner.drill.batch import DrillBatch
 from runner.drill.harm import Harm
 from runner.drill.program import REAL, STORMS, choose_trials, local_batch
 from runner.drill.steps import Step
-from runner.drill.trial import Trial, Verdict
+from runner.drill.trial import Trial
+from runner.drill.verdict import Verdict
 from runner.errors import InputError
 from runner.model import names
 

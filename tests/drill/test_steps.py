@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +31,38 @@ LINES = [encode_record(Record(kind=kind, at=AT, facts=facts)) for _, kind, facts
 
 
 def test_the_story_has_every_step_in_order() -> None:
-    assert [step for step, _, _ in STORY] == list(Step)
+    assert [step for step, _, _ in STORY] == [step for step in Step if step is not Step.UP_RUNNING]
+
+
+def test_an_up_runs_when_a_vm_is_intended_and_the_cloud_makes_one(tmp_path: Path) -> None:
+    journal, made = tmp_path / "b.jsonl", [step for step, _, _ in STORY].index(Step.INTEND_VM) + 1
+    for lines, makes_vm in ((made - 1, True), (made, False), (made, True)):
+        journal.write_bytes(b"".join(LINES[:lines]))
+        is_reached = wait_for_step(
+            journal, Step.UP_RUNNING, jobs=2, goes_on=lambda: False, makes_vm=partial(bool, makes_vm)
+        )
+        assert is_reached is (lines == made and makes_vm)
 
 
 @pytest.mark.parametrize("index", range(len(STORY)), ids=lambda index: STORY[index][0].value)
 def test_a_step_is_reached_with_its_record_and_not_before(tmp_path: Path, index: int) -> None:
     journal, step = tmp_path / "b.jsonl", STORY[index][0]
     journal.write_bytes(b"".join(LINES[:index]) + LINES[index][:-1])
-    assert not wait_for_step(journal, step, jobs=2, goes_on=lambda: False), "the record is not whole"
+    assert not wait_for_step(journal, step, jobs=2, goes_on=lambda: False, makes_vm=lambda: False), (
+        "the record is not whole"
+    )
     journal.write_bytes(b"".join(LINES[: index + 1]))
-    assert wait_for_step(journal, step, jobs=2, goes_on=lambda: False)
+    assert wait_for_step(journal, step, jobs=2, goes_on=lambda: False, makes_vm=lambda: False)
 
 
 def test_waiting_ends_with_the_record(tmp_path: Path) -> None:
     journal = tmp_path / "b.jsonl"
     answers: list[bool] = []
     waiting = threading.Thread(
-        target=lambda: answers.append(wait_for_step(journal, Step.PLAN, jobs=2, goes_on=lambda: True)), daemon=True
+        target=lambda: answers.append(
+            wait_for_step(journal, Step.PLAN, jobs=2, goes_on=lambda: True, makes_vm=lambda: False)
+        ),
+        daemon=True,
     )
     waiting.start()
     journal.write_bytes(LINES[0] + LINES[1])
@@ -55,4 +71,4 @@ def test_waiting_ends_with_the_record(tmp_path: Path) -> None:
 
 
 def test_without_a_journal_the_end_of_the_client_ends_the_waiting(tmp_path: Path) -> None:
-    assert not wait_for_step(tmp_path / "none.jsonl", Step.BEGIN, jobs=2, goes_on=lambda: False)
+    assert not wait_for_step(tmp_path / "none.jsonl", Step.BEGIN, jobs=2, goes_on=lambda: False, makes_vm=lambda: True)

@@ -13,17 +13,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from tests.needs import need
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIMIT_S = 900
 
 
 @dataclass(kw_only=True)
 class Site:
-    """Runs ``invoke`` in the clone ``root`` with its state in ``home``."""
+    """Runs ``invoke`` in the clone ``root`` with its state in ``home``. ``bakes``: not if every command is refused before."""
 
     home: Path
     root: Path = ROOT
     more: Mapping[str, str] = field(default_factory=dict)
+    bakes: bool = True
 
     @property
     def environment(self) -> dict[str, str]:
@@ -38,6 +41,8 @@ class Site:
 
     def command(self, *words: str) -> list[str]:
         """``invoke`` of our own environment."""
+        if self.bakes and words[:1] in (("run",), ("build",)):
+            need("tcl")
         return [str(Path(sys.executable).parent / "invoke"), *words]
 
     def invoke(self, *words: str) -> subprocess.CompletedProcess[str]:

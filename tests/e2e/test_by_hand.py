@@ -76,7 +76,7 @@ def test_the_base_stack_of_the_commands_shows_no_change(pulumi: Pulumi) -> None:
 
 def test_vms_by_hand(site: Site, pulumi: Pulumi, hand_stack: str) -> None:
     pulumi("analysis", "up", "--yes", "--stack", hand_stack)
-    assert sorted(vm["name"] for vm in site.status()["vms"]) == ["by-hand-0", "by-hand-1"]
+    assert sorted(vm["name"] for vm in site.status()["vms"]) == ["opensees-hpc-by-hand-0", "opensees-hpc-by-hand-1"]
     assert {vm["owner"] for vm in site.status()["vms"]} == {"ops"}
     assert set(_planned(pulumi("analysis", "preview", "--stack", hand_stack, "--refresh", "--json"))) == {"same"}
     pulumi("analysis", "destroy", "--yes", "--stack", hand_stack)

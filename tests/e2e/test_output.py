@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.site import LIMIT_S, Site, read_events, wait_until
+from tests.needs import need
 
 pytestmark = pytest.mark.xdist_group("run")
 
@@ -33,6 +34,7 @@ def write_batch(folder: Path, batch: str, *, lines: int, pause_ms: int = 0) -> l
 
 
 def test_a_closed_terminal_ends_the_batch(site: Site, tmp_path: Path) -> None:
+    need("pty")
     words = write_batch(tmp_path, "closed", lines=3, pause_ms=600_000)
     pid, terminal = pty.fork()
     if pid == 0:

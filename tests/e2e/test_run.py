@@ -67,6 +67,41 @@ def test_jobs_that_fail_do_not_stop_the_others(site: Site, tmp_path: Path) -> No
     _assert_nothing_is_left(site)
 
 
+ENDS = {
+    "minus-one": "puts -nonewline {my last words}; exit -1",
+    "at-most": "exit 255",
+    "as-of-a-signal": "exit 139",
+    "a-signal": "exec kill -SEGV [pid]; after 60000",
+}
+
+
+def test_exit_codes_are_told_from_signals_and_last_words_stay_a_line(site: Site, tmp_path: Path) -> None:
+    jobs = []
+    for name, script in ENDS.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "main.tcl").write_text(script)
+        jobs.append(f"  - {{name: {name}, dir: {name}}}\n")
+    (tmp_path / "ends.yaml").write_text(f"batch: ends\njobs:\n{''.join(jobs)}machines: {{max_vms: 1}}\n")
+    batch = site.run_batch(tmp_path / "ends.yaml", tmp_path / "results")
+    ends = {job["name"]: (job["exit_code"], job["signal"], job["message"]) for job in batch.summary["jobs"]}
+    assert ends == {
+        "minus-one": (255, None, "exit code 255"),
+        "at-most": (255, None, "exit code 255"),
+        "as-of-a-signal": (139, None, "exit code 139"),
+        "a-signal": (139, 11, "killed by signal 11"),
+    }
+    assert "my last words" in batch.log("minus-one")
+    log = (site.home / "logs" / f"{batch.summary['batch']}.log").read_text()
+    for words in (
+        "runner.core.rest: GET http://",
+        "runner.core.stack_engine: process",
+        "runner.core.ssh_link: ",
+        "job: job='at-most'",
+    ):
+        assert words in log
+    assert (site.home / "passphrase").read_text() not in log
+
+
 HOSTILE = """\
 import os
 for name in (b"new\\nline", b"-rf", "\\u00fcn\\u00ef".encode(), b"bad\\xff", b"sub dir/$(x).txt"):

@@ -22,6 +22,7 @@ from runner.emulator.guest_view import GuestView
 from runner.emulator.lifecycle import Room
 from runner.emulator.listeners import bind_port
 from runner.emulator.machines.seam import MachineSpec
+from runner.emulator.owner import make_owner_token
 from runner.emulator.server import EmbeddedCloud, build_cloud, serve
 from runner.emulator.settings import CloudSettings
 
@@ -108,8 +109,7 @@ class CloudUnderTest:
         self.settings = settings
         self._listener = bind_port()
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.session = requests.Session()
-        self.session.trust_env = False
+        self.session = self.new_session()
         self.cloud: EmbeddedCloud
         self.room: FakeRoom
         self.loop: asyncio.AbstractEventLoop
@@ -117,6 +117,23 @@ class CloudUnderTest:
         self._problem: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._defects = Defects()
+
+    @property
+    def token(self) -> str:
+        """The owner's."""
+        return make_owner_token(self.settings.state)
+
+    @property
+    def owner(self) -> Json:
+        """The headers of the owner."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+    def new_session(self) -> requests.Session:
+        """A session of the owner."""
+        session = requests.Session()
+        session.trust_env = False
+        session.headers.update(self.owner)
+        return session
 
     def start(self) -> CloudUnderTest:
         for name in LOGGERS:

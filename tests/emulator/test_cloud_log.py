@@ -62,8 +62,10 @@ def test_a_defect_of_a_running_cloud_fails_the_test_and_is_told_by_its_status(
         zone = f"{endpoint.url}/compute/v1/projects/{endpoint.project}/zones/{endpoint.zone}"
 
         def insert(name: str) -> str:
-            record = requests.post(f"{zone}/instances", json=vm_body(name), timeout=LIMIT_S).json()
-            done = requests.post(f"{zone}/operations/{record['name']}/wait", timeout=LIMIT_S).json()
+            owner = endpoint.headers
+            record = requests.post(f"{zone}/instances", json=vm_body(name), headers=owner, timeout=LIMIT_S).json()
+            wait = f"{zone}/operations/{record['name']}/wait"
+            done = requests.post(wait, headers=owner, timeout=LIMIT_S).json()
             return str(done.get("error", {}).get("errors", [{}])[0].get("code", ""))
 
         assert (insert("vm"), read_tracebacks(log_file(state))) == ("", [])

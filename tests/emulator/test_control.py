@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ import requests
 
 from runner.emulator import control
 from runner.emulator.endpoint import Endpoint, write_endpoint
-from runner.errors import UnreachableError
+from runner.errors import CloudError, UnreachableError
 
 from .conftest import LIMIT_S, spot, until, vm_body
 
@@ -30,14 +34,18 @@ def state(tmp_path: Path) -> Iterator[Path]:
 
 def insert(endpoint: Endpoint, name: str, **changes: Any) -> None:
     zone = f"{endpoint.url}/compute/v1/projects/{endpoint.project}/zones/{endpoint.zone}"
-    answer = requests.post(f"{zone}/instances", json=vm_body(name, **changes), timeout=LIMIT_S)
+    answer = requests.post(
+        f"{zone}/instances", json=vm_body(name, **changes), headers=endpoint.headers, timeout=LIMIT_S
+    )
     assert answer.status_code == 200, answer.text
-    wait = requests.post(f"{zone}/operations/{answer.json()['name']}/wait", timeout=LIMIT_S).json()
+    wait = requests.post(
+        f"{zone}/operations/{answer.json()['name']}/wait", headers=endpoint.headers, timeout=LIMIT_S
+    ).json()
     assert (wait["status"], wait.get("error")) == ("DONE", None)
 
 
 def statuses(endpoint: Endpoint) -> dict[str, str]:
-    answer = requests.get(f"{endpoint.url}/_local/status", timeout=LIMIT_S).json()
+    answer = requests.get(f"{endpoint.url}/_local/status", headers=endpoint.headers, timeout=LIMIT_S).json()
     return {instance["name"]: instance["status"] for instance in answer["instances"]}
 
 
@@ -45,7 +53,7 @@ def test_start_stop_start_again(state: Path) -> None:
     assert control.status(state) is None
     first = control.start(state)
     assert control.start(state) == first == control.status(state)
-    assert requests.get(f"{first.url}/_local/status", timeout=LIMIT_S).json()["pid"] == first.pid
+    assert requests.get(f"{first.url}/_local/status", headers=first.headers, timeout=LIMIT_S).json()["pid"] == first.pid
     assert control.stop(state)
     assert control.status(state) is None
     assert not control.stop(state)
@@ -62,7 +70,7 @@ def test_two_that_start_at_once_get_the_same(state: Path) -> None:
 def test_options_and_stop_through_the_admin_api(state: Path) -> None:
     endpoint = control.start(state, options=["--project", "mine", "--region", "us-east1", "--user", "me@x.org"])
     assert (endpoint.project, endpoint.zone, endpoint.user) == ("mine", "us-east1-b", "me@x.org")
-    requests.post(f"{endpoint.url}/_local/stop", timeout=LIMIT_S)
+    requests.post(f"{endpoint.url}/_local/stop", headers=endpoint.headers, timeout=LIMIT_S)
     until(lambda: not endpoint.is_alive())
     assert control.status(state) is None
 
@@ -73,6 +81,53 @@ def test_number_of_another_process_is_not_taken_for_ours(state: Path) -> None:
     write_endpoint(state, {**vars(endpoint), "pid": psutil.Process().pid})
     assert control.status(state) is None
     assert not control.stop(state)
+
+
+OLD_CLOUD = """
+import http.server, sys
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = sys.argv[1].encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+server = http.server.HTTPServer(("127.0.0.1", 0), Answer)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+@contextmanager
+def old_cloud(state: Path, *statuses: str) -> Iterator[subprocess.Popen[str]]:
+    """What is left of a cloud of a version without tokens, as far as its successor asks it: instances of these statuses."""
+    told = json.dumps({"instances": [{"name": "vm", "status": status} for status in statuses]})
+    command = [sys.executable, "-I", "-S", "-c", OLD_CLOUD, told]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        known = {"url": f"http://127.0.0.1:{process.stdout.readline().strip()}", "provider_port": 1, "ssh_port": 2}
+        place = {"project": "local-project", "region": "europe-west4", "zone": "europe-west4-a", "user": "me"}
+        state.mkdir()
+        started = psutil.Process(process.pid).create_time()
+        write_endpoint(state, {"pid": process.pid, "started": started, **known, **place})
+        yield process
+        process.kill()
+
+
+def test_a_cloud_that_asks_nobody_for_a_token_is_replaced(state: Path) -> None:
+    with old_cloud(state, "TERMINATED") as process:
+        endpoint = control.start(state)
+        assert process.wait(LIMIT_S) is not None
+    assert statuses(endpoint) == {}
+
+
+def test_nothing_that_runs_in_such_a_cloud_is_ended(state: Path) -> None:
+    with old_cloud(state, "TERMINATED", "RUNNING") as process:
+        with pytest.raises(CloudError, match="older version") as caught:
+            control.start(state)
+        assert "invoke local.stop" in caught.value.remedy
+        assert process.poll() is None
+        assert control.stop(state)
 
 
 def test_failure_to_start_shows_the_log(state: Path) -> None:

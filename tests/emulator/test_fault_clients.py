@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ import asyncssh
 import psutil
 import pytest
 import requests
-from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
+from google.oauth2.credentials import Credentials
 
 from runner.emulator import control
 from runner.emulator.endpoint import Endpoint
@@ -25,7 +26,18 @@ from .conftest import LIMIT_S, spot, until, vm_body
 
 OS_LOGIN = {"key": "enable-oslogin", "value": "TRUE"}
 ATTRIBUTES = {"key": "enable-guest-attributes", "value": "TRUE"}
+ASK_METADATA = """\
+import os, sys, urllib.request
+url = f"http://{os.environ['GCE_METADATA_HOST']}/computeMetadata/v1/instance/{sys.argv[1]}"
+request = urllib.request.Request(url, headers={"Metadata-Flavor": "Google"})
+print(urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request).read().decode())
+"""
 SSH_FAILURES = (asyncssh.Error, OSError)
+
+
+def ask_metadata(path: str) -> str:
+    """A command for an instance; with what every one has, a Python."""
+    return shlex.join([sys.executable, "-I", "-S", "-c", ASK_METADATA, path])
 
 
 @dataclass(kw_only=True)
@@ -37,7 +49,9 @@ class Site:
     key: asyncssh.SSHKey
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        answer = requests.request(method, f"{self.endpoint.url}{path}", json=body, timeout=LIMIT_S)
+        answer = requests.request(
+            method, f"{self.endpoint.url}{path}", json=body, headers=self.endpoint.headers, timeout=LIMIT_S
+        )
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -95,7 +109,8 @@ def site(shared: Site, request: pytest.FixtureRequest) -> Iterator[Site]:
     yield shared
     shared.ask("DELETE", "/_local/faults")
     for one in shared.ask("GET", "/_local/status")["instances"]:
-        operation = requests.delete(f"{shared.endpoint.url}{shared.zone}/instances/{one['name']}", timeout=LIMIT_S)
+        url = f"{shared.endpoint.url}{shared.zone}/instances/{one['name']}"
+        operation = requests.delete(url, headers=shared.endpoint.headers, timeout=LIMIT_S)
         shared.ask("POST", f"{shared.zone}/operations/{operation.json()['name']}/wait")
 
 
@@ -168,9 +183,8 @@ def test_no_file_of_a_full_disk_grows(site: Site) -> None:
 
 def test_preemption_reaches_the_guest_before_the_end(site: Site) -> None:
     async def notice() -> str:
-        path = "http://$GCE_METADATA_HOST/computeMetadata/v1/instance/preempted"
-        ask = f'curl -s -H "Metadata-Flavor: Google" "{path}"'
-        command = f"trap '{ask}; exit' TERM; echo ready; while :; do sleep 0.1; done"
+        ask = shlex.quote(f"{ask_metadata('preempted')}; exit")
+        command = f"trap {ask} TERM; echo ready; while :; do sleep 0.1; done"
         async with (
             site.connect() as connection,
             connection.create_process(f"bash -c {shlex.quote(command)}") as process,
@@ -197,7 +211,8 @@ def test_a_stockout_and_a_quota_are_errors_of_their_operations(site: Site) -> No
 @pytest.fixture
 def bucket(site: Site) -> Any:
     options: dict[str, Any] = {"api_endpoint": site.endpoint.url}
-    client = Client(project=site.endpoint.project, credentials=AnonymousCredentials(), client_options=options)
+    credentials = Credentials(token=site.endpoint.read_token())
+    client = Client(project=site.endpoint.project, credentials=credentials, client_options=options)
     found = client.bucket("results")
     if not found.exists():
         found.create(location="europe-west4")
@@ -231,9 +246,8 @@ def test_a_grant_that_comes_late(site: Site) -> None:
     assert site.insert("worker", serviceAccounts=[account]) == {}
 
     async def token() -> str:
-        path = "http://$GCE_METADATA_HOST/computeMetadata/v1/instance/service-accounts/default/token"
         async with site.connect("worker") as connection:
-            shown = await connection.run(f'curl -s -H "Metadata-Flavor: Google" "{path}"', check=True)
+            shown = await connection.run(ask_metadata("service-accounts/default/token"), check=True)
         return str(json.loads(str(shown.stdout))["access_token"])
 
     header = {"Authorization": f"Bearer {asyncio.run(token())}"}
@@ -263,7 +277,8 @@ def test_a_cloud_that_is_killed_takes_its_machines_with_it(tmp_path: Path) -> No
         step = {"at": "request GET .*/zones$", "fault": {"kind": "kill"}}
         site.ask("POST", "/_local/scenario", {"scenario": [step]})
         with pytest.raises(requests.ConnectionError):
-            requests.get(f"{site.endpoint.url}/compute/v1/projects/local-project/zones", timeout=LIMIT_S)
+            url = f"{site.endpoint.url}/compute/v1/projects/local-project/zones"
+            requests.get(url, headers=site.endpoint.headers, timeout=LIMIT_S)
         until(lambda: control.status(state) is None)
         until(lambda: not any(process.is_running() and process.status() != "zombie" for process in family))
         site.endpoint = control.start(state)

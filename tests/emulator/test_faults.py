@@ -28,21 +28,21 @@ def test_fault_for_ever_until_it_is_removed(cloud: CloudUnderTest) -> None:
 def test_dropped_connection(cloud: CloudUnderTest) -> None:
     cloud.fault(kind="drop", match="/zones")
     with pytest.raises(requests.ConnectionError):
-        requests.get(f"{cloud.project}/zones", timeout=60)
+        requests.get(f"{cloud.project}/zones", headers=cloud.owner, timeout=60)
     assert cloud.ask("GET", f"{cloud.project}/zones").status_code == 200
 
 
 def test_connection_dropped_in_the_middle_of_an_answer(cloud: CloudUnderTest) -> None:
     cloud.fault(kind="drop", match="/zones", after_bytes=100)
     with pytest.raises(requests.exceptions.ChunkedEncodingError) as caught:
-        requests.get(f"{cloud.project}/zones", timeout=60)
+        requests.get(f"{cloud.project}/zones", headers=cloud.owner, timeout=60)
     assert "100 bytes read" in str(caught.value)
 
 
 def test_delayed_answer(cloud: CloudUnderTest) -> None:
     cloud.fault(kind="delay", match="/zones", delay_s=600)
     with pytest.raises(requests.ReadTimeout):
-        requests.get(f"{cloud.project}/zones", timeout=0.3)
+        requests.get(f"{cloud.project}/zones", headers=cloud.owner, timeout=0.3)
     assert cloud.ask("GET", f"{cloud.project}/zones").status_code == 200
 
 

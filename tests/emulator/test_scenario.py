@@ -164,7 +164,7 @@ def test_an_upload_is_cut_and_leaves_nothing(cloud: CloudUnderTest) -> None:
     cloud.fault(kind="drop_upload", match="/upload/", after_bytes=100_000)
     url = f"{cloud.url}/upload/storage/v1/b/results/o?uploadType=media&name=x"
     with pytest.raises(requests.ConnectionError):
-        requests.post(url, data=iter([b"x" * 65536] * 16), timeout=60)
+        requests.post(url, data=iter([b"x" * 65536] * 16), headers=cloud.owner, timeout=60)
     assert cloud.refused("GET", "/storage/v1/b/results/o/x")[0] == 404
     assert cloud.session.post(url, data=b"whole").status_code == 200
 
@@ -175,7 +175,7 @@ def test_an_upload_is_cut_where_its_answer_was_to_be_cut_too(cloud: CloudUnderTe
     cloud.fault(kind="drop_upload", match="/upload/", after_bytes=100_000)
     url = f"{cloud.url}/upload/storage/v1/b/results/o?uploadType=media&name=x"
     with pytest.raises(requests.ConnectionError):
-        requests.post(url, data=iter([b"x" * 65536] * 16), timeout=60)
+        requests.post(url, data=iter([b"x" * 65536] * 16), headers=cloud.owner, timeout=60)
     assert cloud.refused("GET", "/storage/v1/b/results/o/x")[0] == 404
 
 

@@ -221,5 +221,6 @@ def test_bad_request(shared: CloudUnderTest, method: str, url: str, body: Any, s
 
 
 def test_body_that_is_no_json(shared: CloudUnderTest) -> None:
-    answer = shared.session.post(f"{shared.zone}/instances", data=b"{")
+    json = {"Content-Type": "application/json; charset=UTF-8"}
+    answer = shared.session.post(f"{shared.zone}/instances", data=b"{", headers=json)
     assert (answer.status_code, answer.json()["error"]["errors"][0]["reason"]) == (400, "parseError")

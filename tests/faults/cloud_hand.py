@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import requests
 
+from runner.emulator.endpoint import read_endpoint
 from tests.core.bucket import storage_client
 from tests.e2e.site import Site
 
@@ -20,24 +20,29 @@ class CloudHand:
     """The admin API and the objects of a site's cloud, which runs."""
 
     def __init__(self, site: Site) -> None:
-        self.url = json.loads((site.home / "local" / "cloud" / "endpoint.json").read_text())["url"]
+        endpoint = read_endpoint(site.home / "local" / "cloud")
+        assert endpoint is not None
+        self._endpoint = endpoint
 
     def preempt(self, instance: str, *, notice_s: float) -> None:
         """Take a VM away; nothing if it has gone by itself."""
-        answer = requests.post(
-            f"{self.url}/_local/preempt", json={"instance": instance, "notice_s": notice_s}, timeout=LIMIT_S
-        )
+        answer = self._ask("POST", "preempt", {"instance": instance, "notice_s": notice_s})
         assert answer.status_code in (200, 404), answer.text
 
     def arm(self, fault: dict[str, Any]) -> None:
         """Arm a fault; docs/faults.md has their kinds."""
-        answer = requests.post(f"{self.url}/_local/faults", json=fault, timeout=LIMIT_S)
+        answer = self._ask("POST", "faults", fault)
         assert answer.status_code == 200, answer.text
 
     def clear_faults(self) -> None:
         """Disarm all faults."""
-        assert requests.delete(f"{self.url}/_local/faults", timeout=LIMIT_S).status_code == 200
+        assert self._ask("DELETE", "faults").status_code == 200
 
     def bucket(self, name: str) -> Bucket:
         """A bucket as any client has it."""
-        return storage_client(self.url).bucket(name)
+        return storage_client(self._endpoint).bucket(name)
+
+    def _ask(self, method: str, what: str, body: dict[str, Any] | None = None) -> requests.Response:
+        endpoint = self._endpoint
+        url = f"{endpoint.url}/_local/{what}"
+        return requests.request(method, url, json=body, headers=endpoint.headers, timeout=LIMIT_S)

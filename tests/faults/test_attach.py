@@ -162,6 +162,25 @@ def test_results_at_home_elsewhere_are_not_made_again(site: Site, tmp_path: Path
     assert site.status()["bucket"]["batches"] == []
 
 
+def test_a_living_client_keeps_its_batch_from_one_with_a_copy_of_its_state(site: Site, tmp_path: Path) -> None:
+    process = start_and_wait_for(site, write_batch(tmp_path, "copied"), tmp_path / "results", _is_first_line)
+    other = another_machine(site, tmp_path / "other")
+    for folder in ("journal", "engine"):
+        shutil.copytree(site.home / "local" / folder, other.home / "local" / folder, symlinks=True)
+    refused = other.invoke("attach", "--batch", "copied", "--results", str(tmp_path / "there"))
+    assert refused.returncode == 4, refused.stdout + refused.stderr
+    assert "is watched by" in refused.stderr and "--take-over" in refused.stderr
+    kept = other.invoke("cleanup", "--everything", "--yes")
+    assert kept.returncode == 8, kept.stdout
+    assert f"(process {process.pid}) watches it" in kept.stdout
+    stdout, stderr = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0, stderr
+    assert_all_ended_well(read_events(stdout), tmp_path / "results", site)
+    for one in (site, other):
+        proven = one.invoke("receipt", "copied", "--verify")
+        assert proven.returncode == 0, proven.stdout
+
+
 def test_nothing_to_attach_to(site: Site) -> None:
     done = site.invoke("attach")
     assert done.returncode == 2

@@ -35,13 +35,13 @@ def test_jobs_of_a_vm_that_hangs_run_on_another_one(site: Site, tmp_path: Path) 
     for line in process.stdout:
         events.append(json.loads(line))
         if _is_line_of_a_job(events[-1]) and not any(_is_line_of_a_job(event) for event in events[:-1]):
-            CloudHand(site).arm({"kind": "hang", "match": "instances/hanging-0$"})
+            CloudHand(site).arm({"kind": "hang", "match": "instances/opensees-hpc-hanging-0$"})
     _, stderr = process.communicate(timeout=LIMIT_S)
     summary = events[-1]
     assert summary["event"] == "summary", (events[-3:], stderr)
     assert {job["name"]: job["status"] for job in summary["jobs"]} == {"j-1": "succeeded", "j-2": "succeeded"}
     (lost,) = [event for event in events if event["event"] == "instance" and event["state"] == "lost"]
-    assert (lost["name"], lost["witness"]) == ("hanging-0", "ssh")
+    assert (lost["name"], lost["witness"]) == ("opensees-hpc-hanging-0", "ssh")
     assert {job["instance"] for job in summary["jobs"]} == {"hanging-1"}
     assert summary["left_over"] == []
     assert site.status()["vms"] == []

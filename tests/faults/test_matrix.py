@@ -13,6 +13,7 @@ from runner.drill.places import make_local_site
 from runner.drill.program import choose_trials, execute
 from runner.drill.steps import Step
 from tests.e2e.site import Site
+from tests.needs import need
 
 pytestmark = pytest.mark.xdist_group("faults")
 
@@ -21,6 +22,8 @@ SAMPLE = (
     "plan/sigterm",
     "intend-stack/sigint",
     "intend-vm/kill-engine",
+    "up-running/kill-client",
+    "up-running/kill-group",
     "created-vm/drop",
     "job-running/full-disk",
     "job-ended/kill-client",
@@ -35,6 +38,7 @@ SAMPLE = (
 @pytest.fixture(scope="module")
 def started(site: Site) -> Site:
     """The site with its cloud up, as a process of its own and no child of the tests'."""
+    need("tcl")
     done = site.invoke("local.start")
     assert done.returncode == 0, done.stderr
     return site

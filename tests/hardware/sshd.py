@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -12,7 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SSHD = Path("/usr/sbin/sshd")
+import asyncssh
+import psutil
+
+from tests.needs import need
+from tests.system_packages import find_program
+
 START_LIMIT_S = 30.0
 
 
@@ -25,7 +31,9 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 def make_key(path: Path) -> Path:
     """An ed25519 key pair."""
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    key.write_private_key(str(path))
+    key.write_public_key(f"{path}.pub")
     return path
 
 
@@ -56,8 +64,7 @@ class Sshd:
 
     def prepare(self) -> None:
         """Make keys and configuration."""
-        if not SSHD.exists():
-            raise AssertionError(f"{SSHD} is missing: install the package openssh-server")
+        need("sshd")
         if os.geteuid() == 0:
             # Only as root does sshd insist on this folder.
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
@@ -88,7 +95,7 @@ class Sshd:
     def start(self) -> Sshd:
         """Start, and wait until it answers."""
         log = (self.folder / "log").open("ab")
-        command = [str(SSHD), "-D", "-e", "-f", str(self.folder / "sshd_config")]
+        command = [str(find_program("sshd")), "-D", "-e", "-f", str(self.folder / "sshd_config")]
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
@@ -101,26 +108,13 @@ class Sshd:
             time.sleep(0.02)
         raise AssertionError(f"sshd did not start: {(self.folder / 'log').read_text()}")
 
-    def session_pids(self) -> list[int]:
-        """The processes of the server that serve connections."""
-        assert self.process is not None
-        listing = subprocess.run(["ps", "-eo", "pid=,ppid="], check=True, capture_output=True, text=True).stdout
-        children: dict[int, list[int]] = {}
-        for line in listing.splitlines():
-            pid, parent = map(int, line.split())
-            children.setdefault(parent, []).append(pid)
-        found, waiting = [], [self.process.pid]
-        while waiting:
-            below = children.get(waiting.pop(), [])
-            found += below
-            waiting += below
-        return found
-
     def cut_connections(self) -> None:
         """Kill the processes that serve connections, not the server and not the jobs (which are in sessions of their own)."""
-        for pid in self.session_pids():
-            if b"sshd" in _command(pid):
-                _kill(pid)
+        assert self.process is not None
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "sshd" in " ".join(child.cmdline()):
+                    child.kill()
 
     def restart(self) -> None:
         """Stop and start on the same port."""
@@ -140,17 +134,3 @@ def _quote_env(environment: Mapping[str, str]) -> list[str]:
     return [
         '"' + f"{name}={value}".replace("\\", "\\\\").replace('"', '\\"') + '"' for name, value in environment.items()
     ]
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, 9)
-    except ProcessLookupError:
-        return

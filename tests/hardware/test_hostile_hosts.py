@@ -22,6 +22,7 @@ from runner.hardware import (
     UnixServerScriptInterface,
 )
 from tests.hardware.hosts import LIMIT_S, Host, emulated_lab, openssh_host, processes_of, wait_until
+from tests.needs import need
 
 SIMULATOR = 'IFS=, read -r x y <"$1"; echo "$y" >"$2"\n'
 
@@ -50,8 +51,9 @@ def test_start_up_file_that_talks(host: Host, script: Path) -> None:
 
 @pytest.mark.parametrize("shell", ["dash", "busybox ash", "zsh", "bash --posix"])
 def test_other_login_shells(tmp_path: Path, script: Path, shell: str) -> None:
-    program = shutil.which(shell.split()[0])
-    assert program is not None, f"{shell.split()[0]} is missing: install it"
+    if shell != "bash --posix":
+        need(shell.split()[0])
+    program = str(shutil.which(shell.split()[0]))
     forced = " ".join([program, *shell.split()[1:], '-c "$SSH_ORIGINAL_COMMAND"'])
     with openssh_host(tmp_path / "h", options=(f"ForceCommand exec {forced}",)) as host:
         check_one_job(host, script)
@@ -139,8 +141,8 @@ def test_full_disk(tmp_path: Path, script: Path) -> None:
 
 
 def test_host_has_no_python_and_no_bash_and_no_pkill(tmp_path: Path, script: Path) -> None:
-    busybox = shutil.which("busybox")
-    assert busybox is not None, "busybox is missing: install it"
+    need("busybox")
+    busybox = str(shutil.which("busybox"))
     tools = tmp_path / "tools"
     tools.mkdir()
     for applet in [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import signal
 import subprocess
@@ -136,7 +137,10 @@ def test_following_a_log_loses_nothing_and_repeats_nothing(host: Host, tmp_path:
     assert text == "".join(f"x {number:0500d}\n" for number in range(400))
 
 
-def test_host_that_is_gone_for_good_ends_in_an_error(host: Host, tmp_path: Path) -> None:
+def test_host_that_is_gone_for_good_ends_in_an_error(
+    host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "runner")
     with run_proxy(host.port) as proxy, through(host, proxy).opensees(tmp_path / "ws", patience_s=0.5) as vm:
         proxy.refuses = True
         proxy.cut_all()
@@ -148,6 +152,8 @@ def test_host_that_is_gone_for_good_ends_in_an_error(host: Host, tmp_path: Path)
             list(vm.follow("a"))
         proxy.refuses = False
         assert vm.get_job_statuses() == {}
+    for words in (": connected, ", ": lost, again in ", ": lost, and given up: ", ": connected again, "):
+        assert [line for line in caplog.messages if words in line], words
 
 
 def test_server_is_restarted_in_the_middle(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from runner.hardware.bundle import Bundle, remote_scripts, shell_words, tar_bund
 from runner.hardware.remote_state import How, Phase, RemoteState
 from runner.hardware.workspace import parse_states
 from tests.hardware.hosts import kill_leftovers, processes_of, wait_until
+from tests.needs import need
 
 
 @dataclass(kw_only=True)
@@ -80,10 +81,11 @@ class Remote:
 
 def find_shells(folder: Path, name: str) -> tuple[tuple[str, ...], str]:
     """The shell, and a PATH with the tools that go with it."""
+    if name != "bash":
+        need(name)
     if name != "busybox":
         return (f"/bin/{name}",), os.environ["PATH"]
-    busybox = shutil.which("busybox")
-    assert busybox is not None, "busybox is missing: install it"
+    busybox = str(shutil.which("busybox"))
     tools = folder / "busybox"
     tools.mkdir()
     for applet in subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True).stdout.split():

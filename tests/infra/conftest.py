@@ -28,23 +28,38 @@ class CloudUnderTest:
 
     url: str
     provider_port: int
+    owner: Mapping[str, str]
+
+    def ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        """One request of the owner."""
+        answer = httpx.request(method, f"{self.url}{path}", json=body, headers=self.owner, timeout=60)
+        return dict(answer.raise_for_status().json())
 
     def get(self, path: str) -> dict[str, Any]:
-        return dict(httpx.get(f"{self.url}{path}", timeout=30).raise_for_status().json())
+        return self.ask("GET", path)
 
     def delete_instance(self, name: str, zone: str = "europe-west4-a") -> None:
         """Deletes a VM behind everybody's back."""
-        operation = httpx.delete(f"{self.url}{API}/zones/{zone}/instances/{name}").raise_for_status().json()
-        wait = f"{self.url}{API}/zones/{zone}/operations/{operation['name']}/wait"
-        assert httpx.post(wait, timeout=60).raise_for_status().json()["status"] == "DONE"
+        operation = self.ask("DELETE", f"{API}/zones/{zone}/instances/{name}")
+        assert self.ask("POST", f"{API}/zones/{zone}/operations/{operation['name']}/wait")["status"] == "DONE"
+
+    def project_policy(self) -> dict[str, Any]:
+        """The project's IAM policy, with conditions."""
+        wanted = {"options": {"requestedPolicyVersion": 3}}
+        return self.ask("POST", "/cloudresourcemanager/v1/projects/local-project:getIamPolicy", wanted)
+
+    def set_project_policy(self, policy: Mapping[str, Any]) -> None:
+        """Replaces the project's IAM policy."""
+        fresh = {"policy": {**policy, "version": 3}}
+        self.ask("POST", "/cloudresourcemanager/v1/projects/local-project:setIamPolicy", fresh)
 
     def arm(self, kind: str, **fault: Any) -> None:
         """Asks for a fault."""
-        httpx.post(f"{self.url}/_local/faults", json={"kind": kind, **fault}).raise_for_status()
+        self.ask("POST", "/_local/faults", {"kind": kind, **fault})
 
     def disarm(self) -> None:
         """Ends all faults."""
-        httpx.delete(f"{self.url}/_local/faults").raise_for_status()
+        self.ask("DELETE", "/_local/faults")
 
     def names(self, *kinds: str) -> set[str]:
         """The names of everything there is, or of some kinds."""
@@ -69,7 +84,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudUnderTest]:
     state = tmp_path_factory.mktemp("cloud")
     endpoint = control.start(state)
     try:
-        yield CloudUnderTest(url=endpoint.url, provider_port=endpoint.provider_port)
+        yield CloudUnderTest(url=endpoint.url, provider_port=endpoint.provider_port, owner=endpoint.headers)
     finally:
         control.stop(state)
 

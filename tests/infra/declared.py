@@ -39,6 +39,8 @@ class Recorder(mocks.Mocks):
             "selfLink": f"https://www.googleapis.com/compute/v1/{args.typ}/{args.name}",
             "diskId": "4711",
         }
+        if "roleId" in args.inputs:
+            given["name"] = f"projects/local-project/roles/{args.inputs['roleId']}"
         return f"{args.name}-id", given | args.inputs
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[Any, Any], None]:

@@ -26,7 +26,8 @@ def find_cli_bin() -> Path:
 
 
 def make_site(folder: Path, *, infra: Path, more: Mapping[str, str] | None = None) -> EngineSite:
-    """An engine whose home, state and settings are all below ``folder``."""
+    """An engine whose home, state and settings are all below ``folder``. The state's folder is there, as it is for commands."""
+    (folder / "state").mkdir(parents=True, exist_ok=True)
     env = {
         "PATH": PATH,
         "HOME": str(folder / "home"),

@@ -23,7 +23,8 @@ def tell(progress: StackProgress) -> None:
 
 def main(site: str, config: str) -> int:
     folders = {key: Path(value) for key, value in json.loads(site).items()}
-    stacks = make_stacks(EngineSite(env=dict(os.environ), **folders), {"analysis": declare})
+    place = EngineSite(env=dict(os.environ), cli_bin=folders["cli_bin"], infra=folders["infra"], work=folders["work"])
+    stacks = make_stacks(place, {"analysis": declare})
     try:
         stacks.up(StackSpec(project="analysis", name="b6", config=json.loads(config)), tell)
     except KeyboardInterrupt:

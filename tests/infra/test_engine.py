@@ -112,10 +112,13 @@ def test_a_batch_comes_and_goes(stacks: PulumiStacks, image: str, site: EngineSi
     seen: list[StackProgress] = []
     outputs = stacks.up(batch, seen.append)
     made = {step.name: step for step in seen if step.state == "done" and step.type.endswith(":Instance")}
-    assert set(made) == {"b1-0", "b1-1"} == cloud.names("instances")
+    assert set(made) == {"opensees-hpc-b1-0", "opensees-hpc-b1-1"} == cloud.names("instances")
     instances = outputs["instances"]
     assert isinstance(instances, list)
-    assert [(vm["name"], vm["zone"]) for vm in instances] == [("b1-0", "europe-west4-a"), ("b1-1", "europe-west4-a")]
+    assert [(vm["name"], vm["zone"]) for vm in instances] == [
+        ("opensees-hpc-b1-0", "europe-west4-a"),
+        ("opensees-hpc-b1-1", "europe-west4-a"),
+    ]
     assert all(vm["address"].startswith("127.") and vm["image"].endswith(f"/{image}") for vm in instances)
     assert stacks.outputs("analysis", "b1") == {"instances": instances}, "nothing of it is shown as a secret"
     run_by_hand(site, "analysis", "preview", "--refresh", "--stack", "b1", "--expect-no-changes")
@@ -127,32 +130,54 @@ def test_a_batch_comes_and_goes(stacks: PulumiStacks, image: str, site: EngineSi
 def test_a_vm_that_is_gone_does_not_keep_its_stack(stacks: PulumiStacks, image: str, cloud: CloudUnderTest) -> None:
     batch = spec("analysis", "b2", count=2)
     stacks.up(batch, ignore)
-    cloud.delete_instance("b2-0")
+    cloud.delete_instance("opensees-hpc-b2-0")
     assert stacks.preview(batch).counts["create"] == 1
     stacks.up(batch, ignore)
-    assert cloud.names("instances") == {"b2-0", "b2-1"}
-    cloud.delete_instance("b2-0")
-    cloud.delete_instance("b2-1")
+    assert cloud.names("instances") == {"opensees-hpc-b2-0", "opensees-hpc-b2-1"}
+    cloud.delete_instance("opensees-hpc-b2-0")
+    cloud.delete_instance("opensees-hpc-b2-1")
     stacks.destroy("analysis", "b2", ignore)
     stacks.remove("analysis", "b2")
     assert cloud.names("instances", "disks") == set()
 
 
-def test_a_vm_with_a_lease_may_delete_itself(
+def test_the_right_of_vms_to_delete_themselves_is_in_the_base(
+    stacks: PulumiStacks, base: StackSpec, cloud: CloudUnderTest
+) -> None:
+    bindings = [one for one in cloud.project_policy()["bindings"] if "condition" in one]
+    member = f"serviceAccount:{names.service_account_email('local-project')}"
+    assert [(one["role"], one["members"]) for one in bindings] == [(names.self_delete_role("local-project"), [member])]
+    assert bindings[0]["condition"]["expression"] == names.self_delete_condition()
+    told = stacks.outputs("base", "base")
+    assert told is not None and told["self_delete_condition"] == names.self_delete_condition()
+
+
+def test_a_grant_that_was_taken_out_comes_back_beside_what_others_write_at_the_same_time(
+    stacks: PulumiStacks, base: StackSpec, cloud: CloudUnderTest
+) -> None:
+    policy = cloud.project_policy()
+    kept = [one for one in policy["bindings"] if "condition" not in one]
+    theirs = {"role": "roles/viewer", "members": ["user:you@example.com"]}
+    cloud.set_project_policy(policy | {"bindings": [*kept, theirs]})
+    cloud.arm("http", match="POST .*:setIamPolicy", status=409, reason="aborted", times=3)
+    stacks.up(base, ignore)
+    bindings = cloud.project_policy()["bindings"]
+    assert theirs in bindings
+    assert [one["role"] for one in bindings if "condition" in one] == [names.self_delete_role("local-project")]
+    cloud.set_project_policy(policy | {"etag": cloud.project_policy()["etag"]})
+
+
+def test_a_batch_whose_vms_have_deleted_themselves_goes(
     stacks: PulumiStacks, image: str, site: EngineSite, cloud: CloudUnderTest
 ) -> None:
     batch = spec("analysis", "leased", count=2, lease_s=600)
     stacks.up(batch, ignore)
-    policy = cloud.get("/compute/v1/projects/local-project/zones/europe-west4-a/instances/leased-1/getIamPolicy")
-    member = f"serviceAccount:{names.service_account_email('local-project')}"
-    assert policy["bindings"] == [{"role": names.self_delete_role("local-project"), "members": [member]}]
     run_by_hand(site, "analysis", "preview", "--refresh", "--stack", "leased", "--expect-no-changes")
-    cloud.delete_instance("leased-1")
+    cloud.delete_instance("opensees-hpc-leased-1")
     stacks.up(batch, ignore)
-    assert cloud.names("instances") == {"leased-0", "leased-1"}
-    cloud.delete_instance("leased-0")
-    seen: list[StackProgress] = []
-    stacks.destroy("analysis", "leased", seen.append)
+    assert cloud.names("instances") == {"opensees-hpc-leased-0", "opensees-hpc-leased-1"}
+    cloud.delete_instance("opensees-hpc-leased-0")
+    stacks.destroy("analysis", "leased", ignore)
     stacks.remove("analysis", "leased")
     assert cloud.names("instances", "disks") == set()
 
@@ -218,15 +243,15 @@ def test_what_the_cloud_refuses_is_told_and_the_rest_can_be_destroyed(
 def test_a_run_that_is_cancelled_leaves_what_can_be_destroyed_and_found(
     stacks: PulumiStacks, image: str, cloud: CloudUnderTest
 ) -> None:
-    cloud.arm("slow_operation", match="insert .*/b5-1", delay_s=3.0)
+    cloud.arm("slow_operation", match="insert .*/opensees-hpc-b5-1", delay_s=3.0)
     one_done, other_begun = threading.Event(), threading.Event()
     failures: list[HpcError] = []
 
     def watch(progress: StackProgress) -> None:
         if progress.type.endswith(":Instance"):
-            if (progress.name, progress.state) == ("b5-0", "done"):
+            if (progress.name, progress.state) == ("opensees-hpc-b5-0", "done"):
                 one_done.set()
-            if progress.name == "b5-1":
+            if progress.name == "opensees-hpc-b5-1":
                 other_begun.set()
 
     def up() -> None:
@@ -243,7 +268,7 @@ def test_a_run_that_is_cancelled_leaves_what_can_be_destroyed_and_found(
     assert not thread.is_alive() and len(failures) == 1
     stacks.destroy("analysis", "b5", ignore)
     stacks.remove("analysis", "b5")
-    assert cloud.names("instances") <= {"b5-1"}
+    assert cloud.names("instances") <= {"opensees-hpc-b5-1"}
     for name in cloud.names_with_labels(names.labels_of_batch("b5")):
         cloud.delete_instance(name)
     assert cloud.names("instances", "disks") == set()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 import pytest
 
 from infra.analysis.program import declare as declare_analysis
 from infra.base.program import declare as declare_base
 from infra.image.program import declare as declare_image
+from runner.emulator.conditions import condition_holds, describe_resource
 from runner.model import names
 from runner.model.settings import IAP_RANGE
 from tests.infra.declared import BATCH, PLACE, Resource, declare_with_mocks, of_type
@@ -18,7 +20,7 @@ OPERATOR = "user:you@example.com"
 TAKES_LABELS = (":Bucket", ":Instance", ":Disk", ":Image")
 TAKES_NONE = (
     *(":Network", ":Subnetwork", ":Firewall", ":Router", ":RouterNat", ":Account", ":Service"),
-    *(":IAMMember", ":BucketIAMMember", ":InstanceIAMMember", ":IAMCustomRole"),
+    *(":IAMMember", ":BucketIAMMember", ":IAMCustomRole"),
 )
 
 Declare = Callable[[], None]
@@ -31,8 +33,13 @@ def _ours(**settings: object) -> dict[str, str]:
 
 
 MACHINES = [
-    {"name": "b1-a"},
-    {"name": "b1-b", "zone": "europe-west4-c", "machine_type": "n2-standard-8", "provisioning": "standard"},
+    {"name": "opensees-hpc-b1-a"},
+    {
+        "name": "opensees-hpc-b1-b",
+        "zone": "europe-west4-c",
+        "machine_type": "n2-standard-8",
+        "provisioning": "standard",
+    },
 ]
 CASES: dict[str, Case] = {
     "base as it comes": (declare_base, "base", PLACE),
@@ -104,13 +111,14 @@ def test_nothing_is_granted_to_everybody(resources: list[Resource]) -> None:
         assert resource.inputs.get("member") not in ("allUsers", "allAuthenticatedUsers")
 
 
-def test_the_service_account_may_use_its_bucket_and_delete_its_vms_and_nothing_else(resources: list[Resource]) -> None:
+def test_the_service_account_may_use_its_bucket_and_delete_vms_of_batches_and_nothing_else(
+    resources: list[Resource],
+) -> None:
     account = f"serviceAccount:{names.service_account_email('local-project')}"
-    vms = {instance.name for instance in of_type(resources, ":Instance")}
-    self_delete = names.self_delete_role("local-project")
     for grant in (resource for resource in resources if resource.inputs.get("member") == account):
-        if grant.type.endswith(":InstanceIAMMember"):
-            assert (grant.inputs["role"], grant.inputs["instanceName"] in vms) == (self_delete, True)
+        if grant.type.endswith(":projects/iAMMember:IAMMember"):
+            assert grant.inputs["role"] == names.self_delete_role("local-project")
+            assert grant.inputs["condition"]["expression"] == names.self_delete_condition()
         else:
             assert grant.type.endswith(":BucketIAMMember")
             assert grant.inputs["bucket"] == names.bucket_name("local-project")
@@ -124,20 +132,25 @@ def test_the_role_of_a_vm_on_itself_is_to_look_and_to_delete() -> None:
 
 
 def test_the_role_may_have_another_id() -> None:
-    [role] = of_type(
-        declare_with_mocks(declare_base, stack="base", config=PLACE | _ours(self_delete_role_id="other")),
-        ":IAMCustomRole",
-    )
+    resources = declare_with_mocks(declare_base, stack="base", config=PLACE | _ours(self_delete_role_id="other"))
+    [role] = of_type(resources, ":IAMCustomRole")
     assert role.inputs["roleId"] == "other"
-    link = names.self_delete_role("local-project", "other")
-    batch = PLACE | BATCH | _ours(lease_s=600, self_delete_role=link)
-    [grant] = of_type(declare_with_mocks(declare_analysis, stack="b1", config=batch), ":InstanceIAMMember")
-    assert grant.inputs["role"] == link
 
 
-def test_vms_of_a_batch_with_a_lease_watch_it_and_may_delete_themselves() -> None:
+def test_vms_may_delete_themselves_before_there_is_one() -> None:
+    """A client that dies while VMs are being made can grant nothing any more: a batch's stack has no grants at all."""
+    account = f"serviceAccount:{names.service_account_email('local-project')}"
+    grants = [one for one in of_type(declared("base as it comes"), ":IAMMember") if one.inputs["member"] == account]
+    assert len(grants) == 1
     resources = declared("batch with a lease")
-    assert {grant.inputs["instanceName"] for grant in of_type(resources, ":InstanceIAMMember")} == {"b1-0", "b1-1"}
+    assert [one for one in resources if "IAM" in one.type] == []
+    for vm in of_type(resources, ":Instance"):
+        path = f"projects/local-project/zones/{vm.inputs['zone']}/instances/{vm.inputs['name']}"
+        assert condition_holds(grants[0].inputs["condition"]["expression"], describe_resource(path, datetime.now(UTC)))
+
+
+def test_vms_of_a_batch_with_a_lease_watch_it() -> None:
+    resources = declared("batch with a lease")
     for instance in of_type(resources, ":Instance"):
         metadata = instance.inputs["metadata"]
         assert (metadata[names.VM_BATCH], metadata[names.VM_LEASE_S]) == ("b1", "600")
@@ -148,15 +161,14 @@ def test_vms_of_a_batch_with_a_lease_watch_it_and_may_delete_themselves() -> Non
 
 def test_vms_made_by_hand_watch_no_lease() -> None:
     resources = declared("batch of three")
-    assert of_type(resources, ":InstanceIAMMember") == []
     for instance in of_type(resources, ":Instance"):
         assert not {names.VM_LEASE_S, "startup-script"} & set(instance.inputs["metadata"])
         assert "on-shutdown" in instance.inputs["metadata"]["shutdown-script"]
 
 
-def test_only_operators_have_roles_in_the_project(resources: list[Resource]) -> None:
+def test_only_operators_have_roles_in_the_whole_project(resources: list[Resource]) -> None:
     for grant in of_type(resources, ":IAMMember"):
-        assert grant.inputs["member"] == OPERATOR
+        assert grant.inputs["member"] == OPERATOR or grant.inputs["condition"]["expression"]
 
 
 def test_nothing_comes_in_but_ssh_from_the_operator(resources: list[Resource]) -> None:
@@ -204,10 +216,17 @@ def test_every_vm_is_shielded_and_runs_as_our_account(resources: list[Resource])
 
 def test_a_batch_has_the_vms_that_were_asked_for() -> None:
     alike = of_type(declared("batch of three"), ":Instance")
-    assert sorted(instance.name for instance in alike) == ["b1-0", "b1-1", "b1-2"]
+    assert sorted(instance.name for instance in alike) == [
+        "opensees-hpc-b1-0",
+        "opensees-hpc-b1-1",
+        "opensees-hpc-b1-2",
+    ]
     listed = {instance.name: instance.inputs for instance in of_type(declared("batch of listed VMs"), ":Instance")}
-    assert listed["b1-a"]["zone"] == "europe-west4-a"
-    assert (listed["b1-b"]["zone"], listed["b1-b"]["machineType"]) == ("europe-west4-c", "n2-standard-8")
+    assert listed["opensees-hpc-b1-a"]["zone"] == "europe-west4-a"
+    assert (listed["opensees-hpc-b1-b"]["zone"], listed["opensees-hpc-b1-b"]["machineType"]) == (
+        "europe-west4-c",
+        "n2-standard-8",
+    )
     assert all("accessConfigs" not in vm["networkInterfaces"][0] for vm in listed.values())
 
 

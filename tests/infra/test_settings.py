@@ -38,6 +38,11 @@ BAD: list[tuple[Declare, dict[str, str], str]] = [
     (declare_analysis, {"machine_type": "; rm"}, "should match pattern"),
     (declare_analysis, {"max_run_seconds": "0"}, "greater than or equal to 120"),
     (declare_analysis, {"machines": '[{"name": "b1-0"}, {"name": "b1-0"}]'}, "more than once: b1-0"),
+    (
+        declare_analysis,
+        {"machines": '[{"name": "b1-0"}]', "lease_s": "600"},
+        "b1-0: with a lease a VM's name begins with opensees-hpc-",
+    ),
     (declare_analysis, {"machines": '[{"name": "b1-0", "zone": "us-east1-b"}]'}, "us-east1-b is not in europe-west4"),
     (declare_analysis, {"machines": '[{"name": "B1"}]'}, "opensees-hpc:machines[0][name]"),
     (declare_analysis, {"machines": '[{"name": "b1-0", "gpu": 1}]'}, "opensees-hpc:machines[0][gpu]"),

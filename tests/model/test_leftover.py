@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from runner.model import names
+from runner.model.lease import LeaseSight, new_lease
 from runner.model.leftover import (
     BASE_PART,
     STATE_PART,
     VALIDATED,
+    Found,
     Item,
     Kind,
     Scope,
-    living_purposes,
     read_expires,
     read_labels,
     write_labels,
@@ -96,16 +99,83 @@ def test_without_a_scope_only_what_has_outlived_its_purpose() -> None:
     assert taken(scope(), *things) == ["expired", "old-key", "lease-over", "old-stack", "half", "account"]
 
 
+def seen(left_s: float, **changes: Any) -> LeaseSight:
+    lease = replace(new_lease("b1", "you@here 1", NOW, 600), **changes)
+    return LeaseSight(lease=lease, left_s=left_s)
+
+
+def control(lease: LeaseSight, batch: str = "b1", *, expires: str = FUTURE) -> Item:
+    return Item(kind=Kind.CONTROL, name="control", labels=MINE | {"batch": batch, "expires": expires}, lease=lease)
+
+
 def test_what_somebody_watches_is_kept_beyond_its_end() -> None:
     vm = item(Kind.INSTANCE, "vm", batch="b1", expires=PAST)
     stack = item(Kind.STACK, "stack", batch="b1", expires=PAST)
-    watched = item(Kind.CONTROL, "control", batch="b1", watched_until=FUTURE, expires=FUTURE)
-    left = item(Kind.CONTROL, "control", batch="b1", watched_until=PAST, expires=FUTURE)
-    other = item(Kind.CONTROL, "other", batch="b2", watched_until=FUTURE, expires=FUTURE)
+    watched, left = control(seen(3600)), control(seen(-3600))
+    other = control(seen(3600), batch="b2")
     assert taken(scope(), vm, stack, watched) == []
     assert "its lease runs until 2026-11-22 13:00 UTC" in reasons(scope(), vm, watched)["vm"]
     assert taken(scope(), vm, stack, left, other) == ["vm", "stack"]
     assert taken(scope(batch="b1"), vm, watched) == ["vm", "control"]
+
+
+UNTIL_THE_WALL = [
+    item(Kind.INSTANCE, "vm", batch="b1", expires=FUTURE),
+    item(Kind.DISK, "disk", batch="b1", expires=FUTURE),
+    item(Kind.ADDRESS, "address", batch="b1"),
+    item(Kind.STACK, "stack", batch="b1", expires=FUTURE),
+]
+
+
+def test_a_lease_that_nobody_renewed_is_an_end_too() -> None:
+    """Of an orphan whose client died before its VM could watch over the lease."""
+    assert taken(scope(), *UNTIL_THE_WALL, control(seen(-1))) == ["vm", "disk", "address", "stack"]
+    assert taken(scope(), *UNTIL_THE_WALL, control(seen(-1), batch="b11")) == []
+    assert taken(scope(), *UNTIL_THE_WALL, control(seen(1))) == []
+    (vm, *_) = scope().choose([*UNTIL_THE_WALL, control(seen(-3600))])
+    assert (vm.reason, vm.is_outlived) == ("its lease ended at 2026-11-22 11:00 UTC", True)
+
+
+def test_a_batch_that_was_left_on_purpose_runs_to_its_deadlines() -> None:
+    things = [*UNTIL_THE_WALL, control(seen(-600, detached=True, deadlines={"a": 60.0, "b": 4200.0}))]
+    assert taken(scope(), *things) == []
+    assert reasons(scope(), *things) == dict.fromkeys(
+        ("vm", "disk", "address", "stack"),
+        "kept: left with --detach, its jobs may run until 2026-11-22 13:00 UTC",
+    )
+    over = [*UNTIL_THE_WALL, control(seen(-4201, detached=True, deadlines={"a": 60.0, "b": 4200.0}))]
+    assert taken(scope(), *over) == ["vm", "disk", "address", "stack"]
+    for_ever = [*UNTIL_THE_WALL, control(seen(-999_999, detached=True))]
+    assert taken(scope(), *for_ever) == []
+
+
+@pytest.mark.parametrize("state", ["TERMINATED", "STOPPED"])
+def test_a_vm_that_is_switched_off_goes_with_its_disk(state: str) -> None:
+    off = item(Kind.INSTANCE, "off", batch="b1", expires=FUTURE, state=state)
+    off = replace(off, place="zone-a")
+    disk = replace(item(Kind.DISK, "disk", batch="b1"), users=("zone-a/off",))
+    others = [
+        replace(off, name="on", state="RUNNING"),
+        replace(disk, name="of-on", users=("zone-a/on",)),
+        replace(disk, name="of-both", users=("zone-a/off", "zone-a/on")),
+        replace(disk, name="of-namesake", users=("zone-b/off",)),
+        replace(disk, name="of-nobody", users=()),
+    ]
+    assert taken(scope(), off, disk, *others) == ["off", "disk"]
+    drains = control(seen(-1, detached=True, deadlines={"a": 60.0}))
+    assert taken(scope(), off, disk, drains) == ["off", "disk"], "no job runs on it"
+    assert taken(scope(), off, disk, control(seen(60))) == [], "somebody looks after it"
+
+
+def test_a_builder_is_switched_off_while_its_image_is_made() -> None:
+    builder = item(Kind.INSTANCE, "builder", bake="bake-1", expires=FUTURE, state="TERMINATED")
+    assert taken(scope(), builder) == []
+
+
+def test_the_definition_of_a_batch_stays_for_whoever_attaches() -> None:
+    nobody, for_long = control(seen(-60)), control(seen(-60), expires=PAST)
+    assert taken(scope(), *UNTIL_THE_WALL, nobody) == ["vm", "disk", "address", "stack"]
+    assert taken(scope(), *UNTIL_THE_WALL, for_long) == ["vm", "disk", "address", "control", "stack"]
 
 
 def test_a_stack_that_does_not_say_whose_it_is_belongs_with_the_rest_of_its_batch() -> None:
@@ -185,6 +255,34 @@ def test_the_base_is_kept_for_what_somebody_is_at() -> None:
     assert why["bucket"] == why["network"] == "kept: me@here (process 7) is at b1, which needs it"
 
 
+def test_everything_is_all_but_what_a_living_client_is_at() -> None:
+    vm = item(Kind.INSTANCE, "vm", batch="b1", expires=FUTURE)
+    here = {"b1": "me@here (process 7)"}
+    elsewhere = control(seen(60))
+    for one, things in (
+        (scope(everything=True, results=True, busy=here), [vm]),
+        (scope(everything=True, results=True), [vm, elsewhere]),
+        (scope(everything=True, results=True, gone=["another"]), [vm, elsewhere]),
+    ):
+        choices = one.choose([*things, *BASE])
+        assert not any(choice.is_taken for choice in choices)
+        assert all(choice.is_spared for choice in choices)
+    assert "--batch b1 takes it" in reasons(scope(everything=True), vm, elsewhere)["vm"]
+
+
+def test_everything_takes_what_no_living_client_is_at() -> None:
+    vm = item(Kind.INSTANCE, "vm", batch="b1", expires=FUTURE)
+    for one, lease in (
+        (scope(everything=True), seen(-1)),
+        (scope(everything=True), seen(60, detached=True)),
+        (scope(everything=True, gone=["you@here 1"]), seen(60)),
+        (scope(everything=True, gone=["id"]), seen(60, holder_id="id")),
+    ):
+        assert taken(one, vm, control(lease)) == ["vm", "control"]
+    kept = [choice for choice in scope(everything=True).choose([vm, *BASE]) if not choice.is_taken]
+    assert not any(choice.is_spared for choice in kept), "nobody asked for the base"
+
+
 def test_expired_things_come_first_then_the_order_of_removal() -> None:
     things = [
         item(Kind.DISK, "disk", expires=FUTURE),
@@ -195,15 +293,17 @@ def test_expired_things_come_first_then_the_order_of_removal() -> None:
     assert taken(scope(everything=True), *things) == ["old", "vm-0", "vm-1", "disk"]
 
 
-def test_living_purposes_are_those_with_something_that_is_not_over() -> None:
+def test_the_living_are_those_with_something_that_is_not_over() -> None:
     things = [
         item(Kind.INSTANCE, batch="b1", expires=FUTURE),
         item(Kind.INSTANCE, batch="b2", expires=PAST),
         item(Kind.CONTROL, batch="b3", expires=FUTURE),
         item(Kind.STACK, batch="b4"),
         item(Kind.DISK, batch="b5"),
+        item(Kind.INSTANCE, batch="b6", expires=FUTURE),
+        control(seen(-60), batch="b6", expires=PAST),
     ]
-    assert living_purposes(things, NOW) == {"b1", "b3", "b5"}
+    assert Found(things, NOW).alive == {"b1", "b3", "b5"}
 
 
 @pytest.mark.parametrize("text", ["", "soon", "20261399-0000"])
@@ -214,6 +314,15 @@ def test_an_expiry_that_cannot_be_read_is_none(text: str) -> None:
 def test_labels_in_words() -> None:
     assert read_labels("Made for a bake. " + write_labels(MINE)) == MINE
     assert read_labels("nothing here") == {}
+
+
+def test_a_thing_is_known_by_more_than_its_name() -> None:
+    vm = replace(item(Kind.INSTANCE, "vm"), uid="1")
+    assert vm.is_still(vm)
+    assert not replace(vm, uid="2").is_still(vm)
+    pile = replace(item(Kind.RESULTS, "b1"), since="2026-11-22T10:00:00Z", until="2026-11-22T11:00:00Z")
+    assert replace(pile, until="2026-11-22T12:00:00Z").is_still(pile), "it has grown"
+    assert not replace(pile, since="2026-11-22T11:30:00Z").is_still(pile), "what was seen is gone"
 
 
 def test_what_an_item_is_called() -> None:

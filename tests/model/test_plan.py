@@ -34,7 +34,7 @@ def _job(np: int, timeout_s: float) -> Job:
 def test_two_jobs_share_a_vm_when_their_cores_fit() -> None:
     text = "batch: b\njobs:\n  - {name: a, dir: d}\n  - {name: c, dir: d}\nmachines: {max_vms: 4}\n"
     plan = make_plan(parse_batch(text, Path("b.yaml")), Settings(), name="b")
-    assert plan.instances == ("b-0",)
+    assert plan.instances == ("opensees-hpc-b-0",)
     assert plan.machine.name == "c2-standard-4"
     assert plan.max_run_s == 75 * 60  # both at once for an hour, and a quarter of slack
     assert plan.ceiling_usd == pytest.approx(1.25 * hourly_price(plan.machine, 40))

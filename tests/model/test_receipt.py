@@ -85,7 +85,7 @@ def test_each_life_of_a_name_has_its_own_time() -> None:
 
 
 def test_an_answer_is_not_told_twice() -> None:
-    heard = VM | {"answer": "delete op-20; 404 notFound"}
+    heard = VM | {"answers": ["delete op-20", "404 notFound"]}
     session = make_session(*WHOLE_LIFE[:2], (31, "gone", heard))
     (item,) = receipt_of(session, answer(acts=(act("insert", 1.5), act("delete", 20)))).items
     assert item.answer == "delete op-20; 404 notFound"

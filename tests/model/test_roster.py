@@ -24,6 +24,12 @@ def _roster(widths: list[int], *, machines: int = 1, fallback: bool = False) -> 
     return roster
 
 
+def _lose(roster: Roster, machine: str) -> None:
+    """A machine is lost, and nothing of its jobs is found."""
+    for job in roster.machine_lost(machine):
+        assert roster.give_back(job.name, job.attempt)
+
+
 def test_first_come_first_served() -> None:
     roster = _roster([3, 2, 1])
     assert roster.next_starts() == [Start(job="j0", attempt=1, machine="b-0")]
@@ -34,7 +40,7 @@ def test_first_come_first_served() -> None:
 def test_jobs_of_a_lost_machine_go_back_to_the_head_of_the_queue() -> None:
     roster = _roster([2, 2, 2])
     roster.next_starts()
-    assert [job.name for job in roster.machine_lost("b-0")] == ["j0", "j1"]
+    _lose(roster, "b-0")
     assert roster.machine_lost("b-0") == []
     assert not roster.is_current("j0", 1)
     roster.add_machine(_machine("b-1"))
@@ -56,11 +62,35 @@ def test_results_on_their_way_when_the_machine_goes() -> None:
     roster = _roster([2, 2])
     roster.next_starts()
     roster.solver_ended("j0", 1)
-    assert [job.name for job in roster.machine_lost("b-0")] == ["j1"]
+    assert [job.name for job in roster.machine_lost("b-0")] == ["j0", "j1"]
+    assert roster.new_machines_wanted(most=5, cores=CORES) == 1, "for j1, which may have ended as well"
+    roster.end("j1", JobState.SUCCEEDED)
     assert roster.is_current("j0", 1)
+    assert roster.new_machines_wanted(most=5, cores=CORES) == 0
     assert roster.give_back("j0", 1)
     assert not roster.give_back("j0", 1)
     assert roster.job("j0").state is JobState.WAITING
+
+
+def test_a_job_in_doubt_neither_runs_again_nor_lets_anybody_leave() -> None:
+    roster = _roster([2, 2], machines=2)
+    roster.next_starts()
+    assert roster.is_settled
+    roster.machine_lost("b-0")
+    assert roster.next_starts() == []
+    assert not roster.is_settled
+    assert not roster.is_over
+    roster.end("j0", JobState.SUCCEEDED)
+    assert roster.give_back("j1", 1)
+    assert roster.next_starts() == [Start(job="j1", attempt=2, machine="b-1")]
+
+
+def test_a_job_that_waits_can_end() -> None:
+    roster = _roster([2, 2], machines=0)
+    roster.end("j0", JobState.FAILED)
+    roster.add_machine(_machine("b-0"))
+    roster.machine_ready("b-0")
+    assert [start.job for start in roster.next_starts()] == ["j1"]
 
 
 def test_numbers_of_earlier_attempts_are_not_used_again() -> None:
@@ -92,7 +122,7 @@ def test_standard_after_two_preemptions_or_in_the_tail_if_allowed() -> None:
             roster.machine_ready(name)
         roster.next_starts()
         assert roster.provisioning_of_next("spot") == "spot"
-        roster.machine_lost(name)
+        _lose(roster, name)
     assert roster.provisioning_of_next("spot") == "standard"
     assert _roster([2], fallback=False).provisioning_of_next("spot") == "spot"
     tail = _roster([1] * 10, machines=3, fallback=True)
@@ -110,7 +140,7 @@ def test_a_job_that_loses_every_machine_is_given_up() -> None:
         roster.add_machine(_machine(f"b-{number}"))
         roster.machine_ready(f"b-{number}")
         roster.next_starts()
-        roster.machine_lost(f"b-{number}")
+        _lose(roster, f"b-{number}")
     assert roster.job("j0").state is JobState.LOST
     assert roster.is_over
 
@@ -140,9 +170,17 @@ class Batch(RuleBasedStateMachine):
         alive = [m.name for m in self.roster.machines if m.state is not MachineState.LOST]
         self.roster.machine_lost(data.draw(st.sampled_from(alive)))
 
+    @precondition(lambda self: any(self.roster.is_lost(j.machine) for j in self.roster.jobs))
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        in_doubt = [j for j in self.roster.jobs if self.roster.is_lost(j.machine)]
+        job = data.draw(st.sampled_from(in_doubt))
+        assert self.roster.give_back(job.name, job.attempt) == (job.name not in self.ended)
+
     @rule()
     def start(self) -> None:
-        self.roster.next_starts()
+        for start in self.roster.next_starts():
+            assert not self.roster.is_lost(start.machine)
 
     @precondition(lambda self: any(j.state is JobState.RUNNING for j in self.roster.jobs))
     @rule(data=st.data(), first_frees=st.booleans())
@@ -162,7 +200,6 @@ class Batch(RuleBasedStateMachine):
         for machine in self.roster.machines:
             there = [j for j in self.roster.jobs if j.machine == machine.name and j.state is JobState.RUNNING]
             assert sum(j.np for j in there if not j.frees_cores) <= CORES
-            assert machine.state is not MachineState.LOST or all(j.frees_cores for j in there)
 
     @invariant()
     def every_job_ends_once(self) -> None:

@@ -60,7 +60,7 @@ def test_a_whole_story() -> None:
     assert (session.facts["target"], session.plan["price_usd_per_hour"]) == ("google", 0.25)
     assert str(session.owner) == "ada@desk (process 7)"
     first, second = session.resources
-    assert (first.name, first.created, first.gone, first.answer) == (
+    assert (first.name, first.created, first.gone, *first.answers) == (
         "b-0",
         BEGUN + timedelta(minutes=4),
         BEGUN + timedelta(minutes=8),

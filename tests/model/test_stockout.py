@@ -27,6 +27,7 @@ from runner.model.stockout import (
     RateLimit,
     Stockout,
     classify,
+    is_of_gone_vms,
     next_place,
     order_zones,
     read_failure,
@@ -209,3 +210,32 @@ def test_what_stands_in_has_as_many_cores_and_as_much_memory(name: str) -> None:
         assert machine.ram_gib >= wanted.ram_gib
     prices = [machine.price_usd_per_hour for machine in others]
     assert prices == sorted(prices)
+
+
+LOST = "Error waiting for instance to reach desired status RUNNING: couldn't find resource (21 retries)"
+DELETED = "Error deleting instance: googleapi: Error 404: The resource 'projects/p/zones/z/instances/b1-0' was not found, notFound"
+MEMBER = (
+    'Error retrieving IAM policy for compute instance "projects/p/zones/z/instances/b1-0": googleapi: Error 404: The resource '
+    "'projects/p/zones/z/instances/b1-0' was not found, notFound"
+)
+
+
+@pytest.mark.parametrize(
+    ("texts", "is_expected"),
+    [
+        ((DELETED,), True),
+        ((LOST, MEMBER, DELETED), True),
+        ((DELETED.replace("b1-0", "b1-1"),), False),
+        ((DELETED, "Error trying to delete bucket b: googleapi: Error 403"), False),
+        ((DELETED.replace("instances/b1-0", "disks/b1-0"),), False),
+        ((), False),
+    ],
+)
+def test_an_engine_that_does_not_find_what_is_gone_complains_of_nothing_else(
+    texts: tuple[str, ...], is_expected: bool
+) -> None:
+    error = StackError("up failed", diagnostics=texts)
+    assert is_of_gone_vms(error, is_gone=lambda name: name == "b1-0") is is_expected
+    mapped = CloudError("up failed")
+    mapped.__cause__ = error
+    assert is_of_gone_vms(mapped, is_gone=lambda name: name == "b1-0") is is_expected

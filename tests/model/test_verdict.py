@@ -6,7 +6,7 @@ import pytest
 
 from runner.model.batch import Expectation
 from runner.model.states import TRANSITIONS, JobState
-from runner.model.verdict import judge
+from runner.model.verdict import EngineEnd, judge, read_engine_end
 
 NOTHING = Expectation()
 TO_45 = Expectation(end_time_s=45.0)
@@ -29,7 +29,8 @@ TO_45 = Expectation(end_time_s=45.0)
             JobState.FAILED,
             "at t = 3 s",
         ),
-        (139, False, [], NOTHING, JobState.FAILED, "killed by signal 11"),
+        (139, False, [], NOTHING, JobState.FAILED, "exit code 139, as of a program that signal 11 killed"),
+        (255, False, [], NOTHING, JobState.FAILED, "exit code 255"),
         (3, False, ["x"], NOTHING, JobState.FAILED, "exit code 3"),
         (143, True, ["last time reached: 1e1"], NOTHING, JobState.TIMED_OUT, "at its deadline, at t = 10 s"),
         (None, False, [], NOTHING, JobState.LOST, "was not seen"),
@@ -42,6 +43,30 @@ def test_verdicts(
     assert verdict.state is state
     assert words in verdict.reason
     assert verdict.state.has_ended
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "said", "reason"),
+    [
+        (139, "signal 11\n", "killed by signal 11"),
+        (139, "exit 139\n", "exit code 139"),
+        (255, "exit 255\n", "exit code 255"),
+        (255, "", "exit code 255"),
+        (137, "signal", "exit code 137, as of a program that signal 9 killed"),
+        (137, "signal 9", "exit code 137, as of a program that signal 9 killed"),  # cut off
+        (3, "exit 3\n", "exit code 3"),
+    ],
+)
+def test_a_signal_is_one_only_if_it_was_seen(exit_code: int, said: str, reason: str) -> None:
+    engine = read_engine_end(said)
+    verdict = judge(exit_code=exit_code, timed_out=False, last_lines=[], expect=NOTHING, engine=engine)
+    assert (verdict.state, verdict.reason) == (JobState.FAILED, reason)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "signal\n", "signal x\n", "gone 3\n", "exit 3\nexit 4\n", "signal -1\n"])
+def test_what_says_nothing_of_the_engine_is_nothing(text: str) -> None:
+    assert read_engine_end(text) is None
+    assert read_engine_end("signal 11\n") == EngineEnd(signal=11)
 
 
 def test_every_state_has_its_transitions_and_only_states_follow() -> None:

@@ -13,8 +13,6 @@ from urllib.parse import quote
 
 import psutil
 import requests
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
 
 from infra.components.identity import SELF_DELETE_PERMISSIONS
 from infra.components.lease_watch import LeaseWatch
@@ -26,15 +24,18 @@ from runner.emulator import control
 from runner.hardware import OpenSeesInterface, OpenSeesJob
 from runner.model import names
 from runner.model.lease import Lease, new_lease
+from runner.wiring.owner_session import new_owner_session
+from tests.core.bucket import storage_client
 from tests.packer.prefix import copy_prefix
 
 LIMIT_S = 90.0
+WALL_S = 24 * 3600
 PROJECT, ZONE = "local-project", "europe-west4-a"
 BUCKET = names.bucket_name(PROJECT)
 ACCOUNT = names.service_account_email(PROJECT)
 MEMBER = f"serviceAccount:{ACCOUNT}"
 IMAGE = "projects/cloud-hpc-image-public/global/images/family/hpc-rocky-linux-8"
-TOLD = (("grace", 60), ("look", 0.3), ("push", 60), ("delete", 60))
+TOLD = (("grace", 60), ("look", 0.3), ("push", 60))
 
 
 def until(holds: Callable[[], Any], what: str) -> Any:
@@ -65,16 +66,11 @@ class EmulatedCloud:
     def endpoints(self) -> Endpoints:
         return Endpoints.below(self.endpoint.url)
 
-    @staticmethod
-    def new_session() -> requests.Session:
-        session = requests.Session()
-        session.trust_env = False
-        return session
+    def new_session(self) -> requests.Session:
+        return new_owner_session(self.endpoint)
 
     def new_storage_client(self) -> Any:
-        return storage.Client(
-            project=PROJECT, credentials=AnonymousCredentials(), client_options={"api_endpoint": self.endpoint.url}
-        )
+        return storage_client(self.endpoint)
 
     def ask(self, method: str, path: str, body: Any = None, **query: str) -> Any:
         """One request to the cloud; its JSON answer."""
@@ -90,11 +86,15 @@ class EmulatedCloud:
         assert "error" not in self.ask("POST", f"{wait}/wait")
 
     def make_base(self) -> None:
-        """Service account, role and bucket."""
+        """Service account, role with its grant, and bucket."""
         self.ask("POST", f"/iam/v1/projects/{PROJECT}/serviceAccounts", {"accountId": names.SERVICE_ACCOUNT_ID})
         role = {"title": "delete itself", "includedPermissions": list(SELF_DELETE_PERMISSIONS), "stage": "GA"}
         wanted = {"roleId": names.SELF_DELETE_ROLE_ID, "role": role}
         self.ask("POST", f"/iam/v1/projects/{PROJECT}/roles", wanted)
+        condition = {"title": names.SELF_DELETE_ROLE_TITLE, "expression": names.self_delete_condition()}
+        binding = {"role": names.self_delete_role(PROJECT), "members": [MEMBER], "condition": condition}
+        policy = {"bindings": [binding], "version": 3}
+        self.ask("POST", f"/cloudresourcemanager/v1/projects/{PROJECT}:setIamPolicy", {"policy": policy})
         self.ask("POST", "/storage/v1/b", {"name": BUCKET}, project=PROJECT)
         roles = ("roles/storage.objectCreator", "roles/storage.objectViewer")
         self.ask(
@@ -102,8 +102,11 @@ class EmulatedCloud:
         )
 
     def make_vm(self, batch: str, *, lease_s: int, may_delete_itself: bool = True, **told: float) -> EmulatedVm:
-        """A VM of a batch as ``infra/analysis`` declares it, and a job interface to it. ``told``: seconds, as metadata."""
-        name = names.instance_name(batch, 0)
+        """A VM of a batch as ``infra/analysis`` declares it, and a job interface to it. ``told``: seconds, as metadata.
+
+        One that may not delete itself has a name that is not among those that the grant is for.
+        """
+        name = names.instance_name(batch, 0) if may_delete_itself else f"other-{batch}"
         compute = f"/compute/v1/projects/{PROJECT}/zones/{ZONE}"
         self.done("POST", f"{compute}/disks", {"name": name, "sourceImage": IMAGE, "sizeGb": "50"})
         disk = self.ask("GET", f"{compute}/disks/{name}")
@@ -111,9 +114,6 @@ class EmulatedCloud:
         until(lambda: (root / "usr/bin").is_dir(), "the disk has its files")
         copy_prefix(self.prefix, root / "opt/opensees-hpc")
         self.done("POST", f"{compute}/instances", _instance_body(name, batch, lease_s, dict(TOLD) | told))
-        if may_delete_itself:
-            policy = {"bindings": [{"role": names.self_delete_role(PROJECT), "members": [MEMBER]}]}
-            self.ask("POST", f"{compute}/instances/{name}/setIamPolicy", {"policy": policy})
         return EmulatedVm(cloud=self, batch=batch, name=name, root=root)
 
     def open_interface(self, instance: Instance, batch: str) -> OpenSeesInterface:
@@ -233,9 +233,7 @@ class EmulatedVm:
 
 
 def _instance_body(name: str, batch: str, lease_s: int, told: Mapping[str, float]) -> dict[str, Any]:
-    metadata = LeaseWatch(
-        batch=batch, project=PROJECT, lease_s=lease_s, self_delete_role=names.self_delete_role(PROJECT)
-    ).metadata()
+    metadata = LeaseWatch(batch=batch, project=PROJECT, lease_s=lease_s).metadata()
     metadata |= {"enable-oslogin": "TRUE", "enable-guest-attributes": "TRUE"}
     metadata |= {f"{names.APP}-{key}-seconds": str(value) for key, value in told.items()}
     return {
@@ -249,6 +247,7 @@ def _instance_body(name: str, batch: str, lease_s: int, told: Mapping[str, float
             "preemptible": True,
             "automaticRestart": False,
             "instanceTerminationAction": "DELETE",
+            "maxRunDuration": {"seconds": str(WALL_S)},
         },
         "serviceAccounts": [{"email": ACCOUNT, "scopes": ["https://www.googleapis.com/auth/cloud-platform"]}],
         "metadata": {"items": [{"key": key, "value": value} for key, value in metadata.items()]},

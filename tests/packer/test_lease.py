@@ -121,7 +121,15 @@ def test_the_content_is_read_only_when_it_changes() -> None:
     assert bucket.reads == ["about", "media", "about", "about", "media"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b'{"format": 2}', b"[]"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{}", b'{"format": 2}', b"[]", b"[" * 1500 + b"]" * 1500),
+        b'{"format": 1, "renewed": "2026-11-22T10:00:00+00:00", "expires": 1e999}',
+        b'{"format": 1, "renewed": "2026-11-22T10:00:00+00:00", "expires": NaN}',
+        b'{"format": 1, "renewed": "2026-11-22T10:00:00+00:00", "expires": 1, "deadlines": {"a": NaN}}',
+    ],
+)
 def test_what_is_no_lease_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError):
         parse_lease(content)

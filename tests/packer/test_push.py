@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import stat
 import subprocess
 import tarfile
 import time
@@ -17,7 +18,7 @@ import zstandard
 
 from packer.files.lib.opensees_hpc.archive import Sink, pack_files
 from packer.files.lib.opensees_hpc.bucket import UnreachableError
-from packer.files.lib.opensees_hpc.job_files import Selection, list_files
+from packer.files.lib.opensees_hpc.job_files import Selection, list_files, why_not_read
 from packer.files.lib.opensees_hpc.push import Push as PushOrder
 from packer.files.lib.opensees_hpc.push import Retry, push_results
 from runner.core.results import read_manifest, unpack_archive
@@ -255,6 +256,57 @@ def test_the_manifest_tells_what_was_packed(tmp_path: Path) -> None:
     unpack_archive(tmp_path / "archive", read_manifest(json.loads(packed.manifest())), tmp_path / "fetched")
     assert sorted(packed.files) == ["a", "b-grows", "c-shrinks"]
     assert [(item.path, item.reason) for item in packed.skipped] == [("d-vanishes", "gone, or a link to nothing")]
+
+
+def test_a_second_name_of_another_users_file_is_not_the_jobs(tmp_path: Path) -> None:
+    """A user may give a second name to a file that only root may read, and root may be the one who pushes."""
+    ours = tmp_path.stat()
+
+    def file(uid: int, links: int, kind: int = stat.S_IFREG) -> os.stat_result:
+        return os.stat_result((kind | 0o600, 1, 1, links, uid, 0, 1, 0, 0, 0))
+
+    assert why_not_read(file(ours.st_uid, 1), ours) == ""
+    assert why_not_read(file(ours.st_uid, 2), ours) == "", "an engine may write so"
+    assert why_not_read(file(ours.st_uid + 1, 1), ours) == "", "a job may have used sudo"
+    assert why_not_read(file(ours.st_uid + 1, 2), ours) == "a hard link to a file of another user"
+    assert why_not_read(file(ours.st_uid, 1, stat.S_IFIFO), ours) == "not a regular file"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
+def test_a_hard_link_to_a_file_of_roots_does_not_come_home(tmp_path: Path) -> None:
+    folder, secret = tmp_path / "job", tmp_path / "shadow"
+    folder.mkdir()
+    secret.write_text("root:secret")
+    for name in ("linked", "own"):
+        (folder / name).write_text("mine")
+        os.chown(folder / name, 54321, 54321)
+    os.chown(folder, 54321, 54321)
+    paths, skipped = list_files(folder, Selection())
+    (folder / "linked").unlink()  # after it was listed
+    (folder / "linked").hardlink_to(secret)
+    packed = pack_files(folder, paths, skipped, None)
+    assert list(packed.files) == ["own"]
+    assert [(item.path, item.reason, item.is_loss) for item in packed.skipped] == [
+        ("linked", "a hard link to a file of another user", False)
+    ]
+    assert list_files(folder, Selection())[0] == ["own"]
+
+
+def test_a_link_that_took_a_name_since_it_was_listed_leads_nowhere(tmp_path: Path) -> None:
+    folder, secret = tmp_path / "job", tmp_path / "outside" / "file"
+    (folder / "out").mkdir(parents=True)
+    secret.parent.mkdir()
+    secret.write_text("secret")
+    for name in ("file", "out/file", "own"):
+        (folder / name).write_text("mine")
+    paths, skipped = list_files(folder, Selection())
+    (folder / "file").unlink()
+    (folder / "file").symlink_to(secret)
+    (folder / "out").rename(folder / "moved")
+    (folder / "out").symlink_to(secret.parent)
+    packed = pack_files(folder, paths, skipped, None)
+    assert list(packed.files) == ["own"]
+    assert {item.reason for item in packed.skipped} == {"a link that leads out of the job folder"}
 
 
 def test_a_large_file_that_shrinks_keeps_the_archive_whole(tmp_path: Path) -> None:

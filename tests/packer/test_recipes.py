@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.needs import need
 from tests.packer.conftest import RunCommand
 from tests.packer.prefix import PACKER, copy_prefix, run_script
 
@@ -132,25 +136,90 @@ def test_the_number_of_cores_is_checked(script: str, cores: str, tmp_path: Path)
     assert f"usage: sudo bash {script} N" in done.stderr
 
 
-def test_a_python_without_tcl_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    for name in ("bash", "dirname", "uname", "tr", "id", "sha256sum", "cut", "cat"):
-        (tools / name).symlink_to(str(shutil.which(name)))
-    python = tools / "python3"
-    python.write_text('#!/bin/sh\necho "has no Tcl (_tkinter)"\n')
-    python.chmod(0o755)
-    done = subprocess.run(
-        ["bash", PACKER / "build_opensees_wheels.sh", "1"],
-        env={"PATH": str(tools), "OPENSEES_HPC_PREFIX": str(tmp_path / "prefix")},
+BASICS = ("awk", "find", "gzip", "sed", "tar")
+OTHERS = ("bash", "dirname", "uname", "tr", "id", "sha256sum", "cut", "cat")
+
+
+def build_with(
+    folder: Path, *arguments: str, tools: Sequence[str], packer: Path = PACKER, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Call the recipe with a PATH of these tools, and what a test has put beside them."""
+    path = folder / "tools"
+    path.mkdir(exist_ok=True)
+    for name in tools:
+        (path / name).symlink_to(str(shutil.which(name)))
+    return subprocess.run(
+        ["bash", packer / "build_opensees_wheels.sh", "1", *arguments],
+        env={"PATH": str(path), "OPENSEES_HPC_PREFIX": str(folder / "prefix"), **environment},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def write_python(file: Path, script: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+    return file
+
+
+@pytest.mark.parametrize("arguments", [(), ("check",)], ids=["build", "check"])
+def test_a_python_without_tcl_is_refused_with_the_remedy(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    write_python(tmp_path / "tools" / "python3", 'echo "has no Tcl (_tkinter)"')
+    done = build_with(tmp_path, *arguments, tools=(*BASICS, *OTHERS))
     assert done.returncode == 1
     assert "python3 has no Tcl (_tkinter)\n" in done.stderr
     assert "no usable Python: install python3" in done.stderr
     assert not (tmp_path / "prefix").exists()
+
+
+@pytest.mark.parametrize("arguments", [(), ("check",)], ids=["build", "check"])
+def test_programs_that_are_missing_are_told_at_once(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = build_with(tmp_path, *arguments, tools=("gzip", "sed", "tar", *OTHERS))
+    assert done.returncode == 1
+    assert "not on PATH: awk find; install the packages that have them" in done.stderr
+    assert not (tmp_path / "prefix").exists()
+
+
+def test_a_check_of_a_machine_that_has_all_says_and_does_nothing(tmp_path: Path) -> None:
+    need("tcl")
+    done = build_with(tmp_path, "check", tools=(*BASICS, *OTHERS), OPENSEES_HPC_PYTHON=sys.executable)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not (tmp_path / "prefix").exists()
+
+
+def make_wheel(folder: Path) -> str:
+    """A package of one module in ``folder``; its line for a lock file."""
+    info = "tiny-1.0.dist-info"
+    wheel = folder / "tiny-1.0-py3-none-any.whl"
+    folder.mkdir()
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("tiny.py", "")
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return f"tiny==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+
+
+def test_the_pip_of_an_environment_serves_a_python_that_has_none(tmp_path: Path) -> None:
+    """As on a Debian with python3-venv only: the image is for the system's Python, which has no pip."""
+    need("tcl")
+    packer, real = tmp_path / "packer", sys.executable
+    shutil.copytree(PACKER, packer)
+    (packer / "wheels" / "requirements.lock").write_text(make_wheel(tmp_path / "wheels"))
+    no_pip = f"""case "$*" in *"-m pip"*) echo "No module named pip" >&2; exit 1 ;; esac\nexec "{real}" "$@\""""
+    system = write_python(tmp_path / "system" / "python3", no_pip)
+    write_python(
+        tmp_path / "tools" / "python3",
+        f"""case "$*" in *_base_executable*) echo "{system}" ;; *) exec "{real}" "$@" ;; esac""",
+    )
+    tools = (*BASICS, *OTHERS, "chmod", "cp", "ln", "mkdir", "mv", "rm")
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "wheels"), "PIP_CONFIG_FILE": os.devnull}
+    done = build_with(tmp_path, tools=tools, packer=packer, **offline)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "prefix" / "lib" / "site-packages" / "tiny.py").exists()
+    assert (tmp_path / "prefix" / "etc" / "python-path").read_text() == f"{system}\n"
 
 
 @pytest.mark.parametrize(
@@ -164,7 +233,7 @@ def test_a_python_without_tcl_is_refused_with_the_remedy(tmp_path: Path) -> None
     ],
 )
 def test_the_remedy_names_the_packages_of_the_system(system: str, package: str) -> None:
-    script = 'here=$1 system=$2; source "$1/lib/common.sh"; source "$1/lib/python.sh"; read_os() { echo "$system"; }; PATH= find_base_python'
+    script = 'here=$1 system=$2; source "$1/lib/common.sh"; source "$1/lib/python.sh"; read_os() { echo "$system"; }; PATH= find_python'
     done = subprocess.run(
         ["bash", "-euc", script, "find", PACKER, system],
         env={name: value for name, value in os.environ.items() if name != "OPENSEES_HPC_PYTHON"},
@@ -203,6 +272,7 @@ def test_the_long_recipe_refuses_a_prefix_of_one_s_own(tmp_path: Path) -> None:
 
 
 def test_a_download_with_another_checksum_is_refused(tmp_path: Path) -> None:
+    need("curl")
     (tmp_path / "source").write_text("not what was pinned")
     script = 'here=$1; source "$1/lib/common.sh"; fetch_verified "file://$2/source" "$3" "$2/got"'
     done = subprocess.run(

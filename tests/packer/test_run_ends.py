@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -53,6 +54,59 @@ def test_one_rank_that_fails_ends_all(
     assert said in ended.errors
     assert "NEVER" not in ended.output
     wait_until_gone(tmp_path, 2)
+
+
+@pytest.mark.parametrize(
+    ("failure", "exit_code", "told"),
+    [
+        ("exit 255", 255, "exit 255"),
+        ("exit -1", 255, "exit 255"),
+        ("exit 139", 139, "exit 139"),
+        ("exit 0", 0, "exit 0"),
+        ("error x", 1, "exit 1"),
+        ("exec kill -SEGV [pid]; after 60000", 139, "signal 11"),
+        ("exec kill -KILL [pid]; after 60000", 137, "signal 9"),
+    ],
+)
+def test_an_exit_code_over_128_is_told_from_a_signal(
+    failure: str, exit_code: int, told: str, tmp_path: Path, run_command: RunCommand
+) -> None:
+    (tmp_path / "main.tcl").write_text(f"if {{[getPID] == 0}} {{ {failure} }}")
+    ended = run_command("openseesmp", "1", "main.tcl", OPENSEES_HPC_STATUS_FILE=str(tmp_path / "status"))
+    assert (ended.exit_code, (tmp_path / "status").read_text()) == (exit_code, f"{told}\n")
+
+
+def test_a_status_that_cannot_be_written_changes_nothing(tmp_path: Path, run_command: RunCommand) -> None:
+    (tmp_path / "main.tcl").write_text("exit 3")
+    assert run_command("openseesmp", "1", "main.tcl", OPENSEES_HPC_STATUS_FILE="/no/such/folder/status").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("main", "words", "last"),
+    [
+        ("main.tcl", ("openseesmp", "1"), "puts -nonewline {no newline}"),
+        ("main.tcl", ("openseesmp", "1"), "puts -nonewline {no newline}; exit 3"),
+        ("main.tcl", ("openseesmp", "1"), "puts -nonewline stderr {no newline}"),
+        ("main.py", ("openseespy", "-n", "1"), "print('no newline', end='')"),
+        ("main.py", ("openseespy", "-n", "1"), "import sys; sys.stderr.write('no newline'); sys.exit(3)"),
+        ("main.py", ("openseespy", "-n", "1"), "print('no newline')"),
+    ],
+)
+def test_a_last_line_without_a_newline_stays_a_line(
+    main: str, words: tuple[str, ...], last: str, opensees_prefix: Path, tmp_path: Path
+) -> None:
+    (tmp_path / main).write_text(last)
+    with (tmp_path / "log.txt").open("ab") as log:
+        subprocess.run(
+            [opensees_prefix / "bin" / words[0], *words[1:], main],
+            cwd=tmp_path,
+            stdout=log,
+            stderr=log,
+            timeout=LIMIT_S,
+        )
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    assert "no newline" in lines
+    assert "" not in lines
 
 
 def test_an_error_names_rank_file_and_line(tmp_path: Path, run_command: RunCommand) -> None:
@@ -123,14 +177,18 @@ def test_all_is_written_at_an_early_exit(tmp_path: Path, run_command: RunCommand
     assert [line.split()[1] for line in (tmp_path / "disp.out").read_text().splitlines()] == ["0.1", "0.2", "0.3"]
 
 
-def start_waiting_run(prefix: Path, folder: Path) -> subprocess.Popen[str]:
+def start_waiting_run(prefix: Path, folder: Path, **environment: str) -> subprocess.Popen[str]:
     """Two ranks that have said so and now wait for each other for ever."""
     (folder / "main.tcl").write_text(
         "set f [open pid-[getPID] w]; puts $f [pid]; close $f; barrier\n"
         "if {[getPID] == 0} { puts ready; after 600000 }\nbarrier\n"
     )
     run = subprocess.Popen(
-        [prefix / "bin" / "openseesmp", "2", "main.tcl"], cwd=folder, stdout=subprocess.PIPE, text=True
+        [prefix / "bin" / "openseesmp", "2", "main.tcl"],
+        cwd=folder,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert run.stdout is not None
     # The line is here although the rank that printed it neither ends nor prints more.
@@ -151,6 +209,25 @@ def test_ranks_do_not_outlive_a_killed_launcher(opensees_prefix: Path, tmp_path:
         run.kill()
         assert run.wait(LIMIT_S) == -signal.SIGKILL
         wait_until_gone(tmp_path, 2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_leaves_nothing_in_tmp(number: signal.Signals, opensees_prefix: Path, tmp_path: Path) -> None:
+    """Where MPICH's proxy describes the machine, whatever TMPDIR says; this run's has a description that no other run has."""
+    machine = "core:7 pu:1"
+    with start_waiting_run(opensees_prefix, tmp_path, HWLOC_SYNTHETIC=machine) as run:
+        described = [file for file in Path("/tmp").glob("hydra_hwloc_*") if _tells(file, machine)]
+        run.send_signal(number)
+        run.wait(LIMIT_S)
+        wait_until_gone(tmp_path, 2)
+    assert described == []
+
+
+def _tells(file: Path, text: str) -> bool:
+    try:
+        return text in file.read_text(errors="replace")
+    except OSError:  # another run's, which has just ended, or another user's
+        return False
 
 
 def test_output_and_errors_stay_apart(tmp_path: Path, run_command: RunCommand) -> None:

@@ -10,7 +10,7 @@ import pytest
 from runner.core.lease import read_preempted
 from runner.hardware import JobStatus
 from runner.model import names
-from tests.packer.emulated_vm import EmulatedCloud, EmulatedVm, run_cloud, until
+from tests.packer.emulated_vm import PROJECT, WALL_S, ZONE, EmulatedCloud, EmulatedVm, run_cloud, until
 
 pytestmark = pytest.mark.xdist_group("watch-lease")
 
@@ -133,11 +133,18 @@ def test_a_watchdog_that_is_killed_is_started_again(cloud: EmulatedCloud) -> Non
     until(lambda: vm.status() == "gone", "the VM deletes itself")
 
 
-def test_a_vm_that_may_not_delete_itself_switches_itself_off(cloud: EmulatedCloud) -> None:
-    vm = cloud.make_vm("off", lease_s=3, may_delete_itself=False, delete=1)
-    vm.write_lease(0.2)
-    until(lambda: vm.status() in ("STOPPING", "TERMINATED"), "the VM is off")
-    assert "forbidden" in vm.log().lower() or "permission" in vm.log()
+def test_a_vm_that_may_not_delete_itself_is_deleted_at_its_wall_with_its_disk(
+    tmp_path: Path, opensees_prefix: Path
+) -> None:
+    with run_cloud(tmp_path, opensees_prefix) as cloud:  # of its own: its clock is moved
+        vm = cloud.make_vm("walled", lease_s=3, may_delete_itself=False)
+        vm.write_lease(0.2)
+        until(lambda: "it cannot be deleted" in vm.log(), "the VM is refused to delete itself")
+        assert vm.status() == "RUNNING", "switched off, it would be at no wall"
+        cloud.ask("POST", "/_local/clock", {"advance_s": WALL_S})
+        until(lambda: vm.status() == "gone", "its wall takes it")
+        disks = cloud.ask("GET", f"/compute/v1/projects/{PROJECT}/zones/{ZONE}/disks").get("items", [])
+        assert [disk["name"] for disk in disks if disk["name"] == vm.name] == []
 
 
 def test_a_preempted_vm_says_so_and_leaves_nothing_half(cloud: EmulatedCloud) -> None:

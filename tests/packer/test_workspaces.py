@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from packer.files.lib.opensees_hpc.workspaces import JobState, Pushes
+from packer.files.lib.opensees_hpc.workspaces import JobState, Pushes, find_workspaces
 
 LIMIT_S = 60.0
 FILES = Path(__file__).parents[2] / "packer" / "files" / "lib"
@@ -36,6 +36,17 @@ def test_a_push_that_came_through_is_not_made_again_though_nothing_says_so() -> 
     while pushes.step():
         time.sleep(0.01)
     assert workspace.begun == ["a.a1"] * 3
+
+
+def test_what_runs_in_a_workspace_is_the_owner_of_the_home(tmp_path: Path) -> None:
+    """A job may have put a link in the place of its workspace: to a folder of root's that everybody may write to."""
+    home, elsewhere = tmp_path / "home" / "user", tmp_path / "elsewhere"
+    manager = elsewhere / ".opensees-hpc" / "1" / "manager.sh"
+    manager.parent.mkdir(parents=True)
+    manager.touch()
+    (home / "opensees-hpc").mkdir(parents=True)
+    (home / "opensees-hpc" / "b").symlink_to(elsewhere)
+    assert [found.owner for found in find_workspaces(tmp_path, "b", FILES)] == [home.stat()]
 
 
 def _make_job(workspace: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,11 +63,17 @@ def grant_sudo(root: Path, user: LoginUser) -> None:
         grant.unlink(missing_ok=True)
 
 
+def host_path() -> list[str]:
+    """The host's PATH, our own Python first: the system's may have no pip, which a bake needs. ``bootstrap`` does the same."""
+    own = str(Path(sys.executable).parent)
+    return [own, *(folder for folder in os.get_exec_path() if folder != own)]
+
+
 def login_environment(around: Surroundings, username: str, more: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of a process of ``username``: nothing of the emulator's own but the end of PATH."""
     spec = around.spec
     prefix = spec.root / PREFIX
-    path = [prefix / "bin", spec.root / "usr/local/bin", spec.root / "usr/bin", *os.get_exec_path()]
+    path = [prefix / "bin", spec.root / "usr/local/bin", spec.root / "usr/bin", *host_path()]
     return {
         "HOME": str(home_of(spec.root, username)),
         "USER": username,

@@ -1,6 +1,9 @@
 """The metadata server of one instance: HTTP on the instance's own address, what Google's answers to ``/computeMetadata/v1``.
 
 One listener of the emulator's event loop for each instance, with h11 for the protocol: a web framework would cost memory for each.
+
+On Google a network that nobody else is on protects it. Here every user of this computer can reach it, and so can the pages in
+their browsers: connections of other users are refused, and so is what only browsers send.
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import h11
 
+from runner.emulator.browsers import refuse_foreign_names, refuse_web_pages
 from runner.emulator.machines import metadata_tree
 from runner.emulator.machines.seam import Cloud
-from runner.errors import NotFoundError
+from runner.emulator.peers import is_own_connection
+from runner.errors import CloudError, NotFoundError
 
 ROOT = ("computeMetadata", "v1")
 FLAVOR = ("Metadata-Flavor", "Google")
@@ -27,6 +32,7 @@ POLL_S = 0.1
 MOST_WAIT_S = 3600.0
 GUEST_ATTRIBUTE_LIMIT_BYTES = 256 * 1024
 SWITCH_GUEST_ATTRIBUTES = "enable-guest-attributes"
+_NOT_OURS = "This metadata server serves the processes of its own instance."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +72,11 @@ def refuse(status: HTTPStatus, text: str) -> Answer:
 
 
 class MetadataServer:
-    """Serves one instance, from ``start`` to ``close``."""
+    """Serves one instance, from ``start`` to ``close``; processes of the user ``uid`` only, of this one's if it is None."""
 
-    def __init__(self, *, key: str, address: str, cloud: Cloud) -> None:
+    def __init__(self, *, key: str, address: str, cloud: Cloud, uid: int | None = None) -> None:
         self._key = key
+        self._uid = uid
         self._address = address
         self._cloud = cloud
         self._connections: set[asyncio.Task[None]] = set()
@@ -94,9 +101,12 @@ class MetadataServer:
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task: asyncio.Task[None] = cast("asyncio.Task[None]", asyncio.current_task())
         self._connections.add(task)
+        ends = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
+        is_own = is_own_connection(*ends, uid=self._uid)
         try:
             async for query, connection in read_queries(reader, writer):
-                await send_answer(connection, writer, query, await self.answer(query))
+                answer = await self.answer(query) if is_own else refuse(HTTPStatus.FORBIDDEN, _NOT_OURS)
+                await send_answer(connection, writer, query, answer)
         except (OSError, h11.ProtocolError):
             pass
         finally:
@@ -107,6 +117,11 @@ class MetadataServer:
 
     async def answer(self, query: Query) -> Answer:
         """Answer one request."""
+        try:
+            refuse_foreign_names(query.headers.get("host", ""))
+            refuse_web_pages(query.headers)
+        except CloudError as error:
+            return refuse(HTTPStatus(error.status), error.message)
         if query.segments == ():
             return Answer(text="computeMetadata/\n")
         if query.headers.get(FLAVOR[0].lower()) != FLAVOR[1] or "x-forwarded-for" in query.headers:

@@ -72,10 +72,13 @@ def _describe_quota(quota: Answer) -> list[str]:
 
 
 class Rest:
-    """A client for all the routes of one cloud. Thread-safe; ``close`` ends it and every pause."""
+    """A client for all the routes of one cloud, as the owner of ``token``. Thread-safe; ``close`` ends it and every pause."""
 
-    def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
-        self._client = httpx.Client(base_url=url, timeout=_TIMEOUT, transport=transport, trust_env=False)
+    def __init__(self, url: str, token: str, transport: httpx.BaseTransport | None = None) -> None:
+        headers = {"Authorization": f"Bearer {token}"}
+        self._client = httpx.Client(
+            base_url=url, timeout=_TIMEOUT, headers=headers, transport=transport, trust_env=False
+        )
         self._closed = threading.Event()
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from concurrent import futures
 import grpc
 
 from runner.emulator.provider.configuration import Connections
+from runner.emulator.provider.gatekeeper import Gatekeeper
 from runner.emulator.provider.resource import ATTRIBUTION_LABELS, Settings
 from runner.emulator.provider.rest import Rest
 from runner.emulator.provider.servicer import Servicer
@@ -35,18 +36,31 @@ class ProviderServer:
 
 
 def start(
-    url: str, *, project: str, region: str, zone: str, last_port: int = 0, pace: float = DEFAULT_PACE
+    url: str,
+    *,
+    token: str,
+    project: str,
+    region: str,
+    zone: str,
+    last_port: int = 0,
+    pace: float = DEFAULT_PACE,
+    uid: int | None = None,
 ) -> ProviderServer:
-    """Serve on 127.0.0.1 for the cloud at ``url``: on the port of the last time if it is free, so that an engine's
-    environment stays right over a restart; else on any. The places stand in where a program names none.
-    ``pace``: 1 for the stock plugin's own pauses.
+    """Serve on 127.0.0.1 for the cloud at ``url``, whose owner has ``token``: on the port of the last time if it is free, so
+    that an engine's environment stays right over a restart; else on any. The places stand in where a program names none.
+    ``pace``: 1 for the stock plugin's own pauses. Only engines of the user ``uid`` are served, that of this process if it is None.
     """
-    rest = Rest(url)
+    rest = Rest(url, token)
     defaults = Settings(project=project, region=region, zone=zone, default_labels=ATTRIBUTION_LABELS)
+    gatekeeper = Gatekeeper(uid)
+    server = grpc.server(
+        futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="provider"),
+        interceptors=[gatekeeper],
+        options=_OPTIONS,
+    )
     servicer = Servicer(rest, Connections(defaults), pace=pace)
-    server = grpc.server(futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="provider"), options=_OPTIONS)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
-    port = _bind(server, last_port)
+    port = gatekeeper.port = _bind(server, last_port)
     server.start()
     return ProviderServer(server, port, rest)
 

@@ -16,6 +16,7 @@
 #   swept      who cancels it has found nothing of it after that
 #   request    "cancel", "timeout" or "shutdown" (the machine goes down): the first one counts
 #   end        the one truth about how it ended: "HOW EXIT_CODE OUTPUT BEGAN ENDED USER_TIME SYSTEM_TIME"; HOW: ended, cancelled, timeout, lost
+#   status     how the programs of our image say that they ended: "exit CODE" or "signal NUMBER" (OpenSees jobs; nothing here reads it)
 #   after      exit code of the command that runs after the end
 #   reserve.N  room for one state file each, should the disk be full: request, over, end, after (read by the programs on the VM's image, too)
 # What several may write (request, end) is linked into place and what is replaced is moved there, so that it is whole or not there at all. What one

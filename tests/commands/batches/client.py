@@ -13,7 +13,7 @@ from runner.commands.context import Cloud, Context
 from runner.commands.definition import Definition, save_definition
 from runner.commands.events import Event, Listener
 from runner.commands.preflight import check_batch
-from runner.core.estate import Findings
+from runner.core.estate import Estate, Findings
 from runner.core.lease import read_lease
 from runner.core.os_login import Login
 from runner.core.session_state import Journal
@@ -67,13 +67,18 @@ class Keys:
 
 @dataclass(kw_only=True)
 class Things:
-    """What the cloud has of the batch. ``is_stuck``: nothing can be removed."""
+    """What the cloud has of the batch; what is in the bucket is told by ``bucket``. ``is_stuck``: nothing can be removed."""
 
     items: list[Item] = field(default_factory=list)
+    bucket: Estate | None = None
     is_stuck: bool = False
 
     def find(self, kinds: Collection[Kind], labels: Mapping[str, str]) -> Findings:
-        return Findings(items=tuple(item for item in self.items if item.kind in kinds))
+        there = tuple(item for item in self.items if item.kind in kinds)
+        if self.bucket is None or Kind.CONTROL not in kinds:
+            return Findings(items=there)
+        found = self.bucket.find([Kind.CONTROL], labels)
+        return Findings(items=there + found.items, unread=found.unread)
 
     def remove(self, item: Item) -> str:
         if self.is_stuck:
@@ -112,6 +117,7 @@ class Client:
     @cached_property
     def context(self) -> Context:
         real = self.batch.context
+        self.estate.bucket = real.cloud.estate
         cloud = Doubled(real=real.cloud, stacks=self.engine, logins=self.keys, estate=self.estate)
         journal = Journal(folder=self.home / "local" / "journal")
         return replace(real, cloud=cast(Cloud, cloud), home=self.home, journal=journal)
@@ -146,7 +152,6 @@ class Client:
             image="image",
             disk_gib=50,
             expires="2026-11-23T10:00",
-            self_delete_role=names.self_delete_role(self.context.settings.project, "other"),
         )
         if is_saved:
             save_definition(self.context, definition)

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
-from dataclasses import replace
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from runner.commands import attach
 from runner.commands.batch_run import BatchRun
 from runner.commands.events import Event, Listener, Phases
+from runner.commands.sessions import report_dead_sessions
 from runner.commands.steps import Interrupted
 from runner.commands.summary import RunReport, RunSummary
+from runner.core.claims import FOLDER
 from runner.core.lease import WatchedError, change_lease
 from runner.core.session_owner import describe_this_process
+from runner.core.stacks import EngineLimit, OnProgress, StackSpec
 from runner.errors import HpcError, LeftoverError, PermissionDeniedError
 from runner.model.lease import Lease
+from runner.model.session import Owner
 from runner.model.states import JobState
-from tests.commands.batches.client import END, Client
+from tests.commands.batches.client import END, Client, Engine
 from tests.core.bucket import Batch
 from tests.disks import largest_file
 
@@ -116,6 +128,53 @@ def test_what_was_given_up_and_never_came_home_stays_lost(client: Client) -> Non
     assert client.session().has_ended
 
 
+@dataclass(kw_only=True)
+class InterruptingEngine(Engine):
+    """Interrupts the client when so many files are there, once or twice; no VM is ever made."""
+
+    unpacking: Path
+    client: Client | None = None
+    times: int = 1
+
+    def up(self, spec: StackSpec, on_progress: OnProgress, *, limit: EngineLimit | None = None) -> Mapping[str, object]:
+        assert self.client is not None
+        _until(lambda: len(list(self.unpacking.glob("out/*"))) > 10)
+        os.kill(os.getpid(), signal.SIGINT)
+        _until(lambda: bool(self.client and self.client.events("cleanup")))
+        if self.times > 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().up(spec, on_progress, limit=limit)
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_is_unpacked_when_the_client_is_interrupted_is_told_as_what_it_is(
+    client: Client, batch: Batch, times: int
+) -> None:
+    unpacking = batch.folder / FOLDER / "a.attempt-1" / "unpacking"
+    client.engine = InterruptingEngine(unpacking=unpacking, client=client, times=times)
+    batch.push("a", END | {f"out/{number}": b"%d" % number for number in range(2000)})
+    report = RunReport()
+    with pytest.raises(Interrupted):
+        run(client, "a", report=report)
+    assert report.summary is not None
+    (job,) = report.summary.jobs
+    is_home = "a" in batch.at_home()
+    assert is_home or times == 2, "an interrupt that is not repeated waits for results"
+    if is_home:
+        assert (job.state, job.results) == (JobState.SUCCEEDED, batch.folder / "a")
+    else:
+        assert job.state is JobState.LOST
+        assert "its results are in the bucket" in job.message
+        assert len([name for name in batch.objects() if name.startswith("a/")]) == 3
+
+
 def test_a_client_that_lost_its_batch_and_does_not_know_it_yet_ends_nothing(client: Client, batch: Batch) -> None:
     """Woken up by the signal that ends it: before it has looked at its lease."""
     client.add_vm()
@@ -155,6 +214,26 @@ def test_a_client_that_lost_its_batch_makes_no_more_vms(client: Client, batch: B
     assert client.session().outcome == f"taken over by {ELSEWHERE}"
 
 
+def test_a_journal_that_cannot_be_written_for_a_while_is_told_and_has_its_end(client: Client) -> None:
+    client.define("a")
+    client.write_lease(detached=True)
+    disk = ExitStack()
+
+    def fill_at_the_end(event: Event) -> None:
+        client.told.append(event)
+        if (event.event, event.facts.get("phase")) == ("phase", "receipt"):
+            if event.facts["state"] == "started":
+                disk.enter_context(largest_file(1))
+            else:
+                disk.close()
+
+    with pytest.raises(HpcError, match="no VM today"):
+        attach_to(client, listener=Listener(on_progress=fill_at_the_end))
+    told = [event["message"] for event in client.events("warning")]
+    assert any(f"the journal of {client.batch.name} cannot be written now" in message for message in told), told
+    assert client.session().has_ended
+
+
 def test_taking_over_is_asked_for_every_time(client: Client) -> None:
     client.define("a")
     client.write_lease()
@@ -165,13 +244,69 @@ def test_taking_over_is_asked_for_every_time(client: Client) -> None:
         assert client.session().has_ended, "this machine has nothing to look after"
 
 
+def leave_behind(client: Client, batch: Batch, **owner: Any) -> Owner:
+    """What a client has left that has ``owner`` instead of this process's own: a journal and a lease."""
+    there = replace(describe_this_process(), **{"lock": "of another folder"} | owner)
+    with client.context.journal.begin(batch.name, "run"):
+        client.write_lease(str(there), holder_id=there.identity)
+    file = client.context.journal.folder / f"{batch.name}.jsonl"
+    begun = json.loads(file.read_text())
+    file.write_text(json.dumps(begun | {"owner": asdict(there)}) + "\n")
+    return there
+
+
+NUMBERED_NOBODY = 2**22 + 1
+
+
 def test_what_a_client_of_this_machine_left_needs_no_taking_over(client: Client, batch: Batch) -> None:
     client.define("a")
-    with client.context.journal.begin(batch.name, "run"):
-        client.write_lease(holder=str(describe_this_process()).replace("process ", "process 1"))
-    file = client.context.journal.folder / f"{batch.name}.jsonl"
-    file.write_text(file.read_text().replace('"pid":', '"pid":1'))
+    leave_behind(client, batch, pid=NUMBERED_NOBODY)
     with pytest.raises(HpcError, match="no VM today"):
+        attach_to(client)
+
+
+@pytest.mark.parametrize("owner", [{"pid_namespace": "pid:[1]"}, {"host": "another"}, {"machine_id": "another"}])
+def test_a_client_of_which_nobody_knows_whether_it_lives_is_taken_over_only_if_told(
+    client: Client, batch: Batch, owner: dict[str, str]
+) -> None:
+    """In another container or on another machine, where the numbers of processes are others."""
+    client.define("a")
+    there = leave_behind(client, batch, pid=NUMBERED_NOBODY, **owner)
+    with pytest.raises(WatchedError) as caught:
+        attach_to(client)
+    assert "--take-over" in caught.value.remedy
+    assert client.lease().holder_id == there.identity
+    with pytest.raises(HpcError, match="no VM today"):
+        attach_to(client, take_over=True)
+
+
+def test_a_living_client_keeps_its_batch_from_one_with_a_copy_of_its_journal(client: Client, batch: Batch) -> None:
+    client.define("a")
+    with subprocess.Popen(["sleep", "600"]) as living:
+        try:
+            there = leave_behind(
+                client, batch, pid=living.pid, process_started=psutil.Process(living.pid).create_time()
+            )
+            assert client.session().is_owner_alive
+            assert report_dead_sessions(client.context, client.listener) == []
+            with pytest.raises(WatchedError, match=rf"process {living.pid}\)"):
+                attach_to(client)
+            assert client.lease().holder_id == there.identity
+            living.kill()
+            os.waitid(os.P_PID, living.pid, os.WEXITED | os.WNOWAIT)  # it has ended, though nobody has fetched how
+            with pytest.raises(HpcError, match="no VM today"):
+                attach_to(client)
+        finally:
+            living.kill()
+
+
+def test_a_number_that_comes_again_is_another_client(client: Client, batch: Batch) -> None:
+    """Its predecessor had the same one before the machine was started anew."""
+    client.define("a")
+    here = describe_this_process()
+    leave_behind(client, batch, boot_id="the one before")
+    client.write_lease(str(here), holder_id=replace(here, host="another").identity)
+    with pytest.raises(WatchedError):
         attach_to(client)
 
 

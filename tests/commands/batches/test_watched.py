@@ -43,9 +43,10 @@ def test_what_another_client_goes_on_with_is_not_offered_for_its_end(client: Cli
 
 def test_what_nobody_goes_on_with_is_offered_for_its_end(client: Client) -> None:
     leave(client)
+    here = describe_this_process()
     an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
     for lease in (
-        {"holder": str(describe_this_process())},
+        {"holder": str(here), "holder_id": here.identity},
         {"holder": ELSEWHERE, "detached": True},
         {"holder": ELSEWHERE, "renewed": an_hour_ago, "expires": an_hour_ago.timestamp() + 600},
     ):

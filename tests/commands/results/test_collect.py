@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -193,6 +194,93 @@ def test_a_stop_in_the_middle_of_a_download_loses_nothing(batch: Batch) -> None:
     assert len(batch.at_home()["a"]) == 2
 
 
+def test_a_download_that_was_told_to_stop_does_not_go_on_with_the_end(batch: Batch) -> None:
+    """The thread that polls may still be at a download when the end of the batch begins to bring home the rest."""
+    batch.push("a", {"big": os.urandom(4 << 20)})
+    is_begun, may_go_on = threading.Event(), threading.Event()
+    copied_by: list[threading.Thread] = []
+
+    def on_step(step: str, found: ResultSet) -> None:
+        if step == "claimed" and not is_begun.is_set():
+            stopped_by.append(threading.current_thread())
+            is_begun.set()
+            assert may_go_on.wait(LIMIT_S)
+        if step == "copied":
+            copied_by.append(threading.current_thread())
+
+    stopped_by: list[threading.Thread] = []
+    collector = _collector(batch, Told(), on_step=on_step)
+    stop = threading.Event()
+    poller = threading.Thread(target=collector.run, args=(stop,))
+    poller.start()
+    assert is_begun.wait(LIMIT_S)
+    stop.set()
+    homes: list[HomeSet] = []
+    ending = threading.Thread(target=lambda: homes.extend(collector.finish().home))
+    ending.start()
+    may_go_on.set()
+    ending.join(LIMIT_S)
+    poller.join(LIMIT_S)
+    assert [home.job for home in homes] == ["a"]
+    assert copied_by and not set(copied_by) & set(stopped_by)
+
+
+MANY = {f"out/{number}": b"%d" % number for number in range(2000)}
+
+
+def test_a_stop_in_the_middle_of_unpacking_is_heeded_and_loses_nothing(batch: Batch) -> None:
+    batch.push("a", MANY)
+    unpacking = batch.folder / FOLDER / "a.attempt-1" / "unpacking"
+    collector = _collector(batch, Told())
+    with _running(collector):
+        _until(lambda: len(list(unpacking.glob("out/*"))) > 10)
+    assert batch.at_home() == {}
+    assert [home.job for home in collector.finish().home] == ["a"]
+    assert batch.at_home() == {"a": MANY}
+
+
+def test_the_end_waits_for_what_is_still_unpacked_and_tells_it(batch: Batch) -> None:
+    """A download that was told to stop and comes to its end all the same."""
+    batch.push("a")
+    is_unpacked, may_go_on = threading.Event(), threading.Event()
+
+    def hold(step: str, found: ResultSet) -> None:
+        if step == "unpacked":
+            is_unpacked.set()
+            assert may_go_on.wait(LIMIT_S)
+
+    collector = _collector(batch, Told(), on_step=hold)
+    stop = threading.Event()
+    poller = threading.Thread(target=collector.run, args=(stop,))
+    poller.start()
+    assert is_unpacked.wait(LIMIT_S)
+    stop.set()
+    homes: list[str] = []
+    ending = threading.Thread(target=lambda: homes.extend(home.job for home in collector.finish().home))
+    ending.start()
+    ending.join(0.5)
+    assert ending.is_alive(), "it waits for what is not decided yet"
+    may_go_on.set()
+    for thread in (ending, poller):
+        thread.join(LIMIT_S)
+    assert homes == ["a"]
+    assert batch.at_home() == {"a": dict(FILES)}
+
+
+def test_an_end_in_a_hurry_leaves_in_the_bucket_what_is_not_home(batch: Batch) -> None:
+    batch.push("a", MANY)
+    batch.push("b", parts="am")
+    hurry = threading.Event()
+
+    def hasten(step: str, found: ResultSet) -> None:
+        if step == "copied":
+            hurry.set()
+
+    collected = _collector(batch, Told(), on_step=hasten).finish(hurry=hurry)
+    assert (collected.home, batch.at_home()) == ((), {})
+    assert len(batch.objects()) == 5, "of b too, which may be whole"
+
+
 def test_it_goes_on_after_an_outage(batch: Batch) -> None:
     told = Told()
     collector = _collector(batch, told)
@@ -365,18 +453,41 @@ def test_a_set_that_cannot_come_home_by_a_defect_stops_no_other(batch: Batch) ->
     assert "nobody thought of it" in told.warnings()[0]
 
 
-def test_room_is_asked_for_before_the_disk_is_filled(batch: Batch) -> None:
-    archive = {"size": 1 << 60, "crc32c": "AAAAAA=="}
-    batch.push("a")
-    (found,) = batch.store.result_sets(batch.name)
+def _claim(batch: Batch, job: str, size: int) -> None:
+    """A set whose manifest says that its one file has so many bytes."""
+    batch.push(job, {"noise": os.urandom(4 << 20)})
+    (found,) = batch.store.result_sets(batch.name, job=job, attempt=1)
     assert found.archive is not None
     values = {"size": found.archive.size, "crc32c": found.archive.crc32c}
-    files = [{"path": "huge", **archive}]
-    manifest = {"format": 1, "archive": values, "files": files}
-    batch.put("a", names.MANIFEST, json.dumps(manifest).encode())
+    manifest = {"format": 1, "archive": values, "files": [{"path": "huge", "size": size, "crc32c": "AAAAAA=="}]}
+    batch.put(job, names.MANIFEST, json.dumps(manifest).encode())
+
+
+def test_a_set_that_needs_more_room_than_there_is_fills_no_disk_and_keeps_no_other_back(batch: Batch) -> None:
+    batch.folder.mkdir(parents=True)
+    _claim(batch, "a", min(shutil.disk_usage(batch.folder).free * 2, 32_000 * (4 << 20)))
+    for number in range(10):
+        batch.push(f"big-{number}", {"noise": os.urandom(5 << 20)})
+    told = Told()
+    collector = _collector(batch, told)
+    with _running(collector):
+        with pytest.raises(DiskError, match="MB are needed"):
+            collector.wait_home("a", 1, timeout_s=LIMIT_S)
+        for number in range(10):
+            assert collector.wait_home(f"big-{number}", 1, timeout_s=LIMIT_S) is not None
+    assert (told.states().count("too big"), told.states().count("paused")) == (1, 0)
     with pytest.raises(DiskError, match="MB are needed"):
         _collector(batch, Told()).finish()
     assert len(batch.objects()) == 3
+
+
+def test_what_no_archive_can_hold_is_corrupt_and_keeps_no_other_back(batch: Batch) -> None:
+    _claim(batch, "a", 1 << 60)
+    batch.push("b")
+    told = Told()
+    collected = _collector(batch, told).finish()
+    assert [home.job for home in collected.home] == ["b"]
+    assert list(collected.corrupt) == [f"{batch.name}/a/attempt-1/"]
 
 
 def test_a_folder_that_cannot_be_made_is_said(site: Site, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import shutil
 import signal
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import asyncssh
 import pytest
 
 from runner.emulator.machines.seam import LoginUser, MachineSpec
+from tests.needs import need
 
 from .lab import USERNAME, Lab, open_lab, wait_until
 
@@ -154,6 +154,8 @@ def test_signals_reach_the_process_group_and_come_back(tmp_path: Path) -> None:
 
 
 def test_terminal_with_size_and_its_change(tmp_path: Path) -> None:
+    need("pty")
+
     async def scenario() -> None:
         async with open_lab(tmp_path) as lab, lab.connect(await lab.boot()) as connection:
             size = (100, 40)
@@ -173,6 +175,8 @@ def test_terminal_with_size_and_its_change(tmp_path: Path) -> None:
 
 
 def test_interrupt_key_interrupts(tmp_path: Path) -> None:
+    need("pty")
+
     async def scenario() -> None:
         async with open_lab(tmp_path) as lab, lab.connect(await lab.boot()) as connection:
             process = await connection.create_process("echo ready; exec sleep 1000", term_type="vt100")
@@ -330,11 +334,10 @@ def openssh_options(lab: Lab, spec: MachineSpec) -> list[str]:
 
 
 def test_openssh_client(tmp_path: Path) -> None:
-    """Nothing to test where there is no OpenSSH client: asyncssh's is tested above."""
+    """asyncssh's is tested above."""
+    need("ssh", "pty")
 
     async def scenario() -> None:
-        if shutil.which("ssh") is None:
-            return
         async with open_lab(tmp_path) as lab:
             spec = await lab.boot()
             options = openssh_options(lab, spec)

@@ -41,7 +41,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     state = tmp_path_factory.mktemp("cloud") / "state"
     options = ["--project", PROJECT, "--region", REGION, "--zone", ZONE, "--user", "user@example.com"]
     endpoint = control.start(state, timeout_s=60, options=options)
-    with httpx.Client(base_url=endpoint.url, timeout=60) as client:
+    with httpx.Client(base_url=endpoint.url, headers=endpoint.headers, timeout=60) as client:
         for metric in ("PREEMPTIBLE_CPUS", "CPUS", "C2_CPUS"):
             client.post("/_local/quotas", json={"region": REGION, "metric": metric, "limit": 500.0})
     yield endpoint
@@ -51,7 +51,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
 @pytest.fixture(scope="session")
 def rest(cloud: Endpoint) -> Iterator[httpx.Client]:
     """The cloud's own routes, past the provider."""
-    with httpx.Client(base_url=cloud.url, timeout=60) as client:
+    with httpx.Client(base_url=cloud.url, headers=cloud.headers, timeout=60) as client:
         yield client
 
 
@@ -63,8 +63,8 @@ def recorder(cloud: Endpoint) -> Iterator[Recorder]:
 
 
 @pytest.fixture(scope="session")
-def provider(recorder: Recorder) -> Iterator[server.ProviderServer]:
-    running = server.start(recorder.url, project=PROJECT, region=REGION, zone=ZONE)
+def provider(recorder: Recorder, cloud: Endpoint) -> Iterator[server.ProviderServer]:
+    running = server.start(recorder.url, token=cloud.read_token(), project=PROJECT, region=REGION, zone=ZONE)
     yield running
     running.stop()
 

@@ -78,7 +78,7 @@ def cloud_with(answers: Mapping[str, Any]) -> Cloud:
         path = request.url.raw_path.decode().split("?")[0]
         return httpx.Response(200, json=answers[path]) if path in answers else httpx.Response(404, json={})
 
-    rest = Rest("http://cloud", transport=httpx.MockTransport(answer))
+    rest = Rest("http://cloud", "token", transport=httpx.MockTransport(answer))
     return Cloud(rest=rest, settings=SETTINGS, locks=Locks(), cancelled=threading.Event(), pace=0.0)
 
 

@@ -17,7 +17,7 @@ def rest_answering(*answers: tuple[int, Any]) -> Rest:
         status, body = next(waiting)
         return httpx.Response(status, json=body)
 
-    return Rest("http://cloud", transport=httpx.MockTransport(answer))
+    return Rest("http://cloud", "token", transport=httpx.MockTransport(answer))
 
 
 def refusal(status: int, reason: str, message: str = "No.") -> dict[str, Any]:
@@ -44,7 +44,7 @@ def test_lost_connections_are_tried_again() -> None:
             raise httpx.ReadError("lost")
         return httpx.Response(200, json={})
 
-    assert Rest("http://cloud", transport=httpx.MockTransport(answer)).get("x") == {}
+    assert Rest("http://cloud", "token", transport=httpx.MockTransport(answer)).get("x") == {}
 
 
 def test_gone_is_nothing_where_that_is_asked_for() -> None:
@@ -69,7 +69,7 @@ def test_details_are_shown() -> None:
 def test_something_that_is_not_google_is_quoted() -> None:
     transport = httpx.MockTransport(lambda request: httpx.Response(418, text="teapot"))
     with pytest.raises(ApiError, match=r"418.*teapot"):
-        Rest("http://cloud", transport=transport).get("x")
+        Rest("http://cloud", "token", transport=transport).get("x")
 
 
 def test_quota_errors_of_operations_name_the_metric() -> None:

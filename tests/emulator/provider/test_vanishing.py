@@ -67,7 +67,11 @@ class Looks:
         transport = httpx.MockTransport(self._answer)
         settings = Settings(project="p", region="r", zone="z")
         self.cloud = Cloud(
-            rest=Rest("http://cloud", transport), settings=settings, locks=Locks(), cancelled=self.pauses, pace=1.0
+            rest=Rest("http://cloud", "token", transport=transport),
+            settings=settings,
+            locks=Locks(),
+            cancelled=self.pauses,
+            pace=1.0,
         )
 
     def _answer(self, request: httpx.Request) -> httpx.Response:

@@ -18,6 +18,23 @@ namespace eval ::opensees_hpc {
     }
   }
 
+  # OpenSees says a last word when it ends: what a script printed last, without a newline, is a line of its own. Only where it
+  # can be known, in a file such as a job's log.
+  proc end_last_line {} {
+    foreach channel {stdout stderr} fd {1 2} {
+      catch {
+        set written [open /dev/fd/$fd rb]
+        try {
+          seek $written -1 end
+          if {[read $written 1] ne "\n"} {
+            puts $channel {}
+            flush $channel
+          }
+        } finally { close $written }
+      }
+    }
+  }
+
   # Ends this rank: results are flushed by wipe; an error is told and waited with, as MPI_Finalize would hang.
   proc leave {code} {
     variable report
@@ -25,6 +42,7 @@ namespace eval ::opensees_hpc {
     variable wait_for_launcher_ms
     catch { wipe }
     foreach channel [chan names] { catch { flush $channel } }
+    end_last_line
     if {$report ne {}} {
       puts $report "end $rank $code"
       if {$code != 0} { after $wait_for_launcher_ms }

@@ -20,7 +20,7 @@ from typing import IO, Any, Protocol, cast
 import google_crc32c
 import zstandard
 
-from .job_files import GONE, UNREADABLE, Skipped, describe_names
+from .job_files import GONE, OUTSIDE, UNREADABLE, Skipped, describe_names, why_not_read
 
 FORMAT = 1
 IN_MEMORY_BYTES = 16 << 20
@@ -114,12 +114,14 @@ def pack_files(folder: Path, paths: Iterable[str], skipped: Iterable[Skipped], s
     ):
         for path in paths:
             try:
-                with open_regular(folder / path) as file:
+                with open_regular(folder, path) as file:
                     files[path] = add_file(tar, path, file)
             except FileNotFoundError:
                 left_out.append(Skipped(path=path, reason=GONE))
+            except ForeignError as error:
+                left_out.append(Skipped(path=path, reason=str(error)))
             except UnreadableError as error:
-                left_out.append(Skipped(path=path, reason=f"{UNREADABLE}: {error}"))
+                left_out.append(Skipped(path=path, reason=f"{UNREADABLE}: {error}", is_loss=True))
     return Packed(archive=whole.result(), files=files, skipped=tuple(left_out))
 
 
@@ -127,18 +129,36 @@ class UnreadableError(Exception):
     """A file could not be opened, or its first bytes not be read. Nothing of it has gone into the archive."""
 
 
-def open_regular(path: Path) -> IO[bytes]:
-    """Opens a regular file and nothing else; a pipe that took the name meanwhile must not hold us up."""
+class ForeignError(Exception):
+    """A name stands for something that is not the job's."""
+
+
+def open_regular(folder: Path, path: str) -> IO[bytes]:
+    """Opens a regular file of the job and nothing else, whatever took the name since it was listed; a pipe must not hold us up.
+
+    Raises:
+        FileNotFoundError, UnreadableError, ForeignError: it is not there, cannot be read, is none of the job's.
+    """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = os.open(folder / path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise UnreadableError(error.strerror) from error
-    if stat.S_ISREG(os.fstat(handle).st_mode):
+    reason = why_not_read(os.fstat(handle), folder.stat()) or _why_outside(handle, folder)
+    if not reason:
         return os.fdopen(handle, "rb")
     os.close(handle)
-    raise UnreadableError("not a regular file any more")
+    raise ForeignError(reason)
+
+
+def _why_outside(handle: int, folder: Path) -> str:
+    """Empty for a file inside ``folder``: where Linux says that an open file is, a link cannot change any more."""
+    try:
+        where = Path(f"/proc/self/fd/{handle}").readlink()
+    except OSError:  # another system: the listing has looked
+        return ""
+    return "" if where.is_relative_to(folder.resolve()) else OUTSIDE
 
 
 def add_file(tar: tarfile.TarFile, path: str, file: IO[bytes]) -> Checked:

@@ -11,20 +11,21 @@ from pathlib import Path
 
 CONTROL_FOLDER = ".job"
 GONE = "gone, or a link to nothing"
+OUTSIDE = "a link that leads out of the job folder"
+FOREIGN = "a hard link to a file of another user"
 UNREADABLE = "cannot be read"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """A name that was left out, and why. Names are relative, bytes that are no UTF-8 as surrogate escapes."""
+    """A name that was left out, and why. Names are relative, bytes that are no UTF-8 as surrogate escapes.
+
+    ``is_loss``: there was a result that could not be taken.
+    """
 
     path: str
     reason: str
-
-    @property
-    def is_loss(self) -> bool:
-        """Whether there was a result that could not be taken."""
-        return self.reason.startswith(UNREADABLE)
+    is_loss: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +51,11 @@ def list_files(folder: Path, selection: Selection) -> tuple[list[str], list[Skip
     for path in _walk(folder):
         if not selection.takes(path):
             continue
-        reason = why_not_packed(folder / path, root)
-        if reason:
-            skipped.append(Skipped(path=path, reason=reason))
-        else:
+        left_out = why_not_packed(path, root)
+        if left_out is None:
             taken.append(path)
+        else:
+            skipped.append(left_out)
     return sorted(taken, key=os.fsencode), sorted(skipped, key=lambda item: os.fsencode(item.path))
 
 
@@ -66,17 +67,25 @@ def _walk(folder: Path) -> Iterator[str]:
             yield os.path.relpath(Path(parent, name), folder)
 
 
-def why_not_packed(path: Path, root: Path) -> str:
-    """Empty for a regular file, or a link to one inside ``root``."""
+def why_not_packed(path: str, root: Path) -> Skipped | None:
+    """None for a regular file below ``root``, or a link to one."""
+    file = root / path
     try:
-        if path.is_symlink() and not path.resolve().is_relative_to(root):
-            return "a link that leads out of the job folder"
-        mode = path.stat().st_mode
+        if file.is_symlink() and not file.resolve().is_relative_to(root):
+            return Skipped(path=path, reason=OUTSIDE)
+        why = why_not_read(file.stat(), root.stat())
     except FileNotFoundError:
-        return GONE
+        return Skipped(path=path, reason=GONE)
     except (OSError, RuntimeError) as error:
-        return f"{UNREADABLE}: {error}"
-    return "" if stat.S_ISREG(mode) else "not a regular file"
+        return Skipped(path=path, reason=f"{UNREADABLE}: {error}", is_loss=True)
+    return Skipped(path=path, reason=why) if why else None
+
+
+def why_not_read(file: os.stat_result, root: os.stat_result) -> str:
+    """Empty for a regular file that belongs to the job in ``root``. One of another user's that has a second name has it elsewhere."""
+    if not stat.S_ISREG(file.st_mode):
+        return "not a regular file"
+    return FOREIGN if file.st_nlink > 1 and file.st_uid != root.st_uid else ""
 
 
 def describe_names(skipped: Sequence[Skipped]) -> list[dict[str, str]]:

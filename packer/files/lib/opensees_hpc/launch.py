@@ -28,6 +28,11 @@ NO_ENGINE = 69
 LOST_RANK = 70
 STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1
+# Whoever wants to know which of two an exit code over 128 is: a script's, or a signal.
+STATUS_FILE = "OPENSEES_HPC_STATUS_FILE"
+# Ranks ask mpiexec's proxy for a description of the machine, which it writes to /tmp, whatever TMPDIR is, and leaves there when
+# it is ended by a signal. Told of a file that is not there, it writes none, and each rank looks at the machine itself.
+TOPOLOGY = {"HWLOC_XMLFILE": "/nonexistent/topology.xml"}
 SIGNAL_WORDS = re.compile(rb"\(signal (\d+)\)")
 
 
@@ -50,6 +55,25 @@ class Run:
         if self.kind == "native":
             return [str(Path(__file__).resolve().parents[1] / "native_rank.sh"), "OpenSeesMP"]
         return [sys.executable, "-u", "-m", "opensees_hpc.rank", self.kind]
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """How a run ended. ``signal``: the one that ended a rank, or that this process was sent; None if the code is somebody's own."""
+
+    code: int
+    signal: int | None = None
+
+    @classmethod
+    def by_signal(cls, number: int) -> End:
+        """As shells have it: 128 and the signal's number."""
+        return cls(code=128 + number, signal=number)
+
+    def write_down(self, file: str) -> None:
+        """``exit CODE`` or ``signal NUMBER``, for who asked for it. A disk that is full keeps no run from its end."""
+        told = f"exit {self.code}" if self.signal is None else f"signal {self.signal}"
+        with contextlib.suppress(OSError):
+            Path(file).write_text(f"{told}\n", encoding="ascii")
 
 
 @dataclass(kw_only=True)
@@ -82,7 +106,7 @@ def start_mpiexec(run: Run, report_fd: int, chatter: IO[bytes]) -> subprocess.Po
     try:
         return subprocess.Popen(  # noqa: S603
             run.command(),
-            env=os.environ | extra,
+            env=TOPOLOGY | os.environ | extra,
             stdin=subprocess.DEVNULL,
             stdout=chatter,
             stderr=chatter,
@@ -110,8 +134,8 @@ def read_events(read_fd: int) -> Iterator[tuple[str, int, int]]:
             yield word, int(rank), int(value)
 
 
-def launch(run: Run, chatter: IO[bytes]) -> int:
-    """Runs to the end; the exit code by the contract in packer/README.md."""
+def launch(run: Run, chatter: IO[bytes]) -> End:
+    """Runs to the end; the exit code is by the contract in packer/README.md."""
     read_fd, report_fd = os.pipe()
     _forward_signals(report_fd)
     mpiexec = start_mpiexec(run, report_fd, chatter)
@@ -123,21 +147,21 @@ def launch(run: Run, chatter: IO[bytes]) -> int:
             watch.codes[rank] = value
             if value:
                 watch.end_all(mpiexec)
-                return value
+                return End(code=value)
         elif word == "signal":
             watch.end_all(mpiexec)
             print(f"openseesmp: ended by {signal.Signals(value).name}", file=sys.stderr)  # noqa: T201
-            return 128 + value
+            return End.by_signal(value)
         elif (code := mpiexec.poll()) is not None:
             return judge_end(run, watch, code, chatter)
-    return LOST_RANK
+    return End(code=LOST_RANK)
 
 
-def judge_end(run: Run, watch: Watch, code: int, chatter: IO[bytes]) -> int:
-    """The exit code when mpiexec has ended and no rank has reported an error: 0 only if each rank said it ended well."""
+def judge_end(run: Run, watch: Watch, code: int, chatter: IO[bytes]) -> End:
+    """The end when mpiexec has ended and no rank has reported an error: 0 only if each rank said it ended well."""
     lost = [rank for rank in range(run.ranks) if rank not in watch.codes]
     if code == 0 and not lost:
-        return 0
+        return End(code=0)
     chatter.seek(0)
     words = chatter.read()
     sys.stderr.buffer.write(words)
@@ -145,7 +169,7 @@ def judge_end(run: Run, watch: Watch, code: int, chatter: IO[bytes]) -> int:
     print(f"openseesmp: lost {named} (mpiexec ended with {code})", file=sys.stderr)  # noqa: T201
     # mpiexec exits with the number of the signal that killed a rank as if it were a code; its words tell which it is.
     killed = SIGNAL_WORDS.search(words)
-    return 128 + int(killed[1]) if killed else LOST_RANK
+    return End.by_signal(int(killed[1])) if killed else End(code=LOST_RANK)
 
 
 def open_chatter() -> IO[bytes]:
@@ -164,8 +188,12 @@ def main(arguments: Sequence[str]) -> int:
         print("openseesmp: mpiexec is missing from this prefix", file=sys.stderr)  # noqa: T201
         return NO_ENGINE
     run = Run(kind=kind, ranks=int(ranks), script=Path(script), arguments=tuple(rest), mpiexec=Path(mpiexec))
+    status_file = os.environ.pop(STATUS_FILE, "")
     with open_chatter() as chatter:
-        return launch(run, chatter)
+        end = launch(run, chatter)
+    if status_file:
+        end.write_down(status_file)
+    return end.code
 
 
 if __name__ == "__main__":

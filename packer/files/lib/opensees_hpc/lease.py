@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -50,12 +51,20 @@ def parse_lease(content: bytes) -> Lease:
             raise ValueError(f"a lease of format {values['format']!r}; this image knows {FORMAT}")
         renewed = datetime.fromisoformat(values["renewed"]).timestamp()
         return Lease(
-            length_s=float(values["expires"]) - renewed,
+            length_s=_finite(values["expires"]) - renewed,
             is_detached=bool(values.get("detached")),
-            deadlines={str(job): float(seconds) for job, seconds in (values.get("deadlines") or {}).items()},
+            deadlines={str(job): _finite(seconds) for job, seconds in (values.get("deadlines") or {}).items()},
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"a damaged lease: {error!r}") from error
+
+
+def _finite(value: Any) -> float:
+    """Whatever Python's JSON takes for a number, there is no watching until infinity."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value!r} is no time")
+    return number
 
 
 @dataclass(frozen=True, kw_only=True)

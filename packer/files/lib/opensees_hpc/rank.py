@@ -12,6 +12,7 @@ import importlib
 import os
 import runpy
 import signal
+import stat
 import sys
 import time
 import traceback
@@ -53,6 +54,19 @@ class Rank:
             time.sleep(WAIT_FOR_LAUNCHER_S)
             os._exit(code)
         sys.exit(code)
+
+
+def end_last_line() -> None:
+    """What a script printed last, without a newline, is a line of its own: OpenSees says a last word when it is unloaded.
+
+    Only where it can be known, in a file such as a job's log.
+    """
+    for fd in (1, 2):
+        with contextlib.suppress(OSError):
+            size = os.fstat(fd).st_size if stat.S_ISREG(os.fstat(fd).st_mode) else 0
+            with Path(f"/dev/fd/{fd}").open("rb") as written:
+                if size and os.pread(written.fileno(), 1, size - 1) != b"\n":
+                    os.write(fd, b"\n")
 
 
 def _say(text: str) -> None:
@@ -102,6 +116,8 @@ def run_script(rank: Rank, kind: str, script: Path, arguments: Sequence[str]) ->
     code = KINDS[kind](ops, rank, script, arguments)
     ops.wipe()
     sys.stdout.flush()
+    sys.stderr.flush()
+    end_last_line()
     return code
 
 

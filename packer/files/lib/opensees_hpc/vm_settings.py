@@ -13,7 +13,6 @@ LEASE_S = f"{PREFIX}-lease-seconds"
 GRACE_S = f"{PREFIX}-grace-seconds"
 LOOK_S = f"{PREFIX}-look-seconds"
 PUSH_S = f"{PREFIX}-push-seconds"
-DELETE_S = f"{PREFIX}-delete-seconds"
 
 LONGEST_LOOK_S = 5.0
 
@@ -22,7 +21,6 @@ LONGEST_LOOK_S = 5.0
 class VmSettings:
     """``lease_s``: 0 if no lease is to be watched. ``grace_s``: how long a lease may be missing after boot, or unreadable at
     any time. ``look_s``: how often it is read. ``push_s``: how long results that cannot be pushed keep the VM.
-    ``delete_s``: how long it is tried to delete the VM before it is switched off.
     """
 
     batch: str
@@ -31,7 +29,6 @@ class VmSettings:
     grace_s: float
     look_s: float
     push_s: float
-    delete_s: float
 
 
 def read_settings(metadata: Metadata) -> VmSettings:
@@ -44,7 +41,6 @@ def read_settings(metadata: Metadata) -> VmSettings:
         grace_s=_seconds(metadata, GRACE_S, lease_s),
         look_s=_seconds(metadata, LOOK_S, min(LONGEST_LOOK_S, lease_s / 6)),
         push_s=_seconds(metadata, PUSH_S, 1800.0),
-        delete_s=_seconds(metadata, DELETE_S, 600.0),
     )
 
 

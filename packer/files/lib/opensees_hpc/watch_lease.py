@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from .workspaces import ManagerError, Pushes, Workspace, find_workspaces
 LOCK = "run/opensees-hpc-watch-lease.lock"
 GOING_S = 180.0
 FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 15.0
+LONGEST_PAUSE_S = 60.0
 
 
 class Watchdog:
@@ -124,9 +123,12 @@ _MEANINGS = {
 }
 
 
-def end_vm(cloud: VmCloud, delete_s: float) -> None:
-    """Delete this VM with its own service account; if that cannot be done, switch it off, which at least ends the work."""
-    give_up_at = time.monotonic() + delete_s
+def end_vm(cloud: VmCloud) -> None:
+    """Delete this VM with its own service account, its disk with it. Tried for as long as the VM is there: its work has ended.
+
+    It does not switch itself off: one that is off is at no wall (``maxRunDuration``) any more, and its disk would stay for good. One
+    that runs is deleted there by Google, if nothing else helps.
+    """
     pause_s = FIRST_PAUSE_S
     while True:
         try:
@@ -134,13 +136,9 @@ def end_vm(cloud: VmCloud, delete_s: float) -> None:
             cloud.delete_own_vm()
             time.sleep(GOING_S)
         except (UnreachableError, RefusedError) as error:
-            say(f"it cannot be deleted: {error}")
-        if time.monotonic() + pause_s > give_up_at:
-            break
+            say(f"it cannot be deleted, and runs to its wall if it stays so: {error}")
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-    say("switching this VM off instead; its disk stays and costs until somebody runs `invoke cleanup`")
-    subprocess.run(["poweroff"], check=False)  # noqa: S607 (where it is differs from system to system)
 
 
 def watch_settings(metadata: Metadata) -> VmSettings:
@@ -185,7 +183,7 @@ def main(prefix: Path) -> int:
         cloud = VmCloud(metadata)
         say(f"watching the lease of batch {settings.batch}")
         Watchdog(settings=settings, cloud=cloud, root=root, scripts=prefix / "lib").run()
-        end_vm(cloud, settings.delete_s)
+        end_vm(cloud)
     return 0
 
 

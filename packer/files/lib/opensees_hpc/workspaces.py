@@ -52,10 +52,12 @@ class JobState:
 
 
 class Workspace:
-    """A workspace of the batch. ``scripts``: where our own shell scripts are. Methods raise ManagerError."""
+    """A workspace of the batch. ``scripts``: where our own shell scripts are; ``owner``: of the home that it is in. Methods
+    raise ManagerError."""
 
-    def __init__(self, path: Path, manager: Path, scripts: Path) -> None:
+    def __init__(self, path: Path, manager: Path, scripts: Path, owner: os.stat_result) -> None:
         self.path = path
+        self.owner = owner
         self._manager = manager
         self._scripts = scripts
 
@@ -110,7 +112,7 @@ class Workspace:
         return output.decode("utf-8", "surrogateescape")
 
     def _as_owner(self) -> dict[str, Any]:
-        owner = self.path.stat()
+        owner = self.owner
         if os.geteuid() == owner.st_uid:
             return {}
         return {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
@@ -143,7 +145,8 @@ def find_workspaces(root: Path, batch: str, scripts: Path) -> list[Workspace]:
     for home in sorted([*root.glob("home/*"), root / "root"]):
         path = home / APP / batch
         if manager := _newest_manager(path):
-            found.append(Workspace(path, manager, scripts))
+            # Whose home it is, root has decided; what is in it may be a link to a folder of somebody else's.
+            found.append(Workspace(path, manager, scripts, home.stat()))
     return found
 
 

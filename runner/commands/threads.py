@@ -1,0 +1,54 @@
+"""The threads of one owner: started by name, none of whose errors is lost, and waited for in the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from runner.errors import HpcError
+
+
+class Threads:
+    """``on_defect`` is told what a thread ended with, ``on_error`` instead if that is an HpcError and ``on_error`` is given.
+
+    Safe for several threads.
+    """
+
+    def __init__(
+        self,
+        on_defect: Callable[[BaseException], None],
+        on_error: Callable[[str, HpcError], None] | None = None,
+    ) -> None:
+        self._on_defect = on_defect
+        self._on_error = on_error
+        self._lock = threading.Lock()
+        self._started: list[threading.Thread] = []
+
+    def start(self, work: Callable[[], object], *, name: str) -> threading.Thread:
+        """Begin a thread."""
+
+        def run() -> None:
+            try:
+                work()
+            except BaseException as error:
+                if isinstance(error, HpcError) and self._on_error is not None:
+                    self._on_error(name, error)
+                else:
+                    self._on_defect(error)
+
+        thread = threading.Thread(target=run, daemon=True, name=name)
+        with self._lock:
+            self._started = [other for other in self._started if other.is_alive()]
+            thread.start()
+            self._started.append(thread)
+        return thread
+
+    def join(self, limit_s: float) -> bool:
+        """Wait until all have ended, for so long together; whether they have."""
+        give_up_at = time.monotonic() + limit_s
+        with self._lock:
+            threads = [thread for thread in self._started if thread is not threading.current_thread()]
+        for thread in threads:
+            thread.join(max(0.0, give_up_at - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)

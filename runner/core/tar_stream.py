@@ -1,0 +1,133 @@
+"""The members of a tar in zstd that a hostile machine may have written: one after the other, in memory that is known before.
+
+Python's ``tarfile`` reads a header of any length whole, keeps every member that it has seen, and calls itself for each header
+that describes the next one. Our VMs write regular files with at most a long name before each, so that nothing else is read.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+BLOCK_BYTES = tarfile.BLOCKSIZE
+CHUNK_BYTES = 1 << 18
+MOST_NAME_BYTES = 4096  # PATH_MAX of Linux, from where the names come
+WINDOW_BYTES = 8 << 20  # what every reader of zstd should be able to hold; ours needs 2 MiB
+REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE)
+
+
+class ForeignArchiveError(Exception):
+    """It is not an archive as our VMs write it."""
+
+
+class Source(Protocol):
+    """Where the bytes come from."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A regular file: name (surrogate escapes for bytes that are no UTF-8), size in bytes, whether it may be executed."""
+
+    name: str
+    size: int
+    is_executable: bool
+
+
+class Content:
+    """The content of one member, which is there until the next one is asked for."""
+
+    def __init__(self, source: Source, size: int) -> None:
+        self._source = source
+        self._left = size
+
+    def read(self, size: int) -> bytes:
+        """At most ``size`` bytes; none at the end.
+
+        Raises:
+            ForeignArchiveError: the archive ends before.
+        """
+        data = _read_exactly(self._source, min(size, self._left))
+        self._left -= len(data)
+        return data
+
+
+@contextmanager
+def opened_archive(archive: Path) -> Iterator[Iterator[tuple[Member, Content]]]:
+    """The members of an archive in a file, with their contents.
+
+    Raises (also while they are read):
+        ForeignArchiveError: it cannot be read on.
+        OSError: the file cannot be read.
+    """
+    import zstandard
+
+    reader = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES)
+    try:
+        with archive.open("rb") as packed, reader.stream_reader(packed) as plain:
+            yield read_members(plain)
+    except zstandard.ZstdError as error:
+        raise ForeignArchiveError(str(error)) from error
+
+
+def read_members(source: Source) -> Iterator[tuple[Member, Content]]:
+    """The members of a tar.
+
+    Raises:
+        ForeignArchiveError: there is something in it that our VMs do not write, or its end is missing.
+    """
+    long_name = None
+    while (header := _read_header(source)) is not None:
+        if header.type == tarfile.GNUTYPE_LONGNAME and long_name is None:
+            long_name = _read_long_name(source, header.size)
+            continue
+        name = header.name if long_name is None else long_name
+        if header.type not in REGULAR:
+            raise ForeignArchiveError(f"refused: {name[:MOST_NAME_BYTES]!r} is not a regular file")
+        content = Content(source, header.size)
+        yield _as_member(header, name), content
+        while content.read(CHUNK_BYTES):
+            pass  # nobody wanted it
+        _read_exactly(source, -header.size % BLOCK_BYTES)
+        long_name = None
+
+
+def _as_member(header: tarfile.TarInfo, name: str) -> Member:
+    return Member(name=name, size=header.size, is_executable=bool(header.mode & 0o100))
+
+
+def _read_header(source: Source) -> tarfile.TarInfo | None:
+    """The next header; None at the mark of the archive's end."""
+    block = _read_exactly(source, BLOCK_BYTES)
+    try:
+        header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError as error:
+        if block.count(0) == BLOCK_BYTES:
+            return None
+        raise ForeignArchiveError(str(error)) from error
+    if header.size < 0:
+        raise ForeignArchiveError(f"refused: {header.name!r} has {header.size} bytes")
+    return header
+
+
+def _read_long_name(source: Source, size: int) -> str:
+    """The content of a header that is the next one's name, and ends with a zero byte."""
+    if size > MOST_NAME_BYTES + 1:
+        raise ForeignArchiveError(f"refused: a name of {size} bytes")
+    content = _read_exactly(source, size + -size % BLOCK_BYTES)[:size]
+    return content.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+
+
+def _read_exactly(source: Source, size: int) -> bytes:
+    pieces = bytearray()
+    while len(pieces) < size:
+        piece = source.read(size - len(pieces))
+        if not piece:
+            raise ForeignArchiveError("its end is missing")
+        pieces += piece
+    return bytes(pieces)

@@ -1,0 +1,96 @@
+"""Random harm at random moments: what a trial does stands in its seed and number, so that it can be carried out again."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from dataclasses import dataclass, field
+from enum import Enum
+
+from runner.drill.blows import Blow
+
+MOST_STRIKES = 3
+WINDOW_S = 20.0  # from the batch's first record on; a batch that is left in peace takes about as long
+DETACHED_SHARE = 0.15
+SHORTEST_S, LONGEST_S = 0.25, 3.0
+JOBS = 12
+VMS = 3
+NAME_PREFIX = "random"
+SEEDS = 1_000_000
+
+
+class GoingOn(Enum):
+    """What its user does with a batch that is open when its client is gone."""
+
+    SOON = "attach at once"
+    LATE = "attach when the lease has run out"
+    TWICE = "two attaches at once"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strike:
+    """``at_s``: after the batch's first record."""
+
+    blow: Blow
+    at_s: float
+
+    def __str__(self) -> str:
+        return f"{self.blow.value} at {self.at_s:.1f} s"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChaosTrial:
+    """One to three strikes on a batch of twelve short analyses, one of which fails on purpose, on three VMs."""
+
+    seed: int
+    number: int
+    strikes: tuple[Strike, ...] = field(default=())
+    is_detached: bool = False
+    going_on: GoingOn = GoingOn.SOON
+    durations_s: tuple[float, ...] = ()
+
+    @classmethod
+    def draw(cls, seed: int, number: int) -> ChaosTrial:
+        """The trial that a seed and a number stand for."""
+        chance = random.Random(f"{seed}/{number}")  # noqa: S311 (moments, not secrets)
+        blows = chance.sample(list(Blow), chance.randint(1, MOST_STRIKES))
+        strikes = [Strike(blow=blow, at_s=chance.uniform(0.0, WINDOW_S)) for blow in blows]
+        return cls(
+            seed=seed,
+            number=number,
+            strikes=tuple(sorted(strikes, key=lambda strike: strike.at_s)),
+            is_detached=chance.random() < DETACHED_SHARE,
+            going_on=chance.choice(list(GoingOn)),
+            durations_s=tuple(chance.uniform(SHORTEST_S, LONGEST_S) for _ in range(JOBS)),
+        )
+
+    @property
+    def name(self) -> str:
+        """As ``--only`` has it."""
+        return f"{NAME_PREFIX}/{self.seed}-{self.number}"
+
+    @property
+    def moment(self) -> str:
+        """For the table."""
+        return self.name
+
+    @property
+    def what(self) -> str:
+        """For the table."""
+        start = "left alone (--detach); " if self.is_detached else ""
+        return f"{start}{'; '.join(map(str, self.strikes))}; then {self.going_on.value}"
+
+
+def draw_trials(count: int, *, seed: int | None) -> list[ChaosTrial]:
+    """The first trials of a seed; of one that is drawn where none is given."""
+    given = secrets.randbelow(SEEDS) if seed is None else seed
+    return [ChaosTrial.draw(given, number) for number in range(1, count + 1)]
+
+
+def read_chaos_name(name: str) -> ChaosTrial | None:
+    """The trial of that name; None if it names another kind of trial."""
+    prefix, _, rest = name.partition("/")
+    seed, _, number = rest.partition("-")
+    if prefix != NAME_PREFIX or not (seed.isdecimal() and number.isdecimal()):
+        return None
+    return ChaosTrial.draw(int(seed), int(number))

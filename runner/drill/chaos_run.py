@@ -1,0 +1,209 @@
+"""Carries a random trial out, and judges it by what the cloud, the analyses and the folder of results say."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from runner.drill.batch import DrillBatch
+from runner.drill.blows import Blow, Scene
+from runner.drill.chaos import JOBS, VMS, ChaosTrial, GoingOn, Strike
+from runner.drill.evidence import Evidence
+from runner.drill.site import Client, DrillSite
+from runner.drill.steps import Step, wait_for_step
+from runner.drill.verdict import Verdict
+from runner.drill.witness import SafeSince, ends_of, read_statements, runs_in_vain
+from runner.errors import HpcError
+
+CLIENT_LIMIT_S = 300.0
+MOST_COMMANDS = 4  # that a user types until a batch is over
+FAILING = f"j-{JOBS - 1}"
+LEFT_OVER = 8
+MAY_END = frozenset(
+    {Blow.SIGINT, Blow.API_403, Blow.FULL_DISK, Blow.KILL_ENGINE}
+)  # a client may end its batch for these
+
+
+def chaos_batch(site: DrillSite, trial: ChaosTrial) -> DrillBatch:
+    """The batch of a random trial."""
+    name = f"r-{trial.seed}-{trial.number}"
+    witness = site.folder / f"{name}.witness"
+    return DrillBatch(name=name, durations_s=trial.durations_s, vms=VMS, witness=witness, failing={FAILING})
+
+
+class ChaosRun:
+    """``carry_out`` never raises HpcError: what went wrong is in the verdict."""
+
+    def __init__(self, site: DrillSite, trial: ChaosTrial) -> None:
+        self._site = site
+        self._trial = trial
+        self._batch = chaos_batch(site, trial)
+        self._evidence = Evidence(site=site, batch=self._batch, results=site.folder / self._batch.name / "results")
+        self._chance = random.Random(f"{trial.name}/scene")  # noqa: S311 (moments, not secrets)
+        self._problems: list[str] = []
+        self._clients: list[Client] = []
+        self._gone_at: float | None = None
+
+    def carry_out(self) -> Verdict:
+        """From the batch's start to its end."""
+        verdict = Verdict(trial=self._trial, batch=self._batch.name, jobs=JOBS)
+        safe_since = SafeSince(self._site.context.cloud.results, self._batch.name)
+        try:
+            verdict = self._carry_out(verdict)
+        except HpcError as error:
+            self._problems.append(f"the drill itself could not go on: {error}")
+        finally:
+            safe = safe_since.close()
+        if not self._problems or verdict.went_on:
+            self._check_witness(safe)
+        return replace(verdict, problems=tuple(self._problems))
+
+    def _carry_out(self, verdict: Verdict) -> Verdict:
+        file = self._batch.write(self._site.folder / self._batch.name)
+        words = ["run", "--jobs", str(file), "--yes", "--json", "--results", str(self._evidence.results)]
+        client = self._site.start(*words, *(["--detach"] if self._trial.is_detached else []))
+        scene = Scene(evidence=self._evidence, client=client, chance=self._chance)
+        self._clients.append(client)
+        self._strike_all(scene)
+        left = self._wait_for_nets(scene)
+        finished = self._evidence.finished()
+        went_on = self._go_on(scene)
+        left = left or self._evidence.left()
+        self._check_clients(scene)
+        self._check_results(finished, is_whole=self._is_whole(scene, went_on))
+        return replace(
+            verdict,
+            finished=len(finished),
+            home=len(self._evidence.home()),
+            empty_after_s=self._gone_at,
+            client_exit_code=client.exit_code,
+            went_on=went_on,
+            left_over=left,
+        )
+
+    def _is_whole(self, scene: Scene, went_on: str) -> bool:
+        """Whether the batch has to have come to its end with every analysis."""
+        if scene.was_ended:
+            return False
+        return went_on.endswith("attach") or not any(strike.blow in MAY_END for strike in self._trial.strikes)
+
+    def _strike_all(self, scene: Scene) -> None:
+        """Each strike in a thread of its own, at its moment; then the end of the client and of all commands beside it."""
+        if not wait_for_step(self._evidence.journal, Step.BEGIN, jobs=JOBS, goes_on=scene.client.is_running):
+            self._problems.append(f"the batch never began: {scene.client.last_words()}")
+        threads = [threading.Thread(target=self._strike, args=(scene, strike)) for strike in self._trial.strikes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for client in [scene.client, *scene.others]:
+            self._wait_for_end(client)
+        self._clients += scene.others
+        if self._site.faults is not None:
+            self._site.faults.clear()
+
+    def _strike(self, scene: Scene, strike: Strike) -> None:
+        try:
+            end = time.monotonic() + strike.at_s
+            while time.monotonic() < end and scene.client.is_running():
+                time.sleep(min(0.1, max(0.0, end - time.monotonic())))
+            strike.blow.strike(scene)
+        except Exception as error:
+            self._problems.append(f"{strike.blow.value} could not be done: {error!r}")
+
+    def _wait_for_end(self, client: Client) -> None:
+        if not client.has_ended_within(CLIENT_LIMIT_S):
+            stands_at = client.where_it_stands()
+            self._problems.append(f"a command did not end within {CLIENT_LIMIT_S:.0f} s; it stood at {stands_at}")
+        client.wait(1.0)
+
+    def _wait_for_nets(self, scene: Scene) -> tuple[str, ...]:
+        """Where the user comes late: what is billable when the nets have had their time, all by themselves."""
+        if self._trial.going_on is not GoingOn.LATE:
+            return ()
+        began = time.monotonic()
+        left = self._evidence.wait_for_nets(scene.offspring, on_look=lambda things: None)
+        self._gone_at = None if left else round(time.monotonic() - began, 1)
+        return left
+
+    def _go_on(self, scene: Scene) -> str:
+        """What its user types until the batch is over; the verbs."""
+        verbs: list[str] = []
+        while verb := self._next_verb():
+            if len(verbs) == MOST_COMMANDS:
+                self._problems.append(
+                    f"the batch is not over after {', '.join(verbs)}: {self._clients[-1].last_words()[-1500:]}"
+                )
+                break
+            self._type(verb, scene)
+            verbs.append(verb)
+        return ", ".join(verbs)
+
+    def _next_verb(self) -> str:
+        if self._evidence.is_open():
+            return "attach"
+        session = self._site.context.journal.read(self._batch.name)
+        if session is not None and not session.has_ended:
+            return "cleanup"
+        has_results = bool(self._site.context.cloud.results.result_sets(self._batch.name))
+        return "results" if has_results else ""
+
+    def _type(self, verb: str, scene: Scene) -> None:
+        words = {
+            "attach": scene.attach_words(),
+            "cleanup": ["cleanup", "--batch", self._batch.name, "--yes", "--json"],
+            "results": ["results", "--batch", self._batch.name, "--json", "--results", str(self._evidence.results)],
+        }[verb]
+        scene.was_ended |= verb == "cleanup"
+        count = 2 if verb == "attach" and self._trial.going_on is GoingOn.TWICE else 1
+        clients = [self._site.start(*words) for _ in range(count)]
+        for client in clients:
+            self._wait_for_end(client)
+        self._clients += clients
+
+    def _check_clients(self, scene: Scene) -> None:
+        """What commands said must be so, and none of them may end as no command may."""
+        for client in self._clients:
+            if client.has_traceback():
+                self._problems.append(f"a traceback: {client.last_words()[-2500:]}")
+            if client.exit_code == LEFT_OVER and client not in scene.cleanups:
+                self._problems.append(f"something was left, it said: {client.last_words()[-1500:]}")
+            self._check_summary(client, is_last=client is self._clients[-1])
+
+    def _check_summary(self, client: Client, *, is_last: bool) -> None:
+        summary: Mapping[str, Any] = next(
+            (event for event in reversed(client.events()) if event.get("event") == "summary"), {}
+        )
+        home = self._evidence.home()
+        states = {job["name"]: job["status"] for job in summary.get("jobs", [])}
+        said = {name for name, state in states.items() if state == "succeeded"}
+        if lies := said - set(home):
+            self._problems.append(f"said to have succeeded, but not at home: {', '.join(sorted(lies))}")
+        if FAILING in said:
+            self._problems.append(f"{FAILING} fails on purpose, and was said to have succeeded")
+        if client.exit_code == 0 and states and not summary.get("detached"):
+            self._problems.append("exit code 0, though one analysis fails on purpose")
+        if is_last and (lost := [name for name, state in states.items() if state == "lost" and name in home]):
+            self._problems.append(f"said to be lost, but at home: {', '.join(sorted(lost))}")
+
+    def _check_results(self, finished: Mapping[str, int], *, is_whole: bool) -> None:
+        home = self._evidence.home()
+        self._problems += self._batch.problems_at_home(self._evidence.results)
+        self._problems += [f"{job} had finished, and its results are lost" for job in finished if job not in home]
+        if is_whole and (missing := set(self._batch.jobs) - set(home)):
+            self._problems.append(f"the batch has ended without {', '.join(sorted(missing))}")
+        session = self._site.context.journal.read(self._batch.name)
+        if session is not None and not session.has_ended:
+            self._problems.append("its journal says that it has not ended")
+
+    def _check_witness(self, safe: Mapping[tuple[str, int], float]) -> None:
+        """Each analysis is run to its end once, but for those whose results went with their VM."""
+        told = read_statements(self._batch.witness) if self._batch.witness else []
+        self._problems += runs_in_vain(told, safe, client_lives_until_s=time.time())
+        counts = ends_of(told)
+        if more := {job: count for job, count in counts.items() if count > 2}:
+            self._problems.append(f"run to their ends again and again: {more}")

@@ -1,0 +1,71 @@
+"""What came of a trial."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class Harmful(Protocol):
+    """A trial, as a verdict speaks of it."""
+
+    @property
+    def name(self) -> str:
+        """As ``--only`` has it."""
+
+    @property
+    def moment(self) -> str:
+        """When the harm is done."""
+
+    @property
+    def what(self) -> str:
+        """What is done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What came of a trial.
+
+    ``empty_after_s``: from the harm until nothing billable was left, before anybody went on; None if that did not come.
+    ``finished``: jobs that had ended by then, ``home`` those whose results are at home at the end, of ``jobs``.
+    ``went_on``: the command that ended the batch, '' if its own client did. Of VMs that were taken away: ``noticed_s``, the
+    longest until the client knew, and ``replaced_s``, until it then asked for another one.
+    """
+
+    trial: Harmful
+    batch: str
+    jobs: int
+    finished: int = 0
+    home: int = 0
+    empty_after_s: float | None = None
+    client_exit_code: int | None = None
+    went_on: str = ""
+    noticed_s: float | None = None
+    replaced_s: float | None = None
+    left_over: tuple[str, ...] = ()
+    problems: tuple[str, ...] = field(default=())
+
+    @property
+    def is_good(self) -> bool:
+        """Nothing left, nothing lost, nothing untrue."""
+        return not self.left_over and not self.problems
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values of the event ``trial``."""
+        return {
+            "trial": self.trial.name,
+            "step": self.trial.moment,
+            "what": self.trial.what,
+            "batch": self.batch,
+            "client_exit_code": self.client_exit_code,
+            "empty_after_s": self.empty_after_s,
+            "jobs": self.jobs,
+            "finished": self.finished,
+            "home": self.home,
+            "went_on": self.went_on,
+            "noticed_s": self.noticed_s,
+            "replaced_s": self.replaced_s,
+            "left_over": list(self.left_over),
+            "problems": list(self.problems),
+            "verdict": "ok" if self.is_good else "FAILED",
+        }

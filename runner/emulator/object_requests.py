@@ -1,0 +1,213 @@
+"""What is asked of objects: paths and queries as values, and the one form in which they are passed on. Pure.
+
+The object store behind us reads a request in its own way: it takes an encoded slash for a plain one, the first of two equal
+parameters, a name of the body in any spelling. So nothing is passed on as it came: what was checked is written anew.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from email.message import Message
+from enum import Enum, auto
+from typing import Any
+from urllib.parse import quote, unquote, urlencode
+
+from runner.emulator import refusals
+from runner.errors import CloudError
+
+UPLOAD_TYPES = ("media", "multipart", "resumable")
+_PATH = re.compile(
+    r"(?P<door>/download|/upload|/resumable/upload)?/storage/v1/b/(?P<bucket>[^/]+)/o(?:/(?P<below>.*))?"
+)
+_COPY = re.compile(r"(?P<source>[^/]+)/(?P<verb>rewriteTo|copyTo)/b/(?P<bucket>[^/]+)/o/(?P<name>[^/]+)")
+_COMPOSE = re.compile(r"(?P<name>[^/]+)/compose")
+_MOST_NAME_BYTES = 1024
+_NO_UTF8 = re.compile("[\ud800-\udfff]")
+_FIRST_PART = re.compile(rb"\r?\n\r?\n(?P<body>.*?)\r?\n--", re.DOTALL)
+
+
+class Act(Enum):
+    """What can be asked. ``RESUME`` goes on with a resumable upload; a copy may be a rewrite."""
+
+    LIST = auto()
+    READ = auto()
+    UPDATE = auto()
+    DELETE = auto()
+    UPLOAD = auto()
+    RESUME = auto()
+    COMPOSE = auto()
+    COPY = auto()
+
+    @property
+    def writes(self) -> bool:
+        """Whether a whole object is written, in the place of one that may be there."""
+        return self in (Act.UPLOAD, Act.RESUME, Act.COMPOSE, Act.COPY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectRequest:
+    """``bucket`` and ``name`` are what is read, changed or written (of a list, and of an upload whose name is still unknown,
+    the name is empty); ``sources`` are what is read for it, as bucket and name."""
+
+    act: Act
+    bucket: str
+    name: str
+    query: Mapping[str, str]
+    door: str = ""
+    sources: Sequence[tuple[str, str]] = field(default=())
+
+    @property
+    def tells_metadata(self) -> bool:
+        """Whether the answer says what an object is, or several are, and not what is in it."""
+        return self.act in (Act.LIST, Act.READ) and not self.door and self.query.get("alt") != "media"
+
+    @property
+    def target(self) -> str:
+        """Path and query for the object store."""
+        query = dict(self.query)
+        if self.act in (Act.UPLOAD, Act.RESUME):
+            query["name"] = self.name
+        return self._path() + (f"?{urlencode(query, quote_via=quote)}" if query else "")
+
+    def _path(self) -> str:
+        objects = f"/storage/v1/b/{_encode(self.bucket)}/o"
+        one = f"{objects}/{_encode(self.name)}"
+        if self.act is Act.LIST:
+            return objects
+        if self.act in (Act.UPLOAD, Act.RESUME):
+            return f"/upload{objects}"
+        if self.act is Act.COMPOSE:
+            return f"{one}/compose"
+        if self.act is Act.COPY:
+            bucket, name = self.sources[0]
+            return f"/storage/v1/b/{_encode(bucket)}/o/{_encode(name)}/rewriteTo/b/{_encode(self.bucket)}/o/{_encode(self.name)}"
+        return self.door + one
+
+    def permissions(self) -> list[tuple[str, str, str]]:
+        """What the caller must have: permission, bucket, object; besides the one to delete what is written over."""
+        reads = [("storage.objects.get", *source) for source in self.sources]
+        word = {Act.LIST: "list", Act.READ: "get", Act.UPDATE: "update", Act.DELETE: "delete"}.get(self.act, "create")
+        return [*reads, (f"storage.objects.{word}", self.bucket, self.name)]
+
+
+def read_object_request(method: str, raw_path: str, query: Mapping[str, str]) -> ObjectRequest:
+    """Raises:
+    NotFoundError: there is no such method.
+    CloudError: the name cannot be one.
+    """
+    found = _PATH.fullmatch(raw_path)
+    if found is None:
+        raise refusals.missing(f"No such method: {method} {raw_path}")
+    bucket, below, door = unquote(found["bucket"]), found["below"] or "", found["door"] or ""
+    request = ObjectRequest(act=Act.LIST, bucket=bucket, name="", query=query, door=door)
+    if door.endswith("/upload"):
+        return _upload(request)
+    if method == "POST":
+        return _whole_object(request, below, f"{method} {raw_path}")
+    acts = {"GET": Act.READ, "HEAD": Act.READ, "DELETE": Act.DELETE}
+    act = acts.get(method, Act.UPDATE) if below else Act.LIST
+    return ObjectRequest(act=act, bucket=bucket, name=_decode(below) if below else "", query=query, door=door)
+
+
+def _upload(request: ObjectRequest) -> ObjectRequest:
+    query = request.query
+    act = Act.RESUME if "upload_id" in query else Act.UPLOAD
+    if act is Act.UPLOAD and query.get("uploadType") not in UPLOAD_TYPES:
+        raise refusals.invalid(f"Invalid upload type: '{query.get('uploadType', '')}'.")
+    name = _checked_name(query["name"]) if query.get("name") else ""
+    return ObjectRequest(act=act, bucket=request.bucket, name=name, query=query, door=request.door)
+
+
+def _whole_object(request: ObjectRequest, below: str, told: str) -> ObjectRequest:
+    if found := _COMPOSE.fullmatch(below):
+        name = _decode(found["name"])
+        return ObjectRequest(act=Act.COMPOSE, bucket=request.bucket, name=name, query=request.query)
+    if found := _COPY.fullmatch(below):
+        return ObjectRequest(
+            act=Act.COPY,
+            bucket=unquote(found["bucket"]),
+            name=_decode(found["name"]),
+            query=request.query,
+            sources=[(request.bucket, _decode(found["source"]))],
+        )
+    raise refusals.missing(f"No such method: {told}")
+
+
+def read_sources(body: bytes, bucket: str) -> tuple[list[tuple[str, str]], bytes]:
+    """The objects of which one is composed, and the body with nothing else in it."""
+    asked = parse_json(body)
+    named = asked.get("sourceObjects")
+    if not isinstance(named, list) or not all(isinstance(one, dict) and one.get("name") for one in named):
+        raise refusals.required("sourceObjects")
+    known = {key: asked[key] for key in ("kind", "destination", "sourceObjects") if key in asked}
+    return [(bucket, _checked_name(str(one["name"]))) for one in named], json.dumps(known).encode()
+
+
+def name_in_body(upload_type: str, content_type: str, start: bytes, *, is_whole: bool) -> str | None:
+    """The name that an upload's body gives its object; None if more of it has to be seen.
+
+    Raises:
+        CloudError: there is none.
+    """
+    described: bytes | None = b""  # that of a plain upload is its content
+    if upload_type == "multipart":
+        described = _first_part(content_type, start)
+    elif upload_type == "resumable":
+        described = start if is_whole else None
+    if described is None and not is_whole:
+        return None
+    name = parse_json(described or b"").get("name")
+    if not isinstance(name, str) or not name:
+        raise refusals.required("name")
+    return _checked_name(name)
+
+
+def _first_part(content_type: str, start: bytes) -> bytes | None:
+    """The body of the first part of a ``multipart/related``, if the whole of it is there."""
+    message = Message()
+    message["Content-Type"] = content_type
+    boundary = message.get_boundary()
+    if boundary is None:
+        return None
+    _, opened, rest = start.partition(f"--{boundary}".encode())
+    found = _FIRST_PART.search(rest) if opened else None
+    return None if found is None else found["body"]
+
+
+def parse_json(body: bytes) -> dict[str, Any]:
+    """A body of JSON, {} if it is empty.
+
+    Raises:
+        CloudError: it is not an object.
+    """
+    try:
+        value = json.loads(body) if body.strip() else {}
+    except ValueError as error:
+        raise CloudError(f"Parse Error: {error}", reason="parseError", status=400) from error
+    if not isinstance(value, dict):
+        raise CloudError("Parse Error: the body must be an object", reason="parseError", status=400)
+    return value
+
+
+def _decode(written: str) -> str:
+    """A name out of a path."""
+    return _checked_name(unquote(written))
+
+
+def _checked_name(name: str) -> str:
+    """``.`` and ``..`` are names of folders to whoever keeps objects in files.
+
+    Raises:
+        CloudError: no object can have this name.
+    """
+    size = len(name.encode(errors="surrogatepass"))
+    if name in (".", "..") or size > _MOST_NAME_BYTES or _NO_UTF8.search(name):
+        raise refusals.invalid(f"Invalid object name: {name!a}")
+    return name
+
+
+def _encode(name: str) -> str:
+    return quote(name, safe="")

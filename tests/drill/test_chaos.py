@@ -1,0 +1,85 @@
+"""Random trials: what a seed stands for, and what the witness of a batch says."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from runner.commands.preflight import check_batch
+from runner.drill.batch import FAILURE_EXIT_CODE, DrillBatch
+from runner.drill.blows import ACTS, Blow
+from runner.drill.chaos import JOBS, MOST_STRIKES, WINDOW_S, ChaosTrial, draw_trials, read_chaos_name
+from runner.drill.program import list_trials
+from runner.drill.witness import CANCEL_LIMIT_S, Statement, ends_of, read_statements, runs_in_vain
+from runner.errors import InputError
+from runner.model import names
+
+
+def test_a_seed_and_a_number_stand_for_a_trial() -> None:
+    assert ChaosTrial.draw(7, 3) == ChaosTrial.draw(7, 3)
+    assert ChaosTrial.draw(7, 3) != ChaosTrial.draw(7, 4) != ChaosTrial.draw(8, 4)
+    assert read_chaos_name(ChaosTrial.draw(7, 3).name) == ChaosTrial.draw(7, 3)
+    assert draw_trials(2, seed=7) == [ChaosTrial.draw(7, 1), ChaosTrial.draw(7, 2)]
+    assert draw_trials(1, seed=None) != draw_trials(1, seed=None)
+
+
+@pytest.mark.parametrize("name", ["gone/drop", "random/", "random/7", "random/7-x", "random/7-1-2"])
+def test_other_names_are_no_random_trials(name: str) -> None:
+    assert read_chaos_name(name) is None
+
+
+def test_every_blow_is_struck_in_the_window_and_has_its_act() -> None:
+    trials = draw_trials(200, seed=0)
+    assert {strike.blow for trial in trials for strike in trial.strikes} == set(Blow) == set(ACTS)
+    assert all(1 <= len(trial.strikes) <= MOST_STRIKES for trial in trials)
+    assert all(0 <= strike.at_s <= WINDOW_S for trial in trials for strike in trial.strikes)
+    assert {len(trial.durations_s) for trial in trials} == {JOBS}
+
+
+def test_trials_are_listed_by_name_or_by_number() -> None:
+    assert list_trials(everything=False, only="random/7-3", seed=None, count=0) == [ChaosTrial.draw(7, 3)]
+    both = list_trials(everything=False, only="gone/drop, random/7-3", seed=None, count=0)
+    assert {trial.name for trial in both} == {"gone/drop", "random/7-3"}
+    assert list_trials(everything=False, only="", seed=7, count=2) == draw_trials(2, seed=7)
+    with pytest.raises(InputError, match="random/7-x"):
+        list_trials(everything=False, only="random/7-x", seed=None, count=0)
+
+
+def test_the_batch_tells_its_witness_and_fails_on_purpose(tmp_path: Path) -> None:
+    batch = DrillBatch(name="d", durations_s=(0.5, 1.0), witness=tmp_path / "told", failing={"j-1"})
+    checked = check_batch(batch.write(tmp_path))
+    args = [list(item.job.args) for item in checked.inputs]
+    assert args == [["0", "2", str(tmp_path / "told"), "0"], ["1", "4", str(tmp_path / "told"), str(FAILURE_EXIT_CODE)]]
+
+
+def test_a_witness_is_read_as_far_as_it_was_written(tmp_path: Path) -> None:
+    file = tmp_path / "told"
+    assert read_statements(file) == []
+    file.write_text(f"begin 0 /jobs/b/{names.attempt_folder('j-0', 2)}/m 1500\nend 0 /elsewhere 1600\nend 0 /jo")
+    assert read_statements(file) == [Statement(what="begin", job="j-0", attempt=2, at_s=1.5)]
+
+
+def told(what: str, attempt: int, at_s: float) -> Statement:
+    return Statement(what=what, job="j-0", attempt=attempt, at_s=at_s)
+
+
+def test_a_run_after_the_first_one_was_safe_is_in_vain() -> None:
+    safe = {("j-0", 1): 100.0}
+    assert runs_in_vain([told("begin", 1, 90), told("end", 1, 99)], safe, client_lives_until_s=time.time()) == []
+    (problem,) = runs_in_vain([told("begin", 2, 105)], safe, client_lives_until_s=time.time())
+    assert "attempt 2 of j-0" in problem
+    assert "5.0 s" in problem
+
+
+def test_a_run_that_was_begun_before_is_the_clients_to_end() -> None:
+    safe = {("j-0", 1): 100.0}
+    late = told("end", 2, 101 + CANCEL_LIMIT_S)
+    assert runs_in_vain([told("begin", 2, 95), told("end", 2, 101)], safe, client_lives_until_s=1e9) == []
+    assert len(runs_in_vain([told("begin", 2, 95), late], safe, client_lives_until_s=1e9)) == 1
+    assert runs_in_vain([told("begin", 2, 95), late], safe, client_lives_until_s=99) == []
+
+
+def test_ends_are_counted_by_job() -> None:
+    assert ends_of([told("begin", 1, 1), told("end", 1, 2), told("end", 2, 3)]) == {"j-0": 2}

@@ -1,0 +1,133 @@
+"""What people see when something goes wrong: no traceback, a report in a file; and exit codes that are told in one table."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner import errors
+from runner.errors import EXIT_CODES, CrashError, HpcError
+from tests.e2e.site import ROOT, Site
+
+FAULT = """
+import sys, threading
+from runner import cli, wiring
+
+@cli._verb
+def status(*, as_json, batch=""):
+    if batch == "thread":
+        thread = threading.Thread(target=lambda: 1 / 0, name="a thread of ours")
+        thread.start()
+        thread.join()
+        return 0
+    if batch == "package":
+        import no_such_package
+    raise ValueError("password=hunter2hunter2, and what went wrong")
+
+sys.exit(status(as_json=sys.argv[1] == "json", batch=sys.argv[2]))
+"""
+
+
+def run_fault(home: Path, form: str = "text", batch: str = "b1") -> subprocess.CompletedProcess[str]:
+    """A verb with a fault, as ``tasks.py`` would call it."""
+    site = Site(home=home)
+    command = [sys.executable, "-c", FAULT, form, batch]
+    return subprocess.run(
+        command, cwd=ROOT, env=site.environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def all_errors(kind: type[HpcError] = HpcError) -> set[type[HpcError]]:
+    return {kind}.union(
+        *(all_errors(under) for under in kind.__subclasses__() if under.__module__.startswith("runner."))
+    )
+
+
+def test_a_fault_of_ours_is_a_sentence_and_a_report(tmp_path: Path) -> None:
+    done = run_fault(tmp_path)
+    assert done.returncode == CrashError.exit_code
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "error: a fault in opensees-hpc itself: ValueError: password=[hidden], and what went wrong" in done.stderr
+    (report,) = (tmp_path / "crashes").iterdir()
+    assert str(report) in done.stderr
+    assert f"log: {tmp_path / 'logs' / 'b1.log'}" in done.stderr
+    assert stat.S_IMODE(report.stat().st_mode) == 0o600
+    for file in (report, tmp_path / "logs" / "b1.log"):
+        text = file.read_text()
+        assert "and what went wrong" in text
+        assert "Traceback (most recent call last)" in text
+        assert "hunter2" not in text
+
+
+def test_a_fault_of_ours_as_json(tmp_path: Path) -> None:
+    done = run_fault(tmp_path, "json")
+    event = json.loads(done.stdout)
+    assert (event["event"], event["exit_code"], event["log"]) == ("error", 11, str(tmp_path / "logs" / "b1.log"))
+
+
+def test_a_fault_where_no_report_can_be_written(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.write_text("no folder")
+    done = run_fault(home)
+    assert done.returncode == CrashError.exit_code
+    assert "no report of it could be written" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_thread_that_fails_is_a_line(tmp_path: Path) -> None:
+    done = run_fault(tmp_path, batch="thread")
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert "warning: a thread of ours ended: ZeroDivisionError" in done.stderr
+    assert "Traceback (most recent call last)" in (tmp_path / "logs" / "thread.log").read_text()
+
+
+def test_debug_shows_the_log_too(tmp_path: Path) -> None:
+    site = Site(home=tmp_path)
+    for words in (("local.status",), ("local.status", "--debug")):
+        done = site.invoke(*words)
+        assert (done.returncode, "runner.wiring.logs: local.status begins" in done.stderr) == (0, "--debug" in words)
+    assert (tmp_path / "logs" / "local.status.log").read_text().count("begins") == 2
+
+
+def test_a_missing_package_is_a_missing_tool(tmp_path: Path) -> None:
+    done = run_fault(tmp_path, batch="package")
+    assert done.returncode == 3
+    assert "the Python package no_such_package is missing" in done.stderr
+    assert "./bootstrap" in done.stderr
+
+
+@pytest.mark.parametrize("words", ["--list", "--help run", "status --no-such-option"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_is_no_news(tmp_path: Path, words: str, unbuffered: str) -> None:
+    site = Site(home=tmp_path, more={"PYTHONUNBUFFERED": unbuffered})
+    script = f"'{site.command()[0]}' {words} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=ROOT, env=site.environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode in (0, 1, 141)
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+def test_every_exit_code_is_in_one_table() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text()
+    table = {int(code): words for code, words in re.findall(r"^\| (\d+) \| (.+) \|$", page, re.MULTILINE)}
+    assert table == dict(EXIT_CODES)
+    assert {kind.exit_code for kind in all_errors()} <= set(EXIT_CODES)
+    tree = {int(code) for code in re.findall(r"Error\s+(\d+)  ", str(errors.__doc__))}
+    assert tree == {kind.exit_code for kind in all_errors()}
+    assert "errors.md" in (ROOT / "docs" / "jobs.md").read_text()
+
+
+def test_a_run_can_end_with_every_exit_code() -> None:
+    import tasks
+
+    help_text = str(tasks.run.__doc__)
+    for code in EXIT_CODES:
+        assert re.search(rf"^\s+{code} \S", help_text, re.MULTILINE), code

@@ -1,0 +1,23 @@
+"""``invoke local.reset`` says all that goes, asks, and leaves nothing of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runner.core.session_state import Journal
+from tests.e2e.site import Site
+
+
+def test_it_says_what_goes_and_asks(tmp_path: Path) -> None:
+    site = Site(home=tmp_path)
+    journal = Journal(folder=tmp_path / "local" / "journal")
+    journal.begin("b1", "run").close()
+    refused = site.invoke("local.reset")
+    assert refused.returncode == 9
+    for word in ("images", "results that are not home", "stacks", "journals and receipts", "nothing was deleted"):
+        assert word in refused.stderr, refused.stderr
+    assert journal.names() == ["b1"]
+    done = site.invoke("local.reset", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "journals and receipts" in done.stdout
+    assert list((tmp_path / "local").glob("*")) == []

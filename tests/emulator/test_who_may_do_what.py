@@ -1,0 +1,349 @@
+"""Who may do what, as a table: callers against every route that the server has. What a VM may do is in ``VM_MAY``; the rest it
+may not, so that a new route is closed to VMs or fails here, and one of a new API fails until it is given a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import requests
+
+from infra.components.identity import BUCKET_ROLES, SELF_DELETE_PERMISSIONS
+from runner.emulator.settings import CloudSettings
+
+from .conftest import LIMIT_S, CloudUnderTest, Json
+
+EMAIL = "runner@local-project.iam.gserviceaccount.com"
+MEMBER = f"serviceAccount:{EMAIL}"
+IAM = "/iam/v1/projects/local-project"
+OWN_VM = "projects/local-project/zones/europe-west4-a/instances/vm"
+
+#: The first part of a path: an API of Google's, or one of ours.
+KINDS = frozenset(
+    {
+        *("_local", "batch", "cloudbilling", "cloudresourcemanager", "compute", "download", "iam", "oslogin"),
+        *("resumable", "serviceusage", "storage", "upload"),
+    }
+)
+
+_O = "/storage/v1/b/{bucket}/o"
+_V1 = "/compute/v1/projects/{project}"
+#: What the service account of a batch's VMs may ask, with the rights that the stack ``base`` gives it.
+VM_MAY = {
+    ("POST", "/batch/storage/v1"): "each part is checked by itself",
+    ("GET", _O): "read what is in the bucket",
+    ("GET", _O + "/{name:path}"): "read what is in the bucket",
+    ("GET", "/download" + _O + "/{name:path}"): "read what is in the bucket",
+    ("POST", "/upload" + _O): "make a new object",
+    ("POST", "/resumable/upload" + _O): "make a new object",
+    ("PUT", "/upload" + _O): "go on with an upload: its URI says whose",
+    ("PUT", "/resumable/upload" + _O): "go on with an upload: its URI says whose",
+    ("POST", _O + "/{name:path}"): "no such method without a verb behind the name",
+    ("GET", "/storage/v1/b/{bucket}/storageLayout"): "goes with the right to list",
+    ("GET", "/storage/v1/b/{bucket}/iam/testPermissions"): "ask for one's own rights",
+    ("POST", _V1 + "/zones/{zone}/instances/{name}/testIamPermissions"): "ask for one's own rights",
+    ("POST", IAM.replace("local-project", "{project}") + "/serviceAccounts/{email}:testIamPermissions"): "the same",
+    ("POST", "/cloudresourcemanager/v1/projects/{project}:testIamPermissions"): "the same",
+    ("GET", "/serviceusage/v1/operations/{name}"): "says nothing but that it is done",
+}
+PLACES = {
+    "project": "local-project",
+    "zone": "europe-west4-a",
+    "region": "europe-west4",
+    "bucket": "results",
+    "name:path": "theirs",
+    "name": "other",
+    "email": EMAIL,
+    "user": "you@example.com",
+    "role": "selfDelete",
+    "service": "pubsub.googleapis.com",
+    "family": "opensees-hpc",
+    "fingerprint": "00",
+    "id": "1",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Who:
+    """A caller: the headers that they send, and the status that they get everywhere (0: it depends)."""
+
+    headers: Json = field(default_factory=dict)
+    status: int = 0
+    challenge: str = ""
+
+
+@dataclass(kw_only=True)
+class Town:
+    """A cloud with a bucket, a VM with the rights of a batch's VMs, and another VM."""
+
+    cloud: CloudUnderTest
+    vm: Json
+
+    def send(self, method: str, path: str, headers: Json, **more: Any) -> requests.Response:
+        session = requests.Session()
+        session.trust_env = False
+        with session:
+            return session.request(method, self.cloud.url + path, headers=headers, timeout=LIMIT_S, **more)
+
+    def route(self, method: str, path: str, headers: Json) -> requests.Response:
+        """Ask a route, with something in the place of each parameter."""
+        for key, value in PLACES.items():
+            path = path.replace(f"{{{key}}}", value)
+        query = f"?uploadType=media&name=new-{method}-{path.split('/')[1]}" if "upload" in path else ""
+        if path.startswith("/batch"):
+            return self.send(method, path, {**headers, "Content-Type": "multipart/mixed; boundary=B"}, data=b"--B--")
+        return self.send(method, path + query, headers)
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    cloud = CloudUnderTest(CloudSettings(state=tmp_path_factory.mktemp("town") / "state")).start()
+    yield Town(cloud=cloud, vm=settle(cloud))
+    cloud.stop()
+
+
+def settle(cloud: CloudUnderTest) -> Json:
+    """What ``base`` and ``analysis`` make, as far as rights go; the headers of the VM."""
+    role = {"title": "x", "includedPermissions": list(SELF_DELETE_PERMISSIONS)}
+    bindings = [{"role": given, "members": [MEMBER]} for given in BUCKET_ROLES]
+    assert cloud.ask("POST", f"{IAM}/serviceAccounts", {"accountId": "runner"}).status_code == 200
+    assert cloud.ask("POST", f"{IAM}/roles", {"roleId": "selfDelete", "role": role}).status_code == 200
+    for bucket in ("results", "elsewhere"):
+        assert cloud.ask("POST", "/storage/v1/b?project=local-project", {"name": bucket}).status_code == 200
+    assert cloud.ask("PUT", "/storage/v1/b/results/iam", {"bindings": bindings}).status_code == 200
+    for name in ("vm", "other"):
+        cloud.insert_vm(name, serviceAccounts=[{"email": EMAIL, "scopes": ["cloud-platform"]}])
+    own = {"bindings": [{"role": "projects/local-project/roles/selfDelete", "members": [MEMBER]}]}
+    assert cloud.ask("POST", f"/compute/v1/{OWN_VM}/setIamPolicy", {"policy": own}).status_code == 200
+    for bucket, name in (("results", "theirs"), ("results", "mine"), ("elsewhere", "secret")):
+        cloud.session.post(f"{cloud.url}/upload/storage/v1/b/{bucket}/o?uploadType=media&name={name}", data=b"kept")
+    return {"Authorization": f"Bearer {cloud.room.view.access_token(OWN_VM)['access_token']}"}
+
+
+REALM = 'Bearer realm="https://accounts.google.com/"'
+INVALID = f'{REALM}, error="invalid_token"'
+
+
+def strangers(town: Town) -> dict[str, Who]:
+    """Those whom no route lets in. The pages have even the owner's token, which no page can have."""
+    owner = town.cloud.owner
+    return {
+        "nobody": Who(status=401, challenge=REALM),
+        "garbage": Who(headers={"Authorization": "Bearer garbage"}, status=401, challenge=INVALID),
+        "empty": Who(headers={"Authorization": "Bearer "}, status=401, challenge=INVALID),
+        "half": Who(headers={"Authorization": owner["Authorization"][:-1]}, status=401, challenge=INVALID),
+        "basic": Who(headers={"Authorization": "Basic eDp5"}, status=401, challenge=INVALID),
+        "page": Who(headers={**owner, "Origin": "https://example.com"}, status=403),
+        "page here": Who(headers={**owner, "Origin": "http://127.0.0.1:8000"}, status=403),
+        "page of a file": Who(headers={**owner, "Origin": "null"}, status=403),
+        "image in a page": Who(headers={**owner, "Sec-Fetch-Site": "cross-site"}, status=403),
+        "page of a neighbour": Who(headers={**owner, "Sec-Fetch-Site": "same-site"}, status=403),
+        "rebound name": Who(headers={**owner, "Host": "example.com"}, status=421),
+        "rebound name with port": Who(headers={**owner, "Host": "127.0.0.1.example.com:80"}, status=421),
+        "no name": Who(headers={**owner, "Host": ""}, status=421),
+    }
+
+
+WHO = (
+    *("nobody", "garbage", "empty", "half", "basic", "page", "page here", "page of a file", "image in a page"),
+    *("page of a neighbour", "rebound name", "rebound name with port", "no name"),
+)
+
+
+@pytest.mark.parametrize("who", WHO)
+def test_no_route_lets_a_stranger_in(town: Town, who: str) -> None:
+    caller = strangers(town)[who]
+    for method, path in town.cloud.cloud.app.routes():
+        answer = town.route(method, path, caller.headers)
+        assert (answer.status_code, method, path) == (caller.status, method, path)
+        assert answer.headers.get("WWW-Authenticate", "") == caller.challenge
+        assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+
+
+def test_every_stranger_is_tried(town: Town) -> None:
+    assert set(WHO) == set(strangers(town))
+
+
+def test_every_route_has_a_kind_and_every_entry_a_route(town: Town) -> None:
+    routes = town.cloud.cloud.app.routes()
+    assert {path.split("/")[1] for _, path in routes} == KINDS
+    assert set(VM_MAY) <= set(routes)
+
+
+def test_what_a_vm_may_ask_of_each_route(town: Town) -> None:
+    wrong = []
+    for method, path in town.cloud.cloud.app.routes():
+        known = ("GET" if method == "HEAD" else method, path)
+        status = town.route(method, path, town.vm).status_code
+        if (status != 403) is not (known in VM_MAY) or status in (401, 421, 500):
+            wrong.append((method, path, status))
+    assert not wrong
+
+
+def test_a_preflight_is_refused(town: Town) -> None:
+    asked = {"Origin": "https://example.com", "Access-Control-Request-Method": "POST"}
+    answer = town.send("OPTIONS", "/_local/faults", asked)
+    assert answer.status_code == 403
+    assert town.send("OPTIONS", "/_local/faults", town.cloud.owner).status_code == 405
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/_local/faults"),
+        ("POST", "/compute/v1/projects/local-project/zones/europe-west4-a/instances"),
+        ("PUT", "/storage/v1/b/results/iam"),
+        ("PATCH", "/storage/v1/b/results/o/theirs"),
+        ("POST", "/storage/v1/b/results/o/new/compose"),
+        ("POST", "/storage/v1/b/results/o/theirs/rewriteTo/b/results/o/new"),
+        ("POST", "/batch/storage/v1"),
+    ],
+)
+def test_a_form_is_not_taken_for_json(town: Town, method: str, path: str, content_type: str) -> None:
+    headers = {**town.cloud.owner, "Content-Type": content_type}
+    answer = town.send(method, path, headers, data=b'{"kind": "http"}')
+    assert (answer.status_code, answer.json()["error"]["errors"][0]["reason"]) == (400, "badContent")
+
+
+# ---------------------------------------------------------------- objects, by the roads that lead to them
+
+
+def multipart(described: str) -> Json:
+    body = f"--B\r\nContent-Type: application/json\r\n\r\n{described}\r\n--B\r\nContent-Type: text/plain\r\n\r\nbad\r\n--B--\r\n"
+    return {"data": body.encode(), "headers": {"Content-Type": "multipart/related; boundary=B"}}
+
+
+COPY = "/storage/v1/b/{source}/rewriteTo/b/{target}"
+_UP = "/upload/storage/v1/b/results/o?uploadType="
+SOURCES = {"sourceObjects": [{"name": "mine"}]}
+#: Each road for the VM: method, path, what is sent, the status.
+ROADS: dict[str, tuple[str, str, Json, int]] = {
+    "read": ("GET", "/storage/v1/b/results/o/theirs?alt=media", {}, 200),
+    "read elsewhere": ("GET", "/storage/v1/b/elsewhere/o/secret?alt=media", {}, 403),
+    "list elsewhere": ("GET", "/storage/v1/b/elsewhere/o", {}, 403),
+    "delete": ("DELETE", "/storage/v1/b/results/o/theirs", {}, 403),
+    "patch": ("PATCH", "/storage/v1/b/results/o/theirs", {"json": {"metadata": {"a": "b"}}}, 403),
+    "put": ("PUT", "/storage/v1/b/results/o/theirs", {"json": {"metadata": {"a": "b"}}}, 403),
+    "media": ("POST", _UP + "media&name=theirs", {"data": b"bad"}, 403),
+    "media, new": ("POST", _UP + "media&name=n1", {"data": b"good"}, 200),
+    "media, by the list": ("POST", "/storage/v1/b/results/o?uploadType=media&name=theirs", {"data": b"bad"}, 405),
+    "media, two names": ("POST", _UP + "media&name=n2&name=theirs", {"data": b"bad"}, 403),
+    "media, the other way round": ("POST", _UP + "media&name=theirs&name=n2", {"data": b"good"}, 200),
+    "media, no session": ("POST", _UP + "media&name=theirs&upload_id=x", {"data": b"bad"}, 404),
+    "no kind of upload": ("POST", _UP + "&name=theirs", {"data": b"bad"}, 400),
+    "signed": ("POST", _UP + "&name=theirs&X-Goog-Algorithm=x", {"data": b"bad"}, 400),
+    "multipart": ("POST", _UP + "multipart&name=theirs", multipart("{}"), 403),
+    "multipart, named inside": ("POST", _UP + "multipart", multipart('{"name": "theirs"}'), 403),
+    "multipart, a decoy": ("POST", _UP + "multipart", multipart('{"metadata": {"name": "n3"}, "name": "theirs"}'), 403),
+    "multipart, two": ("POST", _UP + "multipart", multipart('{"name": "n3", "name": "theirs"}'), 403),
+    "multipart, another spelling": ("POST", _UP + "multipart", multipart('{"Name": "theirs"}'), 400),
+    "multipart, both spellings": ("POST", _UP + "multipart", multipart('{"name": "n4", "Name": "theirs"}'), 200),
+    "multipart, no JSON": ("POST", _UP + "multipart", multipart("theirs"), 400),
+    "resumable": ("POST", _UP + "resumable&name=theirs", {}, 403),
+    "resumable, named inside": ("POST", _UP + "resumable", {"json": {"name": "theirs"}}, 403),
+    "resumable, a decoy": ("POST", _UP + "resumable", {"json": {"metadata": {"name": "n5"}, "name": "theirs"}}, 403),
+    "resumable, new": ("POST", _UP + "resumable", {"json": {"name": "n5"}}, 200),
+    "rewrite": ("POST", COPY.format(source="results/o/mine", target="results/o/theirs"), {"json": {}}, 403),
+    "rewrite, new": ("POST", COPY.format(source="results/o/mine", target="results/o/n6"), {"json": {}}, 200),
+    "rewrite, a second one": (
+        *("POST", COPY.format(source="results/o/mine", target="results/o/n7/rewriteTo/b/results/o/theirs")),
+        *({"json": {}}, 404),
+    ),
+    "rewrite from elsewhere": ("POST", COPY.format(source="elsewhere/o/secret", target="results/o/n8"), {}, 403),
+    "rewrite to elsewhere": ("POST", COPY.format(source="results/o/mine", target="elsewhere/o/n9"), {}, 403),
+    "copy": ("POST", "/storage/v1/b/results/o/mine/copyTo/b/results/o/theirs", {"json": {}}, 403),
+    "copy, new": ("POST", "/storage/v1/b/results/o/mine/copyTo/b/results/o/n10", {"json": {}}, 200),
+    "compose": ("POST", "/storage/v1/b/results/o/theirs/compose", {"json": SOURCES}, 403),
+    "compose, new": ("POST", "/storage/v1/b/results/o/n11/compose", {"json": SOURCES}, 200),
+    "compose of nothing": ("POST", "/storage/v1/b/results/o/n12/compose", {"json": {"SourceObjects": []}}, 400),
+    "access list": ("PUT", "/storage/v1/b/results/o/theirs/acl/allUsers", {"json": {"role": "OWNER"}}, 403),
+    "folder": ("POST", _UP + "media&name=..", {"data": b"bad"}, 400),
+}
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_no_road_leads_a_vm_over_an_object_that_is_there(town: Town, road: str) -> None:
+    method, path, sent, status = ROADS[road]
+    headers = {**town.vm, **sent.get("headers", {})}
+    answer = town.send(method, path, headers, **{key: value for key, value in sent.items() if key != "headers"})
+    assert answer.status_code == status, answer.text
+    for name in ("theirs", "mine"):
+        shown = town.cloud.session.get(f"{town.cloud.url}/storage/v1/b/results/o/{name}?alt=media")
+        assert shown.content == b"kept"
+    assert "metadata" not in town.cloud.get("/storage/v1/b/results/o/theirs")
+
+
+def begin(town: Town, name: str, headers: Json) -> str:
+    """The URI of an upload that has begun, without the server."""
+    answer = town.send("POST", _UP + f"resumable&name={name}", headers)
+    assert answer.status_code == 200, answer.text
+    return answer.headers["Location"].removeprefix(town.cloud.url)
+
+
+def test_the_uri_of_an_upload_is_a_credential(town: Town) -> None:
+    """As Google's: whoever has it goes on as the one who began, with that object and no other."""
+    uri = begin(town, "session", town.vm)
+    assert town.send("PUT", f"{uri}x", {}, data=b"bad").status_code == 401
+    assert town.send("PUT", uri, {"Origin": "https://example.com"}, data=b"bad").status_code == 403
+    assert town.send("PUT", uri, {"Authorization": "Bearer garbage"}, data=b"bad").status_code == 401
+    assert town.send("GET", uri.replace("/upload/", "/"), {}).status_code == 401
+    other = uri.replace("/b/results/", "/b/elsewhere/")
+    assert town.send("PUT", other, {}, data=b"bad").status_code == 404
+    assert town.send("PUT", uri.replace("name=session", "name=theirs"), {}, data=b"good").status_code == 200
+    shown = town.send("GET", "/storage/v1/b/results/o/session?alt=media", town.vm)
+    assert shown.content == b"good"
+    assert town.send("PUT", uri, {}, data=b"bad").status_code == 401
+
+
+def test_an_upload_does_not_end_over_an_object_that_came_meanwhile(town: Town) -> None:
+    uri = begin(town, "race", town.vm)
+    assert town.send("POST", _UP + "media&name=race", town.cloud.owner, data=b"first").status_code == 200
+    assert town.send("PUT", uri, town.vm, data=b"second").status_code == 403
+    assert town.send("GET", "/storage/v1/b/results/o/race?alt=media", town.vm).content == b"first"
+
+
+def test_a_batch_is_no_way_round(town: Town) -> None:
+    asked = {
+        "read": "GET /storage/v1/b/results/o/theirs",
+        "delete": "DELETE /storage/v1/b/results/o/theirs",
+        "rewrite": "POST /storage/v1/b/results/o/mine/rewriteTo/b/results/o/theirs",
+        "faults": "GET /_local/faults",
+        "stop": "POST /storage/v1/../../_local/stop",
+        "again": "POST /batch/storage/v1",
+    }
+    parts = "".join(
+        f"--B\r\nContent-Type: application/http\r\nContent-ID: <{name}>\r\n\r\n{line} HTTP/1.1\r\n\r\n\r\n"
+        for name, line in asked.items()
+    )
+    headers = {**town.vm, "Content-Type": "multipart/mixed; boundary=B"}
+    answer = town.send("POST", "/batch/storage/v1", headers, data=parts + "--B--\r\n")
+    statuses = [int(line.split()[1]) for line in answer.text.splitlines() if line.startswith("HTTP/1.1 ")]
+    assert dict(zip(asked, statuses, strict=True)) == {
+        "read": 200,
+        "delete": 403,
+        "rewrite": 403,
+        "faults": 404,
+        "stop": 403,
+        "again": 404,
+    }
+
+
+# ---------------------------------------------------------------- last: the one ends itself, the other everything
+
+
+def test_a_vm_may_end_itself(town: Town) -> None:
+    other = OWN_VM.replace("/vm", "/other")
+    assert town.send("GET", f"/compute/v1/{OWN_VM}", town.vm).status_code == 200
+    assert town.send("DELETE", f"/compute/v1/{other}", town.vm).status_code == 403
+    assert town.send("DELETE", f"/compute/v1/{OWN_VM}", town.vm).status_code == 200
+
+
+def test_the_owner_may_ask_everything(town: Town) -> None:
+    """Stopping comes last."""
+    routes = [route for route in town.cloud.cloud.app.routes() if route[1] != "/_local/stop"]
+    for method, path in [*routes, ("POST", "/_local/stop")]:
+        status = town.route(method, path, town.cloud.owner).status_code
+        assert status not in (401, 403, 421, 500), (method, path, status)

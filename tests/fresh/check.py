@@ -1,0 +1,48 @@
+"""Runs the README's commands on a fresh machine. What is not committed is not tried."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from infra.engine.cli import default_cache
+from tests.fresh.host import read_reach
+from tests.fresh.machine import CLONE, fresh_machine
+from tests.fresh.readme import SYSTEM, read_commands, read_packages
+
+
+def check_readme(root: Path, *, both: bool, bare: bool) -> int:
+    """The number of commands that failed. ``both``: the tests too, not only the main job. ``bare``: without the host's
+    Pulumi CLI, so that one has to be downloaded or built.
+
+    Raises:
+        MissingToolError: no fresh machine can be made here.
+    """
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    commands, packages = read_commands(readme), read_packages(readme)
+    engine = None if bare else find_engines(os.environ)
+    say(f"a minimal {SYSTEM} with {', '.join(packages)}, and {engine or 'no Pulumi CLI'}")
+    failed = 0
+    with fresh_machine(root, packages, reach=read_reach(os.environ), engine=engine) as machine:
+        for command in commands if both else commands[:1]:
+            began = time.monotonic()
+            say(f"$ {command}")
+            code = machine.run(f"cd {CLONE} && {command}")
+            failed += int(code != 0)
+            say(f"exit code {code} after {time.monotonic() - began:.0f} s: {command}")
+    return failed
+
+
+def find_engines(environment: Mapping[str, str]) -> Path | None:
+    """Where ``bootstrap`` keeps Pulumi CLIs on this host, if it has any."""
+    asked = environment.get("OPENSEES_HPC_CACHE")
+    folder = (Path(asked) if asked else default_cache()) / "pulumi"
+    return folder if any(folder.glob("*/bin/pulumi")) else None
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"fresh machine: {line}\n")
+    sys.stdout.flush()
