@@ -17,18 +17,11 @@ from runner.emulator.access import Access, Caller
 from runner.emulator.batch_requests import serve_batch
 from runner.emulator.buckets import BUCKETS, POLICY_OWNER, no_bucket, storage_denied
 from runner.emulator.object_metadata import ObjectMetadata
-from runner.emulator.object_requests import (
-    Act,
-    ObjectRequest,
-    name_in_body,
-    parse_json,
-    read_object_request,
-    read_sources,
-)
+from runner.emulator.object_requests import Act, ObjectRequest, name_in_body, read_object_request, read_sources
 from runner.emulator.object_store import ObjectStore
 from runner.emulator.settings import CloudSettings
 from runner.emulator.store import Document, Store
-from runner.emulator.transport import render_error, require_json
+from runner.emulator.transport import read_json, render_error, require_json
 from runner.emulator.upload_sessions import UploadSessions
 from runner.errors import CloudError
 
@@ -77,12 +70,12 @@ class ObjectProxy:
         sessions: UploadSessions,
         metadata: ObjectMetadata,
     ) -> None:
+        self._metadata = metadata
         self._store = store
         self._access = access
         self._settings = settings
         self._objects = objects
         self._sessions = sessions
-        self._metadata = metadata
 
     def routes(self) -> list[Route]:
         batch = Route("/batch/storage/v1", self._serve_batch, methods=["POST"])
@@ -102,7 +95,7 @@ class ObjectProxy:
                 caller, wanted = self._go_on(wanted)
             wanted, body = await _look_inside(request, wanted)
             await self._check(caller, wanted)
-            if (own := await self._answer_ourselves(request, wanted, body)) is not None:
+            if (own := await self._answer_ourselves(request, wanted)) is not None:
                 return own
             return await self._forward(request, body, wanted, caller)
         except CloudError as error:
@@ -147,10 +140,10 @@ class ObjectProxy:
         }
         if not asked:
             return
-        found = await self._find(wanted)
+        found = await self._objects.object_document(wanted.bucket, wanted.name)
         if found is None and wanted.act is Act.READ:  # it is not there, whatever was expected of it
             return
-        found = found or {}
+        found = {} if found is None else self._metadata.show(found)
         generation = str(found.get("generation", "0"))
         is_same = asked.get("ifGenerationMatch", generation) == generation
         metageneration = str(found.get("metageneration", ""))
@@ -159,28 +152,25 @@ class ObjectProxy:
 
     # ------------------------------------------------------------------ what the object store does not know
 
-    async def _find(self, wanted: ObjectRequest) -> Document | None:
-        found = await self._objects.object_document(wanted.bucket, wanted.name)
-        return None if found is None else self._metadata.show(found)
-
-    async def _answer_ourselves(self, request: Request, wanted: ObjectRequest, body: Body) -> Response | None:
+    async def _answer_ourselves(self, request: Request, wanted: ObjectRequest) -> Response | None:
         """Changes of metadata, and looks at what was deleted softly; None for all else."""
         if request.method == "GET" and wanted.query.get("softDeleted") == "true":
-            if not wanted.name:
+            if wanted.act is Act.LIST:
                 return JSONResponse(self._metadata.list_deleted(wanted.bucket, wanted.query))
             return JSONResponse(self._metadata.find_deleted(wanted.bucket, wanted.name, wanted.query))
-        if wanted.act is not Act.UPDATE or not isinstance(body, bytes):
+        if wanted.act is not Act.UPDATE:
             return None
         found = await self._objects.object_document(wanted.bucket, wanted.name)
         if found is None:
             raise refusals.missing(f"No such object: {wanted.bucket}/{wanted.name}")
-        return JSONResponse(self._metadata.change(found, parse_json(body), is_whole=request.method == "PUT"))
+        body = read_json(await request.body())
+        return JSONResponse(self._metadata.change(found, body, is_whole=request.method == "PUT"))
 
-    async def _delete(self, answer: httpx.Response, gone: Document | None) -> Response:
-        await answer.aclose()
-        if gone is not None:
-            self._metadata.delete(gone)
-        return Response(status_code=204)
+    async def _to_be_kept(self, wanted: ObjectRequest) -> Document | None:
+        """What is about to be deleted, if its bucket deletes softly."""
+        if wanted.act is not Act.DELETE or not self._metadata.keeps_deleted(wanted.bucket):
+            return None
+        return await self._objects.object_document(wanted.bucket, wanted.name)
 
     async def _show_changes(self, answer: httpx.Response) -> Response:
         """Objects as the object store tells them, one or a list, with what was changed of them since."""
@@ -197,9 +187,7 @@ class ObjectProxy:
         left_out = {*_HOP_BY_HOP, *({"content-length"} if isinstance(body, bytes) else ())}
         headers = [(name, value) for name, value in request.headers.items() if name not in left_out]
         sent = self._objects.client.build_request(request.method, url, headers=headers, content=body)
-        gone = None
-        if wanted.act is Act.DELETE and self._metadata.keeps_deleted(wanted.bucket):
-            gone = await self._objects.object_document(wanted.bucket, wanted.name)
+        gone = await self._to_be_kept(wanted)
         try:
             answer = await self._objects.client.send(sent, stream=True)
         except httpx.TransportError as error:
@@ -210,7 +198,10 @@ class ObjectProxy:
             return await self._render_refusal(answer, request, wanted)
         self._remember(answer, wanted, caller)
         if wanted.act is Act.DELETE:
-            return await self._delete(answer, gone)
+            await answer.aclose()
+            if gone is not None:
+                self._metadata.delete(gone)
+            return Response(status_code=204)
         if request.method == "GET" and wanted.tells_metadata and self._metadata.has_changes(wanted.bucket):
             return await self._show_changes(answer)
         return StreamingResponse(_stream(answer), status_code=answer.status_code, headers=_kept_headers(answer))

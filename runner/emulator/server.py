@@ -175,7 +175,8 @@ def _put_what_is_always_there(parts: Parts) -> None:
 
 def _build_app(cloud: EmbeddedCloud, roots: DiskRoots) -> Front:
     parts, settings = cloud.parts, cloud.settings
-    sessions, metadata = UploadSessions(parts.clock), ObjectMetadata(parts.store, parts.clock.now)
+    sessions = UploadSessions(parts.clock)
+    metadata = ObjectMetadata(parts.store, parts.clock.now)
     proxy = ObjectProxy(parts.store, parts.access, settings, cloud.objects, sessions, metadata)
     app = Starlette(
         routes=[*proxy.routes(), *build_routes(_rules(cloud, roots), parts.access, settings, RequestIds(parts.store))],

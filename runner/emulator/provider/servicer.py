@@ -26,7 +26,7 @@ from runner.emulator.provider.resource import (
 )
 from runner.emulator.provider.rest import ApiError, Rest
 from runner.emulator.provider.stubs import plugin_pb2, provider_pb2, provider_pb2_grpc
-from runner.emulator.provider.values import Properties, decode, encode, has_unknown, prune
+from runner.emulator.provider.values import Properties, decode, encode, has_unknown, prune, reveal
 
 PLUGIN_VERSION = "10.2.0"
 _log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         def work(cloud: Cloud) -> Any:
             result = find_function(request.tok)(cloud, decode(request.args))
             response = provider_pb2.InvokeResponse()
-            getattr(response, "return").CopyFrom(encode(result))
+            getattr(response, "return").CopyFrom(encode(reveal(result)))
             return response
 
         return self._run(context, work, f"invoking {request.tok}: ")

@@ -135,6 +135,19 @@ def has_unknown(value: Any) -> bool:
             return False
 
 
+def reveal(value: Any) -> Any:
+    """``value`` with what is secret as plain text: the answers of functions mark none, as with the stock plugin."""
+    match value:
+        case Secret():
+            return value.value
+        case Mapping():
+            return {key: reveal(inner) for key, inner in value.items()}
+        case list():
+            return [reveal(inner) for inner in value]
+        case _:
+            return value
+
+
 def prune(value: Any) -> Any:
     """``value`` without what is empty: nulls, and the engine's own ``__`` keys."""
     match value:

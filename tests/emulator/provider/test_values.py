@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 from google.protobuf import struct_pb2
 
-from runner.emulator.provider.values import SIGNATURE_KEY, UNKNOWN, Asset, Secret, decode, encode, has_unknown, prune
+from runner.emulator.provider.values import (
+    SIGNATURE_KEY,
+    UNKNOWN,
+    Asset,
+    Secret,
+    decode,
+    encode,
+    has_unknown,
+    prune,
+    reveal,
+)
 
 
 def test_plain_values_survive() -> None:
@@ -46,6 +56,10 @@ def test_secrets_are_told_as_such() -> None:
     sent = encode({"key": Secret(value="inside")})
     assert sent.fields["key"].struct_value.fields[SIGNATURE_KEY].string_value == "1b47061264138c4ac30d75fd1eb44270"
     assert decode(sent) == {"key": "inside"}
+
+
+def test_functions_tell_secrets_as_plain_text() -> None:
+    assert reveal({"a": [{"b": Secret(value="inside")}], "c": 1}) == {"a": [{"b": "inside"}], "c": 1}
 
 
 def test_nulls_are_left_out() -> None:
