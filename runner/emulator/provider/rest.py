@@ -100,7 +100,9 @@ class Rest:
             last = attempt == _ATTEMPTS - 1
             try:
                 response = self._client.request(method, f"/{path}", params=params, **more)
-            except httpx.TransportError as error:
+            except (httpx.TransportError, RuntimeError) as error:
+                if isinstance(error, RuntimeError) and not self._closed.is_set():  # else the client is closed: we stop
+                    raise
                 if last or self._closed.is_set():
                     raise ApiError(503, {"message": f"{method} /{path}: {error}"}) from error
             else:

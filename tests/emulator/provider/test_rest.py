@@ -96,3 +96,11 @@ def test_stockouts_show_the_advice_not_the_code() -> None:
     ]
     error = {"code": "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS", "message": "No.", "errorDetails": details}
     assert str(OperationError([error])) == "No.\n\nTry another zone.\n\nTroubleshooting\nhttps://example.com\n"
+
+
+def test_a_cloud_that_is_stopped_meanwhile_is_a_refusal_and_no_defect() -> None:
+    rest = Rest("http://cloud", "token", transport=httpx.MockTransport(lambda request: httpx.Response(200, json={})))
+    rest.close()
+    with pytest.raises(ApiError) as caught:
+        rest.post("compute/v1/projects/p/zones/z/operations/o/wait")
+    assert caught.value.status == 503
