@@ -19,7 +19,6 @@ from runner.model.lease import LeaseSight, lease_of_values, see_lease
 from runner.model.leftover import BASE_PART, STATE_PART, Item, Kind
 
 ATTACHABLE_FOR = timedelta(days=1)  # after the end of its lease, or its youngest object: somebody may still attach
-DATE_UNIT = timedelta(seconds=1)  # a ``Date`` of HTTP has whole seconds
 DELETING_THREADS = 8
 
 
@@ -96,7 +95,7 @@ class StorageShelf:
                 yield found
 
     def _bucket_item(self, found: Mapping[str, Any]) -> Item:
-        """``until`` is now: what is put into it later was not there when it was seen."""
+        """``until`` is the second that has begun: what is put into it later was not there when it was seen."""
         name = str(found["name"])
         parts = {names.bucket_name(self._project): BASE_PART, names.state_bucket_name(self._project): STATE_PART}
         marks = {str(key): str(value) for key, value in found.get("labels", {}).items()}
@@ -106,7 +105,7 @@ class StorageShelf:
             name=name,
             labels=marks | ({"part": parts[name]} if name in parts else {}),
             uid=str(found.get("timeCreated", "")),
-            until=(served + DATE_UNIT).isoformat(),
+            until=served.isoformat(),  # a ``Date`` of HTTP has whole seconds
         )
 
     def _piles(self, kind: Kind, batch: str) -> dict[str, _Pile]:

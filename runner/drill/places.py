@@ -15,7 +15,7 @@ from runner import wiring
 from runner.drill.site import DrillSite
 from runner.wiring import embedded
 
-OURS = ("OPENSEES_HPC_", "PULUMI_", "GOOGLE_")
+OUR_VARIABLES = ("OPENSEES_HPC_", "PULUMI_", "GOOGLE_")
 KEPT = ("OPENSEES_HPC_CACHE",)
 LEASE_S = 5
 LOST_AFTER_S = 10
@@ -38,7 +38,7 @@ class EmbeddedFaults:
 
 def local_environment(environment: Mapping[str, str], home: Path, *, lease_s: int = LEASE_S) -> dict[str, str]:
     """The environment of commands in a home of their own: nothing of the user's settings counts."""
-    kept = {key: value for key, value in environment.items() if not key.startswith(OURS) or key in KEPT}
+    kept = {key: value for key, value in environment.items() if not key.startswith(OUR_VARIABLES) or key in KEPT}
     return kept | {
         "OPENSEES_HPC_HOME": str(home),
         "OPENSEES_HPC_TARGET": "local",

@@ -27,6 +27,7 @@ TOKEN_LIFETIME_S = 3600
 ACCOUNTS = "iam/accounts/"
 ROLES = "iam/roles/"
 POLICIES = "iam/policies/"
+NEVER_SET = "ACAB"
 TOKENS = "tokens/"
 
 
@@ -129,12 +130,8 @@ class Access:
             yield from policy.get("before" if late else "bindings", ())
 
     def policy(self, owner: str) -> Document:
-        """The policy of a resource (made at the first look, so that its etag is stable)."""
-        policy = self._store.get(POLICIES + owner)
-        if policy is None:
-            policy = {"version": 1, "etag": fresh_fingerprint(), "bindings": []}
-            self._store.put(POLICIES + owner, policy)
-        return policy
+        """The policy of a resource. One that was never set has the etag that it has at Google; to look at it changes nothing."""
+        return self._store.get(POLICIES + owner) or {"version": 1, "etag": NEVER_SET, "bindings": []}
 
     def set_policy(self, owner: str, bindings: list[Document], version: int) -> Document:
         """Replace the bindings; with an ``iam_delay`` fault the old ones stay in force for a while."""

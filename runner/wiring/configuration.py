@@ -12,7 +12,7 @@ from runner.model import names
 from runner.model.settings import Settings, read_settings, variable_name
 from runner.model.yaml_source import decode_yaml
 
-OURS = frozenset({"settings.yaml", "passphrase", "ssh", "pulumi", "local", "google", "logs", "crashes"})
+STATE_NAMES = frozenset({"settings.yaml", "passphrase", "ssh", "pulumi", "local", "google", "logs", "crashes"})
 
 
 def home_folder(environment: Mapping[str, str]) -> Path:
@@ -32,10 +32,10 @@ def home_folder(environment: Mapping[str, str]) -> Path:
 def close_home(home: Path) -> None:
     """Take the rights of other users on what is ours in the home. A home that holds other things too is itself left as it is."""
     engine, cloud = home / "pulumi", home / "local" / "cloud"  # whose own files need rights of their own
-    for name in OURS:
+    for name in STATE_NAMES:
         tighten(home / name, spare={engine, cloud})
     with contextlib.suppress(OSError):
-        if {entry.name for entry in home.iterdir()} <= OURS:
+        if {entry.name for entry in home.iterdir()} <= STATE_NAMES:
             tighten(home, spare={home})
 
 

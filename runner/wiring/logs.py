@@ -34,7 +34,7 @@ LOGS_KEPT, CRASHES_KEPT = 100, 20
 LINES_REMEMBERED, LINES_IN_REPORT = 2000, 200
 FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)s %(process)d %(threadName)s %(name)s: %(message)s"
 NOISY = ("urllib3", "asyncssh", "asyncio", "google", "grpc", "pulumi")
-OURS = "runner"
+OUR_LOGGER = "runner"
 APART = "google"  # it passes nothing on to the root logger as soon as one of its packages is loaded
 
 _log = logging.getLogger(__name__)
@@ -240,7 +240,7 @@ def own_version() -> str:
 
 @contextlib.contextmanager
 def _attached(handlers: list[logging.Handler], level: int) -> Iterator[None]:
-    ours = logging.getLogger(OURS)
+    ours = logging.getLogger(OUR_LOGGER)
     apart = logging.getLogger(APART)
     places, passes_on = (logging.getLogger(), apart), apart.propagate
     levels = {logger: logger.level for logger in (*places, ours, *map(logging.getLogger, NOISY))}

@@ -22,7 +22,7 @@ def test_inputs_that_went_away_before_they_were_sent(client: Client) -> None:
 def test_inputs_that_find_no_place_here(client: Client) -> None:
     client.define("a")
     inputs = client.home / "local" / "inputs"
-    inputs.parent.mkdir(parents=True, exist_ok=True)
+    inputs.rmdir()  # empty: what this client packed had no name there
     inputs.write_text("no folder")
     with pytest.raises(DiskError, match="cannot write below") as caught:
         load_definition(client.context, client.batch.name)
