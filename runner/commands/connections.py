@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,8 +18,6 @@ from runner.hardware import JobStatus
 from runner.model import names
 
 if TYPE_CHECKING:
-    import threading
-
     from runner.hardware.opensees import OpenSeesInterface
 
 END_LIMIT_S = 5.0
@@ -44,6 +43,7 @@ class Connections:
         self._tell = tell
         self._interfaces: dict[str, OpenSeesInterface] = {}
         self._followers: dict[Attempt, threading.Thread] = {}
+        self._closed = threading.Event()
         self.live_logs = LiveLogs(context.results_folder / batch, listener)
         self.threads = Threads(
             lambda error: tell(ThreadFailed(error=error)),
@@ -69,8 +69,11 @@ class Connections:
         attempts = {names.read_attempt_folder(folder): status for folder, status in found.items()}
         return {attempt: status for attempt, status in attempts.items() if attempt is not None}
 
-    def follow(self, assignment: Assignment) -> None:
-        """Carry out an attempt in a thread of its own, from its submit, unless it is there already, to its results at home."""
+    def follow(self, assignment: Assignment, *, check: Callable[[], None]) -> None:
+        """Carry out an attempt in a thread of its own, from its submit, unless it is there already, to its results at home.
+
+        ``check``: see ``JobThread``.
+        """
         work = JobThread(
             context=self._context,
             batch=self._batch,
@@ -80,6 +83,8 @@ class Connections:
             live_logs=self.live_logs,
             listener=self._listener,
             tell=self._tell,
+            check=check,
+            closed=self._closed,
         )
         thread = self.threads.start(work.run, name=f"job {assignment.name}")
         self._followers[assignment.name, assignment.attempt] = thread
@@ -116,6 +121,7 @@ class Connections:
 
     def close(self) -> None:
         """Close all; threads that wait on them end, and are waited for. Jobs on the machines go on."""
+        self._closed.set()
         self.live_logs.close()
         for interface in list(self._interfaces.values()):
             interface.close()

@@ -59,6 +59,7 @@ _log = logging.getLogger(__name__)
 # In a row: then the image or the network is at fault, and more VMs cost money for nothing. Of those that the cloud itself took
 # back while they came up, so many for each VM that the batch may have: it may take all of them at once.
 MOST_BOOT_FAILURES = 5
+JUST_NOW_S = 0.5  # hundreds of jobs that begin at once need not look at the lease one by one
 NEVER_STARTED = frozenset({JobStatus.PENDING_SUBMIT, JobStatus.FAILED_SUBMIT})
 CAME_LATE = "an earlier attempt, whose results came home late"
 
@@ -114,13 +115,13 @@ class Controller:
             BaseException: a defect in one of the threads.
         """
         self._connections.threads.start(partial(self._deadlines.run, self._closed), name="deadlines")
-        self._start_jobs()
+        self._start_jobs(fleet)
         self._grow(fleet)
         while not self.roster.is_over:
             if until_busy and self.roster.is_settled:
                 return True
             self._hear(self._messages.get(), fleet)
-            self._start_jobs()
+            self._start_jobs(fleet)
             self._grow(fleet)
         return False
 
@@ -158,17 +159,18 @@ class Controller:
                 newest[job] = max(newest.get(job, (0, "")), (attempt, machine))
         for name, (attempt, machine) in sorted(newest.items()):
             if not self.roster.job(name).state.has_ended:
-                self._adopt(name, attempt, machine)
+                self._adopt(name, attempt, machine, fleet)
         for machine, attempts in found.items():
             running = [attempt for attempt, status in attempts.items() if status is JobStatus.RUNNING]
             self._connections.stop(machine, [attempt for attempt in running if not self.roster.is_current(*attempt)])
         while self._leaving:
             self._hear(self._messages.get(), fleet)
 
-    def _adopt(self, name: str, attempt: int, machine: str) -> None:
+    def _adopt(self, name: str, attempt: int, machine: str, fleet: Fleet) -> None:
         self.roster.adopt(name, machine=machine, attempt=attempt)
         self._listener.tell("job", job=name, state="running", instance=machine, attempt=attempt, adopted=True)
-        self._connections.follow(Assignment(inputs=self._inputs[name], attempt=attempt, machine=machine, is_there=True))
+        assignment = Assignment(inputs=self._inputs[name], attempt=attempt, machine=machine, is_there=True)
+        self._connections.follow(assignment, check=fleet.check)
 
     def _attempts_on(self, machine: str, fleet: Fleet) -> Mapping[tuple[str, int], JobStatus]:
         """The attempts that were begun on a machine; their numbers, and those of others that were put there, are used.
@@ -255,7 +257,7 @@ class Controller:
             name=name, zone=self._plan.zone, machine_type=self._plan.machine.name, provisioning=provisioning
         )
 
-    def _start_jobs(self) -> None:
+    def _start_jobs(self, fleet: Fleet) -> None:
         for start in self.roster.next_starts():
             self._listener.tell("job", job=start.job, state="running", instance=start.machine, attempt=start.attempt)
             self._session.record("job", job=start.job, state="running", attempt=start.attempt, instance=start.machine)
@@ -263,7 +265,7 @@ class Controller:
                 inputs=self._inputs[start.job], attempt=start.attempt, machine=start.machine, is_there=False
             )
             self._deadlines.begin(start.job, start.attempt, assignment.inputs.job.timeout_s)
-            self._connections.follow(assignment)
+            self._connections.follow(assignment, check=partial(fleet.check, within_s=JUST_NOW_S))
 
     def _machine_ready(self, message: MachineReady) -> None:
         name = message.instance.name

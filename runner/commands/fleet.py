@@ -21,7 +21,7 @@ from runner.commands.places import PlaceFinder
 from runner.commands.progress import tell_stack_progress
 from runner.commands.threads import Threads
 from runner.core.compute import Instance
-from runner.core.lease import read_preempted
+from runner.core.lease import LeaseCheck, read_preempted
 from runner.core.os_login import Login
 from runner.core.retry import is_worth_a_retry
 from runner.core.session_state import SessionState
@@ -87,7 +87,7 @@ class Fleet:
         tell: Callable[[Message], None],
         listener: Listener,
         phases: Phases,
-        check: Callable[[], None],
+        check: LeaseCheck,
     ) -> None:
         self._context = context
         self._batch = batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from runner.commands.outcome import STATE_FILES, read_outcome
 from runner.commands.preflight import JobInputs
 from runner.commands.summary import JobOutcome
 from runner.core.download_tracker import HomeSet
+from runner.core.lease import WatchedError
 from runner.errors import HpcError, RemoteError, UnreachableError
 from runner.model import names
 from runner.model.states import JobState
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from runner.hardware.opensees import JobOutput, OpenSeesInterface, OpenSeesJob
 
 HOME_LIMIT_S = 30 * 60.0  # for results that are in the bucket
+CHECK_AGAIN_S = 2.0
 PUSH_COMMAND = "push-results"
 PUSHED_WITH_GAPS = 3  # packer/README.md has all its exit codes
 PUSHED_NOTHING = 7  # whatever its exit code: the machine was going down when it ended, so that it may have been cut off
@@ -54,7 +57,11 @@ class Assignment:
 
 @dataclass(frozen=True, kw_only=True)
 class JobThread:
-    """The life of one attempt. Everything that it learns is told; it decides nothing."""
+    """The life of one attempt. Everything that it learns is told; it decides nothing.
+
+    ``check``: raises WatchedError if the batch is another client's by now, UnreachableError if nobody knows: then it is waited for.
+    ``closed``: nothing is begun any more.
+    """
 
     context: Context
     batch: str
@@ -64,13 +71,15 @@ class JobThread:
     live_logs: LiveLogs
     listener: Listener
     tell: Callable[[Message], None]
+    check: Callable[[], None]
+    closed: threading.Event
 
     def run(self) -> None:
         """From submit to results at home."""
         job = self.assignment
         try:
-            if not job.is_there:
-                self.interface.submit_job(self._job_to_submit())
+            if not job.is_there and not self._has_submitted():
+                return
             self._follow()
             self.tell(SolverEnded(job=job.name, attempt=job.attempt))
             output = self._wait_for_push()
@@ -79,6 +88,20 @@ class JobThread:
             self._tell_trouble(error)
         except (OSError, ValueError) as error:  # such as a file of its model that cannot be read any more
             self._tell_trouble(HpcError(f"it cannot go on: {error}"))
+
+    def _has_submitted(self) -> bool:
+        """False if the batch is another client's by now, or was ended: this one may have slept since it was decided to begin."""
+        while not self.closed.is_set():
+            try:
+                self.check()
+            except WatchedError:
+                return False  # who keeps the lease tells that
+            except UnreachableError:
+                self.context.sleep(CHECK_AGAIN_S)
+            else:
+                self.interface.submit_job(self._job_to_submit())
+                return True
+        return False
 
     def _tell_trouble(self, error: HpcError) -> None:
         job = self.assignment

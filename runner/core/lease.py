@@ -134,6 +134,12 @@ class LeaseEvents:
     on_gone: Callable[[], None] = lambda: None
 
 
+class LeaseCheck(Protocol):
+    """``LeaseKeeper.check``."""
+
+    def __call__(self, *, within_s: float = 0.0) -> None: ...
+
+
 class LeaseKeeper:
     """A context manager: takes the lease, renews it every third of its length, looks more often whether somebody changed it.
 
@@ -164,7 +170,7 @@ class LeaseKeeper:
         self._writing = threading.RLock()
         self._stopping = threading.Event()
         self._generation = 0
-        self._renewed_at = monotonic()
+        self._renewed_at = self._looked_at = monotonic()
         self._lease = replace(
             new_lease(terms.batch, terms.holder, now(), terms.lease_s, holder_id=terms.holder_id),
             deadlines=dict(terms.deadlines),
@@ -221,22 +227,25 @@ class LeaseKeeper:
 
     def look(self) -> None:
         """Renew it if that is due, else see whether somebody changed it. The keeper's thread does this by itself."""
+        asked_at = self._monotonic()
         try:
             with self._writing:
                 due = self.age_s >= self._terms.lease_s / RENEWALS_IN_A_LEASE
                 self._write(lambda lease: lease) if due else self._notice(read_lease(self._store, self._terms.batch))
                 self.trouble = ""
+                self._looked_at = asked_at
         except CloudError as error:
             self.trouble = str(error)
 
-    def check(self) -> None:
-        """Look now, before something that must not happen to a batch that is somebody else's.
+    def check(self, *, within_s: float = 0.0) -> None:
+        """Look now, before something that must not happen to a batch that is somebody else's; unless that was done so lately.
 
         Raises:
             WatchedError: somebody else has it.
             UnreachableError: it has run out and cannot be read, so that anybody may have it by now.
         """
-        self.look()
+        if self._monotonic() - self._looked_at >= within_s:
+            self.look()
         if self.lost_to:
             message = f"{self.lost_to} has the lease of batch {self._terms.batch} now"
             raise WatchedError(message, holder=self.lost_to)

@@ -58,7 +58,7 @@ def _fleet(
             tell=inbox.tell,
             listener=listener,
             phases=Phases(listener),
-            check=lambda: None,
+            check=lambda within_s=0.0: None,
         )
         fleet.start()
         try:

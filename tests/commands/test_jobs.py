@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,8 @@ from runner.commands.messages import JobDone, JobTrouble, Message
 from runner.commands.preflight import JobInputs
 from runner.commands.summary import JobOutcome
 from runner.core.download_tracker import HomeSet
-from runner.errors import RemoteError
+from runner.core.lease import WatchedError
+from runner.errors import RemoteError, UnreachableError
 from runner.hardware import JobStatus
 from runner.model.batch import Expectation, Job
 from runner.model.states import JobState
@@ -82,7 +84,13 @@ class Home:
         )
 
 
-def _run(folder: Path, vm: PushingVm, home: Home | None = None) -> Message:
+def _run(
+    folder: Path,
+    vm: PushingVm,
+    home: Home | None = None,
+    check: Callable[[], None] = lambda: None,
+    closed: threading.Event | None = None,
+) -> Message | None:
     """What the controller is told last."""
     told: list[Message] = []
     context = small_context(folder, SmallCompute())
@@ -107,8 +115,45 @@ def _run(folder: Path, vm: PushingVm, home: Home | None = None) -> Message:
         live_logs=LiveLogs(folder / "logs", Listener()),
         listener=Listener(),
         tell=told.append,
+        check=check,
+        closed=closed or threading.Event(),
     ).run()
-    return told[-1]
+    return told[-1] if told else None
+
+
+def test_no_job_is_begun_in_a_batch_that_is_another_clients(tmp_path: Path) -> None:
+    """A client that wakes decides to begin jobs before it hears that its lease is lost."""
+
+    def check() -> None:
+        raise WatchedError("it is another client's", holder="them")
+
+    vm = PushingVm(pushes=[0])
+    assert _run(tmp_path, vm, check=check) is None
+    assert vm.commands == []
+
+
+def test_a_job_begins_when_it_is_known_whose_the_batch_is(tmp_path: Path) -> None:
+    silences = [UnreachableError("nobody knows whose it is")] * 3
+
+    def check() -> None:
+        if silences:
+            raise silences.pop()
+
+    message = _run(tmp_path, PushingVm(pushes=[0]), check=check)
+    assert isinstance(message, JobDone)
+    assert silences == []
+
+
+def test_no_job_is_begun_once_the_connections_are_closed(tmp_path: Path) -> None:
+    closed = threading.Event()
+
+    def check() -> None:
+        closed.set()
+        raise UnreachableError("nobody knows whose it is")
+
+    vm = PushingVm(pushes=[0])
+    assert _run(tmp_path, vm, check=check, closed=closed) is None
+    assert vm.commands == []
 
 
 def _outcome(folder: Path, vm: PushingVm, home: Home | None = None) -> JobOutcome:
