@@ -149,8 +149,14 @@ class ChaosRun:
         session = self._site.context.journal.read(self._batch.name)
         if session is not None and not session.has_ended:
             return "cleanup"
-        has_results = bool(self._site.context.cloud.results.result_sets(self._batch.name))
-        return "results" if has_results else ""
+        if self._site.context.cloud.results.result_sets(self._batch.name):
+            return "results"
+        return "cleanup" if self._has_memory_only() else ""
+
+    def _has_memory_only(self) -> bool:
+        """Whether this state folder alone knows the batch: a client with a copy of it took the batch over and ended it."""
+        is_copied = any(strike.blow is Blow.COPIED_STATE for strike in self._trial.strikes)
+        return is_copied and bool(self._evidence.left()) and not self._evidence.billed()
 
     def _type(self, verb: str, scene: Scene) -> None:
         words = {
@@ -158,7 +164,7 @@ class ChaosRun:
             "cleanup": ["cleanup", "--batch", self._batch.name, "--yes", "--json"],
             "results": ["results", "--batch", self._batch.name, "--json", "--results", str(self._evidence.results)],
         }[verb]
-        scene.was_ended |= verb == "cleanup"
+        scene.was_ended |= verb == "cleanup" and not self._has_memory_only()
         count = 2 if verb == "attach" and self._trial.going_on is GoingOn.TWICE else 1
         clients = [self._site.start(*words) for _ in range(count)]
         for client in clients:

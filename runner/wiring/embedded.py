@@ -54,10 +54,18 @@ def embedded_cloud_status(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def embedded_cloud_tracebacks(environment: Mapping[str, str]) -> list[str]:
-    """What went wrong inside the embedded cloud since its log began; each is a defect of ours."""
+    """What went wrong inside the embedded cloud since its log began; each is a defect of ours.
+
+    Raises:
+        InputError: the log cannot be read.
+    """
     from runner.emulator import cloud_log
 
-    return cloud_log.read_tracebacks(cloud_log.log_file(_embedded_cloud_folder(environment)))
+    log = cloud_log.log_file(_embedded_cloud_folder(environment))
+    try:
+        return cloud_log.read_tracebacks(log)
+    except OSError as error:
+        raise InputError(f"{log} cannot be read: {error.strerror or error}", remedy=STATE_ELSEWHERE) from error
 
 
 def reset_embedded_cloud(environment: Mapping[str, str]) -> None:
