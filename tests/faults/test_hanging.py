@@ -42,7 +42,7 @@ def test_jobs_of_a_vm_that_hangs_run_on_another_one(site: Site, tmp_path: Path) 
     assert {job["name"]: job["status"] for job in summary["jobs"]} == {"j-1": "succeeded", "j-2": "succeeded"}
     (lost,) = [event for event in events if event["event"] == "instance" and event["state"] == "lost"]
     assert (lost["name"], lost["witness"]) == ("opensees-hpc-hanging-0", "ssh")
-    assert {job["instance"] for job in summary["jobs"]} == {"hanging-1"}
+    assert {job["instance"] for job in summary["jobs"]} == {"opensees-hpc-hanging-1"}
     assert summary["left_over"] == []
     assert site.status()["vms"] == []
 
