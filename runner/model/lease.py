@@ -119,7 +119,11 @@ def parse_lease(content: bytes) -> Lease:
     Raises:
         ValueError: it is none, or of a format that this version does not know.
     """
-    return lease_of_values(decode_json(content))
+    try:
+        values = decode_json(content)
+    except ValueError as error:
+        raise ValueError(f"a damaged lease: {error}") from error
+    return lease_of_values(values)
 
 
 def lease_of_values(values: Mapping[str, Any]) -> Lease:

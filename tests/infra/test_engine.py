@@ -277,7 +277,7 @@ def test_a_run_that_is_cancelled_leaves_what_can_be_destroyed_and_found(
 def test_an_engine_that_is_killed_leaves_what_can_be_destroyed_and_found(
     stacks: PulumiStacks, site: EngineSite, image: str, cloud: CloudUnderTest
 ) -> None:
-    cloud.arm("slow_operation", match="insert .*/b8-0", delay_s=3.0)
+    cloud.arm("slow_operation", match="insert .*/opensees-hpc-b8-0", delay_s=3.0)
     batch = spec("analysis", "b8")
 
     def kill_engine(progress: StackProgress) -> None:
@@ -300,7 +300,7 @@ def test_an_engine_that_is_killed_leaves_what_can_be_destroyed_and_found(
 def test_ctrl_c_ends_the_engine_first(
     stacks: PulumiStacks, site: EngineSite, image: str, cloud: CloudUnderTest, to_the_group: bool
 ) -> None:
-    cloud.arm("slow_operation", match="insert .*/b6-0", delay_s=3.0)
+    cloud.arm("slow_operation", match="insert .*/opensees-hpc-b6-0", delay_s=3.0)
     arguments = json.dumps({"cli_bin": str(site.cli_bin), "infra": str(site.infra), "work": str(site.work)})
     with subprocess.Popen(
         [sys.executable, "-m", "tests.infra.interrupted", arguments, json.dumps(dict(spec("analysis", "b6").config))],
@@ -315,7 +315,7 @@ def test_ctrl_c_ends_the_engine_first(
         (os.killpg if to_the_group else os.kill)(child.pid, signal.SIGINT)
         assert child.stdout.read() == "interrupted\n"
         assert child.wait(LIMIT_S) == 130
-    assert cloud.names("instances") == {"b6-0"}
+    assert cloud.names("instances") == {"opensees-hpc-b6-0"}
     assert not list((site.work.parent / "state" / ".pulumi" / "locks").rglob("*.json"))
     stacks.destroy("analysis", "b6", ignore)
     stacks.remove("analysis", "b6")
@@ -330,7 +330,7 @@ def test_a_stack_made_by_hand_is_taken_over(
     for key, value in BATCH.items():
         run_by_hand(site, "analysis", "config", "set", key, value, "--stack", "b7")
     run_by_hand(site, "analysis", "up", "--yes", "--stack", "b7", **place)
-    assert cloud.names("instances") == {"b7-0"}
+    assert cloud.names("instances") == {"opensees-hpc-b7-0"}
     assert not stacks.preview(spec("analysis", "b7")).has_changes
     run_by_hand(site, "analysis", "destroy", "--yes", "--stack", "b7")
     stacks.remove("analysis", "b7")
