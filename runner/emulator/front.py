@@ -59,7 +59,12 @@ class Front:
         except CloudError as error:
             await render_error(error, scope["path"], self._settings)(scope, receive, send)
             return
-        await self._serve(scope, receive, send)
+        try:
+            await self._serve(scope, receive, send)
+        except (
+            asyncio.CancelledError
+        ):  # the cloud ends, and waits for this request no longer: its client sees the connection cut
+            await _drop(receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_admin = scope["path"].startswith("/_local/")

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import pytest
 import requests
 
 from runner.emulator import control
+from runner.emulator.cloud_log import log_file, read_tracebacks
 from runner.emulator.endpoint import Endpoint, write_endpoint
 from runner.errors import CloudError, UnreachableError
 
@@ -47,6 +49,29 @@ def insert(endpoint: Endpoint, name: str, **changes: Any) -> None:
 def statuses(endpoint: Endpoint) -> dict[str, str]:
     answer = requests.get(f"{endpoint.url}/_local/status", headers=endpoint.headers, timeout=LIMIT_S).json()
     return {instance["name"]: instance["status"] for instance in answer["instances"]}
+
+
+def test_a_request_that_is_answered_late_does_not_keep_the_cloud_from_ending(state: Path) -> None:
+    """Its client sees the connection cut, and the log has no traceback: that would be a defect."""
+    endpoint = control.start(state)
+    fault = {"kind": "delay", "match": "GET /compute/", "delay_s": 600.0}
+    url = f"{endpoint.url}/_local/faults"
+    assert requests.post(url, json=fault, headers=endpoint.headers, timeout=LIMIT_S).status_code == 200
+    ends: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            requests.get(f"{endpoint.url}/compute/v1/projects/x", headers=endpoint.headers, timeout=LIMIT_S)
+        except requests.RequestException as error:
+            ends.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    until(lambda: not requests.get(url, headers=endpoint.headers, timeout=LIMIT_S).json()["faults"])
+    assert control.stop(state)
+    asking.join(LIMIT_S)
+    assert isinstance(ends[0], requests.ConnectionError)
+    assert read_tracebacks(log_file(state)) == []
 
 
 def test_start_stop_start_again(state: Path) -> None:

@@ -151,7 +151,8 @@ def store_processes(cloud: CloudUnderTest) -> list[psutil.Process]:
     """The object store of this cloud, and the gate before it, which is its parent."""
     folder = str(cloud.settings.state / "objects")
     children = psutil.Process().children(recursive=True)
-    return [one for one in children if one.is_running() and folder in one.cmdline()]
+    living = [one for one in children if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    return [one for one in living if folder in one.cmdline()]
 
 
 @pytest.mark.parametrize("who", ["gate", "store"])
