@@ -143,20 +143,25 @@ class PulumiStacks:
                 files.link_settings(stack)
 
     def _create(self, spec: StackSpec) -> bool:
-        """Writes the settings and makes the stack; False if it was there."""
-        from pulumi.automation.errors import CommandError, StackAlreadyExistsError
+        """Writes the settings and makes the stack; False if it was there. The engine asks for its lock even then."""
+        from pulumi.automation.errors import StackAlreadyExistsError
 
-        workspace = self._workspace(spec.project)
         self._files(spec.project).write_settings(spec.name, spec.config)
         mend_stack(self._site.env.get("PULUMI_BACKEND_URL", ""), spec.project, spec.name)
-        try:
-            workspace.create_stack(spec.name)
-        except StackAlreadyExistsError:
+        stack = self._stack(spec.project, spec.name)
+        is_new = True
+
+        def make() -> None:
+            nonlocal is_new
+            try:
+                stack.workspace.create_stack(spec.name)
+            except StackAlreadyExistsError:
+                is_new = False
+
+        self._drive("making", stack, EngineRun(lambda progress: None), make)
+        if not is_new:
             self._restore_key(spec.project, spec.name)
-            return False
-        except CommandError as error:
-            raise describe_failure(f"making the stack {spec.project}/{spec.name}", [], _stderr(error)) from error
-        return True
+        return is_new
 
     def _restore_key(self, project: ProjectName, name: str) -> None:
         """A stack that another machine made with a key: the state has it, but the engine looks for it in the settings only."""

@@ -235,16 +235,29 @@ def test_an_old_lock_of_another_machine_is_removed_from_a_batch(stacks: PulumiSt
     assert "you@elsewhere (process 1, since " in told.message
 
 
-def test_a_living_engine_is_waited_for(stacks: PulumiStacks, tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["up", "destroy"])
+def test_a_living_engine_is_waited_for(stacks: PulumiStacks, tmp_path: Path, verb: str) -> None:
+    """Such as that of a client that was killed just now, which comes to its end by itself."""
     stacks.up(spec(), ignore)
     lock = write_lock(tmp_path, os.getpid())
-    thread = threading.Thread(target=stacks.destroy, args=("analysis", "b1", ignore))
+    acts: dict[str, Callable[[], object]] = {
+        "up": lambda: stacks.up(spec(), ignore),
+        "destroy": lambda: stacks.destroy("analysis", "b1", ignore),
+    }
+    ended: list[str] = []
+
+    def act() -> None:
+        acts[verb]()
+        ended.append(verb)
+
+    thread = threading.Thread(target=act)
     thread.start()
-    time.sleep(0.1)
-    assert lock.exists()
+    time.sleep(2.0)  # so that the engine has been refused; it is right if it was not, too
+    assert not ended
     lock.unlink()
     thread.join(LIMIT_S)
-    assert stacks.outputs("analysis", "b1") == {}
+    assert ended == [verb]
+    assert bool(stacks.outputs("analysis", "b1")) is (verb == "up")
 
 
 def write_lock(tmp_path: Path, pid: int, *, host: str = "", age_s: float = 0.0) -> Path:
