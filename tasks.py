@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import inspect
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from runner.errors import EXIT_CODES, MissingToolError
 
 Body = TypeVar("Body", bound=Callable[..., None])
 GC_OBJECTS = 100_000  # new ones before the collector looks; Python's own 700 to 2,000 are for small programs
+HELP_WORDS = frozenset({"--help", "-h"})
 JSON_HELP = "one JSON object a line instead of text"
 YES_HELP = "do not ask; show what will be created and go on"
 DEBUG_HELP = "a finer log, and on standard error too"
@@ -28,7 +30,7 @@ DEBUG_HELP = "a finer log, and on standard error too"
 ANY_VERB = (0, 2, 10, 11, 129, 130, 143)
 CLOUD_VERB = (*ANY_VERB, 3, 4)
 
-if Path(sys.argv[0]).name in ("invoke", "inv"):
+if Path(sys.argv[0]).name in ("invoke", "inv") or Path(sys.argv[0]).parts[-2:] == ("invoke", "__main__.py"):
     # What invoke prints itself (--help, --list) ends without a word when nobody reads on, as with any command. Verbs are not so.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
@@ -47,6 +49,9 @@ def _ends_with(*codes: int, meaning: Mapping[int, str] | None = None) -> Callabl
 
 def _call(verb: str, **arguments: Any) -> None:
     """Run a verb of ``runner.cli`` and leave with its exit code."""
+    if HELP_WORDS.intersection(value for value in arguments.values() if isinstance(value, str)):
+        # Invoke takes the word for an argument that has no default.
+        os.execv(sys.executable, [sys.executable, "-m", "invoke", "--help", verb])  # noqa: S606 (our own interpreter)
     # Pulumi's and Google's packages are hundreds of thousands of objects that stay to the end. To look through them again and
     # again while they are loaded, and once more at the exit, takes a second of each command (python -X importtime).
     gc.set_threshold(GC_OBJECTS)
@@ -128,7 +133,7 @@ def attach(
     }
 )
 @_ends_with(*CLOUD_VERB)
-def extend(c: Context, batch: str, minutes: str, job: str = "", json: bool = False, debug: bool = False) -> None:
+def extend(c: Context, batch: str, minutes: str = "", job: str = "", json: bool = False, debug: bool = False) -> None:
     """Move the deadlines of a running batch, from any machine; never beyond the end of its VMs, which is shown."""
     _call("extend", batch=batch, minutes=minutes, job=job, as_json=json, debug=debug)
 

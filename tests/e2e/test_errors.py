@@ -102,7 +102,7 @@ def test_a_missing_package_is_a_missing_tool(tmp_path: Path) -> None:
     assert "./bootstrap" in done.stderr
 
 
-@pytest.mark.parametrize("words", ["--list", "--help run", "status --no-such-option"])
+@pytest.mark.parametrize("words", ["--list", "--help run", "run --help", "status --no-such-option"])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_goes_away_is_no_news(tmp_path: Path, words: str, unbuffered: str) -> None:
     site = Site(home=tmp_path, more={"PYTHONUNBUFFERED": unbuffered})
@@ -113,6 +113,16 @@ def test_a_reader_that_goes_away_is_no_news(tmp_path: Path, words: str, unbuffer
     assert done.returncode in (0, 1, 141)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["run", "attach", "extend", "receipt", "cleanup", "local.status"])
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_a_verb_answers_to_help(tmp_path: Path, verb: str, word: str) -> None:
+    """Whether or not it has arguments that must be given, for which Invoke would take the word."""
+    done = Site(home=tmp_path).invoke(verb, word)
+    assert done.returncode == 0, done.stderr
+    assert f"] {verb} [" in done.stdout
+    assert "Exit codes:" in done.stdout
 
 
 def test_every_exit_code_is_in_one_table() -> None:
