@@ -204,7 +204,9 @@ class ObjectProxy:
             return Response(status_code=204)
         if request.method == "GET" and wanted.tells_metadata and self._metadata.has_changes(wanted.bucket):
             return await self._show_changes(answer)
-        return StreamingResponse(_stream(answer), status_code=answer.status_code, headers=_kept_headers(answer))
+        return StreamingResponse(
+            _stream(answer), status_code=answer.status_code, headers=_kept_headers(answer, request)
+        )
 
     def _remember(self, answer: httpx.Response, wanted: ObjectRequest, caller: Caller) -> None:
         """A resumable upload that began, or came to its end."""
@@ -274,12 +276,17 @@ def _raw_path(request: Request) -> str:
     return raw.decode("ascii", errors="replace").partition("?")[0]
 
 
-def _kept_headers(answer: httpx.Response) -> dict[str, str]:
-    return {
+def _kept_headers(answer: httpx.Response, request: Request) -> dict[str, str]:
+    """What the client is shown. Where an upload goes on is here, however the object store itself is reached."""
+    kept = {
         name: value
         for name, value in answer.headers.items()
         if name not in _HOP_BY_HOP and not name.startswith(_NEVER_SHOWN)
     }
+    if "location" in kept:
+        there = urlsplit(kept["location"])
+        kept["location"] = f"{request.url.scheme}://{request.url.netloc}{there.path}?{there.query}"
+    return kept
 
 
 async def _stream(answer: httpx.Response) -> AsyncIterator[bytes]:
