@@ -205,7 +205,7 @@ class ObjectProxy:
         if request.method == "GET" and wanted.tells_metadata and self._metadata.has_changes(wanted.bucket):
             return await self._show_changes(answer)
         return StreamingResponse(
-            _stream(answer), status_code=answer.status_code, headers=_kept_headers(answer, request)
+            _stream(answer), status_code=answer.status_code, headers=shown_headers(answer, request)
         )
 
     def _remember(self, answer: httpx.Response, wanted: ObjectRequest, caller: Caller) -> None:
@@ -276,7 +276,7 @@ def _raw_path(request: Request) -> str:
     return raw.decode("ascii", errors="replace").partition("?")[0]
 
 
-def _kept_headers(answer: httpx.Response, request: Request) -> dict[str, str]:
+def shown_headers(answer: httpx.Response, request: Request) -> dict[str, str]:
     """What the client is shown. Where an upload goes on is here, however the object store itself is reached."""
     kept = {
         name: value

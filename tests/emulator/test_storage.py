@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import google_crc32c
+import httpx
 import psutil
 import pytest
 from google.api_core import exceptions
@@ -16,6 +17,9 @@ from google.api_core.client_options import ClientOptions
 from google.cloud import storage
 from google.cloud.storage import transfer_manager
 from google.oauth2.credentials import Credentials
+from starlette.requests import Request
+
+from runner.emulator.object_proxy import shown_headers
 
 from .conftest import CloudUnderTest, until
 
@@ -167,3 +171,10 @@ def test_object_store_that_dies_is_started_again(cloud: CloudUnderTest, bucket: 
         return not set(before) & set(store_processes(cloud)) and answer.content == b"kept"
 
     until(is_back)
+
+
+def test_an_upload_goes_on_at_the_front_however_the_object_store_is_reached() -> None:
+    """Where the object store is behind TLS, it says so in the address."""
+    answer = httpx.Response(200, headers={"location": "https://127.0.0.1:1/upload/x?upload_id=7"})
+    asked = {"type": "http", "scheme": "http", "path": "/", "query_string": b"", "headers": [(b"host", b"127.0.0.1:5")]}
+    assert shown_headers(answer, Request(asked))["location"] == "http://127.0.0.1:5/upload/x?upload_id=7"
