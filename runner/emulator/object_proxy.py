@@ -21,8 +21,9 @@ from runner.emulator.object_requests import Act, ObjectRequest, name_in_body, re
 from runner.emulator.object_store import ObjectStore
 from runner.emulator.settings import CloudSettings
 from runner.emulator.store import Document, Store
-from runner.emulator.transport import read_json, render_error, require_json
+from runner.emulator.transport import render_error, require_json
 from runner.emulator.upload_sessions import UploadSessions
+from runner.emulator.wire import read_json
 from runner.errors import CloudError
 
 Body = AsyncIterator[bytes] | bytes | None

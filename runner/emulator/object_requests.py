@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from enum import Enum, auto
-from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
 from runner.emulator import refusals
-from runner.errors import CloudError
+from runner.emulator.wire import read_json
 
 UPLOAD_TYPES = ("media", "multipart", "resumable")
 _PATH = re.compile(
@@ -138,7 +137,7 @@ def _whole_object(request: ObjectRequest, below: str, told: str) -> ObjectReques
 
 def read_sources(body: bytes, bucket: str) -> tuple[list[tuple[str, str]], bytes]:
     """The objects of which one is composed, and the body with nothing else in it."""
-    asked = parse_json(body)
+    asked = read_json(body)
     named = asked.get("sourceObjects")
     if not isinstance(named, list) or not all(isinstance(one, dict) and one.get("name") for one in named):
         raise refusals.required("sourceObjects")
@@ -159,7 +158,7 @@ def name_in_body(upload_type: str, content_type: str, start: bytes, *, is_whole:
         described = start if is_whole else None
     if described is None and not is_whole:
         return None
-    name = parse_json(described or b"").get("name")
+    name = read_json(described or b"").get("name")
     if not isinstance(name, str) or not name:
         raise refusals.required("name")
     return _checked_name(name)
@@ -175,21 +174,6 @@ def _first_part(content_type: str, start: bytes) -> bytes | None:
     _, opened, rest = start.partition(f"--{boundary}".encode())
     found = _FIRST_PART.search(rest) if opened else None
     return None if found is None else found["body"]
-
-
-def parse_json(body: bytes) -> dict[str, Any]:
-    """A body of JSON, {} if it is empty.
-
-    Raises:
-        CloudError: it is not an object.
-    """
-    try:
-        value = json.loads(body) if body.strip() else {}
-    except ValueError as error:
-        raise CloudError(f"Parse Error: {error}", reason="parseError", status=400) from error
-    if not isinstance(value, dict):
-        raise CloudError("Parse Error: the body must be an object", reason="parseError", status=400)
-    return value
 
 
 def _decode(written: str) -> str:

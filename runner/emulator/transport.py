@@ -6,7 +6,6 @@ No handler sees a request or an answer of the web framework, except the object p
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -24,7 +23,7 @@ from runner.emulator.request_ids import RequestIds
 from runner.emulator.settings import REGIONS, CloudSettings
 from runner.emulator.store import Document
 from runner.emulator.validation import check_fields
-from runner.emulator.wire import error_document
+from runner.emulator.wire import error_document, read_json
 from runner.errors import CloudError
 
 #: The connection is lost while a request is served: nobody hears the answer, and nothing here is wrong.
@@ -164,18 +163,6 @@ def _check_place(params: Mapping[str, str], settings: CloudSettings) -> None:
         raise refusals.invalid_field("zone", zone, "Unknown zone.")
     if (region := params.get("region")) is not None and region not in REGIONS:
         raise refusals.invalid_field("region", region, "Unknown region.")
-
-
-def read_json(raw: bytes) -> Document:
-    if not raw.strip():
-        return {}
-    try:
-        body = json.loads(raw)
-    except ValueError as error:
-        raise CloudError(f"Parse Error: {error}", reason="parseError", status=400) from error
-    if body is not None and not isinstance(body, dict):
-        raise refusals.invalid("Invalid JSON payload received. The body must be an object.")
-    return body or {}
 
 
 def render(answer: Document | Answer) -> Response:

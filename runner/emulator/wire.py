@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -30,6 +31,21 @@ RPC_CODES: Mapping[int, str] = {
 
 STORAGE_PATHS = ("/storage/", "/upload/", "/download/", "/resumable/")
 RPC_CODES_OF_REASONS: Mapping[str, str] = {"aborted": "ABORTED", "failedPrecondition": "FAILED_PRECONDITION"}
+
+
+def read_json(body: bytes) -> dict[str, Any]:
+    """What a request's body says, {} if it is empty.
+
+    Raises:
+        CloudError: it is not an object of JSON.
+    """
+    try:
+        value = json.loads(body) if body.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise CloudError(f"Parse Error: {error}", reason="parseError", status=400) from error
+    if not isinstance(value, dict):
+        raise CloudError("Parse Error: the body must be an object", reason="parseError", status=400)
+    return value
 
 
 def compute_time(epoch_s: float) -> str:

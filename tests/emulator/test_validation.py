@@ -220,7 +220,11 @@ def test_bad_request(shared: CloudUnderTest, method: str, url: str, body: Any, s
     assert shared.refused(method, url.format(**names), body)[:2] == (status, reason)
 
 
-def test_body_that_is_no_json(shared: CloudUnderTest) -> None:
+@pytest.mark.parametrize("body", [b"{", b"[]", b"null", b"[" * 100_000], ids=["open", "list", "null", "deep"])
+@pytest.mark.parametrize("api", ["compute", "storage"])
+def test_body_that_is_no_object_of_json(shared: CloudUnderTest, api: str, body: bytes) -> None:
+    uploads = f"{shared.url}/upload/storage/v1/b/bodies/o?uploadType=resumable"
+    url = {"compute": f"{shared.zone}/instances", "storage": uploads}[api]
     json = {"Content-Type": "application/json; charset=UTF-8"}
-    answer = shared.session.post(f"{shared.zone}/instances", data=b"{", headers=json)
+    answer = shared.session.post(url, data=body, headers=json)
     assert (answer.status_code, answer.json()["error"]["errors"][0]["reason"]) == (400, "parseError")
