@@ -17,6 +17,7 @@ from runner.commands.events import Listener, Phases
 from runner.commands.preflight import CheckedBatch, check_batch
 from runner.commands.summary import RunReport, RunSummary
 from runner.commands.turns import taking_turns
+from runner.core.compute import Image
 from runner.core.files import require_folder
 from runner.core.session_state import NameTakenError, SessionState
 from runner.errors import DeclinedError, InputError, NotFoundError, QuotaError
@@ -62,24 +63,9 @@ def execute(
         with phases.phase("image"):
             image = ensure_image(context, listener)
     plan, session = _begin_session(context, plan, wanted=checked.batch.name, listener=listener)
-    expires = context.now() + timedelta(seconds=plan.max_run_s)
-    definition = Definition(
-        plan=plan,
-        inputs=checked.inputs,
-        image=image.name,
-        disk_gib=max(plan.disk_gib, image.disk_gib),
-        expires=expires.isoformat(timespec="minutes"),
-    )
+    definition = _define(context, plan, checked, image)
     with session:
-        session.record(
-            "plan",
-            machine_type=plan.machine.name,
-            price_usd_per_hour=hourly_price(plan.machine, definition.disk_gib),
-            max_run_s=plan.max_run_s,
-            zones=context.settings.zones_to_try,
-            ceiling_usd=plan.ceiling_usd,
-            results=str(context.results_folder / plan.batch),
-        )
+        _record_plan(context, definition, session)
         run = BatchRun(
             context=context,
             definition=definition,
@@ -135,6 +121,32 @@ def _begin_session(context: Context, plan: Plan, *, wanted: str, listener: Liste
         else:
             _log.info("the batch is %s", plan.batch, extra={"session": plan.batch})
             return plan, session
+
+
+def _define(context: Context, plan: Plan, checked: CheckedBatch, image: Image) -> Definition:
+    """The batch as every client of it will know it, with the time at which its VMs end by themselves."""
+    expires = context.now() + timedelta(seconds=plan.max_run_s)
+    return Definition(
+        plan=plan,
+        inputs=checked.inputs,
+        image=image.name,
+        disk_gib=max(plan.disk_gib, image.disk_gib),
+        expires=expires.isoformat(timespec="minutes"),
+    )
+
+
+def _record_plan(context: Context, definition: Definition, session: SessionState) -> None:
+    """What the receipt will tell the cost by."""
+    plan = definition.plan
+    session.record(
+        "plan",
+        machine_type=plan.machine.name,
+        price_usd_per_hour=hourly_price(plan.machine, definition.disk_gib),
+        max_run_s=plan.max_run_s,
+        zones=context.settings.zones_to_try,
+        ceiling_usd=plan.ceiling_usd,
+        results=str(context.results_folder / plan.batch),
+    )
 
 
 def _fit_quota(context: Context, plan: Plan, checked: CheckedBatch, listener: Listener) -> Plan:

@@ -70,24 +70,24 @@ class Scene:
 class Blow(Enum):
     """What is done at a random moment."""
 
-    KILL_CLIENT = "kill-client"
-    KILL_GROUP = "kill-group"
-    KILL_ENGINE = "kill-engine"
-    SIGINT = "sigint"
+    KILL_CLIENT = Harm.KILL_CLIENT.value
+    KILL_GROUP = Harm.KILL_GROUP.value
+    KILL_ENGINE = Harm.KILL_ENGINE.value
+    SIGINT = Harm.SIGINT.value
     SLEEP = "sleep"
-    FULL_DISK = "full-disk"
+    FULL_DISK = Harm.FULL_DISK.value
     VM_HANGS = "vm-hangs"
     VM_VANISHES = "vm-vanishes"
-    PREEMPTION = "preemption"
+    PREEMPTION = Harm.PREEMPTION.value
     SSH_LOST = "ssh-lost"
     CLOUD_RESTARTS = "cloud-restarts"
     DESTROY_BY_HAND = "destroy-by-hand"
     CLEANUP = "cleanup"
     SECOND_CLIENT = "second-client"
     COPIED_STATE = "copied-state"
-    API_503 = "api-503"
-    API_403 = "api-403"
-    DROP = "drop"
+    API_503 = Harm.API_503.value
+    API_403 = Harm.API_403.value
+    DROP = Harm.DROP.value
 
     def strike(self, scene: Scene) -> None:
         """Do it now. Some wait for what they need, for a while."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,16 @@ class Evidence:
         """The jobs whose results are safe, at home or in the bucket, with their attempt."""
         found = {item.job: item.attempt for item in self.site.context.cloud.results.result_sets(self.batch.name)}
         return found | self.home()
+
+    def lies(self, states: Mapping[str, str]) -> list[str]:
+        """What is not so of what a command said of its jobs. ``states``: by job."""
+        said, home = {job for job, state in states.items() if state == "succeeded"}, self.home()
+        false = ", ".join(sorted(said - set(home)))
+        on_purpose = ", ".join(sorted(said.intersection(self.batch.failing)))
+        return [
+            *([f"said to have succeeded, but not at home: {false}"] if false else []),
+            *([f"fails on purpose, and was said to have succeeded: {on_purpose}"] if on_purpose else []),
+        ]
 
     def is_open(self) -> bool:
         """Whether a client can go on with the batch."""

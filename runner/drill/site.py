@@ -144,6 +144,10 @@ class Client:
         lines = bytes(self._output["stdout"]).decode("utf-8", "replace").splitlines()
         return [event for line in lines if (event := _parse(line)) is not None]
 
+    def summary(self) -> Mapping[str, Any]:
+        """What it told at its end of its batch; empty if it did not come to that."""
+        return next((event for event in reversed(self.events()) if event.get("event") == "summary"), {})
+
     def last_words(self) -> str:
         """The end of what it said, for whoever has to find out."""
         return "".join(bytes(text[-2000:]).decode("utf-8", "replace") for text in self._output.values())

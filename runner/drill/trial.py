@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 import psutil
 
@@ -178,19 +177,14 @@ class TrialRun:
         """What the client said at its end must be so."""
         if client.exit_code is None or client.exit_code < 0:
             return
-        summary: Mapping[str, Any] = next(
-            (event for event in reversed(client.events()) if event.get("event") == "summary"), {}
-        )
-        home = self._evidence.home()
-        said = {job["name"] for job in summary.get("jobs", []) if job["status"] == "succeeded"}
-        if lies := said - set(home):
-            self._problems.append(f"said to have succeeded, but not at home: {', '.join(sorted(lies))}")
+        states = {job["name"]: job["status"] for job in client.summary().get("jobs", [])}
+        self._problems += self._evidence.lies(states)
         ended = [
             event["job"] for event in client.events() if (event["event"], event.get("state")) == ("job", "succeeded")
         ]
         if twice := {job for job in ended if ended.count(job) > 1}:
             self._problems.append(f"ended more than once: {', '.join(sorted(twice))}")
-        if client.exit_code == 0 and len(said) != len(self._batch.jobs):
+        if client.exit_code == 0 and list(states.values()).count("succeeded") != len(self._batch.jobs):
             self._problems.append("exit code 0, though not all jobs are said to have succeeded")
         if client.exit_code == 0 and self._trial.ends_client:
             self._problems.append("exit code 0, though it was told to end before its jobs had ended")

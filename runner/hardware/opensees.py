@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,8 +196,3 @@ def _local_file(job: OpenSeesJob, path: str) -> BundleFile:
     if not source.is_file():
         raise InputError(f"job {job.id}: there is no file {source}")
     return BundleFile(path=path, source=source, executable=os.access(source, os.X_OK))
-
-
-def shown_command(job: OpenSeesJob) -> str:
-    """The command as a person would type it."""
-    return shlex.join(choose_command(job))

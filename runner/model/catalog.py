@@ -16,7 +16,6 @@ PRICE_DATE = "2026-11"
 EXTERNAL_ADDRESS_USD_PER_HOUR = 0.005
 IDLE_ADDRESS_USD_PER_HOUR = 0.01  # one that is kept without a VM
 DISK_USD_PER_GIB_HOUR = 0.10 / 730  # pd-balanced, list price by the month of 730 hours
-IMAGE_USD_PER_GIB_MONTH = 0.05
 LONGEST_RUN_S = 120 * 86400  # maxRunDuration: https://cloud.google.com/compute/docs/instances/limit-vm-runtime
 
 

@@ -23,7 +23,6 @@ from typing import IO
 
 from .rank import OUTPUT_FDS, RANKS, REPORT_FD
 
-USAGE_ERROR = 2
 NO_ENGINE = 69
 LOST_RANK = 70
 STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
