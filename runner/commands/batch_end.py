@@ -28,7 +28,8 @@ from runner.model.states import JobState
 
 @dataclass(kw_only=True)
 class BatchEnd:
-    """``goes_on``: nothing of the batch was ended, and it may go on without this client. ``left_over``: what could not be removed."""
+    """``goes_on``: nothing of the batch was ended, and it may go on without this client. ``is_informed``: this client knows how
+    the jobs stand. ``left_over``: what could not be removed."""
 
     context: Context
     definition: Definition
@@ -40,6 +41,7 @@ class BatchEnd:
     collector: Collector
     controller: Controller
     goes_on: bool
+    is_informed: bool
     left_over: tuple[str, ...] = ()
     _has_ended: bool = False
     _late: dict[str, JobOutcome] = field(default_factory=dict)
@@ -106,12 +108,22 @@ class BatchEnd:
 
     def outcomes(self) -> tuple[JobOutcome, ...]:
         """What is known of each job, in the file's order."""
-        return tuple(self._late.get(outcome.name, outcome) for outcome in self.controller.outcomes())
+        return tuple(self._late.get(outcome.name) or self._as_left(outcome) for outcome in self.controller.outcomes())
+
+    def _as_left(self, outcome: JobOutcome) -> JobOutcome:
+        """A job that has not ended is lost with its batch, and not lost at all if that goes on."""
+        if outcome.state.has_ended:
+            return outcome
+        if not self.goes_on:
+            return replace(outcome, state=JobState.LOST, message="the batch ended before it did")
+        if not self.is_informed:
+            return replace(outcome, state=JobState.UNKNOWN, message="this client did not come to look after it")
+        return replace(outcome, message="it goes on without this client")
 
     def _judge_late(self) -> None:
         """Judge the jobs that were given up, or never heard of again, and whose verified results came home all the same."""
         expectations = {item.job.name: item.job.expect for item in self.definition.inputs}
-        lost = [found for found in self.controller.outcomes() if found.state is JobState.LOST and found.results is None]
+        lost = [found for found in self.outcomes() if found.state is JobState.LOST and found.results is None]
         pushed = self._still_pushed() if lost else frozenset()
         for outcome in lost:
             home = self.tracker.find(outcome.name)

@@ -125,6 +125,7 @@ class BatchRun:
             collector=collector,
             controller=controller,
             goes_on=goes_on,
+            is_informed=not goes_on,
         )
 
     def _summary(self, end: BatchEnd) -> RunSummary:
@@ -155,6 +156,7 @@ class BatchRun:
                 cancel_all(destructive)
                 end.leave_as_found()
             raise
+        end.is_informed = True
         downloads = Downloads(end.collector)
         steps.undo("stop downloads", downloads.stop)
         downloads.start()

@@ -192,7 +192,7 @@ class Controller:
 
     def outcomes(self) -> list[JobOutcome]:
         """What is known of each job, in the file's order."""
-        return [self._outcomes.get(job.name) or _unfinished(job.name, job.state) for job in self.roster.jobs]
+        return [self._outcomes.get(job.name) or JobOutcome(name=job.name, state=job.state) for job in self.roster.jobs]
 
     def close(self) -> None:
         """Close the connections; threads that wait on them end, and are waited for. Jobs on the machines go on."""
@@ -391,9 +391,3 @@ class Controller:
             name=message.job, state=JobState.LOST, instance=message.machine, message=str(message.error)
         )
         self._job_done(JobDone(attempt=message.attempt, outcome=outcome))
-
-
-def _unfinished(name: str, state: JobState) -> JobOutcome:
-    return JobOutcome(
-        name=name, state=state if state.has_ended else JobState.LOST, message="the batch ended before it did"
-    )

@@ -105,6 +105,9 @@ def test_logs_go_on_where_they_stood(site: Site, tmp_path: Path) -> None:
     assert left.returncode == 0, left.stderr
     before = read_events(left.stdout)
     assert before[-1]["detached"] is True
+    states = {job["name"]: job["status"] for job in before[-1]["jobs"]}
+    assert states.keys() == set(NAMES)
+    assert set(states.values()) <= {"waiting", "running", "succeeded"}, "nothing is lost that goes on"
     done = site.invoke("attach", "--json", "--results", str(tmp_path / "results"))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     after = read_events(done.stdout)

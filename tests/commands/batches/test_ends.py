@@ -53,10 +53,19 @@ def run(client: Client, *jobs: str, listener: Listener | None = None, report: Ru
         ).begin()
 
 
-def attach_to(client: Client, *, listener: Listener | None = None, take_over: bool = False) -> RunSummary:
+def attach_to(
+    client: Client, *, listener: Listener | None = None, take_over: bool = False, report: RunReport | None = None
+) -> RunSummary:
+    listener = listener or client.listener
     return attach.execute(
-        client.context, batch=client.batch.name, listener=listener or client.listener, take_over=take_over
+        client.context, batch=client.batch.name, listener=listener, take_over=take_over, report=report
     )
+
+
+def left_by(report: RunReport) -> dict[str, JobState]:
+    """What a client says of the jobs of a batch that goes on without it."""
+    assert report.summary is not None and report.summary.is_detached
+    return {job.name: job.state for job in report.summary.jobs}
 
 
 def take(lease: Lease) -> Lease:
@@ -68,8 +77,10 @@ def test_an_attach_that_is_refused_leaves_the_batch_as_it_was(client: Client) ->
     client.write_lease(detached=True)
     client.add_vm()
     client.keys.trouble = PermissionDeniedError("no keys for you", status=403)
+    report = RunReport()
     with pytest.raises(PermissionDeniedError):
-        attach_to(client)
+        attach_to(client, report=report)
+    assert left_by(report) == {"a": JobState.UNKNOWN}
     assert len(client.estate.items) == 1
     assert client.engine.acts == []
     assert client.lease().detached
@@ -194,7 +205,7 @@ def test_a_client_that_lost_its_batch_and_does_not_know_it_yet_ends_nothing(clie
     assert client.has_definition()
     assert client.lease().holder == ELSEWHERE
     assert client.session().outcome == f"taken over by {ELSEWHERE}"
-    assert report.summary is not None and report.summary.is_detached
+    assert left_by(report) == {"a": JobState.WAITING}
 
 
 def test_a_client_that_lost_its_batch_makes_no_more_vms(client: Client, batch: Batch) -> None:
@@ -238,8 +249,10 @@ def test_taking_over_is_asked_for_every_time(client: Client) -> None:
     client.define("a")
     client.write_lease()
     for _ in range(2):
+        report = RunReport()
         with pytest.raises(WatchedError, match="watched by"):
-            attach_to(client)
+            attach_to(client, report=report)
+        assert left_by(report) == {"a": JobState.UNKNOWN}
         assert client.lease().holder == ELSEWHERE
         assert client.session().has_ended, "this machine has nothing to look after"
 
