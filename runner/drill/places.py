@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from runner import wiring
-from runner.drill.site import DrillSite
+from runner.drill.site import COMMAND_LIMIT_S, DrillSite
 from runner.wiring import embedded
 
 OUR_VARIABLES = ("OPENSEES_HPC_", "PULUMI_", "GOOGLE_")
@@ -88,6 +88,7 @@ def temporary_local_site(environment: Mapping[str, str]) -> Iterator[DrillSite]:
     try:
         yield site
     finally:
+        site.end_clients(0.0)
         embedded.stop_embedded_cloud(site.environment)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -97,7 +98,9 @@ def google_site(environment: Mapping[str, str]) -> Iterator[DrillSite]:
     """The user's own project, settings and home; results in a folder that goes with the drill."""
     ours = {**environment, "OPENSEES_HPC_TARGET": "google", "PYTHONUNBUFFERED": "1"}
     folder = Path(tempfile.mkdtemp(prefix="opensees-hpc-drill-"))
+    site = DrillSite(context=wiring.make_context(ours, results_folder=folder), environment=ours, folder=folder)
     try:
-        yield DrillSite(context=wiring.make_context(ours, results_folder=folder), environment=ours, folder=folder)
+        yield site
     finally:
+        site.end_clients(COMMAND_LIMIT_S)
         shutil.rmtree(folder, ignore_errors=True)

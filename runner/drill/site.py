@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -41,6 +41,7 @@ class DrillSite:
     folder: Path
     faults: FaultBoard | None = None
     defects: Callable[[], Sequence[str]] = tuple
+    _started: list[Client] = field(default_factory=list)
 
     @property
     def lease_s(self) -> float:
@@ -59,7 +60,17 @@ class DrillSite:
                 stderr=subprocess.PIPE,
                 start_new_session=True,
             )
-        return Client(process)
+        client = Client(process)
+        self._started.append(client)
+        return client
+
+    def end_clients(self, limit_s: float) -> None:
+        """Interrupt what was started here and still runs, and kill what has not ended after this time."""
+        running = [client for client in self._started if client.is_running()]
+        for client in running:
+            client.process.send_signal(signal.SIGINT)
+        for client in running:
+            client.wait(limit_s)
 
     def by_hand(self) -> dict[str, str]:
         """What a plain ``pulumi`` needs beside the site's environment."""
