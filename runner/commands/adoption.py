@@ -6,8 +6,6 @@ every VM has said what it has, or is known to be lost: a job must not run twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from runner.commands.context import Context
 from runner.commands.controller import Controller
 from runner.commands.definition import Definition
@@ -17,7 +15,6 @@ from runner.commands.outcome import read_outcome
 from runner.commands.summary import JobOutcome
 from runner.core.download_tracker import DownloadTracker
 from runner.core.lease import read_preempted
-from runner.model import names
 from runner.model.session import Session
 from runner.model.states import JobState
 
@@ -63,11 +60,11 @@ def note_attempts(context: Context, session: Session, controller: Controller) ->
         controller.note_attempt(found.job, found.attempt)
 
 
-def adopt_machines(context: Context, batch: str, controller: Controller, fleet: Fleet, *, known: Iterable[str]) -> None:
-    """Hear of every VM that is there what it has, and go on with that. ``known``: VMs that this machine has heard of before."""
-    instances = context.cloud.compute.instances(names.labels_of_batch(batch))
-    preempted = read_preempted(context.cloud.results, batch)
-    used = {*known, *preempted, *(instance.name for instance in instances)}
-    controller.expect_machines(instances, names_used=used)
-    fleet.adopt(instances)
+def adopt_machines(context: Context, session: Session, controller: Controller, fleet: Fleet) -> None:
+    """Hear of every VM that is there what it has, and go on with that. ``session``: as this machine's journal tells it."""
+    instances = context.cloud.compute.instances(session.labels)
+    preempted = read_preempted(context.cloud.results, session.name)
+    known = (resource.name for resource in session.resources)
+    controller.expect_machines(instances, names_used={*known, *preempted, *(instance.name for instance in instances)})
+    fleet.adopt(instances, answered=session.answered)
     controller.hear_machines(fleet)

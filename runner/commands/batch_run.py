@@ -194,9 +194,9 @@ class BatchRun:
     def _look_around(self, end: BatchEnd, fleet: Fleet) -> None:
         """What is home, in the bucket and on the VMs of a batch that this client did not begin."""
         self._find_finished(end)
-        note_attempts(self.context, self.session.read(), end.controller)
-        known = [resource.name for resource in self.session.read().resources]
-        adopt_machines(self.context, self.batch, end.controller, fleet, known=known)
+        session = self.session.read()
+        note_attempts(self.context, session, end.controller)
+        adopt_machines(self.context, session, end.controller, fleet)
         if end.controller.roster.has(
             MachineState.LOST
         ):  # nobody knows which jobs they had, nor what they have pushed since

@@ -9,7 +9,7 @@ from runner.core.compute import Instance
 from runner.errors import RemoteError
 
 HOST_KEY_LIMIT_S = 10 * 60.0  # from its making; a bake's builder has to come up from a plain image
-SSH_LIMIT_S = 5 * 60.0  # from its host key, which is published when its SSH server starts
+SSH_LIMIT_S = 3 * 60.0  # from its host key, which is published when its SSH server starts
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 3.0
 HOST_KEY_NAMESPACE = "hostkeys"

@@ -80,9 +80,9 @@ class Cloud(Protocol):
         """An SSH connection to an instance, host key verified against ``host_keys`` (type to base64)."""
 
     def job_interface(
-        self, instance: Instance, login: Login, host_keys: Mapping[str, str], batch: str
+        self, instance: Instance, login: Login, host_keys: Mapping[str, str], batch: str, *, limit_s: float
     ) -> OpenSeesInterface:
-        """The job interface of an instance, with the batch's workspace."""
+        """The job interface of an instance, with the batch's workspace, if it answers within ``limit_s``."""
 
 
 @dataclass(frozen=True, kw_only=True)

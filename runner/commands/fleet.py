@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
-from runner.commands.boot import wait_for_host_keys
+from runner.commands.boot import SSH_LIMIT_S, wait_for_host_keys
 from runner.commands.context import Context
 from runner.commands.events import Listener, Phases
 from runner.commands.messages import MachineDown, MachineReady, MachinesMade, MachinesRefused, Message, ThreadFailed
@@ -107,6 +107,7 @@ class Fleet:
         self._requests: queue.SimpleQueue[tuple[str, ...] | None] = queue.SimpleQueue()
         self._seen: dict[str, Instance] = {}
         self._down: set[str] = set()
+        self._answered: set[str] = set()
         self._intended: set[MachineWish] = set()
         self._made: set[str] = set()  # as the engine's thread listed them last
         self._repeats = 0  # of updates in a row that failed only of VMs that had gone
@@ -135,9 +136,13 @@ class Fleet:
             self._wanted.update({wish.name: wish for wish in wishes})
         self._requests.put(tuple(wish.name for wish in wishes))
 
-    def adopt(self, instances: Sequence[Instance]) -> None:
-        """Take over machines that are there already: they are booted again (which they are at once) and watched."""
+    def adopt(self, instances: Sequence[Instance], *, answered: Collection[str] = ()) -> None:
+        """Take over machines that are there already: they are booted again (which they are at once) and watched.
+
+        ``answered``: those that have answered before. They get no time to boot: one that is silent now is given up as any other.
+        """
         wishes = [_wish_of(instance) for instance in instances]
+        self._answered.update(answered)
         self._intend(wishes)
         with self._lock:
             self._wanted.update({wish.name: wish for wish in wishes})
@@ -300,7 +305,9 @@ class Fleet:
         try:
             with self._phases.phase("boot", of=instance.name):
                 keys: Mapping[str, str] = wait_for_host_keys(self._context, instance, lambda: self.is_open)
-                interface = self._context.cloud.job_interface(instance, self._login, keys, self._batch)
+                has_answered = instance.name in self._answered
+                limit_s = self._context.settings.lost_after_s if has_answered else SSH_LIMIT_S
+                interface = self._context.cloud.job_interface(instance, self._login, keys, self._batch, limit_s=limit_s)
         except HpcError as error:
             if self.is_open:
                 self._report_down(instance.name, "boot", str(error))

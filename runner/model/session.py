@@ -155,6 +155,11 @@ class Session:
         return tuple(item for item in self.resources if item.gone is not None)
 
     @property
+    def answered(self) -> frozenset[str]:
+        """The VMs that have answered a client of this machine: it began jobs on them."""
+        return frozenset(record.text("instance") for record in self.records if record.kind == "job") - {""}
+
+    @property
     def open_resources(self) -> tuple[Resource, ...]:
         """What may still be there."""
         return tuple(item for item in self.resources if item.may_exist)

@@ -180,7 +180,7 @@ class ConnectedCloud:
         return wait_for_ssh(self._target(instance, login, host_keys), timeout_s=SSH_LIMIT_S)
 
     def job_interface(
-        self, instance: Instance, login: Login, host_keys: Mapping[str, str], batch: str
+        self, instance: Instance, login: Login, host_keys: Mapping[str, str], batch: str, *, limit_s: float
     ) -> OpenSeesInterface:
         """The job interface of an instance, as soon as it answers."""
         from runner.hardware.opensees import OpenSeesInterface
@@ -193,7 +193,7 @@ class ConnectedCloud:
             key_filename=login.key_file,
             host_keys=dict(host_keys),
             workspace_dir=f"{names.APP}/{batch}",
-            boot_timeout_s=SSH_LIMIT_S,
+            boot_timeout_s=limit_s,
             # Silence for half of the time (two keepalives that nobody answers), and the other half for trying again.
             keepalive_s=self.settings.lost_after_s / 6,
             connect_timeout_s=min(CONNECT_LIMIT_S, self.settings.lost_after_s / 4),

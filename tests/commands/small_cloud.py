@@ -101,7 +101,7 @@ def small_context(folder: Path, compute: SmallCompute, stacks: SmallStacks | Non
         "compute": compute,
         "stacks": stacks,
         "results": NoControls(),
-        "job_interface": lambda instance, login, keys, batch: SimpleNamespace(close=lambda: None),
+        "job_interface": lambda instance, login, keys, batch, *, limit_s: SimpleNamespace(close=lambda: None),
     }
     cloud = SimpleNamespace(**(parts | more))
     return Context(

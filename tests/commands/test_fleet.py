@@ -13,13 +13,16 @@ from typing import Any
 
 import pytest
 
+from runner.commands.boot import SSH_LIMIT_S
 from runner.commands.events import Event, Listener, Phases
 from runner.commands.fleet import Fleet, MachineWish, SpecOf
 from runner.commands.messages import MachineDown, MachineReady, MachinesMade, MachinesRefused, ThreadFailed
+from runner.core.compute import Instance
 from runner.core.os_login import Login
 from runner.core.stacks import StackSpec
 from runner.errors import CloudError, HpcError, QuotaError, StackError, StockoutError, UnreachableError
 from runner.model.leftover import read_expires
+from runner.model.settings import Settings
 from tests.commands.small_cloud import LIMIT_S, LOGIN, Inbox, SmallCompute, SmallStacks, instance, small_context
 
 WISHES = [
@@ -271,7 +274,7 @@ def test_a_vm_that_answers_when_nobody_wants_it_any_more_leaves_no_connection_op
     compute = SmallCompute()
     is_asked, may_answer, is_closed = threading.Event(), threading.Event(), threading.Event()
 
-    def connect(*arguments: Any) -> SimpleNamespace:
+    def connect(*arguments: Any, limit_s: float) -> SimpleNamespace:
         is_asked.set()
         assert may_answer.wait(LIMIT_S)
         return SimpleNamespace(close=is_closed.set)
@@ -291,6 +294,20 @@ def test_a_vm_that_answers_when_nobody_wants_it_any_more_leaves_no_connection_op
         closing.join(LIMIT_S)
         assert is_closed.is_set()
         assert inbox.of(MachineReady) == []
+
+
+def test_a_vm_that_has_answered_before_gets_no_time_to_boot(tmp_path: Path) -> None:
+    compute = SmallCompute(there={name: instance(name) for name in ("b-0", "b-1")})
+    limits: dict[str, float] = {}
+
+    def connect(vm: Instance, *arguments: Any, limit_s: float) -> SimpleNamespace:
+        limits[vm.name] = limit_s
+        return SimpleNamespace(close=lambda: None)
+
+    with _fleet(tmp_path, compute, lambda update, wished: None, job_interface=connect) as (fleet, inbox):
+        fleet.adopt(list(compute.there.values()), answered={"b-1"})
+        inbox.wait_for(MachineReady, 2)
+        assert limits == {"b-0": SSH_LIMIT_S, "b-1": Settings().lost_after_s}
 
 
 def test_an_engine_that_was_told_to_cancel_because_the_batch_is_over_is_no_alarm(tmp_path: Path) -> None:

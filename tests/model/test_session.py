@@ -74,6 +74,11 @@ def test_a_whole_story() -> None:
     assert job.facts == {"attempt": 1, "exit_code": 0}
 
 
+def test_vms_have_answered_on_which_jobs_were_begun() -> None:
+    job = {"job": "one", "state": "running", "instance": "b-0"}
+    assert read(make_records(("created", vm("b-1")), ("job", job), ("job", {"job": "two"}))).answered == {"b-0"}
+
+
 def test_a_name_that_is_used_again_is_another_thing() -> None:
     session = read(
         make_records(("intend", vm("b-0")), ("gone", vm("b-0")), ("intend", vm("b-0")), ("created", vm("b-0")))
