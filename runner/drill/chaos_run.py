@@ -173,8 +173,8 @@ class ChaosRun:
     def _check_clients(self, scene: Scene) -> None:
         """What commands said must be so, and none of them may end as no command may."""
         for client in self._clients:
-            if client.has_traceback():
-                self._problems.append(f"a traceback: {client.last_words()[-2500:]}")
+            if client.has_crashed():
+                self._problems.append(f"a fault of ours: {client.last_words()[-2500:]}")
             if client.exit_code == LEFT_OVER and client not in scene.cleanups:
                 self._problems.append(f"something was left, it said: {client.last_words()[-1500:]}")
             self._check_summary(client, is_last=client is self._clients[-1])

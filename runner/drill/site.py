@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -16,9 +17,11 @@ from typing import IO, Any, Protocol
 
 from runner import wiring
 from runner.commands.context import Context
+from runner.errors import CrashError
 
 COMMAND_LIMIT_S = 900.0
 STACKS_LIMIT_S = 2.0
+_CRASH = re.compile(rb"^Traceback \(most recent call last\)|^warning: .+ ended: ", re.MULTILINE)
 
 
 class FaultBoard(Protocol):
@@ -163,9 +166,9 @@ class Client:
         """The end of what it said, for whoever has to find out."""
         return "".join(bytes(text[-2000:]).decode("utf-8", "replace") for text in self._output.values())
 
-    def has_traceback(self) -> bool:
-        """Whether it ended, or a thread of it, as no command may."""
-        return b"Traceback (most recent call last)" in self._output["stderr"]
+    def has_crashed(self) -> bool:
+        """Whether it ended, or a thread of it, as no command may: by a fault of ours, in a sentence or as a traceback."""
+        return self.exit_code == CrashError.exit_code or _CRASH.search(self._output["stderr"]) is not None
 
     def _read(self, name: str, stream: IO[bytes] | None) -> None:
         if stream is not None:

@@ -188,8 +188,8 @@ class TrialRun:
             self._problems.append("exit code 0, though not all jobs are said to have succeeded")
         if client.exit_code == 0 and self._trial.ends_client:
             self._problems.append("exit code 0, though it was told to end before its jobs had ended")
-        if client.exit_code != 0 and client.has_traceback():
-            self._problems.append(f"a traceback: {client.last_words()[-600:]}")
+        if client.has_crashed():
+            self._problems.append(f"a fault of ours: {client.last_words()[-600:]}")
         if client.exit_code != 0 and self._trial.harm.is_survived:
             self._problems.append(f"it has to get over this, and ended with {client.exit_code}: {client.last_words()}")
         if client.exit_code == 8:

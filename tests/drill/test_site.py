@@ -8,23 +8,52 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from runner.drill.places import make_local_site
 from runner.drill.site import Client
 
+ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 60.0
 
 
-def _client(program: str) -> Client:
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def _ended(program: str, home: Path) -> Client:
+    environment = {**os.environ, "OPENSEES_HPC_HOME": str(home)}
+    command = [sys.executable, "-c", program]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     client = Client(process)
     assert client.wait(LIMIT_S)
     return client
 
 
-def test_a_traceback_is_found_however_much_follows() -> None:
-    more = "import atexit, sys; atexit.register(lambda: sys.stderr.write('more ' * 2000)); "
-    assert _client(more + "raise ValueError").has_traceback()
-    assert not _client(more).has_traceback()
+VERB = """
+import sys, threading
+from runner.cli import _verb
+
+@_verb
+def status():
+    {}
+    return 0
+
+sys.exit(status())
+"""
+MORE = "import atexit, sys; atexit.register(lambda: sys.stderr.write('more ' * 2000)); "
+
+
+@pytest.mark.parametrize(
+    ("program", "has_crashed"),
+    [
+        (VERB.format("raise ValueError"), True),
+        (VERB.format("t = threading.Thread(target=lambda: 1 / 0); t.start(); t.join()"), True),
+        (VERB.format("raise __import__('runner.errors', fromlist=['x']).InputError('no')"), False),
+        (VERB.format("pass"), False),
+        (f"{MORE}raise ValueError", True),
+        (MORE, False),
+    ],
+    ids=["fault of a verb", "fault of a thread", "wrong input", "nothing", "traceback and more", "words"],
+)
+def test_a_fault_of_ours_is_found_however_it_is_told(program: str, has_crashed: bool, tmp_path: Path) -> None:
+    assert _ended(program, tmp_path).has_crashed() is has_crashed
 
 
 def test_a_drill_that_ends_early_leaves_no_command_behind(tmp_path: Path) -> None:
