@@ -5,6 +5,7 @@ The store is a ``ResultStore``; here only its control objects are used.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -170,6 +171,7 @@ class LeaseKeeper:
         self._writing = threading.RLock()
         self._stopping = threading.Event()
         self._generation = 0
+        self._was_taken = False
         self._renewed_at = self._looked_at = monotonic()
         self._lease = replace(
             new_lease(terms.batch, terms.holder, now(), terms.lease_s, holder_id=terms.holder_id),
@@ -192,6 +194,15 @@ class LeaseKeeper:
         return self._monotonic() - self._renewed_at
 
     def __enter__(self) -> Self:
+        try:
+            return self._begin()
+        except BaseException:
+            if self._was_taken and self.was_detached:  # the batch ran alone before, and goes on alone
+                with contextlib.suppress(CloudError):
+                    self.detach()
+            raise
+
+    def _begin(self) -> Self:
         with self._writing:
             self._take()
         if self._lease.deadlines != self._terms.deadlines:  # somebody moved them before we came
@@ -230,7 +241,7 @@ class LeaseKeeper:
         asked_at = self._monotonic()
         try:
             with self._writing:
-                due = self.age_s >= self._terms.lease_s / RENEWALS_IN_A_LEASE
+                due = not self.is_lost and self.age_s >= self._terms.lease_s / RENEWALS_IN_A_LEASE
                 self._write(lambda lease: lease) if due else self._notice(read_lease(self._store, self._terms.batch))
                 self.trouble = ""
                 self._looked_at = asked_at
@@ -318,7 +329,7 @@ class LeaseKeeper:
         self._generation = self._store.put_control(
             self._terms.batch, names.LEASE, content, if_generation=self._generation
         )
-        self._lease, self._renewed_at = lease, asked_at
+        self._lease, self._renewed_at, self._was_taken = lease, asked_at, True
 
     def _notice(self, found: StoredLease | None) -> None:
         """Take in what is in the bucket now: our own last write, somebody's new deadlines, or another holder."""

@@ -309,6 +309,34 @@ def test_a_lease_that_was_removed_is_not_made_again(batch: Batch, clock: Clock, 
     assert read_lease(batch.store, batch.name) is None
 
 
+def test_who_takes_the_batch_after_its_lease_was_removed_is_heard_of(
+    batch: Batch, clock: Clock, make_keeper: Make
+) -> None:
+    with make_keeper() as keeper:
+        batch.store.delete_control(batch.name)
+        keeper.look()
+        assert keeper.is_lost
+        with make_keeper(THEM):
+            clock.passed_s = 300
+            with pytest.raises(WatchedError, match=THEM):
+                keeper.check()
+
+
+def test_whoever_is_interrupted_while_it_takes_a_detached_lease_leaves_it_detached(
+    batch: Batch, clock: Clock, make_keeper: Make
+) -> None:
+    def interrupt(lease: Lease) -> None:
+        raise KeyboardInterrupt
+
+    with make_keeper(deadlines={"a": 60.0}) as keeper:
+        keeper.detach()
+    change_lease(batch.store, batch.name, lambda lease: lease.restate(deadlines={"a": 90.0}))
+    terms = LeaseTerms(batch=batch.name, lease_s=600, holder=THEM, deadlines={"a": 60.0})
+    with pytest.raises(KeyboardInterrupt):
+        LeaseKeeper(batch.store, terms, LeaseEvents(on_change=interrupt), now=clock.now).__enter__()
+    assert stored(batch).detached
+
+
 def test_a_damaged_lease_is_told(batch: Batch) -> None:
     batch.store.put_control(batch.name, names.LEASE, b"{")
     with pytest.raises(CloudError, match=r"lease\.json"):
