@@ -31,7 +31,7 @@ from runner.core.download_tracker import DownloadTracker, HomeSet
 from runner.core.lease import LeaseEvents, LeaseKeeper, LeaseTerms
 from runner.core.session_state import SessionState
 from runner.core.stacks import StackSpec
-from runner.errors import DiskError, HpcError, LeftoverError
+from runner.errors import DiskError, LeftoverError
 from runner.model import names
 from runner.model.roster import MachineState
 
@@ -151,7 +151,7 @@ class BatchRun:
         steps.undo("close the connections", end.controller.close)
         try:
             fleet = self._get_ready(steps, end, attach=attach)
-        except HpcError as error:
+        except BaseException as error:
             if attach and not isinstance(error, TakenOverError):  # it ran well without this client
                 cancel_all(destructive)
                 end.leave_as_found()
@@ -245,7 +245,7 @@ def analysis_spec(context: Context, definition: Definition, wishes: Sequence[Mac
     """The settings of a batch's stack with these machines."""
     settings, plan = context.settings, definition.plan
     ours: Mapping[str, Any] = {
-        "owner": settings.owner,
+        "owner": definition.owner,
         "expires": max([names.expires_label(datetime.fromisoformat(definition.expires)), *(w.expires for w in wishes)]),
         "machines": json.dumps([wish.as_json() for wish in wishes]),
         "machine_type": plan.machine.name,

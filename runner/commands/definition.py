@@ -31,8 +31,9 @@ FORMAT = 1
 @dataclass(frozen=True, kw_only=True)
 class Definition:
     """A batch that was begun: its plan, its jobs with their files, the image that its VMs boot, and when they must be gone
-    (ISO 8601, for their label)."""
+    (ISO 8601, for their label). ``owner``: whose it stays, whoever goes on with it."""
 
+    owner: str
     plan: Plan
     inputs: tuple[JobInputs, ...]
     image: str
@@ -57,7 +58,7 @@ def save_definition(context: Context, definition: Definition) -> None:
     plan = {key: value for key, value in asdict(definition.plan).items() if key not in ("jobs", "machine")}
     values = {
         "format": FORMAT,
-        "owner": context.settings.owner,  # objects have no labels, and a sweep has to know whose they are
+        "owner": definition.owner,  # objects have no labels, and a sweep has to know whose they are
         "plan": plan | {"machine_type": definition.plan.machine.name},
         "image": definition.image,
         "disk_gib": definition.disk_gib,
@@ -103,6 +104,7 @@ def load_definition(context: Context, batch: str) -> Definition:
             **plan | {"instances": tuple(plan["instances"])}, machine=machine, jobs=tuple(item.job for item in inputs)
         )
         return Definition(
+            owner=plain_text(values["owner"]),
             plan=made,
             inputs=inputs,
             image=str(values["image"]),

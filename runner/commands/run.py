@@ -127,6 +127,7 @@ def _define(context: Context, plan: Plan, checked: CheckedBatch, image: Image) -
     """The batch as every client of it will know it, with the time at which its VMs end by themselves."""
     expires = context.now() + timedelta(seconds=plan.max_run_s)
     return Definition(
+        owner=context.settings.owner,
         plan=plan,
         inputs=checked.inputs,
         image=image.name,

@@ -136,8 +136,8 @@ class Client:
         assert session is not None
         return session
 
-    def define(self, *jobs: str, is_saved: bool = True) -> Definition:
-        """The batch with these jobs, in the bucket if wanted."""
+    def define(self, *jobs: str, is_saved: bool = True, owner: str = "") -> Definition:
+        """The batch with these jobs, in the bucket if wanted. ``owner``: somebody else."""
         folder = self.home / "jobs"
         (folder / "m").mkdir(parents=True)
         (folder / "m" / "main.tcl").write_text("puts done\n")
@@ -147,6 +147,7 @@ class Client:
         checked = check_batch(file)
         plan = make_plan(checked.batch, self.context.settings, name=self.batch.name)
         definition = Definition(
+            owner=owner or self.context.settings.owner,
             plan=plan,
             inputs=checked.inputs,
             image="image",
@@ -162,9 +163,9 @@ class Client:
         lease = replace(new_lease(self.batch.name, holder, datetime.now(UTC), 600), **changes)
         self.batch.store.put_control(self.batch.name, names.LEASE, lease.as_json())
 
-    def add_vm(self) -> None:
-        """A VM of the batch, as a sweep finds it."""
-        labels = {"owner": self.context.settings.owner, **names.labels_of_batch(self.batch.name)}
+    def add_vm(self, owner: str = "") -> None:
+        """A VM of the batch, as a sweep finds it. ``owner``: somebody else's."""
+        labels = {"owner": owner or self.context.settings.owner, **names.labels_of_batch(self.batch.name)}
         vm = Item(kind=Kind.INSTANCE, name=f"{self.batch.name}-0", place="europe-west4-a", labels=labels)
         self.estate.items.append(vm)
 

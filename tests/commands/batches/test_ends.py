@@ -18,7 +18,9 @@ import psutil
 import pytest
 
 from runner.commands import attach
-from runner.commands.batch_run import BatchRun
+from runner.commands.batch_run import BatchRun, analysis_spec
+from runner.commands.definition import load_definition
+from runner.commands.end import end_batch
 from runner.commands.events import Event, Listener, Phases
 from runner.commands.sessions import report_dead_sessions
 from runner.commands.steps import Interrupted
@@ -87,6 +89,35 @@ def test_an_attach_that_is_refused_leaves_the_batch_as_it_was(client: Client) ->
     assert client.has_definition()
     session = client.session()
     assert (session.has_ended, session.is_detached) == (False, True)
+
+
+def test_an_attach_that_is_interrupted_while_it_looks_around_leaves_the_batch_as_it_was(client: Client) -> None:
+    client.define("a")
+    client.write_lease(detached=True)
+    client.add_vm()
+
+    def interrupt(event: Event) -> None:
+        if (event.event, event.facts.get("phase"), event.facts.get("state")) == ("phase", "attach", "started"):
+            signal.raise_signal(signal.SIGINT)
+
+    report = RunReport()
+    with pytest.raises(Interrupted):
+        attach_to(client, listener=Listener(on_progress=interrupt), report=report)
+    assert left_by(report) == {"a": JobState.UNKNOWN}
+    assert len(client.estate.items) == 1
+    assert client.engine.acts == []
+    assert client.lease().detached
+    assert client.has_definition()
+
+
+def test_a_batch_stays_its_owners_whoever_goes_on_with_it_and_ends_as_a_whole(client: Client) -> None:
+    client.define("a", owner="alice")
+    client.write_lease(detached=True)
+    definition = load_definition(client.context, client.batch.name)
+    assert analysis_spec(client.context, definition, []).config["opensees-hpc:owner"] == "alice"
+    client.add_vm(owner="alice")
+    end_batch(client.context, client.batch.name, client.listener, Phases(client.listener))
+    assert client.estate.items == []
 
 
 def test_an_attach_that_finds_no_lease_to_take_leaves_the_batch_as_it_was(client: Client, batch: Batch) -> None:
