@@ -23,8 +23,12 @@ SETTINGS_ONLY = "only its settings are here"  # of a stack: nothing says that it
 
 
 class Kind(Enum):
-    """The kinds of things, in the order in which they can be removed: what is used comes after its users."""
+    """The kinds of things, in the order in which they can be removed: what is used comes after its users.
 
+    A lease is found as one of the control objects of its batch, and is a thing of its own only where it goes before all else.
+    """
+
+    LEASE = "lease"
     INSTANCE = "instance"
     DISK = "disk"
     ADDRESS = "address"

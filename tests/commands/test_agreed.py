@@ -90,10 +90,35 @@ def test_what_a_client_watches_since_is_spared(estate: Estate, request_: dict[st
 def test_a_dead_clients_lease_that_still_runs_spares_nothing(estate: Estate) -> None:
     estate.bucket(BUCKET, ME)
     estate.vm("b1-0", ME, batch="b1", expires=at(1))
+    estate.put("_control/b1/batch.json", b"{}")
     estate.lease("b1", -300)
     summary = Meanwhile(lambda: None).clean(estate, batch="b1")
-    assert gone(summary) == {"instance b1-0 in europe-west4-a", f"control objects b1 in {BUCKET}"}
+    assert gone(summary) == {
+        f"lease b1 in {BUCKET}",
+        "instance b1-0 in europe-west4-a",
+        f"control objects b1 in {BUCKET}",
+    }
     assert summary.exit_code == 0
+
+
+def test_a_lease_that_is_renewed_since_goes_all_the_same(estate: Estate) -> None:
+    estate.bucket(BUCKET, ME)
+    estate.vm("b1-0", ME, batch="b1", expires=at(1))
+    estate.put("_control/b1/batch.json", b"{}")
+    estate.lease("b1", -300)
+    summary = Meanwhile(lambda: estate.lease("b1", -599)).clean(estate, batch="b1")
+    (first, *others) = summary.report.removals
+    assert str(first.item) == f"lease b1 in {BUCKET}"
+    assert [removal.item.kind.value for removal in others][-1] == "control objects"
+    assert (estate.objects(), instances(estate)) == ([], set())
+    assert (summary.exit_code, summary.stays) == (0, [])
+
+
+def test_a_renewed_lease_goes_also_where_there_is_nothing_else(estate: Estate) -> None:
+    estate.bucket(BUCKET, ME)
+    estate.lease("b1", -300)
+    summary = Meanwhile(lambda: estate.lease("b1", -599)).clean(estate, batch="b1")
+    assert (estate.objects(), summary.exit_code) == ([], 0)
 
 
 def test_what_a_process_here_is_at_since_is_spared(estate: Estate) -> None:
