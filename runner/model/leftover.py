@@ -127,7 +127,7 @@ class Item:
 class Choice:
     """Whether an item shall be removed, and why, or why not. ``is_outlived``: it has outlived its purpose, whatever was asked.
 
-    ``is_spared``: it was asked for, and stays because a client that lives is at it, or needs it.
+    ``is_spared``: it was asked for, and stays because a client that lives is at it, or needs it, or because it is somebody else's.
     """
 
     item: Item
@@ -247,7 +247,8 @@ class Scope:
         owner = self._owner_of(item, found.items)
         if wanted.is_taken and self.owner != ANY_OWNER and owner != self.owner and not _is_orphan(item, owner):
             whose = f"it belongs to {owner}" if owner else "it does not say whose it is"
-            return Choice(item=item, is_taken=False, reason=f"{whose}; --owner any takes it too")
+            by_name = bool(self.batch or self.bake)
+            return Choice(item=item, is_taken=False, reason=f"{whose}; --owner any takes it too", is_spared=by_name)
         if wanted.is_taken and item.purpose in self.busy:
             reason = f"{self.busy[item.purpose]} is at it"
             return Choice(item=item, is_taken=False, reason=reason, is_spared=self.everything)
