@@ -182,6 +182,8 @@ def _end_sessions(
     for session in context.journal.open_sessions():
         if session.is_owner_alive or session.name not in purposes or session.name in left or report.unread:
             continue
+        if session.facts.get("project", context.settings.project) != context.settings.project:
+            continue  # nobody has looked there
         try:
             with context.journal_heard_by(listener).resume(session.name) as state:
                 for removal in report.removals:

@@ -69,3 +69,9 @@ def test_one_whose_things_are_another_owners_is_still_open(estate: Estate, reque
     assert not read(estate).has_ended
     assert estate.clean(**request_, owner="any").exit_code == 0
     assert read(estate).has_ended
+
+
+def test_one_of_another_project_is_not_spoken_of(estate: Estate) -> None:
+    leave(estate, project="another-project")
+    estate.clean(batch="b1")
+    assert not read(estate).has_ended
