@@ -102,7 +102,7 @@ def sweep_agreed(
     """Remove what was agreed to, and nothing else. What a client is at by now is spared: ``read_scope`` is asked at each look.
 
     A batch by its name is taken from the client that watched it when that was agreed to: its lease goes first, else that client
-    would renew it, and make other VMs. Then it is looked again, since somebody else may have taken it over.
+    would go on, and make other VMs. Then it is looked again, since somebody else may have taken it over.
 
     ``tell`` is called for each removal, in this thread.
     """
