@@ -197,7 +197,8 @@ def status(c: Context, json: bool = False, debug: bool = False) -> None:
     meaning={
         0: "nothing is left of what was asked for",
         2: "there is no such batch, or a command of this machine is at it",
-        8: "something is left: a client is at it, it is new since the question, it could not be deleted or looked at",
+        8: "something is left: a client is at it, it is another owner's, it is new since the question, it could not be "
+        "deleted or looked at",
     },
 )
 def cleanup(

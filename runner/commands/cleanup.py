@@ -49,7 +49,7 @@ class CleanupSummary:
 
     @property
     def stays(self) -> list[str]:
-        """What was asked for and stays, a text each with its reason: a client is at it, or nobody has agreed to its end."""
+        """What was asked for and stays, a text each with its reason: a client is at it, it is not the user's, it is new."""
         choices = [*(choice for choice in self.kept if choice.is_spared), *self.report.spared]
         return [
             *(f"{choice.item}: {choice.reason}" for choice in choices),
@@ -103,7 +103,9 @@ def execute(context: Context, request: CleanupRequest, listener: Listener) -> Cl
             tell=lambda removal: _tell(removal, request, listener),
         )
     if not request.dry_run:
-        _end_sessions(context, scope, report, listener)
+        keys = {item.key for item in taken}
+        untouched = [item for item in found.items if item.kind in BILLED and item.key not in keys]
+        _end_sessions(context, scope, report, untouched, listener)
         with suppress(CloudError):  # what is left here costs nothing
             forget_inputs_of_gone(context)
     return CleanupSummary(report=report, kept=kept, dry_run=request.dry_run)
@@ -170,13 +172,18 @@ def _tell(removal: Removal, request: CleanupRequest, listener: Listener) -> None
         tell_removal(listener, removal)
 
 
-def _end_sessions(context: Context, scope: Scope, report: SweepReport, listener: Listener) -> None:
-    """Let the journals know: a session of which nothing billable is left has ended."""
-    left = {item.purpose for item in (*report.left, *(one.item for one in report.spared), *report.appeared)}
+def _end_sessions(
+    context: Context, scope: Scope, report: SweepReport, untouched: Iterable[Item], listener: Listener
+) -> None:
+    """Let the journals know: a session of which nothing billable is left has ended. ``untouched``: what costs and was not to go."""
+    spared = (choice.item for choice in report.spared)
+    left = {item.purpose for item in (*report.left, *spared, *report.appeared, *untouched)}
     purposes = {removal.item.purpose for removal in report.removals} | {scope.batch, scope.bake}
     for session in context.journal.open_sessions():
         if session.is_owner_alive or session.name not in purposes or session.name in left or report.unread:
             continue
+        if session.facts.get("project", context.settings.project) != context.settings.project:
+            continue  # nobody has looked there
         try:
             with context.journal_heard_by(listener).resume(session.name) as state:
                 for removal in report.removals:

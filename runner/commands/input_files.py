@@ -1,7 +1,7 @@
 """The input files of a batch's jobs, in the bucket and at home with a client that attached: as streams, never whole in memory.
 
-``inputs/<hash>.tar.gz`` in the bucket holds the files of one folder. What a client unpacks lies in its state folder, for as long
-as the bucket has the batch.
+``inputs/<hash>.tar.gz`` in the bucket holds the files of one folder. What a client unpacks lies in its state folder, below the
+project, whose bucket it is, for as long as that has the batch.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from runner.commands.context import Context
+from runner.commands.outlived import busy_sessions
 from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped, make_private_folder
 from runner.core.results import CorruptResultsError, check_name
 from runner.errors import CloudError, InputError
@@ -74,18 +75,22 @@ def forget_inputs(context: Context, batch: str) -> None:
 def forget_inputs_of_gone(context: Context) -> None:
     """The same for all batches that the bucket does not know any more: another client may have ended them.
 
+    A batch that a process here is at is left to it.
+
     Raises:
         CloudError: the bucket cannot be listed; nothing was deleted.
+        HpcError: the journals cannot be read; nothing was deleted.
     """
     folder = _home_of(context, "any").parent
     with contextlib.suppress(FileNotFoundError):
-        there = [path.name for path in folder.iterdir() if names.is_batch_name(path.name)]
-        for batch in set(there) - set(context.cloud.results.controlled_batches() if there else ()):
+        there = {path.name for path in folder.iterdir() if names.is_batch_name(path.name)}
+        known = {*context.cloud.results.controlled_batches(), *busy_sessions(context)} if there else set()
+        for batch in there - known:
             forget_inputs(context, batch)
 
 
 def _home_of(context: Context, batch: str) -> Path:
-    return context.home / context.settings.target / "inputs" / batch
+    return context.home / context.settings.target / "inputs" / context.settings.project / batch
 
 
 def _object_name(key: str) -> str:

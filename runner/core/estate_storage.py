@@ -13,13 +13,14 @@ from typing import Any
 from urllib.parse import quote
 
 from runner.core.rest import NOT_JSON, Api
-from runner.errors import CloudError, NotFoundError
+from runner.errors import CloudError, ConflictError, NotFoundError
 from runner.model import names
 from runner.model.lease import LeaseSight, lease_of_values, see_lease
 from runner.model.leftover import BASE_PART, STATE_PART, Item, Kind
 
 ATTACHABLE_FOR = timedelta(days=1)  # after the end of its lease, or its youngest object: somebody may still attach
 DELETING_THREADS = 8
+LEASE_TRIES = 5  # of a delete, between which its holder renews it
 
 
 @dataclass(kw_only=True)
@@ -51,7 +52,7 @@ class StorageShelf:
     the bucket's; control objects expire a day after the batch's lease, because until then somebody may attach.
     """
 
-    kinds = (Kind.CONTROL, Kind.RESULTS, Kind.BUCKET)
+    kinds = (Kind.LEASE, Kind.CONTROL, Kind.RESULTS, Kind.BUCKET)
 
     def __init__(self, api: Api, project: str) -> None:
         self._api = api
@@ -59,7 +60,9 @@ class StorageShelf:
         self._bucket = names.bucket_name(project)
 
     def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
-        """The items of one kind; ``labels`` may name a batch."""
+        """The items of one kind; ``labels`` may name a batch. Leases are with the control objects."""
+        if kind is Kind.LEASE:
+            return []
         if kind is Kind.BUCKET:
             return [self._bucket_item(found) for found in self._list_buckets()]
         try:
@@ -78,7 +81,12 @@ class StorageShelf:
         return str(found.get("labels", {}).get("owner", ""))
 
     def remove(self, item: Item) -> str:
-        """Delete objects, but none that is younger than what was seen; or a bucket with all that is in it."""
+        """Delete objects, but none that is younger than what was seen; or a bucket with all that is in it.
+
+        A lease goes however young it is, as long as who has it is the one that was seen.
+        """
+        if item.kind is Kind.LEASE:
+            return self._remove_lease(item)
         bucket = item.name if item.kind is Kind.BUCKET else self._bucket
         prefix = {Kind.CONTROL: names.control_prefix(item.batch), Kind.RESULTS: f"{item.batch}/"}.get(item.kind, "")
         try:
@@ -88,6 +96,23 @@ class StorageShelf:
         except NotFoundError:
             return "it was gone already"
         return f"{count} object{'s' * (count != 1)} deleted"
+
+    def _remove_lease(self, item: Item) -> str:
+        """Take the lease from whoever renews it: each time a new version, so it is looked for until there is none.
+
+        Raises:
+            ConflictError: somebody else has it by now, or nobody knows who.
+        """
+        name = names.lease_object(item.batch)
+        for tried in range(LEASE_TRIES):
+            there = [found for found in self._list_objects(self._bucket, name) if found["name"] == name]
+            if not there:
+                return "it is taken from its holder" if tried else "it was gone already"
+            values, _ = self._read(name)  # later than what is listed: a version that came since is not deleted unread
+            if values and not _is_seen(values, item.lease):
+                raise ConflictError("somebody else has it by now")
+            self._delete_all(self._bucket, there)
+        raise ConflictError("it is written again and again")
 
     def _list_buckets(self) -> Iterator[Mapping[str, Any]]:
         for found in self._api.items("b", project=self._project):
@@ -168,12 +193,15 @@ class StorageShelf:
         seen = _read_time(until) if until else None
         found = list(self._list_objects(bucket, prefix))
         listed = [one for one in found if seen is None or _read_time(str(one["updated"])) <= seen]
+        self._delete_all(bucket, listed)
+        return len(listed)
+
+    def _delete_all(self, bucket: str, listed: Sequence[Mapping[str, Any]]) -> None:
         with ThreadPoolExecutor(DELETING_THREADS) as pool:
             refusals = list(pool.map(lambda found: self._delete_object(bucket, found), listed))
         first = next((refusal for refusal in refusals if refusal is not None), None)
         if first is not None:
             raise first
-        return len(listed)
 
     def _delete_object(self, bucket: str, found: Mapping[str, Any]) -> CloudError | None:
         path = f"b/{quote(bucket)}/o/{quote(str(found['name']), safe='')}"
@@ -185,6 +213,15 @@ class StorageShelf:
         except CloudError as error:
             return error
         return None
+
+
+def _is_seen(values: Mapping[str, Any], sight: LeaseSight | None) -> bool:
+    """Whether a lease as it is in the bucket is of the holder whom somebody saw, or of nobody by now."""
+    try:
+        now = lease_of_values(values)
+    except ValueError:
+        return False
+    return not now.holder or (sight is not None and sight.lease.is_same_watch(now))
 
 
 def _last_time(pile: _Pile, lease: LeaseSight | None) -> datetime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import groupby
 
@@ -101,10 +101,16 @@ def sweep_agreed(
 ) -> SweepReport:
     """Remove what was agreed to, and nothing else. What a client is at by now is spared: ``read_scope`` is asked at each look.
 
+    A batch by its name is taken from the client that watched it when that was agreed to: its lease goes first, else that client
+    would go on, and make other VMs. Then it is looked again, since somebody else may have taken it over.
+
     ``tell`` is called for each removal, in this thread.
     """
     removals: dict[object, Removal] = {}
     look = _look(estate, read_scope(), agreement, kinds, removals)
+    if look.watches:
+        removals |= {removal.item.key: removal for removal in _remove_all(estate, look.watches, tell)}
+        look = _look(estate, read_scope(), agreement, kinds, removals)
     for _ in range(ROUNDS):
         if not look.todo:
             break
@@ -124,8 +130,11 @@ def sweep_agreed(
 
 @dataclass(frozen=True, kw_only=True)
 class _Look:
-    """What there is by now. ``todo``: of what was agreed to. The others are as in ``SweepReport``."""
+    """What there is by now. ``todo``: of what was agreed to; ``watches``: leases that go before it. The others are as in
+    ``SweepReport``.
+    """
 
+    watches: tuple[Item, ...]
     todo: tuple[Item, ...]
     spared: tuple[Choice, ...]
     appeared: tuple[Item, ...]
@@ -146,6 +155,9 @@ def _look(
     agreed = {item.key: item for item in agreement.items}
     before, now = find_watchers(agreement.found.items), find_watchers(found.items)
     came = {batch: lease.holder for batch, lease in now.items() if not _is_same_watch(before.get(batch), lease)}
+    controls = [one for one in choices.values() if one.is_taken and one.item.kind is Kind.CONTROL]
+    is_same = scope.batch in now and scope.batch not in came
+    watches = [replace(one.item, kind=Kind.LEASE) for one in controls if is_same and one.item.key in agreed]
     todo, spared, appeared = list[Item](), list[Choice](), list[Item]()
     for item in found.items:
         choice, earlier = choices.get(item.key), agreed.get(item.key)
@@ -158,11 +170,17 @@ def _look(
             todo.append(earlier)
         else:
             spared.append(choice or Choice(item=item, is_taken=False, reason="it is wanted again"))
-    return _Look(todo=tuple(todo), spared=tuple(spared), appeared=tuple(appeared), unread=found.unread)
+    return _Look(
+        watches=tuple(watches),
+        todo=tuple(todo),
+        spared=tuple(spared),
+        appeared=tuple(appeared),
+        unread=found.unread,
+    )
 
 
 def _is_same_watch(before: Lease | None, now: Lease) -> bool:
-    return before is not None and (before.holder, before.holder_id) == (now.holder, now.holder_id)
+    return before is not None and before.is_same_watch(now)
 
 
 def _taken(scope: Scope, found: Findings, removals: Collection[object]) -> list[Item]:

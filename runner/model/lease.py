@@ -39,6 +39,10 @@ class Lease:
         """Whether its holder is one of these, by ID; by name where the lease of an older version has no ID."""
         return bool(self.holder) and (self.holder_id or self.holder) in clients
 
+    def is_same_watch(self, other: Lease) -> bool:
+        """Whether one and the same process has both."""
+        return (self.holder, self.holder_id) == (other.holder, other.holder_id)
+
     def renew(self, now: datetime, lease_s: float) -> Lease:
         """The same lease, from now on."""
         return replace(self, renewed=now, expires=now.timestamp() + lease_s)

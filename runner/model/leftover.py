@@ -23,8 +23,12 @@ SETTINGS_ONLY = "only its settings are here"  # of a stack: nothing says that it
 
 
 class Kind(Enum):
-    """The kinds of things, in the order in which they can be removed: what is used comes after its users."""
+    """The kinds of things, in the order in which they can be removed: what is used comes after its users.
 
+    A lease is found as one of the control objects of its batch, and is a thing of its own only where it goes before all else.
+    """
+
+    LEASE = "lease"
     INSTANCE = "instance"
     DISK = "disk"
     ADDRESS = "address"
@@ -123,7 +127,7 @@ class Item:
 class Choice:
     """Whether an item shall be removed, and why, or why not. ``is_outlived``: it has outlived its purpose, whatever was asked.
 
-    ``is_spared``: it was asked for, and stays because a client that lives is at it, or needs it.
+    ``is_spared``: it was asked for, and stays because a client that lives is at it, or needs it, or because it is somebody else's.
     """
 
     item: Item
@@ -243,7 +247,8 @@ class Scope:
         owner = self._owner_of(item, found.items)
         if wanted.is_taken and self.owner != ANY_OWNER and owner != self.owner and not _is_orphan(item, owner):
             whose = f"it belongs to {owner}" if owner else "it does not say whose it is"
-            return Choice(item=item, is_taken=False, reason=f"{whose}; --owner any takes it too")
+            by_name = bool(self.batch or self.bake)
+            return Choice(item=item, is_taken=False, reason=f"{whose}; --owner any takes it too", is_spared=by_name)
         if wanted.is_taken and item.purpose in self.busy:
             reason = f"{self.busy[item.purpose]} is at it"
             return Choice(item=item, is_taken=False, reason=reason, is_spared=self.everything)

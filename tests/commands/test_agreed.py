@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +13,13 @@ import pytest
 
 from runner.commands.cleanup import CleanupSummary
 from runner.commands.events import Listener
+from runner.core.lease import LeaseEvents, LeaseKeeper, LeaseTerms
 from runner.core.session_state import SessionState
 from runner.model import names
-from tests.commands.cloud_estate import BUCKET, ME, PROJECT, Estate, at, gone
+from tests.commands.cloud_estate import BUCKET, LIMIT_S, ME, PROJECT, Estate, at, gone
+
+SHORT_LEASE_S = 6.0
+POLL_S = 0.05
 
 
 @dataclass
@@ -90,10 +96,56 @@ def test_what_a_client_watches_since_is_spared(estate: Estate, request_: dict[st
 def test_a_dead_clients_lease_that_still_runs_spares_nothing(estate: Estate) -> None:
     estate.bucket(BUCKET, ME)
     estate.vm("b1-0", ME, batch="b1", expires=at(1))
+    estate.put("_control/b1/batch.json", b"{}")
     estate.lease("b1", -300)
     summary = Meanwhile(lambda: None).clean(estate, batch="b1")
-    assert gone(summary) == {"instance b1-0 in europe-west4-a", f"control objects b1 in {BUCKET}"}
+    assert gone(summary) == {
+        f"lease b1 in {BUCKET}",
+        "instance b1-0 in europe-west4-a",
+        f"control objects b1 in {BUCKET}",
+    }
     assert summary.exit_code == 0
+
+
+def test_a_lease_that_is_renewed_since_goes_all_the_same(estate: Estate) -> None:
+    estate.bucket(BUCKET, ME)
+    estate.vm("b1-0", ME, batch="b1", expires=at(1))
+    estate.put("_control/b1/batch.json", b"{}")
+    estate.lease("b1", -300)
+    summary = Meanwhile(lambda: estate.lease("b1", -599)).clean(estate, batch="b1")
+    (first, *others) = summary.report.removals
+    assert str(first.item) == f"lease b1 in {BUCKET}"
+    assert [removal.item.kind.value for removal in others][-1] == "control objects"
+    assert (estate.objects(), instances(estate)) == ([], set())
+    assert (summary.exit_code, summary.stays) == (0, [])
+
+
+def await_renewal(keeper: LeaseKeeper) -> None:
+    before, limit = keeper.lease.renewed, time.monotonic() + LIMIT_S
+    while keeper.lease.renewed == before:
+        assert time.monotonic() < limit
+        time.sleep(POLL_S)
+
+
+def test_a_client_elsewhere_that_renews_its_lease_all_the_time_hears_of_the_end(estate: Estate) -> None:
+    estate.bucket(BUCKET, ME)
+    estate.vm("b1-0", ME, batch="b1", expires=at(1))
+    estate.put("_control/b1/batch.json", b"{}")
+    has_gone = threading.Event()
+    terms = LeaseTerms(batch="b1", holder="you@there 7", holder_id="there", lease_s=SHORT_LEASE_S)
+    keeper = LeaseKeeper(estate.site.context().cloud.results, terms, LeaseEvents(on_gone=has_gone.set))
+    with keeper:
+        summary = Meanwhile(lambda: await_renewal(keeper)).clean(estate, batch="b1")
+        assert has_gone.wait(LIMIT_S)
+    assert keeper.is_lost
+    assert (estate.objects(), instances(estate), summary.exit_code) == ([], set(), 0)
+
+
+def test_a_renewed_lease_goes_also_where_there_is_nothing_else(estate: Estate) -> None:
+    estate.bucket(BUCKET, ME)
+    estate.lease("b1", -300)
+    summary = Meanwhile(lambda: estate.lease("b1", -599)).clean(estate, batch="b1")
+    assert (estate.objects(), summary.exit_code) == ([], 0)
 
 
 def test_what_a_process_here_is_at_since_is_spared(estate: Estate) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from runner.core.estate import DryEstate, Estate, Findings, Unread
 from runner.core.sweep import Agreement, Removal, SweepReport, sweep, sweep_agreed
-from runner.errors import CloudError
+from runner.errors import CloudError, ConflictError
 from runner.model import names
+from runner.model.lease import new_lease, see_lease
 from runner.model.leftover import Item, Kind, Scope
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -31,6 +32,7 @@ class FakeEstate:
         self.stubborn: dict[str, int] = {}
         self.unread: tuple[Unread, ...] = ()
         self.order: list[str] = []
+        self.kinds: list[Kind] = []
 
     def find(self, kinds: Collection[Kind], labels: Mapping[str, str]) -> Findings:
         found = (one for one in self.items.values() if one.kind in kinds and labels.items() <= one.labels.items())
@@ -38,6 +40,7 @@ class FakeEstate:
 
     def remove(self, item: Item) -> str:
         self.order.append(item.name)
+        self.kinds.append(item.kind)
         if self.stubborn.get(item.name, 0) > 0:
             self.stubborn[item.name] -= 1
             raise CloudError(f"{item.name} is in use")
@@ -133,6 +136,56 @@ def test_what_somebody_is_at_by_now_is_spared_even_if_it_was_tried() -> None:
     report = agreed_sweep(estate, disk, vm, scopes=[SCOPE, replace(SCOPE, busy={"b1": "me@here (process 7)"})])
     assert estate.order == ["vm", "disk"]
     assert [(str(one.item), one.reason) for one in report.spared] == [("disk disk", "me@here (process 7) is at it")]
+
+
+def watched(holder: str = "bob@there 7") -> Item:
+    """The control objects of a batch that somebody watches."""
+    sight = see_lease(new_lease("b1", holder, NOW, 600), updated=NOW, served=NOW)
+    return replace(item(Kind.CONTROL, "control"), lease=sight)
+
+
+class TakenOver(FakeEstate):
+    """Of one whose lease somebody else takes just before it is removed."""
+
+    def remove(self, item: Item) -> str:
+        if item.kind is not Kind.LEASE:
+            return super().remove(item)
+        taken = watched("eve@elsewhere 8")
+        self.items[taken.key] = taken
+        raise ConflictError("somebody else has it by now")
+
+
+def test_who_watches_a_batch_elsewhere_loses_it_before_its_vms_go() -> None:
+    vm, control = item(Kind.INSTANCE, "vm"), watched()
+    estate = FakeEstate(vm, control)
+    report = agreed_sweep(estate, vm, control)
+    assert estate.kinds == [Kind.LEASE, Kind.INSTANCE, Kind.CONTROL]
+    assert (report.is_clean, report.spared, report.appeared) == (True, (), ())
+
+
+def test_a_lease_that_does_not_go_saves_no_vm() -> None:
+    vm, control = item(Kind.INSTANCE, "vm"), watched()
+    estate = FakeEstate(vm, control)
+    estate.stubborn = {"control": 1}
+    report = agreed_sweep(estate, vm, control)
+    assert [removal.is_gone for removal in report.removals if removal.item.kind is Kind.LEASE] == [False]
+    assert estate.items == {}
+
+
+def test_a_batch_that_changes_hands_while_its_lease_is_taken_is_spared() -> None:
+    vm, control = item(Kind.INSTANCE, "vm"), watched()
+    estate = TakenOver(vm, control)
+    report = agreed_sweep(estate, vm, control)
+    assert estate.kinds == []
+    assert {one.reason for one in report.spared} == {"eve@elsewhere 8 watches it since"}
+    assert [one.item.name for one in report.spared] == ["vm", "control"]
+
+
+def test_a_lease_is_taken_only_of_a_batch_by_its_name() -> None:
+    control = watched()
+    estate = FakeEstate(control)
+    agreed_sweep(estate, control, scopes=[Scope(now=NOW, owner="me", everything=True, gone=["bob@there 7"])])
+    assert estate.kinds == [Kind.CONTROL]
 
 
 def test_what_could_not_be_looked_at_is_not_clean() -> None:

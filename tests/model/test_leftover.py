@@ -74,6 +74,10 @@ def test_another_owners_things_are_taken_only_if_told() -> None:
     assert taken(scope(batch="b1"), *things) == []
     assert "belongs to bob" in reasons(scope(batch="b1"), *things)["his"]
     assert "does not say whose" in reasons(scope(batch="b1"), *things)["nobodys"]
+    assert all(choice.is_spared for choice in scope(batch="b1").choose(things))
+    (builder,) = scope(bake="bake-1").choose([item(Kind.INSTANCE, "builder", THEIRS, bake="bake-1")])
+    assert builder.is_spared
+    assert not any(choice.is_spared for choice in scope(everything=True).choose(things)), "everything is all of mine"
     assert taken(Scope(now=NOW, owner="any", batch="b1"), *things) == ["his", "nobodys"]
 
 

@@ -21,7 +21,7 @@ def test_inputs_that_went_away_before_they_were_sent(client: Client) -> None:
 
 def test_inputs_that_find_no_place_here(client: Client) -> None:
     client.define("a")
-    inputs = client.home / "local" / "inputs"
+    inputs = client.home / "local" / "inputs" / client.context.settings.project
     inputs.rmdir()  # empty: what this client packed had no name there
     inputs.write_text("no folder")
     with pytest.raises(DiskError, match="cannot write below") as caught:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ CLIENTS = 6
 
 
 def _unpacked(client: Client) -> Path:
-    return client.home / "local" / "inputs"
+    return client.home / "local" / "inputs" / client.context.settings.project
 
 
 @pytest.fixture
@@ -131,3 +132,26 @@ def test_what_another_client_ended_is_forgotten_here(client: Client, batch: Batc
     batch.store.delete_control(batch.name)
     forget_inputs_of_gone(client.context)
     assert list(_unpacked(client).iterdir()) == []
+
+
+def test_what_another_project_has_is_not_forgotten(client: Client, batch: Batch, folder: Path) -> None:
+    """One home serves all projects of a target; the bucket of each knows its own batches alone."""
+    key = save_inputs(client.context, batch.name, folder, _files(folder))
+    here = fetch_inputs(client.context, batch.name, key)
+    batch.store.delete_control(batch.name)  # the bucket of the other project never had it
+    settings = client.context.settings.model_copy(update={"project": "another-project"})
+    forget_inputs_of_gone(replace(client.context, settings=settings))
+    assert read_tree(here) == read_tree(folder)
+    forget_inputs_of_gone(client.context)
+    assert not here.exists()
+
+
+def test_what_a_process_here_is_at_is_not_forgotten(client: Client, batch: Batch, folder: Path) -> None:
+    key = save_inputs(client.context, batch.name, folder, _files(folder))
+    here = fetch_inputs(client.context, batch.name, key)
+    batch.store.delete_control(batch.name)
+    with client.context.journal.begin(batch.name, "run"):
+        forget_inputs_of_gone(client.context)
+        assert read_tree(here) == read_tree(folder)
+    forget_inputs_of_gone(client.context)
+    assert not here.exists()
