@@ -351,6 +351,9 @@ class Controller:
 
     def _end_job(self, outcome: JobOutcome, attempt: int) -> None:
         self.roster.end(outcome.name, outcome.state)
+        self._note_end(outcome, attempt)
+
+    def _note_end(self, outcome: JobOutcome, attempt: int) -> None:
         self._outcomes[outcome.name] = outcome
         facts = outcome.facts() | {"attempt": attempt}
         self._listener.tell("job", **facts)
@@ -361,7 +364,7 @@ class Controller:
             return
         if self.roster.job(message.job).state is JobState.LOST:
             reason = f"given up: {message.attempt} VMs were lost under it"
-            self._outcomes[message.job] = JobOutcome(name=message.job, state=JobState.LOST, message=reason)
+            self._note_end(JobOutcome(name=message.job, state=JobState.LOST, message=reason), message.attempt)
         else:
             self._listener.tell("job", job=message.job, state="waiting", reason="its results went with its VM")
 

@@ -22,6 +22,7 @@ from runner.commands.preflight import JobInputs
 from runner.core.download_tracker import HomeSet
 from runner.core.lease import WatchedError
 from runner.core.results import CorruptResultsError
+from runner.core.session_state import SessionState
 from runner.errors import (
     CloudError,
     HpcError,
@@ -35,6 +36,7 @@ from runner.hardware.watch import LogPiece
 from runner.model.batch import Expectation, Job
 from runner.model.catalog import MACHINE_TYPES
 from runner.model.plan import Plan
+from runner.model.roster import MOST_ATTEMPTS
 from runner.model.states import JobState
 from tests.commands.small_cloud import LIMIT_S, SmallCompute, instance, small_context
 
@@ -172,6 +174,7 @@ class Bench:
     controller: Controller
     compute: SmallCompute
     collector: SmallCollector
+    session: SessionState
     told: list[Event]
     lines: list[str]
     vms: dict[str, SmallVm] = field(default_factory=lambda: defaultdict(SmallVm))
@@ -196,6 +199,7 @@ class Bench:
 def _bench(folder: Path, compute: SmallCompute, *, jobs: str = "a", **more: Any) -> Bench:
     collector = SmallCollector(folder=folder / "home", **more)
     context = small_context(folder, compute)
+    session = context.journal.begin("b", "run")
     told: list[Event] = []
     lines: list[str] = []
     made = [_job(name, folder) for name in jobs]
@@ -217,10 +221,10 @@ def _bench(folder: Path, compute: SmallCompute, *, jobs: str = "a", **more: Any)
         plan=plan,
         inputs=[JobInputs(job=job, files=(), size_bytes=0) for job in made],
         collector=cast(Collector, collector),
-        session=context.journal.begin("b", "run"),
+        session=session,
         listener=Listener(on_progress=told.append, on_log=lambda name, line: lines.append(line)),
     )
-    return Bench(controller=controller, compute=compute, collector=collector, told=told, lines=lines)
+    return Bench(controller=controller, compute=compute, collector=collector, session=session, told=told, lines=lines)
 
 
 @contextmanager
@@ -248,6 +252,19 @@ def test_a_job_of_a_lost_vm_of_which_nothing_is_found_runs_again(tmp_path: Path,
         _lose(bench, "opensees-hpc-b-0", "marker")
     assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2)}
     assert ("opensees-hpc-b-0" in compute.there) is (silences == 10_000), "what may still run its job is deleted first"
+
+
+def test_a_job_that_is_given_up_after_many_lost_vms_is_told_and_journalled(tmp_path: Path) -> None:
+    bench = _bench(tmp_path, SmallCompute())
+    bench.controller.note_attempt("a", MOST_ATTEMPTS - 1)
+    with _running(bench, bench.fleet()):
+        _lose(bench, "opensees-hpc-b-0", "marker")
+    (outcome,) = bench.controller.outcomes()
+    assert (outcome.state, outcome.message) == (JobState.LOST, "given up: 10 VMs were lost under it")
+    (told,) = [event.facts for event in bench.told if event.facts.get("state") == "lost" and event.event == "job"]
+    assert (told["job"], told["attempt"]) == ("a", MOST_ATTEMPTS)
+    (trace,) = bench.session.read().jobs
+    assert trace.state == "lost"
 
 
 def test_what_arrived_damaged_from_a_lost_vm_runs_again(tmp_path: Path) -> None:
