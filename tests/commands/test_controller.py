@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +13,16 @@ from typing import Any, cast
 
 import pytest
 
+from runner.commands.adoption import adopt_machines
 from runner.commands.collect import Collector
+from runner.commands.context import Context
 from runner.commands.controller import Controller, TakenOverError
+from runner.commands.downloads import Downloads
 from runner.commands.events import Event, Listener
 from runner.commands.fleet import Fleet, MachineWish
 from runner.commands.messages import CameHome, LeaseLost, MachineDown, MachineReady, MachinesRefused
 from runner.commands.preflight import JobInputs
+from runner.core.compute import Instance
 from runner.core.download_tracker import HomeSet
 from runner.core.lease import WatchedError
 from runner.core.results import CorruptResultsError
@@ -115,19 +119,30 @@ class SmallFleet:
         for wish in wishes:
             self.on_ask(wish.name)
 
+    def adopt(self, instances: Sequence[Instance], *, answered: Collection[str] = ()) -> None:
+        for found in instances:
+            self.on_ask(found.name)
+
     def forget(self, name: str) -> None:
         self.forgotten.append(name)
 
 
 @dataclass(kw_only=True)
 class SmallCollector:
-    """``pushed``: attempts in the bucket, each of which comes home. ``refusals``: what the next looks into the bucket end with."""
+    """``pushed``: attempts in the bucket, each of which comes home while ``runs`` is set. ``refusals``: what the next looks into the
+    bucket end with."""
 
     folder: Path
+    runs: threading.Event = field(default_factory=threading.Event)
     pushed: set[tuple[str, int]] = field(default_factory=set)
     refusals: list[CloudError] = field(default_factory=list)
     error: HpcError | None = None
     given_up: list[tuple[str, int]] = field(default_factory=list)
+
+    def run(self, stop: threading.Event) -> None:
+        self.runs.set()
+        stop.wait()
+        self.runs.clear()
 
     def find_attempts(self, job: str) -> set[int]:
         if self.refusals:
@@ -135,11 +150,12 @@ class SmallCollector:
         return {attempt for name, attempt in self.pushed if name == job}
 
     def find_home(self, job: str, attempt: int) -> HomeSet | None:
-        return self.home(job, attempt) if (job, attempt) in self.pushed else None
+        return self.home(job, attempt) if (job, attempt) in self.pushed and self.runs.is_set() else None
 
     def wait_home(self, job: str, attempt: int, *, timeout_s: float, least_push: int = 1) -> HomeSet | None:
         if self.error is not None:
             raise self.error
+        self.runs.wait(0.01)
         return self.find_home(job, attempt)
 
     def give_up(self, job: str, attempt: int) -> None:
@@ -171,6 +187,7 @@ def _job(name: str, folder: Path) -> Job:
 class Bench:
     """A controller of jobs a, b…, each as wide as a VM, and what it told."""
 
+    context: Context
     controller: Controller
     compute: SmallCompute
     collector: SmallCollector
@@ -224,16 +241,25 @@ def _bench(folder: Path, compute: SmallCompute, *, jobs: str = "a", **more: Any)
         session=session,
         listener=Listener(on_progress=told.append, on_log=lambda name, line: lines.append(line)),
     )
-    return Bench(controller=controller, compute=compute, collector=collector, session=session, told=told, lines=lines)
+    return Bench(
+        context=context,
+        controller=controller,
+        compute=compute,
+        collector=collector,
+        session=session,
+        told=told,
+        lines=lines,
+    )
 
 
 @contextmanager
 def _running(bench: Bench, fleet: Any) -> Iterator[None]:
     """Inside, the batch runs; after it, it has come to its end."""
     thread = threading.Thread(target=lambda: bench.controller.run(fleet), daemon=True)
-    thread.start()
-    yield
-    thread.join(LIMIT_S)
+    with Downloads(cast(Collector, bench.collector)):
+        thread.start()
+        yield
+        thread.join(LIMIT_S)
     assert not thread.is_alive(), bench.told
     bench.controller.close()
 
@@ -411,6 +437,34 @@ def test_a_vm_that_goes_while_it_is_taken_over_takes_no_other_with_it(tmp_path: 
     ran = {job: attempt for job, (_, attempt) in bench.attempts().items()}
     assert ran == {"a": 1, "b": 3, "c": 4}
     assert {outcome.state for outcome in bench.controller.outcomes()} == {JobState.LOST}, "no results, but an end"
+
+
+def test_results_of_a_vm_that_is_lost_while_others_are_taken_over_come_home(tmp_path: Path) -> None:
+    silent, lost = "opensees-hpc-b-5", "opensees-hpc-b-6"
+    bench = _bench(tmp_path, SmallCompute(there={name: instance(name) for name in (silent, lost)}), pushed={("a", 1)})
+    bench.vms[silent].statuses = RemoteError("the connection is lost", host=silent)
+    bench.vms[lost].statuses = {"a.a1": JobStatus.RUNNING}
+
+    def boot(name: str) -> None:
+        bench.boot(name)
+        bench.vms[name].pushed.clear()
+        if name == lost:  # which is heard when its job was taken over, and the other VM is still being ended
+            bench.controller.tell(MachineDown(name=lost, witness="marker", reason="the cloud took it back"))
+
+    session, fleet = bench.session.read(), cast(Any, SmallFleet(on_ask=boot))
+    adopting = threading.Thread(
+        target=lambda: adopt_machines(
+            bench.context, session, bench.controller, fleet, cast(Collector, bench.collector)
+        ),
+        daemon=True,
+    )
+    adopting.start()
+    adopting.join(LIMIT_S)
+    assert not adopting.is_alive(), bench.told
+    bench.controller.close()
+    (outcome,) = bench.controller.outcomes()
+    assert (outcome.state, outcome.instance) == (JobState.SUCCEEDED, lost)
+    assert not bench.collector.runs.is_set(), "nothing else looks into the bucket when the next look begins"
 
 
 @pytest.mark.parametrize("error", [OSError("main.tcl became shorter"), ValueError("not a path inside the folder")])
