@@ -213,6 +213,7 @@ class Controller:
                 self._machine_down(message, fleet)
             case MachineGone():
                 self._leaving.discard(message.name)
+                fleet.abandon(message.name)
             case MachinesMade():
                 self._listener.tell("machines", names=[instance.name for instance in message.instances])
             case MachinesRefused():
@@ -337,7 +338,8 @@ class Controller:
             if name in self._connections.machines:  # it was there before it was missed
                 self._machine_down(MachineDown(name=name, witness="cloud", reason=str(message.error)), fleet)
             self.roster.machine_lost(name)
-            fleet.forget(name)
+            if name not in self._leaving:  # else the rescue is at it
+                fleet.abandon(name)
         alive = [machine for machine in self.roster.machines if machine.state is not MachineState.LOST]
         if not alive:
             raise message.error

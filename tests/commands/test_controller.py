@@ -113,6 +113,7 @@ class SmallFleet:
 
     on_ask: Callable[[str], None]
     forgotten: list[str] = field(default_factory=list)
+    abandoned: list[str] = field(default_factory=list)
     check: Callable[..., None] = lambda within_s=0.0: None
 
     def ask_for(self, wishes: Sequence[MachineWish]) -> None:
@@ -125,6 +126,9 @@ class SmallFleet:
 
     def forget(self, name: str) -> None:
         self.forgotten.append(name)
+
+    def abandon(self, name: str) -> None:
+        self.abandoned.append(name)
 
 
 @dataclass(kw_only=True)
@@ -410,6 +414,18 @@ def test_a_vm_that_is_refused_though_it_answered_gives_its_jobs_back(tmp_path: P
     assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2), "b": ("opensees-hpc-b-1", 1)}
 
 
+def test_a_vm_that_is_refused_is_nobodys_and_one_that_is_lost_is_so_after_the_look_for_its_jobs(tmp_path: Path) -> None:
+    bench = _bench(tmp_path, SmallCompute(), jobs="ab")
+    lost, refused, last = (f"opensees-hpc-b-{index}" for index in range(3))
+    fleet = cast(Any, SmallFleet(on_ask=lambda name: None if name == refused else bench.boot(name)))
+    with _running(bench, fleet):
+        assert bench.vms[lost].waiting.wait(LIMIT_S)
+        bench.controller.tell(MachinesRefused(names=(refused,), error=StockoutError("none left")))
+        _lose(bench, lost)
+    assert fleet.abandoned == [refused, lost]
+    assert {machine for machine, _ in bench.attempts().values()} == {last}
+
+
 def test_a_vm_that_goes_while_it_is_taken_over_takes_no_other_with_it(tmp_path: Path) -> None:
     bench = _bench(tmp_path, SmallCompute(), jobs="abc")
     fleet = bench.fleet()
@@ -426,7 +442,7 @@ def test_a_vm_that_goes_while_it_is_taken_over_takes_no_other_with_it(tmp_path: 
     bench.boot("opensees-hpc-b-5")
     bench.boot("opensees-hpc-b-6")
     bench.controller.hear_machines(fleet)
-    assert fleet.forgotten == ["opensees-hpc-b-5"]
+    assert (fleet.forgotten, fleet.abandoned) == (["opensees-hpc-b-5"], ["opensees-hpc-b-5"])
     assert "opensees-hpc-b-5" not in bench.compute.there, (
         "nobody knows what it runs: it is ended before anything is started"
     )

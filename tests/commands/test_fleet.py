@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -328,3 +329,26 @@ def test_an_engine_that_was_told_to_cancel_because_the_batch_is_over_is_no_alarm
         may_fail.set()
         closing.join(LIMIT_S)
     assert _warnings(told) == []
+
+
+def test_a_vm_that_comes_when_nobody_waits_for_it_any_more_is_deleted(tmp_path: Path) -> None:
+    compute, told = SmallCompute(), list[Event]()
+    compute.troubles["delete_instance"] = [UnreachableError("no answer")]
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {name: instance(name) for name in wished if name != "b-1"}
+        raise StackError("up failed", diagnostics=["the engine was killed"])
+
+    with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
+        fleet.ask_for(WISHES[:3])
+        (refused,) = inbox.wait_for(MachinesRefused)
+        fleet.abandon(*refused.names)
+        fleet.forget("b-2")
+        compute.there["b-1"] = instance("b-1")
+        give_up_at = time.monotonic() + LIMIT_S
+        while "b-1" in compute.there:
+            assert time.monotonic() < give_up_at, _warnings(told)
+            time.sleep(0.01)
+        assert sorted(compute.there) == ["b-0", "b-2"], "whoever looks for a lost VM's jobs ends it"
+    (warning,) = [message for message in _warnings(told) if "b-1" in message]
+    assert "came late" in warning
