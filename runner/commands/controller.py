@@ -10,11 +10,11 @@ import contextlib
 import logging
 import queue
 import threading
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from runner.commands.boot_failures import BootFailures
 from runner.commands.collect import Collector
 from runner.commands.connections import Connections
 from runner.commands.context import Context
@@ -56,9 +56,6 @@ from runner.model.states import JobState
 
 _log = logging.getLogger(__name__)
 
-# In a row: then the image or the network is at fault, and more VMs cost money for nothing. Of those that the cloud itself took
-# back while they came up, so many for each VM that the batch may have: it may take all of them at once.
-MOST_BOOT_FAILURES = 5
 JUST_NOW_S = 0.5  # hundreds of jobs that begin at once need not look at the lease one by one
 NEVER_STARTED = frozenset({JobStatus.PENDING_SUBMIT, JobStatus.FAILED_SUBMIT})
 CAME_LATE = "an earlier attempt, whose results came home late"
@@ -94,7 +91,7 @@ class Controller:
         self._outcomes: dict[str, JobOutcome] = {}
         self._next_index = 0
         self._closed = threading.Event()
-        self._failures: Counter[bool] = Counter()
+        self._failures = BootFailures()
         self._leaving: set[str] = set()  # lost machines of whose jobs not all is known yet
         self._deadlines = JobDeadlines(plan.batch, listener, monotonic=context.monotonic)
         self.roster = Roster(
@@ -281,7 +278,8 @@ class Controller:
     def _machine_down(self, message: MachineDown, fleet: Fleet) -> None:
         if self.roster.is_lost(message.name):
             return
-        self._note_failure(message)
+        if self.roster.is_coming(message.name):
+            self._failures.note(message, most_vms=self._plan.max_vms)
         facts = {"name": message.name, "witness": message.witness, "reason": message.reason}
         self._session.record("lost", kind="instance", **facts)
         in_doubt = self.roster.machine_lost(message.name)
@@ -291,19 +289,6 @@ class Controller:
             self._deadlines.end(job.name, job.attempt)
         self._leaving.add(message.name)
         self._connections.threads.start(self._rescue(message.name, in_doubt, fleet).run, name=f"rescue {message.name}")
-
-    def _note_failure(self, message: MachineDown) -> None:
-        """Count the VMs that were lost before they answered.
-
-        Raises:
-            RemoteError: too many in a row.
-        """
-        if not self.roster.is_coming(message.name):
-            return
-        is_taken = message.witness != "boot"
-        self._failures[is_taken] += 1
-        if self._failures[is_taken] > MOST_BOOT_FAILURES * (self._plan.max_vms if is_taken else 1):
-            raise RemoteError(f"{self._failures[is_taken]} VMs in a row did not come up; the last: {message.reason}")
 
     def _rescue(self, machine: str, in_doubt: Sequence[JobEntry], fleet: Fleet) -> Rescue:
         return Rescue(
