@@ -283,7 +283,9 @@ class Controller:
         facts = {"name": message.name, "witness": message.witness, "reason": message.reason}
         self._session.record("lost", kind="instance", **facts)
         in_doubt = self.roster.machine_lost(message.name)
-        fleet.forget(message.name)
+        # One that the cloud takes back goes by itself, long before an update comes to its deletions.
+        owes = message.witness == "ssh" and any(job.frees_cores for job in in_doubt)
+        fleet.forget(message.name, owes=owes)
         self._listener.tell("instance", **facts, state="lost", jobs=[job.name for job in in_doubt])
         for job in in_doubt:
             self._deadlines.end(job.name, job.attempt)
@@ -301,6 +303,7 @@ class Controller:
             live_logs=self._connections.live_logs,
             listener=self._listener,
             check=fleet.check,
+            note_ended=partial(fleet.note_ended, machine),
             disconnect=self._connections.let_go(machine, [(job.name, job.attempt) for job in in_doubt]),
             tell=self.tell,
             closed=self._closed,

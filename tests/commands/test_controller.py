@@ -51,8 +51,12 @@ PUSH_REFUSED = 5
 
 @dataclass(kw_only=True)
 class SmallVm:
-    """A VM's job interface. Jobs end at once; what comes after a job's end waits for ``pushed``, or for the VM's end."""
+    """A VM's job interface. Jobs end at once; what comes after a job's end waits for ``pushed``, or for the VM's end.
 
+    ``has_long_jobs``: they end with the VM instead.
+    """
+
+    has_long_jobs: bool = False
     pushed: threading.Event = field(default_factory=threading.Event)
     waiting: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
@@ -74,6 +78,10 @@ class SmallVm:
     def follow_bytes(self, name: str, from_byte: int) -> Iterator[Any]:
         self.followed.append(name)
         yield from (LogPiece(offset=0, content=b"first\nsec"), LogPiece(offset=9, content=b"ond\n"))
+        if self.has_long_jobs:
+            self.waiting.set()
+            assert self.ended.wait(LIMIT_S)
+            raise GONE
 
     def wait(self, job_ids: Sequence[str], *, after: bool) -> None:
         self.waiting.set()
@@ -114,6 +122,8 @@ class SmallFleet:
     on_ask: Callable[[str], None]
     forgotten: list[str] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
+    owing: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
     check: Callable[..., None] = lambda within_s=0.0: None
 
     def ask_for(self, wishes: Sequence[MachineWish]) -> None:
@@ -124,8 +134,12 @@ class SmallFleet:
         for found in instances:
             self.on_ask(found.name)
 
-    def forget(self, name: str) -> None:
+    def forget(self, name: str, *, owes: bool = False) -> None:
         self.forgotten.append(name)
+        self.owing += [name] if owes else []
+
+    def note_ended(self, name: str) -> None:
+        self.ended.append(name)
 
     def abandon(self, name: str) -> None:
         self.abandoned.append(name)
@@ -312,6 +326,19 @@ def test_all_jobs_of_a_lost_vm_are_looked_for_in_the_bucket(tmp_path: Path) -> N
     assert (outcome.state, outcome.instance) == (JobState.SUCCEEDED, "opensees-hpc-b-0")
     assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1)}
     assert bench.compute.there.keys() <= {"opensees-hpc-b-1"}, "it can push nothing more"
+
+
+@pytest.mark.parametrize(("witness", "has_ended"), [("ssh", True), ("ssh", False), ("marker", True)])
+def test_a_silent_vm_owes_the_results_of_a_job_that_has_ended_there(
+    tmp_path: Path, witness: str, has_ended: bool
+) -> None:
+    bench = _bench(tmp_path, SmallCompute())
+    fleet, lost = bench.fleet(), "opensees-hpc-b-0"
+    bench.vms[lost].has_long_jobs = not has_ended
+    with _running(bench, fleet):
+        _lose(bench, lost, witness)
+    assert fleet.owing == ([lost] if witness == "ssh" and has_ended else [])
+    assert fleet.ended == [lost]
 
 
 def test_a_bucket_that_cannot_be_read_keeps_jobs_from_running_again(tmp_path: Path) -> None:
