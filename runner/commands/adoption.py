@@ -6,9 +6,11 @@ every VM has said what it has, or is known to be lost: a job must not run twice.
 
 from __future__ import annotations
 
+from runner.commands.collect import Collector
 from runner.commands.context import Context
 from runner.commands.controller import Controller
 from runner.commands.definition import Definition
+from runner.commands.downloads import Downloads
 from runner.commands.fleet import Fleet
 from runner.commands.home_markers import read_home_notes
 from runner.commands.outcome import read_outcome
@@ -60,11 +62,17 @@ def note_attempts(context: Context, session: Session, controller: Controller) ->
         controller.note_attempt(found.job, found.attempt)
 
 
-def adopt_machines(context: Context, session: Session, controller: Controller, fleet: Fleet) -> None:
-    """Hear of every VM that is there what it has, and go on with that. ``session``: as this machine's journal tells it."""
+def adopt_machines(
+    context: Context, session: Session, controller: Controller, fleet: Fleet, collector: Collector
+) -> None:
+    """Hear of every VM that is there what it has, and go on with that. ``session``: as this machine's journal tells it.
+
+    Results come home meanwhile: a VM may be lost before all others are heard of, and its jobs have not ended before theirs are home.
+    """
     instances = context.cloud.compute.instances(session.labels)
     preempted = read_preempted(context.cloud.results, session.name)
     known = (resource.name for resource in session.resources)
     controller.expect_machines(instances, names_used={*known, *preempted, *(instance.name for instance in instances)})
     fleet.adopt(instances, answered=session.answered)
-    controller.hear_machines(fleet)
+    with Downloads(collector):
+        controller.hear_machines(fleet)

@@ -196,7 +196,7 @@ class BatchRun:
         self._find_finished(end)
         session = self.session.read()
         note_attempts(self.context, session, end.controller)
-        adopt_machines(self.context, session, end.controller, fleet)
+        adopt_machines(self.context, session, end.controller, fleet, end.collector)
         if end.controller.roster.has(
             MachineState.LOST
         ):  # nobody knows which jobs they had, nor what they have pushed since

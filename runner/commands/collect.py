@@ -153,7 +153,7 @@ class Collector:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="download") as pool:
             while not stop.is_set():
                 is_time = time.monotonic() >= look_at
-                running |= {pool.submit(self._try, found, stop) for found in self._look(is_time=is_time)}
+                running |= self._begin(pool, self._look(is_time=is_time), stop)
                 ended = {future for future in running if future.done()}
                 running -= ended
                 results = [future.result() for future in ended]
@@ -162,6 +162,26 @@ class Collector:
                     pause_s = SHORTEST_LOOK_S if came else min(1.5 * pause_s, LONGEST_LOOK_S)
                     look_at = time.monotonic() + jittered(pause_s)
                 self._rest(stop)
+
+    def _begin(
+        self, pool: ThreadPoolExecutor, chosen: Sequence[ResultSet], stop: threading.Event
+    ) -> set[Future[HomeSet | None]]:
+        """Fetch these. Those for which no thread can be had are free again: nobody else would ever say that they are done."""
+        left = list(reversed(chosen))
+        begun: set[Future[HomeSet | None]] = set()
+        try:
+            while left:
+                begun.add(pool.submit(self._try, left[-1], stop))
+                left.pop()
+        except BaseException:
+            self._let_go(left)
+            raise
+        return begun
+
+    def _let_go(self, sets: Iterable[ResultSet]) -> None:
+        with self._changed:
+            self._busy -= {found.prefix for found in sets}
+            self._changed.notify_all()
 
     def finish(self, *, is_over: bool = True, hurry: threading.Event | None = None) -> Collected:
         """Bring home everything that was committed, and tell what was not.
@@ -328,9 +348,7 @@ class Collector:
         except CloudError as error:
             self._arrivals.note_trouble(error)
         finally:
-            with self._changed:
-                self._busy.discard(found.prefix)
-                self._changed.notify_all()
+            self._let_go([found])
         return None
 
     def _is_decided(self, job: str, attempt: int, least_push: int) -> bool:

@@ -10,11 +10,11 @@ import contextlib
 import logging
 import queue
 import threading
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from runner.commands.boot_failures import BootFailures
 from runner.commands.collect import Collector
 from runner.commands.connections import Connections
 from runner.commands.context import Context
@@ -56,9 +56,6 @@ from runner.model.states import JobState
 
 _log = logging.getLogger(__name__)
 
-# In a row: then the image or the network is at fault, and more VMs cost money for nothing. Of those that the cloud itself took
-# back while they came up, so many for each VM that the batch may have: it may take all of them at once.
-MOST_BOOT_FAILURES = 5
 JUST_NOW_S = 0.5  # hundreds of jobs that begin at once need not look at the lease one by one
 NEVER_STARTED = frozenset({JobStatus.PENDING_SUBMIT, JobStatus.FAILED_SUBMIT})
 CAME_LATE = "an earlier attempt, whose results came home late"
@@ -94,7 +91,7 @@ class Controller:
         self._outcomes: dict[str, JobOutcome] = {}
         self._next_index = 0
         self._closed = threading.Event()
-        self._failures: Counter[bool] = Counter()
+        self._failures = BootFailures()
         self._leaving: set[str] = set()  # lost machines of whose jobs not all is known yet
         self._deadlines = JobDeadlines(plan.batch, listener, monotonic=context.monotonic)
         self.roster = Roster(
@@ -213,6 +210,7 @@ class Controller:
                 self._machine_down(message, fleet)
             case MachineGone():
                 self._leaving.discard(message.name)
+                fleet.abandon(message.name)
             case MachinesMade():
                 self._listener.tell("machines", names=[instance.name for instance in message.instances])
             case MachinesRefused():
@@ -280,29 +278,19 @@ class Controller:
     def _machine_down(self, message: MachineDown, fleet: Fleet) -> None:
         if self.roster.is_lost(message.name):
             return
-        self._note_failure(message)
+        if self.roster.is_coming(message.name):
+            self._failures.note(message, most_vms=self._plan.max_vms)
         facts = {"name": message.name, "witness": message.witness, "reason": message.reason}
         self._session.record("lost", kind="instance", **facts)
         in_doubt = self.roster.machine_lost(message.name)
-        fleet.forget(message.name)
+        # One that the cloud takes back goes by itself, long before an update comes to its deletions.
+        owes = message.witness == "ssh" and any(job.frees_cores for job in in_doubt)
+        fleet.forget(message.name, owes=owes)
         self._listener.tell("instance", **facts, state="lost", jobs=[job.name for job in in_doubt])
         for job in in_doubt:
             self._deadlines.end(job.name, job.attempt)
         self._leaving.add(message.name)
         self._connections.threads.start(self._rescue(message.name, in_doubt, fleet).run, name=f"rescue {message.name}")
-
-    def _note_failure(self, message: MachineDown) -> None:
-        """Count the VMs that were lost before they answered.
-
-        Raises:
-            RemoteError: too many in a row.
-        """
-        if not self.roster.is_coming(message.name):
-            return
-        is_taken = message.witness != "boot"
-        self._failures[is_taken] += 1
-        if self._failures[is_taken] > MOST_BOOT_FAILURES * (self._plan.max_vms if is_taken else 1):
-            raise RemoteError(f"{self._failures[is_taken]} VMs in a row did not come up; the last: {message.reason}")
 
     def _rescue(self, machine: str, in_doubt: Sequence[JobEntry], fleet: Fleet) -> Rescue:
         return Rescue(
@@ -315,6 +303,7 @@ class Controller:
             live_logs=self._connections.live_logs,
             listener=self._listener,
             check=fleet.check,
+            note_ended=partial(fleet.note_ended, machine),
             disconnect=self._connections.let_go(machine, [(job.name, job.attempt) for job in in_doubt]),
             tell=self.tell,
             closed=self._closed,
@@ -337,7 +326,8 @@ class Controller:
             if name in self._connections.machines:  # it was there before it was missed
                 self._machine_down(MachineDown(name=name, witness="cloud", reason=str(message.error)), fleet)
             self.roster.machine_lost(name)
-            fleet.forget(name)
+            if name not in self._leaving:  # else the rescue is at it
+                fleet.abandon(name)
         alive = [machine for machine in self.roster.machines if machine.state is not MachineState.LOST]
         if not alive:
             raise message.error
@@ -351,6 +341,9 @@ class Controller:
 
     def _end_job(self, outcome: JobOutcome, attempt: int) -> None:
         self.roster.end(outcome.name, outcome.state)
+        self._note_end(outcome, attempt)
+
+    def _note_end(self, outcome: JobOutcome, attempt: int) -> None:
         self._outcomes[outcome.name] = outcome
         facts = outcome.facts() | {"attempt": attempt}
         self._listener.tell("job", **facts)
@@ -361,7 +354,7 @@ class Controller:
             return
         if self.roster.job(message.job).state is JobState.LOST:
             reason = f"given up: {message.attempt} VMs were lost under it"
-            self._outcomes[message.job] = JobOutcome(name=message.job, state=JobState.LOST, message=reason)
+            self._note_end(JobOutcome(name=message.job, state=JobState.LOST, message=reason), message.attempt)
         else:
             self._listener.tell("job", job=message.job, state="waiting", reason="its results went with its VM")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from types import TracebackType
+from typing import Self
 
 from runner.commands.collect import Collector
 
@@ -10,7 +12,7 @@ END_LIMIT_S = 60.0
 
 
 class Downloads:
-    """A collector at work, from ``start`` to ``stop``."""
+    """A collector at work, from ``start`` to ``stop``, or inside ``with``."""
 
     def __init__(self, collector: Collector) -> None:
         self._stop = threading.Event()
@@ -25,3 +27,12 @@ class Downloads:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(END_LIMIT_S)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

@@ -16,6 +16,8 @@ from functools import partial
 from runner.commands.boot import SSH_LIMIT_S, wait_for_host_keys
 from runner.commands.context import Context
 from runner.commands.events import Listener, Phases
+from runner.commands.last_pushes import LastPushes
+from runner.commands.latecomers import Latecomers
 from runner.commands.messages import MachineDown, MachineReady, MachinesMade, MachinesRefused, Message, ThreadFailed
 from runner.commands.places import PlaceFinder
 from runner.commands.progress import tell_stack_progress
@@ -113,6 +115,8 @@ class Fleet:
         self._repeats = 0  # of updates in a row that failed only of VMs that had gone
         self._engine: threading.Thread | None = None
         self._threads = Threads(lambda error: tell(ThreadFailed(error=error)))
+        self._last_pushes = LastPushes(context)
+        self._latecomers = Latecomers(context=context, threads=self._threads, listener=listener, check=check)
 
     def start(self) -> None:
         """Begin to make and to watch. Call it once.
@@ -148,11 +152,25 @@ class Fleet:
             self._wanted.update({wish.name: wish for wish in wishes})
         self._welcome(instances)
 
-    def forget(self, name: str) -> None:
-        """A machine that is lost: the next update leaves it out."""
+    def forget(self, name: str, *, owes: bool = False) -> None:
+        """A machine that is lost: the next update leaves it out. Whoever looks for its jobs ends it.
+
+        ``owes``: results may still come from there, and updates wait for ``note_ended``, though not for ever.
+        """
+        if owes:
+            self._last_pushes.expect(name)
         with self._lock:
             self._wanted.pop(name, None)
             self._down.add(name)
+
+    def note_ended(self, name: str) -> None:
+        """A lost machine can push no more."""
+        self._last_pushes.note_ended(name)
+
+    def abandon(self, name: str) -> None:
+        """A machine that nobody looks after, nor ends, any more: should it run after all, it is deleted."""
+        self.forget(name)
+        self._latecomers.add(name)
 
     def close(self) -> None:
         """End the threads. An engine that runs comes to its end in order, or is killed: the end of the batch must not wait for ever."""
@@ -193,6 +211,9 @@ class Fleet:
         Raises:
             HpcError: the machines asked for are not there, and there is no other place.
         """
+        self._last_pushes.wait(lambda: self.is_open)
+        if not self.is_open:
+            return True
         self.check()
         if self._made:  # these come later than the first ones, and the key must outlive them too
             self._login = self._new_login()
@@ -339,10 +360,11 @@ class Fleet:
             for name in read_preempted(self._context.cloud.results, self._batch):
                 if name in expected:
                     self._report_down(name, "marker", "the cloud took it back (preempted)")
-        if not expected and not coming:
+        if not (expected or coming or self._latecomers.may_come):
             return
         found = self._context.cloud.compute.instances(names.labels_of_batch(self._batch))
         self._welcome([instance for instance in found if instance.name in coming and instance.runs])
+        self._latecomers.end(found)
         there = {instance.name: instance for instance in found}
         for name in expected:
             if name not in there or there[name].has_ended:

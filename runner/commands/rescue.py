@@ -37,8 +37,9 @@ NOTE = "its VM was lost; results from the bucket"
 class Rescue:
     """For one lost machine. ``run`` is the body of a thread; it ends early once ``closed`` is set.
 
-    ``jobs``: those that ran there. ``check``: raises WatchedError if the batch is another client's by now. ``disconnect``: close
-    what was connected to the machine, and wait until nobody follows its jobs any more.
+    ``jobs``: those that ran there. ``check``: raises WatchedError if the batch is another client's by now. ``note_ended``: called when
+    nothing is waited for on the machine any more. ``disconnect``: close what was connected to it, and wait until nobody follows its
+    jobs any more.
     """
 
     context: Context
@@ -50,6 +51,7 @@ class Rescue:
     live_logs: LiveLogs
     listener: Listener
     check: Callable[[], None]
+    note_ended: Callable[[], None]
     disconnect: Callable[[], None]
     tell: Callable[[Message], None]
     closed: threading.Event
@@ -59,6 +61,7 @@ class Rescue:
         try:
             may_go_on = self._end_machine()
         finally:
+            self.note_ended()
             self.disconnect()
         if not may_go_on:
             return

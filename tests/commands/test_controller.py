@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,15 +13,20 @@ from typing import Any, cast
 
 import pytest
 
+from runner.commands.adoption import adopt_machines
 from runner.commands.collect import Collector
+from runner.commands.context import Context
 from runner.commands.controller import Controller, TakenOverError
+from runner.commands.downloads import Downloads
 from runner.commands.events import Event, Listener
 from runner.commands.fleet import Fleet, MachineWish
 from runner.commands.messages import CameHome, LeaseLost, MachineDown, MachineReady, MachinesRefused
 from runner.commands.preflight import JobInputs
+from runner.core.compute import Instance
 from runner.core.download_tracker import HomeSet
 from runner.core.lease import WatchedError
 from runner.core.results import CorruptResultsError
+from runner.core.session_state import SessionState
 from runner.errors import (
     CloudError,
     HpcError,
@@ -35,6 +40,7 @@ from runner.hardware.watch import LogPiece
 from runner.model.batch import Expectation, Job
 from runner.model.catalog import MACHINE_TYPES
 from runner.model.plan import Plan
+from runner.model.roster import MOST_ATTEMPTS
 from runner.model.states import JobState
 from tests.commands.small_cloud import LIMIT_S, SmallCompute, instance, small_context
 
@@ -45,8 +51,12 @@ PUSH_REFUSED = 5
 
 @dataclass(kw_only=True)
 class SmallVm:
-    """A VM's job interface. Jobs end at once; what comes after a job's end waits for ``pushed``, or for the VM's end."""
+    """A VM's job interface. Jobs end at once; what comes after a job's end waits for ``pushed``, or for the VM's end.
 
+    ``has_long_jobs``: they end with the VM instead.
+    """
+
+    has_long_jobs: bool = False
     pushed: threading.Event = field(default_factory=threading.Event)
     waiting: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
@@ -68,6 +78,10 @@ class SmallVm:
     def follow_bytes(self, name: str, from_byte: int) -> Iterator[Any]:
         self.followed.append(name)
         yield from (LogPiece(offset=0, content=b"first\nsec"), LogPiece(offset=9, content=b"ond\n"))
+        if self.has_long_jobs:
+            self.waiting.set()
+            assert self.ended.wait(LIMIT_S)
+            raise GONE
 
     def wait(self, job_ids: Sequence[str], *, after: bool) -> None:
         self.waiting.set()
@@ -107,25 +121,46 @@ class SmallFleet:
 
     on_ask: Callable[[str], None]
     forgotten: list[str] = field(default_factory=list)
+    abandoned: list[str] = field(default_factory=list)
+    owing: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
     check: Callable[..., None] = lambda within_s=0.0: None
 
     def ask_for(self, wishes: Sequence[MachineWish]) -> None:
         for wish in wishes:
             self.on_ask(wish.name)
 
-    def forget(self, name: str) -> None:
+    def adopt(self, instances: Sequence[Instance], *, answered: Collection[str] = ()) -> None:
+        for found in instances:
+            self.on_ask(found.name)
+
+    def forget(self, name: str, *, owes: bool = False) -> None:
         self.forgotten.append(name)
+        self.owing += [name] if owes else []
+
+    def note_ended(self, name: str) -> None:
+        self.ended.append(name)
+
+    def abandon(self, name: str) -> None:
+        self.abandoned.append(name)
 
 
 @dataclass(kw_only=True)
 class SmallCollector:
-    """``pushed``: attempts in the bucket, each of which comes home. ``refusals``: what the next looks into the bucket end with."""
+    """``pushed``: attempts in the bucket, each of which comes home while ``runs`` is set. ``refusals``: what the next looks into the
+    bucket end with."""
 
     folder: Path
+    runs: threading.Event = field(default_factory=threading.Event)
     pushed: set[tuple[str, int]] = field(default_factory=set)
     refusals: list[CloudError] = field(default_factory=list)
     error: HpcError | None = None
     given_up: list[tuple[str, int]] = field(default_factory=list)
+
+    def run(self, stop: threading.Event) -> None:
+        self.runs.set()
+        stop.wait()
+        self.runs.clear()
 
     def find_attempts(self, job: str) -> set[int]:
         if self.refusals:
@@ -133,11 +168,12 @@ class SmallCollector:
         return {attempt for name, attempt in self.pushed if name == job}
 
     def find_home(self, job: str, attempt: int) -> HomeSet | None:
-        return self.home(job, attempt) if (job, attempt) in self.pushed else None
+        return self.home(job, attempt) if (job, attempt) in self.pushed and self.runs.is_set() else None
 
     def wait_home(self, job: str, attempt: int, *, timeout_s: float, least_push: int = 1) -> HomeSet | None:
         if self.error is not None:
             raise self.error
+        self.runs.wait(0.01)
         return self.find_home(job, attempt)
 
     def give_up(self, job: str, attempt: int) -> None:
@@ -169,9 +205,11 @@ def _job(name: str, folder: Path) -> Job:
 class Bench:
     """A controller of jobs a, b…, each as wide as a VM, and what it told."""
 
+    context: Context
     controller: Controller
     compute: SmallCompute
     collector: SmallCollector
+    session: SessionState
     told: list[Event]
     lines: list[str]
     vms: dict[str, SmallVm] = field(default_factory=lambda: defaultdict(SmallVm))
@@ -196,6 +234,7 @@ class Bench:
 def _bench(folder: Path, compute: SmallCompute, *, jobs: str = "a", **more: Any) -> Bench:
     collector = SmallCollector(folder=folder / "home", **more)
     context = small_context(folder, compute)
+    session = context.journal.begin("b", "run")
     told: list[Event] = []
     lines: list[str] = []
     made = [_job(name, folder) for name in jobs]
@@ -217,19 +256,28 @@ def _bench(folder: Path, compute: SmallCompute, *, jobs: str = "a", **more: Any)
         plan=plan,
         inputs=[JobInputs(job=job, files=(), size_bytes=0) for job in made],
         collector=cast(Collector, collector),
-        session=context.journal.begin("b", "run"),
+        session=session,
         listener=Listener(on_progress=told.append, on_log=lambda name, line: lines.append(line)),
     )
-    return Bench(controller=controller, compute=compute, collector=collector, told=told, lines=lines)
+    return Bench(
+        context=context,
+        controller=controller,
+        compute=compute,
+        collector=collector,
+        session=session,
+        told=told,
+        lines=lines,
+    )
 
 
 @contextmanager
 def _running(bench: Bench, fleet: Any) -> Iterator[None]:
     """Inside, the batch runs; after it, it has come to its end."""
     thread = threading.Thread(target=lambda: bench.controller.run(fleet), daemon=True)
-    thread.start()
-    yield
-    thread.join(LIMIT_S)
+    with Downloads(cast(Collector, bench.collector)):
+        thread.start()
+        yield
+        thread.join(LIMIT_S)
     assert not thread.is_alive(), bench.told
     bench.controller.close()
 
@@ -250,6 +298,19 @@ def test_a_job_of_a_lost_vm_of_which_nothing_is_found_runs_again(tmp_path: Path,
     assert ("opensees-hpc-b-0" in compute.there) is (silences == 10_000), "what may still run its job is deleted first"
 
 
+def test_a_job_that_is_given_up_after_many_lost_vms_is_told_and_journalled(tmp_path: Path) -> None:
+    bench = _bench(tmp_path, SmallCompute())
+    bench.controller.note_attempt("a", MOST_ATTEMPTS - 1)
+    with _running(bench, bench.fleet()):
+        _lose(bench, "opensees-hpc-b-0", "marker")
+    (outcome,) = bench.controller.outcomes()
+    assert (outcome.state, outcome.message) == (JobState.LOST, "given up: 10 VMs were lost under it")
+    (told,) = [event.facts for event in bench.told if event.facts.get("state") == "lost" and event.event == "job"]
+    assert (told["job"], told["attempt"]) == ("a", MOST_ATTEMPTS)
+    (trace,) = bench.session.read().jobs
+    assert trace.state == "lost"
+
+
 def test_what_arrived_damaged_from_a_lost_vm_runs_again(tmp_path: Path) -> None:
     bench = _bench(tmp_path, SmallCompute(), error=CorruptResultsError("damaged"), pushed={("a", 1)})
     with _running(bench, bench.fleet()):
@@ -265,6 +326,19 @@ def test_all_jobs_of_a_lost_vm_are_looked_for_in_the_bucket(tmp_path: Path) -> N
     assert (outcome.state, outcome.instance) == (JobState.SUCCEEDED, "opensees-hpc-b-0")
     assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1)}
     assert bench.compute.there.keys() <= {"opensees-hpc-b-1"}, "it can push nothing more"
+
+
+@pytest.mark.parametrize(("witness", "has_ended"), [("ssh", True), ("ssh", False), ("marker", True)])
+def test_a_silent_vm_owes_the_results_of_a_job_that_has_ended_there(
+    tmp_path: Path, witness: str, has_ended: bool
+) -> None:
+    bench = _bench(tmp_path, SmallCompute())
+    fleet, lost = bench.fleet(), "opensees-hpc-b-0"
+    bench.vms[lost].has_long_jobs = not has_ended
+    with _running(bench, fleet):
+        _lose(bench, lost, witness)
+    assert fleet.owing == ([lost] if witness == "ssh" and has_ended else [])
+    assert fleet.ended == [lost]
 
 
 def test_a_bucket_that_cannot_be_read_keeps_jobs_from_running_again(tmp_path: Path) -> None:
@@ -367,6 +441,18 @@ def test_a_vm_that_is_refused_though_it_answered_gives_its_jobs_back(tmp_path: P
     assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2), "b": ("opensees-hpc-b-1", 1)}
 
 
+def test_a_vm_that_is_refused_is_nobodys_and_one_that_is_lost_is_so_after_the_look_for_its_jobs(tmp_path: Path) -> None:
+    bench = _bench(tmp_path, SmallCompute(), jobs="ab")
+    lost, refused, last = (f"opensees-hpc-b-{index}" for index in range(3))
+    fleet = cast(Any, SmallFleet(on_ask=lambda name: None if name == refused else bench.boot(name)))
+    with _running(bench, fleet):
+        assert bench.vms[lost].waiting.wait(LIMIT_S)
+        bench.controller.tell(MachinesRefused(names=(refused,), error=StockoutError("none left")))
+        _lose(bench, lost)
+    assert fleet.abandoned == [refused, lost]
+    assert {machine for machine, _ in bench.attempts().values()} == {last}
+
+
 def test_a_vm_that_goes_while_it_is_taken_over_takes_no_other_with_it(tmp_path: Path) -> None:
     bench = _bench(tmp_path, SmallCompute(), jobs="abc")
     fleet = bench.fleet()
@@ -383,7 +469,7 @@ def test_a_vm_that_goes_while_it_is_taken_over_takes_no_other_with_it(tmp_path: 
     bench.boot("opensees-hpc-b-5")
     bench.boot("opensees-hpc-b-6")
     bench.controller.hear_machines(fleet)
-    assert fleet.forgotten == ["opensees-hpc-b-5"]
+    assert (fleet.forgotten, fleet.abandoned) == (["opensees-hpc-b-5"], ["opensees-hpc-b-5"])
     assert "opensees-hpc-b-5" not in bench.compute.there, (
         "nobody knows what it runs: it is ended before anything is started"
     )
@@ -394,6 +480,34 @@ def test_a_vm_that_goes_while_it_is_taken_over_takes_no_other_with_it(tmp_path: 
     ran = {job: attempt for job, (_, attempt) in bench.attempts().items()}
     assert ran == {"a": 1, "b": 3, "c": 4}
     assert {outcome.state for outcome in bench.controller.outcomes()} == {JobState.LOST}, "no results, but an end"
+
+
+def test_results_of_a_vm_that_is_lost_while_others_are_taken_over_come_home(tmp_path: Path) -> None:
+    silent, lost = "opensees-hpc-b-5", "opensees-hpc-b-6"
+    bench = _bench(tmp_path, SmallCompute(there={name: instance(name) for name in (silent, lost)}), pushed={("a", 1)})
+    bench.vms[silent].statuses = RemoteError("the connection is lost", host=silent)
+    bench.vms[lost].statuses = {"a.a1": JobStatus.RUNNING}
+
+    def boot(name: str) -> None:
+        bench.boot(name)
+        bench.vms[name].pushed.clear()
+        if name == lost:  # which is heard when its job was taken over, and the other VM is still being ended
+            bench.controller.tell(MachineDown(name=lost, witness="marker", reason="the cloud took it back"))
+
+    session, fleet = bench.session.read(), cast(Any, SmallFleet(on_ask=boot))
+    adopting = threading.Thread(
+        target=lambda: adopt_machines(
+            bench.context, session, bench.controller, fleet, cast(Collector, bench.collector)
+        ),
+        daemon=True,
+    )
+    adopting.start()
+    adopting.join(LIMIT_S)
+    assert not adopting.is_alive(), bench.told
+    bench.controller.close()
+    (outcome,) = bench.controller.outcomes()
+    assert (outcome.state, outcome.instance) == (JobState.SUCCEEDED, lost)
+    assert not bench.collector.runs.is_set(), "nothing else looks into the bucket when the next look begins"
 
 
 @pytest.mark.parametrize("error", [OSError("main.tcl became shorter"), ValueError("not a path inside the folder")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +17,9 @@ import pytest
 from runner.commands.boot import SSH_LIMIT_S
 from runner.commands.events import Event, Listener, Phases
 from runner.commands.fleet import Fleet, MachineWish, SpecOf
+from runner.commands.last_pushes import LastPushes
 from runner.commands.messages import MachineDown, MachineReady, MachinesMade, MachinesRefused, ThreadFailed
+from runner.commands.rescue import PUSH_LIMIT_S
 from runner.core.compute import Instance
 from runner.core.os_login import Login
 from runner.core.stacks import StackSpec
@@ -328,3 +331,55 @@ def test_an_engine_that_was_told_to_cancel_because_the_batch_is_over_is_no_alarm
         may_fail.set()
         closing.join(LIMIT_S)
     assert _warnings(told) == []
+
+
+def test_a_vm_that_comes_when_nobody_waits_for_it_any_more_is_deleted(tmp_path: Path) -> None:
+    compute, told = SmallCompute(), list[Event]()
+    compute.troubles["delete_instance"] = [UnreachableError("no answer")]
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {name: instance(name) for name in wished if name != "b-1"}
+        raise StackError("up failed", diagnostics=["the engine was killed"])
+
+    with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
+        fleet.ask_for(WISHES[:3])
+        (refused,) = inbox.wait_for(MachinesRefused)
+        fleet.abandon(*refused.names)
+        fleet.forget("b-2")
+        compute.there["b-1"] = instance("b-1")
+        give_up_at = time.monotonic() + LIMIT_S
+        while "b-1" in compute.there:
+            assert time.monotonic() < give_up_at, _warnings(told)
+            time.sleep(0.01)
+        assert sorted(compute.there) == ["b-0", "b-2"], "whoever looks for a lost VM's jobs ends it"
+    (warning,) = [message for message in _warnings(told) if "b-1" in message]
+    assert "came late" in warning
+
+
+def test_no_update_begins_while_results_may_come_from_a_lost_vm(tmp_path: Path) -> None:
+    """It would delete the VM that they come from."""
+    compute, begun = SmallCompute(), list[float]()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        begun.append(clock())
+        compute.there |= {name: instance(name) for name in wished}
+
+    with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
+        clock = fleet._context.monotonic
+        fleet.forget("b-8", owes=True)
+        fleet.ask_for(WISHES[:1])
+        inbox.wait_for(MachinesMade)
+        assert begun[0] >= PUSH_LIMIT_S, "it is waited for, though not for ever"
+        fleet.forget("b-9", owes=True)
+        fleet.note_ended("b-9")
+        fleet.ask_for(WISHES[1:2])
+        inbox.wait_for(MachinesMade, 2)
+        assert begun[1] < begun[0] + PUSH_LIMIT_S
+
+
+def test_what_may_come_is_waited_for_as_long_as_somebody_wants_to_know(tmp_path: Path) -> None:
+    context = small_context(tmp_path, SmallCompute())
+    pushes, are_open = LastPushes(context), iter([True, True, False])
+    pushes.expect("b-8")
+    pushes.wait(lambda: next(are_open))
+    assert context.monotonic() < PUSH_LIMIT_S

@@ -453,6 +453,34 @@ def test_a_set_that_cannot_come_home_by_a_defect_stops_no_other(batch: Batch) ->
     assert "nobody thought of it" in told.warnings()[0]
 
 
+TOO_MUCH = 1 << 46
+
+
+def test_what_no_thread_could_be_had_for_comes_home_in_the_end(batch: Batch) -> None:
+    for job in "ab":
+        batch.push(job)
+    stop, hurry = threading.Event(), threading.Event()
+    warnings: list[str] = []
+
+    def on_progress(event: Event) -> None:
+        if event.event == "warning":
+            warnings.append(event.facts["message"])
+            stop.set()
+
+    collector = Collector(batch.context, batch.name, DownloadTracker(batch.folder), Listener(on_progress=on_progress))
+    usual = threading.stack_size(TOO_MUCH)  # so that no thread can be started
+    try:
+        collector.run(stop)
+    finally:
+        threading.stack_size(usual)
+    assert ["can't start new thread" in warning for warning in warnings] == [True]
+    watchdog = threading.Timer(LIMIT_S, hurry.set)
+    watchdog.start()
+    collected = collector.finish(hurry=hurry)
+    watchdog.cancel()
+    assert [home.job for home in collected.home] == ["a", "b"]
+
+
 def _claim(batch: Batch, job: str, size: int) -> None:
     """A set whose manifest says that its one file has so many bytes."""
     batch.push(job, {"noise": os.urandom(4 << 20)})
