@@ -51,7 +51,11 @@ class Latecomers:
     def _delete(self, instance: Instance) -> None:
         try:
             self._check()
-            self._context.cloud.compute.delete_instance(instance.zone, instance.name)
+            compute = self._context.cloud.compute
+            now = compute.instance(instance.zone, instance.name)
+            if now is None or not now.runs:  # whoever looked for its jobs has ended it since
+                return
+            compute.delete_instance(instance.zone, instance.name)
             self._tell_once(instance.name, f"{instance.name} came when nobody waited for it any more; it was deleted")
         except CloudError as error:
             self._tell_once(instance.name, f"{instance.name} came late and cannot be deleted now: {error}")
