@@ -218,7 +218,8 @@ def test_a_run_that_cannot_keep_what_it_needs_creates_nothing(
 def test_results_that_cannot_be_kept_are_known_before_anything_is_created(
     warm_invoke: WarmInvoke, own_site: Site, tmp_path: Path
 ) -> None:
-    for results in (make_file(tmp_path / "results"), Path("/proc/self/fd/results")):
+    places = (make_file(tmp_path / "results"), Path("/proc/self/fd/results"), tmp_path / ("x" * 300))
+    for results in places:
         done = warm_invoke.run(own_site, "run", *VERBS["run"], "--results", str(results))
         done.check()
         assert done.code == 10
