@@ -19,7 +19,7 @@ from runner.commands.context import Context
 from runner.commands.steps import raised_signals
 from runner.console import JsonScreen, TextScreen
 from runner.ending import tell_end, threads_told
-from runner.errors import HpcError, MissingToolError
+from runner.errors import MissingToolError
 from runner.output import drain_output, patient_output
 from runner.wiring import embedded
 
@@ -65,7 +65,7 @@ def _verb(function: Callable[..., int]) -> Callable[..., int]:
                         return function(**arguments)
                     except (Exception, KeyboardInterrupt) as error:
                         return tell_end(screen, error)
-            except HpcError as error:  # there is no place for a log
+            except (Exception, KeyboardInterrupt) as error:  # before there is a log, or after it
                 return tell_end(screen, error)
 
     return call

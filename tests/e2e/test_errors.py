@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 import subprocess
@@ -16,7 +17,7 @@ from runner.errors import EXIT_CODES, CrashError, HpcError
 from tests.e2e.site import ROOT, Site
 
 FAULT = """
-import sys, threading
+import os, sys, threading
 from runner import cli, wiring
 
 @cli._verb
@@ -30,13 +31,18 @@ def status(*, as_json, batch=""):
         import no_such_package
     raise ValueError("password=hunter2hunter2, and what went wrong")
 
+if sys.argv[2] == "no platformdirs":
+    sys.modules["platformdirs"] = None
+if sys.argv[2] == "nobody":
+    os.environ.pop("HOME", None)
+    os.setuid(54321)
 sys.exit(status(as_json=sys.argv[1] == "json", batch=sys.argv[2]))
 """
 
 
-def run_fault(home: Path, form: str = "text", batch: str = "b1") -> subprocess.CompletedProcess[str]:
+def run_fault(home: Path, form: str = "text", batch: str = "b1", **more: str) -> subprocess.CompletedProcess[str]:
     """A verb with a fault, as ``tasks.py`` would call it."""
-    site = Site(home=home)
+    site = Site(home=home, more=more)
     command = [sys.executable, "-c", FAULT, form, batch]
     return subprocess.run(
         command, cwd=ROOT, env=site.environment, capture_output=True, text=True, timeout=120, check=False
@@ -77,6 +83,22 @@ def test_a_fault_where_no_report_can_be_written(tmp_path: Path) -> None:
     done = run_fault(home)
     assert done.returncode == CrashError.exit_code
     assert "no report of it could be written" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_fault_before_there_is_a_log(tmp_path: Path) -> None:
+    done = run_fault(tmp_path, batch="no platformdirs", OPENSEES_HPC_HOME="")
+    assert done.returncode == 3
+    assert "error: the Python package platformdirs is missing" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_user_whom_the_machine_does_not_know(tmp_path: Path) -> None:
+    done = run_fault(tmp_path, batch="nobody", OPENSEES_HPC_HOME="", XDG_STATE_HOME="")
+    assert done.returncode == 2
+    assert "error: there is no home folder of this user" in done.stderr
+    assert "remedy: let OPENSEES_HPC_HOME name a folder" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 
