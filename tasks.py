@@ -18,6 +18,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from runner.errors import EXIT_CODES, MissingToolError
+from runner.output import open_closed_streams
 
 Body = TypeVar("Body", bound=Callable[..., None])
 GC_OBJECTS = 100_000  # new ones before the collector looks; Python's own 700 to 2,000 are for small programs
@@ -30,6 +31,7 @@ DEBUG_HELP = "a finer log, and on standard error too"
 ANY_VERB = (0, 2, 10, 11, 129, 130, 143)
 CLOUD_VERB = (*ANY_VERB, 3, 4)
 
+open_closed_streams()
 if Path(sys.argv[0]).name in ("invoke", "inv") or Path(sys.argv[0]).parts[-2:] == ("invoke", "__main__.py"):
     # What invoke prints itself (--help, --list) ends without a word when nobody reads on, as with any command. Verbs are not so.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+STANDARD_ERROR = 2  # the highest of the three numbers
+
 
 class _Writer:
     """Writes what is put to the streams it belongs to, in order."""
@@ -110,6 +112,21 @@ def patient_output() -> Iterator[None]:
     finally:
         sys.stdout, sys.stderr = before
         writer.drain()
+
+
+def open_closed_streams() -> None:
+    """Let standard streams that this process was started without go nowhere.
+
+    Python has None for them, on which whoever prints fails; and the next file that is opened would get the number of one, so
+    that a child writes its errors into it.
+    """
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
+        os.set_inheritable(handle, True)
+    os.close(handle)
+    for handle, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            mode = "w" if handle else "r"
+            setattr(sys, name, os.fdopen(handle, mode, encoding="utf-8", errors="backslashreplace", closefd=False))
 
 
 def drain_output() -> None:

@@ -82,6 +82,7 @@ RULES = {
     "tasks": Rule(
         ours=(
             "runner.errors",
+            "runner.output",
             "runner.model",
             "runner.commands",
             "runner.cli",

@@ -137,6 +137,16 @@ def test_a_reader_that_goes_away_is_no_news(tmp_path: Path, words: str, unbuffer
     assert "BrokenPipe" not in done.stderr
 
 
+@pytest.mark.parametrize("words", ["local.status", "status --no-such-option", "--list"])
+@pytest.mark.parametrize("closing", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_no_exit_code(tmp_path: Path, words: str, closing: str) -> None:
+    site = Site(home=tmp_path)
+    command = ["bash", "-c", f"'{site.command()[0]}' {words} {closing}"]
+    done = subprocess.run(command, cwd=ROOT, env=site.environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == ("no-such" in words), done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("verb", ["run", "attach", "extend", "receipt", "cleanup", "local.status"])
 @pytest.mark.parametrize("word", ["--help", "-h"])
 def test_a_verb_answers_to_help(tmp_path: Path, verb: str, word: str) -> None:
