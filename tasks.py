@@ -17,7 +17,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from runner.errors import EXIT_CODES, MissingToolError
+from runner.errors import EXIT_CODES, INTERRUPTED_EXIT_CODE, MissingToolError
 from runner.output import open_closed_streams
 
 Body = TypeVar("Body", bound=Callable[..., None])
@@ -64,6 +64,8 @@ def _call(verb: str, **arguments: Any) -> None:
     except ModuleNotFoundError as error:
         message = f"error: the Python package {error.name} is missing\nremedy: start commands as `./bootstrap invoke …`"
         raise Exit(message=message, code=MissingToolError.exit_code) from error
+    except KeyboardInterrupt as error:  # Invoke would end with 1, which means another thing
+        raise Exit(code=INTERRUPTED_EXIT_CODE) from error
 
     code = getattr(cli, verb)(**arguments)
     if code:

@@ -13,10 +13,9 @@ from typing import Any
 
 from runner.commands.steps import Interrupted
 from runner.console import JsonScreen, TextScreen
-from runner.errors import CrashError, HpcError, MissingToolError
+from runner.errors import INTERRUPTED_EXIT_CODE, CrashError, HpcError, MissingToolError
 from runner.wiring.logs import CommandLog, current_log
 
-INTERRUPTED_EXIT_CODE = 130
 OWN_PACKAGES = ("runner", "infra", "packer", "tests")
 
 _log = logging.getLogger(__name__)

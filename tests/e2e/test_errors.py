@@ -137,6 +137,26 @@ def test_a_reader_that_goes_away_is_no_news(tmp_path: Path, words: str, unbuffer
     assert "BrokenPipe" not in done.stderr
 
 
+INTERRUPTED = """
+import signal, sys
+from invoke.main import program
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "rich":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+program.run(["invoke", "status"])
+"""
+
+
+def test_an_interrupt_while_packages_are_loaded_ends_as_any_other(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", INTERRUPTED]
+    done = subprocess.run(words, cwd=ROOT, env=Site(home=tmp_path).environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 @pytest.mark.parametrize("words", ["local.status", "status --no-such-option", "--list"])
 @pytest.mark.parametrize("closing", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_change_no_exit_code(tmp_path: Path, words: str, closing: str) -> None:
