@@ -272,11 +272,7 @@ def drill(
     debug: bool = False,
 ) -> None:
     """Fire drill: kill the client of a batch at each step of its journal; see that nothing is left and nothing is lost."""
-    for option, value in (("seed", seed), ("random", random)):
-        if value and not value.isdecimal():
-            raise Exit(message=f"--{option} {value}: not a number", code=2)
-    number, count = int(seed) if seed else None, int(random or 0)
-    _call("drill", everything=all, only=only, seed=number, count=count, on=on, yes=yes, as_json=json, debug=debug)
+    _call("drill", everything=all, only=only, seed=seed, count=random, on=on, yes=yes, as_json=json, debug=debug)
 
 
 @task(help={"shell": "start a shell with that environment instead of printing it", "debug": DEBUG_HELP})

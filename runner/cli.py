@@ -247,22 +247,12 @@ def cleanup(
 
 
 @_verb
-def drill(*, everything: bool, only: str, seed: int | None, count: int, on: str, yes: bool, as_json: bool) -> int:
+def drill(*, everything: bool, only: str, seed: str, count: str, on: str, yes: bool, as_json: bool) -> int:
     """Harm batches on purpose, and show what the nets leave."""
-    from runner.drill import places, program
-    from runner.errors import DeclinedError, InputError
+    from runner.drill import places, program, request
+    from runner.errors import DeclinedError
 
-    if on not in ("local", "google"):
-        raise InputError(f"--on {on}: a drill is on local or on google")
-    if sum(map(bool, (everything, only, count))) > 1:
-        raise InputError("--all, --only and --random exclude each other")
-    if on == "google" and (everything or only or count):
-        raise InputError("on google there is one trial: one analysis, and its VM is taken away")
-    trials = (
-        [program.REAL]
-        if on == "google"
-        else program.list_trials(everything=everything, only=only, seed=seed, count=count)
-    )
+    trials = request.read_trials(everything=everything, only=only, seed=seed, count=count, on=on)
     screen = _screen(as_json=as_json, yes=yes)
     if on == "google" and not screen.listener().on_confirm(
         "Run an analysis of a minute on a spot VM of your project, which costs money?"

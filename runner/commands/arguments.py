@@ -1,0 +1,26 @@
+"""Arguments as somebody typed them, checked before anything is begun. Numbers come as text: Invoke itself would refuse a wrong one
+with a traceback or with its own exit code, and not as an event where ``--json`` was given."""
+
+from __future__ import annotations
+
+from runner.errors import InputError
+from runner.model.foreign import shorten
+
+MOST = (1 << 63) - 1
+MOST_DIGITS = len(str(MOST))
+
+
+def read_whole_number(option: str, text: str, *, least: int, most: int = MOST) -> int | None:
+    """The number that was given with ``option``; None if none was.
+
+    Raises:
+        InputError: it is no whole number in this range.
+    """
+    if not text:
+        return None
+    is_number = text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
+    if not is_number or not least <= int(text) <= most:
+        raise InputError(
+            f"{option} {shorten(text)}: not a whole number from {least} to {most}", remedy=f"for example: {option} 7"
+        )
+    return int(text)
