@@ -4,6 +4,7 @@ with a traceback or with its own exit code, and not as an event where ``--json``
 from __future__ import annotations
 
 from runner.errors import InputError
+from runner.model import names
 from runner.model.foreign import shorten
 
 MOST = (1 << 63) - 1
@@ -24,3 +25,13 @@ def read_whole_number(option: str, text: str, *, least: int, most: int = MOST) -
             f"{option} {shorten(text)}: not a whole number from {least} to {most}", remedy=f"for example: {option} 7"
         )
     return int(text)
+
+
+def check_batch_name(name: str, *, remedy: str = "`invoke status` shows what exists") -> None:
+    """Make sure that a batch can have this name.
+
+    Raises:
+        InputError: none can.
+    """
+    if not names.is_batch_name(name):
+        raise InputError(f"{shorten(name)} is no name of a batch", remedy=remedy)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from runner.commands.arguments import check_batch_name
 from runner.commands.context import Context
 from runner.core.compute import Instance
 from runner.core.lease import change_lease, read_lease
@@ -71,6 +72,7 @@ def execute(context: Context, *, batch: str, minutes: float, job: str = "") -> E
     Raises:
         InputError: nothing runs under that name, there is no such job, or the VMs end before; nothing was moved.
     """
+    check_batch_name(batch)
     context.cloud.open()
     instances = context.cloud.compute.instances(names.labels_of_batch(batch))
     if not instances:
