@@ -381,8 +381,9 @@ def lint() -> int:
 def test(*, select: str, with_lint: bool) -> int:
     """Lint and tests."""
     from runner import checks
+    from runner.commands.arguments import read_words
 
-    return checks.test(wiring.ROOT, select=shlex.split(select), with_lint=with_lint)
+    return checks.test(wiring.ROOT, select=read_words("--select", select), with_lint=with_lint)
 
 
 @_verb

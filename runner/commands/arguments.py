@@ -3,6 +3,8 @@ with a traceback or with its own exit code, and not as an event where ``--json``
 
 from __future__ import annotations
 
+import shlex
+
 from runner.errors import InputError
 from runner.model import names
 from runner.model.foreign import shorten
@@ -25,6 +27,18 @@ def read_whole_number(option: str, text: str, *, least: int, most: int = MOST) -
             f"{option} {shorten(text)}: not a whole number from {least} to {most}", remedy=f"for example: {option} 7"
         )
     return int(text)
+
+
+def read_words(option: str, text: str) -> list[str]:
+    """The words that were given with ``option``, as a shell would divide them.
+
+    Raises:
+        InputError: a quote has no end.
+    """
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise InputError(f"{option} {shorten(text)}: {error}", remedy="give each quote its other one") from error
 
 
 def check_batch_name(name: str, *, remedy: str = "`invoke status` shows what exists") -> None:

@@ -22,6 +22,8 @@ from runner.model.deadline import Deadline
 from runner.model.foreign import decode_json, plain_text, real_number, shorten
 from runner.model.lease import Lease
 
+MOST_MINUTES = 366 * 24 * 60.0  # longer than Google lets a VM run
+
 
 @dataclass(frozen=True, kw_only=True)
 class Extension:
@@ -61,8 +63,9 @@ def read_minutes(text: str) -> float:
         minutes = float(text)
     except ValueError:
         minutes = math.nan
-    if not math.isfinite(minutes) or minutes == 0:
-        raise InputError(f"{text!r} is no number of minutes", remedy="for example: --minutes 30")
+    if not 0 < abs(minutes) <= MOST_MINUTES:
+        told = f"{shorten(text)} is no number of minutes, at most {MOST_MINUTES:.0f} and not 0"
+        raise InputError(told, remedy="for example: --minutes 30")
     return minutes
 
 
