@@ -174,7 +174,7 @@ def build(c: Context, yes: bool = False, json: bool = False, recipe: str = "", d
 
 
 @task(help={"json": "one JSON object: target, project, image, vms, batches, bucket, cost", "debug": DEBUG_HELP})
-@_ends_with(*CLOUD_VERB)
+@_ends_with(*CLOUD_VERB, 6)
 def status(c: Context, json: bool = False, debug: bool = False) -> None:
     """Say what exists, from the cloud itself: image, VMs, batches, bucket, cost by the hour."""
     _call("status", as_json=json, debug=debug)
