@@ -18,7 +18,7 @@ from runner import wiring
 from runner.commands.context import Context
 from runner.commands.steps import raised_signals
 from runner.console import JsonScreen, TextScreen
-from runner.ending import tell_end, threads_told
+from runner.ending import tell_end, tell_lost_output, threads_told
 from runner.errors import MissingToolError
 from runner.output import drain_output, patient_output
 from runner.wiring import embedded
@@ -62,7 +62,7 @@ def _verb(function: Callable[..., int]) -> Callable[..., int]:
             try:
                 with wiring.command_log(os.environ, name, arguments, session=session, debug=debug):
                     try:
-                        return function(**arguments)
+                        return tell_lost_output(name, function(**arguments))
                     except (Exception, KeyboardInterrupt) as error:
                         return tell_end(screen, error)
             except (Exception, KeyboardInterrupt) as error:  # before there is a log, or after it

@@ -55,7 +55,7 @@ RULES = {
     "runner.output": Rule(ours=(), foreign=()),
     "runner.console": Rule(ours=("runner.errors", "runner.model", "runner.commands", "runner.drill"), never=CLOUD_SDKS),
     "runner.ending": Rule(
-        ours=("runner.errors", "runner.commands", "runner.console", "runner.wiring"), never=CLOUD_SDKS
+        ours=("runner.errors", "runner.commands", "runner.console", "runner.output", "runner.wiring"), never=CLOUD_SDKS
     ),
     "runner.cli": Rule(
         ours=(

@@ -137,6 +137,29 @@ def test_a_reader_that_goes_away_is_no_news(tmp_path: Path, words: str, unbuffer
     assert "BrokenPipe" not in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("words", ["local.status", "local.status --json"])
+def test_a_result_that_cannot_be_written_is_an_error(tmp_path: Path, words: str) -> None:
+    site = Site(home=tmp_path)
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            site.command(*words.split()), cwd=ROOT, env=site.environment, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 10, done.stderr
+    assert "error: standard output cannot be written: No space left on device" in done.stderr
+    assert "remedy: let it go where there is room" in done.stderr
+
+
+def test_a_result_that_nobody_reads_is_none(tmp_path: Path) -> None:
+    site = Site(home=tmp_path)
+    process = site.start("local.status", "--json")
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    told = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(120), told) == (0, "")
+
+
 INTERRUPTED = """
 import signal, sys
 from invoke.main import program
