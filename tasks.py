@@ -145,7 +145,7 @@ def extend(c: Context, batch: str, minutes: str = "", job: str = "", json: bool 
 @task(
     help={
         "batch": "bring home what this batch has in the bucket; without it: list what is there, of which batch",
-        "json": JSON_HELP + "; the last has event: summary",
+        "json": JSON_HELP + "; the last has event: summary. Without --batch: one object",
         "results": "the folder for results (default: results)",
         "debug": DEBUG_HELP,
     }
@@ -184,7 +184,7 @@ def status(c: Context, json: bool = False, debug: bool = False) -> None:
     help={
         "batch": "end this batch: everything that bears its label",
         "bake": "end this bake",
-        "everything": "all of yours, running or not, but what a client that lives is at; the base too if its bucket goes (--results)",
+        "everything": "everything of yours, running or not, except what a live client is working on; with --results the base and its bucket too",
         "results": "results too (with --batch), or the bucket (with --everything)",
         "owner": "whose things: yours if not given, any for everybody's",
         "dry-run": "show the same list, delete nothing",

@@ -80,7 +80,9 @@ def _explain(error: Exception, log: CommandLog | None) -> HpcError:
 
 def _remedy(report: Path | None) -> str:
     where = (
-        "no report of it could be written" if report is None else f"the report is {report}; send it to who mends this"
+        "no report of it could be written"
+        if report is None
+        else f"the report is {report}; send it to whoever maintains this"
     )
     return f"{where}; `invoke status` says whether anything still runs"
 
