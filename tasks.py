@@ -17,7 +17,8 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from runner.errors import EXIT_CODES, MissingToolError
+from runner.errors import EXIT_CODES, INTERRUPTED_EXIT_CODE, MissingToolError
+from runner.output import open_closed_streams
 
 Body = TypeVar("Body", bound=Callable[..., None])
 GC_OBJECTS = 100_000  # new ones before the collector looks; Python's own 700 to 2,000 are for small programs
@@ -30,6 +31,7 @@ DEBUG_HELP = "a finer log, and on standard error too"
 ANY_VERB = (0, 2, 10, 11, 129, 130, 143)
 CLOUD_VERB = (*ANY_VERB, 3, 4)
 
+open_closed_streams()
 if Path(sys.argv[0]).name in ("invoke", "inv") or Path(sys.argv[0]).parts[-2:] == ("invoke", "__main__.py"):
     # What invoke prints itself (--help, --list) ends without a word when nobody reads on, as with any command. Verbs are not so.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -62,6 +64,8 @@ def _call(verb: str, **arguments: Any) -> None:
     except ModuleNotFoundError as error:
         message = f"error: the Python package {error.name} is missing\nremedy: start commands as `./bootstrap invoke …`"
         raise Exit(message=message, code=MissingToolError.exit_code) from error
+    except KeyboardInterrupt as error:  # Invoke would end with 1, which means another thing
+        raise Exit(code=INTERRUPTED_EXIT_CODE) from error
 
     code = getattr(cli, verb)(**arguments)
     if code:
@@ -141,7 +145,7 @@ def extend(c: Context, batch: str, minutes: str = "", job: str = "", json: bool 
 @task(
     help={
         "batch": "bring home what this batch has in the bucket; without it: list what is there, of which batch",
-        "json": JSON_HELP + "; the last has event: summary",
+        "json": JSON_HELP + "; the last has event: summary. Without --batch: one object",
         "results": "the folder for results (default: results)",
         "debug": DEBUG_HELP,
     }
@@ -170,7 +174,7 @@ def build(c: Context, yes: bool = False, json: bool = False, recipe: str = "", d
 
 
 @task(help={"json": "one JSON object: target, project, image, vms, batches, bucket, cost", "debug": DEBUG_HELP})
-@_ends_with(*CLOUD_VERB)
+@_ends_with(*CLOUD_VERB, 6)
 def status(c: Context, json: bool = False, debug: bool = False) -> None:
     """Say what exists, from the cloud itself: image, VMs, batches, bucket, cost by the hour."""
     _call("status", as_json=json, debug=debug)
@@ -180,7 +184,7 @@ def status(c: Context, json: bool = False, debug: bool = False) -> None:
     help={
         "batch": "end this batch: everything that bears its label",
         "bake": "end this bake",
-        "everything": "all of yours, running or not, but what a client that lives is at; the base too if its bucket goes (--results)",
+        "everything": "everything of yours, running or not, except what a live client is working on; with --results the base and its bucket too",
         "results": "results too (with --batch), or the bucket (with --everything)",
         "owner": "whose things: yours if not given, any for everybody's",
         "dry-run": "show the same list, delete nothing",
@@ -269,11 +273,7 @@ def drill(
     debug: bool = False,
 ) -> None:
     """Fire drill: kill the client of a batch at each step of its journal; see that nothing is left and nothing is lost."""
-    for option, value in (("seed", seed), ("random", random)):
-        if value and not value.isdecimal():
-            raise Exit(message=f"--{option} {value}: not a number", code=2)
-    number, count = int(seed) if seed else None, int(random or 0)
-    _call("drill", everything=all, only=only, seed=number, count=count, on=on, yes=yes, as_json=json, debug=debug)
+    _call("drill", everything=all, only=only, seed=seed, count=random, on=on, yes=yes, as_json=json, debug=debug)
 
 
 @task(help={"shell": "start a shell with that environment instead of printing it", "debug": DEBUG_HELP})

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runner.errors import DiskError, MissingToolError
+from runner.errors import DiskError, InputError, MissingToolError
 from runner.output import drain_output
 
 PYTHON_PLACES = ("runner", "infra", "packer", "tests", "benchmarks", "examples", "tasks.py")
@@ -48,10 +48,10 @@ def test(root: Path, *, select: Sequence[str], with_lint: bool) -> int:
 
 
 def fresh(root: Path, *, both: bool, bare: bool) -> int:
-    """The number of the README's commands that fail on a fresh machine."""
+    """1 if one of the README's commands fails on a fresh machine."""
     from tests.fresh.check import check_readme
 
-    return check_readme(root, both=both, bare=bare)
+    return int(check_readme(root, both=both, bare=bare) > 0)
 
 
 def write_docs(root: Path, *, check: bool) -> int:
@@ -81,10 +81,17 @@ def generated_docs(root: Path) -> dict[Path, str]:
 
 
 def shell_scripts(root: Path) -> list[str]:
-    """Every shell script that git knows or would know: by name, or by its first line."""
+    """Every shell script that git knows or would know: by name, or by its first line.
+
+    Raises:
+        InputError: git knows nothing of this folder.
+    """
     listed = subprocess.run(  # noqa: S603
-        [_tool("git"), "ls-files", "-co", "--exclude-standard"], cwd=root, capture_output=True, text=True, check=True
+        [_tool("git"), "ls-files", "-co", "--exclude-standard"], cwd=root, capture_output=True, text=True, check=False
     )
+    if listed.returncode:
+        told = " ".join(listed.stderr.split())
+        raise InputError(f"git cannot list the files of {root}: {told}", remedy="run this in a clone of the repository")
     files = [name for name in listed.stdout.splitlines() if (root / name).is_file()]
     return sorted(name for name in files if name.endswith(".sh") or _is_shell(root / name))
 

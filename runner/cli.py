@@ -18,8 +18,8 @@ from runner import wiring
 from runner.commands.context import Context
 from runner.commands.steps import raised_signals
 from runner.console import JsonScreen, TextScreen
-from runner.ending import tell_end, threads_told
-from runner.errors import HpcError, MissingToolError
+from runner.ending import tell_end, tell_lost_output, threads_told
+from runner.errors import MissingToolError
 from runner.output import drain_output, patient_output
 from runner.wiring import embedded
 
@@ -62,10 +62,10 @@ def _verb(function: Callable[..., int]) -> Callable[..., int]:
             try:
                 with wiring.command_log(os.environ, name, arguments, session=session, debug=debug):
                     try:
-                        return function(**arguments)
+                        return tell_lost_output(name, function(**arguments))
                     except (Exception, KeyboardInterrupt) as error:
                         return tell_end(screen, error)
-            except HpcError as error:  # there is no place for a log
+            except (Exception, KeyboardInterrupt) as error:  # before there is a log, or after it
                 return tell_end(screen, error)
 
     return call
@@ -247,22 +247,12 @@ def cleanup(
 
 
 @_verb
-def drill(*, everything: bool, only: str, seed: int | None, count: int, on: str, yes: bool, as_json: bool) -> int:
+def drill(*, everything: bool, only: str, seed: str, count: str, on: str, yes: bool, as_json: bool) -> int:
     """Harm batches on purpose, and show what the nets leave."""
-    from runner.drill import places, program
-    from runner.errors import DeclinedError, InputError
+    from runner.drill import places, program, request
+    from runner.errors import DeclinedError
 
-    if on not in ("local", "google"):
-        raise InputError(f"--on {on}: a drill is on local or on google")
-    if sum(map(bool, (everything, only, count))) > 1:
-        raise InputError("--all, --only and --random exclude each other")
-    if on == "google" and (everything or only or count):
-        raise InputError("on google there is one trial: one analysis, and its VM is taken away")
-    trials = (
-        [program.REAL]
-        if on == "google"
-        else program.list_trials(everything=everything, only=only, seed=seed, count=count)
-    )
+    trials = request.read_trials(everything=everything, only=only, seed=seed, count=count, on=on)
     screen = _screen(as_json=as_json, yes=yes)
     if on == "google" and not screen.listener().on_confirm(
         "Run an analysis of a minute on a spot VM of your project, which costs money?"
@@ -391,8 +381,9 @@ def lint() -> int:
 def test(*, select: str, with_lint: bool) -> int:
     """Lint and tests."""
     from runner import checks
+    from runner.commands.arguments import read_words
 
-    return checks.test(wiring.ROOT, select=shlex.split(select), with_lint=with_lint)
+    return checks.test(wiring.ROOT, select=read_words("--select", select), with_lint=with_lint)
 
 
 @_verb

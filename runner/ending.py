@@ -13,10 +13,11 @@ from typing import Any
 
 from runner.commands.steps import Interrupted
 from runner.console import JsonScreen, TextScreen
-from runner.errors import CrashError, HpcError, MissingToolError
+from runner.errors import INTERRUPTED_EXIT_CODE, CrashError, DiskError, HpcError, MissingToolError
+from runner.output import find_lost_output
 from runner.wiring.logs import CommandLog, current_log
 
-INTERRUPTED_EXIT_CODE = 130
+WITHOUT_READERS = frozenset({"run", "attach", "build", "drill"})  # what they do counts, and not what they say of it
 OWN_PACKAGES = ("runner", "infra", "packer", "tests")
 
 _log = logging.getLogger(__name__)
@@ -31,6 +32,15 @@ def tell_end(screen: TextScreen | JsonScreen, error: Exception | KeyboardInterru
     _log_error(f"ended by {type(error).__name__}: {error}", error)
     screen.show_error(told, log=None if log is None else log.path)
     return told.exit_code
+
+
+def tell_lost_output(verb: str, code: int) -> int:
+    """The exit code of a command: not 0 if its output is its result and a disk could not take it, which is told on standard error."""
+    loss = find_lost_output() if code == 0 and verb not in WITHOUT_READERS else None
+    if loss is None:
+        return code
+    error = DiskError(f"standard output cannot be written: {loss.strerror}", remedy="let it go where there is room")
+    return tell_end(TextScreen(yes=False, ask=lambda question: False), error)
 
 
 @contextmanager
@@ -70,7 +80,9 @@ def _explain(error: Exception, log: CommandLog | None) -> HpcError:
 
 def _remedy(report: Path | None) -> str:
     where = (
-        "no report of it could be written" if report is None else f"the report is {report}; send it to who mends this"
+        "no report of it could be written"
+        if report is None
+        else f"the report is {report}; send it to whoever maintains this"
     )
     return f"{where}; `invoke status` says whether anything still runs"
 

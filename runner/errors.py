@@ -33,6 +33,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+INTERRUPTED_EXIT_CODE = 130
 # What each exit code of a command means, wherever it can be one. The help of a command says with which it can end.
 EXIT_CODES: Mapping[int, str] = {
     0: "all is well",
@@ -48,7 +49,7 @@ EXIT_CODES: Mapping[int, str] = {
     10: "a disk of this machine is full or cannot be written; nothing was lost",
     11: "a fault in opensees-hpc itself; a file has the report",
     129: "the terminal was closed (SIGHUP)",
-    130: "Ctrl-C (SIGINT)",
+    INTERRUPTED_EXIT_CODE: "Ctrl-C (SIGINT)",
     143: "told to end (SIGTERM)",
 }
 

@@ -7,6 +7,7 @@ batch from going on, or from ending with all of its VMs deleted.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import queue
@@ -16,12 +17,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+LOSSES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+STANDARD_ERROR = 2  # the highest of the three numbers
+
 
 class _Writer:
     """Writes what is put to the streams it belongs to, in order."""
 
     def __init__(self) -> None:
         self._waiting: queue.SimpleQueue[tuple[TextIO, str] | threading.Event] = queue.SimpleQueue()
+        self.lost: dict[TextIO, OSError] = {}  # what kept the rest of a stream from where it was to go
         threading.Thread(target=self._run, daemon=True, name="output").start()
 
     def put(self, stream: TextIO, text: str) -> None:
@@ -44,7 +49,8 @@ class _Writer:
             try:
                 stream.write(text)
                 stream.flush()
-            except OSError:
+            except OSError as error:
+                self.lost.setdefault(stream, error)
                 _silence(stream)
             except ValueError:
                 continue  # the stream is closed, or cannot take this text; what follows it perhaps can
@@ -76,6 +82,12 @@ class PatientStream(io.TextIOBase):
     def drain(self) -> None:
         """Wait until it is written."""
         self._writer.drain()
+
+    def find_loss(self) -> OSError | None:
+        """What the disk said that could not take all that was written; None if it could, or if a reader has gone."""
+        self.drain()
+        error = self._writer.lost.get(self._stream)
+        return error if error is not None and error.errno in LOSSES else None
 
     def isatty(self) -> bool:
         """As the stream behind says."""
@@ -112,7 +124,27 @@ def patient_output() -> Iterator[None]:
         writer.drain()
 
 
+def open_closed_streams() -> None:
+    """Let standard streams that this process was started without go nowhere.
+
+    Python has None for them, on which whoever prints fails; and the next file that is opened would get the number of one, so
+    that a child writes its errors into it.
+    """
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
+        os.set_inheritable(handle, True)
+    os.close(handle)
+    for handle, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            mode = "w" if handle else "r"
+            setattr(sys, name, os.fdopen(handle, mode, encoding="utf-8", errors="backslashreplace", closefd=False))
+
+
 def drain_output() -> None:
     """Wait until all output is written: before somebody else writes to the same terminal."""
     if isinstance(sys.stdout, PatientStream):
         sys.stdout.drain()
+
+
+def find_lost_output() -> OSError | None:
+    """What kept standard output from the disk that it was to go to, if anything did. Waits until all of it is written."""
+    return sys.stdout.find_loss() if isinstance(sys.stdout, PatientStream) else None

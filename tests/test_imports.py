@@ -55,7 +55,7 @@ RULES = {
     "runner.output": Rule(ours=(), foreign=()),
     "runner.console": Rule(ours=("runner.errors", "runner.model", "runner.commands", "runner.drill"), never=CLOUD_SDKS),
     "runner.ending": Rule(
-        ours=("runner.errors", "runner.commands", "runner.console", "runner.wiring"), never=CLOUD_SDKS
+        ours=("runner.errors", "runner.commands", "runner.console", "runner.output", "runner.wiring"), never=CLOUD_SDKS
     ),
     "runner.cli": Rule(
         ours=(
@@ -82,6 +82,7 @@ RULES = {
     "tasks": Rule(
         ours=(
             "runner.errors",
+            "runner.output",
             "runner.model",
             "runner.commands",
             "runner.cli",

@@ -176,3 +176,17 @@ def test_links_in_markdown_resolve() -> None:
 def test_generated_documents_are_up_to_date() -> None:
     for path, text in generated_docs(ROOT).items():
         assert path.read_text(encoding="utf-8") == text, f"{path.name}: run `invoke docs`"
+
+
+def test_every_event_is_in_the_documentation() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "runner").rglob("*.py")]
+    told = {word for text in sources for word in re.findall(r"\btell\(\s*\"([a-z_]+)\"", text)}
+    assert {"plan", "job", "undo", "bake_cleanup"} <= told
+    page = read("docs/jobs.md")
+    assert not sorted(word for word in told if f"`{word}`" not in page)
+
+
+def test_help_says_where_json_is_one_object() -> None:
+    import tasks
+
+    assert "Without --batch: one object" in tasks.results.help["json"]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 
+from runner.commands.arguments import check_batch_name
 from runner.commands.batch_run import BatchRun
 from runner.commands.context import Context
-from runner.commands.definition import load_definition, open_batches
+from runner.commands.definition import Definition, load_definition, open_batches
 from runner.commands.events import Listener, Phases
+from runner.commands.known import check_known
 from runner.commands.summary import RunReport, RunSummary
 from runner.core.session_owner import gone_clients
 from runner.core.session_state import NameTakenError, SessionState
-from runner.errors import InputError
+from runner.errors import InputError, NotFoundError
 
 _log = logging.getLogger(__name__)
 
@@ -25,15 +27,17 @@ def execute(
     A batch that cannot be gone on with is left as it was found. ``report`` has the summary also if an error is raised.
 
     Raises:
-        InputError: no batch is open, or more than one and none was named, or its client is alive.
+        InputError: no batch is open, or more than one and none was named, or nothing knows the one that was, or its client is alive.
         WatchedError: another client, of which it is not known that it is gone, watches it, and ``take_over`` was not given.
-        NotFoundError: the bucket knows no such batch.
+        NotFoundError: the batch has ended, or never began.
     """
+    if batch:
+        check_batch_name(batch)
     phases = Phases(listener)
     with phases.phase("cloud"):
         context.cloud.open()
         name = batch or _only_open_batch(context)
-        definition = load_definition(context, name)
+        definition = _load_definition(context, name)
     known = context.journal.read(name)
     predecessors = () if known is None else gone_clients(known)
     with _session(context, name, listener) as session:
@@ -48,6 +52,14 @@ def execute(
             predecessors=predecessors,
         )
         return run.go_on()
+
+
+def _load_definition(context: Context, name: str) -> Definition:
+    try:
+        return load_definition(context, name)
+    except NotFoundError:
+        check_known(context, batch=name)  # a name that nothing knows is a mistake of who typed it
+        raise
 
 
 def _only_open_batch(context: Context) -> str:

@@ -88,8 +88,8 @@ def load_definition(context: Context, batch: str) -> Definition:
     found = context.cloud.results.get_control(batch, names.DEFINITION)
     if found is None:
         raise NotFoundError(
-            f"the bucket has no batch {batch} to go on with",
-            remedy=f"`invoke status` lists what there is, `invoke cleanup --batch {batch}` ends what never began",
+            f"there is nothing of batch {batch} in the bucket to go on with: it has ended, or never began",
+            remedy=f"`invoke status` lists what there is, `invoke cleanup --batch {batch}` removes what may be left of it",
         )
     try:
         values = decode_json(found.content)

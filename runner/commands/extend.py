@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from runner.commands.arguments import check_batch_name
 from runner.commands.context import Context
 from runner.core.compute import Instance
 from runner.core.lease import change_lease, read_lease
@@ -20,6 +21,8 @@ from runner.model import names
 from runner.model.deadline import Deadline
 from runner.model.foreign import decode_json, plain_text, real_number, shorten
 from runner.model.lease import Lease
+
+MOST_MINUTES = 366 * 24 * 60.0  # longer than Google lets a VM run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +63,9 @@ def read_minutes(text: str) -> float:
         minutes = float(text)
     except ValueError:
         minutes = math.nan
-    if not math.isfinite(minutes) or minutes == 0:
-        raise InputError(f"{text!r} is no number of minutes", remedy="for example: --minutes 30")
+    if not 0 < abs(minutes) <= MOST_MINUTES:
+        told = f"{shorten(text)} is no number of minutes, at most {MOST_MINUTES:.0f} and not 0"
+        raise InputError(told, remedy="for example: --minutes 30")
     return minutes
 
 
@@ -71,6 +75,7 @@ def execute(context: Context, *, batch: str, minutes: float, job: str = "") -> E
     Raises:
         InputError: nothing runs under that name, there is no such job, or the VMs end before; nothing was moved.
     """
+    check_batch_name(batch)
     context.cloud.open()
     instances = context.cloud.compute.instances(names.labels_of_batch(batch))
     if not instances:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from runner.commands.arguments import check_batch_name
 from runner.commands.collect import Collected, Collector
 from runner.commands.context import Context
 from runner.commands.events import Listener
 from runner.core.download_tracker import DownloadTracker, HomeSet
 from runner.core.storage import ResultSet
 from runner.errors import InputError, NotFoundError
-from runner.model import names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +94,7 @@ def execute(context: Context, *, batch: str, listener: Listener) -> ResultsSumma
         DiskError: no room at home; what is missing stays in the bucket.
         CloudError: the cloud does not answer, or not to us.
     """
-    if not names.is_batch_name(batch):
-        raise InputError(f"{batch!r} is no name of a batch", remedy="`invoke results` lists those with results")
+    check_batch_name(batch, remedy="`invoke results` lists those with results")
     context.cloud.open()
     tracker = DownloadTracker(context.results_folder / batch)
     try:

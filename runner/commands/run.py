@@ -18,7 +18,7 @@ from runner.commands.preflight import CheckedBatch, check_batch
 from runner.commands.summary import RunReport, RunSummary
 from runner.commands.turns import taking_turns
 from runner.core.compute import Image
-from runner.core.files import require_folder
+from runner.core.files import disk_errors_mapped, require_folder
 from runner.core.session_state import NameTakenError, SessionState
 from runner.errors import DeclinedError, InputError, NotFoundError, QuotaError
 from runner.model import names
@@ -26,6 +26,8 @@ from runner.model.plan import Plan, hourly_price, make_plan, next_name
 from runner.model.quota import find_rooms
 
 _log = logging.getLogger(__name__)
+
+RESULTS_ELSEWHERE = "--results names another folder"
 
 
 def execute(
@@ -56,7 +58,7 @@ def execute(
         context.cloud.warm_up()
         plan = _fit_quota(context, plan, checked, listener)
     _agree(context, plan, checked, yes=yes, listener=listener)
-    require_folder(context.results_folder, more="--results names another folder")
+    require_folder(context.results_folder, more=RESULTS_ELSEWHERE)
     with taking_turns(context, listener):
         with phases.phase("base"):
             ensure_base(context, listener, base.result())
@@ -96,11 +98,24 @@ def _names_taken(context: Context) -> set[str]:
     taken = {
         *context.journal.names(),
         *context.cloud.stacks.names("analysis"),
-        *(path.name for path in context.results_folder.glob("*")),
+        *_names_at_home(context.results_folder),
     }
     with contextlib.suppress(NotFoundError):  # the bucket is made with the base stack
         taken.update(context.cloud.results.batches())
     return taken
+
+
+def _names_at_home(folder: Path) -> set[str]:
+    """What lies in the folder for results, if it is there yet.
+
+    Raises:
+        DiskError: it cannot be read.
+    """
+    with disk_errors_mapped(folder / "file", more=RESULTS_ELSEWHERE):
+        try:
+            return {path.name for path in folder.iterdir()}
+        except FileNotFoundError:
+            return set()
 
 
 def _begin_session(context: Context, plan: Plan, *, wanted: str, listener: Listener) -> tuple[Plan, SessionState]:

@@ -69,7 +69,7 @@ class DownloadTracker:
         self._offset = 0
         self._homes: dict[tuple[str, int, int, str], HomeSet] = {}
         self._announced: dict[tuple[str, int, int, str], _Move] = {}
-        if self._file.exists():
+        if self._is_there():
             with self._locked():
                 pass  # finishes what a crash left between a rename and its record
 
@@ -126,6 +126,13 @@ class DownloadTracker:
         """Nothing of it is in the bucket any more."""
         with self._locked():
             self._write("deleted", replace(self._homes.get(home.key, home), is_deleted=True))
+
+    def _is_there(self) -> bool:
+        """Whether anything was ever recorded."""
+        try:
+            return self._file.exists()
+        except OSError as error:  # such as a name that is too long, or a folder that may not be looked into
+            raise disk_error(error, self._file) from error
 
     def _holder(self, folder: Path) -> HomeSet | None:
         """The last that was put there; one before it that the user took away may be recorded for the same folder."""

@@ -36,6 +36,7 @@ Json = dict[str, Any]
 NOT_JSON = "notJson"
 PARTIAL_SUCCESS = "returnPartialSuccess"
 NOTHING_HERE = "NO_RESULTS_ON_PAGE"
+CHECK_NETWORK = "check the network, or `invoke local.status` for the embedded cloud"
 REQUEST_TIMEOUT_S = (10.0, 130.0)  # connect, read; operations' `wait` answers within 120 s
 
 
@@ -175,16 +176,11 @@ class Api:
                 answer = session.request(method, url, params=params, json=body, timeout=REQUEST_TIMEOUT_S)
         except requests.RequestException as error:
             _log.info("%s %s: no answer, %.3f s: %s", method, url, time.monotonic() - begun, error)
-            raise UnreachableError(
-                f"{method} {url}: no answer: {error}",
-                remedy="check the network, or `invoke local.status` for the embedded cloud",
-            ) from error
+            raise UnreachableError(f"{method} {url}: no answer: {error}", remedy=CHECK_NETWORK) from error
         except Exception as error:  # google.auth has a tree of its own, loaded only when it is used
             if not type(error).__module__.startswith("google.auth"):
                 raise
-            raise PermissionDeniedError(
-                f"no Google credentials: {error}", remedy="run `gcloud auth application-default login`"
-            ) from error
+            raise _credentials_error(error, f"{method} {url}") from error
         _log.info("%s %s: %d, %.3f s", method, url, answer.status_code, time.monotonic() - begun)
         _log.debug("%s %s: asked with %s", method, url, dict(params or {}))
         if answer.status_code >= 400:
@@ -235,6 +231,17 @@ def cloud_error(status: int, text: str, what: str) -> CloudError:
 def segment(text: str) -> str:
     """``text`` as one segment of a URL's path."""
     return quote(text, safe="@")
+
+
+def _credentials_error(error: Exception, what: str) -> CloudError:
+    """What google.auth says when it is asked for a token, as one of ours."""
+    from google.auth.exceptions import TransportError
+
+    if isinstance(error, TransportError):
+        return UnreachableError(f"{what}: no answer to a request for a token: {error}", remedy=CHECK_NETWORK)
+    return PermissionDeniedError(
+        f"no Google credentials: {error}", remedy="run `gcloud auth application-default login`"
+    )
 
 
 def _missing_scopes(page: Json) -> list[str]:

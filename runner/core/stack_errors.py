@@ -27,6 +27,9 @@ PROTECTED = re.compile(r"cannot be deleted|because it is protected|is protected"
 ROLE_DELETED = re.compile(r"role_id .*marked for deletion")
 PASSPHRASE = re.compile(r"incorrect passphrase|passphrase must be set|PULUMI_CONFIG_PASSPHRASE")
 
+STATE_FOLDER = re.compile(
+    r"\.pulumi/.*: (?:not a directory|is a directory|permission denied|read-only file system)", re.DOTALL
+)
 NOISE = re.compile(
     r"^(update|destroy|refresh|preview) failed$|^resource .* has a problem|^Resource monitor|^an unhandled"
 )
@@ -117,6 +120,11 @@ def _find_remedy(text: str) -> str:
         return (
             "the passphrase is not the one that the stack was made with, or there is none: check PULUMI_CONFIG_PASSPHRASE(_FILE); a "
             "stack that is to use a key of secrets_provider is changed over with `pulumi stack change-secrets-provider`"
+        )
+    if STATE_FOLDER.search(text):
+        return (
+            "move away what lies where Pulumi's state belongs, or let it be yours; PULUMI_BACKEND_URL and OPENSEES_HPC_HOME say "
+            "where that is"
         )
     if "wrong settings" in text:
         return "correct the settings named above"

@@ -30,7 +30,7 @@ def _as_ours(what: str, error: Exception) -> CloudError | None:
     import requests
     import urllib3
     from google.api_core.exceptions import GoogleAPICallError, RetryError
-    from google.auth.exceptions import GoogleAuthError
+    from google.auth.exceptions import GoogleAuthError, TransportError
     from google.cloud.storage.exceptions import DataCorruption
 
     from runner.core.rest import cloud_error
@@ -38,7 +38,8 @@ def _as_ours(what: str, error: Exception) -> CloudError | None:
     told = error.cause if isinstance(error, RetryError) else error
     if isinstance(told, GoogleAPICallError):
         return cloud_error(int(told.code or 0), _as_json(told), what)
-    if isinstance(error, RetryError | requests.RequestException | urllib3.exceptions.HTTPError | ConnectionError):
+    no_answer = RetryError | requests.RequestException | urllib3.exceptions.HTTPError | ConnectionError | TransportError
+    if isinstance(error, no_answer):
         return UnreachableError(f"{what}: no answer from Cloud Storage: {told}")
     if isinstance(error, DataCorruption):
         return UnreachableError(f"{what}: arrived damaged: {error}")

@@ -15,6 +15,9 @@ _NAMES = (
     r"access[_-]?token|refresh[_-]?token|id[_-]?token|auth[_-]?token|client[_-]?secret|private[_-]?key(?:[_-]?data)?|"
     r"pass[_-]?phrase|password|passwd|secret|token|credentials?|api[_-]?key|cookie|set-cookie"
 )
+# Whatever stands before them: PGPASSWORD, DB_PASS. A shell has its folders in PWD and OLDPWD, and programs that ask in *_ASKPASS.
+_ENDS = r"password|passwd|passphrase|(?<=[_-])(?:pass|pwd)|(?-i:\B(?<!ASK)PASS|\B(?<!\bOLD)PWD)"
+_QUOTED = r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'"
 _PATTERNS = (
     (
         re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.DOTALL),
@@ -35,13 +38,23 @@ _PATTERNS = (
         ),
         rf"\1{HIDDEN}",
     ),
-    (re.compile(r"(?<=://)[^/\s@:]+:[^/\s@]+(?=@)"), HIDDEN),
+    # Somebody's name and password before a host. A password may have @ and / in it; what follows a port has nothing to hide.
+    (
+        re.compile(r"(?<=://)[^/\s@:\[]{0,200}:(?:[^/\s'\"<>]{1,500}|(?!\d{1,5}/)[^\s'\"<>]{1,500})(?=@)"),
+        HIDDEN,
+    ),
+    # A header of cookies, to the end of its line: they have semicolons and spaces between them.
+    (re.compile(r"(?i)\b((?:set-)?cookie\s*[:=](?!\s*['\"])\s*)[^\r\n]+"), rf"\1{HIDDEN}"),
     # Google's own: access tokens, refresh tokens, API keys, and JSON Web Tokens.
     (re.compile(r"\bya29\.[\w.-]+|\b1//[\w-]{20,}|\bAIza[\w-]{30,}|\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"), HIDDEN),
     # ``name: value``, ``name=value`` and their like in JSON, of everything that is named as a secret.
-    (re.compile(rf"(?i)((?:\b|_)(?:{_NAMES})['\"]?\s*[:=]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&)}}\]]+)"), rf"\1{HIDDEN}"),
+    (
+        re.compile(rf"(?i)((?:(?:\b|_)(?:{_NAMES})|{_ENDS})['\"]?\s*[:=]\s*)({_QUOTED}|[^\s,;&)}}\]]+)", re.DOTALL),
+        rf"\1{HIDDEN}",
+    ),
 )
-SECRET_NAME = re.compile(rf"(?i)(?:^|[_-])(?:{_NAMES})(?:$|[_-])")
+SECRET_NAME = re.compile(rf"(?i)(?:^|[_-])(?:{_NAMES})(?:$|[_-])|(?:password|passwd|passphrase|(?<!ask)pass|pwd)$")
+NO_SECRETS = frozenset({"PWD", "OLDPWD"})
 
 
 class Redaction:
@@ -67,6 +80,6 @@ class Redaction:
 
 def is_secret_name(name: str) -> bool:
     """Whether what has this name, such as an environment variable, is a secret. One that names a file is not."""
-    return SECRET_NAME.search(name) is not None and not name.upper().endswith(
-        ("_FILE", "_PATH", "_DIR", "_CREDENTIALS")
-    )
+    upper = name.upper()
+    names_a_file = upper in NO_SECRETS or upper.endswith(("_FILE", "_PATH", "_DIR", "_CREDENTIALS"))
+    return SECRET_NAME.search(name) is not None and not names_a_file

@@ -18,9 +18,10 @@ from runner.core.os_login import Login, OsLogin
 from runner.core.passphrase import known_passphrase, own_passphrase, shared_passphrase
 from runner.core.rest import Api, Endpoints, log_answers
 from runner.core.storage import Buckets, ResultStore
-from runner.errors import MissingToolError, PermissionDeniedError
+from runner.errors import MissingToolError
 from runner.model import names
 from runner.model.settings import Settings
+from runner.wiring.google_credentials import find_credentials
 
 if TYPE_CHECKING:
     import requests
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from runner.hardware.opensees import OpenSeesInterface
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-GOOGLE_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 GOOGLE_SSH_PORT = 22
 EMULATOR_START_LIMIT_S = 60.0
 CONNECT_LIMIT_S = 15.0
@@ -337,20 +337,7 @@ class GoogleCloud(ConnectedCloud):
 
     @cached_property
     def _credentials(self) -> Any:
-        import google.auth
-        from google.auth.exceptions import DefaultCredentialsError
-        from google.oauth2.credentials import Credentials
-
-        try:
-            credentials, _ = google.auth.default(scopes=[GOOGLE_SCOPE])
-        except DefaultCredentialsError as error:
-            raise PermissionDeniedError(
-                "no Google credentials on this machine", remedy="run `gcloud auth application-default login`"
-            ) from error
-        if isinstance(credentials, Credentials) and not credentials.quota_project_id:
-            # A person's credentials may name no project for quotas, without which some APIs (OS Login) refuse them.
-            return credentials.with_quota_project(self.settings.project)
-        return credentials
+        return find_credentials(self.settings.project, self.environment)
 
 
 def _logged(client: Client) -> Client:

@@ -26,7 +26,11 @@ def home_folder(environment: Mapping[str, str]) -> Path:
         return _absolute(given, "OPENSEES_HPC_HOME")
     import platformdirs
 
-    return platformdirs.user_state_path(names.APP)
+    try:
+        return platformdirs.user_state_path(names.APP)
+    except RuntimeError as error:  # a user whom this machine does not know, such as a container's, and no HOME
+        remedy = "let OPENSEES_HPC_HOME name a folder for what commands keep"
+        raise InputError(f"there is no home folder of this user: {error}", remedy=remedy) from error
 
 
 def close_home(home: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -117,12 +118,21 @@ def play_scenario(environment: Mapping[str, str], file: Path) -> dict[str, Any]:
     source = read_yaml(decode_yaml(data, file), file)
     if not isinstance(source.values, list):
         raise InputError([source.problem((), "a scenario is a list of steps, each with `at` and `fault`")])
+    _check_values(source.values, file)
     endpoint = start_embedded_cloud(environment)
     try:
         _ask(endpoint, "POST", "scenario", {"scenario": source.values})
     except CloudError as error:
         raise InputError(f"{file}: {error.message}", remedy="see docs/faults.md") from error
     return list_faults(environment)
+
+
+def _check_values(values: Any, file: Path) -> None:
+    """YAML has values that a request cannot have, such as numbers that are none."""
+    try:
+        json.dumps(values, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{file}: {error}", remedy="see docs/faults.md") from error
 
 
 def _ask(endpoint: Endpoint, method: str, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:

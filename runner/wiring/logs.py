@@ -122,7 +122,7 @@ class CommandLog(logging.Handler):
         return self._redaction.apply(text)
 
     def report_crash(self, error: BaseException) -> Path | None:
-        """Write down what went wrong, for those who mend it; the file, None if it cannot be written."""
+        """Write down what went wrong, for whoever maintains this; the file, None if it cannot be written."""
         path = self._home / CRASHES / f"{self.verb}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.txt"
         text = self.hide_secrets(_report(self.verb, self.arguments, error, [*self._lines][-LINES_IN_REPORT:]))
         file = _AppendedFile(path, self._largest_bytes)

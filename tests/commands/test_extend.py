@@ -139,7 +139,7 @@ def test_what_cannot_be_extended_is_told(site: CommandSite, context: Context) ->
         extend.execute(context, batch="unleased", minutes=5, job="b")
 
 
-@pytest.mark.parametrize("text", ["", "soon", "nan", "inf", "0"])
+@pytest.mark.parametrize("text", ["", "soon", "nan", "inf", "0", "1e300", "-1e300"])
 def test_minutes_are_a_number(text: str) -> None:
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="is no number of minutes"):
         extend.read_minutes(text)

@@ -52,6 +52,12 @@ def test_an_empty_folder_has_nothing_and_is_not_made(tmp_path: Path) -> None:
     assert not (tmp_path / "batch").exists()
 
 
+def test_a_folder_that_cannot_be_looked_into_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    with pytest.raises(DiskError, match="File name too long") as caught:
+        DownloadTracker(tmp_path / ("x" * 300) / "batch")
+    assert "a shorter path" in caught.value.remedy
+
+
 def test_what_is_home_is_known_to_the_next_process(tmp_path: Path) -> None:
     placed = _place(DownloadTracker(tmp_path), "a")
     again = DownloadTracker(tmp_path)

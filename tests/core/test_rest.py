@@ -8,11 +8,15 @@ import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 import requests
+from google.auth.transport.requests import AuthorizedSession
+from google.oauth2.credentials import Credentials
 
 from runner.core.rest import Api, log_answers
+from runner.core.retry import RetryPolicy
 from runner.errors import (
     CloudError,
     ConflictError,
@@ -159,3 +163,13 @@ def test_no_answer_is_told_with_a_remedy(server: ScriptedServer) -> None:
     with pytest.raises(UnreachableError) as caught:
         nobody.post("thing")
     assert "network" in caught.value.remedy
+
+
+def test_a_token_that_nobody_answers_for_is_no_want_of_credentials() -> None:
+    person: Any = Credentials(
+        token=None, refresh_token="r", client_id="c", client_secret="s", token_uri="http://127.0.0.1:9/token"
+    )
+    api = Api("http://127.0.0.1:9", lambda: AuthorizedSession(person), RetryPolicy(budget_s=0))
+    with pytest.raises(UnreachableError, match="no answer to a request for a token") as caught:
+        api.get("thing")
+    assert "check the network" in caught.value.remedy

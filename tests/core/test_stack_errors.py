@@ -129,6 +129,10 @@ def test_without_any_words_it_is_said_that_there_were_none() -> None:
 @pytest.mark.parametrize(
     ("text", "remedy"),
     [
+        (
+            'read ".pulumi/meta.yaml": blob (code=Unknown): stat /h/stacks/.pulumi/meta.yaml: not a directory',
+            "move away",
+        ),
         ("resource x cannot be deleted\nbecause it is protected", "protect to false"),
         ("incorrect passphrase", "PULUMI_CONFIG_PASSPHRASE"),
         ("wrong settings, nothing was declared:\n  opensees-hpc:owner: is not set", "correct the settings"),

@@ -86,6 +86,22 @@ def test_google_without_credentials(fresh_site: Site, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_words_with_half_a_quote(fresh_site: Site) -> None:
+    done = fresh_site.invoke("test", "--no-lint", "--select", "'")
+    assert (done.returncode, "No closing quotation" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("at", [".nan", ".inf"])
+def test_a_scenario_with_what_no_request_can_have(fresh_site: Site, tmp_path: Path, at: str) -> None:
+    file = tmp_path / "scenario.yaml"
+    file.write_text(f"- {{at: {at}, fault: {{kind: hang}}}}\n")
+    done = fresh_site.invoke("local.faults", "--scenario", str(file))
+    assert done.returncode == 2, done.stderr
+    assert f"error: {file}: " in done.stderr
+    assert "remedy: see docs/faults.md" in done.stderr
+    assert not (fresh_site.home / "local").exists()
+
+
 def test_no_pulumi(fresh_site: Site) -> None:
     fresh_site.more = {"PATH": "/usr/bin:/bin", "OPENSEES_HPC_CACHE": str(fresh_site.home / "cache")}
     done = fresh_site.invoke("run", "--jobs", "jobs/smoke.yaml", "--yes")

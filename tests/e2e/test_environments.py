@@ -172,6 +172,7 @@ IN_THE_WAY: Mapping[str, tuple[str, Callable[[Path], Path]]] = {  # what lies wh
     "passphrase": ("passphrase", make_folder),
     "engine": ("local/engine", make_file),
     "stacks": ("local/stacks", make_file),
+    "state": ("local/stacks/.pulumi", make_file),
     "key": ("ssh", make_file),
     "receipts": ("local/receipts", make_file),
     "logs": ("logs", make_file),
@@ -206,7 +207,7 @@ def test_something_in_the_way(warm_invoke: WarmInvoke, own_site: Site, what: str
         warm_invoke.run(own_site, verb, *VERBS[verb]).check(may_succeed=True)
 
 
-@pytest.mark.parametrize("what", ["journals", "passphrase", "engine", "stacks"])
+@pytest.mark.parametrize("what", ["journals", "passphrase", "engine", "stacks", "state"])
 def test_a_run_that_cannot_keep_what_it_needs_creates_nothing(
     warm_invoke: WarmInvoke, own_site: Site, tmp_path: Path, what: str
 ) -> None:
@@ -218,7 +219,8 @@ def test_a_run_that_cannot_keep_what_it_needs_creates_nothing(
 def test_results_that_cannot_be_kept_are_known_before_anything_is_created(
     warm_invoke: WarmInvoke, own_site: Site, tmp_path: Path
 ) -> None:
-    for results in (make_file(tmp_path / "results"), Path("/proc/self/fd/results")):
+    places = (make_file(tmp_path / "results"), Path("/proc/self/fd/results"), tmp_path / ("x" * 300))
+    for results in places:
         done = warm_invoke.run(own_site, "run", *VERBS["run"], "--results", str(results))
         done.check()
         assert done.code == 10

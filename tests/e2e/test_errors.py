@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 import subprocess
@@ -16,7 +17,7 @@ from runner.errors import EXIT_CODES, CrashError, HpcError
 from tests.e2e.site import ROOT, Site
 
 FAULT = """
-import sys, threading
+import os, sys, threading
 from runner import cli, wiring
 
 @cli._verb
@@ -30,13 +31,18 @@ def status(*, as_json, batch=""):
         import no_such_package
     raise ValueError("password=hunter2hunter2, and what went wrong")
 
+if sys.argv[2] == "no platformdirs":
+    sys.modules["platformdirs"] = None
+if sys.argv[2] == "nobody":
+    os.environ.pop("HOME", None)
+    os.setuid(54321)
 sys.exit(status(as_json=sys.argv[1] == "json", batch=sys.argv[2]))
 """
 
 
-def run_fault(home: Path, form: str = "text", batch: str = "b1") -> subprocess.CompletedProcess[str]:
+def run_fault(home: Path, form: str = "text", batch: str = "b1", **more: str) -> subprocess.CompletedProcess[str]:
     """A verb with a fault, as ``tasks.py`` would call it."""
-    site = Site(home=home)
+    site = Site(home=home, more=more)
     command = [sys.executable, "-c", FAULT, form, batch]
     return subprocess.run(
         command, cwd=ROOT, env=site.environment, capture_output=True, text=True, timeout=120, check=False
@@ -80,6 +86,22 @@ def test_a_fault_where_no_report_can_be_written(tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_a_fault_before_there_is_a_log(tmp_path: Path) -> None:
+    done = run_fault(tmp_path, batch="no platformdirs", OPENSEES_HPC_HOME="")
+    assert done.returncode == 3
+    assert "error: the Python package platformdirs is missing" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_user_whom_the_machine_does_not_know(tmp_path: Path) -> None:
+    done = run_fault(tmp_path, batch="nobody", OPENSEES_HPC_HOME="", XDG_STATE_HOME="")
+    assert done.returncode == 2
+    assert "error: there is no home folder of this user" in done.stderr
+    assert "remedy: let OPENSEES_HPC_HOME name a folder" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_a_thread_that_fails_is_a_line(tmp_path: Path) -> None:
     done = run_fault(tmp_path, batch="thread")
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
@@ -113,6 +135,59 @@ def test_a_reader_that_goes_away_is_no_news(tmp_path: Path, words: str, unbuffer
     assert done.returncode in (0, 1, 141)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("words", ["local.status", "local.status --json"])
+def test_a_result_that_cannot_be_written_is_an_error(tmp_path: Path, words: str) -> None:
+    site = Site(home=tmp_path)
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            site.command(*words.split()), cwd=ROOT, env=site.environment, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 10, done.stderr
+    assert "error: standard output cannot be written: No space left on device" in done.stderr
+    assert "remedy: let it go where there is room" in done.stderr
+
+
+def test_a_result_that_nobody_reads_is_none(tmp_path: Path) -> None:
+    site = Site(home=tmp_path)
+    process = site.start("local.status", "--json")
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    told = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(120), told) == (0, "")
+
+
+INTERRUPTED = """
+import signal, sys
+from invoke.main import program
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "rich":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+program.run(["invoke", "status"])
+"""
+
+
+def test_an_interrupt_while_packages_are_loaded_ends_as_any_other(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", INTERRUPTED]
+    done = subprocess.run(words, cwd=ROOT, env=Site(home=tmp_path).environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("words", ["local.status", "status --no-such-option", "--list"])
+@pytest.mark.parametrize("closing", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_no_exit_code(tmp_path: Path, words: str, closing: str) -> None:
+    site = Site(home=tmp_path)
+    command = ["bash", "-c", f"'{site.command()[0]}' {words} {closing}"]
+    done = subprocess.run(command, cwd=ROOT, env=site.environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == ("no-such" in words), done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("verb", ["run", "attach", "extend", "receipt", "cleanup", "local.status"])

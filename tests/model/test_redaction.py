@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from runner.model.redaction import HIDDEN, Redaction, is_secret_name
@@ -25,6 +27,18 @@ PLANTED = {
     "a passphrase": f"PULUMI_CONFIG_PASSPHRASE={SECRET}",
     "a refresh token": f"refresh_token: '{SECRET}'",
     "a client's secret": f'{{"client_secret": "{SECRET}", "type": "authorized_user"}}',
+    "a quote inside a password": f'{{"password": "a\\"bc {SECRET}", "user": "me"}}',
+    "cookies": f"Cookie: a=b; c={SECRET}",
+    "cookies as Python writes them": f"{{'Cookie': 'a=b; c={SECRET}', 'Accept': '*/*'}}",
+    "cookies that are set": f"Set-Cookie: a=b; HttpOnly; c={SECRET}",
+    "an @ in a password in a URL": f"https://somebody:p@{SECRET}@host/path",
+    "a / in a password in a URL": f"https://somebody:p/{SECRET}@host/path",
+    "a password without a name in a URL": f"redis://:{SECRET}@host:6379/0",
+    "a variable that ends in PASSWORD": f"PGPASSWORD={SECRET}",
+    "a variable that ends in PASS": f"SMTPPASS={SECRET} DB_PASS={SECRET}",
+    "a variable that ends in PWD": f"MYSQL_PWD={SECRET}",
+    "a variable that ends in PASSPHRASE": f"BORG_PASSPHRASE='{SECRET} {SECRET}'",
+    "a key that ends in pass": f'{{"smtp_pass": "{SECRET}"}}',
     "a password in a sentence": f"password = {SECRET}",
 }
 PLAIN = (
@@ -32,6 +46,10 @@ PLAIN = (
     "PULUMI_CONFIG_PASSPHRASE_FILE and the key pair",
     "operation-1795817525804286046 at 127.185.34.182:22",
     "pageToken next, filter labels.batch=b1",
+    "GET http://127.0.0.1:43210/oslogin/v1/users/somebody@example.org/loginProfile: 200",
+    "GET http://[::1]:43210/oslogin/v1/users/somebody@example.org: 200",
+    "PWD=/home/somebody OLDPWD=/home SSH_ASKPASS=/usr/bin/ask",
+    "the tests pass: 12, bypass: yes",
     "key id_ed25519 of somebody@example.org",
 )
 
@@ -49,6 +67,24 @@ def test_what_is_no_secret_stays(text: str) -> None:
     assert Redaction().apply(text) == text
 
 
+def test_what_is_beside_a_password_in_a_url_stays() -> None:
+    shown = Redaction().apply(f"GET https://me:p@{SECRET}@host/path?mail=somebody@example.org")
+    assert shown == f"GET https://{HIDDEN}@host/path?mail=somebody@example.org"
+
+
+def test_a_long_text_takes_no_long_time() -> None:
+    for text in (
+        "a" * 300_000,
+        "://" * 100_000,
+        "://a:" + "b/" * 100_000,
+        "password" * 40_000,
+        'password="' + "\\" * 200_000,
+    ):
+        began = time.monotonic()
+        Redaction().apply(text)
+        assert time.monotonic() - began < 20, text[:20]
+
+
 def test_known_values_are_hidden_wherever_they_are() -> None:
     redaction = Redaction(["correct horse", "short"])
     redaction.learn(["correct horse battery"])
@@ -64,6 +100,14 @@ def test_known_values_are_hidden_wherever_they_are() -> None:
         ("PULUMI_CONFIG_PASSPHRASE_FILE", False),
         ("GOOGLE_APPLICATION_CREDENTIALS", False),
         ("PATH", False),
+        ("PGPASSWORD", True),
+        ("SMTP_PASS", True),
+        ("SMTPPASS", True),
+        ("MYSQL_PWD", True),
+        ("BORG_PASSPHRASE", True),
+        ("PWD", False),
+        ("OLDPWD", False),
+        ("SSH_ASKPASS", False),
         ("TOKENIZER", False),
     ],
 )

@@ -1,0 +1,59 @@
+"""Names of batches as they are typed: what can be none, and what nothing knows, is a mistake and no answer of the cloud's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from runner.commands import attach, extend, results
+from runner.commands.context import Context
+from runner.commands.events import Listener
+from runner.errors import InputError, NotFoundError
+from tests.commands.cloud_estate import BUCKET, ME, Estate
+from tests.commands.site import CommandSite
+
+
+def attach_to(context: Context, batch: str) -> None:
+    attach.execute(context, batch=batch, listener=Listener())
+
+
+def extend_it(context: Context, batch: str) -> None:
+    extend.execute(context, batch=batch, minutes=5)
+
+
+def bring_home(context: Context, batch: str) -> None:
+    results.execute(context, batch=batch, listener=Listener())
+
+
+@pytest.mark.parametrize("name", ["../b1", "B1", "b1;reboot", "b" * 80])
+@pytest.mark.parametrize("command", [attach_to, extend_it, bring_home], ids=lambda f: f.__name__)
+def test_what_can_be_no_name_of_a_batch(
+    fresh_site: CommandSite, command: Callable[[Context, str], None], name: str
+) -> None:
+    with pytest.raises(InputError, match="is no name of a batch") as caught:
+        command(fresh_site.context(), name)
+    assert caught.value.remedy
+    assert not fresh_site.is_cloud_running
+
+
+def test_a_batch_that_nothing_knows_cannot_be_attached_to(estate: Estate) -> None:
+    with pytest.raises(InputError, match="there is no batch frame-1") as caught:
+        attach_to(estate.site.context(), "frame-1")
+    assert caught.value.remedy == "`invoke status` shows what exists"
+    estate.bucket(BUCKET, ME)
+    estate.put("frames-1/job/attempt-1/COMMITTED")
+    with pytest.raises(InputError) as caught:
+        attach_to(estate.site.context(), "frame-1")
+    assert caught.value.remedy == "did you mean frames-1?"
+
+
+@pytest.mark.parametrize("has_bucket", [True, False])
+def test_a_batch_that_has_ended_is_told_to_have(estate: Estate, has_bucket: bool) -> None:
+    if has_bucket:
+        estate.bucket(BUCKET, ME)
+    with estate.site.context().journal.begin("frames-1", "run") as state:
+        state.end("completed")
+    with pytest.raises(NotFoundError, match="it has ended, or never began") as caught:
+        attach_to(estate.site.context(), "frames-1")
+    assert "invoke cleanup --batch frames-1" in caught.value.remedy
