@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,11 @@ JOBS = {
 
 
 @pytest.fixture
-def fresh_site(tmp_path: Path) -> Site:
-    return Site(home=tmp_path / "home", bakes=False)
+def fresh_site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(home=tmp_path / "home", bakes=False)
+    yield made
+    if (made.home / "local").exists():
+        made.close()
 
 
 @pytest.mark.parametrize("case", JOBS)
