@@ -219,7 +219,7 @@ class ObjectProxy:
 
     async def _render_refusal(self, answer: httpx.Response, request: Request, wanted: ObjectRequest) -> Response:
         """In Google's words; the object store has its own."""
-        message = _message_of(await answer.aread())
+        message = self._objects.without_place(_message_of(await answer.aread()))
         await answer.aclose()
         if answer.status_code == 404:
             bucket, name = next(iter(wanted.sources), (wanted.bucket, wanted.name))
@@ -232,7 +232,6 @@ class ObjectProxy:
 
 
 _REASONS = {
-    404: "notFound",
     409: "conflict",
     416: "requestedRangeNotSatisfiable",
     500: "backendError",

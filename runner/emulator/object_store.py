@@ -69,6 +69,10 @@ class ObjectStore:
         """Whether nobody but us can reach it."""
         return self._gate is not None and self._gate.is_closed
 
+    def without_place(self, message: str) -> str:
+        """What the object store says of a file, without the folder on this computer in which it is: VMs hear it, too."""
+        return message.replace(f"{self._folder}/", "")
+
     async def start(self) -> None:
         """Returns when it answers; from then on it is started again should it die."""
         self._folder.mkdir(parents=True, exist_ok=True)
