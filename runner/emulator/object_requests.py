@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from enum import Enum, auto
+from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
 from runner.emulator import refusals
@@ -68,6 +69,12 @@ class ObjectRequest:
     def tells_metadata(self) -> bool:
         """Whether the answer says what an object is, or several are, and not what is in it."""
         return self.act in (Act.LIST, Act.READ) and not self.door and self.query.get("alt") != "media"
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """What must be true of the object that is there."""
+        names = ("ifGenerationMatch", "ifMetagenerationMatch")
+        return {name: self.query[name] for name in names if name in self.query}
 
     @property
     def target(self) -> str:
@@ -151,7 +158,7 @@ def read_sources(body: bytes, bucket: str) -> tuple[list[tuple[str, str]], bytes
     if not isinstance(named, list) or not all(isinstance(one, dict) and one.get("name") for one in named):
         raise refusals.required("sourceObjects")
     names = [_checked_name(str(one["name"])) for one in named]
-    known = {key: asked[key] for key in ("kind", "destination") if key in asked}
+    known: dict[str, Any] = {key: asked[key] for key in ("kind", "destination") if key in asked}
     known["sourceObjects"] = [
         {"name": name, **{key: one[key] for key in _OF_SOURCES if key in one}}
         for name, one in zip(names, named, strict=True)
