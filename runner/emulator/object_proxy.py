@@ -25,7 +25,7 @@ from runner.emulator.buckets import BUCKETS, POLICY_OWNER, no_bucket, storage_de
 from runner.emulator.object_bodies import Body, name_upload, read_orders
 from runner.emulator.object_metadata import ObjectMetadata
 from runner.emulator.object_requests import Act, ObjectRequest, read_object_request
-from runner.emulator.object_store import ObjectStore
+from runner.emulator.object_store import ObjectStore, out_of_order
 from runner.emulator.settings import CloudSettings
 from runner.emulator.store import Document, Store
 from runner.emulator.transport import render_error
@@ -229,9 +229,7 @@ class ObjectProxy:
         try:
             answer = await self._objects.client.send(sent, stream=True)
         except httpx.TransportError as error:
-            raise CloudError(
-                f"We encountered an internal error: {error!r}", reason="backendError", status=503
-            ) from error
+            raise out_of_order(repr(error)) from error
         if answer.status_code >= 400:
             return await self._render_refusal(answer, request, wanted)
         self._remember(answer, wanted, caller)

@@ -178,13 +178,26 @@ class ObjectStore:
         return answer.status_code == 200 and bool(answer.json().get("items"))
 
     async def object_document(self, bucket: str, name: str) -> dict[str, object] | None:
-        """The metadata of an object, None if there is none."""
+        """The metadata of an object, None if there is none.
+
+        Raises:
+            CloudError: the object store does not say.
+        """
         path = f"/storage/v1/b/{bucket}/o/{_quote(name)}"
-        answer = await self.client.get(self.url + path)
-        if answer.status_code != 200:
+        try:
+            answer = await self.client.get(self.url + path)
+        except httpx.TransportError as error:
+            raise out_of_order(repr(error)) from error
+        if answer.status_code == 404:
             return None
+        if answer.status_code != 200:
+            raise out_of_order(str(answer.status_code))
         document: dict[str, object] = answer.json()
         return document
+
+
+def out_of_order(what: str) -> CloudError:
+    return CloudError(f"We encountered an internal error: {what}", reason="backendError", status=503)
 
 
 def _quote(name: str) -> str:
