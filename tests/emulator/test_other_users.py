@@ -129,6 +129,20 @@ def test_whose_a_connection_is() -> None:
         assert not is_own_connection(("127.0.0.1", 1), listener.getsockname())
 
 
+def test_a_connection_that_its_client_has_closed_is_nobodys() -> None:
+    """For the kernel it is root's: whoever has sent something and gone would be served as root."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        ends = client.getsockname(), listener.getsockname()
+        client.sendall(b"x")
+        served, _ = listener.accept()
+        with served:
+            client.close()
+            assert user_of(*ends) is None
+            assert not is_own_connection(*ends)
+            assert not is_own_connection(*ends, uid=0)
+
+
 def test_whose_a_connection_of_an_ipv6_socket_is() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(socket.AF_INET6) as client:
         client.connect(("::ffff:127.0.0.1", listener.getsockname()[1]))

@@ -274,7 +274,13 @@ def test_a_batch_is_no_way_round(town: Town) -> None:
         "rewrite": "POST /storage/v1/b/results/o/mine/rewriteTo/b/results/o/theirs",
         "faults": "GET /_local/faults",
         "stop": "POST /storage/v1/../../_local/stop",
+        "stop, written otherwise": "POST /storage/v1/%2e%2e/%2E%2e/_local/stop",
+        "stop, in one part": "POST /storage/v1/..%2F..%2F_local%2Fstop",
+        "here": "GET /storage/v1/./b/results/o/theirs",
+        "elsewhere": "GET /storage/v1/b/results/o/..%2Felsewhere%2Fsecret",
         "again": "POST /batch/storage/v1",
+        "again, from below": "POST /storage/v1/../../batch/storage/v1",
+        "too long": f"GET /storage/v1/b/results/o?prefix={'a' * 70_000}",
     }
     parts = "".join(
         f"--B\r\nContent-Type: application/http\r\nContent-ID: <{name}>\r\n\r\n{line} HTTP/1.1\r\n\r\n\r\n"
@@ -288,9 +294,50 @@ def test_a_batch_is_no_way_round(town: Town) -> None:
         "delete": 403,
         "rewrite": 403,
         "faults": 404,
-        "stop": 403,
+        "stop": 400,
+        "stop, written otherwise": 400,
+        "stop, in one part": 400,
+        "here": 400,
+        "elsewhere": 400,
         "again": 404,
+        "again, from below": 400,
+        "too long": 400,
     }
+
+
+PART = b"--B\r\nContent-Type: application/http\r\n"
+GOOD_PART = PART + b"\r\nDELETE /storage/v1/b/results/o/theirs HTTP/1.1\r\n\r\n\r\n"
+
+
+def nested(depth: int) -> bytes:
+    """Parts in parts."""
+    return b"".join(b"--B%d\r\nContent-Type: multipart/mixed; boundary=B%d\r\n\r\n" % (n, n + 1) for n in range(depth))
+
+
+@pytest.mark.parametrize(
+    "body",
+    {
+        "nothing": b"",
+        "no part": b"--B--\r\n",
+        "an empty part": PART + b"\r\n\r\n--B--\r\n",
+        "one word": PART + b"\r\nGET\r\n\r\n--B--\r\n",
+        "no method": PART + b"\r\n/storage/v1/b/results/o HTTP/1.1\r\n\r\n--B--\r\n",
+        "no text": PART + b"\r\nGET /storage/v1/b/results/o/\xff\x00 HTTP/1.1\r\n\r\n--B--\r\n",
+        "no URL": PART + b"\r\nGET http://[ HTTP/1.1\r\n\r\n--B--\r\n",
+        "a header that is no text": PART + b"\r\nGET /storage/v1/b/results/o HTTP/1.1\r\nX: \xff\r\n\r\n\r\n--B--\r\n",
+        "an ID that is no text": PART
+        + b"Content-ID: \xff\r\n\r\nGET /storage/v1/b/results/o HTTP/1.1\r\n\r\n--B--\r\n",
+        "another type": b"--B\r\nContent-Type: text/plain\r\n\r\nGET /storage/v1/b/results/o\r\n--B--\r\n",
+        "parts in parts": b"--B\r\nContent-Type: multipart/mixed; boundary=B0\r\n\r\n" + nested(3000),
+        "a bad one behind a good one": GOOD_PART + PART + b"\r\n\r\n--B--\r\n",
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_a_batch_that_cannot_be_read_is_refused_whole(town: Town, body: tuple[str, bytes]) -> None:
+    headers = {**town.cloud.owner, "Content-Type": "multipart/mixed; boundary=B"}
+    answer = town.send("POST", "/batch/storage/v1", headers, data=body[1])
+    assert (answer.status_code, answer.json()["error"]["errors"][0]["reason"]) == (400, "invalid")
+    assert town.send("GET", "/storage/v1/b/results/o/theirs", town.vm).status_code == 200
 
 
 # ---------------------------------------------------------------- last: the one ends itself, the other everything
