@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 
+from runner.core.files import make_private_folder, open_private
 from runner.emulator.object_connections import Gate, GateTransport, start_gate
 from runner.errors import CloudError, MissingToolError
 
@@ -75,7 +76,7 @@ class ObjectStore:
 
     async def start(self) -> None:
         """Returns when it answers; from then on it is started again should it die."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self._folder)
         if not await self._launch_closed():
             _log.warning("the object store has no network of its own: other users of this computer can reach it")
             await self._launch_open()
@@ -135,7 +136,7 @@ class ObjectStore:
             *("-public-host", self._public_host, "-external-url", f"http://{self._public_host}"),
             *("-log-level", "error"),
         ]
-        with self._log_file.open("ab") as log:
+        with open_private(self._log_file) as log:
             return await start_gate(command, self._port, log, is_closed=is_closed)
 
     async def _answers(self, gate: Gate) -> bool:
