@@ -37,7 +37,7 @@ RULES = {
     "runner.commands": Rule(
         ours=("runner.errors", "runner.model", "runner.core", "runner.hardware"), never=(*CLOUD_SDKS, "asyncssh")
     ),
-    "runner.emulator": Rule(ours=("runner.errors", "runner.model")),
+    "runner.emulator": Rule(ours=("runner.errors", "runner.model", "runner.core.files")),
     "runner.wiring": Rule(
         ours=(
             "runner.errors",

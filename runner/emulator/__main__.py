@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 from requests.utils import should_bypass_proxies
 
+from runner.core.files import make_private_folder, write_private
 from runner.emulator.disk_roots import RootTools
 from runner.emulator.endpoint import endpoint_file, remove_endpoint, write_endpoint
 from runner.emulator.guest_view import GuestView
@@ -53,7 +54,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def make_settings(arguments: argparse.Namespace) -> CloudSettings:
     zone = arguments.zone or f"{arguments.region}-{REGIONS[arguments.region][0]}"
     state = arguments.state.resolve()
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(state)
     return replace(
         CloudSettings(state=state),
         project=arguments.project,
@@ -150,7 +151,8 @@ async def run(arguments: argparse.Namespace) -> None:
     url = f"http://{LOOPBACK}:{front}"
     cloud = build_cloud(settings, url=url, ssh_port=ssh_port, make_room=make_room, tools=root_tools())
     provider = start_provider(url, settings, last_port=ports.get("provider", 0), pace=arguments.pace)
-    (settings.state / _PORTS).write_text(json.dumps({"front": front, "ssh": ssh_port, "provider": provider.port}))
+    ports = {"front": front, "ssh": ssh_port, "provider": provider.port}
+    write_private(settings.state / _PORTS, json.dumps(ports).encode())
     cloud.endpoint = describe(settings, url, ssh_port, provider.port)
     catch_signals(cloud)
     try:

@@ -16,7 +16,7 @@ from runner.emulator.permissions import check_permissions
 from runner.emulator.settings import CloudSettings
 from runner.emulator.store import Document, Store
 from runner.emulator.transport import Answer, Call, Rule
-from runner.emulator.validation import check_choice, check_labels, read_int
+from runner.emulator.validation import check_bucket_name, check_choice, check_labels, read_int
 from runner.emulator.wire import without_blanks, zulu_time
 from runner.errors import CloudError
 
@@ -25,9 +25,8 @@ POLICY_OWNER = "buckets/{bucket}"
 #: What is kept of objects beside the object store, below the bucket's name.
 CHANGED, DELETED = "objects/changed/", "objects/deleted/"
 _B = "/storage/v1/b"
-_NAME = re.compile(r"[a-z0-9](?:[-_.a-z0-9]{1,61})[a-z0-9]")
 #: Google's own, those that look like it, IP addresses, and dots where no domain has any.
-_FORBIDDEN_NAME = re.compile(r"^goog|g[o0]{2}gle|^\d+\.\d+\.\d+\.\d+$|\.\.|\.-|-\.")
+_FORBIDDEN_NAME = re.compile(r"^goog|g[o0]{2}gle|^\d+\.\d+\.\d+\.\d+$|\.-|-\.")
 _STORAGE_CLASSES = ("STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE", "MULTI_REGIONAL", "REGIONAL")
 _SOFT_DELETE_S = 604800
 
@@ -104,8 +103,8 @@ class Buckets:
     async def insert(self, call: Call) -> Document:
         self._require(call, "storage.buckets.create")
         self._check_project(call)
-        name = str(call.body.get("name") or "")
-        if _NAME.fullmatch(name) is None or _FORBIDDEN_NAME.search(name):
+        name = check_bucket_name(str(call.body.get("name") or ""))
+        if _FORBIDDEN_NAME.search(name):
             raise refusals.invalid(f"Invalid bucket name: '{name}'")
         if self._store.get(BUCKETS + name) is not None:
             raise refusals.conflict(

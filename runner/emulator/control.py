@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from runner.core.files import make_private_folder, open_private
 from runner.emulator.cloud_log import log_file
 from runner.emulator.endpoint import Endpoint, read_endpoint
 from runner.emulator.machines.disks import remove_tree
@@ -37,7 +38,7 @@ def start(state: Path, *, timeout_s: float = START_LIMIT_S, options: Sequence[st
         CloudError: one of such a version has instances that run.
     """
     state = state.resolve()
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(state)
     with _locked(state):
         running = status(state)
         if running is not None and running.token_file:
@@ -77,14 +78,14 @@ def reset(state: Path) -> None:
 @contextlib.contextmanager
 def _locked(state: Path) -> Iterator[None]:
     """One at a time for each folder; the lock is beside the folder, so that a reset does not pull it away."""
-    with state.with_name(f".{state.name}.lock").open("a") as lock:
+    with open_private(state.with_name(f".{state.name}.lock")) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _launch(state: Path, timeout_s: float, options: Sequence[str]) -> Endpoint:
     command = [sys.executable, "-m", "runner.emulator", "--state", str(state), *options]
-    with log_file(state).open("ab") as log:
+    with open_private(log_file(state)) as log:
         process = subprocess.Popen(  # noqa: S603 - our own module
             command, cwd=_REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.core.files import make_private_folder
 from runner.emulator.operations import Failure, gone
 from runner.emulator.store import Document, Store
 from runner.emulator.wire import relative
@@ -61,8 +62,9 @@ class DiskRoots:
             return gone(source_key)
         async with self._using(self.of_disk(disk)) as target:
             await asyncio.to_thread(self._tools.remove, target.parent)
+            make_private_folder(target.parent)  # not what is in it: that is as on a disk of Google's
             if image is None:
-                target.mkdir(parents=True)
+                target.mkdir()
             else:
                 await self._copy(image, target, self._tools.clone)
         return self._declare_ready(key)
@@ -73,6 +75,7 @@ class DiskRoots:
         if image is None or source is None:
             return gone(key if image is None else source_key)
         async with self._using(self.of_image(image)) as target:
+            make_private_folder(target.parent)
             if "/disks/" in source_key:
                 async with self._using(self.of_disk(source)) as root:
                     await asyncio.to_thread(self._tools.clone, root, target)
@@ -102,7 +105,7 @@ class DiskRoots:
     def _make_public(self, target: Path, os_name: str) -> None:
         making = target.with_name("making")
         self._tools.remove(making)
-        making.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(making.parent)
         self._tools.make_base(making, os_name)
         making.rename(target)
         self._tools.seal(target)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from runner.core.files import write_private
 from runner.emulator.owner import read_owner_token
 
 _START_TOLERANCE_S = 0.05
@@ -69,9 +69,7 @@ def endpoint_file(state: Path) -> Path:
 
 def write_endpoint(state: Path, document: Mapping[str, Any]) -> None:
     """All of it or nothing: whoever sees the file sees it whole."""
-    making = state / f"endpoint.{os.getpid()}.tmp"
-    making.write_text(json.dumps(document))
-    making.replace(endpoint_file(state))
+    write_private(endpoint_file(state), json.dumps(document).encode())
 
 
 def read_endpoint(state: Path) -> Endpoint | None:

@@ -73,6 +73,7 @@ async def start_gate(command: Sequence[str], port: int, log: IO[bytes], *, is_cl
             stderr=log,
             pass_fds=(theirs.fileno(),),
             start_new_session=True,
+            umask=0o077,
         )
     if await asyncio.get_running_loop().sock_recv(ours, 1) == b"u":
         return Gate(process, ours, is_closed=is_closed)

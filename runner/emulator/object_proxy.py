@@ -1,11 +1,17 @@
-"""Objects: the front checks the bucket, the caller's rights and the preconditions, then streams to the object store and back."""
+"""Objects: the front takes in what is sent, checks the bucket, the caller's rights and the preconditions, and passes it on.
+
+Between these checks and the end of what the object store does nobody else's change of that object comes in.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
+from weakref import WeakValueDictionary
 
 import httpx
 from starlette.requests import Request
@@ -16,17 +22,18 @@ from runner.emulator import refusals
 from runner.emulator.access import Access, Caller
 from runner.emulator.batch_requests import serve_batch
 from runner.emulator.buckets import BUCKETS, POLICY_OWNER, no_bucket, storage_denied
+from runner.emulator.object_bodies import Body, name_upload, read_orders
 from runner.emulator.object_metadata import ObjectMetadata
-from runner.emulator.object_requests import Act, ObjectRequest, name_in_body, read_object_request, read_sources
-from runner.emulator.object_store import ObjectStore
+from runner.emulator.object_requests import Act, ObjectRequest, read_object_request
+from runner.emulator.object_store import ObjectStore, out_of_order
 from runner.emulator.settings import CloudSettings
 from runner.emulator.store import Document, Store
-from runner.emulator.transport import render_error, require_json
+from runner.emulator.transport import render_error
 from runner.emulator.upload_sessions import UploadSessions
 from runner.emulator.wire import read_json
 from runner.errors import CloudError
 
-Body = AsyncIterator[bytes] | bytes | None
+Content = Body | bytes | None
 
 _O = "/storage/v1/b/{bucket}/o"
 _READS = ("GET", "HEAD")
@@ -47,6 +54,7 @@ _HOP_BY_HOP = frozenset(
         "transfer-encoding",
         "upgrade",
         "host",
+        "expect",
         "authorization",
         "date",
         "server",
@@ -54,7 +62,6 @@ _HOP_BY_HOP = frozenset(
 )
 #: The object store would let every page read what it answers.
 _NEVER_SHOWN = "access-control-"
-_PEEKED_BYTES = 64 * 1024
 _DONE = (200, 201)
 _GOES_ON = "x-http-status-code-override"
 
@@ -71,6 +78,7 @@ class ObjectProxy:
         sessions: UploadSessions,
         metadata: ObjectMetadata,
     ) -> None:
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._metadata = metadata
         self._store = store
         self._access = access
@@ -94,13 +102,43 @@ class ObjectProxy:
             caller: Caller = request.state.caller
             if wanted.act is Act.RESUME:
                 caller, wanted = self._go_on(wanted)
-            wanted, body = await _look_inside(request, wanted)
-            await self._check(caller, wanted)
-            if (own := await self._answer_ourselves(request, wanted)) is not None:
-                return own
-            return await self._forward(request, body, wanted, caller)
+            with Body(self._settings.state) as body:
+                wanted, content = await self._take_in(request, wanted, body, caller)
+                async with self._alone(wanted):
+                    await self._check(caller, wanted)
+                    own = await self._answer_ourselves(request, wanted)
+                    return own or await self._forward(request, content, wanted, caller)
         except CloudError as error:
             return render_error(error, request.url.path, self._settings)
+
+    async def _take_in(
+        self, request: Request, wanted: ObjectRequest, body: Body, caller: Caller
+    ) -> tuple[ObjectRequest, Content]:
+        """What the request's body adds to what is wanted, and what of it is sent on.
+
+        Nothing more of an upload is taken in once it is known that the caller may not make it.
+        """
+        if wanted.act in (Act.UPDATE, Act.COMPOSE, Act.COPY):
+            return await read_orders(request, wanted)
+        if wanted.act not in (Act.UPLOAD, Act.RESUME):
+            return wanted, None
+        pieces = request.stream()
+        if not wanted.name:
+            wanted = await name_upload(pieces, request.headers, wanted, body)
+        self._check_rights(caller, wanted)
+        async for piece in pieces:
+            await body.add(piece)
+        return wanted, body
+
+    @asynccontextmanager
+    async def _alone(self, wanted: ObjectRequest) -> AsyncIterator[None]:
+        """Inside, nothing else changes this object; whoever only reads waits for nobody."""
+        if wanted.act in (Act.LIST, Act.READ):
+            yield
+            return
+        lock = self._locks.setdefault((wanted.bucket, wanted.name), asyncio.Lock())
+        async with lock:
+            yield
 
     def _go_on(self, wanted: ObjectRequest) -> tuple[Caller, ObjectRequest]:
         """Whose upload it is, and of what: the session says so, not who sends this part of it."""
@@ -108,21 +146,25 @@ class ObjectProxy:
         session = self._sessions.find(upload_id)
         if session is None or session.bucket != wanted.bucket:
             raise refusals.missing("No such upload session.")
-        query = {"uploadType": "resumable", "upload_id": upload_id}
+        query = {"uploadType": "resumable", "upload_id": upload_id, **session.conditions}
         return session.caller, replace(wanted, name=session.name, query=query)
 
     # ------------------------------------------------------------------ checks
 
     async def _check(self, caller: Caller, wanted: ObjectRequest) -> None:
+        self._check_rights(caller, wanted)
+        if wanted.act.writes and not caller.is_owner:
+            await self._check_overwrite(caller, wanted)
+        if wanted.act is not Act.LIST:
+            await self._check_preconditions(wanted)
+
+    def _check_rights(self, caller: Caller, wanted: ObjectRequest) -> None:
+        """What can be said without a look at what is there."""
         for bucket in {wanted.bucket, *(bucket for bucket, _ in wanted.sources)}:
             if self._store.get(BUCKETS + bucket) is None:
                 raise no_bucket()
         for needed in wanted.permissions():
             self._require(caller, *needed)
-        if wanted.act.writes and not caller.is_owner:
-            await self._check_overwrite(caller, wanted)
-        if wanted.act not in (Act.LIST, Act.RESUME):
-            await self._check_preconditions(wanted)
 
     def _require(self, caller: Caller, permission: str, bucket: str, name: str) -> None:
         resource = f"projects/_/buckets/{bucket}/objects/{name}"
@@ -136,9 +178,7 @@ class ObjectProxy:
 
     async def _check_preconditions(self, wanted: ObjectRequest) -> None:
         """The object store looks at them in some kinds of requests only."""
-        asked = {
-            name: wanted.query[name] for name in ("ifGenerationMatch", "ifMetagenerationMatch") if name in wanted.query
-        }
+        asked = wanted.conditions
         if not asked:
             return
         found = await self._objects.object_document(wanted.bucket, wanted.name)
@@ -183,18 +223,13 @@ class ObjectProxy:
 
     # ------------------------------------------------------------------ streaming
 
-    async def _forward(self, request: Request, body: Body, wanted: ObjectRequest, caller: Caller) -> Response:
-        url = httpx.URL(self._objects.url).copy_with(raw_path=wanted.target.encode())
-        left_out = {*_HOP_BY_HOP, *({"content-length"} if isinstance(body, bytes) else ())}
-        headers = [(name, value) for name, value in request.headers.items() if name not in left_out]
-        sent = self._objects.client.build_request(request.method, url, headers=headers, content=body)
+    async def _forward(self, request: Request, content: Content, wanted: ObjectRequest, caller: Caller) -> Response:
+        sent = self._build_request(request, content, wanted)
         gone = await self._to_be_kept(wanted)
         try:
             answer = await self._objects.client.send(sent, stream=True)
         except httpx.TransportError as error:
-            raise CloudError(
-                f"We encountered an internal error: {error!r}", reason="backendError", status=503
-            ) from error
+            raise out_of_order(repr(error)) from error
         if answer.status_code >= 400:
             return await self._render_refusal(answer, request, wanted)
         self._remember(answer, wanted, caller)
@@ -209,17 +244,27 @@ class ObjectProxy:
             _stream(answer), status_code=answer.status_code, headers=shown_headers(answer, request)
         )
 
+    def _build_request(self, request: Request, content: Content, wanted: ObjectRequest) -> httpx.Request:
+        """What the object store is sent: as much as there is, whatever the caller said of its length."""
+        url = httpx.URL(self._objects.url).copy_with(raw_path=wanted.target.encode())
+        left_out = {*_HOP_BY_HOP, "content-length"}
+        headers = [(name, value) for name, value in request.headers.items() if name not in left_out]
+        if not isinstance(content, Body):
+            return self._objects.client.build_request(request.method, url, headers=headers, content=content)
+        headers.append(("content-length", str(content.size)))
+        return self._objects.client.build_request(request.method, url, headers=headers, content=content.read())
+
     def _remember(self, answer: httpx.Response, wanted: ObjectRequest, caller: Caller) -> None:
         """A resumable upload that began, or came to its end."""
         if wanted.act is Act.UPLOAD and wanted.query["uploadType"] == "resumable":
             upload_id = parse_qs(urlsplit(answer.headers["location"]).query)["upload_id"][0]
-            self._sessions.begin(upload_id, caller, wanted.bucket, wanted.name)
+            self._sessions.begin(upload_id, caller, wanted)
         elif wanted.act is Act.RESUME and answer.status_code in _DONE and _GOES_ON not in answer.headers:
             self._sessions.end(wanted.query["upload_id"])
 
     async def _render_refusal(self, answer: httpx.Response, request: Request, wanted: ObjectRequest) -> Response:
         """In Google's words; the object store has its own."""
-        message = _message_of(await answer.aread())
+        message = self._objects.without_place(_message_of(await answer.aread()))
         await answer.aclose()
         if answer.status_code == 404:
             bucket, name = next(iter(wanted.sources), (wanted.bucket, wanted.name))
@@ -232,44 +277,11 @@ class ObjectProxy:
 
 
 _REASONS = {
-    404: "notFound",
     409: "conflict",
     416: "requestedRangeNotSatisfiable",
     500: "backendError",
     503: "backendError",
 }
-
-
-async def _look_inside(request: Request, wanted: ObjectRequest) -> tuple[ObjectRequest, Body]:
-    """What the body adds to what is wanted; the body comes back whole."""
-    if wanted.act in (Act.UPDATE, Act.COMPOSE, Act.COPY):
-        told = await request.body()
-        require_json(request.headers.get("content-type", ""), told)
-        if wanted.act is Act.COMPOSE:
-            sources, told = read_sources(told, wanted.bucket)
-            return replace(wanted, sources=sources), told
-        return wanted, told
-    has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
-    body = request.stream() if has_body else None
-    if wanted.act is Act.UPLOAD and not wanted.name:
-        return await _named_by_body(request, wanted, body)
-    return wanted, body
-
-
-async def _named_by_body(
-    request: Request, wanted: ObjectRequest, body: AsyncIterator[bytes] | None
-) -> tuple[ObjectRequest, Body]:
-    """Uploads may name their object at the start of their body."""
-    start, name = b"", None
-    content_type = request.headers.get("content-type", "")
-    async for chunk in body if body is not None else _joined((), None):
-        start += chunk
-        name = name_in_body(wanted.query["uploadType"], content_type, start, is_whole=False)
-        if name is not None or len(start) > _PEEKED_BYTES:
-            break
-    if name is None:
-        name = name_in_body(wanted.query["uploadType"], content_type, start, is_whole=True)
-    return replace(wanted, name=name or ""), None if body is None else _joined((start,), body)
 
 
 def _raw_path(request: Request) -> str:
@@ -296,14 +308,6 @@ async def _stream(answer: httpx.Response) -> AsyncIterator[bytes]:
             yield chunk
     finally:
         await answer.aclose()
-
-
-async def _joined(start: Sequence[bytes], rest: AsyncIterator[bytes] | None) -> AsyncIterator[bytes]:
-    for chunk in start:
-        yield chunk
-    if rest is not None:
-        async for chunk in rest:
-            yield chunk
 
 
 def _message_of(body: bytes) -> str:

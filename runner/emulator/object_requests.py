@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from enum import Enum, auto
+from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
 from runner.emulator import refusals
+from runner.emulator.validation import check_bucket_name
 from runner.emulator.wire import read_json
 
 UPLOAD_TYPES = ("media", "multipart", "resumable")
@@ -24,7 +26,12 @@ _PATH = re.compile(
 _COPY = re.compile(r"(?P<source>[^/]+)/(?P<verb>rewriteTo|copyTo)/b/(?P<bucket>[^/]+)/o/(?P<name>[^/]+)")
 _COMPOSE = re.compile(r"(?P<name>[^/]+)/compose")
 _MOST_NAME_BYTES = 1024
-_NO_UTF8 = re.compile("[\ud800-\udfff]")
+#: What UTF-8 cannot write, and what ends a name for whoever keeps objects in files.
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+#: Parts of a path that are none, or name another folder than they seem to.
+_NO_PARTS = frozenset({"", ".", ".."})
+#: What of a source a compose request may say; the object store would read a name in any spelling.
+_OF_SOURCES = ("generation", "objectPreconditions")
 _FIRST_PART = re.compile(rb"\r?\n\r?\n(?P<body>.*?)\r?\n--", re.DOTALL)
 
 
@@ -64,6 +71,12 @@ class ObjectRequest:
         return self.act in (Act.LIST, Act.READ) and not self.door and self.query.get("alt") != "media"
 
     @property
+    def conditions(self) -> dict[str, str]:
+        """What must be true of the object that is there."""
+        names = ("ifGenerationMatch", "ifMetagenerationMatch")
+        return {name: self.query[name] for name in names if name in self.query}
+
+    @property
     def target(self) -> str:
         """Path and query for the object store."""
         query = dict(self.query)
@@ -100,15 +113,18 @@ def read_object_request(method: str, raw_path: str, query: Mapping[str, str]) ->
     found = _PATH.fullmatch(raw_path)
     if found is None:
         raise refusals.missing(f"No such method: {method} {raw_path}")
-    bucket, below, door = unquote(found["bucket"]), found["below"] or "", found["door"] or ""
+    bucket, below, door = _bucket(found["bucket"]), found["below"] or "", found["door"] or ""
     request = ObjectRequest(act=Act.LIST, bucket=bucket, name="", query=query, door=door)
     if door.endswith("/upload"):
         return _upload(request)
     if method == "POST":
         return _whole_object(request, below, f"{method} {raw_path}")
-    acts = {"GET": Act.READ, "HEAD": Act.READ, "DELETE": Act.DELETE}
-    act = acts.get(method, Act.UPDATE) if below else Act.LIST
-    return ObjectRequest(act=act, bucket=bucket, name=_decode(below) if below else "", query=query, door=door)
+    if not below:
+        if method not in ("GET", "HEAD"):
+            raise refusals.missing(f"No such method: {method} {raw_path}")
+        return request
+    act = {"GET": Act.READ, "HEAD": Act.READ, "DELETE": Act.DELETE}.get(method, Act.UPDATE)
+    return ObjectRequest(act=act, bucket=bucket, name=_decode(below), query=query, door=door)
 
 
 def _upload(request: ObjectRequest) -> ObjectRequest:
@@ -127,7 +143,7 @@ def _whole_object(request: ObjectRequest, below: str, told: str) -> ObjectReques
     if found := _COPY.fullmatch(below):
         return ObjectRequest(
             act=Act.COPY,
-            bucket=unquote(found["bucket"]),
+            bucket=_bucket(found["bucket"]),
             name=_decode(found["name"]),
             query=request.query,
             sources=[(request.bucket, _decode(found["source"]))],
@@ -141,8 +157,13 @@ def read_sources(body: bytes, bucket: str) -> tuple[list[tuple[str, str]], bytes
     named = asked.get("sourceObjects")
     if not isinstance(named, list) or not all(isinstance(one, dict) and one.get("name") for one in named):
         raise refusals.required("sourceObjects")
-    known = {key: asked[key] for key in ("kind", "destination", "sourceObjects") if key in asked}
-    return [(bucket, _checked_name(str(one["name"]))) for one in named], json.dumps(known).encode()
+    names = [_checked_name(str(one["name"])) for one in named]
+    known: dict[str, Any] = {key: asked[key] for key in ("kind", "destination") if key in asked}
+    known["sourceObjects"] = [
+        {"name": name, **{key: one[key] for key in _OF_SOURCES if key in one}}
+        for name, one in zip(names, named, strict=True)
+    ]
+    return [(bucket, name) for name in names], json.dumps(known).encode()
 
 
 def name_in_body(upload_type: str, content_type: str, start: bytes, *, is_whole: bool) -> str | None:
@@ -181,14 +202,20 @@ def _decode(written: str) -> str:
     return _checked_name(unquote(written))
 
 
+def _bucket(written: str) -> str:
+    """A bucket's name out of a path."""
+    return check_bucket_name(unquote(written))
+
+
 def _checked_name(name: str) -> str:
-    """``.`` and ``..`` are names of folders to whoever keeps objects in files.
+    """The object store keeps objects in files, below a folder of its bucket: ``../other/x`` would be one of another bucket's, and
+    ``a//b`` or ``./a/b`` other names of ``a/b``, whose rights nobody has looked at. Google takes all of these but ``.`` and ``..``.
 
     Raises:
-        CloudError: no object can have this name.
+        CloudError: no object can have this name here.
     """
     size = len(name.encode(errors="surrogatepass"))
-    if name in (".", "..") or size > _MOST_NAME_BYTES or _NO_UTF8.search(name):
+    if _NO_PARTS.intersection(name.split("/")) or size > _MOST_NAME_BYTES or _NO_TEXT.search(name):
         raise refusals.invalid(f"Invalid object name: {name!a}")
     return name
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 
+from runner.core.files import make_private_folder, open_private
 from runner.emulator.object_connections import Gate, GateTransport, start_gate
 from runner.errors import CloudError, MissingToolError
 
@@ -69,9 +70,13 @@ class ObjectStore:
         """Whether nobody but us can reach it."""
         return self._gate is not None and self._gate.is_closed
 
+    def without_place(self, message: str) -> str:
+        """What the object store says of a file, without the folder on this computer in which it is: VMs hear it, too."""
+        return message.replace(f"{self._folder}/", "")
+
     async def start(self) -> None:
         """Returns when it answers; from then on it is started again should it die."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self._folder)
         if not await self._launch_closed():
             _log.warning("the object store has no network of its own: other users of this computer can reach it")
             await self._launch_open()
@@ -131,7 +136,7 @@ class ObjectStore:
             *("-public-host", self._public_host, "-external-url", f"http://{self._public_host}"),
             *("-log-level", "error"),
         ]
-        with self._log_file.open("ab") as log:
+        with open_private(self._log_file) as log:
             return await start_gate(command, self._port, log, is_closed=is_closed)
 
     async def _answers(self, gate: Gate) -> bool:
@@ -174,13 +179,26 @@ class ObjectStore:
         return answer.status_code == 200 and bool(answer.json().get("items"))
 
     async def object_document(self, bucket: str, name: str) -> dict[str, object] | None:
-        """The metadata of an object, None if there is none."""
+        """The metadata of an object, None if there is none.
+
+        Raises:
+            CloudError: the object store does not say.
+        """
         path = f"/storage/v1/b/{bucket}/o/{_quote(name)}"
-        answer = await self.client.get(self.url + path)
-        if answer.status_code != 200:
+        try:
+            answer = await self.client.get(self.url + path)
+        except httpx.TransportError as error:
+            raise out_of_order(repr(error)) from error
+        if answer.status_code == 404:
             return None
+        if answer.status_code != 200:
+            raise out_of_order(str(answer.status_code))
         document: dict[str, object] = answer.json()
         return document
+
+
+def out_of_order(what: str) -> CloudError:
+    return CloudError(f"We encountered an internal error: {what}", reason="backendError", status=503)
 
 
 def _quote(name: str) -> str:

@@ -6,6 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
+from runner.core.files import make_private_folder
+
 _BYTES = 32
 
 
@@ -19,7 +21,7 @@ def make_owner_token(state: Path) -> str:
     Raises:
         OSError: it cannot be written.
     """
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(state)
     state.chmod(0o700)
     file = owner_token_file(state)
     if not file.exists():

@@ -14,8 +14,10 @@ from pathlib import Path
 Address = tuple[str, int]
 
 TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
-#: Behind the two ends: state, queues, timer, retransmissions, user.
-_UID_AFTER_ENDS = 4
+#: Behind the two ends: state, queues, timer, retransmissions, user, time-out, inode.
+_UID_AFTER_ENDS, _INODE_AFTER_ENDS = 4, 6
+#: Of a socket that its owner has closed: the kernel says that it is root's.
+_NOBODYS_INODE = "0"
 
 
 def is_own_connection(client: Address, server: Address, *, uid: int | None = None) -> bool:
@@ -26,13 +28,14 @@ def is_own_connection(client: Address, server: Address, *, uid: int | None = Non
 
 
 def user_of(client: Address, server: Address) -> int | None:
-    """The user ID of the client's socket; None if there is no such connection."""
+    """The user ID of the client's socket; None if there is no such connection, or nobody has it open at that end."""
     for table, mapped in zip(TABLES, (False, True), strict=True):
         ends = f" {_written(client, mapped=mapped)} {_written(server, mapped=mapped)} "
         # Split is the one row only: a busy computer has thousands.
         _, found, rest = (table.read_text() if table.exists() else "").partition(ends)
         if found:
-            return int(rest.split()[_UID_AFTER_ENDS])
+            row = rest.split(maxsplit=_INODE_AFTER_ENDS + 1)
+            return None if row[_INODE_AFTER_ENDS] == _NOBODYS_INODE else int(row[_UID_AFTER_ENDS])
     return None
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from runner.core.files import open_private
+
 SHOWN_BYTES = 1024 * 1024
 
 
@@ -13,8 +15,7 @@ def serial_file(state: Path, instance_id: str) -> Path:
 
 def append_serial(state: Path, instance_id: str, text: str) -> None:
     file = serial_file(state, instance_id)
-    file.parent.mkdir(exist_ok=True)
-    with file.open("ab") as stream:
+    with open_private(file) as stream:
         stream.write(text.encode(errors="replace"))
 
 

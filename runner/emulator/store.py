@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from runner.core.files import open_private
+
 Document = dict[str, Any]
 
 AFTER_LAST = "\U0010ffff"
@@ -23,7 +25,7 @@ class Store:
     """Keys are paths such as ``projects/p/zones/z/instances/n``; listing by prefix is in key order."""
 
     def __init__(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        open_private(file).close()  # what SQLite puts beside it has the same rights
         self._lock = threading.RLock()
         self._database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
         self._database.execute("PRAGMA journal_mode=WAL")

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from runner.emulator.access import Caller
 from runner.emulator.clock import Clock
+from runner.emulator.object_requests import ObjectRequest
 
 LIFETIME_S = 7 * 86400.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class UploadSession:
-    """``caller`` began it; what goes on is theirs, whoever sends it."""
+    """``caller`` began it; what goes on is theirs, whoever sends it. ``conditions`` must still be true when it ends."""
 
     caller: Caller
     bucket: str
     name: str
+    conditions: Mapping[str, str]
     ends_at: float
 
 
@@ -27,10 +30,16 @@ class UploadSessions:
         self._clock = clock
         self._sessions: dict[str, UploadSession] = {}
 
-    def begin(self, upload_id: str, caller: Caller, bucket: str, name: str) -> None:
+    def begin(self, upload_id: str, caller: Caller, wanted: ObjectRequest) -> None:
         now = self._clock.now()
         self._sessions = {key: one for key, one in self._sessions.items() if one.ends_at > now}
-        self._sessions[upload_id] = UploadSession(caller=caller, bucket=bucket, name=name, ends_at=now + LIFETIME_S)
+        self._sessions[upload_id] = UploadSession(
+            caller=caller,
+            bucket=wanted.bucket,
+            name=wanted.name,
+            conditions=wanted.conditions,
+            ends_at=now + LIFETIME_S,
+        )
 
     def find(self, upload_id: str) -> UploadSession | None:
         """None if it is unknown or a week old."""

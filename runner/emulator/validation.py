@@ -16,6 +16,7 @@ from runner.errors import CloudError
 
 NAME_PATTERN = "[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _NAME = re.compile(NAME_PATTERN)
+_BUCKET_NAME = re.compile(r"[a-z0-9][-_.a-z0-9]{1,61}[a-z0-9]")
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _METADATA_KEY = re.compile(r"[a-zA-Z0-9-_]{1,128}")
@@ -83,6 +84,13 @@ def check_name(name: Any, *, field: str = "resource.name") -> str:
         raise refusals.required(field)
     if not isinstance(name, str) or _NAME.fullmatch(name) is None:
         raise refusals.invalid_field(field, name, f"Must be a match of regex '{NAME_PATTERN}'")
+    return name
+
+
+def check_bucket_name(name: str) -> str:
+    """Google's rule for how names of buckets look; which of them can be had is another question."""
+    if _BUCKET_NAME.fullmatch(name) is None or ".." in name:
+        raise refusals.invalid(f"Invalid bucket name: '{name}'")
     return name
 
 

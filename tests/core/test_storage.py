@@ -69,7 +69,6 @@ def test_one_attempt_is_not_taken_for_another_that_begins_like_it(batch: Batch) 
         "a/attempt-01/COMMITTED",
         "a/attempt-x/COMMITTED",
         "a/attempt-1/deeper/COMMITTED",
-        "../attempt-1/COMMITTED",
         "..a/attempt-1/COMMITTED",
         "a b/attempt-1/COMMITTED",
         "a\n/attempt-1/COMMITTED",
@@ -80,6 +79,10 @@ def test_one_attempt_is_not_taken_for_another_that_begins_like_it(batch: Batch) 
 def test_hostile_names_are_no_sets(batch: Batch, name: str) -> None:
     batch.store.objects.write(f"{batch.name}/{name}", b"")
     assert batch.store.all_sets(batch.name) == []
+
+
+def test_a_name_that_only_google_takes_is_no_set(batch: Batch) -> None:
+    assert names.read_result_prefix(f"{batch.name}/../attempt-1") is None
 
 
 def test_unfinished_pushes_are_discarded_and_nothing_else(batch: Batch) -> None:

@@ -103,6 +103,44 @@ def test_the_token_is_in_no_command_line_and_no_environment(running: tuple[Path,
         assert endpoint.read_token() not in shown
 
 
+def modes_below(top: Path) -> dict[str, int]:
+    return {str(one.relative_to(top)): stat.S_IMODE(one.lstat().st_mode) for one in top.rglob("*")}
+
+
+def test_in_a_home_that_is_open_all_is_closed_but_what_an_instance_has(tmp_path: Path) -> None:
+    """Which is as on a machine of its own: nobody gets there but through folders that are closed."""
+    tmp_path.chmod(0o755)
+    state = tmp_path / "local" / "cloud"
+    before = os.umask(0o022)
+    try:
+        endpoint = control.start(state, timeout_s=LIMIT_S)
+        insert_vm(endpoint)
+        bucket = f"{endpoint.url}/storage/v1/b?project={endpoint.project}"
+        requests.post(bucket, json={"name": "results"}, headers=endpoint.headers, timeout=LIMIT_S).raise_for_status()
+        upload = f"{endpoint.url}/upload/storage/v1/b/results/o?uploadType=media&name=a/b"
+        requests.post(upload, data=b"x", headers=endpoint.headers, timeout=LIMIT_S).raise_for_status()
+        modes = modes_below(tmp_path)
+    finally:
+        control.stop(state)
+        os.umask(before)
+    roots = {name: mode for name, mode in modes.items() if "/root" in name}
+    assert {name: oct(mode) for name, mode in modes.items() if name not in roots and mode & 0o077} == {}
+    assert {"local", "local/.cloud.lock", "local/cloud/ports.json", "local/cloud/objects/results/a/b"} <= set(modes)
+    (disk,) = (str(root.relative_to(tmp_path)) for root in state.glob("disks/*/root"))
+    inside = {"": 0o755, "/etc": 0o755, "/tmp": 0o1777, "/etc/os-release": 0o644, "/etc/hostname": 0o644}
+    assert {name: roots[disk + name] for name in inside} == inside
+
+
+def insert_vm(endpoint: Endpoint) -> str:
+    """Make ``vm`` and wait for it; the URL of its zone."""
+    zone = f"{endpoint.url}/compute/v1/projects/{endpoint.project}/zones/{endpoint.zone}"
+    body = vm_body("vm", serviceAccounts=[{"email": "default", "scopes": ["cloud-platform"]}])
+    operation = requests.post(f"{zone}/instances", json=body, headers=endpoint.headers, timeout=LIMIT_S).json()
+    wait = f"{zone}/operations/{operation['name']}/wait"
+    assert requests.post(wait, headers=endpoint.headers, timeout=LIMIT_S).json().get("error") is None
+    return zone
+
+
 def test_the_token_stays_over_a_restart_and_each_cloud_has_its_own(tmp_path: Path) -> None:
     first = make_owner_token(tmp_path / "one")
     assert make_owner_token(tmp_path / "one") == first
@@ -127,6 +165,20 @@ def test_whose_a_connection_is() -> None:
             assert is_own_connection(*ends)
             assert not is_own_connection(*ends, uid=SOMEBODY_ELSE)
         assert not is_own_connection(("127.0.0.1", 1), listener.getsockname())
+
+
+def test_a_connection_that_its_client_has_closed_is_nobodys() -> None:
+    """For the kernel it is root's: whoever has sent something and gone would be served as root."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        ends = client.getsockname(), listener.getsockname()
+        client.sendall(b"x")
+        served, _ = listener.accept()
+        with served:
+            client.close()
+            assert user_of(*ends) is None
+            assert not is_own_connection(*ends)
+            assert not is_own_connection(*ends, uid=0)
 
 
 def test_whose_a_connection_of_an_ipv6_socket_is() -> None:
@@ -234,11 +286,7 @@ def test_the_object_store_without_a_network_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_another_user_finds_every_door_closed(running: tuple[Path, Endpoint]) -> None:
     state, endpoint = running
-    zone = f"{endpoint.url}/compute/v1/projects/{endpoint.project}/zones/{endpoint.zone}"
-    body = vm_body("vm", serviceAccounts=[{"email": "default", "scopes": ["cloud-platform"]}])
-    operation = requests.post(f"{zone}/instances", json=body, headers=endpoint.headers, timeout=LIMIT_S).json()
-    wait = f"{zone}/operations/{operation['name']}/wait"
-    assert requests.post(wait, headers=endpoint.headers, timeout=LIMIT_S).json().get("error") is None
+    zone = insert_vm(endpoint)
     metadata = metadata_place(zone, endpoint)
     assert requests.get(f"http://{metadata}{TOKEN_PATH}", headers=FLAVOR, timeout=LIMIT_S).status_code == 200
     front = endpoint.url.removeprefix("http://")

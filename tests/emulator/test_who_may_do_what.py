@@ -5,20 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 import requests
 
-from infra.components.identity import BUCKET_ROLES, SELF_DELETE_PERMISSIONS
-from runner.emulator.settings import CloudSettings
-
-from .conftest import LIMIT_S, CloudUnderTest, Json
-
-EMAIL = "runner@local-project.iam.gserviceaccount.com"
-MEMBER = f"serviceAccount:{EMAIL}"
-IAM = "/iam/v1/projects/local-project"
-OWN_VM = "projects/local-project/zones/europe-west4-a/instances/vm"
+from .conftest import Json
+from .town import COPY, EMAIL, IAM, OWN_VM, Town, multipart, open_town
 
 #: The first part of a path: an API of Google's, or one of ours.
 KINDS = frozenset(
@@ -76,52 +68,20 @@ class Who:
     challenge: str = ""
 
 
-@dataclass(kw_only=True)
-class Town:
-    """A cloud with a bucket, a VM with the rights of a batch's VMs, and another VM."""
-
-    cloud: CloudUnderTest
-    vm: Json
-
-    def send(self, method: str, path: str, headers: Json, **more: Any) -> requests.Response:
-        session = requests.Session()
-        session.trust_env = False
-        with session:
-            return session.request(method, self.cloud.url + path, headers=headers, timeout=LIMIT_S, **more)
-
-    def route(self, method: str, path: str, headers: Json) -> requests.Response:
-        """Ask a route, with something in the place of each parameter."""
-        for key, value in PLACES.items():
-            path = path.replace(f"{{{key}}}", value)
-        query = f"?uploadType=media&name=new-{method}-{path.split('/')[1]}" if "upload" in path else ""
-        if path.startswith("/batch"):
-            return self.send(method, path, {**headers, "Content-Type": "multipart/mixed; boundary=B"}, data=b"--B--")
-        return self.send(method, path + query, headers)
-
-
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    cloud = CloudUnderTest(CloudSettings(state=tmp_path_factory.mktemp("town") / "state")).start()
-    yield Town(cloud=cloud, vm=settle(cloud))
-    cloud.stop()
+    with open_town(tmp_path_factory.mktemp("town") / "state") as opened:
+        yield opened
 
 
-def settle(cloud: CloudUnderTest) -> Json:
-    """What ``base`` and ``analysis`` make, as far as rights go; the headers of the VM."""
-    role = {"title": "x", "includedPermissions": list(SELF_DELETE_PERMISSIONS)}
-    bindings = [{"role": given, "members": [MEMBER]} for given in BUCKET_ROLES]
-    assert cloud.ask("POST", f"{IAM}/serviceAccounts", {"accountId": "runner"}).status_code == 200
-    assert cloud.ask("POST", f"{IAM}/roles", {"roleId": "selfDelete", "role": role}).status_code == 200
-    for bucket in ("results", "elsewhere"):
-        assert cloud.ask("POST", "/storage/v1/b?project=local-project", {"name": bucket}).status_code == 200
-    assert cloud.ask("PUT", "/storage/v1/b/results/iam", {"bindings": bindings}).status_code == 200
-    for name in ("vm", "other"):
-        cloud.insert_vm(name, serviceAccounts=[{"email": EMAIL, "scopes": ["cloud-platform"]}])
-    own = {"bindings": [{"role": "projects/local-project/roles/selfDelete", "members": [MEMBER]}]}
-    assert cloud.ask("POST", f"/compute/v1/{OWN_VM}/setIamPolicy", {"policy": own}).status_code == 200
-    for bucket, name in (("results", "theirs"), ("results", "mine"), ("elsewhere", "secret")):
-        cloud.session.post(f"{cloud.url}/upload/storage/v1/b/{bucket}/o?uploadType=media&name={name}", data=b"kept")
-    return {"Authorization": f"Bearer {cloud.room.view.access_token(OWN_VM)['access_token']}"}
+def ask_route(town: Town, method: str, path: str, headers: Json) -> requests.Response:
+    """Ask a route, with something in the place of each parameter."""
+    for key, value in PLACES.items():
+        path = path.replace(f"{{{key}}}", value)
+    query = f"?uploadType=media&name=new-{method}-{path.split('/')[1]}" if "upload" in path else ""
+    if path.startswith("/batch"):
+        return town.send(method, path, {**headers, "Content-Type": "multipart/mixed; boundary=B"}, data=b"--B--")
+    return town.send(method, path + query, headers)
 
 
 REALM = 'Bearer realm="https://accounts.google.com/"'
@@ -158,7 +118,7 @@ WHO = (
 def test_no_route_lets_a_stranger_in(town: Town, who: str) -> None:
     caller = strangers(town)[who]
     for method, path in town.cloud.cloud.app.routes():
-        answer = town.route(method, path, caller.headers)
+        answer = ask_route(town, method, path, caller.headers)
         assert (answer.status_code, method, path) == (caller.status, method, path)
         assert answer.headers.get("WWW-Authenticate", "") == caller.challenge
         assert not [name for name in answer.headers if name.lower().startswith("access-control")]
@@ -178,7 +138,7 @@ def test_what_a_vm_may_ask_of_each_route(town: Town) -> None:
     wrong = []
     for method, path in town.cloud.cloud.app.routes():
         known = ("GET" if method == "HEAD" else method, path)
-        status = town.route(method, path, town.vm).status_code
+        status = ask_route(town, method, path, town.vm).status_code
         if (status != 403) is not (known in VM_MAY) or status in (401, 421, 500):
             wrong.append((method, path, status))
     assert not wrong
@@ -213,12 +173,6 @@ def test_a_form_is_not_taken_for_json(town: Town, method: str, path: str, conten
 # ---------------------------------------------------------------- objects, by the roads that lead to them
 
 
-def multipart(described: str) -> Json:
-    body = f"--B\r\nContent-Type: application/json\r\n\r\n{described}\r\n--B\r\nContent-Type: text/plain\r\n\r\nbad\r\n--B--\r\n"
-    return {"data": body.encode(), "headers": {"Content-Type": "multipart/related; boundary=B"}}
-
-
-COPY = "/storage/v1/b/{source}/rewriteTo/b/{target}"
 _UP = "/upload/storage/v1/b/results/o?uploadType="
 SOURCES = {"sourceObjects": [{"name": "mine"}]}
 #: Each road for the VM: method, path, what is sent, the status.
@@ -263,6 +217,12 @@ ROADS: dict[str, tuple[str, str, Json, int]] = {
     "compose of nothing": ("POST", "/storage/v1/b/results/o/n12/compose", {"json": {"SourceObjects": []}}, 400),
     "access list": ("PUT", "/storage/v1/b/results/o/theirs/acl/allUsers", {"json": {"role": "OWNER"}}, 403),
     "folder": ("POST", _UP + "media&name=..", {"data": b"bad"}, 400),
+    "compose, another spelling": (
+        *("POST", "/storage/v1/b/results/o/n13/compose"),
+        *({"json": {"sourceObjects": [{"name": "mine", "Name": "../elsewhere/secret"}]}}, 200),
+    ),
+    "list elsewhere, by its prefix": ("GET", "/storage/v1/b/results/o?prefix=../elsewhere/", {}, 200),
+    "delete all": ("DELETE", "/storage/v1/b/results/o/", {}, 404),
 }
 
 
@@ -314,7 +274,13 @@ def test_a_batch_is_no_way_round(town: Town) -> None:
         "rewrite": "POST /storage/v1/b/results/o/mine/rewriteTo/b/results/o/theirs",
         "faults": "GET /_local/faults",
         "stop": "POST /storage/v1/../../_local/stop",
+        "stop, written otherwise": "POST /storage/v1/%2e%2e/%2E%2e/_local/stop",
+        "stop, in one part": "POST /storage/v1/..%2F..%2F_local%2Fstop",
+        "here": "GET /storage/v1/./b/results/o/theirs",
+        "elsewhere": "GET /storage/v1/b/results/o/..%2Felsewhere%2Fsecret",
         "again": "POST /batch/storage/v1",
+        "again, from below": "POST /storage/v1/../../batch/storage/v1",
+        "too long": f"GET /storage/v1/b/results/o?prefix={'a' * 70_000}",
     }
     parts = "".join(
         f"--B\r\nContent-Type: application/http\r\nContent-ID: <{name}>\r\n\r\n{line} HTTP/1.1\r\n\r\n\r\n"
@@ -328,9 +294,50 @@ def test_a_batch_is_no_way_round(town: Town) -> None:
         "delete": 403,
         "rewrite": 403,
         "faults": 404,
-        "stop": 403,
+        "stop": 400,
+        "stop, written otherwise": 400,
+        "stop, in one part": 400,
+        "here": 400,
+        "elsewhere": 400,
         "again": 404,
+        "again, from below": 400,
+        "too long": 400,
     }
+
+
+PART = b"--B\r\nContent-Type: application/http\r\n"
+GOOD_PART = PART + b"\r\nDELETE /storage/v1/b/results/o/theirs HTTP/1.1\r\n\r\n\r\n"
+
+
+def nested(depth: int) -> bytes:
+    """Parts in parts."""
+    return b"".join(b"--B%d\r\nContent-Type: multipart/mixed; boundary=B%d\r\n\r\n" % (n, n + 1) for n in range(depth))
+
+
+@pytest.mark.parametrize(
+    "body",
+    {
+        "nothing": b"",
+        "no part": b"--B--\r\n",
+        "an empty part": PART + b"\r\n\r\n--B--\r\n",
+        "one word": PART + b"\r\nGET\r\n\r\n--B--\r\n",
+        "no method": PART + b"\r\n/storage/v1/b/results/o HTTP/1.1\r\n\r\n--B--\r\n",
+        "no text": PART + b"\r\nGET /storage/v1/b/results/o/\xff\x00 HTTP/1.1\r\n\r\n--B--\r\n",
+        "no URL": PART + b"\r\nGET http://[ HTTP/1.1\r\n\r\n--B--\r\n",
+        "a header that is no text": PART + b"\r\nGET /storage/v1/b/results/o HTTP/1.1\r\nX: \xff\r\n\r\n\r\n--B--\r\n",
+        "an ID that is no text": PART
+        + b"Content-ID: \xff\r\n\r\nGET /storage/v1/b/results/o HTTP/1.1\r\n\r\n--B--\r\n",
+        "another type": b"--B\r\nContent-Type: text/plain\r\n\r\nGET /storage/v1/b/results/o\r\n--B--\r\n",
+        "parts in parts": b"--B\r\nContent-Type: multipart/mixed; boundary=B0\r\n\r\n" + nested(3000),
+        "a bad one behind a good one": GOOD_PART + PART + b"\r\n\r\n--B--\r\n",
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_a_batch_that_cannot_be_read_is_refused_whole(town: Town, body: tuple[str, bytes]) -> None:
+    headers = {**town.cloud.owner, "Content-Type": "multipart/mixed; boundary=B"}
+    answer = town.send("POST", "/batch/storage/v1", headers, data=body[1])
+    assert (answer.status_code, answer.json()["error"]["errors"][0]["reason"]) == (400, "invalid")
+    assert town.send("GET", "/storage/v1/b/results/o/theirs", town.vm).status_code == 200
 
 
 # ---------------------------------------------------------------- last: the one ends itself, the other everything
@@ -347,5 +354,5 @@ def test_the_owner_may_ask_everything(town: Town) -> None:
     """Stopping comes last."""
     routes = [route for route in town.cloud.cloud.app.routes() if route[1] != "/_local/stop"]
     for method, path in [*routes, ("POST", "/_local/stop")]:
-        status = town.route(method, path, town.cloud.owner).status_code
+        status = ask_route(town, method, path, town.cloud.owner).status_code
         assert status not in (401, 403, 421, 500), (method, path, status)
