@@ -35,7 +35,7 @@ class Scene:
     """A batch while it is struck. ``client`` began it. ``others``: further commands that were started beside it.
 
     ``cleanups`` are those of them that say with their exit code what they left to a living client.
-    ``was_ended``: somebody ended the batch on purpose, so that fewer results than analyses are right.
+    ``hung``: VMs that stand still, which only a client or their wall ends. ``was_ended``: somebody ended the batch on purpose, so that fewer results than analyses are right.
     """
 
     evidence: Evidence
@@ -43,6 +43,7 @@ class Scene:
     chance: random.Random
     others: list[Client] = field(default_factory=list)
     cleanups: list[Client] = field(default_factory=list)
+    hung: set[str] = field(default_factory=set)
     was_ended: bool = False
     offspring: list[psutil.Process] = field(default_factory=list)
 
@@ -138,13 +139,22 @@ def _arm(scene: Scene, **fault: object) -> None:
         scene.site.faults.arm(fault)
 
 
-def _on_a_vm(kind: str) -> Callable[[Scene], None]:
-    def do(scene: Scene) -> None:
-        vm = _some_vm(scene, {"RUNNING"})
-        if vm is not None:
-            _arm(scene, kind=kind, match=f"/instances/{re.escape(vm[1])}$")
+def _on_a_vm(kind: str, scene: Scene) -> str:
+    """A fault of one of the VMs; its name, '' if there was none."""
+    vm = _some_vm(scene, {"RUNNING"})
+    if vm is None:
+        return ""
+    _arm(scene, kind=kind, match=f"/instances/{re.escape(vm[1])}$")
+    return vm[1]
 
-    return do
+
+def _hang(scene: Scene) -> None:
+    vm = _on_a_vm("hang", scene)
+    scene.hung |= {vm} if vm else set()
+
+
+def _lose_ssh(scene: Scene) -> None:
+    _on_a_vm("ssh_drop", scene)
 
 
 def _preempt(scene: Scene) -> None:
@@ -223,10 +233,10 @@ ACTS: Mapping[Blow, Callable[[Scene], None]] = {
     Blow.SIGINT: _interrupt,
     Blow.SLEEP: _sleep,
     Blow.FULL_DISK: _harm(Harm.FULL_DISK),
-    Blow.VM_HANGS: _on_a_vm("hang"),
+    Blow.VM_HANGS: _hang,
     Blow.VM_VANISHES: _let_vm_vanish,
     Blow.PREEMPTION: _preempt,
-    Blow.SSH_LOST: _on_a_vm("ssh_drop"),
+    Blow.SSH_LOST: _lose_ssh,
     Blow.CLOUD_RESTARTS: _restart_cloud,
     Blow.DESTROY_BY_HAND: _destroy_by_hand,
     Blow.CLEANUP: _clean_up,

@@ -125,7 +125,7 @@ class ChaosRun:
         if self._trial.going_on is not GoingOn.LATE:
             return ()
         began = time.monotonic()
-        left = self._evidence.wait_for_nets(scene.offspring, on_look=lambda things: None)
+        left = self._evidence.wait_for_nets(scene.offspring, on_look=lambda things: None, hung=scene.hung)
         self._gone_at = None if left else round(time.monotonic() - began, 1)
         return left
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,10 +32,11 @@ class Evidence:
         """The file of the batch's journal, there or not."""
         return self.site.context.journal.folder / f"{self.batch.name}.jsonl"
 
-    def billed(self) -> tuple[str, ...]:
-        """What costs money, and what could not be looked at."""
+    def billed(self, *, but: Collection[str] = ()) -> tuple[str, ...]:
+        """What costs money, and what could not be looked at. ``but``: VMs that do not count, nor do their disks."""
         found = self.site.context.cloud.estate.find(BILLED, names.labels_of_batch(self.batch.name))
-        return (*map(str, found.items), *map(str, found.unread))
+        counted = (item for item in found.items if item.name not in but)
+        return (*map(str, counted), *map(str, found.unread))
 
     def left(self) -> tuple[str, ...]:
         """What is there of a batch that is over: nothing billable, no stack, nothing in the bucket."""
@@ -68,13 +69,20 @@ class Evidence:
         return self.site.context.cloud.results.get_control(self.batch.name, names.DEFINITION) is not None
 
     def wait_for_nets(
-        self, running: Sequence[psutil.Process], *, on_look: Callable[[tuple[str, ...]], None]
+        self,
+        running: Sequence[psutil.Process],
+        *,
+        on_look: Callable[[tuple[str, ...]], None],
+        hung: Collection[str] = (),
     ) -> tuple[str, ...]:
-        """Nobody does anything now. Wait until nothing billable is there, and nothing runs that could make it; what is left."""
+        """Nobody does anything now. Wait until nothing billable is there, and nothing runs that could make it; what is left.
+
+        ``hung``: VMs that only their wall ends if nobody comes, long after that.
+        """
         give_up_at = time.monotonic() + self.site.lease_s + NETS_LIMIT_S
         while True:
             engines = [process for process in running if process.is_running() and process.status() != "zombie"]
-            things = self.billed()
+            things = self.billed(but=hung)
             on_look(things)
             if not things and not engines:
                 return ()
