@@ -42,14 +42,19 @@ class Proxy:
         if self.refuses:
             writer.transport.abort()
             return
+        self._writers.add(writer)  # whoever sees that it is counted can cut it
         cut, self.cut_after_bytes = self.cut_after_bytes, None
         # The end of the proxy cancels this task, and the streams' own callback does not like to hear of it.
         with contextlib.suppress(OSError, asyncio.CancelledError):
             await self._pass_on(reader, writer, cut)
+        self._writers.discard(writer)
         writer.close()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: int | None) -> None:
         there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self.port)
+        if writer.is_closing():  # cut meanwhile
+            there_writer.close()
+            return
         pair = (writer, there_writer)
         self._writers.update(pair)
         passage = _Passage(proxy=self, left=cut, cut=lambda: abort_all(pair))
