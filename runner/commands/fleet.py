@@ -28,7 +28,7 @@ from runner.core.os_login import Login
 from runner.core.retry import is_worth_a_retry
 from runner.core.session_state import SessionState
 from runner.core.stacks import EngineLimit, StackSpec
-from runner.errors import CloudError, HpcError
+from runner.errors import CloudError, HpcError, UnreachableError
 from runner.model import names
 from runner.model.stockout import Place, is_of_gone_vms, lost_vms
 
@@ -37,6 +37,7 @@ _log = logging.getLogger(__name__)
 LOOK_EVERY_S = 3.0
 UP_LIMIT_S = 20 * 60.0  # as long as the provider waits for a VM; an engine that takes longer stands still
 LIST_LIMIT_S = 10 * 60.0
+OUTAGE_LIMIT_S = 60.0  # of a cloud that did not answer the engine, either
 ENGINE_END_LIMIT_S = 120.0  # VMs that are just being made take up to a minute
 ENGINE_KILL_LIMIT_S = 15.0
 THREADS_END_LIMIT_S = 10.0  # one that waits for a VM to answer may take longer, and then closes what it opened
@@ -263,17 +264,17 @@ class Fleet:
             return list(self._wanted.values())
 
     def _list_made(self, failure: HpcError | None) -> list[Instance]:
-        """All VMs that the cloud shows after an update. Those of a good one are not given up because the cloud is silent for a while.
+        """All VMs that the cloud shows after an update. They are not given up because the cloud is silent for a while.
 
         Raises:
             HpcError: the failure of the update, if it had one; else that of the list.
         """
-        give_up_at = self._context.monotonic() + LIST_LIMIT_S
+        give_up_at = self._context.monotonic() + (LIST_LIMIT_S if failure is None else OUTAGE_LIMIT_S)
         while True:
             try:
                 instances = self._context.cloud.compute.instances(names.labels_of_batch(self._batch))
             except CloudError as error:
-                if failure is not None:
+                if failure is not None and not isinstance(failure, UnreachableError):
                     raise failure from failure.__cause__  # its diagnostics stay
                 is_passing = is_worth_a_retry(error, is_idempotent=True) and self._context.monotonic() < give_up_at
                 if not (is_passing and self.is_open):

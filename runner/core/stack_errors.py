@@ -22,7 +22,10 @@ from runner.errors import (
 from runner.model.stockout import DENIED_WORDS, QUOTA_WORDS, RATE_WORDS, STOCKOUT_WORDS, read_lost_vm
 
 EXISTS = re.compile(r"Error 409\b|alreadyExists")
-UNREACHABLE = re.compile(r"connection refused|no such host|i/o timeout|connection reset by peer|network is unreachable")
+UNREACHABLE = re.compile(
+    r"connection refused|no such host|i/o timeout|connection reset by peer|network is unreachable"
+    r"|error reading from server: EOF|transport is closing"  # of the plugin: it is gone, as the embedded cloud's is while that restarts
+)
 PROTECTED = re.compile(r"cannot be deleted|because it is protected|is protected")
 ROLE_DELETED = re.compile(r"role_id .*marked for deletion")
 PASSPHRASE = re.compile(r"incorrect passphrase|passphrase must be set|PULUMI_CONFIG_PASSPHRASE")

@@ -299,6 +299,21 @@ def test_a_vm_that_answers_when_nobody_wants_it_any_more_leaves_no_connection_op
         assert inbox.of(MachineReady) == []
 
 
+def test_a_cloud_that_does_not_answer_the_engine_for_a_while_is_asked_again(tmp_path: Path) -> None:
+    compute = SmallCompute()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        if update == 1:
+            compute.troubles["instances"] = [UnreachableError("no answer")] * 2
+            raise UnreachableError("up of analysis/b failed: error reading from server: EOF")
+        compute.there |= {name: instance(name) for name in wished}
+
+    with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
+        fleet.ask_for(WISHES[:1])
+        (made,) = inbox.wait_for(MachinesMade)
+    assert [vm.name for vm in made.instances] == ["b-0"]
+
+
 def test_a_vm_that_has_answered_before_gets_no_time_to_boot(tmp_path: Path) -> None:
     compute = SmallCompute(there={name: instance(name) for name in ("b-0", "b-1")})
     limits: dict[str, float] = {}

@@ -30,6 +30,7 @@ DENIED = "Error creating instance: googleapi: Error 403: Required 'compute.insta
 API_OFF = "googleapi: Error 403: Compute Engine API has not been used in project 1 before or it is disabled."
 TOKEN = "Error creating instance: googleapi: Error 401: Invalid Credentials, authError"
 EXISTS = "googleapi: Error 409: The resource 'projects/p/zones/z/instances/b1-0' already exists, alreadyExists"
+PLUGIN_GONE = "error reading from server: EOF"
 REFUSED = 'Post "http://127.0.0.1:1/compute/v1/": dial tcp 127.0.0.1:1: connect: connection refused'
 ROLE_DELETED = (
     "Error creating the custom project role projects/p/roles/openseesHpcSelfDelete: googleapi: Error 400: You can't create a "
@@ -67,6 +68,7 @@ def fail(what: str, texts: Sequence[str]) -> HpcError:
         (TOKEN, PermissionDeniedError),
         (EXISTS, ConflictError),
         (REFUSED, UnreachableError),
+        (PLUGIN_GONE, UnreachableError),
         (PLAIN, StackError),
     ],
 )
