@@ -18,7 +18,8 @@ from runner.core.stack_locks import read_lock_file
 from runner.core.stacks import ProjectName
 from runner.model import names
 
-WRITING_S = 2.0  # a file that is younger may be in the middle of being written
+WRITING_S = 2.0  # a file that is younger may be in the middle of being written; that is waited for
+LOOK_S = 0.05
 DAMAGED = ".damaged"
 
 
@@ -43,7 +44,17 @@ def _useless_locks(folder: Path, project: ProjectName, name: str) -> Iterator[Pa
 
 
 def _is_left_broken(path: Path) -> bool:
-    return not _is_json(path) and path.exists() and time.time() - path.stat().st_mtime > WRITING_S
+    """Whether it is not whole, and stays so: an engine that met a full disk may have left it a moment ago."""
+    give_up_at = time.monotonic() + WRITING_S
+    while not _is_json(path):
+        try:
+            age_s = time.time() - path.stat().st_mtime
+        except OSError:  # it has gone
+            return False
+        if age_s > WRITING_S or time.monotonic() > give_up_at:
+            return True
+        time.sleep(LOOK_S)
+    return False
 
 
 def _mend_state(state: Path) -> bool:

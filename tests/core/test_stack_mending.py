@@ -6,13 +6,14 @@ import json
 import os
 import socket
 import subprocess
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from runner.core.stack_mending import WRITING_S, mend_stack
+from runner.core.stack_mending import mend_stack
 
 WHOLE = json.dumps({"version": 3})
 OLDER = json.dumps({"version": 3, "checkpoint": {}})
@@ -65,10 +66,19 @@ def test_a_lock_of_an_engine_that_is_no_more_goes(tmp_path: Path) -> None:
     assert (dead.exists(), alive.exists(), elsewhere.exists()) == (False, True, True)
 
 
-def test_a_lock_that_may_be_in_the_making_stays(tmp_path: Path) -> None:
-    fresh = _write(tmp_path / LOCKS / "1.json", "", age_s=-WRITING_S)
+def test_a_lock_in_the_making_is_waited_for_and_stays(tmp_path: Path) -> None:
+    fresh = _write(tmp_path / LOCKS / "1.json", "", age_s=-60.0)
+    writing = threading.Timer(0.2, fresh.write_text, [_lock(1)])
+    writing.start()
     assert not _mend(tmp_path)
+    writing.join()
     assert fresh.exists()
+
+
+def test_a_lock_that_was_left_broken_just_now_is_waited_for_and_goes(tmp_path: Path) -> None:
+    fresh = _write(tmp_path / LOCKS / "1.json", "", age_s=0.0)
+    assert _mend(tmp_path)
+    assert not fresh.exists()
 
 
 def test_a_damaged_state_is_replaced_by_the_one_before(tmp_path: Path) -> None:
