@@ -55,14 +55,13 @@ class Proxy:
         if writer.is_closing():  # cut meanwhile
             there_writer.close()
             return
-        pair = (writer, there_writer)
-        self._writers.update(pair)
-        passage = _Passage(proxy=self, left=cut, cut=lambda: abort_all(pair))
+        self._writers.add(there_writer)
+        passage = _Passage(proxy=self, left=cut, cut=lambda: abort_all((writer, there_writer)))
         try:
             await asyncio.gather(passage.carry(reader, there_writer), passage.carry(there_reader, writer))
         finally:
             there_writer.close()
-            self._writers.difference_update(pair)
+            self._writers.discard(there_writer)
 
     def cut_all(self) -> None:
         """Cut every connection that is there now. Returns when that is done. From any thread but the proxy's own."""

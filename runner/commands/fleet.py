@@ -274,11 +274,12 @@ class Fleet:
             try:
                 instances = self._context.cloud.compute.instances(names.labels_of_batch(self._batch))
             except CloudError as error:
-                if failure is not None and not isinstance(failure, UnreachableError):
+                may_pass = failure is None or isinstance(failure, UnreachableError)
+                is_passing = may_pass and is_worth_a_retry(error, is_idempotent=True)
+                if not (is_passing and self.is_open and self._context.monotonic() < give_up_at):
+                    if failure is None:
+                        raise
                     raise failure from failure.__cause__  # its diagnostics stay
-                is_passing = is_worth_a_retry(error, is_idempotent=True) and self._context.monotonic() < give_up_at
-                if not (is_passing and self.is_open):
-                    raise
                 self._context.sleep(LOOK_EVERY_S)
             else:
                 self._made = {found.name for found in instances}

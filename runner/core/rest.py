@@ -37,6 +37,7 @@ NOT_JSON = "notJson"
 PARTIAL_SUCCESS = "returnPartialSuccess"
 NOTHING_HERE = "NO_RESULTS_ON_PAGE"
 CHECK_NETWORK = "check the network, or `invoke local.status` for the embedded cloud"
+LOGIN = "run `gcloud auth application-default login`"
 REQUEST_TIMEOUT_S = (10.0, 130.0)  # connect, read; operations' `wait` answers within 120 s
 
 
@@ -222,7 +223,7 @@ def cloud_error(status: int, text: str, what: str) -> CloudError:
         412: ConflictError,
     }
     remedy = {
-        401: "run `gcloud auth application-default login`",
+        401: LOGIN,
         403: "ask an owner of the project for the permission that the message names",
     }.get(status, "")
     return kinds.get(status, CloudError)(shown, reason=reason, status=status, remedy=remedy)
@@ -239,9 +240,7 @@ def _credentials_error(error: Exception, what: str) -> CloudError:
 
     if isinstance(error, TransportError):
         return UnreachableError(f"{what}: no answer to a request for a token: {error}", remedy=CHECK_NETWORK)
-    return PermissionDeniedError(
-        f"no Google credentials: {error}", remedy="run `gcloud auth application-default login`"
-    )
+    return PermissionDeniedError(f"no Google credentials: {error}", remedy=LOGIN)
 
 
 def _missing_scopes(page: Json) -> list[str]:

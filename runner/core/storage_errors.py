@@ -33,7 +33,7 @@ def _as_ours(what: str, error: Exception) -> CloudError | None:
     from google.auth.exceptions import GoogleAuthError, TransportError
     from google.cloud.storage.exceptions import DataCorruption
 
-    from runner.core.rest import cloud_error
+    from runner.core.rest import LOGIN, cloud_error
 
     told = error.cause if isinstance(error, RetryError) else error
     if isinstance(told, GoogleAPICallError):
@@ -44,7 +44,7 @@ def _as_ours(what: str, error: Exception) -> CloudError | None:
     if isinstance(error, DataCorruption):
         return UnreachableError(f"{what}: arrived damaged: {error}")
     if isinstance(error, GoogleAuthError):
-        return CloudError(f"{what}: {error}", remedy="run `gcloud auth application-default login`")
+        return CloudError(f"{what}: {error}", remedy=LOGIN)
     return None
 
 

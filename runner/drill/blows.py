@@ -35,7 +35,8 @@ class Scene:
     """A batch while it is struck. ``client`` began it. ``others``: further commands that were started beside it.
 
     ``cleanups`` are those of them that say with their exit code what they left to a living client.
-    ``hung``: VMs that stand still, which only a client or their wall ends. ``was_ended``: somebody ended the batch on purpose, so that fewer results than analyses are right.
+    ``hung``: VMs that stand still, which only a client or their wall ends. ``was_ended``: somebody ended the batch on purpose, so
+    that fewer results than analyses are right.
     """
 
     evidence: Evidence

@@ -17,8 +17,8 @@ from typing import IO, Self
 from starlette.requests import Request
 
 from runner.emulator.object_requests import Act, ObjectRequest, name_in_body, read_sources
+from runner.emulator.object_store import out_of_order
 from runner.emulator.transport import require_json
-from runner.errors import CloudError
 
 IN_MEMORY_BYTES = 1024 * 1024
 _PEEKED_BYTES = 64 * 1024
@@ -50,8 +50,7 @@ class Body:
             try:
                 await asyncio.to_thread(self._write_out)
             except OSError as error:
-                told = f"We encountered an internal error: {error.strerror}"
-                raise CloudError(told, reason="backendError", status=503) from error
+                raise out_of_order(str(error.strerror)) from error
 
     def _write_out(self) -> None:
         if self._file is None:

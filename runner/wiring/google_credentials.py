@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from runner.core.rest import LOGIN
 from runner.errors import PermissionDeniedError
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -39,9 +40,8 @@ def _explain(error: Exception, file: str) -> PermissionDeniedError:
     else:
         told = ": ".join(str(part) for part in error.args)
     if not file:
-        remedy = "run `gcloud auth application-default login`"
-        return PermissionDeniedError(f"no Google credentials on this machine: {told}", remedy=remedy)
+        return PermissionDeniedError(f"no Google credentials on this machine: {told}", remedy=LOGIN)
     return PermissionDeniedError(
         f"{FILE_VARIABLE}={file} names no credentials that can be used: {told}",
-        remedy=f"correct {FILE_VARIABLE}, or unset it and run `gcloud auth application-default login`",
+        remedy=f"correct {FILE_VARIABLE}, or unset it and {LOGIN}",
     )
