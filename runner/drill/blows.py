@@ -17,7 +17,7 @@ import psutil
 
 from runner.drill.evidence import Evidence
 from runner.drill.harm import API_FAULTS, Harm, offspring
-from runner.drill.places import copied_home, restart_cloud
+from runner.drill.places import copied_home
 from runner.drill.site import Client, DrillSite
 from runner.errors import HpcError, NotFoundError
 from runner.model import names
@@ -194,7 +194,8 @@ def _some_vm(scene: Scene, states: frozenset[str] | set[str]) -> tuple[str, str]
 
 def _restart_cloud(scene: Scene) -> None:
     """Every VM dies with it, as in a zone that loses its power."""
-    restart_cloud(scene.site.environment)
+    if scene.site.faults is not None:
+        scene.site.faults.restart()
 
 
 def _destroy_by_hand(scene: Scene) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,25 @@ LOST_AFTER_S = 10
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedFaults:
-    """The fault board of the embedded cloud of one home."""
+    """The fault board of the embedded cloud of one home. One hand at a time is at it: no fault is armed in a cloud that dies."""
 
     environment: Mapping[str, str]
+    _hand: threading.Lock = field(default_factory=threading.Lock)
 
     def arm(self, fault: Mapping[str, Any]) -> None:
         """Arm one."""
-        embedded.arm_fault(self.environment, fault)
+        with self._hand:
+            embedded.arm_fault(self.environment, fault)
 
     def clear(self) -> None:
         """Disarm all."""
-        embedded.clear_faults(self.environment)
+        with self._hand:
+            embedded.clear_faults(self.environment)
+
+    def restart(self) -> None:
+        """Kill the cloud and start it again."""
+        with self._hand:
+            embedded.restart_embedded_cloud(self.environment)
 
 
 def local_environment(environment: Mapping[str, str], home: Path, *, lease_s: int = LEASE_S) -> dict[str, str]:
@@ -71,13 +79,6 @@ def copied_home(environment: Mapping[str, str], target: Path) -> dict[str, str]:
 
 def _leave_out_cloud(home: Path) -> Callable[[str, list[str]], list[str]]:
     return lambda folder, names: ["cloud"] if Path(folder) == home / "local" else []
-
-
-def restart_cloud(environment: Mapping[str, str]) -> None:
-    """The embedded cloud is killed, and with it all that runs in it; then it is started again."""
-    with contextlib.suppress(OSError):  # it does not live to answer
-        embedded.arm_fault(environment, {"kind": "kill"})
-    embedded.start_embedded_cloud(environment)
 
 
 @contextmanager

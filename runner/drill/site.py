@@ -25,11 +25,16 @@ _CRASH = re.compile(rb"^Traceback \(most recent call last\)|^warning: .+ ended: 
 
 
 class FaultBoard(Protocol):
-    """The faults of the embedded cloud. ``arm`` takes a fault as docs/faults.md has it; ``clear`` disarms all."""
+    """The faults of the embedded cloud. ``arm`` takes a fault as docs/faults.md has it; ``clear`` disarms all.
+
+    ``restart`` kills the cloud, and all that runs in it, and starts it again.
+    """
 
     def arm(self, fault: Mapping[str, Any]) -> None: ...
 
     def clear(self) -> None: ...
+
+    def restart(self) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -31,7 +31,7 @@ def start(state: Path, *, timeout_s: float = START_LIMIT_S, options: Sequence[st
     """The cloud of this folder, started if it does not run; two processes that start at once get the same one.
 
     ``options`` as for ``python -m runner.emulator``; they count only if it has to be started. One of a version that took
-    requests from everybody is ended and started anew, if nothing runs in it.
+    requests from everybody is ended and started anew, if nothing runs in it; one that is about to end is waited for.
 
     Raises:
         UnreachableError: it did not come up; the message has the end of its log.
@@ -41,9 +41,11 @@ def start(state: Path, *, timeout_s: float = START_LIMIT_S, options: Sequence[st
     make_private_folder(state)
     with _locked(state):
         running = status(state)
-        if running is not None and running.token_file:
+        if running is not None and running.is_closed():
+            _stop(state)
+        elif running is not None and running.token_file:
             return running
-        if running is not None:
+        elif running is not None:
             _retire(state, running)
         return _launch(state, timeout_s, options)
 
@@ -64,6 +66,18 @@ def stop(state: Path) -> bool:
         return False
     with _locked(state):
         return _stop(state)
+
+
+def kill(state: Path) -> None:
+    """End it as a power cut would, with everything in it, and wait until it is gone.
+
+    Raises:
+        CloudError: it cannot be ended.
+    """
+    if not state.is_dir():
+        return
+    with _locked(state):
+        _stop(state, by=(psutil.Process.kill,))
 
 
 def reset(state: Path) -> None:
@@ -127,14 +141,16 @@ def _not_started(state: Path, why: str) -> UnreachableError:
     return UnreachableError(f"the embedded cloud {why}:\n{told}", remedy=f"see {log_file(state)}")
 
 
-def _stop(state: Path) -> bool:
+def _stop(
+    state: Path, *, by: Sequence[Callable[[psutil.Process], None]] = (psutil.Process.terminate, psutil.Process.kill)
+) -> bool:
     endpoint = status(state)
     if endpoint is None:
         return False
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(endpoint.pid)
-        for end in (process.terminate, process.kill):
-            end()
+        for end in by:
+            end(process)
             with contextlib.suppress(psutil.TimeoutExpired):
                 process.wait(timeout=STOP_LIMIT_S)
                 return True

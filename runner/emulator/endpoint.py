@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -14,6 +16,7 @@ from runner.core.files import write_private
 from runner.emulator.owner import read_owner_token
 
 _START_TOLERANCE_S = 0.05
+_CONNECT_LIMIT_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,17 @@ class Endpoint:
             return is_it and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
+
+    def is_closed(self) -> bool:
+        """Whether nobody listens at its address any more, as when its process was killed a moment ago but is not gone yet."""
+        where = urlsplit(self.url)
+        try:
+            socket.create_connection((where.hostname or "", where.port or 0), timeout=_CONNECT_LIMIT_S).close()
+        except ConnectionRefusedError:
+            return True
+        except OSError:  # slow, which is not closed
+            return False
+        return False
 
 
 def endpoint_file(state: Path) -> Path:

@@ -39,6 +39,16 @@ def stop_embedded_cloud(environment: Mapping[str, str]) -> bool:
         return control.stop(folder)
 
 
+def restart_embedded_cloud(environment: Mapping[str, str]) -> None:
+    """Kill the embedded cloud, and with it all that runs in it, as a power cut does; start it again."""
+    from runner.emulator import control
+
+    folder = _embedded_cloud_folder(environment)
+    with disk_errors_mapped(folder, more=STATE_ELSEWHERE):
+        control.kill(folder)
+        control.start(folder, timeout_s=EMULATOR_START_LIMIT_S)
+
+
 def embedded_cloud_status(environment: Mapping[str, str]) -> dict[str, Any]:
     """JSON values: ``running``, ``state``, its ``log`` with the number of ``tracebacks`` in it and, if it runs, its endpoint."""
     from runner.emulator import cloud_log, control

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -72,6 +73,30 @@ def test_a_request_that_is_answered_late_does_not_keep_the_cloud_from_ending(sta
     asking.join(LIMIT_S)
     assert isinstance(ends[0], requests.ConnectionError)
     assert read_tracebacks(log_file(state)) == []
+
+
+def test_a_cloud_that_was_killed_but_is_not_gone_yet_is_not_taken_for_one_that_runs(state: Path) -> None:
+    """Its sockets close before its process is gone; who starts one in that moment gets one that answers."""
+    first = control.start(state)
+    assert control.stop(state)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"]) as dying:
+        started = psutil.Process(dying.pid).create_time()
+        write_endpoint(state, {**dataclasses.asdict(first), "pid": dying.pid, "started": started})
+        assert control.status(state) is not None
+        second = control.start(state)
+        dying.kill()  # so that a failure is told, and does not wait
+    assert second.pid != dying.pid
+    assert statuses(second) == {}
+
+
+def test_a_killed_cloud_is_gone_when_that_returns_and_the_next_one_knows_what_it_had(state: Path) -> None:
+    endpoint = control.start(state)
+    insert(endpoint, "stays")
+    process = psutil.Process(endpoint.pid)
+    control.kill(state)
+    assert not process.is_running()
+    assert control.status(state) is None
+    assert statuses(control.start(state)) == {"stays": "TERMINATED"}
 
 
 def test_start_stop_start_again(state: Path) -> None:
