@@ -254,12 +254,14 @@ def drill(*, everything: bool, only: str, seed: str, count: str, on: str, yes: b
 
     trials = request.read_trials(everything=everything, only=only, seed=seed, count=count, on=on)
     screen = _screen(as_json=as_json, yes=yes)
-    if on == "google" and not screen.listener().on_confirm(
+    listener = screen.listener()
+    if on == "google" and not listener.on_confirm(
         "Run an analysis of a minute on a spot VM of your project, which costs money?"
     ):
         raise DeclinedError("nothing was created", remedy="agree, or give --yes where nobody can be asked")
-    with places.google_site(os.environ) if on == "google" else places.temporary_local_site(os.environ) as site:
-        summary = program.execute(site, trials, screen.listener())
+    place = places.google_site if on == "google" else places.temporary_local_site
+    with place(os.environ, lambda message: listener.tell("warning", message=message)) as site:
+        summary = program.execute(site, trials, listener)
     screen.show_drill(summary)
     return summary.exit_code
 

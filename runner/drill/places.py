@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from runner import wiring
+from runner.core.signals import signals_put_off
 from runner.drill.site import COMMAND_LIMIT_S, DrillSite
 from runner.wiring import embedded
 
@@ -82,26 +83,28 @@ def _leave_out_cloud(home: Path) -> Callable[[str, list[str]], list[str]]:
 
 
 @contextmanager
-def temporary_local_site(environment: Mapping[str, str]) -> Iterator[DrillSite]:
-    """A home that is made for the drill. Its cloud ends with it."""
+def temporary_local_site(environment: Mapping[str, str], tell: Callable[[str], None]) -> Iterator[DrillSite]:
+    """A home that is made for the drill. Its cloud ends with it, whatever interrupts that; ``tell`` hears of it."""
     folder = Path(tempfile.mkdtemp(prefix="opensees-hpc-drill-"))
     site = make_local_site(environment, folder / "home", folder / "work")
     try:
         yield site
     finally:
-        site.end_clients(0.0)
-        embedded.stop_embedded_cloud(site.environment)
-        shutil.rmtree(folder, ignore_errors=True)
+        with signals_put_off(tell):
+            site.end_clients(0.0)
+            embedded.stop_embedded_cloud(site.environment)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def google_site(environment: Mapping[str, str]) -> Iterator[DrillSite]:
-    """The user's own project, settings and home; results in a folder that goes with the drill."""
+def google_site(environment: Mapping[str, str], tell: Callable[[str], None]) -> Iterator[DrillSite]:
+    """The user's own project, settings and home; results in a folder that goes with the drill. ``tell`` as above."""
     ours = {**environment, "OPENSEES_HPC_TARGET": "google", "PYTHONUNBUFFERED": "1"}
     folder = Path(tempfile.mkdtemp(prefix="opensees-hpc-drill-"))
     site = DrillSite(context=wiring.make_context(ours, results_folder=folder), environment=ours, folder=folder)
     try:
         yield site
     finally:
-        site.end_clients(COMMAND_LIMIT_S)
-        shutil.rmtree(folder, ignore_errors=True)
+        with signals_put_off(tell):
+            site.end_clients(COMMAND_LIMIT_S)
+            shutil.rmtree(folder, ignore_errors=True)

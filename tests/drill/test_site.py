@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from runner.drill.places import make_local_site
+from runner.drill.places import make_local_site, temporary_local_site
 from runner.drill.site import Client
+from runner.wiring import embedded
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 60.0
@@ -64,3 +66,20 @@ def test_a_drill_that_ends_early_leaves_no_command_behind(tmp_path: Path) -> Non
     assert ended.wait(LIMIT_S)
     site.end_clients(0.0)
     assert (stopped.exit_code, ended.exit_code) == (-signal.SIGKILL, 0)
+
+
+def test_a_second_interrupt_waits_until_all_of_a_drill_has_been_put_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = embedded.stop_embedded_cloud
+    told: list[str] = []
+
+    def interrupted_stop(environment: Mapping[str, str]) -> bool:
+        os.kill(os.getpid(), signal.SIGINT)
+        return stop(environment)
+
+    monkeypatch.setattr(embedded, "stop_embedded_cloud", interrupted_stop)
+    with pytest.raises(KeyboardInterrupt), temporary_local_site(os.environ, told.append) as site:
+        embedded.start_embedded_cloud(site.environment)
+        raise KeyboardInterrupt
+    assert told == ["SIGINT: still cleaning up, please wait"]
+    assert not embedded.embedded_cloud_status(site.environment)["running"]
+    assert not site.folder.parent.exists()
