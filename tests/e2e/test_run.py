@@ -71,7 +71,7 @@ ENDS = {
     "minus-one": "puts -nonewline {my last words}; exit -1",
     "at-most": "exit 255",
     "as-of-a-signal": "exit 139",
-    "a-signal": "exec kill -SEGV [pid]; after 60000",
+    "a-signal": 'exec sh -c "kill -SEGV [pid]"; after 60000',
 }
 
 

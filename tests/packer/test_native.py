@@ -61,7 +61,9 @@ def test_the_script_s_end_is_the_command_s(
         assert said in ended.errors
 
 
-@pytest.mark.parametrize(("failure", "exit_code"), [("error stop", 1), ("exit 5", 5), ("exec kill -KILL [pid]", 137)])
+@pytest.mark.parametrize(
+    ("failure", "exit_code"), [("error stop", 1), ("exit 5", 5), ('exec sh -c "kill -KILL [pid]"', 137)]
+)
 def test_one_rank_that_fails_ends_all(
     failure: str, exit_code: int, native_prefix: Path, tmp_path: Path, run_command: RunCommand
 ) -> None:

@@ -41,8 +41,8 @@ def wait_until_gone(folder: Path, ranks: int) -> None:
         ("element truss 1 1 2 1.0 99", 1, "element: the command failed, OpenSees has said why above"),
         ("exit 7", 7, ""),
         ("catch { exit 9 }; puts NEVER", 9, ""),
-        ("exec kill -KILL [pid]; after 60000", 137, "lost rank"),
-        ("exec kill -SEGV [pid]; after 60000", 139, "lost rank"),
+        ('exec sh -c "kill -KILL [pid]"; after 60000', 137, "lost rank"),
+        ('exec sh -c "kill -SEGV [pid]"; after 60000', 139, "lost rank"),
     ],
 )
 def test_one_rank_that_fails_ends_all(
@@ -64,8 +64,8 @@ def test_one_rank_that_fails_ends_all(
         ("exit 139", 139, "exit 139"),
         ("exit 0", 0, "exit 0"),
         ("error x", 1, "exit 1"),
-        ("exec kill -SEGV [pid]; after 60000", 139, "signal 11"),
-        ("exec kill -KILL [pid]; after 60000", 137, "signal 9"),
+        ('exec sh -c "kill -SEGV [pid]"; after 60000', 139, "signal 11"),
+        ('exec sh -c "kill -KILL [pid]"; after 60000', 137, "signal 9"),
     ],
 )
 def test_an_exit_code_over_128_is_told_from_a_signal(
