@@ -65,21 +65,27 @@ async def start_gate(command: Sequence[str], port: int, log: IO[bytes], *, is_cl
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     mode = "closed" if is_closed else "open"
-    with theirs:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(GATE_SCRIPT), str(theirs.fileno()), mode, str(port), *command),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=(theirs.fileno(),),
-            start_new_session=True,
-            umask=0o077,
-        )
-    if await asyncio.get_running_loop().sock_recv(ours, 1) == b"u":
-        return Gate(process, ours, is_closed=is_closed)
-    ours.close()
-    await process.wait()
-    return None
+    try:
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", str(GATE_SCRIPT), str(theirs.fileno()), mode, str(port), *command),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+                umask=0o077,
+            )
+    except BaseException:
+        ours.close()
+        raise
+    gate, is_up = Gate(process, ours, is_closed=is_closed), False
+    try:
+        is_up = await asyncio.get_running_loop().sock_recv(ours, 1) == b"u"
+    finally:
+        if not is_up:
+            await gate.end()
+    return gate if is_up else None
 
 
 class GateTransport(httpx.AsyncHTTPTransport):

@@ -85,6 +85,7 @@ class ObjectStore:
     async def stop(self) -> None:
         if self._watcher is not None:
             self._watcher.cancel()
+            await asyncio.wait([self._watcher])  # it may be starting another one just now
         if self._gate is not None:
             await self.client.aclose()
             await self._gate.end()

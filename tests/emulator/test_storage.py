@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 from collections.abc import Iterator
@@ -19,7 +20,9 @@ from google.cloud.storage import transfer_manager
 from google.oauth2.credentials import Credentials
 from starlette.requests import Request
 
+from runner.emulator import object_connections
 from runner.emulator.object_proxy import shown_headers
+from runner.emulator.object_store import ObjectStore
 
 from .conftest import CloudUnderTest, until
 
@@ -154,9 +157,15 @@ def test_bucket_policy(bucket: Any) -> None:
 def store_processes(cloud: CloudUnderTest) -> list[psutil.Process]:
     """The object store of this cloud, and the gate before it, which is its parent."""
     folder = str(cloud.settings.state / "objects")
-    children = psutil.Process().children(recursive=True)
-    living = [one for one in children if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
-    return [one for one in living if folder in one.cmdline()]
+    return [one for one in psutil.Process().children(recursive=True) if folder in command_of(one)]
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Nothing for one that has ended, perhaps just now."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
 
 
 @pytest.mark.parametrize("who", ["gate", "store"])
@@ -171,6 +180,29 @@ def test_object_store_that_dies_is_started_again(cloud: CloudUnderTest, bucket: 
         return not set(before) & set(store_processes(cloud)) and answer.content == b"kept"
 
     until(is_back)
+
+
+def test_an_object_store_that_is_just_being_started_again_does_not_outlive_its_cloud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = tmp_path / "silent.py"
+    silent.write_text("import socket, sys\nsocket.socket(fileno=int(sys.argv[1])).recv(1)\n")
+
+    def gates() -> list[psutil.Process]:
+        return [one for one in psutil.Process().children(recursive=True) if str(silent) in command_of(one)]
+
+    async def stop_while_it_starts() -> None:
+        store = ObjectStore(tmp_path / "objects", public_host="127.0.0.1:1")
+        await store.start()
+        monkeypatch.setattr(object_connections, "GATE_SCRIPT", silent)
+        for one in psutil.Process().children():
+            if str(tmp_path) in " ".join(command_of(one)):
+                one.kill()
+        await asyncio.to_thread(until, gates)
+        await store.stop()
+
+    asyncio.run(stop_while_it_starts())
+    assert not gates()
 
 
 def test_an_upload_goes_on_at_the_front_however_the_object_store_is_reached() -> None:
