@@ -92,6 +92,7 @@ class PulumiStacks:
         self, project: ProjectName, name: str, on_progress: OnProgress, *, limit: EngineLimit | None = None
     ) -> None:
         """See ``Stacks.destroy``."""
+        self._mend(project, name)
         self._restore_key(project, name)
         stack = self._stack(project, name, limit=limit)
         run = EngineRun(on_progress)
@@ -142,12 +143,16 @@ class PulumiStacks:
             for stack in files.stacks_with_settings():
                 files.link_settings(stack)
 
+    def _mend(self, project: ProjectName, name: str) -> None:
+        """An engine that was killed may have left its files half written, and the next one stops at them."""
+        mend_stack(self._site.env.get("PULUMI_BACKEND_URL", ""), project, name)
+
     def _create(self, spec: StackSpec) -> bool:
         """Writes the settings and makes the stack; False if it was there. The engine asks for its lock even then."""
         from pulumi.automation.errors import StackAlreadyExistsError
 
         self._files(spec.project).write_settings(spec.name, spec.config)
-        mend_stack(self._site.env.get("PULUMI_BACKEND_URL", ""), spec.project, spec.name)
+        self._mend(spec.project, spec.name)
         stack = self._stack(spec.project, spec.name)
         is_new = True
 

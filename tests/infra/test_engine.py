@@ -296,6 +296,19 @@ def test_an_engine_that_is_killed_leaves_what_can_be_destroyed_and_found(
     assert cloud.names("instances", "disks") == set()
 
 
+def test_a_state_that_a_killed_engine_left_half_written_does_not_stop_a_destroy(
+    stacks: PulumiStacks, site: EngineSite, image: str, cloud: CloudUnderTest
+) -> None:
+    stacks.up(spec("analysis", "b9"), ignore)
+    (state,) = (site.work.parent / "state" / ".pulumi" / "stacks").rglob("b9.json")
+    state.write_text("")
+    stacks.destroy("analysis", "b9", ignore)
+    stacks.remove("analysis", "b9")
+    for name in cloud.names_with_labels(names.labels_of_batch("b9")):
+        cloud.delete_instance(name)
+    assert cloud.names("instances", "disks") == set()
+
+
 @pytest.mark.parametrize("to_the_group", [True, False], ids=["by the terminal", "by kill"])
 def test_ctrl_c_ends_the_engine_first(
     stacks: PulumiStacks, site: EngineSite, image: str, cloud: CloudUnderTest, to_the_group: bool

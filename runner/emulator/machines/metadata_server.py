@@ -109,7 +109,9 @@ class MetadataServer:
                 await send_answer(connection, writer, query, answer)
         except (OSError, h11.ProtocolError):
             pass
-        except asyncio.CancelledError:  # by ``close``; the streams of some Pythons 3.11 take one that ends so for a fault
+        except (
+            asyncio.CancelledError
+        ):  # by ``close``; the streams of some Pythons 3.11 take one that ends so for a fault
             pass
         finally:
             self._connections.discard(task)
