@@ -58,7 +58,7 @@ def _is_left_broken(path: Path) -> bool:
 
 
 def _mend_state(state: Path) -> bool:
-    if not state.exists() or not _is_left_broken(state):
+    if not _is_left_broken(state):
         return False
     state.replace(state.with_name(state.name + DAMAGED))
     copy = state.with_name(f"{state.name}.bak")

@@ -41,7 +41,7 @@ def start(state: Path, *, timeout_s: float = START_LIMIT_S, options: Sequence[st
     make_private_folder(state)
     with _locked(state):
         running = status(state)
-        if running is not None and running.is_closed():
+        if running is not None and running.has_stopped_listening():
             _stop(state)
         elif running is not None and running.token_file:
             return running

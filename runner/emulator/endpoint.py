@@ -65,7 +65,7 @@ class Endpoint:
         except psutil.NoSuchProcess:
             return False
 
-    def is_closed(self) -> bool:
+    def has_stopped_listening(self) -> bool:
         """Whether nobody listens at its address any more, as when its process was killed a moment ago but is not gone yet."""
         where = urlsplit(self.url)
         try:

@@ -107,12 +107,8 @@ class MetadataServer:
             async for query, connection in read_queries(reader, writer):
                 answer = await self.answer(query) if is_own else refuse(HTTPStatus.FORBIDDEN, _NOT_OURS)
                 await send_answer(connection, writer, query, answer)
-        except (OSError, h11.ProtocolError):
-            pass
-        except (
-            asyncio.CancelledError
-        ):  # by ``close``; the streams of some Pythons 3.11 take one that ends so for a fault
-            pass
+        except (OSError, h11.ProtocolError, asyncio.CancelledError):
+            pass  # cancelled by ``close``: the streams of some Pythons 3.11 take a connection that ends so for a fault
         finally:
             self._connections.discard(task)
             writer.close()
