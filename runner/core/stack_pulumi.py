@@ -32,6 +32,8 @@ LOCK_WAIT_S = 30.0
 LOCK_LOOK_S = 0.5
 ENGINE_ENVIRONMENT = {"PULUMI_SKIP_UPDATE_CHECK": "1", "PULUMI_CONSOLE_SILENT": "1"}
 RUN_OPTIONS: dict[str, Any] = {"color": "never", "suppress_progress": True, "suppress_outputs": True}
+# One VM that is refused keeps no other from being created, and one that cannot be deleted none from going.
+ACT_OPTIONS: dict[str, Any] = {**RUN_OPTIONS, "continue_on_error": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,7 @@ class PulumiStacks:
         is_new = self._create(spec)
         stack = self._stack(spec.project, spec.name, InlineProgram(self._loading[spec.project].finish), limit=limit)
         run = EngineRun(on_progress)
-        self._drive("up", stack, run, lambda: stack.up(on_event=run.see, refresh=not is_new, **RUN_OPTIONS))
+        self._drive("up", stack, run, lambda: stack.up(on_event=run.see, refresh=not is_new, **ACT_OPTIONS))
         return run.outputs
 
     def preview(self, spec: StackSpec) -> StackPreview:
@@ -100,7 +102,7 @@ class PulumiStacks:
             "destroy",
             stack,
             run,
-            lambda: _unless_missing(lambda: stack.destroy(on_event=run.see, refresh=True, **RUN_OPTIONS)),
+            lambda: _unless_missing(lambda: stack.destroy(on_event=run.see, refresh=True, **ACT_OPTIONS)),
             lock_wait_s=LOCK_WAIT_S if limit is None else min(LOCK_WAIT_S, limit.limit_s),
         )
 

@@ -78,7 +78,7 @@ class Stacks(Protocol):
     def up(self, spec: StackSpec, on_progress: OnProgress, *, limit: EngineLimit | None = None) -> Mapping[str, object]:
         """Make the stack as it shall be, and return its outputs. A stack that was there is refreshed first.
 
-        After an error some resources may exist: they are in the stack's state, and ``destroy`` removes them.
+        After an error all those exist that could be created: they are in the stack's state, and ``destroy`` removes them.
         """
 
     def preview(self, spec: StackSpec) -> StackPreview:
@@ -87,7 +87,10 @@ class Stacks(Protocol):
     def destroy(
         self, project: ProjectName, name: str, on_progress: OnProgress, *, limit: EngineLimit | None = None
     ) -> None:
-        """Delete everything in the stack, what is gone already included. Nothing to do if there is no such stack."""
+        """Delete everything in the stack, what is gone already included. Nothing to do if there is no such stack.
+
+        After an error only that is left which could not be deleted, and what it needs.
+        """
 
     def remove(self, project: ProjectName, name: str, *, force: bool = False) -> None:
         """Forget a stack and its settings. Nothing to do if there is no such stack; StackError if it is not empty.

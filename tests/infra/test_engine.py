@@ -240,6 +240,24 @@ def test_what_the_cloud_refuses_is_told_and_the_rest_can_be_destroyed(
     assert cloud.names("instances", "disks") == set()
 
 
+def test_one_vm_that_is_refused_at_once_keeps_no_other_from_being_created(
+    stacks: PulumiStacks, image: str, cloud: CloudUnderTest
+) -> None:
+    cloud.arm(
+        "http", match=r"^POST .*/instances(\?|$)", status=403, reason="forbidden", message="Required 'x' permission"
+    )
+    with pytest.raises(PermissionDeniedError):
+        stacks.up(spec("analysis", "b6", count=12), ignore)
+    assert len(cloud.names("instances")) == 11
+    cloud.arm("http", match=r"^DELETE .*/instances/", status=403, reason="forbidden", message="Required 'x' permission")
+    with pytest.raises(PermissionDeniedError):
+        stacks.destroy("analysis", "b6", ignore)
+    assert len(cloud.names("instances")) == 1
+    stacks.destroy("analysis", "b6", ignore)
+    stacks.remove("analysis", "b6")
+    assert cloud.names("instances", "disks") == set()
+
+
 def test_a_run_that_is_cancelled_leaves_what_can_be_destroyed_and_found(
     stacks: PulumiStacks, image: str, cloud: CloudUnderTest
 ) -> None:
