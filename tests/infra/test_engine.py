@@ -240,7 +240,7 @@ def test_what_the_cloud_refuses_is_told_and_the_rest_can_be_destroyed(
     assert cloud.names("instances", "disks") == set()
 
 
-def test_one_vm_that_is_refused_at_once_keeps_no_other_from_being_created(
+def test_one_vm_that_is_refused_at_once_keeps_no_other_from_being_created_or_deleted(
     stacks: PulumiStacks, image: str, cloud: CloudUnderTest
 ) -> None:
     cloud.arm(
