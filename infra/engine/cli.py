@@ -63,6 +63,12 @@ def default_cache() -> Path:
     return user_cache_path("opensees-hpc")
 
 
+def cache_of(environment: Mapping[str, str]) -> Path:
+    """The cache that an environment names, else the user's."""
+    named = environment.get("OPENSEES_HPC_CACHE")
+    return Path(named) if named else default_cache()
+
+
 def find_engine(request: Request) -> Engine:
     """An engine that is there already, on PATH or in the cache; nothing is fetched, a few processes run."""
     return _try_sources(request, (find_on_path, find_in_cache))

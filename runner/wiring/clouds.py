@@ -355,12 +355,12 @@ def find_pulumi(environment: Mapping[str, str]) -> Path:
     found = shutil.which("pulumi", path=environment.get("PATH"))
     if found is not None:
         return Path(found).parent
-    from infra.engine.cli import Request, default_cache, find_engine
+    from infra.engine.cli import Request, cache_of, find_engine
     from infra.engine.pins import load_pins
 
-    cache = Path(environment["OPENSEES_HPC_CACHE"]) if environment.get("OPENSEES_HPC_CACHE") else default_cache()
+    request = Request(pins=load_pins(), cache=cache_of(environment), environment=environment)
     try:
-        return find_engine(Request(pins=load_pins(), cache=cache, environment=environment)).pulumi.parent
+        return find_engine(request).pulumi.parent
     except MissingToolError as error:
         raise MissingToolError(
             "there is no Pulumi CLI, neither on PATH nor in the cache",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from infra.engine.cli import cache_of
 from tests.needs import need
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -36,7 +37,7 @@ class Site:
             for key, value in os.environ.items()
             if not key.startswith(("OPENSEES_HPC_", "PULUMI_", "GOOGLE_"))
         }
-        cache = {key: os.environ[key] for key in ("OPENSEES_HPC_CACHE",) if key in os.environ}
+        cache = {"OPENSEES_HPC_CACHE": str(cache_of(os.environ))}  # wherever ``more`` moves HOME to
         return kept | cache | {"OPENSEES_HPC_HOME": str(self.home), "PYTHONUNBUFFERED": "1"} | dict(self.more)
 
     def command(self, *words: str) -> list[str]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from infra.engine.cli import default_cache
 from tests.e2e.site import Site, read_events
 from tests.needs import need
 
@@ -79,11 +77,9 @@ def test_a_wrong_project(fresh_site: Site) -> None:
 
 
 def test_google_without_credentials(fresh_site: Site, tmp_path: Path) -> None:
-    cache = os.environ.get("OPENSEES_HPC_CACHE", str(default_cache()))
     fresh_site.more = {
         "OPENSEES_HPC_TARGET": "google",
         "OPENSEES_HPC_PROJECT": "some-project",
-        "OPENSEES_HPC_CACHE": cache,  # which would be below the HOME that follows
         "HOME": str(tmp_path),
         "CLOUDSDK_CONFIG": str(tmp_path),
         "NO_GCE_CHECK": "true",

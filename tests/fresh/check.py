@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra.engine.cli import default_cache
+from infra.engine.cli import cache_of
 from tests.fresh.host import read_reach
 from tests.fresh.machine import CLONE, fresh_machine
 from tests.fresh.readme import SYSTEM, read_commands, read_packages
@@ -38,8 +38,7 @@ def check_readme(root: Path, *, both: bool, bare: bool) -> int:
 
 def find_engines(environment: Mapping[str, str]) -> Path | None:
     """Where ``bootstrap`` keeps Pulumi CLIs on this host, if it has any."""
-    asked = environment.get("OPENSEES_HPC_CACHE")
-    folder = (Path(asked) if asked else default_cache()) / "pulumi"
+    folder = cache_of(environment) / "pulumi"
     return folder if any(folder.glob("*/bin/pulumi")) else None
 
 

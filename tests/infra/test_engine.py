@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
@@ -25,6 +26,8 @@ LIMIT_S = 60.0
 # As `invoke env` sets them for the embedded cloud: else the plugin is looked for on the network.
 SHELL = {"PULUMI_SKIP_UPDATE_CHECK": "1", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
 IMAGE = "opensees-hpc-20261122-101500"
+INSERTS = r"^POST .*/instances(\?|$)"
+FORBIDDEN: dict[str, Any] = {"kind": "http", "status": 403, "reason": "forbidden", "message": "Required 'x' permission"}
 
 
 def spec(project: ProjectName, name: str, **settings: object) -> StackSpec:
@@ -216,10 +219,7 @@ def test_a_builder_lost_after_the_bake_becomes_no_image(
         ({"kind": "stockout"}, StockoutError),
         ({"kind": "quota"}, QuotaError),
         ({"kind": "quota", "form": "http"}, QuotaError),
-        (
-            {"kind": "http", "status": 403, "reason": "forbidden", "message": "Required 'x' permission"},
-            PermissionDeniedError,
-        ),
+        (FORBIDDEN, PermissionDeniedError),
         ({"kind": "http", "status": 409, "reason": "alreadyExists", "message": "it already exists"}, ConflictError),
     ],
     ids=["stockout", "quota", "quota by HTTP", "permission", "exists"],
@@ -227,7 +227,7 @@ def test_a_builder_lost_after_the_bake_becomes_no_image(
 def test_what_the_cloud_refuses_is_told_and_the_rest_can_be_destroyed(
     stacks: PulumiStacks, image: str, cloud: CloudUnderTest, fault: dict[str, object], kind: type[HpcError]
 ) -> None:
-    match = r"^POST .*/instances(\?|$)" if fault["kind"] == "http" else "b4-1$"
+    match = INSERTS if fault["kind"] == "http" else "b4-1$"
     cloud.arm(match=match, **fault)  # type: ignore[arg-type]
     failed: list[StackProgress] = []
     with pytest.raises(kind) as caught:
@@ -243,13 +243,11 @@ def test_what_the_cloud_refuses_is_told_and_the_rest_can_be_destroyed(
 def test_one_vm_that_is_refused_at_once_keeps_no_other_from_being_created_or_deleted(
     stacks: PulumiStacks, image: str, cloud: CloudUnderTest
 ) -> None:
-    cloud.arm(
-        "http", match=r"^POST .*/instances(\?|$)", status=403, reason="forbidden", message="Required 'x' permission"
-    )
+    cloud.arm(match=INSERTS, **FORBIDDEN)
     with pytest.raises(PermissionDeniedError):
         stacks.up(spec("analysis", "b6", count=12), ignore)
     assert len(cloud.names("instances")) == 11
-    cloud.arm("http", match=r"^DELETE .*/instances/", status=403, reason="forbidden", message="Required 'x' permission")
+    cloud.arm(match=r"^DELETE .*/instances/", **FORBIDDEN)
     with pytest.raises(PermissionDeniedError):
         stacks.destroy("analysis", "b6", ignore)
     assert len(cloud.names("instances")) == 1
