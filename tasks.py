@@ -1,4 +1,4 @@
-"""Tasks: one word for each thing that is done here, by hand and in CI. Each calls ``runner.cli``, which is loaded when needed."""
+"""Tasks: one word for each thing that is done here, by hand and in CI. Each calls ``runner.cli.verbs``, which is loaded when needed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from runner.cli.output import open_closed_streams
 from runner.errors import EXIT_CODES, INTERRUPTED_EXIT_CODE, MissingToolError
-from runner.output import open_closed_streams
 
 Body = TypeVar("Body", bound=Callable[..., None])
 GC_OBJECTS = 100_000  # new ones before the collector looks; Python's own 700 to 2,000 are for small programs
@@ -50,7 +50,7 @@ def _ends_with(*codes: int, meaning: Mapping[int, str] | None = None) -> Callabl
 
 
 def _call(verb: str, **arguments: Any) -> None:
-    """Run a verb of ``runner.cli`` and leave with its exit code."""
+    """Run a verb of ``runner.cli.verbs`` and leave with its exit code."""
     if HELP_WORDS.intersection(value for value in arguments.values() if isinstance(value, str)):
         # Invoke takes the word for an argument that has no default.
         os.execv(sys.executable, [sys.executable, "-m", "invoke", "--help", verb])  # noqa: S606 (our own interpreter)
@@ -58,9 +58,9 @@ def _call(verb: str, **arguments: Any) -> None:
     # again while they are loaded, and once more at the exit, takes a second of each command (python -X importtime).
     gc.set_threshold(GC_OBJECTS)
     atexit.register(gc.freeze)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a reader that goes away ends no batch: runner.output
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a reader that goes away ends no batch: runner.cli.output
     try:
-        from runner import cli
+        from runner.cli import verbs as cli
     except ModuleNotFoundError as error:
         message = f"error: the Python package {error.name} is missing\nremedy: start commands as `./bootstrap invoke …`"
         raise Exit(message=message, code=MissingToolError.exit_code) from error

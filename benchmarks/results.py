@@ -23,13 +23,13 @@ from typing import Any
 
 from benchmarks.figures import spread
 from runner import wiring
-from runner.commands.collect import THREADS, Collector
-from runner.commands.context import Context
-from runner.commands.events import Listener
-from runner.core.download_tracker import DownloadTracker
-from runner.core.results import CHUNK_BYTES, Checked, copy_checked
+from runner.context import Context
 from runner.emulator import control
 from runner.model import names
+from runner.model.events import Listener
+from runner.results.collector import THREADS, Collector
+from runner.results.manifest import CHUNK_BYTES, Checked, copy_checked
+from runner.results.tracker import DownloadTracker
 
 START_LIMIT_S = 60.0
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.commands.boot import wait_for_host_keys
 from runner.commands.build import ensure_image
-from runner.commands.events import Listener
-from runner.core.operations import Operations
-from runner.core.rest import Api
-from runner.core.ssh_target import SshTarget
 from runner.errors import HpcError
+from runner.google.operations import Operations
+from runner.google.rest import Api
+from runner.model.events import Listener
+from runner.ssh.target import SshTarget
+from runner.vms.boot import wait_for_host_keys
 from runner.wiring import make_context
 from runner.wiring.clouds import LocalCloud
 

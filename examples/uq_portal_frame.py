@@ -21,11 +21,11 @@ from pathlib import Path
 
 from examples.histogram import draw_histogram
 from examples.places import Place, embedded_vm, say
-from runner.core.ssh import Connection, wait_for_ssh
-from runner.core.ssh_target import split_host
 from runner.errors import HpcError
 from runner.hardware import Job, JobId, UnixServerScriptInterface
 from runner.hardware.bundle import BundleFile, tar_files
+from runner.ssh.connection import Connection, wait_for_ssh
+from runner.ssh.target import split_host
 
 HERE = Path(__file__).resolve().parent
 RECORD = HERE.parent / "jobs" / "models" / "bridge_pier_ida" / "records" / "kobe.txt"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.emulator.cloud_log import find_logs, read_tracebacks
+from runner.emulator.control.cloud_log import find_logs, read_tracebacks
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

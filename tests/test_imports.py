@@ -37,7 +37,7 @@ RULES = {
     "runner.commands": Rule(
         ours=("runner.errors", "runner.model", "runner.core", "runner.hardware"), never=(*CLOUD_SDKS, "asyncssh")
     ),
-    "runner.emulator": Rule(ours=("runner.errors", "runner.model", "runner.core.files")),
+    "runner.emulator": Rule(ours=("runner.errors", "runner.model", "runner.system.files")),
     "runner.wiring": Rule(
         ours=(
             "runner.errors",
@@ -52,27 +52,30 @@ RULES = {
     "runner.drill": Rule(
         ours=("runner.errors", "runner.model", "runner.core", "runner.commands", "runner.wiring"), never=CLOUD_SDKS
     ),
-    "runner.output": Rule(ours=(), foreign=()),
-    "runner.console": Rule(ours=("runner.errors", "runner.model", "runner.commands", "runner.drill"), never=CLOUD_SDKS),
-    "runner.ending": Rule(
-        ours=("runner.errors", "runner.commands", "runner.console", "runner.output", "runner.wiring"), never=CLOUD_SDKS
+    "runner.cli.output": Rule(ours=(), foreign=()),
+    "runner.cli.console": Rule(
+        ours=("runner.errors", "runner.model", "runner.commands", "runner.drill"), never=CLOUD_SDKS
     ),
-    "runner.cli": Rule(
+    "runner.cli.ending": Rule(
+        ours=("runner.errors", "runner.commands", "runner.cli.console", "runner.cli.output", "runner.wiring"),
+        never=CLOUD_SDKS,
+    ),
+    "runner.cli.verbs": Rule(
         ours=(
             "runner.errors",
             "runner.model",
             "runner.commands",
-            "runner.console",
-            "runner.ending",
-            "runner.output",
+            "runner.cli.console",
+            "runner.cli.ending",
+            "runner.cli.output",
             "runner.wiring",
-            "runner.checks",
+            "runner.cli.checks",
             "runner.drill",
         ),
         never=CLOUD_SDKS,
     ),
-    "runner.checks": Rule(
-        ours=("runner.errors", "runner.model", "runner.output", "tests.system_packages", "tests.fresh"),
+    "runner.cli.checks": Rule(
+        ours=("runner.errors", "runner.model", "runner.cli.output", "tests.system_packages", "tests.fresh"),
         never=CLOUD_SDKS,
     ),
     "runner.gui": Rule(ours=("runner.errors", "runner.model", "runner.commands", "runner.wiring"), never=CLOUD_SDKS),
@@ -82,10 +85,10 @@ RULES = {
     "tasks": Rule(
         ours=(
             "runner.errors",
-            "runner.output",
+            "runner.cli.output",
             "runner.model",
             "runner.commands",
-            "runner.cli",
+            "runner.cli.verbs",
             "runner.wiring",
             "tests.system_packages",
         ),
@@ -209,7 +212,7 @@ def may_read_environment(module: str) -> bool:
     """Wiring; entry points, which hand it over whole; what runs on the VM; and the set-up."""
     return (
         is_within(module, "runner.wiring")
-        or module == "runner.cli"
+        or module == "runner.cli.verbs"
         or module.endswith(".__main__")
         or is_within(module, "packer")
         or module == "infra.engine.environment"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.checks import generated_docs
+from runner.cli.checks import generated_docs
 from tests.needs import need
 
 ROOT = Path(__file__).resolve().parent.parent

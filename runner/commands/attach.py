@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 
+from runner.batch.run import BatchRun
+from runner.batch.summary import RunReport, RunSummary
 from runner.commands.arguments import check_batch_name
-from runner.commands.batch_run import BatchRun
-from runner.commands.context import Context
-from runner.commands.definition import Definition, load_definition, open_batches
-from runner.commands.events import Listener, Phases
-from runner.commands.known import check_known
-from runner.commands.summary import RunReport, RunSummary
-from runner.core.session_owner import gone_clients
-from runner.core.session_state import NameTakenError, SessionState
+from runner.context import Context
 from runner.errors import InputError, NotFoundError
+from runner.jobsfile.definition import Definition, load_definition, open_batches
+from runner.journal.journal import NameTakenError, SessionState
+from runner.journal.owner import gone_clients
+from runner.model.events import Listener, Phases
+from runner.teardown.known import check_known
 
 _log = logging.getLogger(__name__)
 

@@ -15,28 +15,28 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.commands.base import ensure_base
-from runner.commands.boot import wait_for_host_keys
-from runner.commands.context import Context
-from runner.commands.end import end_bake
-from runner.commands.events import Listener, Phases
-from runner.commands.places import PlaceFinder
-from runner.commands.progress import tell_stack_progress
-from runner.commands.receipt import closed_session
-from runner.commands.steps import Steps, raised_signals
-from runner.commands.turns import taking_turns
-from runner.core.compute import Image
-from runner.core.stacks import StackSpec
-from runner.core.vm_guard import Vm, VMGuard
+from runner.base.stack import ensure_base
+from runner.base.turns import taking_turns
+from runner.context import Context
 from runner.errors import BuildError, DeclinedError, HpcError, RemoteCommandError
+from runner.google.compute import Image
 from runner.model import catalog, names
+from runner.model.events import Listener, Phases
 from runner.model.foreign import decode_json
 from runner.model.plan import hourly_price
 from runner.model.stockout import Place
+from runner.stacks.model import StackSpec
+from runner.stacks.progress import tell_stack_progress
+from runner.teardown.end import end_bake
+from runner.teardown.receipt import closed_session
+from runner.teardown.steps import Steps, raised_signals
+from runner.vms.boot import wait_for_host_keys
+from runner.vms.guard import Vm, VMGuard
+from runner.vms.placement import PlaceFinder
 
 if TYPE_CHECKING:
-    from runner.core.session_state import SessionState
-    from runner.core.ssh import Connection
+    from runner.journal.journal import SessionState
+    from runner.ssh.connection import Connection
 
 _log = logging.getLogger(__name__)
 

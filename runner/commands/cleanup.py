@@ -11,17 +11,17 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runner.commands.context import Context
-from runner.commands.end import tell_removal
-from runner.commands.events import Listener
-from runner.commands.input_files import forget_inputs_of_gone
-from runner.commands.known import check_known
-from runner.commands.outlived import busy_sessions, clients_gone
-from runner.core.estate import DryEstate, Estate, Unread
-from runner.core.sweep import Agreement, Removal, SweepReport, sweep_agreed
+from runner.context import Context
 from runner.errors import CloudError, DeclinedError, HpcError, InputError, LeftoverError
+from runner.inventory.inventory import DryEstate, Estate, Unread
+from runner.inventory.sweep import Agreement, Removal, SweepReport, sweep_agreed
+from runner.jobsfile.input_files import forget_inputs_of_gone
 from runner.model import names
+from runner.model.events import Listener
 from runner.model.leftover import BILLED, Choice, Item, Kind, Scope
+from runner.teardown.end import tell_removal
+from runner.teardown.known import check_known
+from runner.teardown.outlived import busy_sessions, clients_gone
 
 CLEANED_UP = "cleaned up"
 

@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from runner.commands.arguments import check_batch_name
-from runner.commands.context import Context
-from runner.core.compute import Instance
-from runner.core.lease import change_lease, read_lease
+from runner.context import Context
 from runner.errors import CloudError, InputError
+from runner.google.compute import Instance
+from runner.lease.keeper import change_lease, read_lease
 from runner.model import names
 from runner.model.deadline import Deadline
 from runner.model.foreign import decode_json, plain_text, real_number, shorten

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.commands.arguments import check_batch_name
-from runner.commands.collect import Collected, Collector
-from runner.commands.context import Context
-from runner.commands.events import Listener
-from runner.core.download_tracker import DownloadTracker, HomeSet
-from runner.core.storage import ResultSet
+from runner.context import Context
 from runner.errors import InputError, NotFoundError
+from runner.model.events import Listener
+from runner.results.collector import Collected, Collector
+from runner.results.store import ResultSet
+from runner.results.tracker import DownloadTracker, HomeSet
 
 
 @dataclass(frozen=True, kw_only=True)

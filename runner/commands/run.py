@@ -8,22 +8,22 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from runner.commands.base import begin_reading_base, ensure_base
-from runner.commands.batch_run import BatchRun
+from runner.base.stack import begin_reading_base, ensure_base
+from runner.base.turns import taking_turns
+from runner.batch.run import BatchRun
+from runner.batch.summary import RunReport, RunSummary
 from runner.commands.build import ensure_image, serves
-from runner.commands.context import Context
-from runner.commands.definition import Definition
-from runner.commands.events import Listener, Phases
-from runner.commands.preflight import CheckedBatch, check_batch
-from runner.commands.summary import RunReport, RunSummary
-from runner.commands.turns import taking_turns
-from runner.core.compute import Image
-from runner.core.files import disk_errors_mapped, require_folder
-from runner.core.session_state import NameTakenError, SessionState
+from runner.context import Context
 from runner.errors import DeclinedError, InputError, NotFoundError, QuotaError
+from runner.google.compute import Image
+from runner.jobsfile.definition import Definition
+from runner.jobsfile.preflight import CheckedBatch, check_batch
+from runner.journal.journal import NameTakenError, SessionState
 from runner.model import names
+from runner.model.events import Listener, Phases
 from runner.model.plan import Plan, hourly_price, make_plan, next_name
 from runner.model.quota import find_rooms
+from runner.system.files import disk_errors_mapped, require_folder
 
 _log = logging.getLogger(__name__)
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import yaml
 
-from runner.commands.base import ensure_base, wanted_settings
-from runner.commands.context import Context
-from runner.commands.events import Listener
-from runner.commands.turns import taking_turns
-from runner.core.files import disk_errors_mapped, write_private
+from runner.base.stack import ensure_base, wanted_settings
+from runner.base.turns import taking_turns
+from runner.context import Context
 from runner.errors import DeclinedError, InputError
 from runner.model import names
+from runner.model.events import Listener
 from runner.model.settings import read_given, read_settings
+from runner.system.files import disk_errors_mapped, write_private
 
 NEEDED = ("project", "operator")
 HEADER = "# Settings of opensees-hpc. Every key is also an environment variable, such as OPENSEES_HPC_REGION.\n"

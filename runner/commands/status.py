@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from runner.commands.context import Context
-from runner.commands.outlived import item_of, outlived
-from runner.core.compute import Image, Instance
+from runner.context import Context
 from runner.errors import CloudError, NotFoundError
+from runner.google.compute import Image, Instance
 from runner.model import catalog, names
 from runner.model.leftover import Item, Kind
 from runner.model.plan import hourly_price
+from runner.teardown.outlived import item_of, outlived
 
 
 def execute(context: Context) -> dict[str, Any]:

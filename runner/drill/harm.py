@@ -14,9 +14,9 @@ from typing import Any
 
 import psutil
 
-from runner.core.compute import Instance
 from runner.drill.site import Client, DrillSite
 from runner.errors import InputError, MissingToolError, NotFoundError
+from runner.google.compute import Instance
 from runner.model import names
 
 ENGINE = "pulumi"

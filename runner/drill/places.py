@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from runner import wiring
-from runner.core.signals import signals_put_off
 from runner.drill.site import COMMAND_LIMIT_S, DrillSite
+from runner.system.signals import signals_put_off
 from runner.wiring import embedded
 
 OUR_VARIABLES = ("OPENSEES_HPC_", "PULUMI_", "GOOGLE_")

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runner.commands.events import Listener
-from runner.commands.steps import raised_signals
 from runner.drill.batch import DrillBatch
 from runner.drill.chaos import ChaosTrial, draw_trials, read_chaos_name
 from runner.drill.chaos_run import ChaosRun
@@ -19,6 +17,8 @@ from runner.drill.trial import Trial, TrialRun
 from runner.drill.verdict import Verdict
 from runner.errors import HpcError, InputError
 from runner.model import names
+from runner.model.events import Listener
+from runner.teardown.steps import raised_signals
 
 AnyTrial = Trial | ChaosTrial
 LONGEST_DELAY_S = 1.0

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from runner import wiring
-from runner.commands.context import Context
+from runner.context import Context
 from runner.errors import CrashError
 
 COMMAND_LIMIT_S = 900.0

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from runner.core.storage import ResultStore
 from runner.errors import HpcError
 from runner.model import names
+from runner.results.store import ResultStore
 
 LOOK_EVERY_S = 0.3
 CLOCK_SLACK_S = 1.0  # between a commit and the look that saw it

@@ -19,17 +19,17 @@ from typing import Any
 import psutil
 from requests.utils import should_bypass_proxies
 
-from runner.core.files import make_private_folder, write_private
-from runner.emulator.disk_roots import RootTools
-from runner.emulator.endpoint import endpoint_file, remove_endpoint, write_endpoint
-from runner.emulator.guest_view import GuestView
-from runner.emulator.lifecycle import Room
-from runner.emulator.listeners import LOOPBACK, bind_port, choose_ssh_port
+from runner.emulator.compute.disk_roots import RootTools
+from runner.emulator.compute.guest_view import GuestView
+from runner.emulator.compute.lifecycle import Room
+from runner.emulator.control.endpoint import endpoint_file, remove_endpoint, write_endpoint
+from runner.emulator.control.server import EmbeddedCloud, build_cloud, serve
+from runner.emulator.iam.owner import owner_token_file, read_owner_token
 from runner.emulator.machines import disks
 from runner.emulator.machines.room import MachineRoom
-from runner.emulator.owner import owner_token_file, read_owner_token
-from runner.emulator.server import EmbeddedCloud, build_cloud, serve
-from runner.emulator.settings import REGIONS, CloudSettings
+from runner.emulator.state.settings import REGIONS, CloudSettings
+from runner.emulator.wire.listeners import LOOPBACK, bind_port, choose_ssh_port
+from runner.system.files import make_private_folder, write_private
 
 _PORTS = "ports.json"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypedDict, Unpack
 
-from runner.core.ssh import Connection, wait_for_ssh
-from runner.core.ssh_target import SshTarget, split_host
 from runner.hardware.interface import HardwareInterface
+from runner.ssh.connection import Connection, wait_for_ssh
+from runner.ssh.target import SshTarget, split_host
 
 FilePath = str | Path
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from runner.core.ssh import Connection
 from runner.errors import HpcError, RemoteError
 from runner.hardware.remote_state import RemoteState, parse_state
+from runner.ssh.connection import Connection
 
 UNTIL_END = "end"
 UNTIL_AFTER = "after"
@@ -206,7 +206,7 @@ class Watcher:
         return self._changed
 
     async def _stream(self, current: Sequence[Subscription]) -> None:
-        from runner.core.ssh_shell import Call
+        from runner.ssh.shell import Call
 
         round_ = WatchRound(self, current)
         began = time.monotonic()

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
-from runner.core.ssh import Connection, Result, Stdin
-from runner.core.ssh_line import command_line
 from runner.errors import RemoteError
 from runner.hardware.bundle import Bundle, BundleFile, remote_scripts, tar_bundles, tar_files
 from runner.hardware.remote_state import Phase, RemoteState, parse_state
+from runner.ssh.connection import Connection, Result, Stdin
+from runner.ssh.line import command_line
 
 CONTROL_FOLDER = ".opensees-hpc"
 _ATTACH = "attach.sh"

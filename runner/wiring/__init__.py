@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from runner.commands.context import Context
-from runner.core.session_state import Journal
+from runner.context import Context
+from runner.journal.journal import Journal
 from runner.model.settings import read_settings
 from runner.wiring.clouds import ROOT, GoogleCloud, LocalCloud, find_pulumi
 from runner.wiring.configuration import close_home, home_folder, load_settings, settings_file, settings_text

@@ -10,31 +10,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-from runner.commands.boot import SSH_LIMIT_S
-from runner.core.compute import Compute, Instance
-from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped, make_private_folder
-from runner.core.objects import Objects
-from runner.core.os_login import Login, OsLogin
-from runner.core.passphrase import known_passphrase, own_passphrase, shared_passphrase
-from runner.core.rest import Api, Endpoints, log_answers
-from runner.core.storage import Buckets, ResultStore
 from runner.errors import MissingToolError
+from runner.google.compute import Compute, Instance
+from runner.google.objects import Objects
+from runner.google.os_login import Login, OsLogin
+from runner.google.rest import Api, Endpoints, log_answers
 from runner.model import names
 from runner.model.settings import Settings
+from runner.results.store import Buckets, ResultStore
+from runner.stacks.passphrase import known_passphrase, own_passphrase, shared_passphrase
+from runner.system.files import STATE_ELSEWHERE, disk_errors_mapped, make_private_folder
+from runner.vms.boot import SSH_LIMIT_S
 from runner.wiring.google_credentials import find_credentials
 
 if TYPE_CHECKING:
     import requests
     from google.cloud.storage import Client
 
-    from runner.core.estate import Estate
-    from runner.core.ssh import Connection
-    from runner.core.ssh_target import SshTarget
-    from runner.core.stack_program import Program
-    from runner.core.stack_pulumi import PulumiStacks
-    from runner.core.stacks import ProjectName
-    from runner.emulator.endpoint import Endpoint
+    from runner.emulator.control.endpoint import Endpoint
     from runner.hardware.opensees import OpenSeesInterface
+    from runner.inventory.inventory import Estate
+    from runner.ssh.connection import Connection
+    from runner.ssh.target import SshTarget
+    from runner.stacks.model import ProjectName
+    from runner.stacks.program import Program
+    from runner.stacks.pulumi import PulumiStacks
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GOOGLE_SSH_PORT = 22
@@ -129,7 +129,7 @@ class ConnectedCloud:
 
     @cached_property
     def stacks(self) -> PulumiStacks:
-        from runner.core.stack_pulumi import EngineSite, PulumiStacks
+        from runner.stacks.pulumi import EngineSite, PulumiStacks
 
         site = EngineSite(
             cli_bin=find_pulumi(self.environment),
@@ -142,13 +142,13 @@ class ConnectedCloud:
 
     @cached_property
     def estate(self) -> Estate:
-        from runner.core.estate import CloudEstate
-        from runner.core.estate_compute import LabelledCompute, OurNetwork
-        from runner.core.estate_grants import OurGrant
-        from runner.core.estate_identity import OurAccounts, OurKeys, OurRole
-        from runner.core.estate_stacks import RememberedStacks
-        from runner.core.estate_storage import StorageShelf
-        from runner.core.stack_records import StackRecords
+        from runner.inventory.compute import LabelledCompute, OurNetwork
+        from runner.inventory.grants import OurGrant
+        from runner.inventory.identity import OurAccounts, OurKeys, OurRole
+        from runner.inventory.inventory import CloudEstate
+        from runner.inventory.stacks import RememberedStacks
+        from runner.inventory.storage import StorageShelf
+        from runner.stacks.records import StackRecords
 
         settings, endpoints = self.settings, self.endpoints
         compute = Api(endpoints.compute, self.new_session)
@@ -175,7 +175,7 @@ class ConnectedCloud:
 
     def connect(self, instance: Instance, login: Login, host_keys: Mapping[str, str]) -> Connection:
         """An SSH connection, as soon as the instance answers."""
-        from runner.core.ssh import wait_for_ssh
+        from runner.ssh.connection import wait_for_ssh
 
         return wait_for_ssh(self._target(instance, login, host_keys), timeout_s=SSH_LIMIT_S)
 
@@ -201,7 +201,7 @@ class ConnectedCloud:
         )
 
     def _target(self, instance: Instance, login: Login, host_keys: Mapping[str, str]) -> SshTarget:
-        from runner.core.ssh_target import SshTarget
+        from runner.ssh.target import SshTarget
 
         return SshTarget(
             host=instance.address,

@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from runner.core.files import tighten
 from runner.errors import InputError
 from runner.model import names
 from runner.model.settings import Settings, read_settings, variable_name
 from runner.model.yaml_source import decode_yaml
+from runner.system.files import tighten
 
 STATE_NAMES = frozenset({"settings.yaml", "passphrase", "ssh", "pulumi", "local", "google", "logs", "crashes"})
 

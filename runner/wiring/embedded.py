@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.core.files import STATE_ELSEWHERE, disk_errors_mapped
 from runner.errors import CloudError, InputError
 from runner.model.yaml_source import decode_yaml, read_yaml
+from runner.system.files import STATE_ELSEWHERE, disk_errors_mapped
 from runner.wiring.clouds import EMULATOR_START_LIMIT_S
 from runner.wiring.configuration import home_folder, load_settings
 
 if TYPE_CHECKING:
-    from runner.emulator.endpoint import Endpoint
+    from runner.emulator.control.endpoint import Endpoint
 
 ADMIN_TIMEOUT_S = 60.0
 
@@ -51,7 +51,8 @@ def restart_embedded_cloud(environment: Mapping[str, str]) -> None:
 
 def embedded_cloud_status(environment: Mapping[str, str]) -> dict[str, Any]:
     """JSON values: ``running``, ``state``, its ``log`` with the number of ``tracebacks`` in it and, if it runs, its endpoint."""
-    from runner.emulator import cloud_log, control
+    from runner.emulator import control
+    from runner.emulator.control import cloud_log
 
     folder = _embedded_cloud_folder(environment)
     endpoint = control.status(folder)
@@ -70,7 +71,7 @@ def embedded_cloud_tracebacks(environment: Mapping[str, str]) -> list[str]:
     Raises:
         InputError: the log cannot be read.
     """
-    from runner.emulator import cloud_log
+    from runner.emulator.control import cloud_log
 
     log = cloud_log.log_file(_embedded_cloud_folder(environment))
     try:

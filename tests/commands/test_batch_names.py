@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from runner.commands import attach, extend, results
-from runner.commands.context import Context
-from runner.commands.events import Listener
+from runner.context import Context
 from runner.errors import InputError, NotFoundError
-from tests.commands.cloud_estate import BUCKET, ME, Estate
-from tests.commands.site import CommandSite
+from runner.model.events import Listener
+from tests.support.cloud_estate import BUCKET, ME, Estate
+from tests.support.command_site import CommandSite
 
 
 def attach_to(context: Context, batch: str) -> None:

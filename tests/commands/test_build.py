@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from runner.commands.build import archive_folder, ensure_image
-from runner.commands.events import Event, Listener
-from runner.core.compute import Image
 from runner.errors import BuildError, DeclinedError
+from runner.google.compute import Image
 from runner.model import names
+from runner.model.events import Event, Listener
 
 NOW: Mapping[str, str] = {names.IMAGE_FORMAT_LABEL: str(names.IMAGE_FORMAT)}
 

@@ -13,12 +13,12 @@ import pytest
 
 from runner.commands import cleanup
 from runner.commands.cleanup import CleanupRequest
-from runner.commands.events import Listener
-from runner.core.session_owner import describe_this_process
 from runner.errors import DeclinedError, InputError
+from runner.journal.owner import describe_this_process
 from runner.model import names
-from tests.commands.cloud_estate import BOB, BUCKET, ME, PROJECT, Estate, at, gone
-from tests.commands.site import CommandSite
+from runner.model.events import Listener
+from tests.support.cloud_estate import BOB, BUCKET, ME, PROJECT, Estate, at, gone
+from tests.support.command_site import CommandSite
 
 
 def test_nothing_is_there(estate: Estate) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner.model.session import Session
-from tests.commands.cloud_estate import BOB, BUCKET, ME, PROJECT, Estate, at, gone
+from tests.support.cloud_estate import BOB, BUCKET, ME, PROJECT, Estate, at, gone
 
 
 def leave(estate: Estate, name: str = "b1", *, project: str = PROJECT) -> None:

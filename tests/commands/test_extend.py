@@ -11,13 +11,13 @@ import pytest
 import requests
 
 from runner.commands import extend
-from runner.commands.context import Context
-from runner.core.lease import read_lease
+from runner.context import Context
 from runner.errors import InputError
+from runner.lease.keeper import read_lease
 from runner.model import names
 from runner.model.lease import Lease, new_lease
-from tests.commands.site import CommandSite
 from tests.emulator.conftest import LIMIT_S, spot, vm_body
+from tests.support.command_site import CommandSite
 
 HOUR_S = 3600
 

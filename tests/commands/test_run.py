@@ -11,15 +11,15 @@ from typing import Any, cast
 import pytest
 
 from runner.commands import run
-from runner.commands.context import Cloud, Context
-from runner.commands.events import Event, Listener
-from runner.core.compute import Image
+from runner.context import Cloud, Context
 from runner.errors import DeclinedError, MissingToolError
+from runner.google.compute import Image
 from runner.model import catalog, names
+from runner.model.events import Event, Listener
 from runner.model.plan import hourly_price
 from runner.model.quota import RegionQuota
 from runner.model.settings import Settings
-from tests.commands.small_cloud import SmallCompute, small_context
+from tests.support.small_cloud import SmallCompute, small_context
 
 IMAGE = Image(
     name="opensees-hpc-1",

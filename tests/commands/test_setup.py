@@ -10,11 +10,11 @@ from typing import Any, cast
 import pytest
 
 from runner.commands import setup
-from runner.commands.context import Cloud, Context
+from runner.context import Cloud, Context
 from runner.errors import DeclinedError, InputError
 from runner.model.settings import IAP_RANGE, read_settings
-from tests.commands.small_cloud import SmallCompute, small_context
-from tests.commands.stack_of_base import Person, StackOfBase
+from tests.support.small_cloud import SmallCompute, small_context
+from tests.support.stack_of_base import Person, StackOfBase
 
 FILE = Path("settings.yaml")
 STATE = "gs://my-project-opensees-hpc-state"

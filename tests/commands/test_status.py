@@ -11,15 +11,15 @@ from typing import Any, cast
 import pytest
 
 from runner.commands import status
-from runner.commands.context import Cloud, Context
-from runner.core.compute import Instance
-from runner.core.estate import Findings, Unread
+from runner.context import Cloud, Context
 from runner.errors import CloudError, NotFoundError
+from runner.google.compute import Instance
+from runner.inventory.inventory import Findings, Unread
 from runner.model import catalog, names
 from runner.model.leftover import Item, Kind
 from runner.model.plan import hourly_price
 from runner.model.settings import Settings
-from tests.commands.small_cloud import SmallCompute, instance, small_context
+from tests.support.small_cloud import SmallCompute, instance, small_context
 
 BATCH = names.labels_of_batch("b1") | {"owner": "me", "expires": "20261122-1200"}
 DISK_PRICE = catalog.DISK_USD_PER_GIB_HOUR

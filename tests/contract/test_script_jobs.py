@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from runner.core.ssh import Connection
 from runner.errors import JobsNotStartedError, JobsRefusedError
 from runner.hardware import (
     HardwareInterfaceFailureError,
@@ -21,6 +20,7 @@ from runner.hardware import (
     SimulatorOutputParsingError,
     UnixServerScriptInterface,
 )
+from runner.ssh.connection import Connection
 from tests.hardware.hosts import Host, kill_leftovers, processes_of, wait_until
 
 # What a job does is said by its input: "1,X" adds up; others see below.

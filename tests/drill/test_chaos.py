@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from runner.commands.preflight import check_batch
 from runner.drill.batch import FAILURE_EXIT_CODE, DrillBatch
 from runner.drill.blows import ACTS, Blow
 from runner.drill.chaos import JOBS, MOST_STRIKES, WINDOW_S, ChaosTrial, draw_trials, read_chaos_name
 from runner.drill.program import list_trials
 from runner.drill.witness import CANCEL_LIMIT_S, Statement, ends_of, read_statements, runs_in_vain
 from runner.errors import InputError
+from runner.jobsfile.preflight import check_batch
 from runner.model import names
 
 

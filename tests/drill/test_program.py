@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from runner.commands.preflight import check_batch
 from runner.drill.batch import DrillBatch
 from runner.drill.harm import Harm
 from runner.drill.program import REAL, STORMS, choose_trials, local_batch
@@ -14,6 +13,7 @@ from runner.drill.steps import Step
 from runner.drill.trial import Trial
 from runner.drill.verdict import Verdict
 from runner.errors import InputError
+from runner.jobsfile.preflight import check_batch
 from runner.model import names
 
 

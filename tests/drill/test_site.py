@@ -30,7 +30,7 @@ def _ended(program: str, home: Path) -> Client:
 
 VERB = """
 import sys, threading
-from runner.cli import _verb
+from runner.cli.verbs import _verb
 
 @_verb
 def status():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.core.session_state import Journal
+from runner.journal.journal import Journal
 from tests.e2e.site import Site, read_events
 
 NAME = "left"

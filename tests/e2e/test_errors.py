@@ -18,7 +18,9 @@ from tests.e2e.site import ROOT, Site
 
 FAULT = """
 import os, sys, threading
-from runner import cli, wiring
+from runner.cli import verbs as cli
+
+from runner import wiring
 
 @cli._verb
 def status(*, as_json, batch=""):

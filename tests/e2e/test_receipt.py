@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from runner.core.session_state import Journal
+from runner.journal.journal import Journal
 from tests.e2e.site import Site
 
 ZONE = "europe-west4-a"

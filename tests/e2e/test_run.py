@@ -93,9 +93,9 @@ def test_exit_codes_are_told_from_signals_and_last_words_stay_a_line(site: Site,
     assert "my last words" in batch.log("minus-one")
     log = (site.home / "logs" / f"{batch.summary['batch']}.log").read_text()
     for words in (
-        "runner.core.rest: GET http://",
-        "runner.core.stack_engine: process",
-        "runner.core.ssh_link: ",
+        "runner.google.rest: GET http://",
+        "runner.stacks.engine: process",
+        "runner.ssh.link: ",
         "job: job='at-most'",
     ):
         assert words in log

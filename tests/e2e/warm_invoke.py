@@ -56,8 +56,10 @@ def main() -> None:
     import invoke.main
 
     import tasks
-    from runner import cli, commands
-    from runner.commands import attach, build, cleanup, extend, receipt, results, setup, status
+    from runner import commands
+    from runner.cli import verbs as cli
+    from runner.commands import attach, build, cleanup, extend, results, setup, status
+    from runner.teardown import receipt
 
     del invoke, tasks, cli, commands, attach, build, cleanup, extend, receipt, results, setup, status
     for line in sys.stdin:

@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 import requests
 
-from runner.emulator.disk_roots import RootTools
-from runner.emulator.guest_view import GuestView
-from runner.emulator.lifecycle import Room
-from runner.emulator.listeners import bind_port
+from runner.emulator.compute.disk_roots import RootTools
+from runner.emulator.compute.guest_view import GuestView
+from runner.emulator.compute.lifecycle import Room
+from runner.emulator.control.server import EmbeddedCloud, build_cloud, serve
+from runner.emulator.iam.owner import make_owner_token
 from runner.emulator.machines.seam import MachineSpec
-from runner.emulator.owner import make_owner_token
-from runner.emulator.server import EmbeddedCloud, build_cloud, serve
-from runner.emulator.settings import CloudSettings
+from runner.emulator.state.settings import CloudSettings
+from runner.emulator.wire.listeners import bind_port
 
 LIMIT_S = 60.0
 LOGGERS = ("runner.emulator", "uvicorn.error", "asyncio")

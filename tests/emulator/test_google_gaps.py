@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 import pytest
 import requests
 
-from runner.emulator.permissions import is_valid
-from runner.emulator.roles import ROLE_PERMISSIONS
-
-from .conftest import CloudUnderTest, Json, spot
+from runner.emulator.iam.permissions import is_valid
+from runner.emulator.iam.roles import ROLE_PERMISSIONS
+from tests.emulator.conftest import CloudUnderTest, Json, spot
 
 IAM = "/iam/v1/projects/local-project"
 SERVICES = "/serviceusage/v1/projects/local-project/services"

@@ -17,10 +17,9 @@ from typing import Any
 
 import pytest
 
-from runner.emulator.instance_documents import take_external_addresses
-from runner.emulator.settings import CloudSettings
-
-from .conftest import CloudUnderTest, Json, until
+from runner.emulator.compute.instance_documents import take_external_addresses
+from runner.emulator.state.settings import CloudSettings
+from tests.emulator.conftest import CloudUnderTest, Json, until
 
 TRACES = Path(__file__).parents[1] / "data" / "traces"
 WHOLE_LIFE = (

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 import requests
 
-from .conftest import Json
-from .town import COPY, EMAIL, IAM, OWN_VM, Town, multipart, open_town
+from tests.emulator.conftest import Json
+from tests.emulator.town import COPY, EMAIL, IAM, OWN_VM, Town, multipart, open_town
 
 #: The first part of a path: an API of Google's, or one of ours.
 KINDS = frozenset(

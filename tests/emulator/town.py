@@ -11,9 +11,8 @@ from typing import Any
 import requests
 
 from infra.components.identity import BUCKET_ROLES, SELF_DELETE_PERMISSIONS
-from runner.emulator.settings import CloudSettings
-
-from .conftest import LIMIT_S, CloudUnderTest, Json
+from runner.emulator.state.settings import CloudSettings
+from tests.emulator.conftest import LIMIT_S, CloudUnderTest, Json
 
 EMAIL = "runner@local-project.iam.gserviceaccount.com"
 MEMBER = f"serviceAccount:{EMAIL}"

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from runner.emulator.endpoint import read_endpoint
-from tests.core.bucket import storage_client
+from runner.emulator.control.endpoint import read_endpoint
 from tests.e2e.site import Site
+from tests.support.bucket import storage_client
 
 if TYPE_CHECKING:
     from google.cloud.storage import Bucket

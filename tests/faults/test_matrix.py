@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from runner.commands.events import Listener
 from runner.drill.harm import Harm
 from runner.drill.places import make_local_site
 from runner.drill.program import choose_trials, execute
 from runner.drill.steps import Step
+from runner.model.events import Listener
 from tests.e2e.site import Site
 from tests.needs import need
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from runner.commands.events import Listener
 from runner.drill.blows import Blow
 from runner.drill.chaos import read_chaos_name
 from runner.drill.places import make_local_site
 from runner.drill.program import execute, list_trials
+from runner.model.events import Listener
 from tests.e2e.site import Site
 
 pytestmark = pytest.mark.xdist_group("faults")

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.core.ssh_target import SshTarget
 from runner.hardware import OpenSeesInterface, UnixServerScriptInterface
+from runner.ssh.target import SshTarget
 from tests.emulator.machines.lab import USERNAME, open_lab
 from tests.hardware.sshd import Sshd
 

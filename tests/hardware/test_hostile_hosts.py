@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from runner.core.ssh import Connection
 from runner.errors import HostKeyError
 from runner.hardware import (
     TERMINAL_STATUSES,
@@ -21,6 +20,7 @@ from runner.hardware import (
     SSHInterface,
     UnixServerScriptInterface,
 )
+from runner.ssh.connection import Connection
 from tests.hardware.hosts import LIMIT_S, Host, emulated_lab, openssh_host, processes_of, wait_until
 from tests.needs import need
 

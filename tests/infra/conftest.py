@@ -13,8 +13,8 @@ import pytest
 from infra.analysis.program import declare as declare_analysis
 from infra.base.program import declare as declare_base
 from infra.image.program import declare as declare_image
-from runner.core.stack_pulumi import EngineSite, PulumiStacks
 from runner.emulator import control
+from runner.stacks.pulumi import EngineSite, PulumiStacks
 from tests.infra.engine import ROOT, make_site, make_stacks
 
 API = "/compute/v1/projects/local-project"

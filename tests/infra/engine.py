@@ -8,9 +8,9 @@ from pathlib import Path
 
 import platformdirs
 
-from runner.core.stack_program import Program
-from runner.core.stack_pulumi import EngineSite, PulumiStacks
-from runner.core.stacks import ProjectName
+from runner.stacks.model import ProjectName
+from runner.stacks.program import Program
+from runner.stacks.pulumi import EngineSite, PulumiStacks
 
 ROOT = Path(__file__).parents[2]
 PATH = "/usr/local/bin:/usr/bin:/bin"

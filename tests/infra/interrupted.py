@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from infra.analysis.program import declare
-from runner.core.stack_pulumi import EngineSite
-from runner.core.stacks import StackProgress, StackSpec
+from runner.stacks.model import StackProgress, StackSpec
+from runner.stacks.pulumi import EngineSite
 from tests.infra.engine import make_stacks
 
 

@@ -14,10 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
-from runner.core.stack_pulumi import EngineSite, PulumiStacks
-from runner.core.stacks import ProjectName, StackProgress, StackSpec
 from runner.errors import ConflictError, HpcError, PermissionDeniedError, QuotaError, StackError, StockoutError
 from runner.model import names
+from runner.stacks.model import ProjectName, StackProgress, StackSpec
+from runner.stacks.pulumi import EngineSite, PulumiStacks
 from tests.infra.conftest import CloudUnderTest
 from tests.infra.declared import BATCH, PLACE
 from tests.infra.engine import ROOT

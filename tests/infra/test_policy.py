@@ -11,7 +11,7 @@ import pytest
 from infra.analysis.program import declare as declare_analysis
 from infra.base.program import declare as declare_base
 from infra.image.program import declare as declare_image
-from runner.emulator.conditions import condition_holds, describe_resource
+from runner.emulator.iam.conditions import condition_holds, describe_resource
 from runner.model import names
 from runner.model.settings import IAP_RANGE
 from tests.infra.declared import BATCH, PLACE, Resource, declare_with_mocks, of_type

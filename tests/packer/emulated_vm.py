@@ -16,17 +16,17 @@ import requests
 
 from infra.components.identity import SELF_DELETE_PERMISSIONS
 from infra.components.lease_watch import LeaseWatch
-from runner.core.compute import Compute, Instance
-from runner.core.os_login import OsLogin
-from runner.core.rest import Api, Endpoints
-from runner.core.storage import ResultStore
 from runner.emulator import control
+from runner.google.compute import Compute, Instance
+from runner.google.os_login import OsLogin
+from runner.google.rest import Api, Endpoints
 from runner.hardware import OpenSeesInterface, OpenSeesJob
 from runner.model import names
 from runner.model.lease import Lease, new_lease
+from runner.results.store import ResultStore
 from runner.wiring.owner_session import new_owner_session
-from tests.core.bucket import storage_client
 from tests.packer.prefix import copy_prefix
+from tests.support.bucket import storage_client
 
 LIMIT_S = 90.0
 WALL_S = 24 * 3600

@@ -14,9 +14,9 @@ from packer.files.lib.opensees_hpc import vm_settings, workspaces
 from packer.files.lib.opensees_hpc.job_end import read_end
 from packer.files.lib.opensees_hpc.lease import Duty, Lease, LeaseReader, LeaseWatch, Sight, parse_lease
 from packer.files.lib.opensees_hpc.vm_cloud import RefusedError, Reply, UnreachableError
-from runner.core.results import read_manifest
 from runner.model import lease as ours
 from runner.model import names
+from runner.results.manifest import read_manifest
 
 GRACE_S = 300.0
 START = 1000.0

@@ -21,8 +21,8 @@ from packer.files.lib.opensees_hpc.bucket import UnreachableError
 from packer.files.lib.opensees_hpc.job_files import Selection, list_files, why_not_read
 from packer.files.lib.opensees_hpc.push import Push as PushOrder
 from packer.files.lib.opensees_hpc.push import Retry, push_results
-from runner.core.results import read_manifest, unpack_archive
 from runner.model.names import COMMIT_MARKER, MANIFEST, RESULTS_ARCHIVE
+from runner.results.manifest import read_manifest, unpack_archive
 from tests.disks import largest_file
 from tests.packer.conftest import LIMIT_S, Ended, RunCommand
 from tests.packer.storage import TOKEN, Storage, crc32c, serve_storage

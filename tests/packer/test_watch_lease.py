@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.core.lease import read_preempted
 from runner.hardware import JobStatus
+from runner.lease.keeper import read_preempted
 from runner.model import names
 from tests.packer.emulated_vm import PROJECT, WALL_S, ZONE, EmulatedCloud, EmulatedVm, run_cloud, until
 

@@ -14,7 +14,7 @@ import pytest
 from pulumi import automation
 
 from runner.emulator import control
-from runner.emulator.endpoint import Endpoint
+from runner.emulator.control.endpoint import Endpoint
 from runner.emulator.provider import server
 
 from .engine import Engine

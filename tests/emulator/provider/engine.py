@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from pulumi.automation import CommandError, PulumiCommand
 
-from runner.core.stack_program import Program
+from runner.stacks.program import Program
 
 from .host import host_program
 

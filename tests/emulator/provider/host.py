@@ -10,7 +10,7 @@ import grpc
 from pulumi.automation._server import LanguageServer
 from pulumi.runtime.proto import language_pb2_grpc
 
-from runner.core.stack_program import InlineProgram, Program
+from runner.stacks.program import InlineProgram, Program
 
 
 @contextmanager

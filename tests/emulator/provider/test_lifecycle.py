@@ -11,8 +11,8 @@ import pulumi
 import pulumi_gcp as gcp
 import pytest
 
-from runner.core.stack_program import Program
 from runner.emulator.provider.values import SIGNATURE_KEY
+from runner.stacks.program import Program
 
 from .engine import Engine, Stack, failure_of
 from .recorder import Recorder, verbs_of

@@ -10,7 +10,6 @@ import httpx
 import pulumi_gcp as gcp
 import pytest
 
-from runner.core.stack_errors import Complaint, describe_failure
 from runner.emulator.provider.compute_instance import (
     FIRST_LOOK_S,
     INSTANCE,
@@ -22,6 +21,7 @@ from runner.emulator.provider.compute_instance import (
 from runner.emulator.provider.resource import Cloud, Locks, ProviderError, Settings, UnfinishedError
 from runner.emulator.provider.rest import Rest
 from runner.model.stockout import Lost, classify
+from runner.stacks.errors import Complaint, describe_failure
 
 from .engine import Engine, failure_of
 from .recorder import Recorder

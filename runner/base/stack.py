@@ -1,0 +1,127 @@
+"""The stack ``base``: made when it is missing, after asking where that costs something."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from runner.context import Context
+from runner.errors import DeclinedError, InputError
+from runner.model import names
+from runner.model.events import Listener
+from runner.model.settings import IAP_RANGE, is_within
+from runner.stacks.model import StackSpec
+from runner.stacks.progress import tell_stack_progress
+
+Outputs = Mapping[str, Any]
+
+
+def base_spec(context: Context, wanted: Mapping[str, Any]) -> StackSpec:
+    """The stack ``base`` with these settings of its own, in our project and region."""
+    settings = context.settings
+    place = {
+        "gcp:project": settings.project,
+        "gcp:region": settings.region,
+        "gcp:zone": settings.zones_to_try[0],
+    }
+    ours = {
+        f"{names.CONFIG_NAMESPACE}:{key}": value if isinstance(value, str) else json.dumps(value)
+        for key, value in wanted.items()
+    }
+    return StackSpec(project="base", name=names.BASE_STACK, config=place | ours)
+
+
+def wanted_settings(context: Context, base: Outputs | None) -> dict[str, Any]:
+    """The settings that the stack ``base`` needs for this user: those that it has, this operator and these addresses.
+
+    Nobody else is taken out, as their batches may run now. ``base``: its outputs, None if it is not there.
+
+    Raises:
+        InputError: it is in another region, or no VM could be reached.
+    """
+    ours = context.settings
+    if base:
+        _check_region(context, str(base.get("region", ours.region)))
+    known = base.get("settings") if base else None
+    wanted: dict[str, Any] = {"owner": ours.owner} if known is None else dict(known)
+    if not (base and "self_delete_role" in base) and ours.self_delete_role_id != names.SELF_DELETE_ROLE_ID:
+        wanted["self_delete_role_id"] = ours.self_delete_role_id
+    ranges = list(wanted.get("ssh_ranges", []))
+    if new := [item for item in ours.ssh_source_ranges if not is_within(item, ranges)]:
+        wanted["ssh_ranges"] = [*(ranges or ([] if known is None else [IAP_RANGE])), *new]
+    operators = list(wanted.get("operators", []))
+    is_by_group = any(member.startswith("group:") for member in operators)
+    if not context.is_local and not is_by_group and ours.principal not in operators:
+        wanted["operators"] = [*operators, ours.principal]
+    _check_reachable(context, wanted.get("ssh_ranges", []))
+    return wanted
+
+
+def _check_region(context: Context, region: str) -> None:
+    settings = context.settings
+    if region != settings.region:
+        raise InputError(
+            f"the bucket and network of project {settings.project} are in region {region}, the settings say {settings.region}",
+            remedy=f"set region and zones to those of {region}, or first delete what is there, with that region in the "
+            "settings: invoke cleanup --everything --results",
+        )
+
+
+def _check_reachable(context: Context, ranges: list[str]) -> None:
+    """Commands connect to VMs directly: a firewall that lets nobody in but IAP, Google's tunnel, is of no use to them."""
+    if not context.is_local and all(is_within(item, [IAP_RANGE]) for item in ranges):
+        raise InputError(
+            "no address may reach the VMs by SSH: there is none in ssh_source_ranges, or only Google's IAP range",
+            remedy="invoke setup --ssh-from YOUR.ADDRESS/32",
+        )
+
+
+def begin_reading_base(context: Context) -> Future[Outputs | None]:
+    """Ask for the outputs of the stack ``base`` while something else is done: the engine takes half a second to say them."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="base")
+    read = pool.submit(context.cloud.stacks.outputs, "base", names.BASE_STACK)
+    pool.shutdown(wait=False)
+    return read
+
+
+def ensure_base(context: Context, listener: Listener, known: Outputs | None = None) -> Outputs:
+    """The outputs of the stack ``base``, which is made if its bucket is not there, and brought up to date if it is of an
+    older version or does not admit this operator or these addresses. ``known``: the outputs, where they were read just now.
+
+    Raises:
+        InputError: the settings do not go with it.
+        DeclinedError: it is missing or out of date, and changing that was not agreed to.
+        StackError: it could not be made.
+    """
+    if known and _serves(context, known):
+        return known
+    base = context.cloud.stacks.outputs("base", names.BASE_STACK)  # once more: another command may have changed it
+    wanted = wanted_settings(context, base)
+    if base and _serves(context, base):
+        return base
+    if not context.is_local and not listener.on_confirm(_question(context, base, wanted)):
+        raise DeclinedError(
+            "the stack base is missing or out of date", remedy="agree, give --yes, or run `pulumi up` in infra/base"
+        )
+    return context.cloud.stacks.up(base_spec(context, wanted), tell_stack_progress(listener, names.BASE_STACK))
+
+
+def _serves(context: Context, base: Outputs) -> bool:
+    lets_vms_go = base.get("self_delete_condition") == names.self_delete_condition()
+    is_as_wanted = lets_vms_go and base.get("settings") == wanted_settings(context, base)
+    return is_as_wanted and context.cloud.results.exists()
+
+
+def _question(context: Context, base: Outputs | None, wanted: Mapping[str, Any]) -> str:
+    project = context.settings.project
+    known = base.get("settings") if base else None
+    if known is None or known == wanted or not (base and "self_delete_role" in base):
+        return (
+            f"The project {project} has no bucket, service account and network of ours yet, or they are of an older "
+            "version. Make them?"
+        )
+    lists = {"ssh_ranges": [IAP_RANGE], "operators": []}
+    new = [item for key, none in lists.items() for item in wanted.get(key, []) if item not in known.get(key, none)]
+    return f"The VMs of project {project} do not admit {', '.join(new)} yet. Let them?"

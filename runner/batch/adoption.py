@@ -1,0 +1,78 @@
+"""Taking over a batch that another client began: what is finished, what runs where, what still waits.
+
+The truth is on the VMs, in the bucket and in the folder of results; nothing is taken from memory. No job is started before
+every VM has said what it has, or is known to be lost: a job must not run twice.
+"""
+
+from __future__ import annotations
+
+from runner.batch.controller import Controller
+from runner.batch.downloads import Downloads
+from runner.batch.fleet import Fleet
+from runner.batch.home_markers import read_home_notes
+from runner.batch.outcome import read_outcome
+from runner.batch.summary import JobOutcome
+from runner.context import Context
+from runner.jobsfile.definition import Definition
+from runner.lease.keeper import read_preempted
+from runner.model.session import Session
+from runner.model.states import JobState
+from runner.results.collector import Collector
+from runner.results.tracker import DownloadTracker
+
+
+def restore_finished(
+    context: Context, definition: Definition, tracker: DownloadTracker, controller: Controller
+) -> None:
+    """Jobs that wait though their verified results are at home, here or with another client, have ended: they are not run again.
+
+    Nor is one whose folder the user has moved since: its note in the bucket tells of it, or nobody does any more.
+    """
+    noted = read_home_notes(context, definition.plan.batch)
+    for inputs in definition.inputs:
+        name, home = inputs.job.name, tracker.find(inputs.job.name)
+        found = noted.get(name)
+        if home is not None and home.folder.is_dir():
+            here = read_outcome(home.folder, name=name, expect=inputs.job.expect)
+            found = found if found is not None and here.state is JobState.LOST else here
+        if found is not None and found.state is not JobState.LOST:
+            controller.set_aside(found)
+        elif home is not None:
+            message = (
+                f"it ended before; its results came home to {home.folder}, where nothing tells any more how it ended"
+            )
+            controller.set_aside(JobOutcome(name=name, state=JobState.LOST, results=home.folder, message=message))
+
+
+def set_aside_pushed(context: Context, definition: Definition, controller: Controller) -> None:
+    """Jobs whose results cannot come home now and wait in the bucket have ended, too: they are not run again."""
+    pushed = {found.job for found in context.cloud.results.result_sets(definition.plan.batch)}
+    message = "it ended before; its results are in the bucket, and there was no room for them at home"
+    for inputs in definition.inputs:
+        name = inputs.job.name
+        if name in pushed:
+            controller.set_aside(JobOutcome(name=name, state=JobState.LOST, message=message))
+
+
+def note_attempts(context: Context, session: Session, controller: Controller) -> None:
+    """Numbers of attempts that were used, as far as journal and bucket know: a new attempt must not meet an old one's objects."""
+    for trace in session.jobs:
+        controller.note_attempt(trace.name, int(trace.facts.get("attempt") or 0))
+    for found in context.cloud.results.all_sets(session.name):
+        controller.note_attempt(found.job, found.attempt)
+
+
+def adopt_machines(
+    context: Context, session: Session, controller: Controller, fleet: Fleet, collector: Collector
+) -> None:
+    """Hear of every VM that is there what it has, and go on with that. ``session``: as this machine's journal tells it.
+
+    Results come home meanwhile: a VM may be lost before all others are heard of, and its jobs have not ended before theirs are home.
+    """
+    instances = context.cloud.compute.instances(session.labels)
+    preempted = read_preempted(context.cloud.results, session.name)
+    known = (resource.name for resource in session.resources)
+    controller.expect_machines(instances, names_used={*known, *preempted, *(instance.name for instance in instances)})
+    fleet.adopt(instances, answered=session.answered)
+    with Downloads(collector):
+        controller.hear_machines(fleet)

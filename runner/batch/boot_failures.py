@@ -1,0 +1,34 @@
+"""How many VMs of a batch may be lost before they answer: after so many it is no bad luck any more."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from runner.batch.messages import MachineDown
+from runner.errors import RemoteError
+
+# In a row: then the image or the network is at fault, and more VMs cost money for nothing. Of those that the cloud itself took
+# back while they came up, so many for each VM that the batch may have: it may take all of them at once.
+MOST_BOOT_FAILURES = 5
+
+
+class BootFailures:
+    """Those in a row. For one thread."""
+
+    def __init__(self) -> None:
+        self._count: Counter[bool] = Counter()
+
+    def note(self, message: MachineDown, *, most_vms: int) -> None:
+        """A VM was lost before it answered, in a batch that may have so many.
+
+        Raises:
+            RemoteError: too many in a row.
+        """
+        is_taken = message.witness != "boot"
+        self._count[is_taken] += 1
+        if self._count[is_taken] > MOST_BOOT_FAILURES * (most_vms if is_taken else 1):
+            raise RemoteError(f"{self._count[is_taken]} VMs in a row did not come up; the last: {message.reason}")
+
+    def clear(self) -> None:
+        """One answered."""
+        self._count.clear()

@@ -1,0 +1,129 @@
+"""The connections of one batch to its VMs, and the threads that follow the jobs there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+from runner.batch.job_thread import Assignment, JobThread
+from runner.batch.live_logs import LiveLogs
+from runner.batch.messages import Message, ThreadFailed
+from runner.batch.threads import Threads
+from runner.context import Context
+from runner.hardware import JobStatus
+from runner.model import names
+from runner.model.events import Listener
+from runner.results.collector import Collector
+
+if TYPE_CHECKING:
+    from runner.hardware.opensees import OpenSeesInterface
+
+END_LIMIT_S = 5.0
+Attempt = tuple[str, int]
+
+
+class Connections:
+    """For the controller's thread. ``threads`` may be used for more; what one of them ends with is told."""
+
+    def __init__(
+        self,
+        *,
+        context: Context,
+        batch: str,
+        collector: Collector,
+        listener: Listener,
+        tell: Callable[[Message], None],
+    ) -> None:
+        self._context = context
+        self._batch = batch
+        self._collector = collector
+        self._listener = listener
+        self._tell = tell
+        self._interfaces: dict[str, OpenSeesInterface] = {}
+        self._followers: dict[Attempt, threading.Thread] = {}
+        self._closed = threading.Event()
+        self.live_logs = LiveLogs(context.results_folder / batch, listener)
+        self.threads = Threads(
+            lambda error: tell(ThreadFailed(error=error)),
+            lambda name, error: listener.tell("warning", message=f"{name}: {error}"),
+        )
+
+    @property
+    def machines(self) -> list[str]:
+        """The machines that are connected."""
+        return list(self._interfaces)
+
+    def add(self, machine: str, interface: OpenSeesInterface) -> None:
+        """A machine that answers."""
+        self._interfaces[machine] = interface
+
+    def statuses(self, machine: str) -> Mapping[Attempt, JobStatus]:
+        """The attempts that a machine has.
+
+        Raises:
+            RemoteError: it does not answer any more.
+        """
+        found = self._interfaces[machine].get_job_statuses()
+        attempts = {names.read_attempt_folder(folder): status for folder, status in found.items()}
+        return {attempt: status for attempt, status in attempts.items() if attempt is not None}
+
+    def follow(self, assignment: Assignment, *, check: Callable[[], None]) -> None:
+        """Carry out an attempt in a thread of its own, from its submit, unless it is there already, to its results at home.
+
+        ``check``: see ``JobThread``.
+        """
+        work = JobThread(
+            context=self._context,
+            batch=self._batch,
+            assignment=assignment,
+            interface=self._interfaces[assignment.machine],
+            collector=self._collector,
+            live_logs=self.live_logs,
+            listener=self._listener,
+            tell=self._tell,
+            check=check,
+            closed=self._closed,
+        )
+        thread = self.threads.start(work.run, name=f"job {assignment.name}")
+        self._followers[assignment.name, assignment.attempt] = thread
+
+    def extend(self, machine: str, attempt: Attempt, seconds: float) -> None:
+        """Have a machine move an attempt's deadline. Nothing if it is not connected."""
+        interface = self._interfaces.get(machine)
+        if interface is not None:
+            folder = names.attempt_folder(*attempt)
+            self.threads.start(partial(interface.extend_jobs, [folder], seconds), name=f"extend {attempt[0]}")
+
+    def stop(self, machine: str, attempts: Collection[Attempt]) -> None:
+        """End attempts that nobody needs any more. Nothing if the machine is not connected."""
+        interface = self._interfaces.get(machine)
+        if interface is None or not attempts:
+            return
+        folders = sorted(names.attempt_folder(*attempt) for attempt in attempts)
+        for attempt in attempts:
+            self._collector.give_up(*attempt)
+        self.threads.start(partial(interface.cancel_jobs, folders), name=f"stop {', '.join(folders)}")
+
+    def let_go(self, machine: str, attempts: Iterable[Attempt]) -> Callable[[], None]:
+        """A machine that is lost. What is returned closes its connection, in any thread, and waits for those that followed jobs there."""
+        interface = self._interfaces.pop(machine, None)
+        followers = [self._followers.pop(attempt) for attempt in attempts if attempt in self._followers]
+
+        def close() -> None:
+            if interface is not None:
+                interface.close()
+            for thread in followers:
+                thread.join(END_LIMIT_S)
+
+        return close
+
+    def close(self) -> None:
+        """Close all; threads that wait on them end, and are waited for. Jobs on the machines go on."""
+        self._closed.set()
+        self.live_logs.close()
+        for interface in list(self._interfaces.values()):
+            interface.close()
+        self._interfaces.clear()
+        self.threads.join(END_LIMIT_S)

@@ -1,0 +1,66 @@
+"""The deadlines of jobs that run, as the client that started them sees them: moved when somebody extends them, told when they are near.
+
+The VMs end the jobs, each by its own clock; who is told in time can give them more.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from runner.model.deadline import WATCH_S, Deadline
+from runner.model.events import Listener
+
+NEAR_S = 5 * 60.0
+NEAR_SHARE = 0.1  # of a job's whole time, where that is less
+
+
+class JobDeadlines:
+    """For one batch. Safe for several threads. ``run`` is the body of one of its own."""
+
+    def __init__(self, batch: str, listener: Listener, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._batch = batch
+        self._listener = listener
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._running: dict[tuple[str, int], Deadline] = {}
+        self._told: set[tuple[str, int]] = set()
+
+    def begin(self, job: str, attempt: int, limit_s: float) -> None:
+        """An attempt of a job begins."""
+        with self._lock:
+            self._running[job, attempt] = Deadline(limit_s, of=f"job {job}", monotonic=self._monotonic)
+
+    def end(self, job: str, attempt: int) -> None:
+        """It has ended, or its VM is lost. Nothing if that is known."""
+        with self._lock:
+            self._running.pop((job, attempt), None)
+
+    def move(self, job: str, limit_s: float) -> None:
+        """Somebody gave a job another deadline."""
+        with self._lock:
+            for key, deadline in self._running.items():
+                if key[0] == job and deadline.move_to(limit_s):
+                    self._told.discard(key)
+
+    def look(self) -> None:
+        """Tell of each deadline once that it is near; those that have passed are the VMs' business."""
+        with self._lock:
+            near = {key: one for key, one in self._running.items() if key not in self._told and _is_near(one)}
+            self._told.update(near)
+        for (job, _), deadline in near.items():
+            message = (
+                f"job {job} is ended at its deadline in {deadline.remaining_s / 60:.0f} min, unless it ends before"
+            )
+            remedy = f"`invoke extend --batch {self._batch} --job {job} --minutes 30` gives it more"
+            self._listener.tell("warning", message=f"{message}; {remedy}")
+
+    def run(self, stop: threading.Event) -> None:
+        """Look every ``WATCH_S`` until ``stop``."""
+        while not stop.wait(WATCH_S):
+            self.look()
+
+
+def _is_near(deadline: Deadline) -> bool:
+    return not deadline.expired and deadline.remaining_s <= min(NEAR_S, NEAR_SHARE * deadline.limit_s)

@@ -1,0 +1,67 @@
+"""Which jobs' results are at home with which client, noted in the bucket: a client elsewhere must not run them again.
+
+Results are deleted in the bucket once they are home, so that nothing else there tells of them. The notes go when the batch ends.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+
+from runner.batch.outcome import read_outcome
+from runner.batch.summary import JobOutcome
+from runner.context import Context
+from runner.jobsfile.definition import Definition
+from runner.model import names
+from runner.model.foreign import decode_json, exit_code, optional, real_number
+from runner.model.states import JobState
+from runner.results.tracker import HomeSet
+
+
+def home_noter(context: Context, definition: Definition) -> Callable[[HomeSet], None]:
+    """Notes a set that has come home to this machine, with the job's outcome. It raises CloudError; noting twice does no harm."""
+    expectations = {item.job.name: item.job.expect for item in definition.inputs}
+
+    def note(home: HomeSet) -> None:
+        if home.job not in expectations:
+            return
+        outcome = read_outcome(home.folder, name=home.job, expect=expectations[home.job])
+        content = json.dumps({"host": platform.node(), **outcome.as_json()}).encode()
+        context.cloud.results.put_control(definition.plan.batch, names.home_marker(home.job, home.attempt), content)
+
+    return note
+
+
+def read_home_notes(context: Context, batch: str) -> dict[str, JobOutcome]:
+    """Outcomes by job of the newest attempts that came home, to whatever client. A damaged note says nothing: no client of
+    ours writes one, and it must not keep the other jobs from going on.
+
+    Raises:
+        CloudError: the notes cannot be read.
+    """
+    store, newest = context.cloud.results, dict[str, int]()
+    for name in store.list_control(batch):
+        attempt = names.read_attempt_folder(name.removeprefix(names.HOME_MARKERS))
+        if attempt is not None and name.startswith(names.HOME_MARKERS):
+            newest[attempt[0]] = max(attempt[1], newest.get(attempt[0], 0))
+    notes = {job: store.get_control(batch, names.home_marker(job, attempt)) for job, attempt in newest.items()}
+    found = {job: _read_note(job, note.content) for job, note in notes.items() if note is not None}
+    return {job: outcome for job, outcome in found.items() if outcome is not None}
+
+
+def _read_note(job: str, content: bytes) -> JobOutcome | None:
+    try:
+        values = decode_json(content)
+        where = f"its results are at home on {values['host']!s}, in {values['results']!s}"
+        return JobOutcome(
+            name=job,
+            state=JobState(values["status"]),
+            exit_code=optional(exit_code, values["exit_code"]),
+            signal=optional(exit_code, values.get("signal")),  # an older client notes none
+            wall_s=optional(real_number, values["wall_s"]),
+            core_s=optional(real_number, values["core_s"]),
+            message="; ".join(part for part in (str(values["message"]), where) if part),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,241 @@
+"""One attempt of a job on one VM, as a thread: submit, follow, wait for its push, bring its results home verified."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runner.batch.live_logs import LiveLogs
+from runner.batch.messages import JobDone, JobTrouble, Message, SolverEnded
+from runner.batch.outcome import STATE_FILES, read_outcome
+from runner.batch.summary import JobOutcome
+from runner.context import Context
+from runner.errors import HpcError, RemoteError, UnreachableError
+from runner.jobsfile.preflight import JobInputs
+from runner.lease.keeper import WatchedError
+from runner.model import names
+from runner.model.events import Listener
+from runner.model.states import JobState
+from runner.results.collector import Collector
+from runner.results.damage import DamagedPushError
+from runner.results.tracker import HomeSet
+
+if TYPE_CHECKING:
+    from runner.hardware.opensees import JobOutput, OpenSeesInterface, OpenSeesJob
+
+HOME_LIMIT_S = 30 * 60.0  # for results that are in the bucket
+CHECK_AGAIN_S = 2.0
+PUSH_COMMAND = "push-results"
+PUSHED_WITH_GAPS = 3  # packer/README.md has all its exit codes
+PUSHED_NOTHING = 7  # whatever its exit code: the machine was going down when it ended, so that it may have been cut off
+# An error, no permission, no answer, killed: another push may do better.
+PUSH_FAILED = frozenset({1, 4, 6, 137, 143, -1})
+MOST_PUSHES = 3  # of one attempt, if one fails or what arrives is damaged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """An attempt of a job on a machine. ``is_there``: it was submitted before, by a client that went away."""
+
+    inputs: JobInputs
+    attempt: int
+    machine: str
+    is_there: bool
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return self.inputs.job.name
+
+    @property
+    def remote_id(self) -> str:
+        """The ID of this attempt on the machine."""
+        return names.attempt_folder(self.name, self.attempt)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobThread:
+    """The life of one attempt. Everything that it learns is told; it decides nothing.
+
+    ``check``: raises WatchedError if the batch is another client's by now, UnreachableError if nobody knows: then it is waited for.
+    ``closed``: nothing is begun any more.
+    """
+
+    context: Context
+    batch: str
+    assignment: Assignment
+    interface: OpenSeesInterface
+    collector: Collector
+    live_logs: LiveLogs
+    listener: Listener
+    tell: Callable[[Message], None]
+    check: Callable[[], None]
+    closed: threading.Event
+
+    def run(self) -> None:
+        """From submit to results at home."""
+        job = self.assignment
+        try:
+            if not job.is_there and not self._has_submitted():
+                return
+            self._follow()
+            self.tell(SolverEnded(job=job.name, attempt=job.attempt))
+            output = self._wait_for_push()
+            self.tell(JobDone(attempt=job.attempt, outcome=self._finish(output)))
+        except HpcError as error:
+            self._tell_trouble(error)
+        except (OSError, ValueError) as error:  # such as a file of its model that cannot be read any more
+            self._tell_trouble(HpcError(f"it cannot go on: {error}"))
+
+    def _has_submitted(self) -> bool:
+        """False if the batch is another client's by now, or was ended: this one may have slept since it was decided to begin."""
+        while not self.closed.is_set():
+            try:
+                self.check()
+            except WatchedError:
+                return False  # who keeps the lease tells that
+            except UnreachableError:
+                self.context.sleep(CHECK_AGAIN_S)
+            else:
+                self.interface.submit_job(self._job_to_submit())
+                return True
+        return False
+
+    def _tell_trouble(self, error: HpcError) -> None:
+        job = self.assignment
+        self.tell(JobTrouble(job=job.name, attempt=job.attempt, machine=job.machine, error=error))
+
+    def _job_to_submit(self) -> OpenSeesJob:
+        from runner.hardware.opensees import OpenSeesJob
+
+        job = self.assignment.inputs.job
+        return OpenSeesJob(
+            id=self.assignment.remote_id,
+            folder=job.folder,
+            files=self.assignment.inputs.files,
+            main=job.main,
+            np=job.np,
+            args=job.args,
+            timeout_s=job.timeout_s,
+            on_end=self._push_command(".", push=1),
+        )
+
+    def _push_command(self, folder: str, *, push: int) -> tuple[str, ...]:
+        """What sends this attempt's folder to the bucket."""
+        bucket = self.context.cloud.results.bucket
+        prefix = names.result_prefix(self.batch, self.assignment.name, self.assignment.attempt, push)
+        with_state = [word for file in STATE_FILES for word in ("--include", file)]
+        return (PUSH_COMMAND, "--bucket", bucket, "--prefix", prefix, "--dir", folder, *with_state)
+
+    def _follow(self) -> None:
+        """Tell each line of the job's log until the job has ended."""
+        rest = b""
+        with self.live_logs.opened(self.assignment.remote_id) as log:
+            for piece in self.interface.follow_bytes(self.assignment.remote_id, log.size_bytes):
+                whole, newline, rest = (rest + piece.content).rpartition(b"\n")
+                self._tell_lines(whole + newline)
+                log.add(whole + newline)
+        self._tell_lines(rest)
+
+    def _tell_lines(self, content: bytes) -> None:
+        if not content:
+            return
+        for line in content.removesuffix(b"\n").decode("utf-8", "replace").split("\n"):
+            self.listener.log(self.assignment.name, line)
+
+    def _wait_for_push(self) -> JobOutput:
+        """What the job left, after its push has ended, however long that takes: the VM's own end is the limit.
+
+        Raises:
+            RemoteError: nobody saw its end: the machine went down in between.
+        """
+        name = self.assignment.remote_id
+        self.interface.wait([name], after=True)
+        output = self.interface.get_job_output(name)
+        if output is None or output.exit_code is None or output.on_end_exit_code == PUSHED_NOTHING:
+            machine = self.assignment.machine
+            raise RemoteError(f"{machine} went down while {self.assignment.name} ran: nobody saw its end", host=machine)
+        return output
+
+    def _finish(self, output: JobOutput) -> JobOutcome:
+        job = self.assignment
+        exit_code, push = self._push_until_done(output.on_end_exit_code)
+        if exit_code not in (0, PUSHED_WITH_GAPS):
+            return JobOutcome(
+                name=job.name,
+                state=JobState.LOST,
+                exit_code=output.exit_code,
+                wall_s=output.wall_s,
+                core_s=output.core_s,
+                instance=job.machine,
+                message=f"it ended, but its results could not be pushed to the bucket (push-results: {exit_code})",
+                last_lines=output.last_lines,
+            )
+        home = self._wait_home(push)
+        self.live_logs.remove(job.remote_id)
+        note = "some files could not be read on the VM and were left out" if exit_code == PUSHED_WITH_GAPS else ""
+        return read_outcome(home.folder, name=job.name, expect=job.inputs.job.expect, machine=job.machine, note=note)
+
+    def _push_until_done(self, exit_code: int | None) -> tuple[int | None, int]:
+        """Have the VM push again, a few times, what could not be pushed. The exit code and the number of the last push."""
+        push = 1
+        while exit_code in PUSH_FAILED and push < MOST_PUSHES:
+            again = self._push_again(push + 1)
+            if again is None:
+                break
+            exit_code, push = again, push + 1
+        return exit_code, push
+
+    def _wait_home(self, push: int) -> HomeSet:
+        """The results at home, of this push or a later one; what arrived damaged is pushed again while its VM is there.
+
+        Raises:
+            DamagedPushError: the last push of a few arrived damaged, too.
+            RemoteError: the VM cannot be asked for another one.
+            UnreachableError: nothing came home in time.
+        """
+        job = self.assignment
+        while True:
+            try:
+                home = self.collector.wait_home(job.name, job.attempt, timeout_s=HOME_LIMIT_S, least_push=push)
+            except DamagedPushError as error:
+                if error.push >= MOST_PUSHES:
+                    raise
+                push = error.push + 1
+                code = self._push_again(push)
+                if code not in (0, PUSHED_WITH_GAPS):
+                    raise UnreachableError(
+                        f"the results of {job.name} arrived damaged, and cannot be pushed again (push-results: {code})"
+                    ) from error
+                continue
+            if home is None:
+                limit = f"{HOME_LIMIT_S / 60:.0f} min"
+                raise UnreachableError(f"the results of {job.name} were pushed, but did not come home in {limit}")
+            return home
+
+    def _push_again(self, push: int) -> int | None:
+        """Have the VM push this attempt once more, and wait until it has; a client before us may have asked for it.
+
+        The exit code; None if the VM answers, but cannot begin it: its disk may be full.
+        """
+        from runner.hardware import JobStatus
+        from runner.hardware.opensees import OpenSeesJob
+
+        job = self.assignment
+        self.listener.tell("results", job=job.name, attempt=job.attempt, state="asked again", push=push)
+        name = f"{job.remote_id}.push-{push}"
+        status = self.interface.get_job_status(name)
+        if status is not JobStatus.RUNNING:
+            command = self._push_command(f"../{job.remote_id}", push=push)
+            again = OpenSeesJob(id=name, folder=job.inputs.job.folder, files=(), main="", np=1, command=command)
+            try:
+                self.interface.submit_job(again, resubmit=status is not JobStatus.PENDING_SUBMIT)
+            except RemoteError:
+                if self.interface.get_job_status(name) is JobStatus.FAILED_SUBMIT:
+                    return None
+                raise
+        self.interface.wait([name])
+        output = self.interface.get_job_output(name)
+        return -1 if output is None or output.exit_code is None else output.exit_code

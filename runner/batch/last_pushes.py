@@ -1,0 +1,42 @@
+"""Lost VMs from which results may still come: no update, which would delete them, begins in that time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from runner.batch.rescue import PUSH_LIMIT_S
+from runner.context import Context
+
+LOOK_S = 1.0
+
+
+class LastPushes:
+    """Those of one batch. For several threads.
+
+    They cannot stay among the wishes instead: an update looks at what is there and makes again what has gone.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._lock = threading.Lock()
+        self._awaited: dict[str, float] = {}
+
+    def expect(self, name: str) -> None:
+        """Results of this VM may be on their way, for as long as they are waited for."""
+        with self._lock:
+            self._awaited[name] = self._context.monotonic() + PUSH_LIMIT_S
+
+    def note_ended(self, name: str) -> None:
+        """It can push no more. Nothing if nothing was expected of it."""
+        with self._lock:
+            self._awaited.pop(name, None)
+
+    def wait(self, is_open: Callable[[], bool]) -> None:
+        """Until nothing is expected any more, or nobody needs to wait."""
+        while is_open() and self._are_awaited():
+            self._context.sleep(LOOK_S)
+
+    def _are_awaited(self) -> bool:
+        with self._lock:
+            return any(self._context.monotonic() < give_up_at for give_up_at in self._awaited.values())

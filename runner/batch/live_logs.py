@@ -1,0 +1,111 @@
+"""The logs of running jobs at home, as far as they were shown: who attaches later goes on where they stand."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from runner.hardware.opensees import LOG_NAME
+from runner.model import names
+from runner.model.events import Listener
+from runner.results.tracker import HomeSet
+
+
+class LiveLogs:
+    """Those of one batch, a file for each attempt. Safe for several threads, with one for each attempt.
+
+    A disk that does not take them is told once, and keeps no job from going on: lines are shown then, and not kept.
+    """
+
+    def __init__(self, batch_folder: Path, listener: Listener) -> None:
+        self._folder = batch_folder / names.LIVE_LOGS
+        self._listener = listener
+        self._lock = threading.Lock()
+        self._is_told = False
+        self._whole: set[str] = set()
+
+    @contextmanager
+    def opened(self, attempt: str) -> Iterator[LiveLog]:
+        """The log of an attempt, to go on with."""
+        log = LiveLog(self, self._path(attempt))
+        try:
+            yield log
+        finally:
+            log.close()
+
+    def remove(self, attempt: str) -> None:
+        """Its results are at home, with all of the log, which was told."""
+        with self._lock:
+            self._whole.add(attempt)
+        with contextlib.suppress(OSError):
+            self._path(attempt).unlink(missing_ok=True)
+
+    def tell_rest(self, home: HomeSet) -> None:
+        """The lines of a job's log that nobody has seen, now that it is at home: from where its live log stands. Nothing the second time."""
+        attempt = names.attempt_folder(home.job, home.attempt)
+        live, log = self._path(attempt), home.folder / LOG_NAME
+        with self._lock:
+            is_whole = attempt in self._whole
+        if not is_whole and log.is_file():
+            with log.open("rb") as file:
+                file.seek(live.stat().st_size if live.is_file() else 0)
+                for line in file:
+                    self._listener.log(home.job, line.rstrip(b"\r\n").decode("utf-8", "replace"))
+        self.remove(attempt)
+
+    def close(self) -> None:
+        """Remove the folder, unless there are logs of jobs that did not come home."""
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()
+
+    def note_trouble(self, error: OSError) -> None:
+        """A log cannot be kept."""
+        with self._lock:
+            is_first, self._is_told = not self._is_told, True
+        if is_first:
+            why = error.strerror or error
+            self._listener.tell("warning", message=f"log lines are shown, but not kept in {self._folder}: {why}")
+
+    def _path(self, attempt: str) -> Path:
+        return self._folder / f"{attempt}.log"
+
+
+class LiveLog:
+    """The log of one attempt. It holds whole lines only: who goes on from there begins with a whole line."""
+
+    def __init__(self, logs: LiveLogs, path: Path) -> None:
+        self._logs = logs
+        self._file: IO[bytes] | None = None
+        self.size_bytes = 0
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab", buffering=0)
+            self.size_bytes = self._file.tell()
+        except OSError as error:
+            logs.note_trouble(error)
+
+    def add(self, lines: bytes) -> None:
+        """Keep them, if they can be kept."""
+        if self._file is None:
+            return
+        try:
+            rest = memoryview(lines)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            self.size_bytes += len(lines)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(self.size_bytes)
+            self.close()
+            self._logs.note_trouble(error)
+
+    def close(self) -> None:
+        """No more of it. A second call is harmless."""
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError):  # over a network, a full disk may be told only now
+                file.close()

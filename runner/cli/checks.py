@@ -1,0 +1,122 @@
+"""What CI does, as functions: types, style, shell scripts, tests, generated documentation."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from runner.cli.output import drain_output
+from runner.errors import DiskError, InputError, MissingToolError
+
+PYTHON_PLACES = ("runner", "infra", "packer", "tests", "benchmarks", "examples", "tasks.py")
+TYPED_PLACES = ("runner", "infra", "tests", "benchmarks", "examples", "tasks.py")
+TEST_WORKERS = "2"
+
+
+def lint(root: Path) -> int:
+    """1 if a checker complains, after all of them have run.
+
+    Raises:
+        MissingToolError: one of them is not there.
+    """
+    python = [place for place in PYTHON_PLACES if (root / place).exists()]
+    typed = [place for place in TYPED_PLACES if (root / place).exists()]
+    scripts = shell_scripts(root)
+    complaints = [
+        _call(root, [sys.executable, "-m", "ruff", "check", *python]),
+        _call(root, [sys.executable, "-m", "ruff", "format", "--check", *python]),
+        _call(root, [sys.executable, "-m", "mypy", *typed]),
+        _call(root, [sys.executable, "-m", "mypy", "--explicit-package-bases", "packer"]),
+        _call(root, [_tool("shellcheck"), "--external-sources", *scripts]),
+        _call(root, [_tool("shfmt"), "-i", "2", "-ci", "-d", *scripts]),
+    ]
+    return int(any(complaints))
+
+
+def test(root: Path, *, select: Sequence[str], with_lint: bool) -> int:
+    """System packages, lint, then pytest; 0 if all is well."""
+    from tests.system_packages import prepare
+
+    options = prepare()
+    failed = lint(root) if with_lint else 0
+    workers = ["-n", TEST_WORKERS, "--dist", "loadgroup"]
+    return _call(root, [sys.executable, "-m", "pytest", *workers, *options, *select]) or failed
+
+
+def fresh(root: Path, *, both: bool, bare: bool) -> int:
+    """1 if one of the README's commands fails on a fresh machine."""
+    from tests.fresh.check import check_readme
+
+    return int(check_readme(root, both=both, bare=bare) > 0)
+
+
+def write_docs(root: Path, *, check: bool) -> int:
+    """Write the generated documentation, or say with 1 that it is not up to date."""
+    stale = 0
+    for path, text in generated_docs(root).items():
+        if not path.exists() or path.read_text() != text:
+            stale = 1
+            if not check:
+                _write(path, text)
+    return stale if check else 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        message = f"{path} cannot be written: {error.strerror}"
+        raise DiskError(message, remedy="run this in a clone of your own") from error
+
+
+def generated_docs(root: Path) -> dict[Path, str]:
+    """Each generated file with the text that it should have."""
+    from runner.model.batch import json_schema
+
+    return {root / "docs" / "jobs.schema.json": json.dumps(json_schema(), indent=2) + "\n"}
+
+
+def shell_scripts(root: Path) -> list[str]:
+    """Every shell script that git knows or would know: by name, or by its first line.
+
+    Raises:
+        InputError: git knows nothing of this folder.
+    """
+    listed = subprocess.run(  # noqa: S603
+        [_tool("git"), "ls-files", "-co", "--exclude-standard"], cwd=root, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        told = " ".join(listed.stderr.split())
+        raise InputError(f"git cannot list the files of {root}: {told}", remedy="run this in a clone of the repository")
+    files = [name for name in listed.stdout.splitlines() if (root / name).is_file()]
+    return sorted(name for name in files if name.endswith(".sh") or _is_shell(root / name))
+
+
+def _is_shell(path: Path) -> bool:
+    if path.suffix:
+        return False
+    with path.open("rb") as file:
+        first = file.readline(80)
+    return first.startswith(b"#!") and any(word in first for word in (b"/sh", b"bash", b"env sh"))
+
+
+def _call(root: Path, command: Sequence[str]) -> int:
+    """1 if the command complains; its output goes where ours goes."""
+    sys.stdout.write(
+        f"$ {' '.join(Path(word).name if index == 0 else word for index, word in enumerate(command))[:160]}\n"
+    )
+    drain_output()
+    return int(subprocess.call(list(command), cwd=root) != 0)  # noqa: S603
+
+
+def _tool(name: str) -> str:
+    """A program beside our Python, else on PATH."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise MissingToolError(f"there is no {name}", remedy=f"install {name}, or start as `./bootstrap invoke …`")
+    return found

@@ -1,0 +1,109 @@
+"""What commands are handed: settings, and the parts of ``core`` ready to use. ``runner.wiring`` builds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from runner.google.compute import Compute, Instance
+from runner.google.os_login import Login, OsLogin
+from runner.journal.journal import Journal
+from runner.model.events import Listener
+from runner.model.settings import Settings
+from runner.results.store import Buckets, ResultStore
+
+if TYPE_CHECKING:
+    from runner.hardware.opensees import OpenSeesInterface
+    from runner.inventory.inventory import Estate
+    from runner.ssh.connection import Connection
+    from runner.stacks.model import Stacks
+
+
+class Cloud(Protocol):
+    """The parts of the world, each built when it is first asked for. Calling ``open`` twice is harmless.
+
+    Raises (open): UnreachableError or MissingToolError, each with its remedy.
+    """
+
+    @property
+    def compute(self) -> Compute:
+        """The Compute API."""
+
+    @property
+    def results(self) -> ResultStore:
+        """The results bucket."""
+
+    @property
+    def buckets(self) -> Buckets:
+        """Buckets other than the results bucket."""
+
+    @property
+    def stacks(self) -> Stacks:
+        """The Pulumi engine."""
+
+    @property
+    def logins(self) -> OsLogin:
+        """The operator's OS Login profile."""
+
+    @property
+    def estate(self) -> Estate:
+        """Everything of ours that there is, and its removal."""
+
+    def open(self, *, needs_engine: bool = True) -> None:
+        """Make sure that the cloud answers; starts the embedded cloud if it is the target.
+
+        ``needs_engine``: say so now if there is no Pulumi CLI.
+        """
+
+    def check_bake(self, recipe: str) -> None:
+        """Make sure of what a bake with this recipe takes from this machine: nothing, where VMs bring all of it.
+
+        Raises: MissingToolError, with all that is missing; asked before anything is created.
+        """
+
+    def warm_up(self) -> None:
+        """Begin to load what a batch needs soon, beside what happens now. Harmless if it is not needed."""
+
+    def prepare_by_hand(self) -> None:
+        """Let plain ``pulumi`` in infra/* find the settings of our stacks."""
+
+    def pulumi_environment(self) -> dict[str, str]:
+        """What a plain ``pulumi`` needs in its environment to work on our stacks. Makes their passphrase if there is none yet.
+
+        Raises: CloudError when a state in a bucket has the passphrase and the bucket does not answer.
+        """
+
+    def connect(self, instance: Instance, login: Login, host_keys: Mapping[str, str]) -> Connection:
+        """An SSH connection to an instance, host key verified against ``host_keys`` (type to base64)."""
+
+    def job_interface(
+        self, instance: Instance, login: Login, host_keys: Mapping[str, str], batch: str, *, limit_s: float
+    ) -> OpenSeesInterface:
+        """The job interface of an instance, with the batch's workspace, if it answers within ``limit_s``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Everything that a command needs beside its own arguments."""
+
+    settings: Settings
+    cloud: Cloud
+    journal: Journal
+    root: Path
+    home: Path
+    results_folder: Path
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], None]
+
+    def journal_heard_by(self, listener: Listener) -> Journal:
+        """The journal to begin or resume a session in: what it cannot write is a warning."""
+        return replace(self.journal, on_trouble=lambda message: listener.tell("warning", message=message))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the target is the embedded cloud, which costs nothing."""
+        return self.settings.target == "local"

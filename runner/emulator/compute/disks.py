@@ -1,0 +1,90 @@
+"""Disks."""
+
+from __future__ import annotations
+
+from runner.emulator.compute.disk_documents import make_disk_document
+from runner.emulator.compute.disk_roots import DiskRoots
+from runner.emulator.compute.operation_records import Failure
+from runner.emulator.compute.resources import ZONE, Collection, Parts
+from runner.emulator.http.transport import Call, Rule
+from runner.emulator.state.settings import region_of
+from runner.emulator.state.store import Document
+from runner.emulator.wire import refusals, request_fields
+from runner.emulator.wire.validation import read_int
+from runner.emulator.wire.wire import relative
+
+
+class Disks(Collection):
+    """``zones/z/disks``."""
+
+    def __init__(self, parts: Parts, roots: DiskRoots) -> None:
+        super().__init__(parts, "disks", "disk", ZONE)
+        self._roots = roots
+
+    def rules(self) -> list[Rule]:
+        one = self.base + "/{name}"
+        return [
+            *self.read_rules(),
+            Rule(
+                method="POST",
+                path=self.base,
+                act=self.insert,
+                permission="compute.disks.create",
+                fields=request_fields.DISK,
+            ),
+            Rule(method="DELETE", path=one, act=self.delete, permission="compute.disks.delete"),
+            Rule(
+                method="POST",
+                path=one + "/setLabels",
+                act=self.set_labels,
+                permission="compute.disks.setLabels",
+                fields=request_fields.LABELS,
+            ),
+            Rule(
+                method="POST",
+                path=one + "/resize",
+                act=self.resize,
+                permission="compute.disks.resize",
+                fields={"sizeGb": int},
+            ),
+        ]
+
+    def insert(self, call: Call) -> Document:
+        body = dict(call.body)
+        if source := call.query.get("sourceImage"):
+            body["sourceImage"] = source
+        zone = call.params["zone"]
+        disk = make_disk_document(
+            body, zone, self.parts.store, self.parts.references, now=self.parts.clock.now(), field="resource"
+        )
+        key = relative(disk["selfLink"])
+        self.parts.store.put(key, disk)
+        return self.parts.operations.begin(
+            "insert", key, user=call.caller.email, work=lambda: self._make(key, zone), undo=lambda: self._forget(key)
+        )
+
+    async def _make(self, key: str, zone: str) -> Failure | None:
+        if failure := self.parts.quotas.shortage(region_of(zone), asking=key):
+            return failure
+        return await self._roots.make_disk(key)
+
+    async def _forget(self, key: str) -> None:
+        disk = self.parts.store.get(key)
+        self.parts.store.delete(key)
+        if disk is not None:
+            await self._roots.remove_disk(disk)
+
+    def delete(self, call: Call) -> Document:
+        key, disk = self.find(call)
+        if disk["users"]:
+            raise refusals.in_use("disk", key, relative(disk["users"][0]))
+        return self.parts.operations.begin("delete", key, user=call.caller.email, work=lambda: self._forget(key))
+
+    def resize(self, call: Call) -> Document:
+        key, disk = self.find(call)
+        size_gb = read_int(call.body.get("sizeGb"), field="sizeGb")
+        if size_gb < int(disk["sizeGb"]):
+            raise refusals.invalid_field("sizeGb", size_gb, f"Must be larger than existing size '{disk['sizeGb']}'.")
+        with self.parts.store.edit(key) as changed:
+            changed["sizeGb"] = str(size_gb)
+        return self.begin("resizeDisk", key, call)

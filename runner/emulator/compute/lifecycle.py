@@ -1,0 +1,349 @@
+"""What happens to an instance after it was asked for: power on and off, limits, preemption, the end.
+
+    PROVISIONING ─► STAGING ─► RUNNING ─► STOPPING ─► TERMINATED ─► (start) STAGING …
+                                             └─► gone, with its auto-delete disks
+
+One transition at a time for each instance. What has to survive a restart is in the store: the instance, its private
+record (``private/<key>``), its alarms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Protocol
+
+from runner.emulator.compute.disk_roots import DiskRoots
+from runner.emulator.compute.instance_documents import give_external_addresses, take_external_addresses
+from runner.emulator.compute.machine_types import MACHINE_TYPES
+from runner.emulator.compute.operation_records import Failure, Operations, gone
+from runner.emulator.compute.quotas import Quotas, failure_for_fault, stockout_failure
+from runner.emulator.compute.scheduling import run_limit_s
+from runner.emulator.faults.board import Faults
+from runner.emulator.iam.access import POLICIES
+from runner.emulator.machines.seam import MachineSpec
+from runner.emulator.state.clock import Alarms, Clock
+from runner.emulator.state.settings import CloudSettings, region_of
+from runner.emulator.state.store import Document, Store
+from runner.emulator.wire.wire import compute_time, relative, tail
+
+PRIVATE = "private/"
+STOP_NOTICE_S = 90.0
+PREEMPTION_NOTICE_S = 30.0
+
+
+class Room(Protocol):
+    """Where machines run (``machines.room.MachineRoom``)."""
+
+    async def boot(self, spec: MachineSpec) -> None: ...
+
+    async def shut_down(self, key: str, *, notice_s: float) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def free_address(self, taken: Collection[str]) -> str: ...
+
+    def refuse_ssh(self, key: str, *, duration_s: float) -> None: ...
+
+    def cut_next_connection(self, key: str, *, after_bytes: int) -> None: ...
+
+    def drop_connections(self, key: str) -> None: ...
+
+    async def fill_disk(self, key: str, *, full: bool) -> None: ...
+
+    async def hang(self, key: str) -> None: ...
+
+
+class Lifecycle:
+    """Carries instances from one state to the next."""
+
+    def __init__(
+        self,
+        *,
+        settings: CloudSettings,
+        store: Store,
+        clock: Clock,
+        alarms: Alarms,
+        faults: Faults,
+        operations: Operations,
+        quotas: Quotas,
+        disks: DiskRoots,
+        room: Room,
+        ssh_port: int,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+        self._alarms = alarms
+        self._faults = faults
+        self._operations = operations
+        self._quotas = quotas
+        self._disks = disks
+        self._room = room
+        self._ssh_port = ssh_port
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._interrupts: dict[str, asyncio.Event] = {}
+        alarms.answer("expire", self._ring_expiry)
+        alarms.answer("preempt", self._ring_preemption)
+
+    def _lock(self, key: str) -> asyncio.Lock:
+        return self._locks.setdefault(key, asyncio.Lock())
+
+    def _interrupt(self, key: str) -> asyncio.Event:
+        return self._interrupts.setdefault(key, asyncio.Event())
+
+    def free_address(self) -> str:
+        """A loopback address that no instance has."""
+        return self._room.free_address([private.get("address", "") for _, private in self._store.items(PRIVATE)])
+
+    # ------------------------------------------------------------------ coming up
+
+    async def provision(self, key: str) -> Failure | None:
+        """The work of an insert: quota and capacity, disks, boot."""
+        async with self._lock(key):
+            if self._store.get(key) is None:
+                return gone(key)
+            if failure := self._capacity_failure(key):
+                return failure
+            if not await self._stage(key):
+                return gone(key)
+            if failure := await self._make_disks(key):
+                return failure
+            await self._power_on(key)
+        return None
+
+    async def discard(self, key: str) -> Failure | None:
+        """Take back an insert that failed: the instance and the disks that were made for it."""
+        async with self._lock(key):
+            await self.remove(key, only_made=True)
+        return None
+
+    async def start(self, key: str) -> Failure | None:
+        async with self._lock(key):
+            if self._status(key) != "TERMINATED":
+                return None if self._status(key) else gone(key)
+            self._set_status(key, "STAGING")
+            failure = self._capacity_failure(key)
+            if failure is None and await self._stage(key):
+                await self._power_on(key)
+            else:
+                self._set_status(key, "TERMINATED")
+            return failure
+
+    def _capacity_failure(self, key: str) -> Failure | None:
+        zone = key.split("/")[3]
+        if fault := self._faults.hit("stockout", key):
+            machine_type = tail((self._store.get(key) or {})["machineType"])
+            return stockout_failure(self._settings.project, zone, machine_type, fault)
+        if fault := self._faults.hit("quota", key, form="operation"):
+            return failure_for_fault(fault, zone)
+        return self._quotas.shortage(region_of(zone), asking=key)
+
+    async def _make_disks(self, key: str) -> Failure | None:
+        for attachment in (self._store.get(key) or {})["disks"]:
+            path = relative(attachment["source"])
+            disk = self._store.get(path)
+            is_new = disk is not None and disk["status"] == "CREATING"
+            if is_new and (failure := await self._disks.make_disk(path)):
+                return failure
+        return None
+
+    async def _stage(self, key: str) -> bool:
+        """To STAGING, for longer with a ``slow_boot`` fault; False if somebody stopped or deleted it meanwhile."""
+        self._set_status(key, "STAGING")
+        slow = self._faults.hit("slow_boot", key)
+        return slow is None or await self._pause(key, slow["delay_s"])
+
+    async def _power_on(self, key: str) -> None:
+        with self._store.edit(PRIVATE + key) as private:
+            private["preempted"] = False
+        with self._store.edit(key) as instance:
+            give_external_addresses(instance)
+        await self._boot(key)
+        with self._store.edit(key) as instance:
+            instance["status"] = "RUNNING"
+            instance["lastStartTimestamp"] = compute_time(self._clock.now())
+        self._faults.tell(f"instance {key} RUNNING")
+        self._arm(key)
+
+    async def _pause(self, key: str, delay_s: float) -> bool:
+        return await self._clock.sleep_until(self._clock.now() + delay_s, unless=self._interrupt(key))
+
+    async def _boot(self, key: str) -> None:
+        instance = self._store.get(key) or {}
+        boot_disk = next(disk for disk in instance["disks"] if disk["boot"])
+        disk = self._store.get(relative(boot_disk["source"])) or {}
+        spec = MachineSpec(
+            key=key,
+            name=instance["name"],
+            root=self._disks.of_disk(disk),
+            address=(self._store.get(PRIVATE + key) or {})["address"],
+            ssh_port=self._ssh_port,
+            vcpus=MACHINE_TYPES[tail(instance["machineType"])].vcpus,
+        )
+        await self._room.boot(spec)
+        await self.apply_guest_faults(key)
+
+    async def apply_guest_faults(self, key: str) -> None:
+        """Hand over what is armed against this machine's guest."""
+        if fault := self._faults.hit("ssh_refused", key):
+            self._room.refuse_ssh(key, duration_s=fault["delay_s"])
+        if fault := self._faults.hit("ssh_cut", key):
+            self._room.cut_next_connection(key, after_bytes=fault["after_bytes"])
+        if self._faults.hit("ssh_drop", key):
+            self._room.drop_connections(key)
+        if fault := self._faults.hit("full_disk", key):
+            await self._room.fill_disk(key, full=fault["full"])
+        if self._faults.hit("hang", key):
+            await self._room.hang(key)
+
+    def _arm(self, key: str) -> None:
+        scheduling = (self._store.get(key) or {})["scheduling"]
+        limit_s = run_limit_s(scheduling)
+        if limit_s is not None:
+            end = self._clock.now() + limit_s
+            self._alarms.arm(f"expire/{key}", at=end, kind="expire", key=key)
+            with self._store.edit(key) as instance:
+                instance["resourceStatus"]["scheduling"] = {"terminationTimestamp": compute_time(end)}
+        if scheduling["preemptible"] and (fault := self._faults.hit("preemption", key)):
+            at = self._clock.now() + fault["after_s"]
+            self._alarms.arm(f"preempt/{key}", at=at, kind="preempt", key=key, notice_s=fault["notice_s"])
+
+    # ------------------------------------------------------------------ going down
+
+    async def stop(self, key: str, *, notice_s: float = STOP_NOTICE_S) -> Failure | None:
+        """Idempotent; the guest's shutdown script gets ``notice_s``."""
+        self._interrupt(key).set()
+        async with self._lock(key):
+            self._interrupt(key).clear()
+            if self._status(key) in ("", "TERMINATED"):
+                return None
+            await self._power_off(key, notice_s)
+        return None
+
+    async def reset(self, key: str) -> Failure | None:
+        """The hard way: no shutdown script, then boot again."""
+        async with self._lock(key):
+            if self._status(key) != "RUNNING":
+                return gone(key)
+            await self._room.shut_down(key, notice_s=0.0)
+            await self._boot(key)
+        return None
+
+    async def delete(self, key: str, *, notice_s: float = STOP_NOTICE_S) -> Failure | None:
+        """The instance and its auto-delete disks; no failure if it is gone by now."""
+        self._interrupt(key).set()
+        async with self._lock(key):
+            self._interrupt(key).clear()
+            if self._status(key) not in ("", "TERMINATED"):
+                await self._power_off(key, notice_s)
+            await self.remove(key, only_made=False)
+        return None
+
+    async def preempt(self, key: str, *, notice_s: float = PREEMPTION_NOTICE_S) -> Failure | None:
+        """The work of ``compute.instances.preempted``: notice, then the termination action."""
+        if self._status(key):
+            with self._store.edit(PRIVATE + key) as private:
+                private["preempted"] = True
+        return await self._terminate(key, notice_s)
+
+    async def _terminate(self, key: str, notice_s: float) -> Failure | None:
+        scheduling = (self._store.get(key) or {}).get("scheduling", {})
+        if scheduling.get("instanceTerminationAction") == "DELETE":
+            return await self.delete(key, notice_s=notice_s)
+        return await self.stop(key, notice_s=notice_s)
+
+    async def _power_off(self, key: str, notice_s: float) -> None:
+        self._set_status(key, "STOPPING")
+        await self._room.shut_down(key, notice_s=notice_s)
+        self.disarm(key)
+        with self._store.edit(key) as instance:
+            instance["status"] = "TERMINATED"
+            take_external_addresses(instance)
+            instance["lastStopTimestamp"] = compute_time(self._clock.now())
+        self._faults.tell(f"instance {key} TERMINATED")
+
+    async def remove(self, key: str, *, only_made: bool) -> None:
+        """Forget an instance that is off, and its disks. ``only_made``: as after a failed insert, disks that were there before stay in any case."""
+        instance = self._store.get(key)
+        if instance is None:
+            return
+        for attachment in instance["disks"]:
+            path = relative(attachment["source"])
+            made_for_it = path in (self._store.get(PRIVATE + key) or {}).get("new_disks", ())
+            if (only_made and made_for_it) or (not only_made and attachment["autoDelete"]):
+                await self._remove_disk(path)
+            else:
+                self._detach(path, key)
+        self.disarm(key)
+        self._store.delete(key)
+        self._store.delete(PRIVATE + key)
+        self._store.delete(POLICIES + key)
+        self._interrupts.pop(key, None)
+        self._faults.tell(f"instance {key} GONE")
+
+    async def _remove_disk(self, path: str) -> None:
+        disk = self._store.get(path)
+        if disk is not None:
+            await self._disks.remove_disk(disk)
+            self._store.delete(path)
+
+    def _detach(self, path: str, key: str) -> None:
+        if self._store.get(path) is not None:
+            with self._store.edit(path) as disk:
+                disk["users"] = [user for user in disk["users"] if relative(user) != key]
+
+    def disarm(self, key: str) -> None:
+        """No limit and no preemption is waited for any more."""
+        self._alarms.disarm(f"expire/{key}")
+        self._alarms.disarm(f"preempt/{key}")
+
+    # ------------------------------------------------------------------ what happens by itself
+
+    def begin_preemption(self, key: str, *, notice_s: float = PREEMPTION_NOTICE_S) -> Document:
+        """Start to preempt; the record of the operation."""
+        return self._operations.begin(
+            "compute.instances.preempted",
+            key,
+            user="system",
+            work=lambda: self.preempt(key, notice_s=notice_s),
+            statusMessage="Instance was preempted.",
+        )
+
+    def guest_powered_off(self, key: str) -> None:
+        """The guest switched itself off: the instance stops, as Google has it, whatever its termination action."""
+        if self._status(key) == "RUNNING":
+            self._operations.begin(
+                "compute.instances.guestTerminate",
+                key,
+                user="system",
+                work=lambda: self.stop(key, notice_s=0.0),
+                statusMessage="Instance terminated by guest OS shutdown.",
+            )
+
+    async def _ring_expiry(self, alarm: Document) -> None:
+        key = alarm["key"]
+        if self._status(key) != "RUNNING":
+            return
+        action = (self._store.get(key) or {})["scheduling"]["instanceTerminationAction"].lower()
+        self._operations.begin(
+            action,
+            key,
+            user="system",
+            work=lambda: self._terminate(key, PREEMPTION_NOTICE_S),
+            statusMessage="Instance reached its maximum run duration.",
+        )
+
+    async def _ring_preemption(self, alarm: Document) -> None:
+        if self._status(alarm["key"]) == "RUNNING":
+            self.begin_preemption(alarm["key"], notice_s=alarm["notice_s"])
+
+    # ------------------------------------------------------------------ small things
+
+    def _status(self, key: str) -> str:
+        return str((self._store.get(key) or {}).get("status", ""))
+
+    def _set_status(self, key: str, status: str) -> None:
+        with self._store.edit(key) as instance:
+            instance["status"] = status
+        self._faults.tell(f"instance {key} {status}")

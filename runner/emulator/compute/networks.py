@@ -1,0 +1,277 @@
+"""Networks, subnetworks, firewalls, routers (with their NATs): documents that refer to each other, no machinery."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from runner.emulator.compute.resources import GLOBAL, REGION, V1, Collection, Parts, find_user
+from runner.emulator.http.transport import Call, Rule
+from runner.emulator.state.settings import REGIONS
+from runner.emulator.state.store import Document
+from runner.emulator.wire import refusals, request_fields
+from runner.emulator.wire.listing import list_document
+from runner.emulator.wire.validation import check_choice, check_name, read_int
+from runner.emulator.wire.wire import compute_time, fresh_fingerprint, link, relative, scope_of, without_blanks
+
+
+class _Network(Collection):
+    """Insert, patch and delete are the same for these four; ``complete`` adds what Google adds."""
+
+    fields: Any = request_fields.NETWORK
+
+    def rules(self) -> list[Rule]:
+        one, permission = self.base + "/{name}", f"compute.{self.name}"
+        return [
+            *self.read_rules(),
+            Rule(method="POST", path=self.base, act=self.insert, permission=f"{permission}.create", fields=self.fields),
+            Rule(method="PATCH", path=one, act=self.patch, permission=f"{permission}.update", fields=self.fields),
+            Rule(method="DELETE", path=one, act=self.delete, permission=f"{permission}.delete"),
+        ]
+
+    def insert(self, call: Call) -> Document:
+        check_name(call.body.get("name"))
+        key, document = self.new_document(call, call.body)
+        self.complete(document, call.body)
+        self.parts.store.put(key, document)
+        return self.parts.operations.begin("insert", key, user=call.caller.email, undo=lambda: self._undo(key))
+
+    async def _undo(self, key: str) -> None:
+        self.parts.store.delete(key)
+
+    def complete(self, document: Document, body: Document) -> None:
+        raise NotImplementedError
+
+    def patch(self, call: Call) -> Document:
+        key, document = self.find(call)
+        if call.body.get("fingerprint") not in (None, document.get("fingerprint")):
+            raise refusals.stale_metadata()
+        merged = _merge(document, {name: value for name, value in call.body.items() if name != "fingerprint"})
+        self.complete(merged, merged)
+        self.parts.store.put(key, merged)
+        return self.begin("patch", key, call)
+
+    def delete(self, call: Call) -> Document:
+        key, _ = self.find(call)
+        user = find_user(self.parts.store, key)
+        if user is not None:
+            raise refusals.in_use(self.kind, key, user)
+
+        async def remove() -> None:
+            self.parts.store.delete(key)
+
+        return self.parts.operations.begin("delete", key, user=call.caller.email, work=remove)
+
+
+def _merge(old: Document, new: Document) -> Document:
+    """A JSON merge patch (RFC 7396); empty lists take a field away, as Google's answers leave them out."""
+    merged = dict(old)
+    for key, value in new.items():
+        if value is None or value == []:
+            merged.pop(key, None)
+        elif isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = without_blanks(value)
+    return merged
+
+
+def _usable(subnetwork: Document) -> Document:
+    shown: Document = {
+        key: subnetwork[key] for key in ("network", "ipCidrRange", "stackType", "purpose") if key in subnetwork
+    }
+    return {"subnetwork": subnetwork["selfLink"], **shown}
+
+
+class Networks(_Network):
+    """``global/networks``."""
+
+    fields = request_fields.NETWORK
+
+    def complete(self, document: Document, body: Document) -> None:
+        routing = document.setdefault("routingConfig", {})
+        check_choice(routing.get("routingMode"), ("REGIONAL", "GLOBAL"), field="resource.routingConfig.routingMode")
+        routing.setdefault("routingMode", "REGIONAL")
+        routing.setdefault("bgpBestPathSelectionMode", "LEGACY")
+        document.setdefault("networkFirewallPolicyEnforcementOrder", "AFTER_CLASSIC_FIREWALL")
+        document["autoCreateSubnetworks"] = bool(body.get("autoCreateSubnetworks"))
+        document["selfLinkWithId"] = document["selfLink"].rsplit("/", 1)[0] + "/" + document["id"]
+
+
+class Subnetworks(_Network):
+    """``regions/r/subnetworks``."""
+
+    fields = request_fields.SUBNETWORK
+
+    def rules(self) -> list[Rule]:
+        path = self.base + "/{name}"
+        fields = {"privateIpGoogleAccess": bool}
+        permission = "compute.subnetworks.setPrivateIpGoogleAccess"
+        usable = f"{V1}/aggregated/{self.name}/listUsable"
+        return [
+            Rule(method="GET", path=usable, act=self.list_usable, permission="compute.subnetworks.list"),
+            *super().rules(),
+            Rule(
+                method="POST",
+                path=path + "/setPrivateIpGoogleAccess",
+                act=self.patch,
+                permission=permission,
+                fields=fields,
+            ),
+            Rule(
+                method="POST",
+                path=path + "/expandIpCidrRange",
+                act=self.patch,
+                permission="compute.subnetworks.expandIpCidrRange",
+                fields={"ipCidrRange": str},
+            ),
+        ]
+
+    def list_usable(self, call: Call) -> Document:
+        """The subnetworks of all regions that the caller may use: here, all that there are."""
+        found = self.parts.store.items(f"projects/{call.project}/regions/")
+        entries = [(key, _usable(document)) for key, document in found if key.split("/")[-2] == self.name]
+        path = f"projects/{call.project}/aggregated/{self.name}"
+        return list_document("usableSubnetworksAggregated", path, entries, call.query)
+
+    def complete(self, document: Document, body: Document) -> None:
+        text = body.get("ipCidrRange")
+        if not text:
+            raise refusals.required("resource.ipCidrRange")
+        try:
+            block = ipaddress.IPv4Network(text)
+        except ValueError as error:
+            why = "Must be a CIDR address range."
+            raise refusals.invalid_field("resource.ipCidrRange", text, why) from error
+        document.update(
+            network=link(self.parts.references.network(body.get("network"))),
+            gatewayAddress=str(block[1] if block.num_addresses > 1 else block[0]),
+            fingerprint=fresh_fingerprint(),
+            privateIpGoogleAccess=bool(body.get("privateIpGoogleAccess")),
+        )
+        for name, value in _SUBNETWORK_DEFAULTS.items():
+            document.setdefault(name, value)
+        self._check_overlap(document, block)
+
+    def _check_overlap(self, document: Document, block: ipaddress.IPv4Network) -> None:
+        for _, other in self.parts.store.items(f"projects/{self.parts.settings.project}/regions/"):
+            if not _is_rival(other, document):
+                continue
+            if block.overlaps(ipaddress.IPv4Network(other["ipCidrRange"])):
+                raise refusals.invalid(
+                    f"Invalid IPCidrRange: {block} conflicts with existing subnetwork '{other['name']}' in region "
+                    f"'{relative(other['region']).split('/')[3]}'."
+                )
+
+
+def _is_rival(other: Document, document: Document) -> bool:
+    """Another subnetwork of the same network."""
+    return (
+        other.get("kind") == "compute#subnetwork"
+        and other["selfLink"] != document["selfLink"]
+        and other["network"] == document["network"]
+    )
+
+
+_SUBNETWORK_DEFAULTS: Document = {
+    "privateIpv6GoogleAccess": "DISABLE_GOOGLE_ACCESS",
+    "purpose": "PRIVATE",
+    "stackType": "IPV4_ONLY",
+    "allowSubnetCidrRoutesOverlap": False,
+    "enableFlowLogs": False,
+    "logConfig": {"enable": False},
+}
+
+
+class Firewalls(_Network):
+    """``global/firewalls``."""
+
+    fields = request_fields.FIREWALL
+
+    def complete(self, document: Document, body: Document) -> None:
+        if not body.get("allowed") and not body.get("denied"):
+            raise refusals.required("resource.allowed")
+        for index, rule in enumerate([*(body.get("allowed") or ()), *(body.get("denied") or ())]):
+            if not rule.get("IPProtocol"):
+                raise refusals.required(f"resource.allowed[{index}].IPProtocol")
+        _check_ranges(body.get("sourceRanges") or ())
+        check_choice(body.get("direction"), ("INGRESS", "EGRESS"), field="resource.direction")
+        priority = read_int(body.get("priority", 1000), field="resource.priority")
+        if not 0 <= priority <= 65535:
+            raise refusals.invalid_field("resource.priority", priority, "Must be between 0 and 65535.")
+        document.update(network=link(self.parts.references.network(body.get("network"))), priority=priority)
+        document.update(direction=body.get("direction") or "INGRESS", disabled=bool(body.get("disabled")))
+        document.setdefault("logConfig", {"enable": False})
+
+
+def _check_ranges(ranges: Any) -> None:
+    for index, text in enumerate(ranges):
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            why = "Must be a CIDR address range."
+            raise refusals.invalid_field(f"resource.sourceRanges[{index}]", text, why) from error
+
+
+class Routers(_Network):
+    """``regions/r/routers``; a NAT is a part of its router."""
+
+    fields = request_fields.ROUTER
+
+    def complete(self, document: Document, body: Document) -> None:
+        document.update(network=link(self.parts.references.network(body.get("network"))))
+        document.setdefault("encryptedInterconnectRouter", False)
+        if body.get("nats"):
+            document["nats"] = [_complete_nat(nat, index) for index, nat in enumerate(body["nats"])]
+
+
+def _complete_nat(nat: Document, index: int) -> Document:
+    check_name(nat.get("name"), field=f"resource.nats[{index}].name")
+    if not nat.get("sourceSubnetworkIpRangesToNat"):
+        raise refusals.required(f"resource.nats[{index}].sourceSubnetworkIpRangesToNat")
+    return {
+        "natIpAllocateOption": "AUTO_ONLY",
+        "type": "PUBLIC",
+        "endpointTypes": ["ENDPOINT_TYPE_VM"],
+        "enableEndpointIndependentMapping": False,
+        "enableDynamicPortAllocation": False,
+        "autoNetworkTier": "PREMIUM",
+        **without_blanks(nat),
+    }
+
+
+def network_rules(parts: Parts) -> list[Rule]:
+    return [
+        *Networks(parts, "networks", "network", GLOBAL).rules(),
+        *Firewalls(parts, "firewalls", "firewall", GLOBAL).rules(),
+        *Subnetworks(parts, "subnetworks", "subnetwork", REGION).rules(),
+        *Routers(parts, "routers", "router", REGION).rules(),
+    ]
+
+
+def put_default_network(parts: Parts) -> None:
+    """The network ``default`` with a subnetwork in each region, as new projects have it; no firewall lets anything in."""
+    key = f"projects/{parts.settings.project}/global/networks/default"
+    if parts.store.get(key) is not None:
+        return
+    networks = Networks(parts, "networks", "network", GLOBAL)
+    network = _default_document(parts, key, "network")
+    networks.complete(network, {"autoCreateSubnetworks": True})
+    parts.store.put(key, network)
+    subnetworks = Subnetworks(parts, "subnetworks", "subnetwork", REGION)
+    for index, region in enumerate(REGIONS):
+        key = f"projects/{parts.settings.project}/regions/{region}/subnetworks/default"
+        subnetwork = _default_document(parts, key, "subnetwork")
+        subnetwork.update(region=link(scope_of(key)), ipCidrRange=f"10.{128 + 2 * index}.0.0/20")
+        subnetworks.complete(subnetwork, {"ipCidrRange": subnetwork["ipCidrRange"]})
+        parts.store.put(key, subnetwork)
+
+
+def _default_document(parts: Parts, key: str, kind: str) -> Document:
+    return {
+        "kind": f"compute#{kind}",
+        "id": parts.store.next_id(),
+        "name": "default",
+        "creationTimestamp": compute_time(parts.clock.now()),
+        "selfLink": link(key),
+    }

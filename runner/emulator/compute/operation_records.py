@@ -1,0 +1,180 @@
+"""Compute operations: a record that clients poll, and the work behind it.
+
+An operation is DONE when its work is. Records are in the store; work that a restart cut off ends with an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.emulator.faults.board import Faults
+from runner.emulator.state.clock import Clock
+from runner.emulator.state.store import Document, Store
+from runner.emulator.wire import refusals
+from runner.emulator.wire.wire import compute_time, link, scope_of
+
+KEPT_OPERATIONS = 5000
+WAIT_LIMIT_S = 120.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why the work of an operation did not come about: what goes into its ``error``."""
+
+    code: str
+    message: str
+    details: Sequence[Document] = ()
+    http_status: int = 400
+    http_message: str = "BAD REQUEST"
+
+
+Work = Callable[[], Awaitable[Failure | None]]
+
+INTERNAL = Failure(
+    code="INTERNAL_ERROR",
+    message="Internal error. Please try again or contact support.",
+    http_status=500,
+    http_message="INTERNAL SERVER ERROR",
+)
+
+
+def gone(key: str) -> Failure:
+    """The work cannot be done, for what it needs is not there any more."""
+    return Failure(
+        code="RESOURCE_NOT_FOUND",
+        message=f"The resource '{key}' was not found",
+        http_status=404,
+        http_message="NOT FOUND",
+    )
+
+
+def failure_fields(failure: Failure) -> Document:
+    first: Document = {"code": failure.code, "message": failure.message}
+    if failure.details:
+        first["errorDetails"] = list(failure.details)
+    return {
+        "error": {"errors": [first]},
+        "httpErrorStatusCode": failure.http_status,
+        "httpErrorMessage": failure.http_message,
+    }
+
+
+class Operations:
+    """Starts work and keeps its records."""
+
+    def __init__(self, store: Store, clock: Clock, faults: Faults) -> None:
+        self._store = store
+        self._clock = clock
+        self._faults = faults
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    def begin(
+        self, kind: str, target: str, *, user: str, work: Work | None = None, undo: Work | None = None, **more: Any
+    ) -> Document:
+        """A RUNNING operation on ``target`` (``projects/…``); ``work`` runs on its own from here.
+
+        ``undo`` takes back what was done before (an insert's document) if the work fails. ``more`` goes into the record,
+        e.g. ``statusMessage``.
+        """
+        self._faults.tell(f"operation begun {kind} {target}")
+        path, record = self._new_record(kind, target, user)
+        record.update(status="RUNNING", progress=0, startTime=record["insertTime"], **more)
+        self._store.put(path, record)
+        self._running[path] = asyncio.create_task(self._carry_out(path, f"{kind} {target}", work, undo))
+        return record
+
+    def note(self, kind: str, target: str, *, message: str) -> Document:
+        """The record of something that the cloud did of its own accord and that is over."""
+        path, record = self._new_record(kind, target, "system")
+        record.update(status="DONE", progress=100, startTime=record["insertTime"], endTime=record["insertTime"])
+        record["statusMessage"] = message
+        self._store.put(path, record)
+        return record
+
+    def get(self, path: str) -> Document:
+        record = self._store.get(path)
+        if record is None:
+            raise refusals.not_found(path)
+        return record
+
+    async def wait(self, path: str) -> Document:
+        """The record when it is DONE, or as it is after Google's limit of two minutes."""
+        self.get(path)
+        if task := self._running.get(path):
+            await asyncio.wait([task], timeout=WAIT_LIMIT_S)
+        return self.get(path)
+
+    async def settle(self) -> None:
+        """Cut off what runs (the process ends)."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _new_record(self, kind: str, target: str, user: str) -> tuple[str, Document]:
+        number = self._store.next_id()
+        scope, name = scope_of(target), f"operation-{number}"
+        path = f"{scope}/operations/{name}"
+        resource = self._store.get(target) or {}
+        record: Document = {
+            "kind": "compute#operation",
+            "id": number,
+            "name": name,
+            "operationType": kind,
+            "targetLink": link(target),
+            "targetId": resource.get("id", self._store.next_id()),
+            "user": user,
+            "insertTime": compute_time(self._clock.now()),
+            "selfLink": link(path),
+        }
+        where = scope.split("/")
+        if where[2] in ("zones", "regions"):
+            record[where[2][:-1]] = link(scope)
+        return path, record
+
+    async def _carry_out(self, path: str, what: str, work: Work | None, undo: Work | None) -> None:
+        try:
+            if slow := self._faults.hit("slow_operation", what):
+                await self._clock.sleep_until(self._clock.now() + slow["delay_s"])
+            failure = await self._work(what, work)
+            if failure and undo:
+                await undo()
+            self._finish(path, what, failure)
+            self._faults.tell(f"operation {'failed' if failure else 'done'} {what}")
+        finally:
+            self._running.pop(path, None)
+
+    async def _work(self, what: str, work: Work | None) -> Failure | None:
+        if fault := self._faults.hit("failed_operation", what):
+            return Failure(
+                code=fault["code"], message=fault["message"], http_status=fault["status"], http_message="ERROR"
+            )
+        try:
+            return await work() if work else None
+        except Exception:
+            _log.exception("operation failed: %s", what)
+            return INTERNAL
+
+    def _finish(self, path: str, what: str, failure: Failure | None) -> None:
+        if self._faults.hit("lost_operation", what):
+            self._store.delete(path)
+            return
+        self.end(path, failure)
+
+    def end(self, path: str, failure: Failure | None) -> None:
+        """Mark a record DONE."""
+        with self._store.edit(path) as record:
+            record.update(status="DONE", progress=100, endTime=compute_time(self._clock.now()))
+            record.update(failure_fields(failure) if failure else {})
+
+    def forget_old(self, project: str) -> None:
+        """Keep the newest records only."""
+        keys = [key for key, _ in self._store.items(f"projects/{project}/") if "/operations/" in key]
+        for key in sorted(keys, key=lambda key: key.rsplit("-", 1)[1])[:-KEPT_OPERATIONS]:
+            self._store.delete(key)

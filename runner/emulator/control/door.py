@@ -1,0 +1,38 @@
+"""Who is let in at all, before anything else is looked at: no web page, and nobody without a credential."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import parse_qs
+
+from runner.emulator.iam.access import Access, Caller
+from runner.emulator.storage.upload_sessions import UploadSessions
+from runner.emulator.wire.browsers import refuse_foreign_names, refuse_web_pages
+
+
+class Door:
+    """Asked for each request, with its headers (names in lower case)."""
+
+    def __init__(self, access: Access, sessions: UploadSessions) -> None:
+        self._access = access
+        self._sessions = sessions
+
+    def admit(self, headers: Mapping[str, str], path: str, query: str) -> Caller:
+        """The caller.
+
+        Raises:
+            CloudError: 421 for a foreign name, 403 for a web page.
+            PermissionDeniedError: 401 without a credential, or with one that is unknown or expired.
+        """
+        refuse_foreign_names(headers.get("host", ""))
+        refuse_web_pages(headers)
+        authorization = headers.get("authorization")
+        if authorization is None and (starter := self._starter(path, query)) is not None:
+            return starter
+        return self._access.identify(authorization)
+
+    def _starter(self, path: str, query: str) -> Caller | None:
+        """The URI of a resumable upload is a credential of its own, as Google's: it stands for whoever began the upload."""
+        upload_id = parse_qs(query).get("upload_id", [""])[-1]
+        session = self._sessions.find(upload_id) if path.startswith("/upload/") else None
+        return None if session is None else session.caller

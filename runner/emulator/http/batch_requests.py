@@ -1,0 +1,145 @@
+"""Batches (``multipart/mixed`` of ``application/http``): each part is a request of its own, served by the application itself."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from email.message import Message
+from email.parser import BytesParser
+from http import HTTPStatus
+from urllib.parse import unquote, urlsplit
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from runner.emulator.wire import refusals
+
+#: A batch of Cloud Storage holds calls of its JSON API and nothing else, no batch either.
+_SERVED = "/storage/v1/"
+_REQUEST_LINE = re.compile(r"(?P<method>[A-Z]+) +(?P<url>[!-~]+)(?: +HTTP/[0-9.]+)?")
+#: What says how the part itself was sent; its length is that of what was read.
+_NOT_OF_A_PART = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect"})
+_KEPT_HEADERS = ("content-type", "etag", "vary")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPart:
+    """``target``: path and query. ``content_id`` ties the answer to it."""
+
+    content_id: str
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+
+def read_batch_parts(content_type: str, body: bytes) -> list[BatchPart]:
+    """The parts of a batch, in order.
+
+    Raises:
+        CloudError: one of them cannot be read, or there is none.
+    """
+    try:
+        message = BytesParser().parsebytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
+        parts = message.get_payload() if message.is_multipart() else []
+        read = [_read_part(part) for part in parts if isinstance(part, Message)]
+    except (ValueError, LookupError, RecursionError) as error:
+        raise refusals.invalid(f"Failed to parse batch request, error: {error}.") from error
+    if not read:
+        raise refusals.invalid("Failed to parse batch request, error: 0 items.")
+    return read
+
+
+def _read_part(part: Message) -> BatchPart:
+    """Raises: ValueError, if it is no request."""
+    if part.get_content_type() != "application/http":
+        raise ValueError(f"a part is of type {part.get_content_type()}")
+    raw = part.get_payload(decode=True)
+    line, _, rest = (raw if isinstance(raw, bytes) else b"").lstrip().partition(b"\n")
+    asked = _REQUEST_LINE.fullmatch(line.decode("ascii").strip())
+    if asked is None:
+        raise ValueError("a part does not begin with a request line")
+    inner = BytesParser().parsebytes(rest)
+    payload = inner.get_payload(decode=True)
+    url = urlsplit(asked["url"])
+    return BatchPart(
+        content_id=_one_line(part.get("Content-ID", "")),
+        method=asked["method"],
+        target=url.path + (f"?{url.query}" if url.query else ""),
+        headers={name: _one_line(value) for name, value in inner.items() if name.lower() not in _NOT_OF_A_PART},
+        body=payload.strip() if isinstance(payload, bytes) else b"",
+    )
+
+
+def _one_line(value: object) -> str:
+    """A header's value. Raises: ValueError, if it is none."""
+    text = " ".join(str(value).split())
+    if not text.isascii() or not text.isprintable():
+        raise ValueError("a header is no text")
+    return text
+
+
+async def serve_batch(request: Request) -> Response:
+    """Serve every part as the caller of the whole; one that is refused does not hurt the others.
+
+    Raises:
+        CloudError: it is no batch, or a part of it cannot be read; then none is served.
+    """
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() != "multipart/mixed":
+        raise refusals.wrong_content_type(content_type)
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"] = {"caller": request.state.caller}
+        await request.app(scope, receive, send)
+
+    parts = read_batch_parts(content_type, await request.body())
+    boundary = f"batch_{secrets.token_hex(16)}"
+    answers: list[bytes] = []
+    transport = httpx.ASGITransport(app=application)
+    async with httpx.AsyncClient(transport=transport, base_url="http://batch", trust_env=False) as client:
+        for part in parts:
+            answer = await _serve_part(client, part)
+            answers.append(_write_part(boundary, part, answer))
+    return Response(
+        b"".join(answers) + f"--{boundary}--\r\n".encode(), media_type=f"multipart/mixed; boundary={boundary}"
+    )
+
+
+async def _serve_part(client: httpx.AsyncClient, part: BatchPart) -> httpx.Response:
+    if not part.target.startswith(_SERVED):
+        return _refuse(404, f"A batch of Cloud Storage cannot hold {part.method} {part.target}")
+    if _leads_away(part.target):
+        return _refuse(400, f"Invalid path: {part.target}")
+    try:
+        return await client.request(part.method, part.target, headers=part.headers, content=part.body)
+    except httpx.InvalidURL as error:
+        return _refuse(400, str(error))
+
+
+def _leads_away(target: str) -> bool:
+    """Whether there are parts on the way that our client would follow, out of what a batch may hold."""
+    return not {".", ".."}.isdisjoint(unquote(target.partition("?")[0]).split("/"))
+
+
+def _refuse(status: int, message: str) -> httpx.Response:
+    return httpx.Response(status, json={"error": {"code": status, "message": message}})
+
+
+def _write_part(boundary: str, part: BatchPart, answer: httpx.Response) -> bytes:
+    content_id = part.content_id.strip("<>")
+    lines = [
+        f"--{boundary}",
+        "Content-Type: application/http",
+        *([f"Content-ID: <response-{content_id}>"] if content_id else []),
+        "",
+        f"HTTP/1.1 {answer.status_code} {HTTPStatus(answer.status_code).phrase}",
+        *(f"{name}: {answer.headers[name]}" for name in _KEPT_HEADERS if name in answer.headers),
+        f"Content-Length: {len(answer.content)}",
+        "",
+        "",
+    ]
+    return "\r\n".join(lines).encode() + answer.content + b"\r\n"

@@ -1,0 +1,51 @@
+"""The owner's token: made once for each state folder, in a file that only its user can read. Whoever has it is the owner."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from runner.system.files import make_private_folder
+
+_BYTES = 32
+
+
+def owner_token_file(state: Path) -> Path:
+    return state / "owner-token"
+
+
+def make_owner_token(state: Path) -> str:
+    """The token of this folder, drawn if there is none yet. The folder is closed to others, an older one too.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    make_private_folder(state)
+    state.chmod(0o700)
+    file = owner_token_file(state)
+    if not file.exists():
+        _write_once(file, "ya29.owner." + secrets.token_urlsafe(_BYTES))
+    file.chmod(0o600)
+    return read_owner_token(file)
+
+
+def read_owner_token(file: Path) -> str:
+    """Raises:
+    OSError: it cannot be read, or is not there (any more).
+    """
+    return file.read_text(encoding="ascii").strip()
+
+
+def _write_once(file: Path, token: str) -> None:
+    """All of it or nothing; of two that write at once the first one's stays."""
+    making = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    making.unlink(missing_ok=True)
+    with os.fdopen(os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.write(token + "\n")
+    try:
+        os.link(making, file)
+    except FileExistsError:
+        pass
+    finally:
+        making.unlink()

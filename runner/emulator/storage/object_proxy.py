@@ -1,0 +1,317 @@
+"""Objects: the front takes in what is sent, checks the bucket, the caller's rights and the preconditions, and passes it on.
+
+Between these checks and the end of what the object store does nobody else's change of that object comes in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from urllib.parse import parse_qs, urlsplit
+from weakref import WeakValueDictionary
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from runner.emulator.http.batch_requests import serve_batch
+from runner.emulator.http.transport import render_error
+from runner.emulator.iam.access import Access, Caller
+from runner.emulator.state.settings import CloudSettings
+from runner.emulator.state.store import Document, Store
+from runner.emulator.storage.buckets import BUCKETS, POLICY_OWNER, no_bucket, storage_denied
+from runner.emulator.storage.object_bodies import Body, name_upload, read_orders
+from runner.emulator.storage.object_metadata import ObjectMetadata
+from runner.emulator.storage.object_requests import Act, ObjectRequest, read_object_request
+from runner.emulator.storage.object_store import ObjectStore, out_of_order
+from runner.emulator.storage.upload_sessions import UploadSessions
+from runner.emulator.wire import refusals
+from runner.emulator.wire.wire import read_json
+from runner.errors import CloudError
+
+Content = Body | bytes | None
+
+_O = "/storage/v1/b/{bucket}/o"
+_READS = ("GET", "HEAD")
+_UPLOADS = ("POST", "PUT")
+_ROUTES = (
+    (_O, ("GET",)),
+    (_O + "/{name:path}", (*_READS, "POST", "PUT", "PATCH", "DELETE")),
+    ("/download" + _O + "/{name:path}", _READS),
+    ("/upload" + _O, _UPLOADS),
+    ("/resumable/upload" + _O, _UPLOADS),
+)
+_HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "te",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+        "host",
+        "expect",
+        "authorization",
+        "date",
+        "server",
+    }
+)
+#: The object store would let every page read what it answers.
+_NEVER_SHOWN = "access-control-"
+_DONE = (200, 201)
+_GOES_ON = "x-http-status-code-override"
+
+
+class ObjectProxy:
+    """``…/b/B/o…`` in all its forms."""
+
+    def __init__(
+        self,
+        store: Store,
+        access: Access,
+        settings: CloudSettings,
+        objects: ObjectStore,
+        sessions: UploadSessions,
+        metadata: ObjectMetadata,
+    ) -> None:
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._metadata = metadata
+        self._store = store
+        self._access = access
+        self._settings = settings
+        self._objects = objects
+        self._sessions = sessions
+
+    def routes(self) -> list[Route]:
+        batch = Route("/batch/storage/v1", self._serve_batch, methods=["POST"])
+        return [batch, *(Route(path, self._serve, methods=list(methods)) for path, methods in _ROUTES)]
+
+    async def _serve_batch(self, request: Request) -> Response:
+        try:
+            return await serve_batch(request)
+        except CloudError as error:
+            return render_error(error, request.url.path, self._settings)
+
+    async def _serve(self, request: Request) -> Response:
+        try:
+            wanted = read_object_request(request.method, _raw_path(request), dict(request.query_params))
+            caller: Caller = request.state.caller
+            if wanted.act is Act.RESUME:
+                caller, wanted = self._go_on(wanted)
+            with Body(self._settings.state) as body:
+                wanted, content = await self._take_in(request, wanted, body, caller)
+                async with self._alone(wanted):
+                    await self._check(caller, wanted)
+                    own = await self._answer_ourselves(request, wanted)
+                    return own or await self._forward(request, content, wanted, caller)
+        except CloudError as error:
+            return render_error(error, request.url.path, self._settings)
+
+    async def _take_in(
+        self, request: Request, wanted: ObjectRequest, body: Body, caller: Caller
+    ) -> tuple[ObjectRequest, Content]:
+        """What the request's body adds to what is wanted, and what of it is sent on.
+
+        Nothing more of an upload is taken in once it is known that the caller may not make it.
+        """
+        if wanted.act in (Act.UPDATE, Act.COMPOSE, Act.COPY):
+            return await read_orders(request, wanted)
+        if wanted.act not in (Act.UPLOAD, Act.RESUME):
+            return wanted, None
+        pieces = request.stream()
+        if not wanted.name:
+            wanted = await name_upload(pieces, request.headers, wanted, body)
+        self._check_rights(caller, wanted)
+        async for piece in pieces:
+            await body.add(piece)
+        return wanted, body
+
+    @asynccontextmanager
+    async def _alone(self, wanted: ObjectRequest) -> AsyncIterator[None]:
+        """Inside, nothing else changes this object; whoever only reads waits for nobody."""
+        if wanted.act in (Act.LIST, Act.READ):
+            yield
+            return
+        lock = self._locks.setdefault((wanted.bucket, wanted.name), asyncio.Lock())
+        async with lock:
+            yield
+
+    def _go_on(self, wanted: ObjectRequest) -> tuple[Caller, ObjectRequest]:
+        """Whose upload it is, and of what: the session says so, not who sends this part of it."""
+        upload_id = wanted.query["upload_id"]
+        session = self._sessions.find(upload_id)
+        if session is None or session.bucket != wanted.bucket:
+            raise refusals.missing("No such upload session.")
+        query = {"uploadType": "resumable", "upload_id": upload_id, **session.conditions}
+        return session.caller, replace(wanted, name=session.name, query=query)
+
+    # ------------------------------------------------------------------ checks
+
+    async def _check(self, caller: Caller, wanted: ObjectRequest) -> None:
+        self._check_rights(caller, wanted)
+        if wanted.act.writes and not caller.is_owner:
+            await self._check_overwrite(caller, wanted)
+        if wanted.act is not Act.LIST:
+            await self._check_preconditions(wanted)
+
+    def _check_rights(self, caller: Caller, wanted: ObjectRequest) -> None:
+        """What can be said without a look at what is there."""
+        for bucket in {wanted.bucket, *(bucket for bucket, _ in wanted.sources)}:
+            if self._store.get(BUCKETS + bucket) is None:
+                raise no_bucket()
+        for needed in wanted.permissions():
+            self._require(caller, *needed)
+
+    def _require(self, caller: Caller, permission: str, bucket: str, name: str) -> None:
+        resource = f"projects/_/buckets/{bucket}/objects/{name}"
+        if not self._access.allows(caller, permission, resource, owners=[POLICY_OWNER.format(bucket=bucket)]):
+            raise storage_denied(caller.email, permission, "the Google Cloud Storage object")
+
+    async def _check_overwrite(self, caller: Caller, wanted: ObjectRequest) -> None:
+        """To replace an object one must be allowed to delete it."""
+        if await self._objects.object_document(wanted.bucket, wanted.name) is not None:
+            self._require(caller, "storage.objects.delete", wanted.bucket, wanted.name)
+
+    async def _check_preconditions(self, wanted: ObjectRequest) -> None:
+        """The object store looks at them in some kinds of requests only."""
+        asked = wanted.conditions
+        if not asked:
+            return
+        found = await self._objects.object_document(wanted.bucket, wanted.name)
+        if found is None and wanted.act is Act.READ:  # it is not there, whatever was expected of it
+            return
+        found = {} if found is None else self._metadata.show(found)
+        generation = str(found.get("generation", "0"))
+        is_same = asked.get("ifGenerationMatch", generation) == generation
+        metageneration = str(found.get("metageneration", ""))
+        if not is_same or asked.get("ifMetagenerationMatch", metageneration) != metageneration:
+            raise refusals.condition_not_met("At least one of the pre-conditions you specified did not hold.")
+
+    # ------------------------------------------------------------------ what the object store does not know
+
+    async def _answer_ourselves(self, request: Request, wanted: ObjectRequest) -> Response | None:
+        """Changes of metadata, and looks at what was deleted softly; None for all else."""
+        if request.method == "GET" and wanted.query.get("softDeleted") == "true":
+            if wanted.act is Act.LIST:
+                return JSONResponse(self._metadata.list_deleted(wanted.bucket, wanted.query))
+            return JSONResponse(self._metadata.find_deleted(wanted.bucket, wanted.name, wanted.query))
+        if wanted.act is not Act.UPDATE:
+            return None
+        found = await self._objects.object_document(wanted.bucket, wanted.name)
+        if found is None:
+            raise refusals.missing(f"No such object: {wanted.bucket}/{wanted.name}")
+        body = read_json(await request.body())
+        return JSONResponse(self._metadata.change(found, body, is_whole=request.method == "PUT"))
+
+    async def _to_be_kept(self, wanted: ObjectRequest) -> Document | None:
+        """What is about to be deleted, if its bucket deletes softly."""
+        if wanted.act is not Act.DELETE or not self._metadata.keeps_deleted(wanted.bucket):
+            return None
+        return await self._objects.object_document(wanted.bucket, wanted.name)
+
+    async def _show_changes(self, answer: httpx.Response) -> Response:
+        """Objects as the object store tells them, one or a list, with what was changed of them since."""
+        told = json.loads(await answer.aread())
+        await answer.aclose()
+        if "items" in told:
+            told["items"] = [self._metadata.show(item) for item in told["items"]]
+        return JSONResponse(self._metadata.show(told) if "generation" in told else told, answer.status_code)
+
+    # ------------------------------------------------------------------ streaming
+
+    async def _forward(self, request: Request, content: Content, wanted: ObjectRequest, caller: Caller) -> Response:
+        sent = self._build_request(request, content, wanted)
+        gone = await self._to_be_kept(wanted)
+        try:
+            answer = await self._objects.client.send(sent, stream=True)
+        except httpx.TransportError as error:
+            raise out_of_order(repr(error)) from error
+        if answer.status_code >= 400:
+            return await self._render_refusal(answer, request, wanted)
+        self._remember(answer, wanted, caller)
+        if wanted.act is Act.DELETE:
+            await answer.aclose()
+            if gone is not None:
+                self._metadata.delete(gone)
+            return Response(status_code=204)
+        if request.method == "GET" and wanted.tells_metadata and self._metadata.has_changes(wanted.bucket):
+            return await self._show_changes(answer)
+        return StreamingResponse(
+            _stream(answer), status_code=answer.status_code, headers=shown_headers(answer, request)
+        )
+
+    def _build_request(self, request: Request, content: Content, wanted: ObjectRequest) -> httpx.Request:
+        """What the object store is sent: as much as there is, whatever the caller said of its length."""
+        url = httpx.URL(self._objects.url).copy_with(raw_path=wanted.target.encode())
+        left_out = {*_HOP_BY_HOP, "content-length"}
+        headers = [(name, value) for name, value in request.headers.items() if name not in left_out]
+        if not isinstance(content, Body):
+            return self._objects.client.build_request(request.method, url, headers=headers, content=content)
+        headers.append(("content-length", str(content.size)))
+        return self._objects.client.build_request(request.method, url, headers=headers, content=content.read())
+
+    def _remember(self, answer: httpx.Response, wanted: ObjectRequest, caller: Caller) -> None:
+        """A resumable upload that began, or came to its end."""
+        if wanted.act is Act.UPLOAD and wanted.query["uploadType"] == "resumable":
+            upload_id = parse_qs(urlsplit(answer.headers["location"]).query)["upload_id"][0]
+            self._sessions.begin(upload_id, caller, wanted)
+        elif wanted.act is Act.RESUME and answer.status_code in _DONE and _GOES_ON not in answer.headers:
+            self._sessions.end(wanted.query["upload_id"])
+
+    async def _render_refusal(self, answer: httpx.Response, request: Request, wanted: ObjectRequest) -> Response:
+        """In Google's words; the object store has its own."""
+        message = self._objects.without_place(_message_of(await answer.aread()))
+        await answer.aclose()
+        if answer.status_code == 404:
+            bucket, name = next(iter(wanted.sources), (wanted.bucket, wanted.name))
+            error: CloudError = refusals.missing(f"No such object: {bucket}/{name}")
+        elif answer.status_code == 412:
+            error = refusals.condition_not_met("At least one of the pre-conditions you specified did not hold.")
+        else:
+            error = CloudError(message, reason=_REASONS.get(answer.status_code, "invalid"), status=answer.status_code)
+        return render_error(error, request.url.path, self._settings)
+
+
+_REASONS = {
+    409: "conflict",
+    416: "requestedRangeNotSatisfiable",
+    500: "backendError",
+    503: "backendError",
+}
+
+
+def _raw_path(request: Request) -> str:
+    raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
+    return raw.decode("ascii", errors="replace").partition("?")[0]
+
+
+def shown_headers(answer: httpx.Response, request: Request) -> dict[str, str]:
+    """What the client is shown. Where an upload goes on is here, however the object store itself is reached."""
+    kept = {
+        name: value
+        for name, value in answer.headers.items()
+        if name not in _HOP_BY_HOP and not name.startswith(_NEVER_SHOWN)
+    }
+    if "location" in kept:
+        there = urlsplit(kept["location"])
+        kept["location"] = f"{request.url.scheme}://{request.url.netloc}{there.path}?{there.query}"
+    return kept
+
+
+async def _stream(answer: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in answer.aiter_raw():
+            yield chunk
+    finally:
+        await answer.aclose()
+
+
+def _message_of(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return body.decode(errors="replace").strip() or "Error"

@@ -1,0 +1,45 @@
+"""``requestId``: a client that asks the same thing again (its connection was lost, say) gets the operation of the first time."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+
+from runner.emulator.state.store import Document, Store
+from runner.emulator.wire import refusals
+from runner.emulator.wire.wire import relative
+
+REQUESTS = "requests/"
+
+
+class RequestIds:
+    """Remembers which operation answered which request."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def find(self, query: Mapping[str, str]) -> Document | None:
+        """The operation as it is now, None if this is new.
+
+        Raises:
+            CloudError: 400 if the ID is not a UUID.
+        """
+        request_id = query.get("requestId")
+        if request_id is None:
+            return None
+        _check(request_id)
+        known = self._store.get(REQUESTS + request_id)
+        return None if known is None else self._store.get(known["operation"])
+
+    def remember(self, query: Mapping[str, str], answer: object) -> None:
+        if "requestId" in query and isinstance(answer, dict) and answer.get("kind") == "compute#operation":
+            self._store.put(REQUESTS + query["requestId"], {"operation": relative(answer["selfLink"])})
+
+
+def _check(request_id: str) -> None:
+    try:
+        is_valid = uuid.UUID(request_id).int != 0
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        raise refusals.invalid_field("requestId", request_id, "Must be a valid UUID that is not zero.")

@@ -1,0 +1,70 @@
+"""The part of the estate in the project's IAM policy: the grant by which VMs may delete themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from runner.errors import ConflictError, PermissionDeniedError
+from runner.google.operations import GONE_ALREADY
+from runner.google.rest import Api, Json, segment
+from runner.model import names
+from runner.model.leftover import BASE_PART, Item, Kind
+from runner.system.patience import Patience
+
+CONFLICTS_LIMIT_S, FIRST_PAUSE_S, LONGEST_PAUSE_S = 30.0, 0.2, 4.0
+POLICY_VERSION = (
+    3  # with conditions; a policy that is read as an older one is without them, and would be written back so
+)
+
+
+class OurGrant:
+    """The binding of the self-delete role in the project's policy, told by the title of its condition: a part of the base.
+
+    Who may not read the policy sees none. It costs nothing, and grants nothing any more once role or account are gone.
+    """
+
+    kinds = (Kind.GRANT,)
+
+    def __init__(self, api: Api, project: str, owner_of_base: Callable[[], str]) -> None:
+        self._api = api
+        self._path = f"projects/{segment(project)}"
+        self._owner_of_base = owner_of_base
+
+    def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
+        """The grants, one for each role that it is of."""
+        try:
+            roles = sorted({str(binding["role"]) for binding in self._read().get("bindings", []) if _is_ours(binding)})
+        except PermissionDeniedError:
+            return []
+        marks = {"app": names.APP, "owner": self._owner_of_base(), "part": BASE_PART} if roles else {}
+        return [Item(kind=kind, name=role.rsplit("/", 1)[-1], labels=marks) for role in roles]
+
+    def remove(self, item: Item) -> str:
+        """Take it out of the policy; again if somebody else changed that meanwhile."""
+        patience = Patience(budget_s=CONFLICTS_LIMIT_S, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S)
+        while True:
+            try:
+                return self._remove(item)
+            except ConflictError:
+                if not patience.pause():
+                    raise
+
+    def _remove(self, item: Item) -> str:
+        policy = self._read()
+        bindings = policy.get("bindings", [])
+        kept = [one for one in bindings if not (_is_ours(one) and str(one["role"]).endswith(f"/{item.name}"))]
+        if len(kept) == len(bindings):
+            return GONE_ALREADY
+        fresh = {**policy, "bindings": kept, "version": POLICY_VERSION}
+        self._api.post(f"{self._path}:setIamPolicy", {"policy": fresh}, is_idempotent=True)
+        return "taken out of the project's policy"
+
+    def _read(self) -> Json:
+        wanted = {"options": {"requestedPolicyVersion": POLICY_VERSION}}
+        return self._api.post(f"{self._path}:getIamPolicy", wanted, is_idempotent=True)
+
+
+def _is_ours(binding: Mapping[str, Any]) -> bool:
+    """Its members are not asked for: an account that is gone is called otherwise in a policy."""
+    return bool((binding.get("condition") or {}).get("title") == names.SELF_DELETE_ROLE_TITLE)

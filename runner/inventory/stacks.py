@@ -1,0 +1,78 @@
+"""The part of the estate that is memory: the stacks of Pulumi. They cost nothing, but say untrue things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from runner.errors import HpcError, NotFoundError, StackError
+from runner.model import names
+from runner.model.leftover import BASE_PART, SETTINGS_ONLY, Item, Kind
+from runner.stacks.model import ProjectName, Stacks
+from runner.stacks.records import StackRecords, removal_command
+
+PURPOSE_LABELS: Mapping[ProjectName, str] = {"analysis": "batch", "image": "bake"}
+PROJECTS: tuple[ProjectName, ...] = ("analysis", "image", "base")
+
+
+class RememberedStacks:
+    """Stacks by their settings and state files. To remove one is to forget it: what was in it is removed before, by label.
+
+    ``engine`` gives the engine that forgets them in order; where it cannot, their files are put away. It is also asked for the
+    stacks of a state that is not on this machine; those of other machines do not say whose they are.
+    """
+
+    kinds = (Kind.STACK,)
+
+    def __init__(self, records: StackRecords, engine: Callable[[], Stacks], owner: str) -> None:
+        self._records = records
+        self._engine = engine
+        self._owner = owner
+
+    def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
+        """The stacks of all projects; where the labels speak of a batch or a bake, those of its project."""
+        asked = [project for project in PROJECTS if PURPOSE_LABELS.get(project) in labels]
+        return [item for project in asked or PROJECTS for item in self._of_project(project)]
+
+    def remove(self, item: Item) -> str:
+        """See ``forget_stack``."""
+        project = next(project for project in PROJECTS if project == item.place)
+        return forget_stack(self._engine, self._records, project, item.name)
+
+    def _of_project(self, project: ProjectName) -> list[Item]:
+        records, ours = self._records, self._records.names(project)
+        made = records.names_in_state(project) if records.has_state else self._names_by_engine(project)
+        known = {name: {"owner": self._owner} | records.labels(project, name) for name in ours}
+        return [
+            self._item(project, name, known.get(name, {}), state="" if name in made else SETTINGS_ONLY)
+            for name in (*ours, *sorted(made.difference(ours)))
+        ]
+
+    def _names_by_engine(self, project: ProjectName) -> set[str]:
+        try:
+            return set(self._engine().names(project))
+        except NotFoundError:  # there is no bucket for the state, so nobody has stacks in it
+            return set()
+
+    @staticmethod
+    def _item(project: ProjectName, name: str, known: Mapping[str, str], *, state: str) -> Item:
+        marks = {"app": names.APP, **known}
+        marks[PURPOSE_LABELS.get(project, "part")] = name if project in PURPOSE_LABELS else BASE_PART
+        return Item(kind=Kind.STACK, name=name, place=project, labels=marks, state=state)
+
+
+def forget_stack(engine: Callable[[], Stacks], records: StackRecords, project: ProjectName, name: str) -> str:
+    """Forget a stack of which everything is gone: by the engine, else by its files; how it was done.
+
+    Raises:
+        StackError: neither could; its remedy is the command that finishes the work.
+    """
+    try:
+        engine().remove(project, name, force=True)
+    except HpcError as by_engine:
+        try:
+            records.forget(project, name)
+        except StackError as error:
+            raise StackError(f"{error} ({by_engine})", remedy=removal_command(project, name)) from by_engine
+        return f"its state was put away, because the engine could not remove it: {by_engine}"
+    records.forget_settings(project, name)
+    return "removed by the engine"

@@ -1,0 +1,235 @@
+"""The parts of the estate in Cloud Storage: our buckets, and in the results bucket what each batch has there.
+
+By the bare JSON API: the client library takes half a second to import, and a sweep needs a list and a delete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from runner.errors import CloudError, ConflictError, NotFoundError
+from runner.google.rest import NOT_JSON, Api
+from runner.model import names
+from runner.model.lease import LeaseSight, lease_of_values, see_lease
+from runner.model.leftover import BASE_PART, STATE_PART, Item, Kind
+
+ATTACHABLE_FOR = timedelta(days=1)  # after the end of its lease, or its youngest object: somebody may still attach
+DELETING_THREADS = 8
+LEASE_TRIES = 5  # of a delete, between which its holder renews it
+
+
+@dataclass(kw_only=True)
+class _Pile:
+    """What has one prefix: how many objects, how big, when they were written."""
+
+    objects: int = 0
+    size_bytes: int = 0
+    oldest: str = ""
+    youngest: str = ""
+    updated: dict[str, str] = field(default_factory=dict)
+
+    def add(self, found: Mapping[str, Any]) -> None:
+        self.objects += 1
+        self.size_bytes += int(found.get("size", 0))
+        name, updated = str(found["name"]), str(found.get("updated", ""))
+        self.oldest = min(self.oldest or updated, updated)
+        self.youngest = max(self.youngest, updated)
+        self.updated[name] = max(self.updated.get(name, ""), updated)
+
+    def __str__(self) -> str:
+        return f"{self.objects} object{'s' * (self.objects != 1)}, {self.size_bytes:,} bytes"
+
+
+class StorageShelf:
+    """Buckets with our label; of the results bucket also control objects and results, an item for each batch.
+
+    ``api`` is at ``…/storage/v1``. Objects have no labels: their owner is the one that the batch's definition names, else
+    the bucket's; control objects expire a day after the batch's lease, because until then somebody may attach.
+    """
+
+    kinds = (Kind.LEASE, Kind.CONTROL, Kind.RESULTS, Kind.BUCKET)
+
+    def __init__(self, api: Api, project: str) -> None:
+        self._api = api
+        self._project = project
+        self._bucket = names.bucket_name(project)
+
+    def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
+        """The items of one kind; ``labels`` may name a batch. Leases are with the control objects."""
+        if kind is Kind.LEASE:
+            return []
+        if kind is Kind.BUCKET:
+            return [self._bucket_item(found) for found in self._list_buckets()]
+        try:
+            owner = self.owner_of_base()
+            piles = self._piles(kind, labels.get("batch", ""))
+            return [self._pile_item(kind, batch, pile, owner) for batch, pile in piles.items()]
+        except NotFoundError:
+            return []
+
+    def owner_of_base(self) -> str:
+        """Whose the results bucket is; '' without one, or without that label."""
+        try:
+            found = self._api.get(f"b/{quote(self._bucket)}")
+        except NotFoundError:
+            return ""
+        return str(found.get("labels", {}).get("owner", ""))
+
+    def remove(self, item: Item) -> str:
+        """Delete objects, but none that is younger than what was seen; or a bucket with all that is in it.
+
+        A lease goes however young it is, as long as who has it is the one that was seen.
+        """
+        if item.kind is Kind.LEASE:
+            return self._remove_lease(item)
+        bucket = item.name if item.kind is Kind.BUCKET else self._bucket
+        prefix = {Kind.CONTROL: names.control_prefix(item.batch), Kind.RESULTS: f"{item.batch}/"}.get(item.kind, "")
+        try:
+            count = self._delete_objects(bucket, prefix, until=item.until)
+            if item.kind is Kind.BUCKET:
+                self._api.delete(f"b/{quote(bucket)}")
+        except NotFoundError:
+            return "it was gone already"
+        return f"{count} object{'s' * (count != 1)} deleted"
+
+    def _remove_lease(self, item: Item) -> str:
+        """Take the lease from whoever renews it: each time a new version, so it is looked for until there is none.
+
+        Raises:
+            ConflictError: somebody else has it by now, or nobody knows who.
+        """
+        name = names.lease_object(item.batch)
+        for tried in range(LEASE_TRIES):
+            there = [found for found in self._list_objects(self._bucket, name) if found["name"] == name]
+            if not there:
+                return "it is taken from its holder" if tried else "it was gone already"
+            values, _ = self._read(name)  # later than what is listed: a version that came since is not deleted unread
+            if values and not _is_seen(values, item.lease):
+                raise ConflictError("somebody else has it by now")
+            self._delete_all(self._bucket, there)
+        raise ConflictError("it is written again and again")
+
+    def _list_buckets(self) -> Iterator[Mapping[str, Any]]:
+        for found in self._api.items("b", project=self._project):
+            if found.get("labels", {}).get("app") == names.APP:
+                yield found
+
+    def _bucket_item(self, found: Mapping[str, Any]) -> Item:
+        """``until`` is the second that has begun: what is put into it later was not there when it was seen."""
+        name = str(found["name"])
+        parts = {names.bucket_name(self._project): BASE_PART, names.state_bucket_name(self._project): STATE_PART}
+        marks = {str(key): str(value) for key, value in found.get("labels", {}).items()}
+        _, served = self._api.get_dated(f"b/{quote(name)}")
+        return Item(
+            kind=Kind.BUCKET,
+            name=name,
+            labels=marks | ({"part": parts[name]} if name in parts else {}),
+            uid=str(found.get("timeCreated", "")),
+            until=served.isoformat(),  # a ``Date`` of HTTP has whole seconds
+        )
+
+    def _piles(self, kind: Kind, batch: str) -> dict[str, _Pile]:
+        """What each batch has, or one of them."""
+        root = f"{names.CONTROL_PREFIX}/" if kind is Kind.CONTROL else ""
+        piles: dict[str, _Pile] = {}
+        for found in self._list_objects(self._bucket, f"{root}{batch}/" if batch else root):
+            name = str(found["name"]).removeprefix(root).split("/", 1)[0]
+            if names.is_batch_name(name):
+                piles.setdefault(name, _Pile()).add(found)
+        return piles
+
+    def _pile_item(self, kind: Kind, batch: str, pile: _Pile, owner: str) -> Item:
+        definition, _ = self._read(names.control_prefix(batch) + names.DEFINITION)
+        marks = {"app": names.APP, "batch": batch, "owner": names.label_value(str(definition.get("owner", owner)))}
+        lease = self._see_lease(batch, pile) if kind is Kind.CONTROL else None
+        if kind is Kind.CONTROL:
+            marks["expires"] = names.expires_label(_last_time(pile, lease) + ATTACHABLE_FOR)
+        return Item(
+            kind=kind,
+            name=batch,
+            place=self._bucket,
+            labels=marks,
+            state=str(pile),
+            lease=lease,
+            since=pile.oldest,
+            until=pile.youngest,
+        )
+
+    def _see_lease(self, batch: str, pile: _Pile) -> LeaseSight | None:
+        """The batch's lease; None if there is none, or it is damaged."""
+        name = names.lease_object(batch)
+        if name not in pile.updated:
+            return None
+        values, served = self._read(name)
+        try:
+            return see_lease(lease_of_values(values), updated=_read_time(pile.updated[name]), served=served)
+        except ValueError:
+            return None
+
+    def _read(self, name: str) -> tuple[dict[str, Any], datetime]:
+        """A JSON object in the bucket, empty if it is not there or is no such thing; and when that was, by the server's clock."""
+        try:
+            return self._api.get_dated(f"b/{quote(self._bucket)}/o/{quote(name, safe='')}", alt="media")
+        except CloudError as error:
+            if isinstance(error, NotFoundError) or error.reason == NOT_JSON:
+                return {}, datetime.now(UTC)
+            raise
+
+    def _list_objects(self, bucket: str, prefix: str) -> Iterator[Mapping[str, Any]]:
+        wanted = {"prefix": prefix} if prefix else {}
+        yield from self._api.items(f"b/{quote(bucket)}/o", versions="true", **wanted)
+
+    def _delete_objects(self, bucket: str, prefix: str, *, until: str) -> int:
+        """Delete all objects below a prefix that were written until then, old versions too; how many there were.
+
+        Raises:
+            CloudError: the first refusal, after all others were tried.
+        """
+        seen = _read_time(until) if until else None
+        found = list(self._list_objects(bucket, prefix))
+        listed = [one for one in found if seen is None or _read_time(str(one["updated"])) <= seen]
+        self._delete_all(bucket, listed)
+        return len(listed)
+
+    def _delete_all(self, bucket: str, listed: Sequence[Mapping[str, Any]]) -> None:
+        with ThreadPoolExecutor(DELETING_THREADS) as pool:
+            refusals = list(pool.map(lambda found: self._delete_object(bucket, found), listed))
+        first = next((refusal for refusal in refusals if refusal is not None), None)
+        if first is not None:
+            raise first
+
+    def _delete_object(self, bucket: str, found: Mapping[str, Any]) -> CloudError | None:
+        path = f"b/{quote(bucket)}/o/{quote(str(found['name']), safe='')}"
+        generation = {"generation": str(found["generation"])} if "generation" in found else {}
+        try:
+            self._api.delete(path, **generation)
+        except NotFoundError:
+            return None
+        except CloudError as error:
+            return error
+        return None
+
+
+def _is_seen(values: Mapping[str, Any], sight: LeaseSight | None) -> bool:
+    """Whether a lease as it is in the bucket is of the holder whom somebody saw, or of nobody by now."""
+    try:
+        now = lease_of_values(values)
+    except ValueError:
+        return False
+    return not now.holder or (sight is not None and sight.lease.is_same_watch(now))
+
+
+def _last_time(pile: _Pile, lease: LeaseSight | None) -> datetime:
+    """The end of its lease; without one its youngest object counts, since somebody may come."""
+    if lease is not None:
+        return datetime.fromtimestamp(lease.lease.expires, UTC)
+    return _read_time(pile.youngest)
+
+
+def _read_time(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -1,0 +1,224 @@
+"""A sweep: remove what a scope speaks of, go on after errors, look again, and say of each item what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import groupby
+
+from runner.errors import HpcError
+from runner.inventory.inventory import Estate, Findings, Unread
+from runner.model.lease import Lease
+from runner.model.leftover import BILLED, ORDER, Choice, Item, Kind, Scope, find_watchers
+
+ROUNDS = 3
+AT_ONCE = 8
+GUARDING = (Kind.CONTROL, Kind.STACK)  # what knows of VMs stays as long as one of them is there
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removal:
+    """What became of one item: ``answer`` are the cloud's words, or why it is still there; ``at``: when."""
+
+    item: Item
+    is_gone: bool
+    answer: str
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepReport:
+    """The last removal of each item, what the last look still found, and what could not be looked at.
+
+    ``spared``: what was agreed to, and is not to go any more. ``appeared``: what would have to go, but nobody has agreed to.
+    """
+
+    removals: tuple[Removal, ...]
+    left: tuple[Item, ...]
+    unread: tuple[Unread, ...]
+    spared: tuple[Choice, ...] = ()
+    appeared: tuple[Item, ...] = ()
+
+    @property
+    def is_clean(self) -> bool:
+        """Was everything seen to be gone?"""
+        return not self.left and not self.unread
+
+    @property
+    def items_left(self) -> list[str]:
+        """What is still there, or may be, a text each."""
+        return [*map(str, self.left), *(f"unknown, could not be read: {text}" for text in self.unread)]
+
+
+def _ignore(removal: Removal) -> None:
+    return None
+
+
+def sweep(
+    estate: Estate,
+    scope: Scope,
+    *,
+    kinds: Collection[Kind] = tuple(Kind),
+    tell: Callable[[Removal], None] = _ignore,
+) -> SweepReport:
+    """Remove all that ``scope`` takes of these kinds. What appears meanwhile (an insert that was on its way) is removed too.
+
+    ``tell`` is called for each removal, in this thread.
+    """
+    removals: dict[object, Removal] = {}
+    found = estate.find(kinds, scope.labels)
+    for _ in range(ROUNDS):
+        taken = _taken(scope, found, removals)
+        if not taken:
+            break
+        done = list(_remove_all(estate, taken, tell))
+        removals |= {removal.item.key: removal for removal in done}
+        found = estate.find(kinds, scope.labels)
+        if not any(removal.is_gone for removal in done):
+            break
+    return SweepReport(
+        removals=tuple(removals.values()), left=tuple(_taken(scope, found, removals)), unread=found.unread
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """What somebody was shown, and which of it may go: exactly these things, none that has one's name by now."""
+
+    found: Findings
+    items: tuple[Item, ...]
+
+
+def sweep_agreed(
+    estate: Estate,
+    read_scope: Callable[[], Scope],
+    agreement: Agreement,
+    *,
+    kinds: Collection[Kind],
+    tell: Callable[[Removal], None] = _ignore,
+) -> SweepReport:
+    """Remove what was agreed to, and nothing else. What a client is at by now is spared: ``read_scope`` is asked at each look.
+
+    A batch by its name is taken from the client that watched it when that was agreed to: its lease goes first, else that client
+    would go on, and make other VMs. Then it is looked again, since somebody else may have taken it over.
+
+    ``tell`` is called for each removal, in this thread.
+    """
+    removals: dict[object, Removal] = {}
+    look = _look(estate, read_scope(), agreement, kinds, removals)
+    if look.watches:
+        removals |= {removal.item.key: removal for removal in _remove_all(estate, look.watches, tell)}
+        look = _look(estate, read_scope(), agreement, kinds, removals)
+    for _ in range(ROUNDS):
+        if not look.todo:
+            break
+        done = list(_remove_all(estate, look.todo, tell, there=look.foreign))
+        removals |= {removal.item.key: removal for removal in done}
+        look = _look(estate, read_scope(), agreement, kinds, removals)
+        if not any(removal.is_gone for removal in done):
+            break
+    return SweepReport(
+        removals=tuple(removals.values()),
+        left=look.todo,
+        unread=look.unread,
+        spared=look.spared,
+        appeared=look.appeared,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """What there is by now. ``todo``: of what was agreed to; ``watches``: leases that go before it. The others are as in
+    ``SweepReport``.
+    """
+
+    watches: tuple[Item, ...]
+    todo: tuple[Item, ...]
+    spared: tuple[Choice, ...]
+    appeared: tuple[Item, ...]
+    unread: tuple[Unread, ...]
+
+    @property
+    def foreign(self) -> tuple[Item, ...]:
+        """What stays."""
+        return (*(choice.item for choice in self.spared), *self.appeared)
+
+
+def _look(
+    estate: Estate, scope: Scope, agreement: Agreement, kinds: Collection[Kind], removals: Collection[object]
+) -> _Look:
+    """Look again. A thing that was tried does not cease to be ours when what proved it is gone."""
+    found = estate.find(kinds, scope.labels)
+    choices = {choice.item.key: choice for choice in scope.choose(found.items)}
+    agreed = {item.key: item for item in agreement.items}
+    before, now = find_watchers(agreement.found.items), find_watchers(found.items)
+    came = {batch: lease.holder for batch, lease in now.items() if not _is_same_watch(before.get(batch), lease)}
+    controls = [one for one in choices.values() if one.is_taken and one.item.kind is Kind.CONTROL]
+    is_same = scope.batch in now and scope.batch not in came
+    watches = [replace(one.item, kind=Kind.LEASE) for one in controls if is_same and one.item.key in agreed]
+    todo, spared, appeared = list[Item](), list[Choice](), list[Item]()
+    for item in found.items:
+        choice, earlier = choices.get(item.key), agreed.get(item.key)
+        is_taken = item.key in removals if choice is None else choice.is_taken
+        if earlier is None or not item.is_still(earlier):
+            appeared.extend([item] if choice is not None and choice.is_taken else [])
+        elif item.purpose in came:
+            spared.append(Choice(item=item, is_taken=False, reason=f"{came[item.purpose]} watches it since"))
+        elif is_taken:
+            todo.append(earlier)
+        else:
+            spared.append(choice or Choice(item=item, is_taken=False, reason="it is wanted again"))
+    return _Look(
+        watches=tuple(watches),
+        todo=tuple(todo),
+        spared=tuple(spared),
+        appeared=tuple(appeared),
+        unread=found.unread,
+    )
+
+
+def _is_same_watch(before: Lease | None, now: Lease) -> bool:
+    return before is not None and before.is_same_watch(now)
+
+
+def _taken(scope: Scope, found: Findings, removals: Collection[object]) -> list[Item]:
+    """What the scope takes, and what it took before: a thing does not cease to be ours when what proved it is gone."""
+    chosen = {choice.item.key for choice in scope.choose(found.items) if choice.is_taken}
+    return [item for item in found.items if item.key in chosen or item.key in removals]
+
+
+def _remove_all(
+    estate: Estate, items: Iterable[Item], tell: Callable[[Removal], None], *, there: Iterable[Item] = ()
+) -> Iterable[Removal]:
+    """Kind after kind, several of a kind at once. ``there``: what stays."""
+    guarded = {item.purpose: item for item in there if item.kind in BILLED}
+    ordered = sorted(items, key=lambda item: (ORDER[item.kind], item.key[1:]))
+    for kind, group in groupby(ordered, key=lambda item: item.kind):
+        free = []
+        for item in group:
+            if kind in GUARDING and item.purpose in guarded:
+                removal = Removal(item=item, is_gone=False, answer=f"kept as long as {guarded[item.purpose]} is there")
+                tell(removal)
+                yield removal
+            else:
+                free.append(item)
+        for removal in _remove_side_by_side(estate, free):
+            if kind in BILLED and not removal.is_gone:
+                guarded.setdefault(removal.item.purpose, removal.item)
+            tell(removal)
+            yield removal
+
+
+def _remove_side_by_side(estate: Estate, items: Collection[Item]) -> Iterable[Removal]:
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="sweep") as pool:
+        for future in as_completed([pool.submit(_remove, estate, item) for item in items]):
+            yield future.result()
+
+
+def _remove(estate: Estate, item: Item) -> Removal:
+    try:
+        return Removal(item=item, is_gone=True, answer=estate.remove(item))
+    except HpcError as error:
+        return Removal(item=item, is_gone=False, answer=str(error))

@@ -1,0 +1,246 @@
+"""Who owns a session: this process, told so exactly that no other is taken for it, and the lock that only one can hold.
+
+The lock is the kernel's (``flock``): it ends with its process, whatever ended that. The record beside it says whose it is, and
+decides alone where a file system has no locks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import pwd
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from runner.errors import DiskError, InputError
+from runner.model.session import Owner, Session, read_owner
+from runner.system.files import PRIVATE_FILE
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+MACHINE_ID = Path("/etc/machine-id")
+PID_NAMESPACE = Path("/proc/self/ns/pid")
+BUSY = frozenset({errno.EWOULDBLOCK, errno.EACCES})
+PATIENCE_S = 1.0  # somebody who only looks holds the lock for a moment
+CLOCK_SLACK_S = 2.0  # of the time at which a process began, as the system tells it
+_LOOK_S = 0.01
+
+
+def describe_this_process() -> Owner:
+    """This process as an owner."""
+    import psutil
+
+    return Owner(
+        user=_user(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        process_started=psutil.Process().create_time(),
+        boot_id=_boot_id(),
+        machine_id=_machine_id(),
+        pid_namespace=_pid_namespace(),
+    )
+
+
+def gone_clients(session: Session) -> frozenset[str]:
+    """All processes that ever owned a session and are known to be gone, as ``Lease.is_held_by`` has them."""
+    owners = [read_owner(record.facts.get("owner")) for record in session.records]
+    gone = [owner for owner in owners if owner is not None and is_known_gone(owner)]
+    if session.owner is not None and session.is_owner_gone:
+        gone.append(session.owner)
+    return frozenset(name for owner in gone for name in (owner.identity, str(owner)))
+
+
+def is_known_gone(owner: Owner) -> bool:
+    """Whether it is certain that a process has ended, wherever its record lies: seen here and now, not concluded from a folder.
+
+    Nobody knows of one on another machine, nor of one in another container on this one.
+    """
+    here = describe_this_process()
+    if not owner.is_on_machine_of(here):
+        return False
+    if owner.boot_id != here.boot_id:
+        return True
+    return _is_numbered_here(owner) and not is_process_alive(owner)
+
+
+def is_process_alive(owner: Owner) -> bool:
+    """Whether this very process still runs here: same machine, same boot, same number, same start."""
+    import psutil
+
+    if (owner.machine_id, owner.boot_id) != (_machine_id(), _boot_id()) or not _is_numbered_here(owner):
+        return False
+    try:
+        process = psutil.Process(owner.pid)
+        is_it = abs(process.create_time() - owner.process_started) <= CLOCK_SLACK_S
+        return bool(is_it and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return _is_hidden(owner.pid)
+
+
+def _is_numbered_here(owner: Owner) -> bool:
+    """Whether its number counts here; older versions did not say where it does."""
+    return owner.pid_namespace in ("", _pid_namespace())
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether there is such a process after all: /proc may hide those of other users."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+class OwnerLock:
+    """The right to go on with one session, held until it is released or the process ends."""
+
+    def __init__(self, owner: Owner, handle: int) -> None:
+        self.owner = owner
+        self._handle: int | None = handle
+
+    @classmethod
+    def take(cls, path: Path, owner: Owner, session: str) -> OwnerLock:
+        """Become the owner of ``session``.
+
+        Raises:
+            InputError: another process is; it is named.
+            DiskError: the owner's record cannot be written, because the disk is full, say.
+        """
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        try:
+            if not _try_for_a_while(handle):
+                holder = _read_record(handle)
+                raise InputError(
+                    f"{session} is in the hands of {holder or 'another process'}",
+                    remedy="let that process end it, or end that process; everything it made can be taken over then",
+                )
+            owner = replace(owner, lock=_name_file(os.fstat(handle)))
+            _write_record(path, handle, owner)
+        except BaseException:
+            os.close(handle)
+            raise
+        return cls(owner, handle)
+
+    def release(self) -> None:
+        """Let others have it. A second call is harmless."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+def is_lock_of(path: Path, owner: Owner) -> bool:
+    """Whether this is the very file whose lock an owner holds while it owns its session, not a copy of it."""
+    try:
+        return owner.lock == _name_file(path.stat())
+    except OSError:
+        return False
+
+
+def _name_file(about: os.stat_result) -> str:
+    return f"{about.st_dev}:{about.st_ino}"
+
+
+def is_owned(path: Path) -> bool:
+    """Whether a living process holds this lock."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return not _try_lock(handle, fcntl.LOCK_SH)
+    finally:
+        os.close(handle)
+
+
+def _try_for_a_while(handle: int) -> bool:
+    until = time.monotonic() + PATIENCE_S
+    while not _try_lock(handle, fcntl.LOCK_EX):
+        if time.monotonic() > until:
+            return False
+        time.sleep(_LOOK_S)
+    return True
+
+
+def _try_lock(handle: int, how: int) -> bool:
+    """Whether nobody else holds it; then we do."""
+    try:
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
+        return True
+    except OSError as error:
+        if error.errno in BUSY:
+            return False
+    holder = _read_record(handle)  # a file system without locks
+    return holder is None or not is_process_alive(holder)
+
+
+def _read_record(handle: int) -> Owner | None:
+    try:
+        return read_owner(json.loads(os.pread(handle, 4096, 0)))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _write_record(path: Path, handle: int, owner: Owner) -> None:
+    with _mapped(path):
+        os.ftruncate(handle, 0)
+        content = json.dumps(asdict(owner)).encode()
+        if os.pwrite(handle, content, 0) != len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(handle)
+
+
+@contextlib.contextmanager
+def _mapped(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> DiskError:
+    return DiskError(
+        f"the journal cannot be written, so nothing may be created: {path}: {error.strerror or error}",
+        remedy="make room on that disk, or let OPENSEES_HPC_HOME be a folder that can be written to",
+    )
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _boot_id() -> str:
+    import psutil
+
+    return _read(BOOT_ID) or f"booted-{psutil.boot_time():.0f}"
+
+
+def _pid_namespace() -> str:
+    try:
+        return str(PID_NAMESPACE.readlink())
+    except OSError:
+        return ""
+
+
+def _machine_id() -> str:
+    return _read(MACHINE_ID) or f"{uuid.getnode():012x}"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,352 @@
+"""Keeping the lease of a batch in the bucket: taken, renewed in a thread, lost, given back. And what VMs leave beside it.
+
+The store is a ``ResultStore``; here only its control objects are used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Protocol, Self
+
+from runner.errors import CloudError, ConflictError, NotFoundError, UnreachableError
+from runner.model import names
+from runner.model.deadline import WATCH_S
+from runner.model.lease import Lease, new_lease, parse_lease
+from runner.results.store import ControlObject
+
+JOIN_LIMIT_S = 5.0
+RENEWALS_IN_A_LEASE = 3
+TRIES = 5
+
+
+class WatchedError(ConflictError):
+    """Somebody else watches the batch: its ``holder``."""
+
+    def __init__(self, message: str, *, holder: str, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.holder = holder
+
+
+class ControlStore(Protocol):
+    """The control objects of batches. ``put_control`` may be repeated; see ``ResultStore``. Every call may raise CloudError."""
+
+    def get_control(self, batch: str, name: str) -> ControlObject | None: ...
+
+    def put_control(self, batch: str, name: str, content: bytes, *, if_generation: int | None = None) -> int: ...
+
+    def list_control(self, batch: str) -> list[str]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredLease:
+    """A lease as it was read."""
+
+    lease: Lease
+    generation: int
+
+
+def read_lease(store: ControlStore, batch: str) -> StoredLease | None:
+    """The lease of a batch, None if it has none.
+
+    Raises:
+        CloudError: it could not be read, or is damaged.
+    """
+    found = store.get_control(batch, names.LEASE)
+    if found is None:
+        return None
+    try:
+        return StoredLease(lease=parse_lease(found.content), generation=found.generation)
+    except ValueError as error:
+        raise CloudError(f"{names.lease_object(batch)}: {error}") from error
+
+
+def change_lease(store: ControlStore, batch: str, change: Callable[[Lease], Lease]) -> Lease:
+    """Rewrite a lease that perhaps somebody else renews at this moment; what it is then.
+
+    Raises:
+        CloudError: there is none, or it could not be written.
+    """
+    for _ in range(TRIES):
+        found = read_lease(store, batch)
+        if found is None:
+            break
+        wanted = change(found.lease)
+        try:
+            store.put_control(batch, names.LEASE, wanted.as_json(), if_generation=found.generation)
+        except ConflictError:
+            continue
+        return wanted
+    raise ConflictError(f"batch {batch} has no lease, or it changes all the time")
+
+
+def read_preempted(store: ControlStore, batch: str) -> set[str]:
+    """The VMs of a batch that said, as their last act, that they were preempted."""
+    folder = names.preemption_prefix(batch).removeprefix(names.control_prefix(batch))
+    return {name.removeprefix(folder) for name in store.list_control(batch) if name.startswith(folder)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaseTerms:
+    """``holder``, ``holder_id``: who we are, as in ``Lease``. ``take_over``: also from somebody who seems to be watching.
+
+    ``predecessors``: holders that are known to be gone, whatever the lease says, as ``Lease.is_held_by`` has them; they need no
+    ``take_over``.
+    ``deadlines``: as in ``Lease``; a lease that is taken over keeps its own where it has one.
+    """
+
+    batch: str
+    lease_s: float
+    holder: str
+    holder_id: str = ""
+    take_over: bool = False
+    predecessors: Collection[str] = ()
+    deadlines: Mapping[str, float] = field(default_factory=dict)
+
+
+def _ignore_lease(lease: Lease) -> None:
+    return None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _elapsed_s() -> float:
+    """A clock that goes on while the machine sleeps, where there is one."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaseEvents:
+    """Who is told, at entering and from the keeper's thread, which must not be held up.
+
+    ``on_change``: somebody moved a deadline. ``on_lost``: the lease as others have it. ``on_gone``: somebody removed it.
+    """
+
+    on_change: Callable[[Lease], None] = _ignore_lease
+    on_lost: Callable[[Lease], None] = _ignore_lease
+    on_gone: Callable[[], None] = lambda: None
+
+
+class LeaseCheck(Protocol):
+    """``LeaseKeeper.check``."""
+
+    def __call__(self, *, within_s: float = 0.0) -> None: ...
+
+
+class LeaseKeeper:
+    """A context manager: takes the lease, renews it every third of its length, looks more often whether somebody changed it.
+
+    What fails is tried again at the next look, for as long as it takes: ``age_s`` tells how bad it is. At the end of the block
+    the lease is left as it is, and runs out: ``release`` or ``detach`` say more than that.
+
+    ``lost_to``: who else has it. ``was_detached``: the batch ran alone before.
+
+    Raises (entering):
+        WatchedError: somebody else watches this batch, and ``take_over`` was not given.
+        CloudError: the lease could not be written.
+    """
+
+    def __init__(
+        self,
+        store: ControlStore,
+        terms: LeaseTerms,
+        events: LeaseEvents | None = None,
+        *,
+        now: Callable[[], datetime] = _now,
+        monotonic: Callable[[], float] = _elapsed_s,
+    ) -> None:
+        self._store = store
+        self._terms = terms
+        self._events = events or LeaseEvents()
+        self._now = now
+        self._monotonic = monotonic
+        self._writing = threading.RLock()
+        self._stopping = threading.Event()
+        self._generation = 0
+        self._was_taken = False
+        self._renewed_at = self._looked_at = monotonic()
+        self._lease = replace(
+            new_lease(terms.batch, terms.holder, now(), terms.lease_s, holder_id=terms.holder_id),
+            deadlines=dict(terms.deadlines),
+        )
+        self._thread = threading.Thread(target=self._keep, daemon=True, name=f"lease of {terms.batch}")
+        self.trouble = ""
+        self.is_lost = False
+        self.lost_to = ""
+        self.was_detached = False
+
+    @property
+    def lease(self) -> Lease:
+        """As it was last written or read."""
+        return self._lease
+
+    @property
+    def age_s(self) -> float:
+        """How long ago it was last renewed. Beyond ``lease_s`` the VMs begin to end themselves."""
+        return self._monotonic() - self._renewed_at
+
+    def __enter__(self) -> Self:
+        try:
+            return self._begin()
+        except BaseException:
+            if self._was_taken and self.was_detached:  # the batch ran alone before, and goes on alone
+                with contextlib.suppress(CloudError):
+                    self.detach()
+            raise
+
+    def _begin(self) -> Self:
+        with self._writing:
+            self._take()
+        if self._lease.deadlines != self._terms.deadlines:  # somebody moved them before we came
+            self._events.on_change(self._lease)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def detach(self) -> None:
+        """Stop watching: running jobs may come to their end, then the VMs go.
+
+        Raises:
+            CloudError: the lease is lost, or could not be written.
+        """
+        self._stop()
+        with self._writing:
+            self._write(lambda lease: replace(lease, detached=True))
+
+    def release(self) -> None:
+        """Stop watching: the batch is over, and what is left of its VMs may go at once. Nothing if the lease is lost.
+
+        Raises:
+            CloudError: it could not be written.
+        """
+        self._stop()
+        with self._writing:
+            if not self.is_lost:
+                self._write(lambda lease: replace(lease, holder="", holder_id="", expires=lease.renewed.timestamp()))
+
+    def look(self) -> None:
+        """Renew it if that is due, else see whether somebody changed it. The keeper's thread does this by itself."""
+        asked_at = self._monotonic()
+        try:
+            with self._writing:
+                due = not self.is_lost and self.age_s >= self._terms.lease_s / RENEWALS_IN_A_LEASE
+                self._write(lambda lease: lease) if due else self._notice(read_lease(self._store, self._terms.batch))
+                self.trouble = ""
+                self._looked_at = asked_at
+        except CloudError as error:
+            self.trouble = str(error)
+
+    def check(self, *, within_s: float = 0.0) -> None:
+        """Look now, before something that must not happen to a batch that is somebody else's; unless that was done so lately.
+
+        Raises:
+            WatchedError: somebody else has it.
+            UnreachableError: it has run out and cannot be read, so that anybody may have it by now.
+        """
+        if self._monotonic() - self._looked_at >= within_s:
+            self.look()
+        if self.lost_to:
+            message = f"{self.lost_to} has the lease of batch {self._terms.batch} now"
+            raise WatchedError(message, holder=self.lost_to)
+        if self.trouble and not self.is_lost and self.age_s > self._terms.lease_s:
+            raise UnreachableError(f"nobody knows whose batch {self._terms.batch} is by now: {self.trouble}")
+
+    def _keep(self) -> None:
+        look_s = min(WATCH_S, self._terms.lease_s / (2 * RENEWALS_IN_A_LEASE))
+        while not self.is_lost and not self._stopping.wait(look_s):
+            self.look()
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(JOIN_LIMIT_S)
+
+    def _take(self) -> None:
+        """Make the lease ours, or our own if there is none. Of two who try at once, one finds that it is the other's by now."""
+        for _ in range(TRIES):
+            found = read_lease(self._store, self._terms.batch)
+            if found is not None:
+                self._generation = found.generation
+                self._lease = self._claim(found.lease)
+                self.was_detached = self.was_detached or found.lease.detached
+            try:
+                return self._put(self._lease.renew(self._now(), self._terms.lease_s))
+            except (ConflictError, NotFoundError) as error:
+                refusal = error
+                self._generation = 0  # there is another one now, or none any more
+        raise refusal
+
+    def _claim(self, lease: Lease) -> Lease:
+        """Somebody's lease as ours."""
+        terms = self._terms
+        is_free = terms.take_over or self._is_ours(lease) or lease.is_held_by(terms.predecessors)
+        if lease.is_watched(self._now()) and not is_free:
+            self.lost_to = lease.holder
+            raise WatchedError(
+                f"batch {terms.batch} is watched by {lease.holder} (last heard of at {lease.renewed:%H:%M:%S} UTC)",
+                holder=lease.holder,
+                remedy=f"let it go on, or take the batch over: invoke attach --batch {terms.batch} --take-over",
+            )
+        return replace(
+            lease,
+            holder=terms.holder,
+            holder_id=terms.holder_id,
+            detached=False,
+            deadlines={**terms.deadlines, **lease.deadlines},
+        )
+
+    def _is_ours(self, lease: Lease) -> bool:
+        return (lease.holder, lease.holder_id) == (self._terms.holder, self._terms.holder_id)
+
+    def _write(self, change: Callable[[Lease], Lease]) -> None:
+        """Renew the lease with a change, over what others may have changed in it meanwhile."""
+        for _ in range(TRIES):
+            if self.is_lost:
+                raise ConflictError(
+                    f"the lease of batch {self._terms.batch} is lost to {self._lease.holder or 'nobody'}"
+                )
+            try:
+                return self._put(change(self._lease.renew(self._now(), self._terms.lease_s)))
+            except (ConflictError, NotFoundError):
+                self._notice(read_lease(self._store, self._terms.batch))
+        raise ConflictError(f"the lease of batch {self._terms.batch} changes all the time")
+
+    def _put(self, lease: Lease) -> None:
+        asked_at = self._monotonic()
+        content = lease.as_json()
+        self._generation = self._store.put_control(
+            self._terms.batch, names.LEASE, content, if_generation=self._generation
+        )
+        self._lease, self._renewed_at, self._was_taken = lease, asked_at, True
+
+    def _notice(self, found: StoredLease | None) -> None:
+        """Take in what is in the bucket now: our own last write, somebody's new deadlines, or another holder."""
+        if found is not None and found.generation == self._generation:
+            return
+        if found is None:
+            self.is_lost = True
+            self._lease = replace(self._lease, holder="", holder_id="")
+            self._events.on_gone()
+            return
+        if not self._is_ours(found.lease):
+            self.is_lost = True
+            self._lease = found.lease
+            self.lost_to = self._lease.holder
+            self._events.on_lost(self._lease)
+            return
+        moved = found.lease.deadlines != self._lease.deadlines
+        self._generation, self._lease = found.generation, found.lease
+        if moved:
+            self._events.on_change(self._lease)

@@ -1,0 +1,44 @@
+"""What other clients left behind: told, with its price by the hour, at the start of every command.
+
+A batch whose client is gone is offered to be gone on with or to be ended, a bake is cleaned at once. Without an open journal
+nothing happens here: no cloud is asked, none is started, and nothing is imported that takes time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+from runner.context import Context
+from runner.errors import HpcError
+from runner.model.events import Listener
+from runner.model.session import Session
+
+if TYPE_CHECKING:
+    from runner.recovery.dead_sessions import DeadSession
+
+
+def report_dead_sessions(
+    context: Context,
+    listener: Listener,
+    *,
+    clean_bake: Callable[[Session], object] | None = None,
+    besides: Collection[str] = (),
+    may_clean: bool = True,
+) -> list[DeadSession]:
+    """Tell each session that has not ended and whose owner is gone, as an event ``dead_session``; they are returned.
+
+    ``clean_bake`` removes everything of a bake of this machine and raises HpcError if it cannot; if it is not given,
+    ``end_bake`` does; not ``may_clean``: a dead bake is only told. ``besides``: the sessions that the command itself is about. Trouble with a session or with the cloud is
+    told, not raised: a command that has another purpose goes on.
+    """
+    try:
+        dead = [item for item in context.journal.open_sessions() if item.is_dead and item.name not in besides]
+    except HpcError as error:
+        listener.tell("warning", message=str(error))
+        return []
+    if not dead:
+        return []
+    from runner.recovery.dead_sessions import tell_dead_sessions
+
+    return tell_dead_sessions(context, listener, dead, clean_bake=clean_bake, may_clean=may_clean)

@@ -1,0 +1,69 @@
+"""Folders that one thread of one process works in at a time, found again by the next one after a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from runner.results.manifest import disk_error
+
+FOLDER = ".incoming"
+
+
+@contextmanager
+def claimed(home: Path, name: str) -> Iterator[Path | None]:
+    """The folder ``name`` to work in, below ``home``, as the one before left it; None if another works in it now.
+
+    Raises:
+        DiskError: it cannot be made.
+    """
+    try:
+        lock = _lock(home / FOLDER / f"{name}.lock")
+    except OSError as error:
+        raise disk_error(error, home / FOLDER / name) from error
+    if lock is None:
+        yield None
+        return
+    with lock:
+        folder = home / FOLDER / name
+        try:
+            yield folder
+        finally:
+            if not folder.exists():
+                Path(lock.name).unlink(missing_ok=True)
+
+
+def remove_leftovers(home: Path) -> None:
+    """Remove what nobody works in any more."""
+    for lock_file in (home / FOLDER).glob("*.lock"):
+        with claimed(home, lock_file.stem) as folder:
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        (home / FOLDER).rmdir()
+
+
+def _lock(path: Path) -> IO[bytes] | None:
+    """The lock file, locked; None if another has it. A file that was deleted before it could be locked does not count."""
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file = path.open("ab")
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except BlockingIOError:
+            file.close()
+            return None
+        except FileNotFoundError:
+            pass
+        file.close()

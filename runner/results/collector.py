@@ -1,0 +1,393 @@
+"""Results on their way home while a batch runs: look into the bucket, fetch several at once, tell what is wrong with which."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runner.context import Context
+from runner.errors import CloudError, DiskError, NotFoundError, UnreachableError
+from runner.google.retry import is_worth_a_retry
+from runner.model.events import Listener
+from runner.results.arrivals import Arrivals
+from runner.results.claims import remove_leftovers
+from runner.results.damage import Damage
+from runner.results.delivery import Delivery, no_step
+from runner.results.manifest import CorruptResultsError, NoRoomError, disk_error
+from runner.results.store import ResultSet
+from runner.results.tracker import DownloadTracker, HomeSet
+from runner.system.patience import Patience, jittered
+
+THREADS = 8
+SHORTEST_LOOK_S = 0.5
+LONGEST_LOOK_S = 10.0
+TICK_S = 0.1
+FINISH_BUDGET_S = 10 * 60.0
+
+
+class _Stopped(Exception):  # noqa: N818 (no error: the download goes on another time)
+    """Told to stop in the middle of a download."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """What is home. ``corrupt``: prefix in the bucket and what is wrong; ``unfinished``: prefixes of pushes without an end."""
+
+    home: tuple[HomeSet, ...]
+    corrupt: dict[str, str]
+    unfinished: tuple[str, ...]
+
+
+def _ignore_home(home: HomeSet) -> None:
+    return None
+
+
+class Collector:
+    """Brings the result sets of a batch home, each once, whatever is interrupted. Safe for several threads and processes.
+
+    ``on_home(set)``: it is home and not yet deleted in the bucket; after a crash perhaps told again. ``on_step``,
+    ``keeps_remote``: see ``Delivery``.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        batch: str,
+        tracker: DownloadTracker,
+        listener: Listener,
+        *,
+        on_home: Callable[[HomeSet], None] = _ignore_home,
+        on_step: Callable[[str, ResultSet], None] = no_step,
+        keeps_remote: bool = False,
+    ) -> None:
+        self._store = context.cloud.results
+        self._batch = batch
+        self._tracker = tracker
+        self._listener = listener
+        self._arrivals = Arrivals(listener)
+        self._damage = Damage(listener)
+        self._delivery = Delivery(
+            store=self._store,
+            tracker=tracker,
+            on_home=on_home,
+            on_step=on_step,
+            keeps_remote=keeps_remote,
+        )
+        self._changed = threading.Condition()
+        self._wanted: set[tuple[str, int]] = set()
+        self._given_up: set[tuple[str, int]] = set()
+        self._busy: set[str] = set()
+
+    def wanted(self, job: str, attempt: int) -> None:
+        """This attempt has been pushed: ``run`` fetches it at once."""
+        with self._changed:
+            self._wanted.add((job, attempt))
+            self._changed.notify_all()
+
+    def wait_home(self, job: str, attempt: int, *, timeout_s: float, least_push: int = 1) -> HomeSet | None:
+        """Wait until ``run``, in another thread, has brought this attempt home; None if it did not in time, or is given up.
+
+        Raises:
+            DamagedPushError: this push of it, or a later one, arrived damaged; it stays in the bucket.
+            DiskError: there is no room at home; it stays in the bucket.
+        """
+        self.wanted(job, attempt)
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_decided(job, attempt, least_push), timeout_s)
+        home = self._tracker.find(job, attempt)
+        if home is None and (disk := self._arrivals.find_disk(job, attempt)):
+            raise disk
+        if home is None and (damage := self._damage.find(job, attempt, least_push=least_push)):
+            raise damage
+        return home
+
+    def find_home(self, job: str, attempt: int) -> HomeSet | None:
+        """This attempt, if it is home."""
+        return self._tracker.find(job, attempt)
+
+    def find_attempts(self, job: str) -> set[int]:
+        """The attempts of a job that are whole in the bucket, or at home. What is in neither now was not pushed by now.
+
+        Raises:
+            CloudError: the bucket cannot be listed.
+        """
+        pushed = {found.attempt for found in self._store.result_sets(self._batch) if found.job == job}
+        return pushed | {home.attempt for home in self._tracker.home_sets() if home.job == job}
+
+    def give_up(self, job: str, attempt: int) -> None:
+        """Nobody needs this attempt any more: whoever waits for it is let go."""
+        with self._changed:
+            self._given_up.add((job, attempt))
+            self._changed.notify_all()
+
+    def poll_once(self) -> list[HomeSet]:
+        """Look, fetch all that is due, and say what came home. What goes wrong with single sets is told, not raised.
+
+        Raises:
+            CloudError: the bucket cannot be listed.
+        """
+        return self._fetch_all(self._due(self._store.all_sets(self._batch)), threading.Event())
+
+    def run(self, stop: threading.Event) -> None:
+        """Poll and download until ``stop`` is set: at once what is wanted, else with pauses that grow while nothing comes.
+
+        What fails is told and tried again for as long as it runs. Downloads that ``stop`` cuts go on with the next call.
+        """
+        while not stop.is_set():
+            try:
+                self._poll(stop)
+            except DiskError as error:
+                self._arrivals.note_disk(error)
+                stop.wait(LONGEST_LOOK_S)
+            except Exception as error:  # a defect of ours, or of a library: what can come home without it does
+                self._arrivals.note_defect(error)
+                stop.wait(LONGEST_LOOK_S)
+
+    def _poll(self, stop: threading.Event) -> None:
+        running: set[Future[HomeSet | None]] = set()
+        pause_s, look_at = SHORTEST_LOOK_S, time.monotonic()
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="download") as pool:
+            while not stop.is_set():
+                is_time = time.monotonic() >= look_at
+                running |= self._begin(pool, self._look(is_time=is_time), stop)
+                ended = {future for future in running if future.done()}
+                running -= ended
+                results = [future.result() for future in ended]
+                came = any(result is not None for result in results)
+                if is_time or came:
+                    pause_s = SHORTEST_LOOK_S if came else min(1.5 * pause_s, LONGEST_LOOK_S)
+                    look_at = time.monotonic() + jittered(pause_s)
+                self._rest(stop)
+
+    def _begin(
+        self, pool: ThreadPoolExecutor, chosen: Sequence[ResultSet], stop: threading.Event
+    ) -> set[Future[HomeSet | None]]:
+        """Fetch these. Those for which no thread can be had are free again: nobody else would ever say that they are done."""
+        left = list(reversed(chosen))
+        begun: set[Future[HomeSet | None]] = set()
+        try:
+            while left:
+                begun.add(pool.submit(self._try, left[-1], stop))
+                left.pop()
+        except BaseException:
+            self._let_go(left)
+            raise
+        return begun
+
+    def _let_go(self, sets: Iterable[ResultSet]) -> None:
+        with self._changed:
+            self._busy -= {found.prefix for found in sets}
+            self._changed.notify_all()
+
+    def finish(self, *, is_over: bool = True, hurry: threading.Event | None = None) -> Collected:
+        """Bring home everything that was committed, and tell what was not.
+
+        ``is_over``: no VM can push any more. What a push left without its marker then comes home if it is whole and nothing
+        newer of its job is home, else it is deleted. ``hurry``: as soon as it is set, what is not home stays in the bucket.
+
+        Raises:
+            DiskError: no room at home; what is missing stays in the bucket.
+            CloudError: the cloud refuses, or nothing went forward for a long time; what is missing stays in the bucket.
+        """
+        hurry = hurry or threading.Event()
+        self._wait_until_idle(hurry)
+        patience = _patience()
+        while not hurry.is_set() and (due := self._due(self._store.all_sets(self._batch), is_over=is_over)):
+            self._fetch_patiently(due, patience, hurry)
+        return self._close(is_over=is_over and not hurry.is_set())
+
+    def _wait_until_idle(self, hurry: threading.Event) -> None:
+        """Downloads of ``run`` that were told to stop may still be tidying up, or have come to their end: what is home and
+        what is due is known when they are done."""
+        with self._changed:
+            while self._busy and not hurry.is_set():
+                self._changed.wait(TICK_S)  # a signal that sets ``hurry`` wakes nobody
+
+    def fetch(self, job: str, attempt: int) -> HomeSet:
+        """Bring one committed attempt home now, in this thread, if it is not there yet.
+
+        Raises:
+            NotFoundError: it is neither home nor in the bucket.
+            CorruptResultsError, DiskError, CloudError: as for ``finish``.
+        """
+        patience = _patience()
+        while True:
+            due = self._due(self._store.result_sets(self._batch, job=job, attempt=attempt))
+            home = self._tracker.find(job, attempt)
+            if home is not None and not due:
+                return home
+            if not due and (damage := self._damage.find(job, attempt)):
+                raise damage
+            if not due:
+                raise NotFoundError(f"no results of {job}, attempt {attempt}, in the bucket")
+            self._fetch_patiently(due, patience, threading.Event())
+
+    def _fetch_patiently(self, due: Sequence[ResultSet], patience: Patience, hurry: threading.Event) -> None:
+        """One round, cut short by ``hurry``. After one in which nothing went forward it waits, or gives up.
+
+        Raises:
+            DiskError: there is no room at home.
+            CloudError: another round is not worth it.
+        """
+        came = self._fetch_all(due, hurry)
+        if hurry.is_set():
+            return
+        if self._arrivals.disk is not None:
+            raise self._arrivals.disk
+        if came or any(self._damage.is_known(found) for found in due):
+            patience.renew()
+            return
+        disks = [self._arrivals.find_disk(found.job, found.attempt) for found in due]
+        if all(disks) and disks[0] is not None:
+            raise disks[0]
+        trouble = self._arrivals.trouble or UnreachableError(f"{len(due)} result sets do not come home")
+        if not (is_worth_a_retry(trouble, is_idempotent=True) and patience.pause()):
+            raise trouble
+
+    def _close(self, *, is_over: bool) -> Collected:
+        left = self._store.all_sets(self._batch)
+        unfinished = tuple(found.prefix for found in left if not found.is_committed)
+        if is_over:
+            unfinished = tuple(f"{prefix}/" for prefix in self._store.discard_unfinished(self._batch))
+        what = "its VM was gone before; discarded" if is_over else "it may still go on"
+        for prefix in unfinished:
+            self._listener.tell("results", state="unfinished", prefix=prefix, message=f"a push without its end: {what}")
+        remove_leftovers(self._tracker.folder)
+        prefixes = {found.prefix for found in left}
+        corrupt = {prefix: why for prefix, why in self._damage.problems().items() if prefix in prefixes}
+        return Collected(home=tuple(self._tracker.home_sets()), corrupt=corrupt, unfinished=unfinished)
+
+    def _look(self, *, is_time: bool) -> list[ResultSet]:
+        """What ``run`` begins to fetch now. After trouble nothing is asked for before its time."""
+        with self._changed:
+            is_calm = self._arrivals.trouble is None and not self._arrivals.is_paused
+            if not (is_time or (self._wanted and is_calm)):
+                return []
+            wanted, self._wanted = self._wanted, set()
+        try:
+            if is_time:
+                sets = self._store.all_sets(self._batch)
+            else:
+                sets = [found for job, n in wanted for found in self._store.all_sets(self._batch, job=job, attempt=n)]
+        except CloudError as error:
+            self._arrivals.note_trouble(error)
+            with self._changed:
+                self._wanted |= wanted
+            return []
+        with self._changed:
+            self._changed.notify_all()  # another process may have brought home what somebody waits for
+        with self._changed:
+            free = [found for found in sets if found.prefix not in self._busy]
+        return self._choose(self._due(free))
+
+    def _choose(self, due: Sequence[ResultSet]) -> list[ResultSet]:
+        """All; after the disk was full only the smallest, to see whether there is room again."""
+        if not due:
+            self._arrivals.note_calm()
+        most = 1 if self._arrivals.unpause() else None
+        chosen = sorted(due, key=lambda found: found.size_bytes)[:most]
+        with self._changed:
+            self._busy |= {found.prefix for found in chosen}
+        return chosen
+
+    def _due(self, sets: Iterable[ResultSet], *, is_over: bool = False) -> list[ResultSet]:
+        """What is to be fetched, or only to be deleted in the bucket because it is home. Some of it may be on its way."""
+        return [found for found in sets if self._is_due(found, is_over=is_over)]
+
+    def _is_due(self, found: ResultSet, *, is_over: bool) -> bool:
+        if self._delivery.keeps_remote and self._is_home(found):
+            return False
+        if self._damage.is_known(found):
+            return self._delivery.is_superseded(found)
+        if found.is_committed or found.archive is None:
+            return found.is_committed
+        archive = found.archive
+        if self._tracker.find_same(found.job, found.attempt, archive.size, archive.crc32c) is not None:
+            return True  # a deletion was cut off after its marker
+        known = self._tracker.find(found.job)
+        return is_over and found.manifest is not None and (known is None or known.attempt < found.attempt)
+
+    def _is_home(self, found: ResultSet) -> bool:
+        return self._delivery.find_at_home(found) is not None or self._delivery.is_superseded(found)
+
+    def _fetch_all(self, due: Sequence[ResultSet], hurry: threading.Event) -> list[HomeSet]:
+        """One after the other, several at once. ``hurry``, or an exception in this thread, cuts the downloads short."""
+        self._arrivals.try_again()
+        cut = threading.Event()
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="download") as pool:
+            try:
+                return [home for home in pool.map(lambda found: self._try(found, hurry, cut), due) if home is not None]
+            except BaseException:
+                cut.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _try(self, found: ResultSet, *stops: threading.Event) -> HomeSet | None:
+        """Fetch one set, unless and until one of ``stops`` is set; tell what went wrong."""
+        check = _ended_by(stops)
+        try:
+            if self._arrivals.is_paused or any(stop.is_set() for stop in stops):
+                return None
+            delivery = replace(self._delivery, on_bytes=lambda count: check(), on_file=check)
+            home = delivery.bring_home(found)
+            return home if home is not None and self._arrivals.note_home(home) else None
+        except (_Stopped, NotFoundError):
+            return None  # it goes on later, or it has gone since it was listed
+        except CorruptResultsError as error:
+            self._damage.note(found, error)
+        except NoRoomError as error:
+            self._arrivals.note_too_big(found, error)
+        except DiskError as error:
+            self._arrivals.note_disk(error)
+        except OSError as error:
+            self._arrivals.note_disk(disk_error(error, self._tracker.folder / found.job))
+        except CloudError as error:
+            self._arrivals.note_trouble(error)
+        finally:
+            self._let_go([found])
+        return None
+
+    def _is_decided(self, job: str, attempt: int, least_push: int) -> bool:
+        is_home = self._tracker.find(job, attempt) is not None
+        is_damaged = self._damage.find(job, attempt, least_push=least_push) is not None
+        is_given_up = (job, attempt) in self._given_up
+        return is_home or is_damaged or is_given_up or self._arrivals.find_disk(job, attempt) is not None
+
+    def _rest(self, stop: threading.Event) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._wanted) or stop.is_set(), TICK_S)
+
+
+def _ended_by(stops: Sequence[threading.Event]) -> Callable[[], None]:
+    """Ends a download as soon as one of these is set. Each download has its own, as others may go on."""
+
+    def check() -> None:
+        if any(stop.is_set() for stop in stops):
+            raise _Stopped
+
+    return check
+
+
+def _patience() -> Patience:
+    return Patience(budget_s=FINISH_BUDGET_S, first_s=SHORTEST_LOOK_S, longest_s=LONGEST_LOOK_S)
+
+
+def bring_home(context: Context, found: ResultSet, listener: Listener) -> Path:
+    """Bring one committed attempt home now, if it is not there yet; its folder.
+
+    Raises:
+        CorruptResultsError: it is not what its manifest says; it stays in the bucket.
+        NotFoundError: it is neither home nor in the bucket.
+    """
+    tracker = DownloadTracker(context.results_folder / found.batch)
+    collector = Collector(context, found.batch, tracker, listener)
+    return collector.fetch(found.job, found.attempt).folder
+
+
+def collect_rest(context: Context, batch: str, listener: Listener) -> Collected:
+    """Bring home what a batch that is over still has in the bucket."""
+    return Collector(context, batch, DownloadTracker(context.results_folder / batch), listener).finish()

@@ -1,0 +1,62 @@
+"""Result sets that arrived damaged: told, and left in the bucket until a later push of their attempt is home."""
+
+from __future__ import annotations
+
+import threading
+
+from runner.model.events import Listener
+from runner.results.manifest import CorruptResultsError
+from runner.results.store import ResultSet
+
+Generations = tuple[int, int]
+
+
+class DamagedPushError(CorruptResultsError):
+    """A push of an attempt arrived damaged. ``push``: its number; the next one has a place of its own in the bucket."""
+
+    def __init__(self, message: str, *, push: int) -> None:
+        super().__init__(message)
+        self.push = push
+
+
+class Damage:
+    """Which sets of a batch are damaged. Safe for several threads."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[Generations, str]] = {}
+        self._last: dict[tuple[str, int], DamagedPushError] = {}
+
+    def is_known(self, found: ResultSet) -> bool:
+        """Whether it was found damaged and is still the same: to fetch it once more would change nothing."""
+        with self._lock:
+            known = self._known.get(found.prefix)
+            return known is not None and known[0] == _generations(found)
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong, by prefix in the bucket."""
+        with self._lock:
+            return {prefix: problem for prefix, (_, problem) in sorted(self._known.items())}
+
+    def find(self, job: str, attempt: int, *, least_push: int = 1) -> DamagedPushError | None:
+        """What is wrong with the last push of an attempt; None if that is fine, not there, or one before ``least_push``."""
+        with self._lock:
+            last = self._last.get((job, attempt))
+            return last if last is not None and last.push >= least_push else None
+
+    def note(self, found: ResultSet, error: CorruptResultsError) -> None:
+        """Tell it, and remember."""
+        self._listener.tell(
+            "results", job=found.job, attempt=found.attempt, state="corrupt", prefix=found.prefix, message=str(error)
+        )
+        with self._lock:
+            self._known[found.prefix] = (_generations(found), str(error))
+            last = self._last.get((found.job, found.attempt))
+            if last is None or found.push >= last.push:
+                self._last[found.job, found.attempt] = DamagedPushError(str(error), push=found.push)
+
+
+def _generations(found: ResultSet) -> Generations:
+    archive, manifest = found.archive, found.manifest
+    return (archive.generation if archive else 0, manifest.generation if manifest else 0)

@@ -1,0 +1,220 @@
+"""One result set on its way from the bucket to its folder at home, in steps between which a crash may come.
+
+Archive to a working folder (going on where a copy was cut off), checked against the server's own CRC32C and the manifest,
+unpacked with each file checked, all on the disk; announced, renamed, recorded; and only then deleted in the bucket, marker
+first, and recorded again. Whoever comes next goes on after the last step that is on the disk.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import DiskError, NotFoundError, UnreachableError
+from runner.results.claims import claimed
+from runner.results.manifest import (
+    CANCELLED,
+    STAYS_IN_BUCKET,
+    Checked,
+    CorruptResultsError,
+    Manifest,
+    NoRoomError,
+    checksum_file,
+    disk_error,
+    holds_files,
+    unpack_archive,
+)
+from runner.results.store import ResultSet, ResultStore
+from runner.results.tracker import DownloadTracker, HomeSet
+
+DAMAGED_TRIES = 3
+ROOM_TO_SPARE_BYTES = 16 << 20
+STEPS = (
+    "claimed",
+    "copied",
+    "unpacked",
+    "announced",
+    "renamed",
+    "recorded",
+    "marker deleted",
+    "deleted",
+    "deletion recorded",
+)
+
+
+def no_step(step: str, found: ResultSet) -> None:
+    """Nobody listens."""
+    return None
+
+
+def _no_bytes(count: int) -> None:
+    return None
+
+
+def _no_check() -> None:
+    return None
+
+
+def _no_home(home: HomeSet) -> None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """Brings result sets of one batch home. Safe for several threads and processes.
+
+    ``on_step`` hears each of ``STEPS`` when it is done, ``on_bytes`` how much has come, ``on_home`` of each set that is home
+    before it is deleted in the bucket (perhaps again after a crash), ``on_file`` is called before each file that is unpacked.
+    What they raise ends the call; it can be repeated.
+    ``keeps_remote``: nothing is deleted in the bucket, because somebody else counts on finding it there.
+    """
+
+    store: ResultStore
+    tracker: DownloadTracker
+    on_step: Callable[[str, ResultSet], None] = no_step
+    on_bytes: Callable[[int], None] = _no_bytes
+    on_file: Callable[[], None] = _no_check
+    on_home: Callable[[HomeSet], None] = _no_home
+    keeps_remote: bool = False
+
+    def bring_home(self, found: ResultSet) -> HomeSet | None:
+        """The set at home; None if another thread or process is about it, or if it is superseded.
+
+        Raises:
+            CorruptResultsError: it is not what its manifest says. It stays in the bucket, nothing of it at home.
+            DiskError: no room at home. It stays in the bucket, nothing of it at home. NoRoomError: others may have room.
+            NotFoundError: it is gone, or another one since it was listed.
+            CloudError: no answer in time; what has come stays for the next call.
+        """
+        with claimed(self.tracker.folder, f"{found.job}.attempt-{found.attempt}") as work:
+            if work is None:
+                return None
+            self.on_step("claimed", found)
+            if self.is_superseded(found):
+                if not self.keeps_remote:
+                    self.store.delete(found)
+                return None
+            home = self.find_at_home(found) or self._bring(found, work)
+            self.on_home(home)
+            if not self.keeps_remote:
+                self._delete(found, home)
+            return home
+
+    def is_superseded(self, found: ResultSet) -> bool:
+        """Whether it is not needed any more: a later push of the same attempt is home, or another attempt, for which this one
+        was cancelled."""
+        known = self.tracker.find(found.job, found.attempt)
+        if known is not None:
+            return known.push > found.push
+        return self.tracker.is_home(found.job) and self._was_cancelled(found)
+
+    def _was_cancelled(self, found: ResultSet) -> bool:
+        try:
+            end = self.store.read_manifest(found).end
+        except (CorruptResultsError, NotFoundError):
+            return False
+        return end is not None and end.how == CANCELLED
+
+    def find_at_home(self, found: ResultSet) -> HomeSet | None:
+        """The set that came from the very same archive; whoever took its folder away gets it again."""
+        if found.archive is None:
+            return None
+        same = self.tracker.find_same(found.job, found.attempt, found.archive.size, found.archive.crc32c)
+        return same if same is not None and same.folder.is_dir() else None
+
+    def _bring(self, found: ResultSet, work: Path) -> HomeSet:
+        try:
+            home = self._fetch(found, work)
+        except (CorruptResultsError, DiskError, OSError) as error:
+            shutil.rmtree(work, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise disk_error(error, work) from error
+            raise
+        shutil.rmtree(work, ignore_errors=True)
+        return home
+
+    def _fetch(self, found: ResultSet, work: Path) -> HomeSet:
+        manifest = self.store.read_manifest(found)
+        home = self._as_home(found, manifest)
+        if home.folder.is_dir() and not self.tracker.knows(home.folder) and holds_files(home.folder, manifest):
+            return self.tracker.adopt(home)
+        generation = found.archive.generation if found.archive else 0
+        archive, verified = work / f"archive-{generation}", work / f"verified-{generation}"
+        _prepare(work, keep={archive, verified})
+        if not verified.is_dir():
+            self._unpack(found, manifest, archive, verified)
+        return self.tracker.place(verified, home, on_step=lambda step: self.on_step(step, found))
+
+    def _as_home(self, found: ResultSet, manifest: Manifest) -> HomeSet:
+        """The set as it will be at home, if what the server says of the archive is what the manifest says."""
+        if found.archive is None:
+            raise CorruptResultsError(f"{found}: there is no archive")
+        there = Checked(size=found.archive.size, crc32c=found.archive.crc32c)
+        if there != manifest.archive:
+            raise CorruptResultsError(f"{found}: the archive has {there}, its manifest says {manifest.archive}")
+        return HomeSet(
+            job=found.job,
+            attempt=found.attempt,
+            push=found.push,
+            folder=self.tracker.folder / found.job,
+            files=len(manifest.files),
+            size_bytes=there.size,
+            crc32c=there.crc32c,
+        )
+
+    def _unpack(self, found: ResultSet, manifest: Manifest, archive: Path, verified: Path) -> None:
+        _require_room(archive, manifest)
+        self._copy(found, manifest, archive)
+        self.on_step("copied", found)
+        fresh = verified.with_name("unpacking")
+        try:
+            unpack_archive(archive, manifest, fresh, on_file=self.on_file)
+        except CorruptResultsError as error:
+            raise CorruptResultsError(f"{found}: {error}") from error
+        fresh.rename(verified)
+        archive.unlink()
+        self.on_step("unpacked", found)
+
+    def _copy(self, found: ResultSet, manifest: Manifest, archive: Path) -> None:
+        """The archive as the server has it: what was damaged on its way comes once more."""
+        for _ in range(DAMAGED_TRIES):
+            self.store.copy_archive(found, archive, on_bytes=self.on_bytes)
+            if checksum_file(archive) == manifest.archive:
+                return
+            archive.unlink()
+        raise UnreachableError(f"{found}: the archive arrived damaged {DAMAGED_TRIES} times")
+
+    def _delete(self, found: ResultSet, home: HomeSet) -> None:
+        self.store.delete_marker(found)
+        self.on_step("marker deleted", found)
+        self.store.delete_contents(found)
+        self.on_step("deleted", found)
+        self.tracker.record_deleted(home)
+        self.on_step("deletion recorded", found)
+
+
+def _prepare(work: Path, *, keep: set[Path]) -> None:
+    """The working folder without what was left of another generation or in the middle of unpacking."""
+    try:
+        work.mkdir(exist_ok=True)
+        for path in work.iterdir():
+            if path.is_dir() and path not in keep:
+                shutil.rmtree(path)
+            elif path not in keep:
+                path.unlink()
+    except OSError as error:
+        raise disk_error(error, work) from error
+
+
+def _require_room(archive: Path, manifest: Manifest) -> None:
+    """Ask before, so that a disk is not filled to the brim for nothing. Quotas are only known when they are hit."""
+    there = archive.stat().st_size if archive.exists() else 0
+    needed = manifest.archive.size - there + manifest.unpacked_bytes
+    free = shutil.disk_usage(archive.parent).free
+    if free < needed + ROOM_TO_SPARE_BYTES:
+        raise NoRoomError(
+            f"{archive.parent.parent.parent}: {free / 1e6:,.0f} MB free, {needed / 1e6:,.0f} MB are needed",
+            remedy=f"make room; {STAYS_IN_BUCKET}",
+        )

@@ -1,0 +1,253 @@
+"""Result sets in the bucket: which are there, what they consist of, delete them; and the control objects of batches.
+
+A result set is what one attempt of a job left: an archive, a manifest with sizes and CRC32C, a commit marker written last.
+Without the marker it is not whole. Nothing in the bucket is ever overwritten: what is pushed again has a place of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from runner.errors import NotFoundError
+from runner.google.objects import Objects, StoredObject
+from runner.google.retry import RETRY_BUDGET_S
+from runner.google.storage_errors import mapped_errors
+from runner.model import names
+from runner.model.foreign import MOST_BYTES, decode_json
+from runner.results.manifest import CorruptResultsError, Manifest, read_manifest
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Client
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultSet:
+    """One attempt's results. ``prefix`` ends with a slash; ``push`` counts from 1, more if it had to be pushed again."""
+
+    batch: str
+    job: str
+    attempt: int
+    prefix: str
+    size_bytes: int
+    push: int = 1
+    is_committed: bool = True
+    archive: StoredObject | None = None
+    manifest: StoredObject | None = None
+
+    def __str__(self) -> str:
+        again = f", push {self.push}" if self.push > 1 else ""
+        return f"{self.job}, attempt {self.attempt}{again}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BucketUse:
+    """What a batch has in the bucket."""
+
+    batch: str
+    objects: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlObject:
+    """A small object that steers a batch. ``generation`` changes with each write."""
+
+    content: bytes
+    generation: int
+
+
+class Buckets:
+    """Buckets of a project by name. Every call may raise CloudError."""
+
+    def __init__(self, new_client: Callable[[], Client]) -> None:
+        self._new_client = new_client
+
+    def exists(self, name: str) -> bool:
+        """Whether the bucket is there."""
+        with mapped_errors(f"bucket {name}"):
+            return bool(self._new_client().bucket(name).exists(timeout=RETRY_BUDGET_S))
+
+    def make_state_bucket(self, name: str, location: str) -> None:
+        """A private bucket that keeps old versions: a lost or half-written state can be taken back."""
+        with mapped_errors(f"bucket {name}"):
+            bucket = self._new_client().bucket(name)
+            bucket.versioning_enabled = True
+            bucket.iam_configuration.uniform_bucket_level_access_enabled = True
+            bucket.iam_configuration.public_access_prevention = "enforced"
+            bucket.labels = {"app": names.APP}
+            bucket.create(location=location, timeout=RETRY_BUDGET_S)
+
+
+class ResultStore:
+    """The results bucket of a project.
+
+    All is idempotent; what is gone already is no error for a deletion. Safe for several threads. Every call may raise
+    CloudError; broken connections, 429 and 5xx are tried again before, with jitter, until ``retry_budget_s`` is spent.
+    """
+
+    def __init__(
+        self, new_client: Callable[[], Client], bucket: str, *, retry_budget_s: float = RETRY_BUDGET_S
+    ) -> None:
+        self.objects = Objects(new_client, bucket, retry_budget_s=retry_budget_s)
+        self.bucket = bucket
+
+    def close(self) -> None:
+        """Close the connections; the next call opens new ones."""
+        self.objects.close()
+
+    def exists(self) -> bool:
+        """Whether the bucket is there."""
+        return self.objects.exists()
+
+    def all_sets(self, batch: str, *, job: str = "", attempt: int = 0) -> list[ResultSet]:
+        """The result sets of a batch, or of one attempt of a job, committed or not, in one listing."""
+        prefix = names.result_prefix(batch, job, attempt).rstrip("/") if job else f"{batch}/"
+        found = _as_sets(self.objects.listed(prefix))
+        mine = [item for item in found if not job or (item.job, item.attempt) == (job, attempt)]
+        return sorted(mine, key=lambda item: (item.job, item.attempt, item.push))
+
+    def result_sets(self, batch: str, *, job: str = "", attempt: int = 0) -> list[ResultSet]:
+        """The committed ones among them."""
+        return [item for item in self.all_sets(batch, job=job, attempt=attempt) if item.is_committed]
+
+    def everything(self) -> list[ResultSet]:
+        """The result sets of all batches, committed or not."""
+        return sorted(
+            _as_sets(self.objects.listed("")), key=lambda item: (item.batch, item.job, item.attempt, item.push)
+        )
+
+    def read_manifest(self, found: ResultSet) -> Manifest:
+        """What a result set consists of, by its own word.
+
+        Raises:
+            CorruptResultsError: there is no manifest, or it is none.
+            NotFoundError: it is gone since it was listed, or another one.
+        """
+        if found.manifest is None:
+            raise CorruptResultsError(f"{found}: there is no manifest")
+        if found.manifest.size > MOST_BYTES:
+            raise CorruptResultsError(
+                f"{found}: a manifest of {found.manifest.size} bytes; {MOST_BYTES} are the most that is read"
+            )
+        content, _ = self.objects.read(found.manifest.name, generation=found.manifest.generation)
+        try:
+            values = decode_json(content)
+        except ValueError as error:
+            raise CorruptResultsError(f"{found}: the manifest is not JSON: {error}") from error
+        return read_manifest(values)
+
+    def delete_marker(self, found: ResultSet) -> None:
+        """The first step of a deletion: from now on nobody takes the set for a whole one."""
+        self.objects.delete(found.prefix + names.COMMIT_MARKER)
+
+    def delete(self, found: ResultSet) -> None:
+        """Delete a result set, marker first."""
+        self.delete_marker(found)
+        self.delete_contents(found)
+
+    def delete_contents(self, found: ResultSet) -> None:
+        """The second step: all but the marker."""
+        self.objects.delete_all([found.prefix + name for name in (names.RESULTS_ARCHIVE, names.MANIFEST)])
+
+    def discard_unfinished(self, batch: str) -> list[str]:
+        """Delete what a push of this batch left without a commit marker; the prefixes. Only when no VM can go on with it."""
+        listed = [item.name for item in self.objects.listed(f"{batch}/")]
+        committed = {_folder(name) for name in listed if name.endswith("/" + names.COMMIT_MARKER)}
+        unfinished = [name for name in listed if _folder(name) not in committed]
+        for name in unfinished:
+            self.objects.delete(name)
+        return sorted({_folder(name) for name in unfinished})
+
+    def batches(self) -> list[str]:
+        """The names of batches that have anything in the bucket, control objects too."""
+        own = (name for name in self.objects.folders("") if names.is_batch_name(name))
+        return sorted({*own, *self.controlled_batches()})
+
+    def use(self) -> list[BucketUse]:
+        """What each batch has in the bucket; control objects are not counted."""
+        found: dict[str, tuple[int, int]] = {}
+        for item in self.objects.listed(""):
+            batch = item.name.split("/", 1)[0]
+            if batch != names.CONTROL_PREFIX:
+                objects, total = found.get(batch, (0, 0))
+                found[batch] = (objects + 1, total + item.size)
+        return [BucketUse(batch=batch, objects=n, size_bytes=size) for batch, (n, size) in sorted(found.items())]
+
+    def controlled_batches(self) -> list[str]:
+        """The batches that have control objects."""
+        return self.objects.folders(f"{names.CONTROL_PREFIX}/")
+
+    def list_control(self, batch: str) -> list[str]:
+        """The names of a batch's control objects, such as ``lease.json`` and ``inputs/a.tar.gz``."""
+        prefix = names.control_prefix(batch)
+        return [item.name.removeprefix(prefix) for item in self.objects.listed(prefix)]
+
+    def get_control(self, batch: str, name: str) -> ControlObject | None:
+        """A control object of a batch, None if there is none."""
+        try:
+            content, generation = self.objects.read(names.control_prefix(batch) + name)
+        except NotFoundError:
+            return None
+        return ControlObject(content=content, generation=generation)
+
+    def put_control(self, batch: str, name: str, content: bytes, *, if_generation: int | None = None) -> int:
+        """Write a control object; its new generation. ``if_generation``: only over this one, 0: only if there is none.
+
+        Raises:
+            ConflictError: somebody else has written other content meanwhile.
+        """
+        return self.objects.write(names.control_prefix(batch) + name, content, if_generation=if_generation)
+
+    def find_control(self, batch: str, name: str) -> StoredObject | None:
+        """A control object as it is listed, None if there is none."""
+        full = names.control_prefix(batch) + name
+        return next((item for item in self.objects.listed(full) if item.name == full), None)
+
+    def put_control_file(self, batch: str, name: str, content: IO[bytes]) -> None:
+        """Write a control object that may be big, from a file."""
+        self.objects.write_file(names.control_prefix(batch) + name, content)
+
+    def delete_control(self, batch: str) -> None:
+        """Delete all control objects of a batch."""
+        for item in list(self.objects.listed(names.control_prefix(batch))):
+            self.objects.delete(item.name)
+
+    def copy_archive(self, found: ResultSet, into: Path, *, on_bytes: Callable[[int], None]) -> None:
+        """Copy a set's archive to the file ``into``, or what is missing there; see ``Objects.copy_down``."""
+        if found.archive is None:
+            raise CorruptResultsError(f"{found}: there is no archive")
+        self.objects.copy_down(found.archive, into, on_bytes=on_bytes)
+
+
+def _as_sets(listed: Iterable[StoredObject]) -> list[ResultSet]:
+    """Objects put together to sets; what is not below a prefix of ours is passed over."""
+    folders: dict[str, dict[str, StoredObject]] = {}
+    for item in listed:
+        folders.setdefault(_folder(item.name), {})[item.name.rpartition("/")[2]] = item
+    found = (_as_set(prefix, items) for prefix, items in folders.items())
+    return [item for item in found if item is not None]
+
+
+def _as_set(prefix: str, items: dict[str, StoredObject]) -> ResultSet | None:
+    parts = names.read_result_prefix(prefix)
+    if parts is None:
+        return None
+    batch, job, attempt, push = parts
+    return ResultSet(
+        batch=batch,
+        job=job,
+        attempt=attempt,
+        push=push,
+        prefix=prefix + "/",
+        size_bytes=sum(item.size for item in items.values()),
+        is_committed=names.COMMIT_MARKER in items,
+        archive=items.get(names.RESULTS_ARCHIVE),
+        manifest=items.get(names.MANIFEST),
+    )
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]

@@ -1,0 +1,264 @@
+"""Which result sets of a batch are home, in ``<results>/<batch>/.downloads.jsonl``, and the only place that puts them there.
+
+One JSON record a line, on the disk before the call returns. A line that was torn by a crash is passed over; a rename whose
+record is missing is found out by looking. Several threads and processes may use one folder: whoever writes holds its lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+from runner.results.manifest import disk_error
+from runner.system.files import sync_folder
+
+FILE = ".downloads.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HomeSet:
+    """A result set at home. ``size_bytes`` and ``crc32c`` are its archive's, by which it is known again in the bucket.
+
+    ``is_deleted``: nothing of it is in the bucket any more.
+    """
+
+    job: str
+    attempt: int
+    push: int
+    folder: Path
+    files: int
+    size_bytes: int
+    crc32c: str
+    is_deleted: bool = False
+
+    @property
+    def key(self) -> tuple[str, int, int, str]:
+        """What tells it from all others of its batch."""
+        return self.job, self.attempt, self.size_bytes, self.crc32c
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Move:
+    """A rename that was announced."""
+
+    home: HomeSet
+    source: Path
+
+
+def _no_step(name: str) -> None:
+    return None
+
+
+class DownloadTracker:
+    """The result sets of one batch that are home in ``folder``. Reading never waits for a lock and never writes.
+
+    Raises (all): DiskError.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._file = folder / FILE
+        self._mutex = threading.RLock()
+        self._offset = 0
+        self._homes: dict[tuple[str, int, int, str], HomeSet] = {}
+        self._announced: dict[tuple[str, int, int, str], _Move] = {}
+        if self._is_there():
+            with self._locked():
+                pass  # finishes what a crash left between a rename and its record
+
+    def home_sets(self) -> list[HomeSet]:
+        """All sets that are home, by job and attempt."""
+        with self._mutex:
+            self._read_on()
+            return sorted(self._homes.values(), key=lambda home: (home.job, home.attempt, home.push))
+
+    def is_home(self, job: str) -> bool:
+        """Whether an attempt of the job came home, even if the user has moved its folder since."""
+        return any(home.job == job for home in self.home_sets())
+
+    def find(self, job: str, attempt: int = 0) -> HomeSet | None:
+        """This attempt of a job; without a number the newest. None if it is not home."""
+        found = [home for home in self.home_sets() if home.job == job and attempt in (0, home.attempt)]
+        return max(found, key=lambda home: (home.attempt, home.push), default=None)
+
+    def find_same(self, job: str, attempt: int, size_bytes: int, crc32c: str) -> HomeSet | None:
+        """The set at home that came from this very archive."""
+        with self._mutex:
+            self._read_on()
+            return self._homes.get((job, attempt, size_bytes, crc32c))
+
+    def place(self, source: Path, home: HomeSet, *, on_step: Callable[[str], None] = _no_step) -> HomeSet:
+        """Rename the folder ``source``, which is on the disk already, to where ``home`` belongs; ``home`` with that folder.
+
+        The newest attempt is in ``<job>``, any other in ``<job>.attempt-<n>``. Nothing is overwritten.
+
+        Raises:
+            DiskError: the record could not be written; the next call or process goes on from there.
+        """
+        with self._locked():
+            main = self.folder / home.job
+            holder = self._holder(main)
+            if holder is not None and holder.attempt < home.attempt and main.is_dir():
+                self._move(main, replace(holder, folder=self._free_folder(holder)), on_step)
+            folder = main if not os.path.lexists(main) else self._free_folder(home)
+            return self._move(source, replace(home, folder=folder), on_step)
+
+    def adopt(self, home: HomeSet) -> HomeSet:
+        """Record a folder that was there and has been found to be this set."""
+        with self._locked():
+            self._write("home", home)
+        return home
+
+    def knows(self, folder: Path) -> bool:
+        """Whether a set that is home lies in this folder."""
+        with self._mutex:
+            self._read_on()
+            return self._holder(folder) is not None
+
+    def record_deleted(self, home: HomeSet) -> None:
+        """Nothing of it is in the bucket any more."""
+        with self._locked():
+            self._write("deleted", replace(self._homes.get(home.key, home), is_deleted=True))
+
+    def _is_there(self) -> bool:
+        """Whether anything was ever recorded."""
+        try:
+            return self._file.exists()
+        except OSError as error:  # such as a name that is too long, or a folder that may not be looked into
+            raise disk_error(error, self._file) from error
+
+    def _holder(self, folder: Path) -> HomeSet | None:
+        """The last that was put there; one before it that the user took away may be recorded for the same folder."""
+        return next((home for home in reversed(self._homes.values()) if home.folder == folder), None)
+
+    def _free_folder(self, home: HomeSet) -> Path:
+        first = self.folder / f"{home.job}.attempt-{home.attempt}"
+        candidate, number = first, 1
+        while os.path.lexists(candidate):
+            number += 1
+            candidate = first.with_name(f"{first.name}.{number}")
+        return candidate
+
+    def _move(self, source: Path, home: HomeSet, on_step: Callable[[str], None]) -> HomeSet:
+        self._write("placing", home, source=str(source.relative_to(self.folder)))
+        on_step("announced")
+        source.rename(home.folder)
+        sync_folder(self.folder)
+        on_step("renamed")
+        self._write("home", home)
+        on_step("recorded")
+        return home
+
+    def _settle(self) -> None:
+        """Announced renames that were done, but not recorded: the target is there, the source is not."""
+        for move in list(self._announced.values()):
+            if move.home.folder.is_dir() and not move.source.exists():
+                sync_folder(self.folder)
+                self._write("home", move.home)
+        self._announced.clear()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Alone among all threads and processes, with all that they wrote. Not to be nested."""
+        with self._mutex:
+            try:
+                is_new = not self._file.exists()
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with self._file.open("ab") as file:
+                    if is_new:
+                        sync_folder(self.folder)
+                        sync_folder(self.folder.parent)
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                    self._read_on()
+                    self._settle()
+                    yield
+            except OSError as error:
+                raise disk_error(error, self._file) from error
+
+    def _write(self, state: str, home: HomeSet, **more: Any) -> None:
+        values = {**asdict(home), "folder": str(home.folder.relative_to(self.folder)), **more}
+        append_line(self._file, json.dumps({"state": state, **values}).encode() + b"\n")
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Take in the lines that were added since, by whomever; a last line without an end is not looked at yet."""
+        try:
+            with self._file.open("rb") as file:
+                if file.seek(0, os.SEEK_END) < self._offset:
+                    self._forget()
+                file.seek(self._offset)
+                added = file.read()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise disk_error(error, self._file) from error
+        whole = added[: added.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        for line in whole.splitlines():
+            self._take_in(line)
+
+    def _forget(self) -> None:
+        """The file is another one than before."""
+        self._offset = 0
+        self._homes.clear()
+        self._announced.clear()
+
+    def _take_in(self, line: bytes) -> None:
+        try:
+            values = json.loads(line)
+            home = _read_home(values, self.folder)
+            source = self.folder / str(values.get("source", ""))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return  # torn
+        match values.get("state"):
+            case "placing":
+                self._announced[home.key] = _Move(home=home, source=source)
+            case "home" | "deleted":
+                self._announced.pop(home.key, None)
+                self._homes.pop(home.key, None)
+                self._homes[home.key] = home
+
+
+def _read_home(values: dict[str, Any], folder: Path) -> HomeSet:
+    return HomeSet(
+        job=str(values["job"]),
+        attempt=int(values["attempt"]),
+        push=int(values["push"]),
+        folder=folder / str(values["folder"]),
+        files=int(values["files"]),
+        size_bytes=int(values["size_bytes"]),
+        crc32c=str(values["crc32c"]),
+        is_deleted=values.get("is_deleted") is True,
+    )
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line and wait until the disk has it; if it cannot be added whole, the file stays as it was.
+
+    A line that a crash left without an end is ended first, so that it does not swallow this one.
+    """
+    with path.open("a+b", buffering=0) as file:
+        before = file.seek(0, os.SEEK_END)
+        try:
+            _write_all(file, line if _ends_whole(file, before) else b"\n" + line)
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(before)
+            raise
+
+
+def _ends_whole(file: IO[bytes], size: int) -> bool:
+    return size == 0 or os.pread(file.fileno(), 1, size - 1) == b"\n"
+
+
+def _write_all(file: IO[bytes], content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]

@@ -1,0 +1,67 @@
+"""The passphrase of Pulumi's state. No setting of ours is secret, but the engine refuses a stack that was made with another one."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from pathlib import Path
+
+from runner.errors import ConflictError, NotFoundError
+from runner.google.objects import Objects
+from runner.model import names
+from runner.system.files import STATE_ELSEWHERE, create_private, disk_errors_mapped, write_private
+
+
+def known_passphrase(*files: Path) -> Path | None:
+    """The first of these that is there: what older stacks were made with, where new ones need none. Nothing is made."""
+    return next((file for file in files if file.exists()), None)
+
+
+def own_passphrase(file: Path) -> Path:
+    """The file with the passphrase of a state that only this machine has; made if it is not there.
+
+    Raises:
+        DiskError: it cannot be read or made.
+    """
+    with disk_errors_mapped(file, more=STATE_ELSEWHERE):
+        try:
+            file.read_bytes()
+        except FileNotFoundError:
+            # Another process may be quicker, and stacks may have been made with that one.
+            with contextlib.suppress(FileExistsError):
+                create_private(file, _new_passphrase())
+    return file
+
+
+def shared_passphrase(objects: Objects, file: Path, *, own: Path) -> Path:
+    """The file with the passphrase of a state in a bucket, which has it for all machines that may read the state.
+
+    ``file``: this machine's copy, which is not compared once it is there. Where the bucket has none yet it gets what is in ``own``, with
+    which stacks may have been made, else a new one.
+
+    Raises:
+        CloudError: the bucket is not there, or cannot be read or written.
+    """
+    with disk_errors_mapped(file, more=STATE_ELSEWHERE):
+        if not file.exists():
+            write_private(file, _read_or_make(objects, own))
+    return file
+
+
+def _read_or_make(objects: Objects, own: Path) -> bytes:
+    try:
+        return objects.read(names.STATE_PASSPHRASE)[0]
+    except NotFoundError:
+        made = own.read_bytes() if own.exists() else _new_passphrase()
+    try:
+        objects.write(names.STATE_PASSPHRASE, made, if_generation=0)
+    except ConflictError:
+        return objects.read(names.STATE_PASSPHRASE)[0]  # another machine was quicker
+    except NotFoundError as error:
+        message = f"the bucket {objects.bucket} for Pulumi's state is not there"
+        raise NotFoundError(message, status=error.status, remedy="make it with `invoke setup`") from error
+    return made
+
+
+def _new_passphrase() -> bytes:
+    return secrets.token_urlsafe(32).encode()

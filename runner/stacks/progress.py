@@ -1,0 +1,26 @@
+"""The engine's progress as events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from runner.model.events import Listener
+from runner.stacks.model import StackProgress
+
+
+def tell_stack_progress(listener: Listener, stack: str) -> Callable[[StackProgress], None]:
+    """A callback for ``stacks.model`` that tells what the engine does to ``stack``."""
+
+    def tell(progress: StackProgress) -> None:
+        listener.tell(
+            "stack",
+            stack=stack,
+            type=progress.type,
+            name=progress.name,
+            op=progress.op,
+            state=progress.state,
+            seconds=round(progress.seconds, 3),
+            message=progress.message,
+        )
+
+    return tell

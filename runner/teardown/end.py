@@ -1,0 +1,144 @@
+"""The end of a batch or a bake: destroy its stack, then ask the cloud itself whether anything with its label is left.
+
+Nothing that is wrong with Pulumi stands in the way: what the engine cannot do, or not in time, the sweep does; and when the
+cloud says that everything is gone, the stack is forgotten, by force if it must be.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from runner.context import Context
+from runner.errors import HpcError, LeftoverError, StackError
+from runner.inventory.sweep import Removal, SweepReport, sweep
+from runner.model import names
+from runner.model.events import Listener, Phases
+from runner.model.leftover import ANY_OWNER, BILLED, Item, Kind, Scope
+from runner.model.stockout import is_of_gone_vms
+from runner.stacks.model import EngineLimit, ProjectName
+from runner.stacks.progress import tell_stack_progress
+
+DESTROY_LIMIT_S = 10 * 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How it ended. ``removals``: what the sweep still had to do. ``failure``: what the engine said if it failed, else ''.
+
+    ``finish``: the command that finishes the work where a stack could not be forgotten, else ''.
+    """
+
+    removals: tuple[Removal, ...] = ()
+    failure: str = ""
+    finish: str = ""
+
+
+def end_batch(
+    context: Context,
+    batch: str,
+    listener: Listener,
+    phases: Phases,
+    *,
+    hurry: threading.Event | None = None,
+    destroy_limit_s: float = DESTROY_LIMIT_S,
+) -> Ending:
+    """Cancel, refresh, destroy and remove the batch's stack, then delete what is left of it by label. Idempotent.
+
+    ``hurry``: once it is set, the engine is not waited for any more.
+
+    Raises:
+        LeftoverError: something billable is still there, or nobody knows; its ``items`` say what.
+    """
+    limit = EngineLimit(limit_s=destroy_limit_s, hurry=hurry or threading.Event())
+    scope = Scope(now=context.now(), owner=ANY_OWNER, batch=batch)  # whoever has its lease may end it, whoever began it
+    return _end(_Stack(project="analysis", name=batch), scope, limit, context, listener, phases)
+
+
+def end_bake(
+    context: Context,
+    bake: str,
+    listener: Listener,
+    phases: Phases,
+    *,
+    hurry: threading.Event | None = None,
+    destroy_limit_s: float = DESTROY_LIMIT_S,
+) -> Ending:
+    """The same for a bake: its builder and what belongs to it; an image that was validated stays."""
+    limit = EngineLimit(limit_s=destroy_limit_s, hurry=hurry or threading.Event())
+    scope = Scope(now=context.now(), owner=context.settings.owner, bake=bake)
+    return _end(_Stack(project="image", name=bake), scope, limit, context, listener, phases)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stack:
+    project: ProjectName
+    name: str
+
+    @property
+    def title(self) -> str:
+        return f"{'batch' if self.project == 'analysis' else 'bake'} {self.name}"
+
+    @property
+    def item(self) -> Item:
+        return Item(kind=Kind.STACK, name=self.name, place=self.project, labels={"app": names.APP})
+
+
+def _end(
+    stack: _Stack, scope: Scope, limit: EngineLimit, context: Context, listener: Listener, phases: Phases
+) -> Ending:
+    with phases.phase("destroy"):
+        failure = _destroy(context, stack, limit, listener)
+    kinds = (*BILLED, Kind.IMAGE) if scope.bake else BILLED
+    with phases.phase("check"):
+        report = sweep(context.cloud.estate, scope, kinds=kinds, tell=lambda removal: tell_removal(listener, removal))
+    if not report.is_clean:
+        raise leftover_error(stack.title, report, remedy=f"invoke cleanup {_option(stack)} --yes") from failure
+    finish = "" if failure is None else _forget(context, stack, listener)
+    return Ending(removals=report.removals, failure="" if failure is None else str(failure), finish=finish)
+
+
+def _destroy(context: Context, stack: _Stack, limit: EngineLimit, listener: Listener) -> HpcError | None:
+    """What kept the engine from destroying and removing the stack, None if nothing did."""
+    try:
+        if limit.hurry.is_set():
+            raise StackError("there was no time to destroy the stack")
+        context.cloud.stacks.destroy(stack.project, stack.name, tell_stack_progress(listener, stack.name), limit=limit)
+        context.cloud.stacks.remove(stack.project, stack.name)
+    except HpcError as error:
+        if not is_of_gone_vms(
+            error, is_gone=lambda name: True
+        ):  # one that goes by itself while it is about to be deleted
+            listener.tell("warning", message=f"pulumi destroy failed, going on by label: {error}")
+        return error
+    return None
+
+
+def _forget(context: Context, stack: _Stack, listener: Listener) -> str:
+    """Forget a stack of which nothing is left; the command that does it by hand if that fails."""
+    try:
+        context.cloud.estate.remove(stack.item)
+    except HpcError as error:
+        listener.tell(
+            "warning",
+            message=f"nothing of {stack.title} is left in the cloud, but its stack could not be removed: {error}\n"
+            f"this finishes the work: {error.remedy}",
+        )
+        return error.remedy
+    return ""
+
+
+def tell_removal(listener: Listener, removal: Removal) -> None:
+    """One line an item."""
+    state = "deleted" if removal.is_gone else "failed"
+    listener.tell("sweep", what=str(removal.item), state=state, message=removal.answer)
+
+
+def leftover_error(title: str, report: SweepReport, *, remedy: str) -> LeftoverError:
+    """What is still there after a sweep."""
+    left = report.items_left
+    return LeftoverError(f"{title}: still there: {', '.join(left)}", items=left, remedy=remedy)
+
+
+def _option(stack: _Stack) -> str:
+    return f"--{'batch' if stack.project == 'analysis' else 'bake'} {stack.name}"

@@ -1,0 +1,40 @@
+"""Which batches and bakes anything knows: the cloud, the bucket, a stack or a journal. A name that nothing knows is a mistake."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+
+from runner.context import Context
+from runner.errors import InputError
+from runner.model import names
+from runner.model.leftover import BILLED, Kind
+from runner.model.session import BAKE
+
+KNOWING = (*BILLED, Kind.IMAGE, Kind.ACCOUNT, Kind.CONTROL, Kind.RESULTS, Kind.STACK)
+NEAR = 3  # names that are shown
+
+
+def check_known(context: Context, *, batch: str = "", bake: str = "") -> None:
+    """Make sure that there is, or was, a batch or bake of this name. Reads the whole bucket: for when nothing was found of it.
+
+    Raises:
+        InputError: nothing knows it. If something could not be looked at, nobody can say that.
+    """
+    sessions = [session for name in context.journal.names() if (session := context.journal.read(name)) is not None]
+    found = context.cloud.estate.find(KNOWING, {"app": names.APP})
+    bakes = {item.bake for item in found.items} | {one.name for one in sessions if one.kind == BAKE}
+    batches = {item.batch for item in found.items} | {one.name for one in sessions if one.kind != BAKE}
+    name, own, others = (batch, batches, bakes) if batch else (bake, bakes, batches)
+    if name in own or found.unread:
+        return
+    kind, other = ("batch", "bake") if batch else ("bake", "batch")
+    raise InputError(
+        f"there is no {kind} {name}: neither the cloud, nor the bucket, nor a stack, nor a journal on this machine knows it",
+        remedy=f"{name} is a {other}: --{other} {name}" if name in others else _near(name, own - {""}),
+    )
+
+
+def _near(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=NEAR) or sorted(known)[-NEAR:]
+    return f"did you mean {' or '.join(near)}?" if near else "`invoke status` shows what exists"

@@ -1,0 +1,57 @@
+"""What has outlived its purpose, for those who only tell it: they say what ``cleanup`` would, by the same rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from runner.context import Context
+from runner.errors import HpcError
+from runner.google.compute import Instance
+from runner.journal.owner import gone_clients
+from runner.model.leftover import ANY_OWNER, Item, Kind, Scope
+
+Key = tuple[Kind, str, str]
+
+
+def busy_sessions(context: Context) -> Mapping[str, str]:
+    """The batches and bakes that a living process of this machine is at, and who.
+
+    Raises:
+        HpcError: the journals cannot be read.
+    """
+    return {
+        session.name: str(session.owner or "a process")
+        for session in context.journal.open_sessions()
+        if session.is_owner_alive
+    }
+
+
+def clients_gone(context: Context) -> frozenset[str]:
+    """The clients of all open batches of which this machine knows that they are gone, as ``Lease.is_held_by`` has them.
+
+    Raises:
+        HpcError: the journals cannot be read.
+    """
+    sessions = context.journal.open_sessions()
+    return frozenset().union(*(gone_clients(session) for session in sessions if session.is_dead))
+
+
+def outlived(context: Context, items: Iterable[Item]) -> dict[Key, str]:
+    """Why each has outlived its purpose, by its key, whoever owns it. ``items``: all there is, with the leases of batches."""
+    try:
+        busy = busy_sessions(context)
+    except HpcError:  # told at the start of the command
+        busy = {}
+    scope = Scope(now=context.now(), owner=ANY_OWNER, busy=busy)
+    return {choice.item.key: choice.reason for choice in scope.choose(items) if choice.is_taken}
+
+
+def item_of(instance: Instance) -> Item:
+    """A VM as a sweep sees it."""
+    return Item(
+        kind=Kind.INSTANCE,
+        name=instance.name,
+        place=instance.zone,
+        labels=instance.labels,
+        state=instance.status,
+    )

@@ -1,0 +1,237 @@
+"""``invoke receipt``: what a batch or bake intended, created and left, shown or proven again by asking the cloud."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from runner.context import Context
+from runner.errors import DiskError, HpcError, InputError
+from runner.google.compute import Operation
+from runner.inventory.compute import COLLECTIONS, scope_of
+from runner.journal.journal import SessionState
+from runner.model import names
+from runner.model.events import Listener
+from runner.model.leftover import SETTINGS_ONLY, VALIDATED, Item, Kind
+from runner.model.receipt import Receipt, make_receipt
+from runner.model.receipt_items import Answer, CloudAct, ItemState
+from runner.model.receipt_page import render_page
+from runner.model.session import BAKE, Resource, Session
+from runner.model.session_record import parse_time
+from runner.system.files import disk_error, write_private, write_result
+
+ASKED_KINDS = (*COLLECTIONS, Kind.STACK)
+AT_ONCE = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceiptView:
+    """A receipt as JSON values, where its page is, and the exit code: not 0 only if it was to be proven and is not."""
+
+    values: Mapping[str, Any]
+    page: Path
+    exit_code: int
+
+
+def execute(context: Context, *, name: str, verify: bool) -> ReceiptView:
+    """The receipt as it was written at the end; with ``verify`` a new one, from what the cloud says now.
+
+    Raises:
+        InputError: this machine has no journal of that name, or the settings are about another project.
+        DiskError: nothing of the journal can be read.
+    """
+    session = context.journal.read(name)
+    if session is None:
+        known = ", ".join(context.journal.names()[-5:]) or "none yet"
+        raise InputError(f"there is no journal of {name} on this machine", remedy=f"the latest: {known}")
+    if session.troubles and not session.records:  # it would tell of nothing, as if nothing had been made
+        remedy = f"`invoke cleanup --batch {name} --dry-run` asks the cloud itself"
+        raise DiskError("; ".join(session.troubles), remedy=remedy)
+    stored = _files(context, name)[0]
+    if not verify:
+        values = _read(stored) or make_receipt(session, made=context.now()).as_json()
+        return ReceiptView(values=values, page=stored.with_suffix(".html"), exit_code=0)
+    _check_project(context, session)
+    context.cloud.open(needs_engine=False)
+    receipt = write_receipt(context, session)
+    return ReceiptView(values=receipt.as_json(), page=stored.with_suffix(".html"), exit_code=receipt.exit_code)
+
+
+def close_session(context: Context, state: SessionState, outcome: str) -> Receipt:
+    """The last act of a batch or bake, whatever its outcome: journal what the cloud says is gone, end the session if nothing is
+    left and everything could be asked, write the receipt. What is left keeps the session open: the next command tells it.
+
+    Raises:
+        HpcError: the receipt cannot be written; the session has ended all the same.
+    """
+    answers, asked = _ask(context, state.read()), context.now()
+    seen = make_receipt(state.read(), made=asked, asked=asked, answers=answers)
+    for item in seen.items:
+        if item.state in (ItemState.GONE, ItemState.NEVER_CREATED):
+            fact = "gone" if item.state is ItemState.GONE else "failed"
+            state.record(fact, kind=item.kind, name=item.name, zone=item.zone, answers=item.answers)
+    if seen.exit_code == 0:
+        state.end(outcome)
+    receipt = make_receipt(state.read(), made=asked, asked=asked, answers=answers)
+    _write(context, receipt)
+    return receipt
+
+
+@contextlib.contextmanager
+def closed_session(context: Context, state: SessionState, listener: Listener) -> Iterator[None]:
+    """Whatever way what is inside ends, the session is closed behind it. Trouble with that is told and hides no other error."""
+    outcome = "completed"
+    try:
+        yield
+    except BaseException as error:
+        outcome = str(error) or type(error).__name__
+        raise
+    finally:
+        try:
+            close_session(context, state, outcome)
+        except HpcError as trouble:
+            listener.tell("warning", message=str(trouble))
+
+
+def write_receipt(context: Context, session: Session) -> Receipt:
+    """Ask the cloud about everything that the session knows and about its label, and write the receipt, here and beside the
+    results. What the cloud could not be asked is in the receipt as unknown. Call it after the session has ended.
+
+    Raises:
+        HpcError: the files cannot be written.
+    """
+    asked = context.now()
+    receipt = make_receipt(session, made=asked, asked=asked, answers=_ask(context, session))
+    _write(context, receipt)
+    return receipt
+
+
+def _write(context: Context, receipt: Receipt) -> None:
+    values = receipt.as_json()
+    content = json.dumps(values, indent=2, default=str).encode() + b"\n"
+    page = render_page(values).encode("utf-8", "backslashreplace")
+    stored, *copies = _files(context, receipt.session.name, receipt.session)
+    for file, write in [(stored, write_private), *((copy, write_result) for copy in copies)]:
+        with _mapped_errors(file):
+            write(file, content)
+            write(file.with_suffix(".html"), page)
+
+
+def _files(context: Context, name: str, session: Session | None = None) -> list[Path]:
+    """The JSON files of a receipt; each has its page beside it. A batch's results may lie elsewhere than new ones would."""
+    files = [context.home / context.settings.target / "receipts" / f"{name}.json"]
+    if session is not None and session.kind != BAKE:
+        folder = session.plan.get("results")
+        results = Path(folder) if isinstance(folder, str) and folder else context.results_folder / name
+        files.append(results / f"{names.RECEIPT}.json")
+    return files
+
+
+def _check_project(context: Context, session: Session) -> None:
+    project = session.facts.get("project", context.settings.project)
+    if project != context.settings.project:
+        raise InputError(
+            f"{session.name} ran in project {project}, the settings are about {context.settings.project}",
+            remedy=f"set OPENSEES_HPC_PROJECT={project} for this command",
+        )
+
+
+def _ask(context: Context, session: Session) -> list[Answer]:
+    """An answer for each name that the session knows, and for each thing that bears its label."""
+    try:
+        found = context.cloud.estate.find(ASKED_KINDS, session.labels)
+    except HpcError as error:
+        return [_no_answer(item, error) for item in _names_once(session)]
+    listed = {
+        _item_key(item): item
+        for item in found.items
+        if session.name in (item.batch, item.bake) and item.state != SETTINGS_ONLY
+    }
+    unread = {item.kind.value for item in found.unread}
+    known = _names_once(session)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(partial(_ask_one, context, listed=listed, unread=unread), known))
+    strays = set(listed) - {_key(resource) for resource in known}
+    return answers + [
+        Answer(kind=kind, name=name, zone=zone, by_name=None, by_label=True, words=listed[kind, name, zone].state)
+        for kind, name, zone in sorted(strays)
+        if listed[kind, name, zone].state != VALIDATED
+    ]
+
+
+def _names_once(session: Session) -> list[Resource]:
+    """One thing for each name of a kind that can be asked for."""
+    kinds = {kind.value for kind in ASKED_KINDS}
+    return list({_key(item): item for item in session.resources if item.kind in kinds}.values())
+
+
+def _ask_one(context: Context, resource: Resource, *, listed: Mapping[Any, Item], unread: set[str]) -> Answer:
+    kind = Kind(resource.kind)
+    by_label = _key(resource) in listed or (None if resource.kind in unread else False)
+    if kind is Kind.STACK:
+        words = "its state is there" if by_label else "no such stack"
+        return _answer(resource, by_name=by_label, by_label=by_label, words=words)
+    compute = context.cloud.compute
+    try:
+        found = compute.look_up(scope_of(kind, resource.zone), COLLECTIONS[kind], resource.name)
+        acts = compute.operations_on(resource.zone, resource.name) if kind is Kind.INSTANCE and resource.zone else None
+    except HpcError as error:
+        return _no_answer(resource, error, by_label=by_label)
+    words = "404 notFound" if found is None else str(found.get("status", "found"))
+    return _answer(
+        resource,
+        by_name=found is not None,
+        by_label=by_label,
+        words=words,
+        acts=None if acts is None else tuple(act for one in acts if (act := _act(one)) is not None),
+    )
+
+
+def _answer(resource: Resource, **facts: Any) -> Answer:
+    return Answer(kind=resource.kind, name=resource.name, zone=resource.zone, **facts)
+
+
+def _no_answer(resource: Resource, error: HpcError, by_label: bool | None = None) -> Answer:
+    return _answer(resource, by_name=None, by_label=by_label, words=f"could not be asked: {error}")
+
+
+def _act(operation: Operation) -> CloudAct | None:
+    started = parse_time(operation.started)
+    if started is None:
+        return None
+    ended = parse_time(operation.ended)
+    return CloudAct(name=operation.name, kind=operation.kind, started=started, ended=ended, error=operation.error)
+
+
+def _key(resource: Resource) -> tuple[str, str, str]:
+    return resource.kind, resource.name, resource.zone
+
+
+def _item_key(item: Item) -> tuple[str, str, str]:
+    return item.kind.value, item.name, item.place
+
+
+def _read(file: Path) -> Mapping[str, Any] | None:
+    """A stored receipt; None if there is none, or it is damaged: then the journal tells it anew."""
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+@contextlib.contextmanager
+def _mapped_errors(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        trouble = disk_error(error, file)
+        raise DiskError(
+            f"the receipt cannot be written: {file}: {error.strerror or error}", remedy=trouble.remedy
+        ) from error

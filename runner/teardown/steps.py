@@ -1,0 +1,137 @@
+"""One place that undoes. An undo is registered before its act, is idempotent, and runs whatever happened since.
+
+Undos run newest first. The first error is what the caller sees; an undo that fails is told as a note on it, and never hides
+it. While undos run, interrupts are put off: they are told to the listener and do not stop the cleaning; the second signal of
+all makes it faster.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Self
+
+from runner.model.events import Listener
+from runner.system.signals import INTERRUPTING, handled_signals
+
+
+class Interrupted(KeyboardInterrupt):
+    """The command was told to end, by a signal. Exit code 128 + its number, as shells have it."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.exit_code = 128 + signum
+
+
+class Undo:
+    """What takes something back at the end of the steps, unless it is cancelled. ``description`` is for people only."""
+
+    def __init__(self, description: str, action: Callable[[], object]) -> None:
+        self.description = description
+        self._action: Callable[[], object] | None = action
+
+    def cancel(self) -> None:
+        """Leave what it would take away. A second call is harmless, and so is one after it ran."""
+        self._action = None
+
+    def run(self) -> None:
+        """Do it, if it was not cancelled."""
+        if self._action is not None:
+            self._action()
+
+
+class Steps:
+    """A context manager that collects undos and runs them at its end, newest first.
+
+    ``hurry`` is set by a second signal: undos that can be quicker look at it, and nobody waits for results any more.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._undos: list[Undo] = []
+        self.hurry = threading.Event()
+
+    def undo(self, description: str, action: Callable[[], object]) -> Undo:
+        """Register ``action``; call this before the act that it undoes."""
+        undo = Undo(description, action)
+        self._undos.append(undo)
+        return undo
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        failures: list[Exception] = []
+        with deferred_signals(self._listener, self.hurry, is_second=isinstance(error, KeyboardInterrupt)):
+            if error is not None and self._undos:
+                self._listener.tell("cleanup", reason=str(error) or type(error).__name__)
+            for undo in reversed(self._undos):
+                failure = self._run(undo)
+                if failure is not None:
+                    failures.append(failure)
+        if error is None and failures:
+            first, *others = failures
+            for other in others:
+                first.add_note(str(other))
+            raise first
+        for failure in failures:
+            if error is not None:
+                error.add_note(str(failure))
+
+    def _run(self, undo: Undo) -> Exception | None:
+        try:
+            undo.run()
+        except Exception as failure:
+            self._listener.tell("undo", what=undo.description, state="failed", message=str(failure))
+            failure.add_note(f"while trying to {undo.description}")
+            return failure
+        return None
+
+
+def cancel_all(undos: Iterable[Undo]) -> None:
+    """Leave what these undos would take away."""
+    for undo in undos:
+        undo.cancel()
+
+
+@contextmanager
+def raised_signals() -> Iterator[None]:
+    """Inside, SIGINT, SIGTERM and SIGHUP raise ``Interrupted`` in the main thread, so that every ``finally`` runs."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted(signum)
+
+    with handled_signals(_heeded(), interrupt):
+        yield
+
+
+@contextmanager
+def deferred_signals(listener: Listener, hurry: threading.Event, *, is_second: bool = False) -> Iterator[None]:
+    """Inside, the same signals do not stop the cleaning. The second one sets ``hurry``, which makes it faster.
+
+    ``is_second``: the first one came before.
+    """
+    heard = 1 if is_second else 0
+
+    def tell(signum: int, frame: FrameType | None) -> None:
+        nonlocal heard
+        heard += 1
+        if heard == 1:
+            what = "cleaning up already; once more makes it faster"
+        else:
+            hurry.set()
+            what = "cleaning up faster; VMs are still deleted"
+        listener.tell("warning", message=f"{signal.Signals(signum).name}: {what}")
+
+    with handled_signals(_heeded(), tell):
+        yield
+
+
+def _heeded() -> list[signal.Signals]:
+    """The signals that this process was not told to ignore, as nohup tells it of SIGHUP."""
+    return [signum for signum in INTERRUPTING if signal.getsignal(signum) != signal.SIG_IGN]

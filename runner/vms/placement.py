@@ -1,0 +1,53 @@
+"""Where a VM is asked for next, when the place that it was asked for had none. Used by batches and bakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import timedelta
+
+from runner.context import Context
+from runner.errors import CloudError, HpcError
+from runner.model.events import Listener
+from runner.model.stockout import FailedOperation, Other, Place, RateLimit, Stockout, classify, next_place
+
+MOST_REPEATS = 4  # of an update whose refusal may pass by itself
+REPEAT_DELAY_S = 5.0
+CLOCK_SLACK = timedelta(minutes=2)  # the cloud's clock and ours may differ
+
+
+class PlaceFinder:
+    """Remembers what was tried for one batch. Not for several threads at once: the engine's thread asks."""
+
+    def __init__(self, context: Context, listener: Listener) -> None:
+        self._context = context
+        self._listener = listener
+        self._began = context.now() - CLOCK_SLACK
+        self._tried: list[Place] = []
+        self._repeats = 0
+
+    def after(
+        self, place: Place, error: HpcError, *, vms: Collection[str], is_wanted: Callable[[], bool]
+    ) -> Place | None:
+        """The place to try for ``vms`` after ``place`` answered with ``error``: another one, the same once more, or None."""
+        refusal = classify(error, self._details(vms))
+        if isinstance(refusal, Stockout):
+            self._tried.append(place)
+            found = next_place(self._tried, self._context.settings, refusal.zones_available)
+            if found is not None:
+                where = f"{found.machine_type} in {found.zone}"
+                self._listener.tell("warning", message=f"{refusal.message} Trying {where}.")
+            return found
+        passes = isinstance(refusal, RateLimit) or (isinstance(refusal, Other) and refusal.is_passing)
+        if passes and self._repeats < MOST_REPEATS and is_wanted():
+            self._repeats += 1
+            self._listener.tell("warning", message=f"{refusal.message} Trying again.")
+            self._context.sleep(REPEAT_DELAY_S * self._repeats)
+            return place
+        return None
+
+    def _details(self, vms: Collection[str]) -> list[FailedOperation]:
+        """What the cloud itself says of these VMs; nothing if it does not answer: the error's own words are there."""
+        try:
+            return self._context.cloud.compute.failed_operations(vms, since=self._began)
+        except CloudError:
+            return []

@@ -1,0 +1,19 @@
+"""A batch in the bucket of tests/core, and a client's machine for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.batch.clients.client import Client
+from tests.support.bucket import Batch
+from tests.support.bucket_fixtures import batch, site
+
+__all__ = ["batch", "client", "site"]
+
+
+@pytest.fixture
+def client(batch: Batch, tmp_path: Path) -> Client:
+    """A machine on which nothing was ever done."""
+    return Client(batch=batch, home=tmp_path / "home")

@@ -1,0 +1,374 @@
+"""How a client's part in a batch ends, and what of the batch is left then: nothing, or all of it if it goes on without this client."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from runner.batch.run import BatchRun, analysis_spec
+from runner.batch.summary import RunReport, RunSummary
+from runner.commands import attach
+from runner.errors import HpcError, LeftoverError, PermissionDeniedError
+from runner.jobsfile.definition import load_definition
+from runner.journal.owner import describe_this_process
+from runner.lease.keeper import WatchedError, change_lease
+from runner.model.events import Event, Listener, Phases
+from runner.model.lease import Lease
+from runner.model.session import Owner
+from runner.model.states import JobState
+from runner.recovery.sessions import report_dead_sessions
+from runner.results.claims import FOLDER
+from runner.stacks.model import EngineLimit, OnProgress, StackSpec
+from runner.teardown.end import end_batch
+from runner.teardown.steps import Interrupted
+from tests.batch.clients.client import END, Client, Engine
+from tests.disks import largest_file
+from tests.support.bucket import Batch
+
+ELSEWHERE = "somebody@there 2"
+
+
+def run(client: Client, *jobs: str, listener: Listener | None = None, report: RunReport | None = None) -> RunSummary:
+    """A batch that this client begins."""
+    definition = client.define(*jobs, is_saved=False)
+    listener = listener or client.listener
+    with client.context.journal.begin(client.batch.name, "run") as session:
+        return BatchRun(
+            context=client.context,
+            definition=definition,
+            listener=listener,
+            phases=Phases(listener),
+            session=session,
+            report=report or RunReport(),
+        ).begin()
+
+
+def attach_to(
+    client: Client, *, listener: Listener | None = None, take_over: bool = False, report: RunReport | None = None
+) -> RunSummary:
+    listener = listener or client.listener
+    return attach.execute(
+        client.context, batch=client.batch.name, listener=listener, take_over=take_over, report=report
+    )
+
+
+def left_by(report: RunReport) -> dict[str, JobState]:
+    """What a client says of the jobs of a batch that goes on without it."""
+    assert report.summary is not None and report.summary.is_detached
+    return {job.name: job.state for job in report.summary.jobs}
+
+
+def take(lease: Lease) -> Lease:
+    return replace(lease, holder=ELSEWHERE)
+
+
+def test_an_attach_that_is_refused_leaves_the_batch_as_it_was(client: Client) -> None:
+    client.define("a")
+    client.write_lease(detached=True)
+    client.add_vm()
+    client.keys.trouble = PermissionDeniedError("no keys for you", status=403)
+    report = RunReport()
+    with pytest.raises(PermissionDeniedError):
+        attach_to(client, report=report)
+    assert left_by(report) == {"a": JobState.UNKNOWN}
+    assert len(client.estate.items) == 1
+    assert client.engine.acts == []
+    assert client.lease().detached
+    assert client.has_definition()
+    session = client.session()
+    assert (session.has_ended, session.is_detached) == (False, True)
+
+
+def test_an_attach_that_is_interrupted_while_it_looks_around_leaves_the_batch_as_it_was(client: Client) -> None:
+    client.define("a")
+    client.write_lease(detached=True)
+    client.add_vm()
+
+    def interrupt(event: Event) -> None:
+        if (event.event, event.facts.get("phase"), event.facts.get("state")) == ("phase", "attach", "started"):
+            signal.raise_signal(signal.SIGINT)
+
+    report = RunReport()
+    with pytest.raises(Interrupted):
+        attach_to(client, listener=Listener(on_progress=interrupt), report=report)
+    assert left_by(report) == {"a": JobState.UNKNOWN}
+    assert len(client.estate.items) == 1
+    assert client.engine.acts == []
+    assert client.lease().detached
+    assert client.has_definition()
+
+
+def test_a_batch_stays_its_owners_whoever_goes_on_with_it_and_ends_as_a_whole(client: Client) -> None:
+    client.define("a", owner="alice")
+    client.write_lease(detached=True)
+    definition = load_definition(client.context, client.batch.name)
+    assert analysis_spec(client.context, definition, []).config["opensees-hpc:owner"] == "alice"
+    client.add_vm(owner="alice")
+    end_batch(client.context, client.batch.name, client.listener, Phases(client.listener))
+    assert client.estate.items == []
+
+
+def test_an_attach_that_finds_no_lease_to_take_leaves_the_batch_as_it_was(client: Client, batch: Batch) -> None:
+    client.define("a")
+    client.add_vm()
+    batch.store.put_control(batch.name, "lease.json", b"{")
+    with pytest.raises(HpcError, match=r"lease\.json"):
+        attach_to(client)
+    assert len(client.estate.items) == 1
+    assert not client.session().has_ended
+
+
+def test_an_attach_without_room_for_results_goes_on_and_judges_them_when_they_come(
+    client: Client, batch: Batch
+) -> None:
+    client.define("a", "b")
+    client.write_lease(detached=True)
+    batch.push("a", END | {"noise": os.urandom(100_000)})
+    batch.push("b", END | {"noise": os.urandom(100_000)})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def make_room(event: Event) -> None:
+        client.told.append(event)
+        if event.event == "warning":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    with largest_file(50_000):
+        summary = attach_to(client, listener=Listener(on_progress=make_room))
+    assert "up" not in client.engine.acts, "what has ended is not run again"
+    assert [(job.name, job.state) for job in summary.jobs] == [
+        ("a", JobState.SUCCEEDED),
+        ("b", JobState.SUCCEEDED),
+    ]
+    assert summary.exit_code == 0
+    assert all("came home late" in job.message for job in summary.jobs)
+    assert set(batch.at_home()) >= {"a", "b"}
+    session = client.session()
+    assert [(job.name, job.state) for job in session.jobs] == [("a", "succeeded"), ("b", "succeeded")]
+    assert session.has_ended
+    assert not client.has_definition()
+
+
+def test_what_was_given_up_and_never_came_home_stays_lost(client: Client) -> None:
+    report = RunReport()
+    with pytest.raises(HpcError, match="no VM today"):
+        run(client, "a", report=report)
+    assert report.summary is not None
+    assert [job.state for job in report.summary.jobs] == [JobState.LOST]
+    assert client.engine.acts == ["up", "destroy", "remove"]
+    assert client.session().has_ended
+
+
+@dataclass(kw_only=True)
+class InterruptingEngine(Engine):
+    """Interrupts the client when so many files are there, once or twice; no VM is ever made."""
+
+    unpacking: Path
+    client: Client | None = None
+    times: int = 1
+
+    def up(self, spec: StackSpec, on_progress: OnProgress, *, limit: EngineLimit | None = None) -> Mapping[str, object]:
+        assert self.client is not None
+        _until(lambda: len(list(self.unpacking.glob("out/*"))) > 10)
+        os.kill(os.getpid(), signal.SIGINT)
+        _until(lambda: bool(self.client and self.client.events("cleanup")))
+        if self.times > 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().up(spec, on_progress, limit=limit)
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_is_unpacked_when_the_client_is_interrupted_is_told_as_what_it_is(
+    client: Client, batch: Batch, times: int
+) -> None:
+    unpacking = batch.folder / FOLDER / "a.attempt-1" / "unpacking"
+    client.engine = InterruptingEngine(unpacking=unpacking, client=client, times=times)
+    batch.push("a", END | {f"out/{number}": b"%d" % number for number in range(2000)})
+    report = RunReport()
+    with pytest.raises(Interrupted):
+        run(client, "a", report=report)
+    assert report.summary is not None
+    (job,) = report.summary.jobs
+    is_home = "a" in batch.at_home()
+    assert is_home or times == 2, "an interrupt that is not repeated waits for results"
+    if is_home:
+        assert (job.state, job.results) == (JobState.SUCCEEDED, batch.folder / "a")
+    else:
+        assert job.state is JobState.LOST
+        assert "its results are in the bucket" in job.message
+        assert len([name for name in batch.objects() if name.startswith("a/")]) == 3
+
+
+def test_a_client_that_lost_its_batch_and_does_not_know_it_yet_ends_nothing(client: Client, batch: Batch) -> None:
+    """Woken up by the signal that ends it: before it has looked at its lease."""
+    client.add_vm()
+
+    def take_and_interrupt(event: Event) -> None:
+        client.told.append(event)
+        if (event.event, event.facts.get("phase"), event.facts.get("state")) == ("phase", "jobs", "started"):
+            change_lease(batch.store, batch.name, take)
+            signal.raise_signal(signal.SIGHUP)
+
+    report = RunReport()
+    with pytest.raises(Interrupted) as caught:
+        run(client, "a", listener=Listener(on_progress=take_and_interrupt), report=report)
+    assert ELSEWHERE in str(caught.value.__notes__)
+    assert len(client.estate.items) == 1
+    assert client.engine.acts == []
+    assert client.has_definition()
+    assert client.lease().holder == ELSEWHERE
+    assert client.session().outcome == f"taken over by {ELSEWHERE}"
+    assert left_by(report) == {"a": JobState.WAITING}
+
+
+def test_a_client_that_lost_its_batch_makes_no_more_vms(client: Client, batch: Batch) -> None:
+    client.define("a")
+    client.add_vm()
+    client.write_lease(detached=True)
+
+    def take_before_up(event: Event) -> None:
+        client.told.append(event)
+        if (event.event, event.facts.get("phase"), event.facts.get("state")) == ("phase", "up", "started"):
+            change_lease(batch.store, batch.name, take)
+
+    with pytest.raises(HpcError, match=ELSEWHERE):
+        attach_to(client, listener=Listener(on_progress=take_before_up))
+    assert client.engine.acts == []
+    assert len(client.estate.items) == 1
+    assert client.session().outcome == f"taken over by {ELSEWHERE}"
+
+
+def test_a_journal_that_cannot_be_written_for_a_while_is_told_and_has_its_end(client: Client) -> None:
+    client.define("a")
+    client.write_lease(detached=True)
+    disk = ExitStack()
+
+    def fill_at_the_end(event: Event) -> None:
+        client.told.append(event)
+        if (event.event, event.facts.get("phase")) == ("phase", "receipt"):
+            if event.facts["state"] == "started":
+                disk.enter_context(largest_file(1))
+            else:
+                disk.close()
+
+    with pytest.raises(HpcError, match="no VM today"):
+        attach_to(client, listener=Listener(on_progress=fill_at_the_end))
+    told = [event["message"] for event in client.events("warning")]
+    assert any(f"the journal of {client.batch.name} cannot be written now" in message for message in told), told
+    assert client.session().has_ended
+
+
+def test_taking_over_is_asked_for_every_time(client: Client) -> None:
+    client.define("a")
+    client.write_lease()
+    for _ in range(2):
+        report = RunReport()
+        with pytest.raises(WatchedError, match="watched by"):
+            attach_to(client, report=report)
+        assert left_by(report) == {"a": JobState.UNKNOWN}
+        assert client.lease().holder == ELSEWHERE
+        assert client.session().has_ended, "this machine has nothing to look after"
+
+
+def leave_behind(client: Client, batch: Batch, **owner: Any) -> Owner:
+    """What a client has left that has ``owner`` instead of this process's own: a journal and a lease."""
+    there = replace(describe_this_process(), **{"lock": "of another folder"} | owner)
+    with client.context.journal.begin(batch.name, "run"):
+        client.write_lease(str(there), holder_id=there.identity)
+    file = client.context.journal.folder / f"{batch.name}.jsonl"
+    begun = json.loads(file.read_text())
+    file.write_text(json.dumps(begun | {"owner": asdict(there)}) + "\n")
+    return there
+
+
+NUMBERED_NOBODY = 2**22 + 1
+
+
+def test_what_a_client_of_this_machine_left_needs_no_taking_over(client: Client, batch: Batch) -> None:
+    client.define("a")
+    leave_behind(client, batch, pid=NUMBERED_NOBODY)
+    with pytest.raises(HpcError, match="no VM today"):
+        attach_to(client)
+
+
+@pytest.mark.parametrize("owner", [{"pid_namespace": "pid:[1]"}, {"host": "another"}, {"machine_id": "another"}])
+def test_a_client_of_which_nobody_knows_whether_it_lives_is_taken_over_only_if_told(
+    client: Client, batch: Batch, owner: dict[str, str]
+) -> None:
+    """In another container or on another machine, where the numbers of processes are others."""
+    client.define("a")
+    there = leave_behind(client, batch, pid=NUMBERED_NOBODY, **owner)
+    with pytest.raises(WatchedError) as caught:
+        attach_to(client)
+    assert "--take-over" in caught.value.remedy
+    assert client.lease().holder_id == there.identity
+    with pytest.raises(HpcError, match="no VM today"):
+        attach_to(client, take_over=True)
+
+
+def test_a_living_client_keeps_its_batch_from_one_with_a_copy_of_its_journal(client: Client, batch: Batch) -> None:
+    client.define("a")
+    with subprocess.Popen(["sleep", "600"]) as living:
+        try:
+            there = leave_behind(
+                client, batch, pid=living.pid, process_started=psutil.Process(living.pid).create_time()
+            )
+            assert client.session().is_owner_alive
+            assert report_dead_sessions(client.context, client.listener) == []
+            with pytest.raises(WatchedError, match=rf"process {living.pid}\)"):
+                attach_to(client)
+            assert client.lease().holder_id == there.identity
+            living.kill()
+            os.waitid(os.P_PID, living.pid, os.WEXITED | os.WNOWAIT)  # it has ended, though nobody has fetched how
+            with pytest.raises(HpcError, match="no VM today"):
+                attach_to(client)
+        finally:
+            living.kill()
+
+
+def test_a_number_that_comes_again_is_another_client(client: Client, batch: Batch) -> None:
+    """Its predecessor had the same one before the machine was started anew."""
+    client.define("a")
+    here = describe_this_process()
+    leave_behind(client, batch, boot_id="the one before")
+    client.write_lease(str(here), holder_id=replace(here, host="another").identity)
+    with pytest.raises(WatchedError):
+        attach_to(client)
+
+
+def test_what_cannot_be_removed_may_still_push_and_can_be_attached_to(client: Client, batch: Batch) -> None:
+    client.add_vm()
+    client.estate.is_stuck = True
+    batch.push("a", END, parts="a")  # a push that goes on
+    report = RunReport()
+    with pytest.raises(HpcError, match="no VM today") as caught:
+        run(client, "a", report=report)
+    assert "still there" in str(caught.value.__notes__)
+    assert [name for name in batch.objects() if name.startswith("a/")]
+    assert client.has_definition()
+    assert report.summary is not None
+    assert report.summary.left_over
+    assert LeftoverError.exit_code == report.summary.exit_code
+
+
+def test_a_run_without_a_batch_has_a_summary_too() -> None:
+    summary = RunReport().cut_off(2)
+    assert (summary.batch, summary.jobs, summary.exit_code) == ("", (), 2)

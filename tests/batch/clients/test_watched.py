@@ -1,0 +1,58 @@
+"""A batch that has lost its client here, and that another one goes on with: told as what it is, and its end is not offered."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+from datetime import UTC, datetime, timedelta
+
+from runner.cli.console import TextScreen
+from runner.journal.owner import describe_this_process
+from runner.model.events import Event
+from runner.recovery.sessions import report_dead_sessions
+from tests.batch.clients.client import Client
+
+ELSEWHERE = "somebody@there 2"
+
+
+def leave(client: Client) -> None:
+    """A session whose client has gone, with something that was created."""
+    client.define("a")
+    with client.context.journal.begin(client.batch.name, "run", project="local-project") as state:
+        state.intend("stack", client.batch.name, "analysis")
+
+
+def shown(event: Event) -> str:
+    with redirect_stdout(io.StringIO()) as out:
+        TextScreen(yes=False, ask=lambda question: False).show_event(event)
+    return out.getvalue()
+
+
+def test_what_another_client_goes_on_with_is_not_offered_for_its_end(client: Client) -> None:
+    leave(client)
+    client.write_lease(ELSEWHERE)
+    (dead,) = report_dead_sessions(client.context, client.listener)
+    assert (dead.watched_by, dead.trouble) == (ELSEWHERE, "")
+    assert dead.offers == (f"invoke attach --batch {client.batch.name} --take-over",)
+    (event,) = client.told
+    assert event.facts["watched_by"] == ELSEWHERE
+    text = shown(event)
+    assert f"is gone on with by {ELSEWHERE}" in text
+    assert "cleanup" not in text
+
+
+def test_what_nobody_goes_on_with_is_offered_for_its_end(client: Client) -> None:
+    leave(client)
+    here = describe_this_process()
+    an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    for lease in (
+        {"holder": str(here), "holder_id": here.identity},
+        {"holder": ELSEWHERE, "detached": True},
+        {"holder": ELSEWHERE, "renewed": an_hour_ago, "expires": an_hour_ago.timestamp() + 600},
+    ):
+        client.write_lease(**lease)
+        (dead,) = report_dead_sessions(client.context, client.listener)
+        assert (dead.watched_by, dead.trouble) == ("", "")
+        name = client.batch.name
+        assert dead.offers == (f"invoke attach --batch {name}", f"invoke cleanup --batch {name}")
+        assert "cleanup" in shown(client.told[-1])

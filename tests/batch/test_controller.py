@@ -1,0 +1,298 @@
+"""The controller: what it makes of what its threads tell, on a cloud and VMs of a few lists."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from runner.batch.adoption import adopt_machines
+from runner.batch.controller import TakenOverError
+from runner.batch.messages import CameHome, LeaseLost, MachineDown, MachinesRefused
+from runner.errors import (
+    PermissionDeniedError,
+    RemoteError,
+    StockoutError,
+    UnreachableError,
+)
+from runner.hardware import JobStatus
+from runner.lease.keeper import WatchedError
+from runner.model.roster import MOST_ATTEMPTS
+from runner.model.states import JobState
+from runner.results.collector import Collector
+from runner.results.manifest import CorruptResultsError
+from tests.support.controller_bench import SmallFleet, lose, make_bench, running
+from tests.support.small_cloud import LIMIT_S, SmallCompute, instance
+
+
+@pytest.mark.parametrize("silences", [0, 3, 10_000])
+def test_a_job_of_a_lost_vm_of_which_nothing_is_found_runs_again(tmp_path: Path, silences: int) -> None:
+    compute = SmallCompute(troubles={"instances": [UnreachableError("no answer")] * silences})
+    bench = make_bench(tmp_path, compute)
+    with running(bench, bench.fleet()):
+        lose(bench, "opensees-hpc-b-0", "marker")
+    assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2)}
+    assert ("opensees-hpc-b-0" in compute.there) is (silences == 10_000), "what may still run its job is deleted first"
+
+
+def test_a_job_that_is_given_up_after_many_lost_vms_is_told_and_journalled(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, SmallCompute())
+    bench.controller.note_attempt("a", MOST_ATTEMPTS - 1)
+    with running(bench, bench.fleet()):
+        lose(bench, "opensees-hpc-b-0", "marker")
+    (outcome,) = bench.controller.outcomes()
+    assert (outcome.state, outcome.message) == (JobState.LOST, "given up: 10 VMs were lost under it")
+    (told,) = [event.facts for event in bench.told if event.facts.get("state") == "lost" and event.event == "job"]
+    assert (told["job"], told["attempt"]) == ("a", MOST_ATTEMPTS)
+    (trace,) = bench.session.read().jobs
+    assert trace.state == "lost"
+
+
+def test_what_arrived_damaged_from_a_lost_vm_runs_again(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, SmallCompute(), error=CorruptResultsError("damaged"), pushed={("a", 1)})
+    with running(bench, bench.fleet()):
+        lose(bench, "opensees-hpc-b-0")
+    assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2)}
+
+
+def test_all_jobs_of_a_lost_vm_are_looked_for_in_the_bucket(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, SmallCompute(), pushed={("a", 1)})
+    with running(bench, bench.fleet()):
+        lose(bench, "opensees-hpc-b-0")
+    (outcome,) = bench.controller.outcomes()
+    assert (outcome.state, outcome.instance) == (JobState.SUCCEEDED, "opensees-hpc-b-0")
+    assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1)}
+    assert bench.compute.there.keys() <= {"opensees-hpc-b-1"}, "it can push nothing more"
+
+
+@pytest.mark.parametrize(("witness", "has_ended"), [("ssh", True), ("ssh", False), ("marker", True)])
+def test_a_silent_vm_owes_the_results_of_a_job_that_has_ended_there(
+    tmp_path: Path, witness: str, has_ended: bool
+) -> None:
+    bench = make_bench(tmp_path, SmallCompute())
+    fleet, lost = bench.fleet(), "opensees-hpc-b-0"
+    bench.vms[lost].has_long_jobs = not has_ended
+    with running(bench, fleet):
+        lose(bench, lost, witness)
+    assert fleet.owing == ([lost] if witness == "ssh" and has_ended else [])
+    assert fleet.ended == [lost]
+
+
+def test_a_bucket_that_cannot_be_read_keeps_jobs_from_running_again(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, SmallCompute(), refusals=[UnreachableError("no answer")] * 50, pushed={("a", 1)})
+    with running(bench, bench.fleet()):
+        lose(bench, "opensees-hpc-b-0")
+    assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1)}
+    (warning,) = [event.facts["message"] for event in bench.told if event.event == "warning"]
+    assert "not run again before the bucket can be read" in warning
+
+
+def test_a_bucket_that_refuses_makes_the_job_lost(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, SmallCompute(), refusals=[PermissionDeniedError("not yours")])
+    with running(bench, bench.fleet()):
+        lose(bench, "opensees-hpc-b-0")
+    (outcome,) = bench.controller.outcomes()
+    assert (outcome.state, outcome.message) == (JobState.LOST, "not yours")
+
+
+def test_a_vm_that_goes_by_itself_is_let_go_in_its_own_time(tmp_path: Path) -> None:
+    compute = SmallCompute()
+    bench = make_bench(tmp_path, compute)
+    with running(bench, bench.fleet()):
+        assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
+        compute.there["opensees-hpc-b-0"] = instance("opensees-hpc-b-0", "STOPPING")
+        lose(bench, "opensees-hpc-b-0", "cloud")
+        looks = compute.asked.count("instances") + 5
+        while compute.asked.count("instances") < looks:
+            time.sleep(0.01)
+        assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1)}, "its last act may push results"
+        del compute.there["opensees-hpc-b-0"]
+    assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2)}
+    assert "delete_instance" not in compute.asked
+
+
+def test_a_batch_that_another_client_has_is_let_be(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, SmallCompute())
+    looked = threading.Event()
+
+    def check(within_s: float = 0.0) -> None:
+        if not bench.vms["opensees-hpc-b-0"].waiting.is_set():
+            return  # when its job began, the batch was this client's
+        looked.set()
+        raise WatchedError("it is another client's", holder="them")
+
+    fleet = cast(Any, SmallFleet(on_ask=bench.boot, check=check))
+    ends: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            bench.controller.run(fleet)
+        except TakenOverError as error:
+            ends.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    lose(bench, "opensees-hpc-b-0")
+    assert looked.wait(LIMIT_S)
+    bench.controller.tell(LeaseLost(holder="them"))
+    thread.join(LIMIT_S)
+    assert ends
+    bench.controller.close()
+    assert "opensees-hpc-b-0" in bench.compute.there
+    assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1)}
+
+
+def test_an_earlier_attempt_that_comes_home_ends_the_job_and_the_later_attempt(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, SmallCompute())
+    bench.vms["opensees-hpc-b-0"].pushed.clear()
+    bench.controller.note_attempt("a", 1)
+    with running(bench, bench.fleet()):
+        assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
+        assert bench.attempts() == {"a": ("opensees-hpc-b-0", 2)}
+        bench.controller.tell(CameHome(home=bench.collector.home("a", 1)))
+    (outcome,) = bench.controller.outcomes()
+    assert outcome.state is JobState.SUCCEEDED
+    assert bench.vms["opensees-hpc-b-0"].cancelled == ["a.a2"]
+    assert bench.collector.given_up == [("a", 2)]
+    (end,) = [event for event in bench.told if (event.event, event.facts.get("state")) == ("job", "succeeded")]
+    assert end.facts["attempt"] == 1
+
+
+def test_results_of_the_attempt_that_runs_are_left_to_the_thread_that_follows_it(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, SmallCompute())
+    with running(bench, bench.fleet()):
+        assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
+        bench.controller.tell(CameHome(home=bench.collector.home("a", 1)))
+        bench.vms["opensees-hpc-b-0"].pushed.set()
+    (outcome,) = bench.controller.outcomes()
+    assert "push-results" in outcome.message
+    assert bench.vms["opensees-hpc-b-0"].cancelled == []
+
+
+def test_a_vm_that_is_refused_though_it_answered_gives_its_jobs_back(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, SmallCompute(), jobs="ab")
+    fleet = bench.fleet()
+    with running(bench, fleet):
+        assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
+        bench.controller.tell(MachinesRefused(names=("opensees-hpc-b-0",), error=StockoutError("none left")))
+    assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2), "b": ("opensees-hpc-b-1", 1)}
+
+
+def test_a_vm_that_is_refused_is_nobodys_and_one_that_is_lost_is_so_after_the_look_for_its_jobs(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, SmallCompute(), jobs="ab")
+    lost, refused, last = (f"opensees-hpc-b-{index}" for index in range(3))
+    fleet = cast(Any, SmallFleet(on_ask=lambda name: None if name == refused else bench.boot(name)))
+    with running(bench, fleet):
+        assert bench.vms[lost].waiting.wait(LIMIT_S)
+        bench.controller.tell(MachinesRefused(names=(refused,), error=StockoutError("none left")))
+        lose(bench, lost)
+    assert fleet.abandoned == [refused, lost]
+    assert {machine for machine, _ in bench.attempts().values()} == {last}
+
+
+def test_a_vm_that_goes_while_it_is_taken_over_takes_no_other_with_it(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, SmallCompute(), jobs="abc")
+    fleet = bench.fleet()
+    bench.vms["opensees-hpc-b-5"].statuses = RemoteError("the connection is lost", host="opensees-hpc-b-5")
+    bench.vms["opensees-hpc-b-6"].statuses = {
+        "a.a1": JobStatus.RUNNING,
+        "b.a2": JobStatus.PENDING_SUBMIT,
+        "c.a3": JobStatus.FAILED_SUBMIT,
+    }
+    bench.controller.expect_machines(
+        [instance("opensees-hpc-b-5"), instance("opensees-hpc-b-6")],
+        names_used=["opensees-hpc-b-5", "opensees-hpc-b-6"],
+    )
+    bench.boot("opensees-hpc-b-5")
+    bench.boot("opensees-hpc-b-6")
+    bench.controller.hear_machines(fleet)
+    assert (fleet.forgotten, fleet.abandoned) == (["opensees-hpc-b-5"], ["opensees-hpc-b-5"])
+    assert "opensees-hpc-b-5" not in bench.compute.there, (
+        "nobody knows what it runs: it is ended before anything is started"
+    )
+    with running(bench, fleet):
+        pass
+    assert bench.vms["opensees-hpc-b-6"].followed[0] == "a.a1"
+    assert "a.a1" not in bench.vms["opensees-hpc-b-6"].submitted
+    ran = {job: attempt for job, (_, attempt) in bench.attempts().items()}
+    assert ran == {"a": 1, "b": 3, "c": 4}
+    assert {outcome.state for outcome in bench.controller.outcomes()} == {JobState.LOST}, "no results, but an end"
+
+
+def test_results_of_a_vm_that_is_lost_while_others_are_taken_over_come_home(tmp_path: Path) -> None:
+    silent, lost = "opensees-hpc-b-5", "opensees-hpc-b-6"
+    bench = make_bench(
+        tmp_path, SmallCompute(there={name: instance(name) for name in (silent, lost)}), pushed={("a", 1)}
+    )
+    bench.vms[silent].statuses = RemoteError("the connection is lost", host=silent)
+    bench.vms[lost].statuses = {"a.a1": JobStatus.RUNNING}
+
+    def boot(name: str) -> None:
+        bench.boot(name)
+        bench.vms[name].pushed.clear()
+        if name == lost:  # which is heard when its job was taken over, and the other VM is still being ended
+            bench.controller.tell(MachineDown(name=lost, witness="marker", reason="the cloud took it back"))
+
+    session, fleet = bench.session.read(), cast(Any, SmallFleet(on_ask=boot))
+    adopting = threading.Thread(
+        target=lambda: adopt_machines(
+            bench.context, session, bench.controller, fleet, cast(Collector, bench.collector)
+        ),
+        daemon=True,
+    )
+    adopting.start()
+    adopting.join(LIMIT_S)
+    assert not adopting.is_alive(), bench.told
+    bench.controller.close()
+    (outcome,) = bench.controller.outcomes()
+    assert (outcome.state, outcome.instance) == (JobState.SUCCEEDED, lost)
+    assert not bench.collector.runs.is_set(), "nothing else looks into the bucket when the next look begins"
+
+
+@pytest.mark.parametrize("error", [OSError("main.tcl became shorter"), ValueError("not a path inside the folder")])
+def test_a_job_that_cannot_be_sent_ends_and_the_others_go_on(tmp_path: Path, error: Exception) -> None:
+    bench = make_bench(tmp_path, SmallCompute(), jobs="ab")
+    bench.vms["opensees-hpc-b-0"].refusals["a.a1"] = error
+    with running(bench, bench.fleet()):
+        pass
+    outcomes = {outcome.name: outcome.message for outcome in bench.controller.outcomes()}
+    assert str(error) in outcomes["a"]
+    assert "push-results" in outcomes["b"]
+    assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1), "b": ("opensees-hpc-b-1", 1)}
+
+
+def test_logs_that_cannot_be_kept_are_shown_and_keep_no_job_from_its_end(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, SmallCompute(), jobs="ab")
+    (tmp_path / "results").write_text("a file where a folder should be")
+    bench.vms["opensees-hpc-b-0"].pushed.set()
+    with running(bench, bench.fleet()):
+        pass
+    assert sorted(bench.lines) == ["first", "first", "second", "second"]
+    (warning,) = [event.facts["message"] for event in bench.told if event.event == "warning"]
+    assert "not kept" in warning
+
+
+def test_a_vm_that_answered_and_was_not_heard_leaves_no_connection_open(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, SmallCompute())
+    bench.boot("opensees-hpc-b-0")
+    bench.controller.close()
+    assert bench.vms["opensees-hpc-b-0"].ended.is_set()
+
+
+@pytest.mark.parametrize(("witness", "most"), [("boot", 5), ("cloud", 10)])
+def test_vms_that_never_come_up_are_not_made_for_ever(tmp_path: Path, witness: str, most: int) -> None:
+    """The cloud may take back all of a batch at once, which says less than a VM that does not answer."""
+    bench = make_bench(tmp_path, SmallCompute())
+    asked: list[str] = []
+
+    def on_ask(name: str) -> None:
+        asked.append(name)
+        bench.controller.tell(MachineDown(name=name, witness=witness, reason="it went"))
+
+    with pytest.raises(RemoteError, match="did not come up"):
+        bench.controller.run(cast(Any, SmallFleet(on_ask=on_ask)))
+    bench.controller.close()
+    assert len(asked) == most + 1

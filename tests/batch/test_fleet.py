@@ -1,0 +1,400 @@
+"""The fleet tells of each VM that was asked for what became of it, and of no other."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from runner.batch.fleet import Fleet, MachineWish, SpecOf
+from runner.batch.last_pushes import LastPushes
+from runner.batch.messages import MachineDown, MachineReady, MachinesMade, MachinesRefused, ThreadFailed
+from runner.batch.rescue import PUSH_LIMIT_S
+from runner.errors import CloudError, HpcError, QuotaError, StackError, StockoutError, UnreachableError
+from runner.google.compute import Instance
+from runner.google.os_login import Login
+from runner.model.events import Event, Listener, Phases
+from runner.model.leftover import read_expires
+from runner.model.settings import Settings
+from runner.stacks.model import StackSpec
+from runner.vms.boot import SSH_LIMIT_S
+from tests.support.small_cloud import LIMIT_S, LOGIN, Inbox, SmallCompute, SmallStacks, instance, small_context
+
+WISHES = [
+    MachineWish(name=f"b-{index}", zone="europe-west4-a", machine_type="c2-standard-4", provisioning="spot")
+    for index in range(3)
+]
+
+
+def _spec(wishes: Sequence[MachineWish]) -> StackSpec:
+    return StackSpec(project="analysis", name="b", config={"machines": " ".join(wish.name for wish in wishes)})
+
+
+@contextmanager
+def _fleet(
+    folder: Path,
+    compute: SmallCompute,
+    on_up: Callable[[int, list[str]], None],
+    *,
+    spec: SpecOf = _spec,
+    new_login: Callable[[], Login] = lambda: LOGIN,
+    told: list[Event] | None = None,
+    **more: Any,
+) -> Iterator[tuple[Fleet, Inbox]]:
+    context = small_context(folder, compute, SmallStacks(on_up=on_up), **more)
+    inbox = Inbox()
+    told = [] if told is None else told
+    listener = Listener(on_progress=told.append)
+    with context.journal.begin("b", "run") as session:
+        fleet = Fleet(
+            context=context,
+            batch="b",
+            new_login=new_login,
+            max_run_s=3600,
+            spec_of=spec,
+            session=session,
+            tell=inbox.tell,
+            listener=listener,
+            phases=Phases(listener),
+            check=lambda within_s=0.0: None,
+        )
+        fleet.start()
+        try:
+            yield fleet, inbox
+        finally:
+            fleet.close()
+    assert inbox.of(ThreadFailed) == []
+
+
+def _names(messages: Sequence[MachineReady]) -> list[str]:
+    return sorted(message.instance.name for message in messages)
+
+
+def test_only_vms_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    compute = SmallCompute()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {name: instance(name) for name in wished if name != "b-2"}
+        raise StockoutError("europe-west4-a does not have enough resources available")
+
+    with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
+        fleet.ask_for(WISHES)
+        (refused,) = inbox.wait_for(MachinesRefused)
+        assert refused.names == ("b-2",)
+        assert isinstance(refused.error, StockoutError)
+        assert _names(inbox.wait_for(MachineReady, 2)) == ["b-0", "b-1"]
+
+
+def test_a_silent_cloud_after_a_failure_refuses_nothing_that_was_made(tmp_path: Path) -> None:
+    compute = SmallCompute()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {name: instance(name) for name in wished if name != "b-2"}
+        if update == 2:
+            compute.troubles["instances"] = [UnreachableError("no answer")] * 50
+        raise StockoutError(f"{update} does not have enough resources available")
+
+    with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
+        fleet.ask_for(WISHES)
+        (refused,) = inbox.wait_for(MachinesRefused)
+        assert refused.names == ("b-2",)
+        assert str(refused.error) == "2 does not have enough resources available"
+        assert refused.error.__cause__ is None
+
+
+def test_vms_of_a_good_update_wait_for_a_cloud_that_is_silent_for_a_while(tmp_path: Path) -> None:
+    compute = SmallCompute(troubles={"instances": [CloudError("busy", status=503)] * 3})
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {name: instance(name) for name in wished}
+
+    with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
+        fleet.ask_for(WISHES)
+        inbox.wait_for(MachinesMade)
+        assert inbox.of(MachinesRefused) == []
+        assert len(inbox.wait_for(MachineReady, 3)) == 3
+
+
+def test_a_vm_that_was_made_and_went_before_it_was_seen_is_down(tmp_path: Path) -> None:
+    compute = SmallCompute()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {name: instance(name) for name in wished if name != "b-1"}
+
+    with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
+        fleet.ask_for(WISHES)
+        inbox.wait_for(MachinesMade)
+        (down,) = inbox.of(MachineDown)
+        assert (down.name, down.witness) == ("b-1", "cloud")
+
+
+def test_a_refusal_keeps_its_words_when_its_details_cannot_be_read(tmp_path: Path) -> None:
+    compute = SmallCompute(troubles={"failed_operations": [UnreachableError("no answer")]})
+    quota = QuotaError("Quota 'CPUS' exceeded.  Limit: 8.0 in region europe-west4")
+    quota.__cause__ = StackError("the engine failed", diagnostics=["its words"])
+
+    def on_up(update: int, wished: list[str]) -> None:
+        raise quota
+
+    with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
+        fleet.ask_for(WISHES)
+        (refused,) = inbox.wait_for(MachinesRefused)
+        error: HpcError = refused.error
+        assert (error, refused.names) == (quota, ("b-0", "b-1", "b-2"))
+        assert "failed_operations" in compute.asked
+
+
+def test_vms_that_come_later_have_a_later_end_and_a_key_that_lasts(tmp_path: Path) -> None:
+    compute = SmallCompute(there={"b-0": replace(instance("b-0"), labels={"expires": "20200101-0000"})})
+    ends: list[dict[str, str]] = []
+    logins: list[Login] = []
+
+    def spec(wishes: Sequence[MachineWish]) -> StackSpec:
+        ends.append({wish.name: wish.expires for wish in wishes})
+        return _spec(wishes)
+
+    def new_login() -> Login:
+        logins.append(LOGIN)
+        return LOGIN
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {name: instance(name) for name in wished}
+
+    with _fleet(tmp_path, compute, on_up, spec=spec, new_login=new_login) as (fleet, inbox):
+        fleet.adopt(list(compute.there.values()))
+        fleet.ask_for(WISHES[1:2])
+        inbox.wait_for(MachinesMade)
+        assert len(logins) == 1
+        fleet.ask_for(WISHES[2:])
+        inbox.wait_for(MachinesMade, 2)
+    assert len(logins) == 2
+    assert ends[0]["b-0"] == ends[1]["b-0"] == "20200101-0000", "the label of a VM that is there is let be"
+    assert ends[0]["b-1"] == ends[1]["b-1"]
+    end = read_expires(ends[1]["b-2"])
+    assert end is not None
+    assert end > datetime.now(UTC) + timedelta(minutes=50)
+
+
+LOST = "Error waiting for instance to reach desired status RUNNING: couldn't find resource (21 retries)"
+NOT_FOUND = (
+    "Error deleting instance: googleapi: Error 404: The resource 'projects/p/zones/europe-west4-a/instances/{}' was not "
+    "found, notFound"
+)
+
+
+def _warnings(told: Sequence[Event]) -> list[str]:
+    return [event.facts["message"] for event in told if event.event == "warning"]
+
+
+def test_a_vm_that_went_while_it_was_made_is_a_lost_vm(tmp_path: Path) -> None:
+    compute, told = SmallCompute(), list[Event]()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {name: instance(name) for name in wished if name != "b-1"}
+        raise StackError(f"up failed: {LOST}", diagnostics=[LOST], lost_vms=["b-1"])
+
+    with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
+        fleet.ask_for(WISHES[:2])
+        inbox.wait_for(MachinesMade)
+        (down,) = inbox.of(MachineDown)
+        assert (down.name, down.witness) == ("b-1", "cloud")
+        assert inbox.of(MachinesRefused) == []
+    assert _warnings(told) == []
+
+
+def test_where_one_vm_went_and_another_is_refused_each_is_told_as_what_it_is(tmp_path: Path) -> None:
+    compute = SmallCompute()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {name: instance(name) for name in wished if name == "b-0"}
+        quota = QuotaError("Quota 'CPUS' exceeded.  Limit: 8.0 in region europe-west4")
+        quota.__cause__ = StackError("up failed", diagnostics=[LOST, str(quota)], lost_vms=["b-1"])
+        raise quota
+
+    with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
+        fleet.ask_for(WISHES)
+        (refused,) = inbox.wait_for(MachinesRefused)
+        assert refused.names == ("b-2",)
+        assert [down.name for down in inbox.of(MachineDown)] == ["b-1"]
+
+
+def test_jobs_can_start_on_vms_that_run_while_others_are_still_being_made(tmp_path: Path) -> None:
+    compute, is_heard = SmallCompute(), threading.Event()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {"b-0": instance("b-0"), "b-1": instance("b-1", "STAGING")}
+        assert is_heard.wait(LIMIT_S)
+        compute.there["b-1"] = instance("b-1")
+
+    with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
+        fleet.ask_for(WISHES[:2])
+        assert _names(inbox.wait_for(MachineReady)) == ["b-0"]
+        assert inbox.of(MachinesMade) == []
+        is_heard.set()
+        inbox.wait_for(MachinesMade)
+        assert _names(inbox.wait_for(MachineReady, 2)) == ["b-0", "b-1"]
+
+
+@pytest.mark.parametrize(("gone", "is_alarm"), [("b-9", False), ("b-0", True)])
+def test_a_vm_that_is_gone_is_no_alarm_when_the_engine_does_not_find_it(
+    tmp_path: Path, gone: str, is_alarm: bool
+) -> None:
+    compute, told = SmallCompute(), list[Event]()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {name: instance(name) for name in wished}
+        raise StackError("up failed", diagnostics=[NOT_FOUND.format(gone)])
+
+    with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
+        fleet.ask_for(WISHES)
+        inbox.wait_for(MachinesMade)
+    assert bool(_warnings(told)) is is_alarm
+
+
+def test_an_update_that_stopped_at_a_vm_that_is_gone_is_made_again(tmp_path: Path) -> None:
+    compute = SmallCompute()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        if update == 1:
+            raise StackError("up failed", diagnostics=[NOT_FOUND.format("b-9")])
+        compute.there |= {name: instance(name) for name in wished}
+
+    with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
+        fleet.ask_for(WISHES[:1])
+        assert _names(inbox.wait_for(MachineReady)) == ["b-0"]
+        assert inbox.of(MachinesRefused) == []
+
+
+def test_a_vm_that_answers_when_nobody_wants_it_any_more_leaves_no_connection_open(tmp_path: Path) -> None:
+    compute = SmallCompute()
+    is_asked, may_answer, is_closed = threading.Event(), threading.Event(), threading.Event()
+
+    def connect(*arguments: Any, limit_s: float) -> SimpleNamespace:
+        is_asked.set()
+        assert may_answer.wait(LIMIT_S)
+        return SimpleNamespace(close=is_closed.set)
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {name: instance(name) for name in wished}
+
+    with _fleet(tmp_path, compute, on_up, job_interface=connect) as (fleet, inbox):
+        fleet.ask_for(WISHES[:1])
+        assert is_asked.wait(LIMIT_S)
+        closing = threading.Thread(target=fleet.close)
+        closing.start()
+        while fleet.is_open:
+            pass
+        assert closing.is_alive(), "it waits for what boots"
+        may_answer.set()
+        closing.join(LIMIT_S)
+        assert is_closed.is_set()
+        assert inbox.of(MachineReady) == []
+
+
+def test_a_cloud_that_does_not_answer_the_engine_for_a_while_is_asked_again(tmp_path: Path) -> None:
+    compute = SmallCompute()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        if update == 1:
+            compute.troubles["instances"] = [UnreachableError("no answer")] * 2
+            raise UnreachableError("up of analysis/b failed: error reading from server: EOF")
+        compute.there |= {name: instance(name) for name in wished}
+
+    with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
+        fleet.ask_for(WISHES[:1])
+        (made,) = inbox.wait_for(MachinesMade)
+    assert [vm.name for vm in made.instances] == ["b-0"]
+
+
+def test_a_vm_that_has_answered_before_gets_no_time_to_boot(tmp_path: Path) -> None:
+    compute = SmallCompute(there={name: instance(name) for name in ("b-0", "b-1")})
+    limits: dict[str, float] = {}
+
+    def connect(vm: Instance, *arguments: Any, limit_s: float) -> SimpleNamespace:
+        limits[vm.name] = limit_s
+        return SimpleNamespace(close=lambda: None)
+
+    with _fleet(tmp_path, compute, lambda update, wished: None, job_interface=connect) as (fleet, inbox):
+        fleet.adopt(list(compute.there.values()), answered={"b-1"})
+        inbox.wait_for(MachineReady, 2)
+        assert limits == {"b-0": SSH_LIMIT_S, "b-1": Settings().lost_after_s}
+
+
+def test_an_engine_that_was_told_to_cancel_because_the_batch_is_over_is_no_alarm(tmp_path: Path) -> None:
+    compute, told, may_fail = SmallCompute(), list[Event](), threading.Event()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {name: instance(name) for name in wished}
+        assert may_fail.wait(LIMIT_S)
+        raise StackError("up failed", diagnostics=["context canceled"])
+
+    with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
+        fleet.ask_for(WISHES[:1])
+        inbox.wait_for(MachineReady)
+        closing = threading.Thread(target=fleet.close)
+        closing.start()
+        while fleet.is_open:
+            pass
+        may_fail.set()
+        closing.join(LIMIT_S)
+    assert _warnings(told) == []
+
+
+def test_a_vm_that_comes_when_nobody_waits_for_it_any_more_is_deleted(tmp_path: Path) -> None:
+    compute, told = SmallCompute(), list[Event]()
+    compute.troubles["delete_instance"] = [UnreachableError("no answer")]
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there |= {name: instance(name) for name in wished if name != "b-1"}
+        raise StackError("up failed", diagnostics=["the engine was killed"])
+
+    with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
+        fleet.ask_for(WISHES[:3])
+        (refused,) = inbox.wait_for(MachinesRefused)
+        fleet.abandon(*refused.names)
+        fleet.forget("b-2")
+        compute.there["b-1"] = instance("b-1")
+        give_up_at = time.monotonic() + LIMIT_S
+        while "b-1" in compute.there:
+            assert time.monotonic() < give_up_at, _warnings(told)
+            time.sleep(0.01)
+        assert sorted(compute.there) == ["b-0", "b-2"], "whoever looks for a lost VM's jobs ends it"
+    (warning,) = [message for message in _warnings(told) if "b-1" in message]
+    assert "came late" in warning
+
+
+def test_no_update_begins_while_results_may_come_from_a_lost_vm(tmp_path: Path) -> None:
+    """It would delete the VM that they come from."""
+    compute, begun = SmallCompute(), list[float]()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        begun.append(clock())
+        compute.there |= {name: instance(name) for name in wished}
+
+    with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
+        clock = fleet._context.monotonic
+        fleet.forget("b-8", owes=True)
+        fleet.ask_for(WISHES[:1])
+        inbox.wait_for(MachinesMade)
+        assert begun[0] >= PUSH_LIMIT_S, "it is waited for, though not for ever"
+        fleet.forget("b-9", owes=True)
+        fleet.note_ended("b-9")
+        fleet.ask_for(WISHES[1:2])
+        inbox.wait_for(MachinesMade, 2)
+        assert begun[1] < begun[0] + PUSH_LIMIT_S
+
+
+def test_what_may_come_is_waited_for_as_long_as_somebody_wants_to_know(tmp_path: Path) -> None:
+    context = small_context(tmp_path, SmallCompute())
+    pushes, are_open = LastPushes(context), iter([True, True, False])
+    pushes.expect("b-8")
+    pushes.wait(lambda: next(are_open))
+    assert context.monotonic() < PUSH_LIMIT_S

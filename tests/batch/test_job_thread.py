@@ -1,0 +1,203 @@
+"""The life of one attempt on a VM of a few lists: what follows from how its pushes end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from runner.batch.job_thread import Assignment, JobThread
+from runner.batch.live_logs import LiveLogs
+from runner.batch.messages import JobDone, JobTrouble, Message
+from runner.batch.summary import JobOutcome
+from runner.errors import RemoteError, UnreachableError
+from runner.hardware import JobStatus
+from runner.jobsfile.preflight import JobInputs
+from runner.lease.keeper import WatchedError
+from runner.model.batch import Expectation, Job
+from runner.model.events import Listener
+from runner.model.states import JobState
+from runner.results.damage import DamagedPushError
+from runner.results.tracker import HomeSet
+from tests.support.small_cloud import SmallCompute, small_context
+
+FULL = RemoteError("the jobs could not be submitted: the disk is full", host="b-0")
+GONE = RemoteError("the connection is lost", host="b-0")
+
+
+@dataclass(kw_only=True)
+class PushingVm:
+    """A VM whose jobs end at once. ``pushes``: how one push after the other ends; an error: it cannot be begun."""
+
+    pushes: list[int | RemoteError | None]
+    is_there: bool = True
+    waits: list[float | None] = field(default_factory=list)
+    commands: list[Sequence[str]] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
+
+    def submit_job(self, job: Any, resubmit: bool = False) -> None:
+        self.commands.append(job.on_end or job.command)
+        if isinstance(self.pushes[0], RemoteError):
+            self.refused.add(job.id)
+            self.is_there = self.pushes[0] is not GONE
+            raise self.pushes[0]
+
+    def follow_bytes(self, name: str, from_byte: int) -> Iterator[Any]:
+        yield from ()
+
+    def wait(self, job_ids: Sequence[str], timeout: float | None = None, *, after: bool = False) -> None:
+        self.waits.append(timeout)
+
+    def get_job_status(self, name: str) -> JobStatus:
+        if not self.is_there:
+            raise GONE
+        return JobStatus.FAILED_SUBMIT if name in self.refused else JobStatus.PENDING_SUBMIT
+
+    def get_job_output(self, name: str) -> Any:
+        code = self.pushes.pop(0)
+        is_push = ".push-" in name
+        exit_code = code if is_push else 0
+        return SimpleNamespace(exit_code=exit_code, on_end_exit_code=code, wall_s=1.0, core_s=1.0, last_lines=())
+
+
+@dataclass(kw_only=True)
+class Home:
+    """A collector to which everything comes home. ``damaged``: the pushes that arrive damaged."""
+
+    folder: Path
+    damaged: tuple[int, ...] = ()
+    asked: list[int] = field(default_factory=list)
+
+    def wait_home(self, job: str, attempt: int, *, timeout_s: float, least_push: int = 1) -> HomeSet:
+        self.asked.append(least_push)
+        if least_push in self.damaged:
+            raise DamagedPushError("damaged", push=least_push)
+        (self.folder / ".job").mkdir(parents=True, exist_ok=True)
+        (self.folder / ".job" / "end").write_text("ended 0 0 1.0 2.0 - -\n")
+        return HomeSet(
+            job=job, attempt=attempt, push=least_push, folder=self.folder, files=1, size_bytes=1, crc32c="AAAAAA=="
+        )
+
+
+def _run(
+    folder: Path,
+    vm: PushingVm,
+    home: Home | None = None,
+    check: Callable[[], None] = lambda: None,
+    closed: threading.Event | None = None,
+) -> Message | None:
+    """What the controller is told last."""
+    told: list[Message] = []
+    context = small_context(folder, SmallCompute())
+    job = Job(
+        name="a",
+        folder=folder,
+        main="main.tcl",
+        np=1,
+        timeout_s=60.0,
+        args=(),
+        include=(),
+        expect=Expectation(),
+        entry=0,
+    )
+    inputs = JobInputs(job=job, files=(), size_bytes=0)
+    JobThread(
+        context=context,
+        batch="b",
+        assignment=Assignment(inputs=inputs, attempt=1, machine="b-0", is_there=False),
+        interface=cast(Any, vm),
+        collector=cast(Any, home or Home(folder=folder / "home")),
+        live_logs=LiveLogs(folder / "logs", Listener()),
+        listener=Listener(),
+        tell=told.append,
+        check=check,
+        closed=closed or threading.Event(),
+    ).run()
+    return told[-1] if told else None
+
+
+def test_no_job_is_begun_in_a_batch_that_is_another_clients(tmp_path: Path) -> None:
+    """A client that wakes decides to begin jobs before it hears that its lease is lost."""
+
+    def check() -> None:
+        raise WatchedError("it is another client's", holder="them")
+
+    vm = PushingVm(pushes=[0])
+    assert _run(tmp_path, vm, check=check) is None
+    assert vm.commands == []
+
+
+def test_a_job_begins_when_it_is_known_whose_the_batch_is(tmp_path: Path) -> None:
+    silences = [UnreachableError("nobody knows whose it is")] * 3
+
+    def check() -> None:
+        if silences:
+            raise silences.pop()
+
+    message = _run(tmp_path, PushingVm(pushes=[0]), check=check)
+    assert isinstance(message, JobDone)
+    assert silences == []
+
+
+def test_no_job_is_begun_once_the_connections_are_closed(tmp_path: Path) -> None:
+    closed = threading.Event()
+
+    def check() -> None:
+        closed.set()
+        raise UnreachableError("nobody knows whose it is")
+
+    vm = PushingVm(pushes=[0])
+    assert _run(tmp_path, vm, check=check, closed=closed) is None
+    assert vm.commands == []
+
+
+def _outcome(folder: Path, vm: PushingVm, home: Home | None = None) -> JobOutcome:
+    message = _run(folder, vm, home)
+    assert isinstance(message, JobDone), message
+    return message.outcome
+
+
+def test_a_push_may_take_as_long_as_its_vm_may(tmp_path: Path) -> None:
+    vm = PushingVm(pushes=[0])
+    assert _outcome(tmp_path, vm).state is JobState.SUCCEEDED
+    assert vm.waits == [None]
+
+
+@pytest.mark.parametrize("code", [1, 4, 6, 137, -1])
+def test_a_push_that_failed_is_made_again(tmp_path: Path, code: int) -> None:
+    vm, home = PushingVm(pushes=[code, code, 0]), Home(folder=tmp_path / "home")
+    assert _outcome(tmp_path, vm, home).state is JobState.SUCCEEDED
+    prefixes = [words[words.index("--prefix") + 1] for words in vm.commands]
+    assert prefixes == ["b/a/attempt-1/", "b/a/attempt-1.push-2/", "b/a/attempt-1.push-3/"]
+    assert home.asked == [3]
+
+
+@pytest.mark.parametrize(("pushes", "code"), [([6, 6, 6], 6), ([6, None, 4], 4), ([5], 5), ([1, FULL], 1)])
+def test_what_cannot_be_pushed_in_the_end_is_lost(
+    tmp_path: Path, pushes: list[int | RemoteError | None], code: int
+) -> None:
+    vm = PushingVm(pushes=list(pushes))
+    outcome = _outcome(tmp_path, vm)
+    assert outcome.state is JobState.LOST
+    assert f"(push-results: {code})" in outcome.message
+    assert len(vm.commands) == len(pushes)
+
+
+def test_a_vm_that_goes_before_it_can_push_again_is_told(tmp_path: Path) -> None:
+    message = _run(tmp_path, PushingVm(pushes=[6, GONE]))
+    assert isinstance(message, JobTrouble)
+    assert message.error is GONE
+
+
+def test_results_that_arrive_damaged_are_pushed_again(tmp_path: Path) -> None:
+    home = Home(folder=tmp_path / "home", damaged=(1, 2))
+    assert _outcome(tmp_path, PushingVm(pushes=[0, 0, 3]), home).state is JobState.SUCCEEDED
+    assert home.asked == [1, 2, 3]
+    message = _run(tmp_path, PushingVm(pushes=[0, FULL]), Home(folder=tmp_path / "home", damaged=(1,)))
+    assert isinstance(message, JobTrouble)
+    assert "arrived damaged, and cannot be pushed again" in str(message.error)

@@ -1,0 +1,16 @@
+"""What CI does, where it cannot be done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runner.cli.checks import shell_scripts
+from runner.errors import InputError
+
+
+def test_a_folder_that_is_no_clone(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"git cannot list the files of .*: fatal: not a git repository") as caught:
+        shell_scripts(tmp_path)
+    assert "clone" in caught.value.remedy

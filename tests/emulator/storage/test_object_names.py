@@ -1,0 +1,151 @@
+"""Names that are none here: of another bucket's objects, of what lies beside the objects, and other names of an object's file."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.emulator.conftest import LIMIT_S, Json
+from tests.emulator.town import COPY, Town, multipart, open_town
+
+NO_NAMES = (
+    *("../elsewhere/secret", "../elsewhere/new", "x/../../elsewhere/secret", "../../cloud.sqlite", "../../../planted"),
+    *(
+        "./theirs",
+        "x/../theirs",
+        "/theirs",
+        "//theirs",
+        "theirs/",
+        "theirs/.",
+        "theirs/..",
+        "a//b",
+        "theirs\0",
+        "/",
+        ".",
+    ),
+)
+NO_BUCKETS = (
+    *("..", ".", "results%2F..%2Felsewhere", "..%2Fobjects%2Felsewhere", "results%2F", "results%00", "Results"),
+    *("a..b", "x", "a" * 64),
+)
+_O = "/storage/v1/b/results/o"
+_SOURCES = {"sourceObjects": [{"name": "mine"}]}
+#: Method, path and what is sent; ``NAME`` stands for the name, ``JSON`` for the name as JSON has it.
+ROADS: Mapping[str, tuple[str, str, Json]] = {
+    "read": ("GET", f"{_O}/NAME?alt=media", {}),
+    "look": ("GET", f"{_O}/NAME", {}),
+    "head": ("HEAD", f"{_O}/NAME", {}),
+    "download": ("GET", f"/download{_O}/NAME?alt=media", {}),
+    "deleted": ("GET", f"{_O}/NAME?softDeleted=true&generation=1", {}),
+    "delete": ("DELETE", f"{_O}/NAME", {}),
+    "patch": ("PATCH", f"{_O}/NAME", {"json": {}}),
+    "media": ("POST", f"/upload{_O}?uploadType=media&name=NAME", {"data": b"bad"}),
+    "media, the other door": ("POST", f"/resumable/upload{_O}?uploadType=media&name=NAME", {"data": b"bad"}),
+    "multipart": ("POST", f"/upload{_O}?uploadType=multipart&name=NAME", multipart("{}")),
+    "multipart, named inside": ("POST", f"/upload{_O}?uploadType=multipart", multipart('{"name": JSON}')),
+    "resumable": ("POST", f"/upload{_O}?uploadType=resumable&name=NAME", {}),
+    "resumable, named inside": ("POST", f"/upload{_O}?uploadType=resumable", {"data": b'{"name": JSON}'}),
+    "rewrite from": ("POST", COPY.format(source="results/o/NAME", target="results/o/new"), {"json": {}}),
+    "rewrite to": ("POST", COPY.format(source="results/o/mine", target="results/o/NAME"), {"json": {}}),
+    "copy to": ("POST", f"{_O}/mine/copyTo/b/results/o/NAME", {"json": {}}),
+    "compose from": ("POST", f"{_O}/new/compose", {"json": {"sourceObjects": [{"name": "mine"}, {"name": "NAME"}]}}),
+    "compose to": ("POST", f"{_O}/NAME/compose", {"json": _SOURCES}),
+}
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    with open_town(tmp_path_factory.mktemp("town") / "state") as opened:
+        yield opened
+
+
+def send_raw(town: Town, method: str, path: str, headers: Json, body: bytes | None = None) -> tuple[int, bytes]:
+    """Without a client that tidies paths; status and answer."""
+    connection = http.client.HTTPConnection(town.cloud.url.removeprefix("http://"), timeout=LIMIT_S)
+    with contextlib.closing(connection):
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def take_road(town: Town, road: str, name: str, headers: Json) -> int:
+    method, path, sent = ROADS[road]
+    told = sent.get("data", b"")
+    headers = {**headers, "Content-Type": "application/json", **sent.get("headers", {})}
+    if "json" in sent:
+        told = json.dumps(sent["json"]).replace('"NAME"', "JSON").encode()
+    body = told.replace(b"JSON", json.dumps(name).encode())
+    return send_raw(town, method, path.replace("NAME", quote(name, safe="")), headers, body or None)[0]
+
+
+def files_of(town: Town) -> set[Path]:
+    """The objects of all buckets, and what lies beside the cloud's folder."""
+    state = town.cloud.settings.state
+    return {*(state / "objects").rglob("*"), *state.iterdir(), *state.parent.iterdir()}
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_no_road_leads_to_what_is_no_name_here(town: Town, road: str) -> None:
+    """Not for the owner either, whose own mistakes would hurt as much."""
+    before = files_of(town)
+    for headers in (town.vm, town.cloud.owner):
+        found = {name: take_road(town, road, name, headers) for name in NO_NAMES}
+        assert found == dict.fromkeys(NO_NAMES, 400)
+    assert files_of(town) == before
+
+
+@pytest.mark.parametrize("bucket", NO_BUCKETS)
+def test_no_road_leads_to_what_is_no_bucket(town: Town, bucket: str) -> None:
+    asked = [
+        ("GET", f"/storage/v1/b/{bucket}/o"),
+        ("GET", f"/storage/v1/b/{bucket}/o/secret"),
+        ("POST", f"/upload/storage/v1/b/{bucket}/o?uploadType=media&name=new"),
+        ("POST", COPY.format(source=f"{bucket}/o/secret", target="results/o/new")),
+        ("POST", COPY.format(source="results/o/mine", target=f"{bucket}/o/new")),
+    ]
+    statuses = {send_raw(town, *one, town.cloud.owner)[0] for one in asked}
+    assert statuses <= {400, 404}
+    assert 400 in statuses
+
+
+@pytest.mark.parametrize(
+    "name", ["a...b", "..a", "a..", ".pulumi/stacks/x.json", "... /...", "a/.../b", "..%2Fa", "a\\..\\b"]
+)
+def test_names_that_only_look_like_it_are_taken(town: Town, name: str) -> None:
+    path = f"{_O}/{quote(name, safe='')}"
+    assert take_road(town, "media", name, town.vm) == 200
+    assert send_raw(town, "GET", f"{path}?alt=media", town.vm) == (200, b"bad")
+    assert send_raw(town, "DELETE", path, town.cloud.owner)[0] == 204
+
+
+def test_a_source_has_one_name(town: Town) -> None:
+    """The object store would take the last one, in any spelling."""
+    headers = {**town.vm, "Content-Type": "application/json"}
+    body = json.dumps(
+        {"sourceObjects": [{"name": "mine", "Name": "../elsewhere/secret", "NAME": "../elsewhere/secret"}]}
+    )
+    assert send_raw(town, "POST", f"{_O}/composed/compose", headers, body.encode())[0] == 200
+    assert send_raw(town, "GET", f"{_O}/composed?alt=media", town.vm) == (200, b"kept")
+
+
+@pytest.mark.parametrize("prefix", ["../elsewhere/", "../", "..", "/", "./", "x/../../elsewhere"])
+def test_a_list_has_nothing_of_another_bucket(town: Town, prefix: str) -> None:
+    """A prefix is no name: any is taken, and what is listed begins with it."""
+    status, answer = send_raw(town, "GET", f"{_O}?prefix={quote(prefix, safe='')}&delimiter=%2F", town.vm)
+    listed: Any = json.loads(answer)
+    assert (status, listed.get("items"), listed.get("prefixes")) == (200, None, None)
+
+
+def test_a_refusal_does_not_say_where_the_objects_are(town: Town) -> None:
+    assert take_road(town, "media", "a/file", town.vm) == 200
+    for name, code, told in (("a/file/below", 500, b"not a directory"), ("n" * 1000, 400, b"file name too long")):
+        path = f"/upload{_O}?uploadType=media&name={quote(name, safe='')}"
+        status, answer = send_raw(town, "POST", path, town.vm, b"x")
+        assert (status, told in answer, str(town.cloud.settings.state).encode() in answer) == (code, True, False)

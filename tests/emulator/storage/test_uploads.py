@@ -1,0 +1,185 @@
+"""Uploads that are sent slowly, stop, or come at the same time: nobody is held up, and none gets over an object unseen."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from runner.emulator.storage.object_bodies import IN_MEMORY_BYTES, Body
+from runner.errors import CloudError
+from tests.emulator.conftest import LIMIT_S, Json
+from tests.emulator.town import COPY, Town, multipart, open_town
+
+_O = "/storage/v1/b/results/o"
+_MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    with open_town(tmp_path_factory.mktemp("town") / "state") as opened:
+        yield opened
+
+
+class SlowUpload:
+    """A request whose body is sent as it is told to."""
+
+    def __init__(self, town: Town, method: str, path: str, headers: Json) -> None:
+        place = town.cloud.url.removeprefix("http://")
+        host, port = place.split(":")
+        self._connection = socket.create_connection((host, int(port)), LIMIT_S)
+        told = {"Host": place, "Transfer-Encoding": "chunked", "Connection": "close", **headers}
+        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in told.items())]
+        self._connection.sendall("\r\n".join([*lines, "", ""]).encode())
+
+    def send(self, piece: bytes) -> None:
+        self._connection.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
+
+    def end(self) -> None:
+        """Say that this was all."""
+        self._connection.sendall(b"0\r\n\r\n")
+
+    def status(self) -> int:
+        """Wait for it, and close."""
+        with self._connection, self._connection.makefile("rb") as answer:
+            return int(answer.readline().split()[1])
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def write(town: Town, name: str, content: bytes, headers: Json | None = None) -> requests.Response:
+    path = f"/upload{_O}?uploadType=media&name={name}"
+    return town.send("POST", path, headers or town.cloud.owner, data=content)
+
+
+def read(town: Town, name: str) -> bytes:
+    return town.send("GET", f"{_O}/{name}?alt=media", town.cloud.owner).content
+
+
+def begin(town: Town, kind: str, name: str) -> tuple[str, str, Json, bytes]:
+    """Method, path, headers and body of an upload by the VM."""
+    path = f"/upload{_O}?uploadType={kind}&name={name}"
+    if kind == "resumable":
+        answer = town.send("POST", path, town.vm)
+        return "PUT", answer.headers["Location"].removeprefix(town.cloud.url), town.vm, b"from the VM" * 9
+    if kind == "multipart":
+        sent = multipart("{}")
+        return "POST", path, {**town.vm, **sent["headers"]}, sent["data"]
+    return "POST", path, town.vm, b"from the VM" * 9
+
+
+@pytest.mark.parametrize("kind", ["media", "multipart", "resumable"])
+def test_what_came_while_an_upload_was_held_back_is_not_written_over(town: Town, kind: str) -> None:
+    method, path, headers, content = begin(town, kind, f"lease-{kind}")
+    slow = SlowUpload(town, method, path, headers)
+    slow.send(content[:-20])
+    assert write(town, f"lease-{kind}", b"from the owner").status_code == 200
+    slow.send(content[-20:])
+    slow.end()
+    assert slow.status() == 403
+    assert read(town, f"lease-{kind}") == b"from the owner"
+
+
+@pytest.mark.parametrize("kind", ["media", "multipart", "resumable"])
+def test_an_upload_that_stops_holds_up_nobody(town: Town, kind: str) -> None:
+    method, path, headers, content = begin(town, kind, f"stalled-{kind}")
+    with contextlib.closing(SlowUpload(town, method, path, headers)) as slow:
+        slow.send(content[:-20])
+        assert write(town, f"other-{kind}", b"other").status_code == 200
+        assert write(town, f"stalled-{kind}", b"same").status_code == 200
+        assert read(town, f"other-{kind}") == b"other"
+        assert town.cloud.get(_O)["items"]
+    assert read(town, f"stalled-{kind}") == b"same"
+
+
+def test_of_many_that_end_at_once_one_is_first_and_the_others_are_refused(town: Town) -> None:
+    """Nobody's look at what is there is older than somebody else's write."""
+    uploads = []
+    for kind in ("media", "multipart", "resumable") * 5:
+        method, path, headers, content = begin(town, kind, "first")
+        uploads.append(SlowUpload(town, method, path, headers))
+        uploads[-1].send(content)
+    for upload in uploads:
+        upload.end()
+    assert sorted(upload.status() for upload in uploads) == [200, *[403] * 14]
+
+
+def test_a_copy_and_a_compose_are_no_later_than_their_look_either(town: Town) -> None:
+    roads: list[tuple[str, Json]] = [
+        (COPY.format(source="results/o/mine", target="results/o/copied"), {}),
+        (f"{_O}/copied/compose", {"json": {"sourceObjects": [{"name": "mine"}]}}),
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(lambda road: town.send("POST", road[0], town.vm, **road[1]), roads * 4)
+    assert sorted(answer.status_code for answer in answers) == [200, *[403] * 7]
+
+
+def test_what_an_upload_was_begun_under_must_still_be_true_when_it_ends(town: Town) -> None:
+    path = f"/upload{_O}?uploadType=resumable&name=once&ifGenerationMatch=0"
+    uri = town.send("POST", path, town.cloud.owner).headers["Location"].removeprefix(town.cloud.url)
+    assert write(town, "once", b"first").status_code == 200
+    assert town.send("PUT", uri, town.cloud.owner, data=b"second").status_code == 412
+    assert read(town, "once") == b"first"
+
+
+def test_an_upload_that_may_not_be_is_refused_before_it_is_sent(town: Town) -> None:
+    path = "/upload/storage/v1/b/elsewhere/o?uploadType="
+    named = json.dumps({"name": "new"})
+    for kind, start in (("media&name=new", b""), ("multipart", multipart(named)["data"])):
+        headers = {**town.vm, **multipart(named)["headers"]}
+        slow = SlowUpload(town, "POST", path + kind, headers)
+        slow.send(start or b"x")
+        assert slow.status() == 403
+
+
+def test_a_large_upload_comes_back_as_it_went_and_leaves_nothing(town: Town) -> None:
+    content = bytes(range(256)) * (8 * _MIB // 256) + b"end"
+    before = {file.name for file in town.cloud.settings.state.iterdir()}
+    assert write(town, "large", content, town.vm).status_code == 200
+    assert read(town, "large") == content
+    assert {file.name for file in town.cloud.settings.state.iterdir()} == before
+
+
+@pytest.mark.parametrize("size", [0, 1, IN_MEMORY_BYTES - 1, IN_MEMORY_BYTES, IN_MEMORY_BYTES + 1, 3 * IN_MEMORY_BYTES])
+def test_a_body_is_read_as_it_was_added(tmp_path: Path, size: int) -> None:
+    content = bytes(range(251)) * (size // 251 + 1)
+
+    async def pass_on() -> bytes:
+        with Body(tmp_path) as body:
+            for start in range(0, size, 65521):
+                await body.add(content[:size][start : start + 65521])
+            assert body.size == size
+            return b"".join([piece async for piece in body.read()])
+
+    assert asyncio.run(pass_on()) == content[:size]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_body_of_any_size_is_in_little_memory(tmp_path: Path) -> None:
+    async def pass_on() -> int:
+        before, most = psutil.Process().memory_info().rss, 0
+        with Body(tmp_path) as body:
+            for _ in range(256):
+                await body.add(bytes(_MIB))
+            async for _ in body.read():
+                most = max(most, psutil.Process().memory_info().rss)
+        return most - before
+
+    assert asyncio.run(pass_on()) < 32 * _MIB
+
+
+def test_a_disk_that_takes_no_more_is_told() -> None:
+    async def fill() -> None:
+        with Body(Path("/no/such/folder")) as body, pytest.raises(CloudError, match="internal error: No such file"):
+            await body.add(bytes(IN_MEMORY_BYTES))
+
+    asyncio.run(fill())

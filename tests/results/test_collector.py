@@ -1,0 +1,261 @@
+"""Results come home while a batch runs: at once when wanted, once each, and through faults."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from runner.errors import NotFoundError, PermissionDeniedError
+from runner.model.events import Listener
+from runner.results.claims import FOLDER, claimed
+from runner.results.collector import bring_home, collect_rest
+from runner.results.manifest import CorruptResultsError
+from runner.results.store import ResultSet
+from runner.results.tracker import HomeSet
+from tests.results.collecting import LIMIT_S, Told, damage, make_collector, running, until
+from tests.support.bucket import FILES, Batch
+
+# ---------------------------------------------------------------- poll and finish
+
+
+def test_a_poll_brings_each_set_home_once(batch: Batch) -> None:
+    told = Told()
+    collector = make_collector(batch, told)
+    assert collector.poll_once() == []
+    batch.push("a")
+    batch.push("b")
+    batch.push("c", parts="am")
+    assert sorted(home.job for home in collector.poll_once()) == ["a", "b"]
+    assert collector.poll_once() == []
+    batch.push("c", parts="c")
+    assert [home.job for home in collector.poll_once()] == ["c"]
+    assert batch.at_home() == {job: dict(FILES) for job in "abc"}
+    assert batch.objects() == []
+    assert told.states() == ["home"] * 3
+
+
+def test_the_end_tells_what_was_never_committed(batch: Batch) -> None:
+    batch.push("whole")
+    batch.push("no-marker", parts="am")
+    batch.push("no-manifest", parts="a")
+    told = Told()
+    collected = make_collector(batch, told).finish()
+    assert [home.job for home in collected.home] == ["no-marker", "whole"]
+    assert collected.unfinished == (f"{batch.name}/no-manifest/attempt-1/",)
+    assert told.states().count("unfinished") == 1
+    assert batch.objects() == []
+    assert not (batch.folder / FOLDER).exists()
+
+
+def test_the_end_of_looking_leaves_pushes_that_go_on(batch: Batch) -> None:
+    batch.push("a")
+    batch.push("b", parts="am")
+    collected = make_collector(batch, Told()).finish(is_over=False)
+    assert [home.job for home in collected.home] == ["a"]
+    assert collected.unfinished == (f"{batch.name}/b/attempt-1/",)
+    assert len(batch.objects()) == 2
+
+
+def test_an_attempt_that_was_given_up_does_not_displace_a_newer_one(batch: Batch) -> None:
+    batch.push("a", {"which": b"2"}, attempt=2)
+    collector = make_collector(batch, Told())
+    collector.poll_once()
+    batch.push("a", {"which": b"1"}, attempt=1, parts="am")
+    batch.push("a", {"which": b"3"}, attempt=3, parts="am")
+    collector.finish()
+    assert batch.at_home() == {"a": {"which": b"3"}, "a.attempt-2": {"which": b"2"}}
+    assert batch.objects() == []
+
+
+def test_control_objects_are_not_touched(batch: Batch) -> None:
+    batch.store.put_control(batch.name, "lease.json", b"{}")
+    batch.push("a")
+    collect_rest(batch.context, batch.name, Listener())
+    assert batch.store.list_control(batch.name) == ["lease.json"]
+
+
+def test_what_a_crash_left_after_the_record_is_told_again_and_deleted(batch: Batch) -> None:
+    batch.push("a")
+    batch.site.fault(kind="http", status=403, match="DELETE", times=None)
+    first = Told()
+    assert make_collector(batch, first).poll_once() == []
+    assert first.warnings()
+    batch.site.clear_faults()
+    homes: list[HomeSet] = []
+    told = Told()
+    make_collector(batch, told, on_home=homes.append).finish()
+    assert told.states() == ["home"]
+    assert [home.job for home in homes] == ["a"]
+    assert batch.objects() == []
+
+
+def test_one_attempt_is_fetched_on_demand(batch: Batch) -> None:
+    batch.push("a")
+    batch.push("b")
+    (found, _) = batch.store.result_sets(batch.name)
+    assert bring_home(batch.context, found, Listener()) == batch.folder / "a"
+    assert bring_home(batch.context, found, Listener()) == batch.folder / "a"
+    assert list(batch.at_home()) == ["a"]
+    collector = make_collector(batch, Told())
+    with pytest.raises(NotFoundError):
+        collector.fetch("none", 1)
+    damage(batch, "b")
+    with pytest.raises(CorruptResultsError):
+        collector.fetch("b", 1)
+
+
+# ---------------------------------------------------------------- beside the batch
+
+
+def test_what_is_wanted_comes_at_once_and_the_rest_by_itself(batch: Batch) -> None:
+    told = Told()
+    collector = make_collector(batch, told)
+    with running(collector):
+        for number in range(5):
+            batch.push(f"job-{number}")
+            home = collector.wait_home(f"job-{number}", 1, timeout_s=LIMIT_S)
+            assert home is not None
+            assert home.folder == batch.folder / f"job-{number}"
+        batch.push("by-itself")
+        until(lambda: "by-itself" in batch.at_home())
+        assert collector.wait_home("never", 1, timeout_s=0.2) is None
+    until(lambda: batch.objects() == [])
+    assert told.states() == ["home"] * 6
+
+
+def test_a_stop_in_the_middle_of_a_download_loses_nothing(batch: Batch) -> None:
+    batch.push("a", {"big": bytes(range(256)) * 4000, "more": os.urandom(8 << 20)})
+    batch.site.fault(kind="delay", match=r"GET .*results\.tar\.zst", delay_s=0.3)
+    collector = make_collector(batch, Told())
+    with running(collector):
+        until(lambda: (batch.folder / FOLDER / "a.attempt-1").exists())
+    assert [home.job for home in collector.finish().home] == ["a"]
+    assert len(batch.at_home()["a"]) == 2
+
+
+def test_a_download_that_was_told_to_stop_does_not_go_on_with_the_end(batch: Batch) -> None:
+    """The thread that polls may still be at a download when the end of the batch begins to bring home the rest."""
+    batch.push("a", {"big": os.urandom(4 << 20)})
+    is_begun, may_go_on = threading.Event(), threading.Event()
+    copied_by: list[threading.Thread] = []
+
+    def on_step(step: str, found: ResultSet) -> None:
+        if step == "claimed" and not is_begun.is_set():
+            stopped_by.append(threading.current_thread())
+            is_begun.set()
+            assert may_go_on.wait(LIMIT_S)
+        if step == "copied":
+            copied_by.append(threading.current_thread())
+
+    stopped_by: list[threading.Thread] = []
+    collector = make_collector(batch, Told(), on_step=on_step)
+    stop = threading.Event()
+    poller = threading.Thread(target=collector.run, args=(stop,))
+    poller.start()
+    assert is_begun.wait(LIMIT_S)
+    stop.set()
+    homes: list[HomeSet] = []
+    ending = threading.Thread(target=lambda: homes.extend(collector.finish().home))
+    ending.start()
+    may_go_on.set()
+    ending.join(LIMIT_S)
+    poller.join(LIMIT_S)
+    assert [home.job for home in homes] == ["a"]
+    assert copied_by and not set(copied_by) & set(stopped_by)
+
+
+MANY = {f"out/{number}": b"%d" % number for number in range(2000)}
+
+
+def test_a_stop_in_the_middle_of_unpacking_is_heeded_and_loses_nothing(batch: Batch) -> None:
+    batch.push("a", MANY)
+    unpacking = batch.folder / FOLDER / "a.attempt-1" / "unpacking"
+    collector = make_collector(batch, Told())
+    with running(collector):
+        until(lambda: len(list(unpacking.glob("out/*"))) > 10)
+    assert batch.at_home() == {}
+    assert [home.job for home in collector.finish().home] == ["a"]
+    assert batch.at_home() == {"a": MANY}
+
+
+def test_the_end_waits_for_what_is_still_unpacked_and_tells_it(batch: Batch) -> None:
+    """A download that was told to stop and comes to its end all the same."""
+    batch.push("a")
+    is_unpacked, may_go_on = threading.Event(), threading.Event()
+
+    def hold(step: str, found: ResultSet) -> None:
+        if step == "unpacked":
+            is_unpacked.set()
+            assert may_go_on.wait(LIMIT_S)
+
+    collector = make_collector(batch, Told(), on_step=hold)
+    stop = threading.Event()
+    poller = threading.Thread(target=collector.run, args=(stop,))
+    poller.start()
+    assert is_unpacked.wait(LIMIT_S)
+    stop.set()
+    homes: list[str] = []
+    ending = threading.Thread(target=lambda: homes.extend(home.job for home in collector.finish().home))
+    ending.start()
+    ending.join(0.5)
+    assert ending.is_alive(), "it waits for what is not decided yet"
+    may_go_on.set()
+    for thread in (ending, poller):
+        thread.join(LIMIT_S)
+    assert homes == ["a"]
+    assert batch.at_home() == {"a": dict(FILES)}
+
+
+def test_an_end_in_a_hurry_leaves_in_the_bucket_what_is_not_home(batch: Batch) -> None:
+    batch.push("a", MANY)
+    batch.push("b", parts="am")
+    hurry = threading.Event()
+
+    def hasten(step: str, found: ResultSet) -> None:
+        if step == "copied":
+            hurry.set()
+
+    collected = make_collector(batch, Told(), on_step=hasten).finish(hurry=hurry)
+    assert (collected.home, batch.at_home()) == ((), {})
+    assert len(batch.objects()) == 5, "of b too, which may be whole"
+
+
+def test_it_goes_on_after_an_outage(batch: Batch) -> None:
+    told = Told()
+    collector = make_collector(batch, told)
+    batch.push("a")
+    batch.site.fault(kind="http", status=403, match=r"GET /storage/v1/b/[^/]+/o\?", times=2)
+    with running(collector):
+        until(lambda: bool(told.warnings()))
+        assert collector.wait_home("a", 1, timeout_s=LIMIT_S) is not None
+    assert len(told.warnings()) == 1
+
+
+def test_the_end_survives_refusals_that_pass_and_not_others(batch: Batch) -> None:
+    for number in range(6):
+        batch.push(f"job-{number}")
+    for match in ("GET .*manifest", r"GET .*results\.tar\.zst", "DELETE", r"GET /storage/v1/b/[^/]+/o\?"):
+        batch.site.fault(kind="http", status=503, match=match, times=2)
+        batch.site.fault(kind="drop", match=match, times=2)
+    assert len(make_collector(batch, Told()).finish().home) == 6
+    batch.push("a")
+    batch.site.fault(kind="http", status=403, reason="forbidden", match="GET .*manifest", times=None)
+    with pytest.raises(PermissionDeniedError):
+        make_collector(batch, Told()).finish()
+    assert len(batch.objects()) == 3
+
+
+def test_the_end_waits_for_another_process(batch: Batch) -> None:
+    batch.push("a")
+    batch.folder.mkdir(parents=True)
+    collector = make_collector(batch, Told())
+    done: list[int] = []
+    with claimed(batch.folder, "a.attempt-1"):
+        thread = threading.Thread(target=lambda: done.append(len(collector.finish().home)))
+        thread.start()
+        assert thread.is_alive()
+        assert batch.at_home() == {}
+    thread.join(LIMIT_S)
+    assert done == [1]

@@ -1,0 +1,43 @@
+"""Sites for the tests of commands: one with an embedded cloud for each module, one on which nothing was ever done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cloud_estate import Estate
+from tests.support.command_site import CommandSite
+
+
+@pytest.fixture(scope="module")
+def cloud_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    home = tmp_path_factory.mktemp("home")
+    yield home
+    CommandSite(home=home).close()
+
+
+@pytest.fixture
+def site(cloud_home: Path) -> CommandSite:
+    """Its cloud and its journal are shared by the tests of a module: they use names of their own."""
+    return CommandSite(home=cloud_home)
+
+
+@pytest.fixture
+def fresh_site(tmp_path: Path) -> Iterator[CommandSite]:
+    made = CommandSite(home=tmp_path / "home")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def estate(cloud_home: Path) -> Iterator[Estate]:
+    """An empty cloud."""
+    made = Estate(site=CommandSite(home=cloud_home))
+    yield made
+    made.ask("POST", "/_local/reset")
+    for folder in ("engine", "stacks", "journal"):
+        for file in (cloud_home / "local" / folder).rglob("*"):
+            if file.is_file():
+                file.unlink()

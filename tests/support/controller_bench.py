@@ -1,0 +1,277 @@
+"""A controller on a cloud and VMs of a few lists: what its tests run it on."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from runner.batch.controller import Controller
+from runner.batch.downloads import Downloads
+from runner.batch.fleet import Fleet, MachineWish
+from runner.batch.messages import MachineDown, MachineReady
+from runner.context import Context
+from runner.errors import (
+    CloudError,
+    HpcError,
+    RemoteError,
+)
+from runner.google.compute import Instance
+from runner.hardware import JobOutput, JobStatus
+from runner.hardware.watch import LogPiece
+from runner.jobsfile.preflight import JobInputs
+from runner.journal.journal import SessionState
+from runner.model.batch import Expectation, Job
+from runner.model.catalog import MACHINE_TYPES
+from runner.model.events import Event, Listener
+from runner.model.plan import Plan
+from runner.results.collector import Collector
+from runner.results.tracker import HomeSet
+from tests.support.small_cloud import LIMIT_S, SmallCompute, instance, small_context
+
+MACHINE = MACHINE_TYPES["c2-standard-4"]
+GONE = RemoteError("the connection is lost", host="b")
+PUSH_REFUSED = 5
+
+
+@dataclass(kw_only=True)
+class SmallVm:
+    """A VM's job interface. Jobs end at once; what comes after a job's end waits for ``pushed``, or for the VM's end.
+
+    ``has_long_jobs``: they end with the VM instead.
+    """
+
+    has_long_jobs: bool = False
+    pushed: threading.Event = field(default_factory=threading.Event)
+    waiting: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+    statuses: Mapping[str, JobStatus] | RemoteError = field(default_factory=dict)
+    refusals: dict[str, Exception] = field(default_factory=dict)
+    submitted: list[str] = field(default_factory=list)
+    followed: list[str] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+
+    def cancel_jobs(self, job_ids: Sequence[str]) -> None:
+        self.cancelled += job_ids
+        self.ended.set()
+
+    def submit_job(self, job: Any) -> None:
+        self.submitted.append(job.id)
+        if job.id in self.refusals:
+            raise self.refusals[job.id]
+
+    def follow_bytes(self, name: str, from_byte: int) -> Iterator[Any]:
+        self.followed.append(name)
+        yield from (LogPiece(offset=0, content=b"first\nsec"), LogPiece(offset=9, content=b"ond\n"))
+        if self.has_long_jobs:
+            self.waiting.set()
+            assert self.ended.wait(LIMIT_S)
+            raise GONE
+
+    def wait(self, job_ids: Sequence[str], *, after: bool) -> None:
+        self.waiting.set()
+        while not self.pushed.wait(0.01):
+            if self.ended.is_set():
+                raise GONE
+
+    def get_job_output(self, name: str) -> JobOutput:
+        """A job whose results the bucket refused: it ends without them."""
+        return JobOutput(
+            status=JobStatus.COMPLETED,
+            exit_code=0,
+            timed_out=False,
+            wall_s=1.0,
+            core_s=1.0,
+            folder="",
+            log_path="",
+            log_bytes=0,
+            last_lines=(),
+            has_on_end=True,
+            on_end_exit_code=PUSH_REFUSED,
+            on_end_log_path="",
+        )
+
+    def get_job_statuses(self) -> Mapping[str, JobStatus]:
+        if isinstance(self.statuses, RemoteError):
+            raise self.statuses
+        return self.statuses
+
+    def close(self) -> None:
+        self.ended.set()
+
+
+@dataclass(kw_only=True)
+class SmallFleet:
+    """Makes ``on_ask`` the answer to every wish."""
+
+    on_ask: Callable[[str], None]
+    forgotten: list[str] = field(default_factory=list)
+    abandoned: list[str] = field(default_factory=list)
+    owing: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    check: Callable[..., None] = lambda within_s=0.0: None
+
+    def ask_for(self, wishes: Sequence[MachineWish]) -> None:
+        for wish in wishes:
+            self.on_ask(wish.name)
+
+    def adopt(self, instances: Sequence[Instance], *, answered: Collection[str] = ()) -> None:
+        for found in instances:
+            self.on_ask(found.name)
+
+    def forget(self, name: str, *, owes: bool = False) -> None:
+        self.forgotten.append(name)
+        self.owing += [name] if owes else []
+
+    def note_ended(self, name: str) -> None:
+        self.ended.append(name)
+
+    def abandon(self, name: str) -> None:
+        self.abandoned.append(name)
+
+
+@dataclass(kw_only=True)
+class SmallCollector:
+    """``pushed``: attempts in the bucket, each of which comes home while ``runs`` is set. ``refusals``: what the next looks into the
+    bucket end with."""
+
+    folder: Path
+    runs: threading.Event = field(default_factory=threading.Event)
+    pushed: set[tuple[str, int]] = field(default_factory=set)
+    refusals: list[CloudError] = field(default_factory=list)
+    error: HpcError | None = None
+    given_up: list[tuple[str, int]] = field(default_factory=list)
+
+    def run(self, stop: threading.Event) -> None:
+        self.runs.set()
+        stop.wait()
+        self.runs.clear()
+
+    def find_attempts(self, job: str) -> set[int]:
+        if self.refusals:
+            raise self.refusals.pop(0)
+        return {attempt for name, attempt in self.pushed if name == job}
+
+    def find_home(self, job: str, attempt: int) -> HomeSet | None:
+        return self.home(job, attempt) if (job, attempt) in self.pushed and self.runs.is_set() else None
+
+    def wait_home(self, job: str, attempt: int, *, timeout_s: float, least_push: int = 1) -> HomeSet | None:
+        if self.error is not None:
+            raise self.error
+        self.runs.wait(0.01)
+        return self.find_home(job, attempt)
+
+    def give_up(self, job: str, attempt: int) -> None:
+        self.given_up.append((job, attempt))
+
+    def home(self, job: str, attempt: int) -> HomeSet:
+        """Results that say that the job ended well."""
+        folder = self.folder / job
+        (folder / ".job").mkdir(parents=True, exist_ok=True)
+        (folder / ".job" / "end").write_text("ended 0 0 1.0 2.0 - -\n")
+        return HomeSet(job=job, attempt=attempt, push=1, folder=folder, files=1, size_bytes=1, crc32c="AAAAAA==")
+
+
+def _job(name: str, folder: Path) -> Job:
+    return Job(
+        name=name,
+        folder=folder,
+        main="main.tcl",
+        np=MACHINE.cores,
+        timeout_s=60.0,
+        args=(),
+        include=(),
+        expect=Expectation(),
+        entry=0,
+    )
+
+
+@dataclass(kw_only=True)
+class Bench:
+    """A controller of jobs a, b…, each as wide as a VM, and what it told."""
+
+    context: Context
+    controller: Controller
+    compute: SmallCompute
+    collector: SmallCollector
+    session: SessionState
+    told: list[Event]
+    lines: list[str]
+    vms: dict[str, SmallVm] = field(default_factory=lambda: defaultdict(SmallVm))
+
+    def fleet(self) -> Any:
+        """Each VM that is asked for answers."""
+        return cast(Fleet, SmallFleet(on_ask=self.boot))
+
+    def boot(self, name: str) -> None:
+        """A VM answers. Results are pushed at once, except on the first."""
+        self.compute.there[name] = instance(name)
+        vm = self.vms[name]
+        if name != "opensees-hpc-b-0":
+            vm.pushed.set()
+        self.controller.tell(MachineReady(instance=instance(name), interface=cast(Any, vm)))
+
+    def attempts(self) -> dict[str, tuple[str, int]]:
+        """Where each job ran last, and the how manieth attempt that was."""
+        return {job.name: (job.machine, job.attempt) for job in self.controller.roster.jobs}
+
+
+def make_bench(folder: Path, compute: SmallCompute, *, jobs: str = "a", **more: Any) -> Bench:
+    collector = SmallCollector(folder=folder / "home", **more)
+    context = small_context(folder, compute)
+    session = context.journal.begin("b", "run")
+    told: list[Event] = []
+    lines: list[str] = []
+    made = [_job(name, folder) for name in jobs]
+    plan = Plan(
+        batch="b",
+        jobs=tuple(made),
+        machine=MACHINE,
+        provisioning="spot",
+        fallback="none",
+        max_vms=2,
+        instances=("opensees-hpc-b-0", "opensees-hpc-b-1"),
+        zone="europe-west4-a",
+        max_run_s=3600,
+        disk_gib=50,
+        ceiling_usd=1.0,
+    )
+    controller = Controller(
+        context=context,
+        plan=plan,
+        inputs=[JobInputs(job=job, files=(), size_bytes=0) for job in made],
+        collector=cast(Collector, collector),
+        session=session,
+        listener=Listener(on_progress=told.append, on_log=lambda name, line: lines.append(line)),
+    )
+    return Bench(
+        context=context,
+        controller=controller,
+        compute=compute,
+        collector=collector,
+        session=session,
+        told=told,
+        lines=lines,
+    )
+
+
+@contextmanager
+def running(bench: Bench, fleet: Any) -> Iterator[None]:
+    """Inside, the batch runs; after it, it has come to its end."""
+    thread = threading.Thread(target=lambda: bench.controller.run(fleet), daemon=True)
+    with Downloads(cast(Collector, bench.collector)):
+        thread.start()
+        yield
+        thread.join(LIMIT_S)
+    assert not thread.is_alive(), bench.told
+    bench.controller.close()
+
+
+def lose(bench: Bench, name: str, witness: str = "ssh") -> None:
+    """A VM is lost while its job's results are on their way, or may be."""
+    assert bench.vms[name].waiting.wait(LIMIT_S)
+    bench.controller.tell(MachineDown(name=name, witness=witness, reason="nothing is heard of it"))

@@ -1,0 +1,144 @@
+"""A cloud of a few lists, for tests of threads that talk to it: what it answers is set by the test."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from runner.context import Cloud, Context
+from runner.google.compute import Instance
+from runner.google.os_login import Login
+from runner.journal.journal import Journal
+from runner.model.settings import Settings
+from runner.model.stockout import FailedOperation
+from runner.stacks.model import EngineLimit, OnProgress, StackSpec
+
+LIMIT_S = 30.0
+SHORTEST_SLEEP_S = 0.01
+LOGIN = Login(user="me", key_file=Path("key"), fingerprint="f")
+
+
+def instance(name: str, status: str = "RUNNING") -> Instance:
+    """A VM as the cloud tells it."""
+    return Instance(name=name, zone="europe-west4-a", status=status, machine_type="c2-standard-4", address="127.0.0.1")
+
+
+@dataclass(kw_only=True)
+class SmallCompute:
+    """``troubles``: what the next calls of each method raise, by its name."""
+
+    there: dict[str, Instance] = field(default_factory=dict)
+    troubles: dict[str, list[Exception]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def instances(self, labels: Mapping[str, str]) -> list[Instance]:
+        self._meet("instances")
+        return list(self.there.values())
+
+    def instance(self, zone: str, name: str) -> Instance | None:
+        return self.there.get(name)
+
+    def delete_instance(self, zone: str, name: str) -> None:
+        self._meet("delete_instance")
+        self.there.pop(name, None)
+
+    def guest_attributes(self, zone: str, name: str, namespace: str) -> dict[str, str]:
+        return {"ssh-ed25519": "AAAA"}
+
+    def failed_operations(self, names_of_vms: Collection[str], *, since: datetime) -> list[FailedOperation]:
+        self._meet("failed_operations")
+        return []
+
+    def _meet(self, method: str) -> None:
+        self.asked.append(method)
+        if waiting := self.troubles.get(method):
+            raise waiting.pop(0)
+
+
+@dataclass(kw_only=True)
+class SmallStacks:
+    """``on_up`` hears the machines that are wished for, does what the engine would do, and raises what it would raise."""
+
+    on_up: Callable[[int, list[str]], None]
+    updates: int = 0
+
+    def up(self, spec: StackSpec, on_progress: OnProgress, *, limit: EngineLimit | None = None) -> Mapping[str, object]:
+        self.updates += 1
+        self.on_up(self.updates, spec.config["machines"].split())
+        return {}
+
+    def interrupt(self) -> None:
+        return None
+
+    def kill(self) -> None:
+        return None
+
+
+class NoControls:
+    """A bucket without control objects."""
+
+    bucket = "bucket"
+
+    def list_control(self, batch: str) -> list[str]:
+        return []
+
+
+def small_context(folder: Path, compute: SmallCompute, stacks: SmallStacks | None = None, **more: Any) -> Context:
+    """Commands' context on this cloud; its clock goes by what is slept, so that long waits are short."""
+    slept = [0.0]
+
+    def sleep(seconds: float) -> None:
+        slept[0] += seconds
+        time.sleep(SHORTEST_SLEEP_S)
+
+    parts = {
+        "compute": compute,
+        "stacks": stacks,
+        "results": NoControls(),
+        "job_interface": lambda instance, login, keys, batch, *, limit_s: SimpleNamespace(close=lambda: None),
+    }
+    cloud = SimpleNamespace(**(parts | more))
+    return Context(
+        settings=Settings(),
+        cloud=cast(Cloud, cloud),
+        journal=Journal(folder=folder / "journal"),
+        root=folder,
+        home=folder,
+        results_folder=folder / "results",
+        now=lambda: datetime.now(UTC),
+        monotonic=lambda: slept[0],
+        sleep=sleep,
+    )
+
+
+class Inbox:
+    """What threads told."""
+
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
+        self._changed = threading.Condition()
+
+    def tell(self, message: Any) -> None:
+        with self._changed:
+            self.messages.append(message)
+            self._changed.notify_all()
+
+    def of(self, kind: type) -> list[Any]:
+        with self._changed:
+            return [message for message in self.messages if isinstance(message, kind)]
+
+    def wait_for(self, kind: type, count: int = 1) -> Sequence[Any]:
+        """The messages of a kind, as soon as there are so many."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: sum(isinstance(message, kind) for message in self.messages) >= count, LIMIT_S
+            )
+        found = self.of(kind)
+        assert len(found) >= count, self.messages
+        return found
