@@ -93,7 +93,7 @@ def download_plainly(context: Context, batch: str, into: Path) -> None:
 
 def collect(context: Context, batch: str, into: Path, *, keeps_remote: bool) -> None:
     """The same by the collector."""
-    collector = Collector(context, batch, DownloadTracker(into), Listener(), keeps_remote=keeps_remote)
+    collector = Collector(context.cloud.results, batch, DownloadTracker(into), Listener(), keeps_remote=keeps_remote)
     collector.finish(is_over=False)
 
 

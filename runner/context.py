@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from runner.hardware.opensees import OpenSeesInterface
     from runner.inventory.inventory import Estate
     from runner.ssh.connection import Connection
-    from runner.stacks.model import Stacks
+    from runner.stacks.contract import Stacks
 
 
 class Cloud(Protocol):

@@ -27,7 +27,7 @@ from runner.lease.keeper import LeaseCheck, read_preempted
 from runner.model import names
 from runner.model.events import Listener, Phases
 from runner.model.stockout import Place, is_of_gone_vms, lost_vms
-from runner.stacks.model import EngineLimit, StackSpec
+from runner.stacks.contract import EngineLimit, StackSpec
 from runner.stacks.progress import tell_stack_progress
 from runner.vms.boot import SSH_LIMIT_S, wait_for_host_keys
 from runner.vms.placement import PlaceFinder

@@ -32,7 +32,7 @@ from runner.model.events import Listener, Phases
 from runner.model.roster import MachineState
 from runner.results.collector import Collector
 from runner.results.tracker import DownloadTracker, HomeSet
-from runner.stacks.model import StackSpec
+from runner.stacks.contract import StackSpec
 from runner.teardown.steps import Steps, Undo, cancel_all, raised_signals
 
 LOGIN_SLACK_S = 3600.0
@@ -105,7 +105,7 @@ class BatchRun:
             note_home(home)
             controller.tell(CameHome(home=home))
 
-        collector = Collector(self.context, self.batch, tracker, self.listener, on_home=on_home)
+        collector = Collector(self.context.cloud.results, self.batch, tracker, self.listener, on_home=on_home)
         controller = Controller(
             context=self.context,
             plan=self.definition.plan,

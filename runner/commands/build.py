@@ -25,7 +25,7 @@ from runner.model.events import Listener, Phases
 from runner.model.foreign import decode_json
 from runner.model.plan import hourly_price
 from runner.model.stockout import Place
-from runner.stacks.model import StackSpec
+from runner.stacks.contract import StackSpec
 from runner.stacks.progress import tell_stack_progress
 from runner.teardown.end import end_bake
 from runner.teardown.receipt import closed_session

@@ -105,7 +105,9 @@ def execute(context: Context, *, batch: str, listener: Listener) -> ResultsSumma
         where = f"neither in the bucket {context.cloud.results.bucket} nor in {context.results_folder}"
         raise InputError(f"batch {batch} has no results, {where}", remedy="`invoke results` lists those with results")
     is_not_over = bool(context.cloud.results.list_control(batch))
-    collected = Collector(context, batch, tracker, listener, keeps_remote=is_not_over).finish(is_over=False)
+    collected = Collector(context.cloud.results, batch, tracker, listener, keeps_remote=is_not_over).finish(
+        is_over=False
+    )
     return ResultsSummary(batch=batch, collected=collected)
 
 

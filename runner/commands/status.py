@@ -10,7 +10,7 @@ from runner.errors import CloudError, NotFoundError
 from runner.google.compute import Image, Instance
 from runner.model import catalog, names
 from runner.model.leftover import Item, Kind
-from runner.model.plan import hourly_price
+from runner.model.plan import price_per_hour
 from runner.teardown.outlived import item_of, outlived
 
 
@@ -79,7 +79,11 @@ def _vm(instance: Instance, usual_disk_gib: int, *, is_local: bool) -> dict[str,
         "owner": instance.labels.get("owner", ""),
         "expires": instance.labels.get("expires", ""),
         "created": instance.created,
-        "usd_per_hour_at_most": 0.0 if is_local else price_per_hour(instance, usual_disk_gib=usual_disk_gib),
+        "usd_per_hour_at_most": 0.0
+        if is_local
+        else price_per_hour(
+            instance.machine_type, disk_gib=instance.disk_gib or usual_disk_gib, is_off=instance.is_off
+        ),
     }
 
 
@@ -113,18 +117,6 @@ def _thing(item: Item, *, is_local: bool) -> dict[str, Any]:
         "expires": item.labels.get("expires", ""),
         "usd_per_hour_at_most": 0.0 if is_local else round(price, 4),
     }
-
-
-def price_per_hour(instance: Instance, *, usual_disk_gib: int) -> float | None:
-    """USD an hour at most; None for a machine type that the catalogue does not know. A stopped VM's disk still costs.
-
-    ``usual_disk_gib`` is for a VM of which the cloud does not tell the size of its disks.
-    """
-    disk_gib = instance.disk_gib or usual_disk_gib
-    if instance.is_off:
-        return round(disk_gib * catalog.DISK_USD_PER_GIB_HOUR, 4)
-    machine = catalog.MACHINE_TYPES.get(instance.machine_type)
-    return None if machine is None else round(hourly_price(machine, disk_gib), 4)
 
 
 def _image(image: Image) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Compute Engine as we need it: find by label, look at, delete. Creation is Pulumi's business (``stacks.model``)."""
+"""Compute Engine as we need it: find by label, look at, delete. Creation is Pulumi's business (``stacks.contract``)."""
 
 from __future__ import annotations
 

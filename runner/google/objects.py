@@ -13,7 +13,7 @@ from runner.errors import CloudError, ConflictError, NotFoundError, UnreachableE
 from runner.google.retry import FIRST_DELAY_S, LONGEST_DELAY_S, RETRY_BUDGET_S, RetryPolicy, is_worth_a_retry
 from runner.google.storage_errors import mapped_errors
 from runner.model.foreign import MOST_BYTES
-from runner.results.manifest import disk_error
+from runner.system.files import download_error
 from runner.system.patience import Patience
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ class _Sink:
             while rest:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
-            raise disk_error(error, getattr(self._file, "name", "")) from error
+            raise download_error(error, getattr(self._file, "name", "")) from error
         self._on_bytes(len(content))
         return len(content)
 
@@ -246,4 +246,4 @@ def _opened_file(path: Path) -> IO[bytes]:
     try:
         return path.open("ab", buffering=0)
     except OSError as error:
-        raise disk_error(error, path) from error
+        raise download_error(error, path) from error

@@ -54,6 +54,14 @@ def hourly_price(machine: MachineType, disk_gib: int) -> float:
     return machine.price_usd_per_hour + catalog.EXTERNAL_ADDRESS_USD_PER_HOUR + disk_gib * catalog.DISK_USD_PER_GIB_HOUR
 
 
+def price_per_hour(machine_type: str, *, disk_gib: int, is_off: bool = False) -> float | None:
+    """USD an hour at most; None for a machine type that the catalogue does not know. A stopped VM's disk still costs."""
+    if is_off:
+        return round(disk_gib * catalog.DISK_USD_PER_GIB_HOUR, 4)
+    machine = catalog.MACHINE_TYPES.get(machine_type)
+    return None if machine is None else round(hourly_price(machine, disk_gib), 4)
+
+
 def make_plan(
     batch: Batch, settings: Settings, *, name: str, most_vms: int | None = None, least_disk_gib: int = 0
 ) -> Plan:

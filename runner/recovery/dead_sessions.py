@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.commands.status import price_per_hour
 from runner.context import Context
 from runner.errors import CloudError, HpcError
 from runner.google.compute import Instance
@@ -17,6 +16,7 @@ from runner.model import names
 from runner.model.events import Listener, Phases
 from runner.model.lease import LeaseSight
 from runner.model.leftover import Item, Kind
+from runner.model.plan import price_per_hour
 from runner.model.session import BAKE, Session
 from runner.teardown.end import end_bake
 from runner.teardown.outlived import Key, item_of, outlived
@@ -227,7 +227,12 @@ def _of(session: Session, instances: Sequence[Instance]) -> list[Instance]:
 def _total(context: Context, instances: Sequence[Instance]) -> float | None:
     if context.is_local:
         return 0.0
-    prices = [price_per_hour(instance, usual_disk_gib=context.settings.disk_gib) for instance in instances]
+    prices = [
+        price_per_hour(
+            instance.machine_type, disk_gib=instance.disk_gib or context.settings.disk_gib, is_off=instance.is_off
+        )
+        for instance in instances
+    ]
     known = [price for price in prices if price is not None]
     return round(sum(known), 4) if len(known) == len(prices) else None
 

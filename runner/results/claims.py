@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from runner.results.manifest import disk_error
+from runner.system.files import download_error
 
 FOLDER = ".incoming"
 
@@ -26,7 +26,7 @@ def claimed(home: Path, name: str) -> Iterator[Path | None]:
     try:
         lock = _lock(home / FOLDER / f"{name}.lock")
     except OSError as error:
-        raise disk_error(error, home / FOLDER / name) from error
+        raise download_error(error, home / FOLDER / name) from error
     if lock is None:
         yield None
         return

@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.context import Context
 from runner.errors import CloudError, DiskError, NotFoundError, UnreachableError
 from runner.google.retry import is_worth_a_retry
 from runner.model.events import Listener
@@ -17,9 +16,10 @@ from runner.results.arrivals import Arrivals
 from runner.results.claims import remove_leftovers
 from runner.results.damage import Damage
 from runner.results.delivery import Delivery, no_step
-from runner.results.manifest import CorruptResultsError, NoRoomError, disk_error
-from runner.results.store import ResultSet
+from runner.results.manifest import CorruptResultsError, NoRoomError
+from runner.results.store import ResultSet, ResultStore
 from runner.results.tracker import DownloadTracker, HomeSet
+from runner.system.files import download_error
 from runner.system.patience import Patience, jittered
 
 THREADS = 8
@@ -55,7 +55,7 @@ class Collector:
 
     def __init__(
         self,
-        context: Context,
+        store: ResultStore,
         batch: str,
         tracker: DownloadTracker,
         listener: Listener,
@@ -64,7 +64,7 @@ class Collector:
         on_step: Callable[[str, ResultSet], None] = no_step,
         keeps_remote: bool = False,
     ) -> None:
-        self._store = context.cloud.results
+        self._store = store
         self._batch = batch
         self._tracker = tracker
         self._listener = listener
@@ -344,7 +344,7 @@ class Collector:
         except DiskError as error:
             self._arrivals.note_disk(error)
         except OSError as error:
-            self._arrivals.note_disk(disk_error(error, self._tracker.folder / found.job))
+            self._arrivals.note_disk(download_error(error, self._tracker.folder / found.job))
         except CloudError as error:
             self._arrivals.note_trouble(error)
         finally:
@@ -376,18 +376,18 @@ def _patience() -> Patience:
     return Patience(budget_s=FINISH_BUDGET_S, first_s=SHORTEST_LOOK_S, longest_s=LONGEST_LOOK_S)
 
 
-def bring_home(context: Context, found: ResultSet, listener: Listener) -> Path:
+def bring_home(store: ResultStore, results_folder: Path, found: ResultSet, listener: Listener) -> Path:
     """Bring one committed attempt home now, if it is not there yet; its folder.
 
     Raises:
         CorruptResultsError: it is not what its manifest says; it stays in the bucket.
         NotFoundError: it is neither home nor in the bucket.
     """
-    tracker = DownloadTracker(context.results_folder / found.batch)
-    collector = Collector(context, found.batch, tracker, listener)
+    tracker = DownloadTracker(results_folder / found.batch)
+    collector = Collector(store, found.batch, tracker, listener)
     return collector.fetch(found.job, found.attempt).folder
 
 
-def collect_rest(context: Context, batch: str, listener: Listener) -> Collected:
+def collect_rest(store: ResultStore, results_folder: Path, batch: str, listener: Listener) -> Collected:
     """Bring home what a batch that is over still has in the bucket."""
-    return Collector(context, batch, DownloadTracker(context.results_folder / batch), listener).finish()
+    return Collector(store, batch, DownloadTracker(results_folder / batch), listener).finish()

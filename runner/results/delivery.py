@@ -16,18 +16,17 @@ from runner.errors import DiskError, NotFoundError, UnreachableError
 from runner.results.claims import claimed
 from runner.results.manifest import (
     CANCELLED,
-    STAYS_IN_BUCKET,
     Checked,
     CorruptResultsError,
     Manifest,
     NoRoomError,
     checksum_file,
-    disk_error,
     holds_files,
     unpack_archive,
 )
 from runner.results.store import ResultSet, ResultStore
 from runner.results.tracker import DownloadTracker, HomeSet
+from runner.system.files import STAYS_IN_BUCKET, download_error
 
 DAMAGED_TRIES = 3
 ROOM_TO_SPARE_BYTES = 16 << 20
@@ -130,7 +129,7 @@ class Delivery:
         except (CorruptResultsError, DiskError, OSError) as error:
             shutil.rmtree(work, ignore_errors=True)
             if isinstance(error, OSError):
-                raise disk_error(error, work) from error
+                raise download_error(error, work) from error
             raise
         shutil.rmtree(work, ignore_errors=True)
         return home
@@ -205,7 +204,7 @@ def _prepare(work: Path, *, keep: set[Path]) -> None:
             elif path not in keep:
                 path.unlink()
     except OSError as error:
-        raise disk_error(error, work) from error
+        raise download_error(error, work) from error
 
 
 def _require_room(archive: Path, manifest: Manifest) -> None:

@@ -17,13 +17,11 @@ from typing import IO, Any, Protocol
 from runner.errors import CloudError, DiskError
 from runner.model.foreign import exit_code, optional, plain_text, real_number, shorten, whole_number
 from runner.results.tar_stream import MOST_NAME_BYTES, Content, ForeignArchiveError, Member, opened_archive
-from runner.system import files as disk
-from runner.system.files import synced_tree
+from runner.system.files import download_error, synced_tree
 
 FORMAT = 1
 CANCELLED = "cancelled"
 CHUNK_BYTES = 1 << 20
-STAYS_IN_BUCKET = "nothing was deleted in the bucket, and what is missing is fetched again"
 MOST_FOLDERS = 100  # that one file lies below: Python removes a folder by calling itself for each in it
 # What only another name can help with: no room on this disk is not what they say.
 IMPOSSIBLE_NAME = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ELOOP})
@@ -120,14 +118,14 @@ def unpack_archive(
     try:
         into.mkdir()
     except OSError as error:
-        raise disk_error(error, into) from error
+        raise download_error(error, into) from error
     try:
         with synced_tree(into, on_file=on_file):
             _unpack(archive, manifest, into, on_file)
     except (CorruptResultsError, OSError) as error:
         shutil.rmtree(into, ignore_errors=True)
         if isinstance(error, OSError):
-            raise disk_error(error, into) from error
+            raise download_error(error, into) from error
         raise
 
 
@@ -137,11 +135,6 @@ def holds_files(folder: Path, manifest: Manifest) -> bool:
         return all(checksum_file(folder / check_name(name)) == wanted for name, wanted in manifest.files.items())
     except OSError:
         return False
-
-
-def disk_error(error: OSError, where: Path | str) -> DiskError:
-    """What this machine's disk said while results came home, as one of ours."""
-    return disk.disk_error(error, where, more=STAYS_IN_BUCKET)
 
 
 def checksum_file(path: Path) -> Checked:

@@ -16,8 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from runner.results.manifest import disk_error
-from runner.system.files import sync_folder
+from runner.system.files import download_error, sync_folder
 
 FILE = ".downloads.jsonl"
 
@@ -132,7 +131,7 @@ class DownloadTracker:
         try:
             return self._file.exists()
         except OSError as error:  # such as a name that is too long, or a folder that may not be looked into
-            raise disk_error(error, self._file) from error
+            raise download_error(error, self._file) from error
 
     def _holder(self, folder: Path) -> HomeSet | None:
         """The last that was put there; one before it that the user took away may be recorded for the same folder."""
@@ -180,7 +179,7 @@ class DownloadTracker:
                     self._settle()
                     yield
             except OSError as error:
-                raise disk_error(error, self._file) from error
+                raise download_error(error, self._file) from error
 
     def _write(self, state: str, home: HomeSet, **more: Any) -> None:
         values = {**asdict(home), "folder": str(home.folder.relative_to(self.folder)), **more}
@@ -198,7 +197,7 @@ class DownloadTracker:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise disk_error(error, self._file) from error
+            raise download_error(error, self._file) from error
         whole = added[: added.rfind(b"\n") + 1]
         self._offset += len(whole)
         for line in whole.splitlines():

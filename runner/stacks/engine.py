@@ -27,7 +27,7 @@ from pulumi.automation.errors import create_command_error
 from semver import VersionInfo
 
 from runner.errors import MissingToolError, StackError
-from runner.stacks.model import EngineLimit
+from runner.stacks.contract import EngineLimit
 
 _log = logging.getLogger(__name__)
 

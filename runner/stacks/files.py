@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from runner.stacks.model import ProjectName
+from runner.stacks.contract import ProjectName
 from runner.system.files import STATE_ELSEWHERE, disk_errors_mapped, make_private_folder, write_private
 
 PROJECT_FILE = "Pulumi.yaml"

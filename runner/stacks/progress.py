@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from runner.model.events import Listener
-from runner.stacks.model import StackProgress
+from runner.stacks.contract import StackProgress
 
 
 def tell_stack_progress(listener: Listener, stack: str) -> Callable[[StackProgress], None]:
-    """A callback for ``stacks.model`` that tells what the engine does to ``stack``."""
+    """A callback for ``stacks.contract`` that tells what the engine does to ``stack``."""
 
     def tell(progress: StackProgress) -> None:
         listener.tell(

@@ -15,7 +15,7 @@ from runner.errors import StackError
 from runner.model import names
 from runner.stacks.files import StackFiles
 from runner.stacks.locks import StackLock, read_lock_file
-from runner.stacks.model import ProjectName
+from runner.stacks.contract import ProjectName
 
 STATE_SUFFIXES = (".json", ".json.gz")
 

@@ -29,6 +29,7 @@ MANY_FILES = 100  # to write out whatever else the disk is behind with is worth 
 LOCAL_FILE_SYSTEMS = frozenset({"ext4", "xfs"})
 NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})  # some file systems have none
 
+STAYS_IN_BUCKET = "nothing was deleted in the bucket, and what is missing is fetched again"
 STATE_ELSEWHERE = "OPENSEES_HPC_HOME names another folder for what commands keep"
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 IN_THE_WAY = frozenset({errno.ENOTDIR, errno.EEXIST, errno.EISDIR})
@@ -226,6 +227,11 @@ def disk_error(error: OSError, where: Path | str, *, more: str = "") -> DiskErro
     remedy = "; ".join(part for part in (_what_helps(error), more) if part)
     which = f": {error.filename}" if isinstance(error.filename, str | os.PathLike) else ""
     return DiskError(f"cannot write below {Path(where).parent}: {error.strerror or error}{which}", remedy=remedy)
+
+
+def download_error(error: OSError, where: Path | str) -> DiskError:
+    """What this machine's disk said while results came home."""
+    return disk_error(error, where, more=STAYS_IN_BUCKET)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from runner.model import names
 from runner.model.events import Listener, Phases
 from runner.model.leftover import ANY_OWNER, BILLED, Item, Kind, Scope
 from runner.model.stockout import is_of_gone_vms
-from runner.stacks.model import EngineLimit, ProjectName
+from runner.stacks.contract import EngineLimit, ProjectName
 from runner.stacks.progress import tell_stack_progress
 
 DESTROY_LIMIT_S = 10 * 60.0

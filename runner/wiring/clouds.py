@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from runner.inventory.inventory import Estate
     from runner.ssh.connection import Connection
     from runner.ssh.target import SshTarget
-    from runner.stacks.model import ProjectName
+    from runner.stacks.contract import ProjectName
     from runner.stacks.program import Program
     from runner.stacks.pulumi import PulumiStacks
 

@@ -24,7 +24,7 @@ from runner.google.os_login import Login
 from runner.model.events import Event, Listener, Phases
 from runner.model.leftover import read_expires
 from runner.model.settings import Settings
-from runner.stacks.model import StackSpec
+from runner.stacks.contract import StackSpec
 from runner.vms.boot import SSH_LIMIT_S
 from tests.support.small_cloud import LIMIT_S, LOGIN, Inbox, SmallCompute, SmallStacks, instance, small_context
 

@@ -82,9 +82,10 @@ def test_a_disk_is_counted_once_and_by_its_true_size(tmp_path: Path) -> None:
     assert [thing["name"] for thing in elsewhere["without_vm"]] == ["b1-0"]
 
 
-def test_a_vm_that_does_not_tell_its_disk_has_the_usual_one() -> None:
-    stopped = instance("b1-0", "TERMINATED")
-    assert status.price_per_hour(stopped, usual_disk_gib=40) == pytest.approx(40 * DISK_PRICE, abs=1e-4)
+def test_a_vm_that_does_not_tell_its_disk_has_the_usual_one(tmp_path: Path) -> None:
+    stopped = replace(instance("b1-0", "TERMINATED"), labels=BATCH)
+    values = status.execute(google(tmp_path, Things(), stopped))
+    assert values["cost"]["usd_per_hour_at_most"] == pytest.approx(Settings().disk_gib * DISK_PRICE, abs=1e-4)
 
 
 def test_what_could_not_be_read_is_not_shown_as_absent(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import platformdirs
 
-from runner.stacks.model import ProjectName
+from runner.stacks.contract import ProjectName
 from runner.stacks.program import Program
 from runner.stacks.pulumi import EngineSite, PulumiStacks
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from infra.analysis.program import declare
-from runner.stacks.model import StackProgress, StackSpec
+from runner.stacks.contract import StackProgress, StackSpec
 from runner.stacks.pulumi import EngineSite
 from tests.infra.engine import make_stacks
 

@@ -16,7 +16,7 @@ import pytest
 
 from runner.errors import ConflictError, HpcError, PermissionDeniedError, QuotaError, StackError, StockoutError
 from runner.model import names
-from runner.stacks.model import ProjectName, StackProgress, StackSpec
+from runner.stacks.contract import ProjectName, StackProgress, StackSpec
 from runner.stacks.pulumi import EngineSite, PulumiStacks
 from tests.infra.conftest import CloudUnderTest
 from tests.infra.declared import BATCH, PLACE

@@ -13,7 +13,7 @@ from runner.inventory.inventory import CloudEstate
 from runner.inventory.stacks import RememberedStacks
 from runner.model import names
 from runner.model.leftover import SETTINGS_ONLY, Kind
-from runner.stacks.model import ProjectName, Stacks
+from runner.stacks.contract import ProjectName, Stacks
 from runner.stacks.records import StackRecords
 
 ALL = {"app": names.APP}

@@ -36,7 +36,7 @@ class Told:
 
 
 def make_collector(batch: Batch, told: Told, **more: Any) -> Collector:
-    return Collector(batch.context, batch.name, DownloadTracker(batch.folder), told.listener, **more)
+    return Collector(batch.context.cloud.results, batch.name, DownloadTracker(batch.folder), told.listener, **more)
 
 
 def until(condition: Callable[[], bool]) -> None:

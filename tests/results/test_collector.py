@@ -72,7 +72,7 @@ def test_an_attempt_that_was_given_up_does_not_displace_a_newer_one(batch: Batch
 def test_control_objects_are_not_touched(batch: Batch) -> None:
     batch.store.put_control(batch.name, "lease.json", b"{}")
     batch.push("a")
-    collect_rest(batch.context, batch.name, Listener())
+    collect_rest(batch.context.cloud.results, batch.context.results_folder, batch.name, Listener())
     assert batch.store.list_control(batch.name) == ["lease.json"]
 
 
@@ -95,8 +95,12 @@ def test_one_attempt_is_fetched_on_demand(batch: Batch) -> None:
     batch.push("a")
     batch.push("b")
     (found, _) = batch.store.result_sets(batch.name)
-    assert bring_home(batch.context, found, Listener()) == batch.folder / "a"
-    assert bring_home(batch.context, found, Listener()) == batch.folder / "a"
+    assert (
+        bring_home(batch.context.cloud.results, batch.context.results_folder, found, Listener()) == batch.folder / "a"
+    )
+    assert (
+        bring_home(batch.context.cloud.results, batch.context.results_folder, found, Listener()) == batch.folder / "a"
+    )
     assert list(batch.at_home()) == ["a"]
     collector = make_collector(batch, Told())
     with pytest.raises(NotFoundError):

@@ -171,7 +171,9 @@ def test_what_no_thread_could_be_had_for_comes_home_in_the_end(batch: Batch) -> 
             warnings.append(event.facts["message"])
             stop.set()
 
-    collector = Collector(batch.context, batch.name, DownloadTracker(batch.folder), Listener(on_progress=on_progress))
+    collector = Collector(
+        batch.context.cloud.results, batch.name, DownloadTracker(batch.folder), Listener(on_progress=on_progress)
+    )
     usual = threading.stack_size(TOO_MUCH)  # so that no thread can be started
     try:
         collector.run(stop)

@@ -15,7 +15,7 @@ import pulumi
 import pytest
 
 from runner.errors import MissingToolError, StackError
-from runner.stacks.model import ProjectName, StackProgress, StackSpec
+from runner.stacks.contract import ProjectName, StackProgress, StackSpec
 from runner.stacks.program import Program
 from runner.stacks.pulumi import PulumiStacks
 from tests.infra.engine import ROOT, find_cli_bin, make_site, make_stacks

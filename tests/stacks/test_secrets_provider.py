@@ -18,7 +18,7 @@ import yaml
 
 from runner.errors import InputError, StackError
 from runner.model.settings import Settings, read_settings
-from runner.stacks.model import StackProgress, StackSpec
+from runner.stacks.contract import StackProgress, StackSpec
 from runner.stacks.pulumi import EngineSite
 from runner.wiring.clouds import GoogleCloud, LocalCloud
 from tests.infra.engine import ROOT, find_cli_bin, make_site, make_stacks

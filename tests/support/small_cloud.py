@@ -17,7 +17,7 @@ from runner.google.os_login import Login
 from runner.journal.journal import Journal
 from runner.model.settings import Settings
 from runner.model.stockout import FailedOperation
-from runner.stacks.model import EngineLimit, OnProgress, StackSpec
+from runner.stacks.contract import EngineLimit, OnProgress, StackSpec
 
 LIMIT_S = 30.0
 SHORTEST_SLEEP_S = 0.01

@@ -9,7 +9,7 @@ from typing import Any
 
 from runner.model import names
 from runner.model.events import Listener
-from runner.stacks.model import EngineLimit, OnProgress, StackSpec
+from runner.stacks.contract import EngineLimit, OnProgress, StackSpec
 
 LISTS = ("ssh_ranges", "operators")
 

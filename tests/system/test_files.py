@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from runner.errors import DiskError
-from runner.results.manifest import disk_error as results_disk_error
 from runner.stacks.files import StackFiles
 from runner.stacks.passphrase import own_passphrase
 from runner.system.file_lock import waiting_lock
-from runner.system.files import disk_error, disk_errors_mapped, require_folder
+from runner.system.files import disk_error, disk_errors_mapped, download_error, require_folder
 from tests.disks import largest_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +38,7 @@ def test_the_remedy_fits_what_the_disk_said(tmp_path: Path, number: int, words: 
 
 def test_only_results_speak_of_the_bucket(tmp_path: Path) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
-    assert "bucket" in results_disk_error(full, tmp_path).remedy
+    assert "bucket" in download_error(full, tmp_path).remedy
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
     files = StackFiles(infra=ROOT / "infra", work=blocked, project="analysis")

@@ -27,7 +27,7 @@ from runner.errors import HpcError, LeftoverError
 from runner.model import names
 from runner.model.events import Phases
 from runner.model.leftover import BILLED, Kind
-from runner.stacks.model import StackProgress, StackSpec
+from runner.stacks.contract import StackProgress, StackSpec
 from runner.teardown.end import Ending, end_bake, end_batch
 from tests.emulator.conftest import ROCKY, until
 from tests.support.command_site import CommandSite

@@ -8,9 +8,9 @@ from typing import Any
 
 from runner.emulator.http.transport import Call, Rule
 from runner.emulator.iam.access import ACCOUNTS, ROLES, Access
-from runner.emulator.iam.condition_rules import VERSION, check_conditions, hide_conditions, requested_version
 from runner.emulator.iam.permissions import check_permissions, expand
 from runner.emulator.iam.roles import ROLE_PERMISSIONS
+from runner.emulator.identity.condition_rules import VERSION, check_conditions, hide_conditions, requested_version
 from runner.emulator.state.settings import CloudSettings
 from runner.emulator.state.store import Document, Store
 from runner.emulator.wire import refusals, request_fields

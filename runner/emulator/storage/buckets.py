@@ -8,8 +8,8 @@ from typing import Any
 
 from runner.emulator.http.transport import Answer, Call, Rule
 from runner.emulator.iam.access import Access
-from runner.emulator.iam.condition_rules import VERSION, requested_version
 from runner.emulator.iam.permissions import check_permissions
+from runner.emulator.identity.condition_rules import VERSION, requested_version
 from runner.emulator.identity.iam import policy_document, replace_policy
 from runner.emulator.state.clock import Clock
 from runner.emulator.state.settings import CloudSettings

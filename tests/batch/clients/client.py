@@ -23,7 +23,7 @@ from runner.model.lease import Lease, new_lease
 from runner.model.leftover import Item, Kind
 from runner.model.plan import make_plan
 from runner.model.session import Session
-from runner.stacks.model import EngineLimit, OnProgress, StackSpec
+from runner.stacks.contract import EngineLimit, OnProgress, StackSpec
 from tests.support.bucket import Batch
 
 END = {".job/end": b"ended 0 1 100.0 101.0 0m0.5s 0m0.1s\n"}

@@ -30,7 +30,7 @@ from runner.model.session import Owner
 from runner.model.states import JobState
 from runner.recovery.sessions import report_dead_sessions
 from runner.results.claims import FOLDER
-from runner.stacks.model import EngineLimit, OnProgress, StackSpec
+from runner.stacks.contract import EngineLimit, OnProgress, StackSpec
 from runner.teardown.end import end_batch
 from runner.teardown.steps import Interrupted
 from tests.batch.clients.client import END, Client, Engine
