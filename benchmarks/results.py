@@ -27,9 +27,7 @@ from runner.context import Context
 from runner.emulator import control
 from runner.model import names
 from runner.model.events import Listener
-from runner.results.collector import THREADS, Collector
-from runner.results.manifest import CHUNK_BYTES, Checked, copy_checked
-from runner.results.tracker import DownloadTracker
+from runner.results import CHUNK_BYTES, THREADS, Checked, Collector, DownloadTracker, copy_checked
 
 START_LIMIT_S = 60.0
 

@@ -11,11 +11,10 @@ from typing import Any
 
 from runner.commands.build import ensure_image
 from runner.errors import HpcError
-from runner.google.operations import Operations
-from runner.google.rest import Api
+from runner.google import Api, Operations
 from runner.model.events import Listener
-from runner.ssh.target import SshTarget
-from runner.vms.boot import wait_for_host_keys
+from runner.ssh import SshTarget
+from runner.vms import wait_for_host_keys
 from runner.wiring import make_context
 from runner.wiring.clouds import LocalCloud
 

@@ -24,8 +24,7 @@ from examples.places import Place, embedded_vm, say
 from runner.errors import HpcError
 from runner.hardware import Job, JobId, UnixServerScriptInterface
 from runner.hardware.bundle import BundleFile, tar_files
-from runner.ssh.connection import Connection, wait_for_ssh
-from runner.ssh.target import split_host
+from runner.ssh import Connection, split_host, wait_for_ssh
 
 HERE = Path(__file__).resolve().parent
 RECORD = HERE.parent / "jobs" / "models" / "bridge_pier_ida" / "records" / "kobe.txt"

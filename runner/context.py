@@ -8,18 +8,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from runner.google.compute import Compute, Instance
-from runner.google.os_login import Login, OsLogin
-from runner.journal.journal import Journal
+from runner.google import Compute, Instance, Login, OsLogin
+from runner.journal import Journal
 from runner.model.events import Listener
 from runner.model.settings import Settings
-from runner.results.store import Buckets, ResultStore
+from runner.results import Buckets, ResultStore
 
 if TYPE_CHECKING:
     from runner.hardware.opensees import OpenSeesInterface
-    from runner.inventory.inventory import Estate
-    from runner.ssh.connection import Connection
-    from runner.stacks.contract import Stacks
+    from runner.inventory import Estate
+    from runner.ssh import Connection
+    from runner.stacks import Stacks
 
 
 class Cloud(Protocol):

@@ -12,8 +12,7 @@ from runner.errors import DeclinedError, InputError
 from runner.model import names
 from runner.model.events import Listener
 from runner.model.settings import IAP_RANGE, is_within
-from runner.stacks.contract import StackSpec
-from runner.stacks.progress import tell_stack_progress
+from runner.stacks import StackSpec, tell_stack_progress
 
 Outputs = Mapping[str, Any]
 

@@ -13,12 +13,11 @@ from runner.batch.home_markers import read_home_notes
 from runner.batch.outcome import read_outcome
 from runner.batch.summary import JobOutcome
 from runner.context import Context
-from runner.jobsfile.definition import Definition
-from runner.lease.keeper import read_preempted
+from runner.jobsfile import Definition
+from runner.lease import read_preempted
 from runner.model.session import Session
 from runner.model.states import JobState
-from runner.results.collector import Collector
-from runner.results.tracker import DownloadTracker
+from runner.results import Collector, DownloadTracker
 
 
 def restore_finished(

@@ -15,7 +15,7 @@ from runner.context import Context
 from runner.hardware import JobStatus
 from runner.model import names
 from runner.model.events import Listener
-from runner.results.collector import Collector
+from runner.results import Collector
 
 if TYPE_CHECKING:
     from runner.hardware.opensees import OpenSeesInterface

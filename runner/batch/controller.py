@@ -41,18 +41,17 @@ from runner.batch.rescue import Rescue
 from runner.batch.summary import JobOutcome
 from runner.context import Context
 from runner.errors import ConflictError, NotFoundError, RemoteError
-from runner.google.compute import Instance
+from runner.google import Instance
 from runner.hardware import JobStatus
-from runner.jobsfile.preflight import JobInputs
-from runner.journal.journal import SessionState
+from runner.jobsfile import JobInputs
+from runner.journal import SessionState
 from runner.model import names
 from runner.model.catalog import MACHINE_TYPES
 from runner.model.events import Listener
 from runner.model.plan import Plan
 from runner.model.roster import JobEntry, MachineEntry, MachineState, Roster
 from runner.model.states import JobState
-from runner.results.collector import Collector
-from runner.results.tracker import HomeSet
+from runner.results import Collector, HomeSet
 
 _log = logging.getLogger(__name__)
 

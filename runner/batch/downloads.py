@@ -6,7 +6,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from runner.results.collector import Collector
+from runner.results import Collector
 
 END_LIMIT_S = 60.0
 

@@ -13,17 +13,13 @@ from runner.batch.outcome import read_outcome
 from runner.batch.summary import JobOutcome
 from runner.context import Context
 from runner.errors import CloudError, HpcError, LeftoverError
-from runner.jobsfile.definition import Definition
-from runner.jobsfile.input_files import forget_inputs
-from runner.journal.journal import SessionState
-from runner.lease.keeper import LeaseKeeper
+from runner.jobsfile import Definition, forget_inputs
+from runner.journal import SessionState
+from runner.lease import LeaseKeeper
 from runner.model.events import Listener, Phases
 from runner.model.states import JobState
-from runner.results.collector import Collector
-from runner.results.tracker import DownloadTracker
-from runner.teardown.end import end_batch
-from runner.teardown.receipt import close_session
-from runner.teardown.steps import deferred_signals
+from runner.results import Collector, DownloadTracker
+from runner.teardown import close_session, deferred_signals, end_batch
 
 
 @dataclass(kw_only=True)

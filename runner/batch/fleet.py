@@ -19,18 +19,14 @@ from runner.batch.messages import MachineDown, MachineReady, MachinesMade, Machi
 from runner.batch.threads import Threads
 from runner.context import Context
 from runner.errors import CloudError, HpcError, UnreachableError
-from runner.google.compute import Instance
-from runner.google.os_login import Login
-from runner.google.retry import is_worth_a_retry
-from runner.journal.journal import SessionState
-from runner.lease.keeper import LeaseCheck, read_preempted
+from runner.google import Instance, Login, is_worth_a_retry
+from runner.journal import SessionState
+from runner.lease import LeaseCheck, read_preempted
 from runner.model import names
 from runner.model.events import Listener, Phases
 from runner.model.stockout import Place, is_of_gone_vms, lost_vms
-from runner.stacks.contract import EngineLimit, StackSpec
-from runner.stacks.progress import tell_stack_progress
-from runner.vms.boot import SSH_LIMIT_S, wait_for_host_keys
-from runner.vms.placement import PlaceFinder
+from runner.stacks import EngineLimit, StackSpec, tell_stack_progress
+from runner.vms import SSH_LIMIT_S, PlaceFinder, wait_for_host_keys
 
 _log = logging.getLogger(__name__)
 

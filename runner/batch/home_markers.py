@@ -12,11 +12,11 @@ from collections.abc import Callable
 from runner.batch.outcome import read_outcome
 from runner.batch.summary import JobOutcome
 from runner.context import Context
-from runner.jobsfile.definition import Definition
+from runner.jobsfile import Definition
 from runner.model import names
 from runner.model.foreign import decode_json, exit_code, optional, real_number
 from runner.model.states import JobState
-from runner.results.tracker import HomeSet
+from runner.results import HomeSet
 
 
 def home_noter(context: Context, definition: Definition) -> Callable[[HomeSet], None]:

@@ -13,14 +13,12 @@ from runner.batch.outcome import STATE_FILES, read_outcome
 from runner.batch.summary import JobOutcome
 from runner.context import Context
 from runner.errors import HpcError, RemoteError, UnreachableError
-from runner.jobsfile.preflight import JobInputs
-from runner.lease.keeper import WatchedError
+from runner.jobsfile import JobInputs
+from runner.lease import WatchedError
 from runner.model import names
 from runner.model.events import Listener
 from runner.model.states import JobState
-from runner.results.collector import Collector
-from runner.results.damage import DamagedPushError
-from runner.results.tracker import HomeSet
+from runner.results import Collector, DamagedPushError, HomeSet
 
 if TYPE_CHECKING:
     from runner.hardware.opensees import JobOutput, OpenSeesInterface, OpenSeesJob

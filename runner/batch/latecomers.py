@@ -9,8 +9,8 @@ from functools import partial
 from runner.batch.threads import Threads
 from runner.context import Context
 from runner.errors import CloudError, PermissionDeniedError
-from runner.google.compute import Instance
-from runner.lease.keeper import LeaseCheck
+from runner.google import Instance
+from runner.lease import LeaseCheck
 from runner.model.events import Listener
 
 

@@ -12,7 +12,7 @@ from typing import IO
 from runner.hardware.opensees import LOG_NAME
 from runner.model import names
 from runner.model.events import Listener
-from runner.results.tracker import HomeSet
+from runner.results import HomeSet
 
 
 class LiveLogs:

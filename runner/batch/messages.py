@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from runner.batch.summary import JobOutcome
 from runner.errors import HpcError
-from runner.google.compute import Instance
-from runner.results.tracker import HomeSet
+from runner.google import Instance
+from runner.results import HomeSet
 
 if TYPE_CHECKING:
     from runner.hardware.opensees import OpenSeesInterface

@@ -16,16 +16,13 @@ from runner.batch.messages import JobDone, JobTrouble, MachineGone, Message, Res
 from runner.batch.outcome import read_outcome
 from runner.context import Context
 from runner.errors import CloudError, HpcError, PermissionDeniedError, UnreachableError
-from runner.google.compute import Instance
-from runner.google.retry import is_worth_a_retry
-from runner.lease.keeper import WatchedError
+from runner.google import Instance, is_worth_a_retry
+from runner.lease import WatchedError
 from runner.model import names
 from runner.model.batch import Expectation
 from runner.model.events import Listener
 from runner.model.roster import JobEntry
-from runner.results.collector import Collector
-from runner.results.manifest import CorruptResultsError
-from runner.results.tracker import HomeSet
+from runner.results import Collector, CorruptResultsError, HomeSet
 
 PUSH_LIMIT_S = 120.0  # for results that are on their way, and for a VM that goes by itself: it has 30 s, and a minute until it is gone
 CLOUD_LIMIT_S = 10 * 60.0  # for a cloud that is silent; then nobody can say whether the VM has ended

@@ -24,16 +24,15 @@ from runner.batch.messages import CameHome, DeadlinesMoved, LeaseGone, LeaseLost
 from runner.batch.summary import RunReport, RunSummary
 from runner.context import Context
 from runner.errors import DiskError, LeftoverError
-from runner.jobsfile.definition import Definition, save_definition
-from runner.journal.journal import SessionState
-from runner.lease.keeper import LeaseEvents, LeaseKeeper, LeaseTerms
+from runner.jobsfile import Definition, save_definition
+from runner.journal import SessionState
+from runner.lease import LeaseEvents, LeaseKeeper, LeaseTerms
 from runner.model import names
 from runner.model.events import Listener, Phases
 from runner.model.roster import MachineState
-from runner.results.collector import Collector
-from runner.results.tracker import DownloadTracker, HomeSet
-from runner.stacks.contract import StackSpec
-from runner.teardown.steps import Steps, Undo, cancel_all, raised_signals
+from runner.results import Collector, DownloadTracker, HomeSet
+from runner.stacks import StackSpec
+from runner.teardown import Steps, Undo, cancel_all, raised_signals
 
 LOGIN_SLACK_S = 3600.0
 

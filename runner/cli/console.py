@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runner.batch.summary import JobOutcome, RunSummary
+from runner.batch import JobOutcome, RunSummary
 from runner.commands.cleanup import CleanupSummary
 from runner.errors import HpcError
 from runner.model.events import Event, Listener

@@ -14,7 +14,7 @@ from typing import Any
 from runner.cli.console import JsonScreen, TextScreen
 from runner.cli.output import find_lost_output
 from runner.errors import INTERRUPTED_EXIT_CODE, CrashError, DiskError, HpcError, MissingToolError
-from runner.teardown.steps import Interrupted
+from runner.teardown import Interrupted
 from runner.wiring.logs import CommandLog, current_log
 
 WITHOUT_READERS = frozenset({"run", "attach", "build", "drill"})  # what they do counts, and not what they say of it

@@ -20,11 +20,11 @@ from runner.cli.ending import tell_end, tell_lost_output, threads_told
 from runner.cli.output import drain_output, patient_output
 from runner.context import Context
 from runner.errors import MissingToolError
-from runner.teardown.steps import raised_signals
+from runner.teardown import raised_signals
 from runner.wiring import embedded
 
 if TYPE_CHECKING:
-    from runner.batch.summary import RunReport, RunSummary
+    from runner.batch import RunReport, RunSummary
 
 Screen = TextScreen | JsonScreen
 
@@ -73,7 +73,7 @@ def _verb(function: Callable[..., int]) -> Callable[..., int]:
 
 def _run_to_summary(screen: Screen, execute: Callable[[RunReport], RunSummary]) -> int:
     """Drive a batch, and show what it came to, whatever ends it; the exit code."""
-    from runner.batch.summary import RunReport
+    from runner.batch import RunReport
 
     report = RunReport()
     try:
@@ -92,7 +92,7 @@ def _tell_dead_sessions(
     cleaned up. As JSON values too, for a command that prints one object: it has no screen for them.
     """
     from runner.model.events import Listener
-    from runner.recovery.sessions import report_dead_sessions
+    from runner.recovery import report_dead_sessions
 
     listener = Listener() if screen is None else screen.listener()
     found = report_dead_sessions(context, listener, besides=[but] if but else [], may_clean=may_clean)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from runner.batch.run import BatchRun
-from runner.batch.summary import RunReport, RunSummary
+from runner.batch import BatchRun, RunReport, RunSummary
 from runner.commands.arguments import check_batch_name
 from runner.context import Context
 from runner.errors import InputError, NotFoundError
-from runner.jobsfile.definition import Definition, load_definition, open_batches
-from runner.journal.journal import NameTakenError, SessionState
-from runner.journal.owner import gone_clients
+from runner.jobsfile import Definition, load_definition, open_batches
+from runner.journal import NameTakenError, SessionState, gone_clients
 from runner.model.events import Listener, Phases
-from runner.teardown.known import check_known
+from runner.teardown import check_known
 
 _log = logging.getLogger(__name__)
 

@@ -15,28 +15,22 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.base.stack import ensure_base
-from runner.base.turns import taking_turns
+from runner.base import ensure_base, taking_turns
 from runner.context import Context
 from runner.errors import BuildError, DeclinedError, HpcError, RemoteCommandError
-from runner.google.compute import Image
+from runner.google import Image
 from runner.model import catalog, names
 from runner.model.events import Listener, Phases
 from runner.model.foreign import decode_json
 from runner.model.plan import hourly_price
 from runner.model.stockout import Place
-from runner.stacks.contract import StackSpec
-from runner.stacks.progress import tell_stack_progress
-from runner.teardown.end import end_bake
-from runner.teardown.receipt import closed_session
-from runner.teardown.steps import Steps, raised_signals
-from runner.vms.boot import wait_for_host_keys
-from runner.vms.guard import Vm, VMGuard
-from runner.vms.placement import PlaceFinder
+from runner.stacks import StackSpec, tell_stack_progress
+from runner.teardown import Steps, closed_session, end_bake, raised_signals
+from runner.vms import PlaceFinder, Vm, VMGuard, wait_for_host_keys
 
 if TYPE_CHECKING:
-    from runner.journal.journal import SessionState
-    from runner.ssh.connection import Connection
+    from runner.journal import SessionState
+    from runner.ssh import Connection
 
 _log = logging.getLogger(__name__)
 

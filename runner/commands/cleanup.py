@@ -13,15 +13,12 @@ from typing import Any
 
 from runner.context import Context
 from runner.errors import CloudError, DeclinedError, HpcError, InputError, LeftoverError
-from runner.inventory.inventory import DryEstate, Estate, Unread
-from runner.inventory.sweep import Agreement, Removal, SweepReport, sweep_agreed
-from runner.jobsfile.input_files import forget_inputs_of_gone
+from runner.inventory import Agreement, DryEstate, Estate, Removal, SweepReport, Unread, sweep_agreed
+from runner.jobsfile import forget_inputs_of_gone
 from runner.model import names
 from runner.model.events import Listener
 from runner.model.leftover import BILLED, Choice, Item, Kind, Scope
-from runner.teardown.end import tell_removal
-from runner.teardown.known import check_known
-from runner.teardown.outlived import busy_sessions, clients_gone
+from runner.teardown import busy_sessions, check_known, clients_gone, tell_removal
 
 CLEANED_UP = "cleaned up"
 

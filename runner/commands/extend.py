@@ -15,8 +15,8 @@ from typing import Any
 from runner.commands.arguments import check_batch_name
 from runner.context import Context
 from runner.errors import CloudError, InputError
-from runner.google.compute import Instance
-from runner.lease.keeper import change_lease, read_lease
+from runner.google import Instance
+from runner.lease import change_lease, read_lease
 from runner.model import names
 from runner.model.deadline import Deadline
 from runner.model.foreign import decode_json, plain_text, real_number, shorten

@@ -9,9 +9,7 @@ from runner.commands.arguments import check_batch_name
 from runner.context import Context
 from runner.errors import InputError, NotFoundError
 from runner.model.events import Listener
-from runner.results.collector import Collected, Collector
-from runner.results.store import ResultSet
-from runner.results.tracker import DownloadTracker, HomeSet
+from runner.results import Collected, Collector, DownloadTracker, HomeSet, ResultSet
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,17 +8,14 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from runner.base.stack import begin_reading_base, ensure_base
-from runner.base.turns import taking_turns
-from runner.batch.run import BatchRun
-from runner.batch.summary import RunReport, RunSummary
+from runner.base import begin_reading_base, ensure_base, taking_turns
+from runner.batch import BatchRun, RunReport, RunSummary
 from runner.commands.build import ensure_image, serves
 from runner.context import Context
 from runner.errors import DeclinedError, InputError, NotFoundError, QuotaError
-from runner.google.compute import Image
-from runner.jobsfile.definition import Definition
-from runner.jobsfile.preflight import CheckedBatch, check_batch
-from runner.journal.journal import NameTakenError, SessionState
+from runner.google import Image
+from runner.jobsfile import CheckedBatch, Definition, check_batch
+from runner.journal import NameTakenError, SessionState
 from runner.model import names
 from runner.model.events import Listener, Phases
 from runner.model.plan import Plan, hourly_price, make_plan, next_name

@@ -9,8 +9,7 @@ from typing import Any
 
 import yaml
 
-from runner.base.stack import ensure_base, wanted_settings
-from runner.base.turns import taking_turns
+from runner.base import ensure_base, taking_turns, wanted_settings
 from runner.context import Context
 from runner.errors import DeclinedError, InputError
 from runner.model import names

@@ -7,11 +7,11 @@ from typing import Any
 
 from runner.context import Context
 from runner.errors import CloudError, NotFoundError
-from runner.google.compute import Image, Instance
+from runner.google import Image, Instance
 from runner.model import catalog, names
 from runner.model.leftover import Item, Kind
 from runner.model.plan import price_per_hour
-from runner.teardown.outlived import item_of, outlived
+from runner.teardown import item_of, outlived
 
 
 def execute(context: Context) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.results.tracker import DownloadTracker
+from runner.results import DownloadTracker
 
 MODEL = Path(__file__).resolve().parent / "model"
 STEP_S = 0.25

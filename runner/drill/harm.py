@@ -16,7 +16,7 @@ import psutil
 
 from runner.drill.site import Client, DrillSite
 from runner.errors import InputError, MissingToolError, NotFoundError
-from runner.google.compute import Instance
+from runner.google import Instance
 from runner.model import names
 
 ENGINE = "pulumi"

@@ -18,7 +18,7 @@ from runner.drill.verdict import Verdict
 from runner.errors import HpcError, InputError
 from runner.model import names
 from runner.model.events import Listener
-from runner.teardown.steps import raised_signals
+from runner.teardown import raised_signals
 
 AnyTrial = Trial | ChaosTrial
 LONGEST_DELAY_S = 1.0

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from runner.errors import HpcError
 from runner.model import names
-from runner.results.store import ResultStore
+from runner.results import ResultStore
 
 LOOK_EVERY_S = 0.3
 CLOCK_SLACK_S = 1.0  # between a commit and the look that saw it

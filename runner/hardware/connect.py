@@ -10,8 +10,7 @@ from types import TracebackType
 from typing import Self, TypedDict, Unpack
 
 from runner.hardware.interface import HardwareInterface
-from runner.ssh.connection import Connection, wait_for_ssh
-from runner.ssh.target import SshTarget, split_host
+from runner.ssh import Connection, SshTarget, split_host, wait_for_ssh
 
 FilePath = str | Path
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from runner.errors import HpcError, RemoteError
 from runner.hardware.remote_state import RemoteState, parse_state
-from runner.ssh.connection import Connection
+from runner.ssh import Connection
 
 UNTIL_END = "end"
 UNTIL_AFTER = "after"

@@ -11,8 +11,7 @@ from importlib import resources
 from runner.errors import RemoteError
 from runner.hardware.bundle import Bundle, BundleFile, remote_scripts, tar_bundles, tar_files
 from runner.hardware.remote_state import Phase, RemoteState, parse_state
-from runner.ssh.connection import Connection, Result, Stdin
-from runner.ssh.line import command_line
+from runner.ssh import Connection, Result, Stdin, command_line
 
 CONTROL_FOLDER = ".opensees-hpc"
 _ATTACH = "attach.sh"

@@ -1,0 +1,34 @@
+"""What exists in the cloud that is ours, found by label and name, and sweeps of it.
+
+Nothing here decides what may go, that is ``model.leftover``'s, or asks anybody.
+"""
+
+from runner.inventory.compute import COLLECTIONS, LabelledCompute, OurNetwork, scope_of
+from runner.inventory.grants import OurGrant
+from runner.inventory.identity import OurAccounts, OurKeys, OurRole
+from runner.inventory.inventory import CloudEstate, DryEstate, Estate, Unread
+from runner.inventory.stacks import RememberedStacks
+from runner.inventory.storage import StorageShelf
+from runner.inventory.sweep import Agreement, Removal, SweepReport, sweep, sweep_agreed
+
+__all__ = [
+    "COLLECTIONS",
+    "Agreement",
+    "CloudEstate",
+    "DryEstate",
+    "Estate",
+    "LabelledCompute",
+    "OurAccounts",
+    "OurGrant",
+    "OurKeys",
+    "OurNetwork",
+    "OurRole",
+    "RememberedStacks",
+    "Removal",
+    "StorageShelf",
+    "SweepReport",
+    "Unread",
+    "scope_of",
+    "sweep",
+    "sweep_agreed",
+]

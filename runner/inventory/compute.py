@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from runner.errors import NotFoundError
-from runner.google.operations import Operations
-from runner.google.rest import Api, Json, segment
+from runner.google import Api, Json, Operations, segment
 from runner.model import names
 from runner.model.leftover import BASE_PART, VALIDATED, Item, Kind
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from runner.errors import ConflictError, PermissionDeniedError
-from runner.google.operations import GONE_ALREADY
-from runner.google.rest import Api, Json, segment
+from runner.google import GONE_ALREADY, Api, Json, segment
 from runner.model import names
 from runner.model.leftover import BASE_PART, Item, Kind
 from runner.system.patience import Patience

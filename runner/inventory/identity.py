@@ -7,9 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from runner.errors import NotFoundError
-from runner.google.operations import GONE_ALREADY
-from runner.google.os_login import KEY_COMMENT
-from runner.google.rest import Api, segment
+from runner.google import GONE_ALREADY, KEY_COMMENT, Api, segment
 from runner.model import names
 from runner.model.leftover import BASE_PART, Item, Kind, read_labels
 

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from runner.errors import HpcError, NotFoundError, StackError
 from runner.model import names
 from runner.model.leftover import BASE_PART, SETTINGS_ONLY, Item, Kind
-from runner.stacks.contract import ProjectName, Stacks
-from runner.stacks.records import StackRecords, removal_command
+from runner.stacks import ProjectName, StackRecords, Stacks, removal_command
 
 PURPOSE_LABELS: Mapping[ProjectName, str] = {"analysis": "batch", "image": "bake"}
 PROJECTS: tuple[ProjectName, ...] = ("analysis", "image", "base")

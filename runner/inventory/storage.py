@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from runner.errors import CloudError, ConflictError, NotFoundError
-from runner.google.rest import NOT_JSON, Api
+from runner.google import NOT_JSON, Api
 from runner.model import names
 from runner.model.lease import LeaseSight, lease_of_values, see_lease
 from runner.model.leftover import BASE_PART, STATE_PART, Item, Kind

@@ -22,7 +22,7 @@ from runner.model.batch import Expectation, Job
 from runner.model.catalog import MACHINE_TYPES
 from runner.model.foreign import decode_json, plain_text, real_number, shorten, whole_number
 from runner.model.plan import Plan
-from runner.results.manifest import CorruptResultsError, check_name
+from runner.results import CorruptResultsError, check_name
 from runner.system.files import STATE_ELSEWHERE, disk_error
 
 FORMAT = 1

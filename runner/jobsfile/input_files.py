@@ -21,9 +21,9 @@ from typing import IO, Any, cast
 from runner.context import Context
 from runner.errors import CloudError, InputError
 from runner.model import names
-from runner.results.manifest import CorruptResultsError, check_name
+from runner.results import CorruptResultsError, check_name
 from runner.system.files import STATE_ELSEWHERE, disk_errors_mapped, make_private_folder
-from runner.teardown.outlived import busy_sessions
+from runner.teardown import busy_sessions
 
 KEY_LETTERS = 32
 PIECE_BYTES = 1 << 20

@@ -1,0 +1,26 @@
+"""The lease of a batch in the bucket, kept, lost and given back.
+
+What a lease says is ``model.lease``'s; nothing here creates or deletes VMs.
+"""
+
+from runner.lease.keeper import (
+    LeaseCheck,
+    LeaseEvents,
+    LeaseKeeper,
+    LeaseTerms,
+    WatchedError,
+    change_lease,
+    read_lease,
+    read_preempted,
+)
+
+__all__ = [
+    "LeaseCheck",
+    "LeaseEvents",
+    "LeaseKeeper",
+    "LeaseTerms",
+    "WatchedError",
+    "change_lease",
+    "read_lease",
+    "read_preempted",
+]

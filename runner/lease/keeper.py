@@ -19,7 +19,7 @@ from runner.errors import CloudError, ConflictError, NotFoundError, UnreachableE
 from runner.model import names
 from runner.model.deadline import WATCH_S
 from runner.model.lease import Lease, new_lease, parse_lease
-from runner.results.store import ControlObject
+from runner.results import ControlObject
 
 JOIN_LIMIT_S = 5.0
 RENEWALS_IN_A_LEASE = 3

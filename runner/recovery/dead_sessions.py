@@ -9,18 +9,16 @@ from typing import Any
 
 from runner.context import Context
 from runner.errors import CloudError, HpcError
-from runner.google.compute import Instance
-from runner.jobsfile.definition import open_batches
-from runner.journal.owner import gone_clients
+from runner.google import Instance
+from runner.jobsfile import open_batches
+from runner.journal import gone_clients
 from runner.model import names
 from runner.model.events import Listener, Phases
 from runner.model.lease import LeaseSight
 from runner.model.leftover import Item, Kind
 from runner.model.plan import price_per_hour
 from runner.model.session import BAKE, Session
-from runner.teardown.end import end_bake
-from runner.teardown.outlived import Key, item_of, outlived
-from runner.teardown.receipt import write_receipt
+from runner.teardown import Key, end_bake, item_of, outlived, write_receipt
 
 ASK_LIMIT_S = 15.0  # a command that has nothing to do with the cloud must not wait for a network that is down
 

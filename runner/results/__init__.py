@@ -1,0 +1,28 @@
+"""Result sets on their way home: from the bucket to verified files in the folder for results.
+
+Nothing here knows of VMs or of who runs what. What a job's end means is ``batch.outcome``'s.
+"""
+
+from runner.results.collector import THREADS, Collected, Collector
+from runner.results.damage import DamagedPushError
+from runner.results.manifest import CHUNK_BYTES, Checked, CorruptResultsError, check_name, copy_checked
+from runner.results.store import Buckets, ControlObject, ResultSet, ResultStore
+from runner.results.tracker import DownloadTracker, HomeSet
+
+__all__ = [
+    "CHUNK_BYTES",
+    "THREADS",
+    "Buckets",
+    "Checked",
+    "Collected",
+    "Collector",
+    "ControlObject",
+    "CorruptResultsError",
+    "DamagedPushError",
+    "DownloadTracker",
+    "HomeSet",
+    "ResultSet",
+    "ResultStore",
+    "check_name",
+    "copy_checked",
+]

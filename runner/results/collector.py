@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.errors import CloudError, DiskError, NotFoundError, UnreachableError
-from runner.google.retry import is_worth_a_retry
+from runner.google import is_worth_a_retry
 from runner.model.events import Listener
 from runner.results.arrivals import Arrivals
 from runner.results.claims import remove_leftovers

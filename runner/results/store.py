@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from runner.errors import NotFoundError
-from runner.google.objects import Objects, StoredObject
-from runner.google.retry import RETRY_BUDGET_S
-from runner.google.storage_errors import mapped_errors
+from runner.google import RETRY_BUDGET_S, Objects, StoredObject, mapped_errors
 from runner.model import names
 from runner.model.foreign import MOST_BYTES, decode_json
 from runner.results.manifest import CorruptResultsError, Manifest, read_manifest

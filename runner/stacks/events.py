@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from runner.stacks.contract import StackProgress
 from runner.stacks.errors import Complaint, clean_text
 from runner.stacks.locks import StackLock
-from runner.stacks.contract import StackProgress
 
 if TYPE_CHECKING:
     from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from runner.journal.owner import CLOCK_SLACK_S
+from runner.journal import CLOCK_SLACK_S
 
 LOCK = re.compile(r"created by (?P<user>\S*)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<at>\S+)")
 # No update of a batch's VMs is let run for more than 20 minutes; the rest is for clocks that differ.

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from runner.model import names
-from runner.stacks.locks import read_lock_file
 from runner.stacks.contract import ProjectName
+from runner.stacks.locks import read_lock_file
 
 WRITING_S = 2.0  # a file that is younger may be in the middle of being written; that is waited for
 LOOK_S = 0.05

@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 from runner.errors import ConflictError, NotFoundError
-from runner.google.objects import Objects
+from runner.google import Objects
 from runner.model import names
 from runner.system.files import STATE_ELSEWHERE, create_private, disk_errors_mapped, write_private
 

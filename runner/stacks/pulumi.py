@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from runner.errors import StackError
+from runner.stacks.contract import EngineLimit, OnProgress, ProjectName, StackPreview, StackSpec
 from runner.stacks.errors import describe_failure
 from runner.stacks.events import EngineRun
 from runner.stacks.files import StackFiles, read_key
 from runner.stacks.locks import StackLock, read_locks
 from runner.stacks.mending import mend_stack
-from runner.stacks.contract import EngineLimit, OnProgress, ProjectName, StackPreview, StackSpec
 from runner.stacks.program import InlineProgram, Program
 from runner.system.files import disk_errors_mapped, make_private_folder
 

@@ -13,9 +13,9 @@ from urllib.request import url2pathname
 
 from runner.errors import StackError
 from runner.model import names
+from runner.stacks.contract import ProjectName
 from runner.stacks.files import StackFiles
 from runner.stacks.locks import StackLock, read_lock_file
-from runner.stacks.contract import ProjectName
 
 STATE_SUFFIXES = (".json", ".json.gz")
 

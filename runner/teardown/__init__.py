@@ -1,0 +1,31 @@
+"""How things end: undo steps, the destroy and the sweep after it, the receipt, what has expired.
+
+Nothing here starts anything.
+"""
+
+from runner.teardown.end import end_bake, end_batch, tell_removal
+from runner.teardown.known import check_known
+from runner.teardown.outlived import Key, busy_sessions, clients_gone, item_of, outlived
+from runner.teardown.receipt import close_session, closed_session, write_receipt
+from runner.teardown.steps import Interrupted, Steps, Undo, cancel_all, deferred_signals, raised_signals
+
+__all__ = [
+    "Interrupted",
+    "Key",
+    "Steps",
+    "Undo",
+    "busy_sessions",
+    "cancel_all",
+    "check_known",
+    "clients_gone",
+    "close_session",
+    "closed_session",
+    "deferred_signals",
+    "end_bake",
+    "end_batch",
+    "item_of",
+    "outlived",
+    "raised_signals",
+    "tell_removal",
+    "write_receipt",
+]

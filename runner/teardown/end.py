@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 from runner.context import Context
 from runner.errors import HpcError, LeftoverError, StackError
-from runner.inventory.sweep import Removal, SweepReport, sweep
+from runner.inventory import Removal, SweepReport, sweep
 from runner.model import names
 from runner.model.events import Listener, Phases
 from runner.model.leftover import ANY_OWNER, BILLED, Item, Kind, Scope
 from runner.model.stockout import is_of_gone_vms
-from runner.stacks.contract import EngineLimit, ProjectName
-from runner.stacks.progress import tell_stack_progress
+from runner.stacks import EngineLimit, ProjectName, tell_stack_progress
 
 DESTROY_LIMIT_S = 10 * 60.0
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from runner.context import Context
 from runner.errors import HpcError
-from runner.google.compute import Instance
-from runner.journal.owner import gone_clients
+from runner.google import Instance
+from runner.journal import gone_clients
 from runner.model.leftover import ANY_OWNER, Item, Kind, Scope
 
 Key = tuple[Kind, str, str]

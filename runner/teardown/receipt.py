@@ -13,9 +13,9 @@ from typing import Any
 
 from runner.context import Context
 from runner.errors import DiskError, HpcError, InputError
-from runner.google.compute import Operation
-from runner.inventory.compute import COLLECTIONS, scope_of
-from runner.journal.journal import SessionState
+from runner.google import Operation
+from runner.inventory import COLLECTIONS, scope_of
+from runner.journal import SessionState
 from runner.model import names
 from runner.model.events import Listener
 from runner.model.leftover import SETTINGS_ONLY, VALIDATED, Item, Kind

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from runner.context import Context
 from runner.errors import RemoteError
-from runner.google.compute import Instance
+from runner.google import Instance
 
 HOST_KEY_LIMIT_S = 10 * 60.0  # from its making; a bake's builder has to come up from a plain image
 SSH_LIMIT_S = 3 * 60.0  # from its host key, which is published when its SSH server starts

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.context import Context
-from runner.journal.journal import Journal
+from runner.journal import Journal
 from runner.model.settings import read_settings
 from runner.wiring.clouds import ROOT, GoogleCloud, LocalCloud, find_pulumi
 from runner.wiring.configuration import close_home, home_folder, load_settings, settings_file, settings_text

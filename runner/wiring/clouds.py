@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from runner.errors import MissingToolError
-from runner.google.compute import Compute, Instance
-from runner.google.objects import Objects
-from runner.google.os_login import Login, OsLogin
-from runner.google.rest import Api, Endpoints, log_answers
+from runner.google import Api, Compute, Endpoints, Instance, Login, Objects, OsLogin, log_answers
 from runner.model import names
 from runner.model.settings import Settings
-from runner.results.store import Buckets, ResultStore
-from runner.stacks.passphrase import known_passphrase, own_passphrase, shared_passphrase
+from runner.results import Buckets, ResultStore
+from runner.stacks import known_passphrase, own_passphrase, shared_passphrase
 from runner.system.files import STATE_ELSEWHERE, disk_errors_mapped, make_private_folder
-from runner.vms.boot import SSH_LIMIT_S
+from runner.vms import SSH_LIMIT_S
 from runner.wiring.google_credentials import find_credentials
 
 if TYPE_CHECKING:
@@ -29,10 +26,9 @@ if TYPE_CHECKING:
 
     from runner.emulator.control.endpoint import Endpoint
     from runner.hardware.opensees import OpenSeesInterface
-    from runner.inventory.inventory import Estate
-    from runner.ssh.connection import Connection
-    from runner.ssh.target import SshTarget
-    from runner.stacks.contract import ProjectName
+    from runner.inventory import Estate
+    from runner.ssh import Connection, SshTarget
+    from runner.stacks import ProjectName
     from runner.stacks.program import Program
     from runner.stacks.pulumi import PulumiStacks
 
@@ -142,13 +138,18 @@ class ConnectedCloud:
 
     @cached_property
     def estate(self) -> Estate:
-        from runner.inventory.compute import LabelledCompute, OurNetwork
-        from runner.inventory.grants import OurGrant
-        from runner.inventory.identity import OurAccounts, OurKeys, OurRole
-        from runner.inventory.inventory import CloudEstate
-        from runner.inventory.stacks import RememberedStacks
-        from runner.inventory.storage import StorageShelf
-        from runner.stacks.records import StackRecords
+        from runner.inventory import (
+            CloudEstate,
+            LabelledCompute,
+            OurAccounts,
+            OurGrant,
+            OurKeys,
+            OurNetwork,
+            OurRole,
+            RememberedStacks,
+            StorageShelf,
+        )
+        from runner.stacks import StackRecords
 
         settings, endpoints = self.settings, self.endpoints
         compute = Api(endpoints.compute, self.new_session)
@@ -175,7 +176,7 @@ class ConnectedCloud:
 
     def connect(self, instance: Instance, login: Login, host_keys: Mapping[str, str]) -> Connection:
         """An SSH connection, as soon as the instance answers."""
-        from runner.ssh.connection import wait_for_ssh
+        from runner.ssh import wait_for_ssh
 
         return wait_for_ssh(self._target(instance, login, host_keys), timeout_s=SSH_LIMIT_S)
 
@@ -201,7 +202,7 @@ class ConnectedCloud:
         )
 
     def _target(self, instance: Instance, login: Login, host_keys: Mapping[str, str]) -> SshTarget:
-        from runner.ssh.target import SshTarget
+        from runner.ssh import SshTarget
 
         return SshTarget(
             host=instance.address,

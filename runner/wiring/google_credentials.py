@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from runner.errors import PermissionDeniedError
-from runner.google.rest import LOGIN
+from runner.google import LOGIN
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 FILE_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
