@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import subprocess
 import sys
@@ -29,66 +30,72 @@ class Rule:
     never: tuple[str, ...] = ()
 
 
+# Bottom to top: each room, and the rooms below it that it imports. All may import ``runner.errors``.
+ROOMS = {
+    "model": "",
+    "system": "",
+    "ssh": "",
+    "google": "model system",
+    "journal": "model system",
+    "hardware": "model ssh",
+    "results": "google model system",
+    "stacks": "google journal model system",
+    "lease": "model results",
+    "inventory": "google model stacks system",
+    "context": "google hardware inventory journal model results ssh stacks",
+    "vms": "context google model system",
+    "base": "context model stacks system",
+    "teardown": "context google inventory journal model stacks system",
+    "jobsfile": "context hardware model results system teardown",
+    "recovery": "context google jobsfile journal model teardown",
+    "batch": "context google hardware jobsfile journal lease model results stacks teardown vms",
+    "commands": "base batch context google inventory jobsfile journal lease model results ssh stacks system teardown vms",
+    "wiring": "commands context emulator.control google hardware inventory journal model results ssh stacks system vms infra",
+    "drill": "commands context google model results system teardown wiring",
+    "cli": "batch commands context drill model recovery teardown wiring tests.system_packages tests.fresh",
+    "emulator.state": "system",
+    "emulator.wire": "emulator.state",
+    "emulator.faults": "emulator.state emulator.wire",
+    "emulator.iam": "emulator.faults emulator.state emulator.wire system",
+    "emulator.machines": "emulator.iam emulator.wire",
+    "emulator.provider": "emulator.iam",
+    "emulator.http": "emulator.iam emulator.state emulator.wire",
+    "emulator.identity": "emulator.http emulator.iam emulator.state emulator.wire",
+    "emulator.compute": "emulator.faults emulator.http emulator.iam emulator.identity emulator.machines emulator.state emulator.wire system",
+    "emulator.storage": "emulator.http emulator.iam emulator.identity emulator.state emulator.wire system",
+    "emulator.control": "emulator.compute emulator.faults emulator.http emulator.iam emulator.identity emulator.machines emulator.state "
+    "emulator.storage emulator.wire system",
+    "emulator": "system",  # the program that puts its own rooms together
+}
+FOREIGN: dict[str, tuple[str, ...]] = {"model": ("pydantic", "yaml")}
+MAY_LOAD_SDKS = {"google", "results", "stacks", "wiring", "emulator"}
+# Rooms whose modules are imported by name: shelves of small modules, verbs that are loaded one at a time, and the job
+# interface, whose face is what users import.
+OPEN_ROOMS = ("model", "system", "hardware", "commands", "wiring", "drill", "cli", "emulator")
+# Modules that load an SDK, which a face would load for everybody.
+LATE = ("runner.stacks.pulumi", "runner.stacks.program", "runner.ssh.shell")
+
+
+def rule_of(room: str) -> Rule:
+    ours = [f"runner.{name}" if name.split(".")[0] in TOPS else name for name in ROOMS[room].split()]
+    never = () if room.split(".")[0] in MAY_LOAD_SDKS else CLOUD_SDKS
+    return Rule(ours=("runner.errors", *ours), foreign=FOREIGN.get(room), never=never)
+
+
+TOPS = {room.split(".")[0] for room in ROOMS}
 RULES = {
     "runner.errors": Rule(ours=(), foreign=()),
-    "runner.model": Rule(ours=("runner.errors",), foreign=("pydantic", "yaml")),
-    "runner.core": Rule(ours=("runner.errors", "runner.model")),
-    "runner.hardware": Rule(ours=("runner.errors", "runner.model", "runner.core"), never=CLOUD_SDKS),
-    "runner.commands": Rule(
-        ours=("runner.errors", "runner.model", "runner.core", "runner.hardware"), never=(*CLOUD_SDKS, "asyncssh")
-    ),
-    "runner.emulator": Rule(ours=("runner.errors", "runner.model", "runner.system.files")),
-    "runner.wiring": Rule(
-        ours=(
-            "runner.errors",
-            "runner.model",
-            "runner.core",
-            "runner.hardware",
-            "runner.commands",
-            "runner.emulator",
-            "infra",
-        )
-    ),
-    "runner.drill": Rule(
-        ours=("runner.errors", "runner.model", "runner.core", "runner.commands", "runner.wiring"), never=CLOUD_SDKS
-    ),
+    **{f"runner.{room}": rule_of(room) for room in ROOMS},
     "runner.cli.output": Rule(ours=(), foreign=()),
-    "runner.cli.console": Rule(
-        ours=("runner.errors", "runner.model", "runner.commands", "runner.drill"), never=CLOUD_SDKS
-    ),
-    "runner.cli.ending": Rule(
-        ours=("runner.errors", "runner.commands", "runner.cli.console", "runner.cli.output", "runner.wiring"),
-        never=CLOUD_SDKS,
-    ),
-    "runner.cli.verbs": Rule(
-        ours=(
-            "runner.errors",
-            "runner.model",
-            "runner.commands",
-            "runner.cli.console",
-            "runner.cli.ending",
-            "runner.cli.output",
-            "runner.wiring",
-            "runner.cli.checks",
-            "runner.drill",
-        ),
-        never=CLOUD_SDKS,
-    ),
-    "runner.cli.checks": Rule(
-        ours=("runner.errors", "runner.model", "runner.cli.output", "tests.system_packages", "tests.fresh"),
-        never=CLOUD_SDKS,
-    ),
-    "runner.gui": Rule(ours=("runner.errors", "runner.model", "runner.commands", "runner.wiring"), never=CLOUD_SDKS),
     "infra.engine": Rule(ours=("runner.errors",)),
     "infra": Rule(ours=("runner.errors", "runner.model")),
     "packer": Rule(ours=()),
     "tasks": Rule(
         ours=(
             "runner.errors",
-            "runner.cli.output",
             "runner.model",
             "runner.commands",
-            "runner.cli.verbs",
+            "runner.cli",
             "runner.wiring",
             "tests.system_packages",
         ),
@@ -147,9 +154,20 @@ def resolve_source(node: ast.ImportFrom, module: str) -> str:
     return ".".join([*package, *([node.module] if node.module else [])])
 
 
+@functools.cache
+def list_exports(package: str) -> frozenset[str]:
+    """What the face of a package offers, which hides a module of the same name."""
+    face = MODULES.get(package)
+    if face is None or face.name != "__init__.py":
+        return frozenset()
+    imports = (node for node in ast.parse(face.read_text(encoding="utf-8")).body if isinstance(node, ast.ImportFrom))
+    return frozenset(alias.name for node in imports for alias in node.names)
+
+
 def resolve_name(source: str, name: str) -> str:
-    """``from runner.core import ssh`` imports a module, ``from runner.errors import HpcError`` does not."""
-    return f"{source}.{name}" if f"{source}.{name}" in MODULES else source
+    """``from runner.commands import run`` imports a module, ``from runner.errors import HpcError`` does not."""
+    module = f"{source}.{name}"
+    return module if module in MODULES and name not in list_exports(source) else source
 
 
 def is_for_types_only(node: ast.AST) -> bool:
@@ -189,6 +207,36 @@ def test_package_imports_only_what_it_may(package: str) -> None:
         if breaks_rule(imported, package)
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def room_of(module: str) -> str:
+    """``runner.results`` for all its modules; '' for what is in no room that has a face."""
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "runner" and len(parts) > 1 and parts[1] in TOPS else ""
+
+
+def test_a_room_is_entered_by_its_face() -> None:
+    """``from runner.results import ResultStore``, not ``from runner.results.store import ResultStore``."""
+    wrong = [
+        f"{MODULES[module].relative_to(ROOT)}:{imported.line} imports {imported.target}"
+        for module in MODULES
+        for imported in list_imports(module)
+        if (room := room_of(imported.target))
+        and imported.target != room
+        and room.removeprefix("runner.") not in OPEN_ROOMS
+        and room_of(module) != room
+        and not (imported.target in LATE and not imported.at_load)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_rooms_stand_in_order() -> None:
+    """Each imports only what is above it in the table, so that there is no way round."""
+    for number, (room, below) in enumerate(ROOMS.items()):
+        earlier = list(ROOMS)[:number]
+        assert not [
+            name for name in below.split() if name in ROOMS and name not in earlier and not name.startswith("emulator")
+        ], room
 
 
 def test_every_module_has_a_rule() -> None:

@@ -208,7 +208,7 @@ def status(*, as_json: bool) -> int:
 @_verb
 def receipt(*, batch: str, verify: bool, as_json: bool) -> int:
     """Show a receipt, or prove it again."""
-    from runner.teardown import receipt as command
+    from runner.commands import receipt as command
 
     context = wiring.make_context()
     dead = _tell_dead_sessions(context, _text_screen(as_json=as_json), but=batch) if verify else []

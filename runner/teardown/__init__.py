@@ -6,7 +6,7 @@ Nothing here starts anything.
 from runner.teardown.end import end_bake, end_batch, tell_removal
 from runner.teardown.known import check_known
 from runner.teardown.outlived import Key, busy_sessions, clients_gone, item_of, outlived
-from runner.teardown.receipt import close_session, closed_session, write_receipt
+from runner.teardown.receipt import close_session, closed_session, read_receipt, receipt_files, write_receipt
 from runner.teardown.steps import Interrupted, Steps, Undo, cancel_all, deferred_signals, raised_signals
 
 __all__ = [
@@ -26,6 +26,8 @@ __all__ = [
     "item_of",
     "outlived",
     "raised_signals",
+    "read_receipt",
+    "receipt_files",
     "tell_removal",
     "write_receipt",
 ]

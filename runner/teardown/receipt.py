@@ -1,4 +1,4 @@
-"""``invoke receipt``: what a batch or bake intended, created and left, shown or proven again by asking the cloud."""
+"""The receipt of a batch or bake, written when it ends: what it intended, created and left, by asking the cloud."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from runner.context import Context
-from runner.errors import DiskError, HpcError, InputError
+from runner.errors import DiskError, HpcError
 from runner.google import Operation
 from runner.inventory import COLLECTIONS, scope_of
 from runner.journal import SessionState
@@ -28,39 +27,6 @@ from runner.system.files import disk_error, write_private, write_result
 
 ASKED_KINDS = (*COLLECTIONS, Kind.STACK)
 AT_ONCE = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReceiptView:
-    """A receipt as JSON values, where its page is, and the exit code: not 0 only if it was to be proven and is not."""
-
-    values: Mapping[str, Any]
-    page: Path
-    exit_code: int
-
-
-def execute(context: Context, *, name: str, verify: bool) -> ReceiptView:
-    """The receipt as it was written at the end; with ``verify`` a new one, from what the cloud says now.
-
-    Raises:
-        InputError: this machine has no journal of that name, or the settings are about another project.
-        DiskError: nothing of the journal can be read.
-    """
-    session = context.journal.read(name)
-    if session is None:
-        known = ", ".join(context.journal.names()[-5:]) or "none yet"
-        raise InputError(f"there is no journal of {name} on this machine", remedy=f"the latest: {known}")
-    if session.troubles and not session.records:  # it would tell of nothing, as if nothing had been made
-        remedy = f"`invoke cleanup --batch {name} --dry-run` asks the cloud itself"
-        raise DiskError("; ".join(session.troubles), remedy=remedy)
-    stored = _files(context, name)[0]
-    if not verify:
-        values = _read(stored) or make_receipt(session, made=context.now()).as_json()
-        return ReceiptView(values=values, page=stored.with_suffix(".html"), exit_code=0)
-    _check_project(context, session)
-    context.cloud.open(needs_engine=False)
-    receipt = write_receipt(context, session)
-    return ReceiptView(values=receipt.as_json(), page=stored.with_suffix(".html"), exit_code=receipt.exit_code)
 
 
 def close_session(context: Context, state: SessionState, outcome: str) -> Receipt:
@@ -116,14 +82,14 @@ def _write(context: Context, receipt: Receipt) -> None:
     values = receipt.as_json()
     content = json.dumps(values, indent=2, default=str).encode() + b"\n"
     page = render_page(values).encode("utf-8", "backslashreplace")
-    stored, *copies = _files(context, receipt.session.name, receipt.session)
+    stored, *copies = receipt_files(context, receipt.session.name, receipt.session)
     for file, write in [(stored, write_private), *((copy, write_result) for copy in copies)]:
         with _mapped_errors(file):
             write(file, content)
             write(file.with_suffix(".html"), page)
 
 
-def _files(context: Context, name: str, session: Session | None = None) -> list[Path]:
+def receipt_files(context: Context, name: str, session: Session | None = None) -> list[Path]:
     """The JSON files of a receipt; each has its page beside it. A batch's results may lie elsewhere than new ones would."""
     files = [context.home / context.settings.target / "receipts" / f"{name}.json"]
     if session is not None and session.kind != BAKE:
@@ -131,15 +97,6 @@ def _files(context: Context, name: str, session: Session | None = None) -> list[
         results = Path(folder) if isinstance(folder, str) and folder else context.results_folder / name
         files.append(results / f"{names.RECEIPT}.json")
     return files
-
-
-def _check_project(context: Context, session: Session) -> None:
-    project = session.facts.get("project", context.settings.project)
-    if project != context.settings.project:
-        raise InputError(
-            f"{session.name} ran in project {project}, the settings are about {context.settings.project}",
-            remedy=f"set OPENSEES_HPC_PROJECT={project} for this command",
-        )
 
 
 def _ask(context: Context, session: Session) -> list[Answer]:
@@ -217,7 +174,7 @@ def _item_key(item: Item) -> tuple[str, str, str]:
     return item.kind.value, item.name, item.place
 
 
-def _read(file: Path) -> Mapping[str, Any] | None:
+def read_receipt(file: Path) -> Mapping[str, Any] | None:
     """A stored receipt; None if there is none, or it is damaged: then the journal tells it anew."""
     try:
         values = json.loads(file.read_text(encoding="utf-8"))

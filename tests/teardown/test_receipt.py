@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from runner.commands import receipt as command
 from runner.errors import HpcError, InputError
 from runner.model import names
 from runner.model.leftover import SETTINGS_ONLY, Kind
 from runner.model.receipt_items import ItemState
 from runner.model.session import Session
-from runner.teardown import receipt as command
 from runner.teardown.receipt import close_session, closed_session, write_receipt
 from runner.vms.guard import Vm, VMGuard
 from tests.support.command_site import CommandSite

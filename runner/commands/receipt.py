@@ -1,0 +1,56 @@
+"""``invoke receipt``: what a batch or bake intended, created and left, shown or proven again by asking the cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.context import Context
+from runner.errors import DiskError, InputError
+from runner.model.receipt import make_receipt
+from runner.model.session import Session
+from runner.teardown import read_receipt, receipt_files, write_receipt
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceiptView:
+    """A receipt as JSON values, where its page is, and the exit code: not 0 only if it was to be proven and is not."""
+
+    values: Mapping[str, Any]
+    page: Path
+    exit_code: int
+
+
+def execute(context: Context, *, name: str, verify: bool) -> ReceiptView:
+    """The receipt as it was written at the end; with ``verify`` a new one, from what the cloud says now.
+
+    Raises:
+        InputError: this machine has no journal of that name, or the settings are about another project.
+        DiskError: nothing of the journal can be read.
+    """
+    session = context.journal.read(name)
+    if session is None:
+        known = ", ".join(context.journal.names()[-5:]) or "none yet"
+        raise InputError(f"there is no journal of {name} on this machine", remedy=f"the latest: {known}")
+    if session.troubles and not session.records:  # it would tell of nothing, as if nothing had been made
+        remedy = f"`invoke cleanup --batch {name} --dry-run` asks the cloud itself"
+        raise DiskError("; ".join(session.troubles), remedy=remedy)
+    stored = receipt_files(context, name)[0]
+    if not verify:
+        values = read_receipt(stored) or make_receipt(session, made=context.now()).as_json()
+        return ReceiptView(values=values, page=stored.with_suffix(".html"), exit_code=0)
+    _check_project(context, session)
+    context.cloud.open(needs_engine=False)
+    receipt = write_receipt(context, session)
+    return ReceiptView(values=receipt.as_json(), page=stored.with_suffix(".html"), exit_code=receipt.exit_code)
+
+
+def _check_project(context: Context, session: Session) -> None:
+    project = session.facts.get("project", context.settings.project)
+    if project != context.settings.project:
+        raise InputError(
+            f"{session.name} ran in project {project}, the settings are about {context.settings.project}",
+            remedy=f"set OPENSEES_HPC_PROJECT={project} for this command",
+        )
