@@ -53,7 +53,7 @@ def measure_list(around: Surroundings) -> dict[str, Any]:
 
 def build_prefix(prefix: Path, env: Mapping[str, str]) -> None:
     """Install the wheels' OpenSees for the direct runs, as the image has it."""
-    script = ROOT / "packer" / "build_opensees_wheels.sh"
+    script = ROOT / "packer" / "bake" / "build_opensees_wheels.sh"
     subprocess.run(
         ["bash", str(script), "2"], env={**env, "OPENSEES_HPC_PREFIX": str(prefix)}, stdout=sys.stderr, check=True
     )

@@ -1,6 +1,6 @@
 """The fixture ``opensees_prefix``: OpenSees as an image has it, for tests that run models. Import it into a conftest.
 
-Made once by ``packer/build_opensees_wheels.sh`` in the user's cache, under the hash of what goes into it; workers of one run
+Made once by ``packer/bake/build_opensees_wheels.sh`` in the user's cache, under the hash of what goes into it; workers of one run
 and runs at the same time wait for each other.
 """
 
@@ -23,7 +23,7 @@ import pytest
 from tests.needs import need
 
 PACKER = Path(__file__).parents[1] / "packer"
-INGREDIENTS = ("build_opensees_wheels.sh", "files", "lib", "wheels")
+INGREDIENTS = ("bake/build_opensees_wheels.sh", "bake/lib", "bake/wheels", "vm")
 KEEP_UNUSED_S = 7 * 24 * 3600.0
 BUILD_LIMIT_S = 540.0
 
@@ -58,7 +58,7 @@ def _build(prefix: Path) -> None:
     unfinished = prefix.with_suffix(".part")
     shutil.rmtree(unfinished, ignore_errors=True)
     done = subprocess.run(
-        ["bash", str(PACKER / "build_opensees_wheels.sh"), "2"],
+        ["bash", str(PACKER / "bake" / "build_opensees_wheels.sh"), "2"],
         env={**os.environ, "OPENSEES_HPC_PREFIX": str(unfinished), "OPENSEES_HPC_PYTHON": sys.executable},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -265,13 +265,13 @@ class _Bake:
             raise BuildError("validate.sh ended without the versions of what is in the image") from error
 
     def _script(self, connection: Connection, script: str, *arguments: str) -> list[str]:
-        """Run a script of packer/ as root, its output streamed; the lines of its standard output.
+        """Run a script of packer/bake as root, its output streamed; the lines of its standard output.
 
         Raises:
             BuildError: its exit code was not 0.
         """
         out, err = _Lines(self._tell(script)), _Lines(self._tell(script))
-        words = ["sudo", "bash", script, *arguments]
+        words = ["sudo", "bash", f"bake/{script}", *arguments]
         result = connection.run(
             words, folder=REMOTE_FOLDER, on_output=lambda s, data: (out if s == 1 else err).feed(data)
         )

@@ -1,6 +1,6 @@
 """The lease of a batch: a small object in the bucket that says until when its VMs are wanted, and until when its jobs may run.
 
-Whoever watches the batch renews it. The VMs read it (``packer/files/lib/opensees_hpc/lease.py``): they take its length from
+Whoever watches the batch renews it. The VMs read it (``packer/vm/lib/opensees_hpc/lease.py``): they take its length from
 here and its age from the storage server, so that nobody's clock has to be right.
 """
 

@@ -32,7 +32,7 @@ RESOURCE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 BATCH_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 JOB_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-])){0,62}")
 
-# Keys of a VM's metadata, from which the watchdog on it takes its settings (packer/files/lib/opensees_hpc/vm_settings.py).
+# Keys of a VM's metadata, from which the watchdog on it takes its settings (packer/vm/lib/opensees_hpc/vm_settings.py).
 VM_BATCH = f"{APP}-batch"
 VM_BUCKET = f"{APP}-bucket"
 VM_LEASE_S = f"{APP}-lease-seconds"

@@ -26,7 +26,7 @@ def check_bake_host(packer: Path, recipe: str, environment: Mapping[str, str]) -
     script = RECIPES[recipe]
     try:
         done = subprocess.run(  # noqa: S603
-            ["bash", str(packer / script), "1", "check"],  # noqa: S607
+            ["bash", str(packer / "bake" / script), "1", "check"],  # noqa: S607
             env=_guest_environment(environment),
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 PACKER = Path(__file__).parents[2] / "packer"
+BAKE = PACKER / "bake"
 
 
 def copy_prefix(prefix: Path, to: Path) -> Path:
@@ -28,7 +29,7 @@ def _link_or_copy(source: str, target: str) -> None:
 def run_script(name: str, *arguments: str, prefix: Path, environment: Mapping[str, str] | None = None) -> str:
     """Runs a script for ``prefix``; its output. Never without a prefix: that would mean the machine's own."""
     done = subprocess.run(
-        ["bash", PACKER / name, *arguments],
+        ["bash", BAKE / name, *arguments],
         env={**os.environ, **(environment or {}), "OPENSEES_HPC_PREFIX": str(prefix)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from packer.files.lib.opensees_hpc import vm_settings, workspaces
-from packer.files.lib.opensees_hpc.job_end import read_end
-from packer.files.lib.opensees_hpc.lease import Duty, Lease, LeaseReader, LeaseWatch, Sight, parse_lease
-from packer.files.lib.opensees_hpc.vm_cloud import RefusedError, Reply, UnreachableError
+from packer.vm.lib.opensees_hpc import vm_settings, workspaces
+from packer.vm.lib.opensees_hpc.job_end import read_end
+from packer.vm.lib.opensees_hpc.lease import Duty, Lease, LeaseReader, LeaseWatch, Sight, parse_lease
+from packer.vm.lib.opensees_hpc.vm_cloud import RefusedError, Reply, UnreachableError
 from runner.model import lease as ours
 from runner.model import names
 from runner.results.manifest import read_manifest

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import zstandard
 
-from packer.files.lib.opensees_hpc.archive import Sink, pack_files
-from packer.files.lib.opensees_hpc.bucket import UnreachableError
-from packer.files.lib.opensees_hpc.job_files import Selection, list_files, why_not_read
-from packer.files.lib.opensees_hpc.push import Push as PushOrder
-from packer.files.lib.opensees_hpc.push import Retry, push_results
+from packer.vm.lib.opensees_hpc.archive import Sink, pack_files
+from packer.vm.lib.opensees_hpc.bucket import UnreachableError
+from packer.vm.lib.opensees_hpc.job_files import Selection, list_files, why_not_read
+from packer.vm.lib.opensees_hpc.push import Push as PushOrder
+from packer.vm.lib.opensees_hpc.push import Retry, push_results
 from runner.model.names import COMMIT_MARKER, MANIFEST, RESULTS_ARCHIVE
 from runner.results.manifest import read_manifest, unpack_archive
 from tests.disks import largest_file

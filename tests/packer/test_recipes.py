@@ -17,14 +17,14 @@ import pytest
 
 from tests.needs import need
 from tests.packer.conftest import RunCommand
-from tests.packer.prefix import PACKER, copy_prefix, run_script
+from tests.packer.prefix import BAKE, PACKER, copy_prefix, run_script
 
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 
 def validate(prefix: Path, *, packer: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", packer / "validate.sh"],
+        ["bash", packer / "bake" / "validate.sh"],
         env={**os.environ, "OPENSEES_HPC_PREFIX": str(prefix)},
         capture_output=True,
         text=True,
@@ -65,9 +65,7 @@ def test_validation_fails_when_jobs_could_not_read_a_file(opensees_prefix: Path,
 def test_a_strict_umask_leaves_nothing_that_jobs_cannot_read(opensees_prefix: Path, tmp_path: Path) -> None:
     prefix, packer = copy_prefix(opensees_prefix, tmp_path / "prefix"), tmp_path / "packer"
     shutil.copytree(PACKER, packer)
-    script = (
-        'chmod -R go= "$1" && umask 077 && rm -rf "$OPENSEES_HPC_PREFIX/etc" && bash "$1/build_opensees_wheels.sh" 2'
-    )
+    script = 'chmod -R go= "$1" && umask 077 && rm -rf "$OPENSEES_HPC_PREFIX/etc" && bash "$1/bake/build_opensees_wheels.sh" 2'
     subprocess.run(
         ["bash", "-euc", script, "build", packer],
         env={**os.environ, "OPENSEES_HPC_PREFIX": str(prefix), "OPENSEES_HPC_PYTHON": sys.executable},
@@ -115,7 +113,7 @@ def test_cleanup_takes_only_what_is_below_the_prefix(tmp_path: Path) -> None:
 
 
 def test_every_package_of_the_lock_is_pinned_by_hash() -> None:
-    lock = (PACKER / "wheels" / "requirements.lock").read_text()
+    lock = (BAKE / "wheels" / "requirements.lock").read_text()
     packages = re.split(r"\n(?=[a-z0-9])", lock)
     assert len(packages) > 20
     assert all("==" in package and HASH.search(package) for package in packages)
@@ -126,7 +124,7 @@ def test_every_package_of_the_lock_is_pinned_by_hash() -> None:
 @pytest.mark.parametrize("cores", ["", "0", "-1", "two"])
 def test_the_number_of_cores_is_checked(script: str, cores: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        ["bash", PACKER / script, cores],
+        ["bash", BAKE / script, cores],
         env={**os.environ, "OPENSEES_HPC_PREFIX": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -149,7 +147,7 @@ def build_with(
     for name in tools:
         (path / name).symlink_to(str(shutil.which(name)))
     return subprocess.run(
-        ["bash", packer / "build_opensees_wheels.sh", "1", *arguments],
+        ["bash", packer / "bake" / "build_opensees_wheels.sh", "1", *arguments],
         env={"PATH": str(path), "OPENSEES_HPC_PREFIX": str(folder / "prefix"), **environment},
         capture_output=True,
         text=True,
@@ -207,7 +205,7 @@ def test_the_pip_of_an_environment_serves_a_python_that_has_none(tmp_path: Path)
     need("tcl")
     packer, real = tmp_path / "packer", sys.executable
     shutil.copytree(PACKER, packer)
-    (packer / "wheels" / "requirements.lock").write_text(make_wheel(tmp_path / "wheels"))
+    (packer / "bake" / "wheels" / "requirements.lock").write_text(make_wheel(tmp_path / "wheels"))
     no_pip = f"""case "$*" in *"-m pip"*) echo "No module named pip" >&2; exit 1 ;; esac\nexec "{real}" "$@\""""
     system = write_python(tmp_path / "system" / "python3", no_pip)
     write_python(
@@ -235,7 +233,7 @@ def test_the_pip_of_an_environment_serves_a_python_that_has_none(tmp_path: Path)
 def test_the_remedy_names_the_packages_of_the_system(system: str, package: str) -> None:
     script = 'here=$1 system=$2; source "$1/lib/common.sh"; source "$1/lib/python.sh"; read_os() { echo "$system"; }; PATH= find_python'
     done = subprocess.run(
-        ["bash", "-euc", script, "find", PACKER, system],
+        ["bash", "-euc", script, "find", BAKE, system],
         env={name: value for name, value in os.environ.items() if name != "OPENSEES_HPC_PYTHON"},
         capture_output=True,
         text=True,
@@ -261,7 +259,7 @@ def test_the_long_recipe_tells_its_plan_and_does_nothing(tmp_path: Path) -> None
 
 def test_the_long_recipe_refuses_a_prefix_of_one_s_own(tmp_path: Path) -> None:
     done = subprocess.run(
-        ["bash", PACKER / "build_opensees_full.sh", "4"],
+        ["bash", BAKE / "build_opensees_full.sh", "4"],
         env={**os.environ, "OPENSEES_HPC_PREFIX": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -276,7 +274,7 @@ def test_a_download_with_another_checksum_is_refused(tmp_path: Path) -> None:
     (tmp_path / "source").write_text("not what was pinned")
     script = 'here=$1; source "$1/lib/common.sh"; fetch_verified "file://$2/source" "$3" "$2/got"'
     done = subprocess.run(
-        ["bash", "-euc", script, "fetch", PACKER, tmp_path, "0" * 64], capture_output=True, text=True, check=False
+        ["bash", "-euc", script, "fetch", BAKE, tmp_path, "0" * 64], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert "checksum of" in done.stderr

@@ -7,10 +7,10 @@ from math import sqrt
 
 import pytest
 
-from packer.files.lib.opensees_hpc.beams import translate_beam
-from packer.files.lib.opensees_hpc.dialect import order_print
-from packer.files.lib.opensees_hpc.quadrature import find_points
-from packer.files.lib.opensees_hpc.words import Value, parse_word, parse_words
+from packer.vm.lib.opensees_hpc.beams import translate_beam
+from packer.vm.lib.opensees_hpc.dialect import order_print
+from packer.vm.lib.opensees_hpc.quadrature import find_points
+from packer.vm.lib.opensees_hpc.words import Value, parse_word, parse_words
 
 
 @pytest.mark.parametrize(

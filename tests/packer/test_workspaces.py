@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from packer.files.lib.opensees_hpc.workspaces import JobState, Pushes, find_workspaces
+from packer.vm.lib.opensees_hpc.workspaces import JobState, Pushes, find_workspaces
 
 LIMIT_S = 60.0
-FILES = Path(__file__).parents[2] / "packer" / "files" / "lib"
+FILES = Path(__file__).parents[2] / "packer" / "vm" / "lib"
 
 
 @dataclass(kw_only=True)

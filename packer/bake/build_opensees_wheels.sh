@@ -5,9 +5,9 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=packer/lib/common.sh
+# shellcheck source=packer/bake/lib/common.sh
 source "$here/lib/common.sh"
-# shellcheck source=packer/lib/python.sh
+# shellcheck source=packer/bake/lib/python.sh
 source "$here/lib/python.sh"
 
 main() {

@@ -10,15 +10,15 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=packer/lib/common.sh
+# shellcheck source=packer/bake/lib/common.sh
 source "$here/lib/common.sh"
-# shellcheck source=packer/lib/python.sh
+# shellcheck source=packer/bake/lib/python.sh
 source "$here/lib/python.sh"
-# shellcheck source=packer/lib/sources.sh
+# shellcheck source=packer/bake/lib/sources.sh
 source "$here/lib/sources.sh"
-# shellcheck source=packer/lib/platforms.sh
+# shellcheck source=packer/bake/lib/platforms.sh
 source "$here/lib/platforms.sh"
-# shellcheck source=packer/lib/solvers.sh
+# shellcheck source=packer/bake/lib/solvers.sh
 source "$here/lib/solvers.sh"
 
 # One line a step: what, from where, pinned by what. Needs nothing but this folder.
@@ -88,7 +88,7 @@ install_opensees() {
 }
 
 record_versions() {
-  "$prefix/lib/native/OpenSees" "$here/models/version.tcl" >"$prefix/etc/opensees-version" 2>&1
+  "$prefix/lib/native/OpenSees" "$here/../models/version.tcl" >"$prefix/etc/opensees-version" 2>&1
   write_file "$prefix/etc/built.json" <<EOF
 {"opensees": "$(tail -n 1 "$prefix/etc/opensees-version")", "opensees-commit": "$OPENSEES_COMMIT",
  "hdf5": "$HDF5_VERSION", "mumps": "$MUMPS_VERSION"}

@@ -1,7 +1,7 @@
 #!/bin/sh
 # after_end.sh JOB_FOLDER: runs again what the job's supervisor runs after its end, and writes down how that went.
 # For a job whose push failed, or was cut off.
-# shellcheck source=packer/files/lib/reserve.sh
+# shellcheck source=packer/vm/lib/reserve.sh
 . "${0%/*}/reserve.sh"
 cd -- "$1" || exit 125
 read -r OPENSEES_HPC_JOB_END OPENSEES_HPC_JOB_EXIT _ <.job/end || exit 125

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Helpers of the build scripts. Sourced, with `here` set to the folder packer/.
+# Helpers of the build scripts. Sourced, with `here` set to the folder packer/bake.
 
 here=${here:?}
 # What is installed must be readable for the users of the image, however strict root's own umask is.
@@ -107,9 +107,9 @@ install_commands() {
   local prefix=$1 recipe=$2 python=$3
   rm -rf "${prefix:?}/bin" "$prefix/lib/opensees_hpc" "$prefix/share" "$prefix/lib/native/driver.tcl" "$prefix"/lib/*.sh
   mkdir -p "$prefix/bin" "$prefix/lib" "$prefix/share"
-  cp "$here"/files/bin/* "$prefix/bin/"
-  cp -R "$here"/files/lib/. "$prefix/lib/"
-  cp "$here/LICENSES.md" "$prefix/share/"
+  cp "$here"/../vm/bin/* "$prefix/bin/"
+  cp -R "$here"/../vm/lib/. "$prefix/lib/"
+  cp "$here/../LICENSES.md" "$prefix/share/"
   chmod 755 "$prefix"/bin/* "$prefix/lib/native_rank.sh"
   rm -rf "$prefix/lib/opensees_hpc/__pycache__"
   "$python" -E -m compileall -q "$prefix/lib/opensees_hpc"

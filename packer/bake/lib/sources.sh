@@ -2,7 +2,7 @@
 # Sources of the recipe `full`: fetched, checked against versions.env, unpacked. Sourced after common.sh.
 
 read_versions() {
-  # shellcheck source=packer/versions.env
+  # shellcheck source=packer/bake/versions.env
   source "${here:?}/versions.env"
   require_variables OPENSEES_REPOSITORY OPENSEES_COMMIT HDF5_VERSION HDF5_URL HDF5_SHA256 \
     MUMPS_VERSION MUMPS_URL MUMPS_SHA256

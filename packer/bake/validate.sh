@@ -4,9 +4,9 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=packer/lib/common.sh
+# shellcheck source=packer/bake/lib/common.sh
 source "$here/lib/common.sh"
-# shellcheck source=packer/lib/versions.sh
+# shellcheck source=packer/bake/lib/versions.sh
 source "$here/lib/versions.sh"
 
 failures=0
@@ -29,7 +29,7 @@ is_close() {
 run_model() {
   local words
   read -r -a words <<<"$1"
-  (cd "$work" && run_limited "$prefix/bin/${words[0]}" "${words[@]:1}" "$here/models/$2") >"$work/$2.log" 2>&1
+  (cd "$work" && run_limited "$prefix/bin/${words[0]}" "${words[@]:1}" "$here/../models/$2") >"$work/$2.log" 2>&1
 }
 
 run_limited() {
@@ -57,7 +57,7 @@ check_digits() {
     else
       report FAIL "$name = ${got:-missing}, expected $expected within $tolerance ($command $model)"
     fi
-  done <"$here/models/expected.tsv"
+  done <"$here/../models/expected.tsv"
 }
 
 check_error_ends_run() {

@@ -4,7 +4,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=packer/lib/common.sh
+# shellcheck source=packer/bake/lib/common.sh
 source "$here/lib/common.sh"
 
 clean_prefix() {
