@@ -1,4 +1,4 @@
-"""What commands are handed: settings, and the parts of ``core`` ready to use. ``runner.wiring`` builds it."""
+"""What commands are handed: settings, and the rooms below it ready to use. ``runner.wiring`` builds it."""
 
 from __future__ import annotations
 

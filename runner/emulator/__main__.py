@@ -19,16 +19,12 @@ from typing import Any
 import psutil
 from requests.utils import should_bypass_proxies
 
-from runner.emulator.compute.disk_roots import RootTools
-from runner.emulator.compute.guest_view import GuestView
-from runner.emulator.compute.lifecycle import Room
-from runner.emulator.control.endpoint import endpoint_file, remove_endpoint, write_endpoint
+from runner.emulator.compute import GuestView, Room, RootTools
+from runner.emulator.control import endpoint_file, remove_endpoint, write_endpoint
 from runner.emulator.control.server import EmbeddedCloud, build_cloud, serve
-from runner.emulator.iam.owner import owner_token_file, read_owner_token
-from runner.emulator.machines import disks
-from runner.emulator.machines.room import MachineRoom
-from runner.emulator.state.settings import REGIONS, CloudSettings
-from runner.emulator.wire.listeners import LOOPBACK, bind_port, choose_ssh_port
+from runner.emulator.machines import MachineRoom, clone_root, copy_image_root, make_base_root, remove_root, seal_root
+from runner.emulator.state import REGIONS, CloudSettings, owner_token_file, read_owner_token
+from runner.emulator.wire import LOOPBACK, bind_port, choose_ssh_port
 from runner.system.files import make_private_folder, write_private
 
 _PORTS = "ports.json"
@@ -102,11 +98,11 @@ def find_proxy(environment: Mapping[str, str]) -> str:
 
 def root_tools() -> RootTools:
     return RootTools(
-        make_base=lambda target, os_name: disks.make_base_root(target, os_name=os_name),
-        clone=disks.clone_root,
-        copy_image=disks.copy_image_root,
-        seal=disks.seal_root,
-        remove=disks.remove_root,
+        make_base=lambda target, os_name: make_base_root(target, os_name=os_name),
+        clone=clone_root,
+        copy_image=copy_image_root,
+        seal=seal_root,
+        remove=remove_root,
     )
 
 

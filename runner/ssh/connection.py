@@ -94,7 +94,7 @@ class Connection:
     def run_line(
         self, line: str, *, stdin: Stdin = b"", on_output: Sink | None = None, is_quick: bool = False
     ) -> Result:
-        """Run one line of POSIX shell (quoted by the caller, see ``ssh_line``).
+        """Run one line of POSIX shell (quoted by the caller, see ``ssh.line``).
 
         ``is_quick``: it is a command of ours that leaves nothing behind and reads no more stdin than it is given; it then costs one round trip.
         """

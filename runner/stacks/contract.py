@@ -1,7 +1,7 @@
 """Pulumi stacks as values: what a stack shall be, what the engine does to it, what came out. Light to import.
 
 The stacks are the ones that plain ``pulumi`` shows in ``infra/base``, ``infra/image`` and ``infra/analysis``. How the
-engine is driven is in ``stack_engine``; nothing here knows which cloud it is.
+engine is driven is in ``stacks.pulumi``; nothing here knows which cloud it is.
 """
 
 from __future__ import annotations

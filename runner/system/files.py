@@ -14,6 +14,8 @@ import os
 import platform
 import re
 import secrets
+import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -264,3 +266,23 @@ def _what_helps(error: OSError) -> str:
     if error.errno == errno.ENAMETOOLONG:
         return "choose a folder with a shorter path"
     return "let it be a folder that you may write to"
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder; one that forbids it is opened up first."""
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        _open_up(folder)
+        shutil.rmtree(folder)
+
+
+def _open_up(folder: Path) -> None:
+    """Let the owner do anything in a folder and in those below it; links are not followed."""
+    folder.chmod(stat.S_IRWXU)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _open_up(Path(entry.path))

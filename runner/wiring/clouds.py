@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import requests
     from google.cloud.storage import Client
 
-    from runner.emulator.control.endpoint import Endpoint
+    from runner.emulator.control import Endpoint
     from runner.hardware.opensees import OpenSeesInterface
     from runner.inventory import Estate
     from runner.ssh import Connection, SshTarget

@@ -16,7 +16,7 @@ from runner.wiring.clouds import EMULATOR_START_LIMIT_S
 from runner.wiring.configuration import home_folder, load_settings
 
 if TYPE_CHECKING:
-    from runner.emulator.control.endpoint import Endpoint
+    from runner.emulator.control import Endpoint
 
 ADMIN_TIMEOUT_S = 60.0
 
@@ -52,14 +52,13 @@ def restart_embedded_cloud(environment: Mapping[str, str]) -> None:
 def embedded_cloud_status(environment: Mapping[str, str]) -> dict[str, Any]:
     """JSON values: ``running``, ``state``, its ``log`` with the number of ``tracebacks`` in it and, if it runs, its endpoint."""
     from runner.emulator import control
-    from runner.emulator.control import cloud_log
 
     folder = _embedded_cloud_folder(environment)
     endpoint = control.status(folder)
     values: dict[str, Any] = {
         "running": endpoint is not None,
         "state": str(folder),
-        "log": str(cloud_log.log_file(folder)),
+        "log": str(control.log_file(folder)),
         "tracebacks": len(embedded_cloud_tracebacks(environment)),
     }
     return values if endpoint is None else values | dataclasses.asdict(endpoint)
@@ -71,11 +70,11 @@ def embedded_cloud_tracebacks(environment: Mapping[str, str]) -> list[str]:
     Raises:
         InputError: the log cannot be read.
     """
-    from runner.emulator.control import cloud_log
+    from runner.emulator import control
 
-    log = cloud_log.log_file(_embedded_cloud_folder(environment))
+    log = control.log_file(_embedded_cloud_folder(environment))
     try:
-        return cloud_log.read_tracebacks(log)
+        return control.read_tracebacks(log)
     except OSError as error:
         raise InputError(f"{log} cannot be read: {error.strerror or error}", remedy=STATE_ELSEWHERE) from error
 

@@ -12,7 +12,7 @@ from google.auth.exceptions import RefreshError
 from google.auth.transport.requests import AuthorizedSession
 
 if TYPE_CHECKING:
-    from runner.emulator.control.endpoint import Endpoint
+    from runner.emulator.control import Endpoint
 
 
 class OwnerCredentials(Credentials):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import requests
 
 if TYPE_CHECKING:
-    from runner.emulator.control.endpoint import Endpoint
+    from runner.emulator.control import Endpoint
 
 
 def new_owner_session(endpoint: Endpoint) -> requests.Session:

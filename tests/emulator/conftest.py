@@ -21,8 +21,8 @@ from runner.emulator.compute.disk_roots import RootTools
 from runner.emulator.compute.guest_view import GuestView
 from runner.emulator.compute.lifecycle import Room
 from runner.emulator.control.server import EmbeddedCloud, build_cloud, serve
-from runner.emulator.iam.owner import make_owner_token
 from runner.emulator.machines.seam import MachineSpec
+from runner.emulator.state.owner import make_owner_token
 from runner.emulator.state.settings import CloudSettings
 from runner.emulator.wire.listeners import bind_port
 

@@ -24,11 +24,11 @@ import requests
 
 from runner.emulator import control
 from runner.emulator.control.endpoint import Endpoint
-from runner.emulator.iam.owner import make_owner_token, owner_token_file
 from runner.emulator.iam.peers import is_own_connection, user_of
 from runner.emulator.machines.metadata_server import MetadataServer
 from runner.emulator.provider import server
 from runner.emulator.provider.stubs import provider_pb2, provider_pb2_grpc
+from runner.emulator.state.owner import make_owner_token, owner_token_file
 from runner.emulator.storage.object_store import CLOSED_PORT, ObjectStore
 from tests.emulator.conftest import LIMIT_S, CloudUnderTest, vm_body
 

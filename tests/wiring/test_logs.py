@@ -17,7 +17,7 @@ from runner.wiring.logs import CommandLog, command_log, current_log
 from tests.disks import largest_file
 
 SECRET = "hunter2hunter2hunter2"
-LOGGER = logging.getLogger("runner.core.tests")
+LOGGER = logging.getLogger("runner.results.tests")
 LINE = "a line of a log that is as long as many are, with numbers: %05d"
 
 
@@ -42,7 +42,7 @@ def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
     assert report is not None
     assert (mode(home), mode(home / "logs"), mode(log.path)) == (0o700, 0o700, 0o600)
     assert (mode(report.parent), mode(report)) == (0o700, 0o600)
-    assert "runner.core.tests: something" in read(home, "status")
+    assert "runner.results.tests: something" in read(home, "status")
 
 
 def test_the_log_of_a_batch_has_what_came_before_its_name(tmp_path: Path) -> None:

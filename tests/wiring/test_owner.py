@@ -13,7 +13,7 @@ from google.cloud.storage import Client
 from google.oauth2.credentials import Credentials
 
 from runner.emulator import control
-from runner.emulator.iam.owner import owner_token_file
+from runner.emulator.state.owner import owner_token_file
 from runner.wiring import embedded, make_context
 
 LIMIT_S = 60.0

@@ -1,0 +1,47 @@
+"""The Compute API and what happens to instances, disks, images and networks behind it.
+
+Processes and folders of instances are the business of ``machines``.
+"""
+
+from runner.emulator.compute.addresses import address_rules
+from runner.emulator.compute.disk_roots import DiskRoots, RootTools
+from runner.emulator.compute.disks import Disks
+from runner.emulator.compute.guest_view import GuestView
+from runner.emulator.compute.images import Images, put_public_images
+from runner.emulator.compute.instance_documents import InstanceDraftsman, take_external_addresses
+from runner.emulator.compute.instance_policies import InstancePolicies
+from runner.emulator.compute.instances import Instances
+from runner.emulator.compute.lifecycle import PREEMPTION_NOTICE_S, Lifecycle, Room
+from runner.emulator.compute.networks import network_rules, put_default_network
+from runner.emulator.compute.operation_records import Failure, Operations
+from runner.emulator.compute.operations import OperationsApi
+from runner.emulator.compute.projects import project_rules
+from runner.emulator.compute.quotas import Quotas
+from runner.emulator.compute.references import References
+from runner.emulator.compute.resources import Parts
+
+__all__ = [
+    "PREEMPTION_NOTICE_S",
+    "DiskRoots",
+    "Disks",
+    "Failure",
+    "GuestView",
+    "Images",
+    "InstanceDraftsman",
+    "InstancePolicies",
+    "Instances",
+    "Lifecycle",
+    "Operations",
+    "OperationsApi",
+    "Parts",
+    "Quotas",
+    "References",
+    "Room",
+    "RootTools",
+    "address_rules",
+    "network_rules",
+    "project_rules",
+    "put_default_network",
+    "put_public_images",
+    "take_external_addresses",
+]

@@ -6,13 +6,16 @@ import ipaddress
 from collections.abc import Sequence
 
 from runner.emulator.compute.resources import GLOBAL, REGION, V1, Collection, Parts
-from runner.emulator.http.transport import Call, Rule
-from runner.emulator.state.settings import REGIONS
-from runner.emulator.state.store import Document
-from runner.emulator.wire import request_fields
-from runner.emulator.wire.listing import aggregated_document
-from runner.emulator.wire.validation import check_choice, check_labels, check_name
-from runner.emulator.wire.wire import fresh_fingerprint
+from runner.emulator.http import Call, Rule
+from runner.emulator.state import REGIONS, Document
+from runner.emulator.wire import (
+    aggregated_document,
+    check_choice,
+    check_labels,
+    check_name,
+    fresh_fingerprint,
+    request_fields,
+)
 
 RESERVED = ipaddress.IPv4Network("198.51.100.0/24")  # RFC 5737: for documentation, nobody's
 

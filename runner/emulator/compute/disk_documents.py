@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from runner.emulator.compute.machine_types import DISK_TYPES
 from runner.emulator.compute.references import References
-from runner.emulator.state.store import Document, Store
-from runner.emulator.wire import refusals
-from runner.emulator.wire.validation import check_labels, check_name, read_int
-from runner.emulator.wire.wire import compute_time, fresh_fingerprint, link, scope_of, tail, without_blanks
+from runner.emulator.state import Document, Store
+from runner.emulator.wire import (
+    check_labels,
+    check_name,
+    compute_time,
+    fresh_fingerprint,
+    link,
+    read_int,
+    refusals,
+    scope_of,
+    tail,
+    without_blanks,
+)
 
 _DROPPED = ("kind", "id", "selfLink", "creationTimestamp", "status", "labelFingerprint", "params", "zone")
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.emulator.compute.operation_records import Failure, gone
-from runner.emulator.state.store import Document, Store
-from runner.emulator.wire.wire import relative
+from runner.emulator.state import Document, Store
+from runner.emulator.wire import relative
 from runner.system.files import make_private_folder
 
 #: Public images by project: their root folders are made when they are first used.

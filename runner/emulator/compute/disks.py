@@ -6,12 +6,9 @@ from runner.emulator.compute.disk_documents import make_disk_document
 from runner.emulator.compute.disk_roots import DiskRoots
 from runner.emulator.compute.operation_records import Failure
 from runner.emulator.compute.resources import ZONE, Collection, Parts
-from runner.emulator.http.transport import Call, Rule
-from runner.emulator.state.settings import region_of
-from runner.emulator.state.store import Document
-from runner.emulator.wire import refusals, request_fields
-from runner.emulator.wire.validation import read_int
-from runner.emulator.wire.wire import relative
+from runner.emulator.http import Call, Rule
+from runner.emulator.state import Document, region_of
+from runner.emulator.wire import read_int, refusals, relative, request_fields
 
 
 class Disks(Collection):

@@ -9,12 +9,11 @@ from runner.emulator.compute.lifecycle import PRIVATE
 from runner.emulator.compute.projects import common_metadata
 from runner.emulator.compute.resources import Parts
 from runner.emulator.compute.serial_ports import append_serial
-from runner.emulator.iam.access import ACCOUNTS
-from runner.emulator.identity.os_login import posix_name, valid_keys
-from runner.emulator.machines.seam import LoginUser
-from runner.emulator.state.store import Document
-from runner.emulator.wire import refusals
-from runner.emulator.wire.wire import relative, tail
+from runner.emulator.iam import ACCOUNTS
+from runner.emulator.identity import posix_name, valid_keys
+from runner.emulator.machines import LoginUser
+from runner.emulator.state import Document
+from runner.emulator.wire import refusals, relative, tail
 
 _MAX_GUEST_VALUE_BYTES = 32 * 1024
 

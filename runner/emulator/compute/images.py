@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from runner.emulator.compute.disk_roots import PUBLIC_IMAGES, DiskRoots
 from runner.emulator.compute.resources import GLOBAL, Collection, Parts
-from runner.emulator.http.transport import Call, Rule
-from runner.emulator.state.store import Document, Store
-from runner.emulator.wire import refusals, request_fields
-from runner.emulator.wire.validation import check_choice, check_labels, check_name
-from runner.emulator.wire.wire import fresh_fingerprint, link, relative
+from runner.emulator.http import Call, Rule
+from runner.emulator.state import Document, Store
+from runner.emulator.wire import (
+    check_choice,
+    check_labels,
+    check_name,
+    fresh_fingerprint,
+    link,
+    refusals,
+    relative,
+    request_fields,
+)
 
 PUBLIC_IMAGE_SIZE_GB = 20
 STATES = ("ACTIVE", "DEPRECATED", "OBSOLETE", "DELETED")

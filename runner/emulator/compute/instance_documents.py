@@ -9,11 +9,19 @@ from runner.emulator.compute.disk_documents import make_disk_document
 from runner.emulator.compute.machine_types import MACHINE_TYPES
 from runner.emulator.compute.references import References
 from runner.emulator.compute.scheduling import make_scheduling, run_limit_s
-from runner.emulator.state.settings import CloudSettings
-from runner.emulator.state.store import Document, Store
-from runner.emulator.wire import refusals
-from runner.emulator.wire.validation import check_labels, check_metadata, check_name
-from runner.emulator.wire.wire import compute_time, fresh_fingerprint, link, relative, tail, without_blanks
+from runner.emulator.state import CloudSettings, Document, Store
+from runner.emulator.wire import (
+    check_labels,
+    check_metadata,
+    check_name,
+    compute_time,
+    fresh_fingerprint,
+    link,
+    refusals,
+    relative,
+    tail,
+    without_blanks,
+)
 
 _SHIELD = {"enableSecureBoot": False, "enableVtpm": True, "enableIntegrityMonitoring": True}
 _DROPPED = (

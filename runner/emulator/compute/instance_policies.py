@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from runner.emulator.compute.resources import ZONE, Parts
-from runner.emulator.http.transport import Call, Rule
-from runner.emulator.identity.condition_rules import requested_version
-from runner.emulator.identity.iam import policy_document, replace_policy
-from runner.emulator.state.store import Document
+from runner.emulator.http import Call, Rule
+from runner.emulator.identity import policy_document, replace_policy, requested_version
+from runner.emulator.state import Document
 from runner.emulator.wire import refusals, request_fields
 
 #: Whose policy counts for a call to an instance, besides the project's.

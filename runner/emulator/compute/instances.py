@@ -13,13 +13,10 @@ from runner.emulator.compute.projects import common_metadata
 from runner.emulator.compute.resources import ZONE, Collection, Parts
 from runner.emulator.compute.scheduling import make_scheduling
 from runner.emulator.compute.serial_ports import read_serial
-from runner.emulator.http.transport import Call, Rule
-from runner.emulator.iam.access import Access, Caller
-from runner.emulator.state.settings import region_of
-from runner.emulator.state.store import Document
-from runner.emulator.wire import refusals, request_fields
-from runner.emulator.wire.validation import check_metadata, check_name, read_int
-from runner.emulator.wire.wire import fresh_fingerprint, link
+from runner.emulator.http import Call, Rule
+from runner.emulator.iam import Access, Caller
+from runner.emulator.state import Document, region_of
+from runner.emulator.wire import check_metadata, check_name, fresh_fingerprint, link, read_int, refusals, request_fields
 
 _POWER_VERBS = ("stop", "start", "reset")
 

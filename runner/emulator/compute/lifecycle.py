@@ -19,13 +19,11 @@ from runner.emulator.compute.machine_types import MACHINE_TYPES
 from runner.emulator.compute.operation_records import Failure, Operations, gone
 from runner.emulator.compute.quotas import Quotas, failure_for_fault, stockout_failure
 from runner.emulator.compute.scheduling import run_limit_s
-from runner.emulator.faults.board import Faults
-from runner.emulator.iam.access import POLICIES
-from runner.emulator.machines.seam import MachineSpec
-from runner.emulator.state.clock import Alarms, Clock
-from runner.emulator.state.settings import CloudSettings, region_of
-from runner.emulator.state.store import Document, Store
-from runner.emulator.wire.wire import compute_time, relative, tail
+from runner.emulator.faults import Faults
+from runner.emulator.iam import POLICIES
+from runner.emulator.machines import MachineSpec
+from runner.emulator.state import Alarms, Clock, CloudSettings, Document, Store, region_of
+from runner.emulator.wire import compute_time, relative, tail
 
 PRIVATE = "private/"
 STOP_NOTICE_S = 90.0

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from runner.emulator.state.store import Document
-from runner.emulator.wire.wire import link
+from runner.emulator.state import Document
+from runner.emulator.wire import link
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,13 +6,22 @@ import ipaddress
 from typing import Any
 
 from runner.emulator.compute.resources import GLOBAL, REGION, V1, Collection, Parts, find_user
-from runner.emulator.http.transport import Call, Rule
-from runner.emulator.state.settings import REGIONS
-from runner.emulator.state.store import Document
-from runner.emulator.wire import refusals, request_fields
-from runner.emulator.wire.listing import list_document
-from runner.emulator.wire.validation import check_choice, check_name, read_int
-from runner.emulator.wire.wire import compute_time, fresh_fingerprint, link, relative, scope_of, without_blanks
+from runner.emulator.http import Call, Rule
+from runner.emulator.state import REGIONS, Document
+from runner.emulator.wire import (
+    check_choice,
+    check_name,
+    compute_time,
+    fresh_fingerprint,
+    link,
+    list_document,
+    read_int,
+    refusals,
+    relative,
+    request_fields,
+    scope_of,
+    without_blanks,
+)
 
 
 class _Network(Collection):

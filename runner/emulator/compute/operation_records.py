@@ -11,11 +11,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.emulator.faults.board import Faults
-from runner.emulator.state.clock import Clock
-from runner.emulator.state.store import Document, Store
-from runner.emulator.wire import refusals
-from runner.emulator.wire.wire import compute_time, link, scope_of
+from runner.emulator.faults import Faults
+from runner.emulator.state import Clock, Document, Store
+from runner.emulator.wire import compute_time, link, refusals, scope_of
 
 KEPT_OPERATIONS = 5000
 WAIT_LIMIT_S = 120.0

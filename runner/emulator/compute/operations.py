@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from runner.emulator.compute.resources import GLOBAL, REGION, V1, ZONE, Parts
-from runner.emulator.http.transport import Call, Rule
-from runner.emulator.state.settings import REGIONS
-from runner.emulator.state.store import Document
-from runner.emulator.wire.listing import aggregated_document, list_document
+from runner.emulator.http import Call, Rule
+from runner.emulator.state import REGIONS, Document
+from runner.emulator.wire import aggregated_document, list_document
 
 
 class OperationsApi:

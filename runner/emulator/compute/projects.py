@@ -6,13 +6,17 @@ from collections.abc import Callable, Iterable
 
 from runner.emulator.compute.machine_types import DISK_TYPES, MACHINE_TYPES, disk_type_document, machine_type_document
 from runner.emulator.compute.resources import V1, ZONE, Parts
-from runner.emulator.http.transport import Call, Rule
-from runner.emulator.state.settings import REGIONS, region_of
-from runner.emulator.state.store import Document
-from runner.emulator.wire import refusals, request_fields
-from runner.emulator.wire.listing import aggregated_document, list_document
-from runner.emulator.wire.validation import check_metadata
-from runner.emulator.wire.wire import fresh_fingerprint, link
+from runner.emulator.http import Call, Rule
+from runner.emulator.state import REGIONS, Document, region_of
+from runner.emulator.wire import (
+    aggregated_document,
+    check_metadata,
+    fresh_fingerprint,
+    link,
+    list_document,
+    refusals,
+    request_fields,
+)
 
 COMMON_METADATA = "project/common-metadata"
 _EPOCH = "1969-12-31T16:00:00.000-08:00"

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 from runner.emulator.compute.machine_types import MACHINE_TYPES, SSD_DISK_TYPES
 from runner.emulator.compute.operation_records import Failure
-from runner.emulator.state.settings import region_of
-from runner.emulator.state.store import Document, Store
-from runner.emulator.wire.wire import relative, tail
+from runner.emulator.state import Document, Store, region_of
+from runner.emulator.wire import relative, tail
 
 QUOTAS = "quotas/"
 

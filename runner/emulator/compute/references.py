@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from runner.emulator.compute.machine_types import DISK_TYPES, MACHINE_TYPES
-from runner.emulator.iam.access import ACCOUNTS
-from runner.emulator.state.settings import CloudSettings, region_of
-from runner.emulator.state.store import Document, Store
-from runner.emulator.wire import refusals
-from runner.emulator.wire.wire import relative, tail
+from runner.emulator.iam import ACCOUNTS
+from runner.emulator.state import CloudSettings, Document, Store, region_of
+from runner.emulator.wire import refusals, relative, tail
 
 GONE_STATES = ("OBSOLETE", "DELETED")
 HIDDEN_STATES = ("DEPRECATED", *GONE_STATES)

@@ -8,16 +8,23 @@ from dataclasses import dataclass
 from runner.emulator.compute.operation_records import Operations
 from runner.emulator.compute.quotas import Quotas
 from runner.emulator.compute.references import References
-from runner.emulator.faults.board import Faults
-from runner.emulator.http.transport import Call, Rule
-from runner.emulator.iam.access import Access
-from runner.emulator.state.clock import Clock
-from runner.emulator.state.settings import REGIONS, CloudSettings
-from runner.emulator.state.store import Document, Store
-from runner.emulator.wire import refusals
-from runner.emulator.wire.listing import aggregated_document, list_document
-from runner.emulator.wire.validation import check_labels
-from runner.emulator.wire.wire import compute_time, fresh_fingerprint, link, relative, scope_of, tail, without_blanks
+from runner.emulator.faults import Faults
+from runner.emulator.http import Call, Rule
+from runner.emulator.iam import Access
+from runner.emulator.state import REGIONS, Clock, CloudSettings, Document, Store
+from runner.emulator.wire import (
+    aggregated_document,
+    check_labels,
+    compute_time,
+    fresh_fingerprint,
+    link,
+    list_document,
+    refusals,
+    relative,
+    scope_of,
+    tail,
+    without_blanks,
+)
 from runner.errors import CloudError
 
 V1 = "/compute/v1/projects/{project}"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from runner.emulator.state.store import Document
-from runner.emulator.wire import refusals
-from runner.emulator.wire.validation import check_choice, read_int
-from runner.emulator.wire.wire import without_blanks
+from runner.emulator.state import Document
+from runner.emulator.wire import check_choice, read_int, refusals, without_blanks
 
 MIN_RUN_S = 30
 MAX_RUN_S = 120 * 24 * 3600

@@ -1,8 +1,23 @@
-"""The embedded cloud as a process: put together, started, stopped, looked at, told to fail.
+"""The embedded cloud as a process: put together, started, stopped, looked at, harmed by plan.
 
-``start``, ``stop``, ``status``, ``reset`` and ``kill`` work from any process, by the cloud's state folder. Nothing of an API is here.
+No API is served from here but the admin one. ``start``, ``stop``, ``status``, ``reset`` and ``kill`` work from any process, by the
+cloud's state folder. ``control.server`` loads Starlette: import it late, as a module.
 """
 
+from runner.emulator.control.cloud_log import log_file, read_tracebacks
+from runner.emulator.control.endpoint import Endpoint, endpoint_file, remove_endpoint, write_endpoint
 from runner.emulator.control.process import kill, reset, start, status, stop
 
-__all__ = ["kill", "reset", "start", "status", "stop"]
+__all__ = [
+    "Endpoint",
+    "endpoint_file",
+    "kill",
+    "log_file",
+    "read_tracebacks",
+    "remove_endpoint",
+    "reset",
+    "start",
+    "status",
+    "stop",
+    "write_endpoint",
+]

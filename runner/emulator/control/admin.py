@@ -9,13 +9,11 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from runner.emulator.compute.lifecycle import PREEMPTION_NOTICE_S, Lifecycle
-from runner.emulator.compute.resources import Parts
+from runner.emulator.compute import PREEMPTION_NOTICE_S, Lifecycle, Parts
 from runner.emulator.control.scenario import Scenario
-from runner.emulator.faults.board import ACTS, KINDS
-from runner.emulator.http.transport import Call, Rule
-from runner.emulator.state.settings import REGIONS
-from runner.emulator.state.store import Document
+from runner.emulator.faults import ACTS, KINDS
+from runner.emulator.http import Call, Rule
+from runner.emulator.state import REGIONS, Document
 from runner.emulator.wire import refusals
 from runner.errors import CloudError
 

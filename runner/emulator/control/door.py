@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import parse_qs
 
-from runner.emulator.iam.access import Access, Caller
-from runner.emulator.storage.upload_sessions import UploadSessions
-from runner.emulator.wire.browsers import refuse_foreign_names, refuse_web_pages
+from runner.emulator.iam import Access, Caller
+from runner.emulator.storage import UploadSessions
+from runner.emulator.wire import refuse_foreign_names, refuse_web_pages
 
 
 class Door:

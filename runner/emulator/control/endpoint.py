@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from runner.emulator.iam.owner import read_owner_token
+from runner.emulator.state import read_owner_token
 from runner.system.files import write_private
 
 _START_TOLERANCE_S = 0.05

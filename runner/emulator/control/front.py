@@ -12,11 +12,10 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from runner.emulator.control.door import Door
-from runner.emulator.faults.board import Faults
-from runner.emulator.http.transport import CLIENT_IS_GONE, render_error
-from runner.emulator.identity.service_usage import is_switched_off
-from runner.emulator.state.settings import CloudSettings
-from runner.emulator.state.store import Store
+from runner.emulator.faults import Faults
+from runner.emulator.http import CLIENT_IS_GONE, render_error
+from runner.emulator.identity import is_switched_off
+from runner.emulator.state import CloudSettings, Store
 from runner.emulator.wire import refusals
 from runner.errors import CloudError
 

@@ -16,9 +16,8 @@ import psutil
 
 from runner.emulator.control.cloud_log import log_file
 from runner.emulator.control.endpoint import Endpoint, read_endpoint
-from runner.emulator.machines.disks import remove_tree
 from runner.errors import CloudError, UnreachableError
-from runner.system.files import make_private_folder, open_private
+from runner.system.files import make_private_folder, open_private, remove_tree
 
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 15.0

@@ -5,14 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from runner.emulator.compute.disk_roots import RootTools
-from runner.emulator.compute.instance_documents import take_external_addresses
-from runner.emulator.compute.lifecycle import Lifecycle
-from runner.emulator.compute.operation_records import Failure, Operations
-from runner.emulator.state.clock import Clock
-from runner.emulator.state.settings import CloudSettings
-from runner.emulator.state.store import Document, Store
-from runner.emulator.wire.wire import compute_time, relative
+from runner.emulator.compute import Failure, Lifecycle, Operations, RootTools, take_external_addresses
+from runner.emulator.state import Clock, CloudSettings, Document, Store
+from runner.emulator.wire import compute_time, relative
 
 UNBORN = frozenset({"PROVISIONING", "STAGING"})
 LIVE = UNBORN | {"RUNNING", "STOPPING"}

@@ -12,11 +12,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from runner.emulator.compute.lifecycle import Lifecycle
-from runner.emulator.compute.resources import Parts
-from runner.emulator.faults.board import ACTS, GUEST_KINDS, check_fault, check_pattern
-from runner.emulator.state.clock import Alarms
-from runner.emulator.state.store import Document
+from runner.emulator.compute import Lifecycle, Parts
+from runner.emulator.faults import ACTS, GUEST_KINDS, check_fault, check_pattern
+from runner.emulator.state import Alarms, Document
 from runner.emulator.wire import refusals
 
 STEPS = "scenario/"

@@ -14,43 +14,48 @@ from dataclasses import dataclass, field
 import uvicorn
 from starlette.applications import Starlette
 
-from runner.emulator.compute.addresses import address_rules
-from runner.emulator.compute.disk_roots import DiskRoots, RootTools
-from runner.emulator.compute.disks import Disks
-from runner.emulator.compute.guest_view import GuestView
-from runner.emulator.compute.images import Images, put_public_images
-from runner.emulator.compute.instance_documents import InstanceDraftsman
-from runner.emulator.compute.instance_policies import InstancePolicies
-from runner.emulator.compute.instances import Instances
-from runner.emulator.compute.lifecycle import Lifecycle, Room
-from runner.emulator.compute.networks import network_rules, put_default_network
-from runner.emulator.compute.operation_records import Operations
-from runner.emulator.compute.operations import OperationsApi
-from runner.emulator.compute.projects import project_rules
-from runner.emulator.compute.quotas import Quotas
-from runner.emulator.compute.references import References
-from runner.emulator.compute.resources import Parts
+from runner.emulator.compute import (
+    DiskRoots,
+    Disks,
+    GuestView,
+    Images,
+    InstanceDraftsman,
+    InstancePolicies,
+    Instances,
+    Lifecycle,
+    Operations,
+    OperationsApi,
+    Parts,
+    Quotas,
+    References,
+    Room,
+    RootTools,
+    address_rules,
+    network_rules,
+    project_rules,
+    put_default_network,
+    put_public_images,
+)
 from runner.emulator.control.admin import Admin
 from runner.emulator.control.door import Door
 from runner.emulator.control.front import Front
 from runner.emulator.control.recovery import Recovery, sweep_folders
 from runner.emulator.control.scenario import Scenario
-from runner.emulator.faults.board import Faults
-from runner.emulator.http.transport import Rule, build_routes, error_handlers
-from runner.emulator.iam.access import Access
-from runner.emulator.iam.owner import make_owner_token
-from runner.emulator.identity.iam import CustomRoles, ProjectPolicy, ServiceAccounts, put_default_account
-from runner.emulator.identity.os_login import OsLogin
-from runner.emulator.identity.service_usage import ServiceUsage, put_enabled_services
-from runner.emulator.state.clock import Alarms, Clock
-from runner.emulator.state.settings import CloudSettings
-from runner.emulator.state.store import Document, Store
-from runner.emulator.storage.buckets import Buckets
-from runner.emulator.storage.object_metadata import ObjectMetadata
-from runner.emulator.storage.object_proxy import ObjectProxy
-from runner.emulator.storage.object_store import ObjectStore
-from runner.emulator.storage.upload_sessions import UploadSessions
-from runner.emulator.wire.request_ids import RequestIds
+from runner.emulator.faults import Faults
+from runner.emulator.http import Rule, build_routes, error_handlers
+from runner.emulator.iam import Access
+from runner.emulator.identity import (
+    CustomRoles,
+    OsLogin,
+    ProjectPolicy,
+    ServiceAccounts,
+    ServiceUsage,
+    put_default_account,
+    put_enabled_services,
+)
+from runner.emulator.state import Alarms, Clock, CloudSettings, Document, Store, make_owner_token
+from runner.emulator.storage import Buckets, ObjectMetadata, ObjectProxy, ObjectStore, UploadSessions
+from runner.emulator.wire import RequestIds
 
 DATABASE = "cloud.sqlite"
 KEEP_ALIVE_S = 75

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.emulator.state.store import Document, Store
+from runner.emulator.state import Document, Store
 from runner.emulator.wire import refusals
 
 FAULTS = "faults/"

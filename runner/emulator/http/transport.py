@@ -17,13 +17,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from runner.emulator.iam.access import Access, Caller
-from runner.emulator.state.settings import REGIONS, CloudSettings
-from runner.emulator.state.store import Document
-from runner.emulator.wire import refusals
-from runner.emulator.wire.request_ids import RequestIds
-from runner.emulator.wire.validation import check_fields
-from runner.emulator.wire.wire import error_document, read_json
+from runner.emulator.iam import Access, Caller
+from runner.emulator.state import REGIONS, CloudSettings, Document
+from runner.emulator.wire import RequestIds, check_fields, error_document, read_json, refusals
 from runner.errors import CloudError
 
 #: The connection is lost while a request is served: nobody hears the answer, and nothing here is wrong.

@@ -13,14 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from runner.emulator.faults.board import Faults
+from runner.emulator.faults import Faults
 from runner.emulator.iam.conditions import condition_holds, describe_resource
 from runner.emulator.iam.roles import ROLE_PERMISSIONS, grants
-from runner.emulator.state.clock import Clock
-from runner.emulator.state.settings import CloudSettings
-from runner.emulator.state.store import Document, Store
-from runner.emulator.wire import refusals
-from runner.emulator.wire.wire import fresh_fingerprint
+from runner.emulator.state import Clock, CloudSettings, Document, Store
+from runner.emulator.wire import fresh_fingerprint, refusals
 
 TOKEN_LIFETIME_S = 3600
 

@@ -9,9 +9,9 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 
-from runner.emulator.http.transport import Call
-from runner.emulator.iam.conditions import compile_condition
-from runner.emulator.state.store import Document
+from runner.emulator.http import Call
+from runner.emulator.iam import compile_condition
+from runner.emulator.state import Document
 from runner.errors import CloudError
 
 VERSION = 3

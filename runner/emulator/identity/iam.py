@@ -6,16 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from runner.emulator.http.transport import Call, Rule
-from runner.emulator.iam.access import ACCOUNTS, ROLES, Access
-from runner.emulator.iam.permissions import check_permissions, expand
-from runner.emulator.iam.roles import ROLE_PERMISSIONS
+from runner.emulator.http import Call, Rule
+from runner.emulator.iam import ACCOUNTS, ROLE_PERMISSIONS, ROLES, Access, check_permissions, expand
 from runner.emulator.identity.condition_rules import VERSION, check_conditions, hide_conditions, requested_version
-from runner.emulator.state.settings import CloudSettings
-from runner.emulator.state.store import Document, Store
-from runner.emulator.wire import refusals, request_fields
-from runner.emulator.wire.listing import Entries, sized_page
-from runner.emulator.wire.wire import fresh_fingerprint
+from runner.emulator.state import CloudSettings, Document, Store
+from runner.emulator.wire import Entries, fresh_fingerprint, refusals, request_fields, sized_page
 from runner.errors import CloudError
 
 _ACCOUNTS = "/iam/v1/projects/{project}/serviceAccounts"

@@ -6,11 +6,9 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from runner.emulator.http.transport import Call, Rule
-from runner.emulator.iam.access import ACCOUNTS
-from runner.emulator.state.clock import Clock
-from runner.emulator.state.settings import CloudSettings
-from runner.emulator.state.store import Document, Store
+from runner.emulator.http import Call, Rule
+from runner.emulator.iam import ACCOUNTS
+from runner.emulator.state import Clock, CloudSettings, Document, Store
 from runner.emulator.wire import refusals, request_fields
 from runner.errors import CloudError
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from runner.emulator.http.transport import Call, Rule
-from runner.emulator.state.settings import CloudSettings
-from runner.emulator.state.store import Document, Store
-from runner.emulator.wire import refusals
-from runner.emulator.wire.listing import sized_page
+from runner.emulator.http import Call, Rule
+from runner.emulator.state import CloudSettings, Document, Store
+from runner.emulator.wire import refusals, sized_page
 
 SERVICES = "services/"
 _PAGE, _LARGEST_PAGE, _MOST_AT_ONCE = 50, 200, 30

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import CloudError
+from runner.system.files import remove_tree
 
 SKELETON = Path(__file__).with_name("skeleton")
 SKELETON_FOLDERS = (
@@ -109,26 +110,6 @@ def remove_root(root: Path) -> None:
 def pool_of(root: Path) -> Path:
     """The folder of files that clones of this root may share."""
     return root.with_name(f"{root.name}.pool")
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove a folder; one that forbids it is opened up first."""
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        return
-    except PermissionError:
-        open_up(folder)
-        shutil.rmtree(folder)
-
-
-def open_up(folder: Path) -> None:
-    """Let the owner do anything in a folder and in those below it; links are not followed."""
-    folder.chmod(stat.S_IRWXU)
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                open_up(Path(entry.path))
 
 
 @dataclass(kw_only=True)

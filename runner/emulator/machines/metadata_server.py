@@ -20,10 +20,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import h11
 
-from runner.emulator.iam.peers import is_own_connection
+from runner.emulator.iam import is_own_connection
 from runner.emulator.machines import metadata_tree
 from runner.emulator.machines.seam import Cloud
-from runner.emulator.wire.browsers import refuse_foreign_names, refuse_web_pages
+from runner.emulator.wire import refuse_foreign_names, refuse_web_pages
 from runner.errors import CloudError, NotFoundError
 
 ROOT = ("computeMetadata", "v1")

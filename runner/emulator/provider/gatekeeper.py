@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from runner.emulator.iam.peers import is_own_connection
+from runner.emulator.iam import is_own_connection
 
 _PEER = re.compile(r"ipv4:(?P<host>[0-9.]+):(?P<port>[0-9]+)")
 _REFUSAL = "the embedded cloud's provider serves the user who started it"

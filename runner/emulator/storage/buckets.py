@@ -6,18 +6,21 @@ import base64
 import re
 from typing import Any
 
-from runner.emulator.http.transport import Answer, Call, Rule
-from runner.emulator.iam.access import Access
-from runner.emulator.iam.permissions import check_permissions
-from runner.emulator.identity.condition_rules import VERSION, requested_version
-from runner.emulator.identity.iam import policy_document, replace_policy
-from runner.emulator.state.clock import Clock
-from runner.emulator.state.settings import CloudSettings
-from runner.emulator.state.store import Document, Store
+from runner.emulator.http import Answer, Call, Rule
+from runner.emulator.iam import Access, check_permissions
+from runner.emulator.identity import VERSION, policy_document, replace_policy, requested_version
+from runner.emulator.state import Clock, CloudSettings, Document, Store
 from runner.emulator.storage.object_store import ObjectStore
-from runner.emulator.wire import refusals, request_fields
-from runner.emulator.wire.validation import check_bucket_name, check_choice, check_labels, read_int
-from runner.emulator.wire.wire import without_blanks, zulu_time
+from runner.emulator.wire import (
+    check_bucket_name,
+    check_choice,
+    check_labels,
+    read_int,
+    refusals,
+    request_fields,
+    without_blanks,
+    zulu_time,
+)
 from runner.errors import CloudError
 
 BUCKETS = "buckets/"

@@ -16,7 +16,7 @@ from typing import IO, Self
 
 from starlette.requests import Request
 
-from runner.emulator.http.transport import require_json
+from runner.emulator.http import require_json
 from runner.emulator.storage.object_requests import Act, ObjectRequest, name_in_body, read_sources
 from runner.emulator.storage.object_store import out_of_order
 

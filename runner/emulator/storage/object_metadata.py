@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from runner.emulator.state.store import Document, Store
+from runner.emulator.state import Document, Store
 from runner.emulator.storage.buckets import BUCKETS, CHANGED, DELETED, merge_patch
-from runner.emulator.wire import refusals
-from runner.emulator.wire.listing import sized_page
-from runner.emulator.wire.wire import zulu_time
+from runner.emulator.wire import refusals, sized_page, zulu_time
 
 CHANGEABLE = (
     *("cacheControl", "contentDisposition", "contentEncoding", "contentLanguage", "contentType", "customTime"),

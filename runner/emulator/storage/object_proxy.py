@@ -18,19 +18,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from runner.emulator.http.batch_requests import serve_batch
-from runner.emulator.http.transport import render_error
-from runner.emulator.iam.access import Access, Caller
-from runner.emulator.state.settings import CloudSettings
-from runner.emulator.state.store import Document, Store
+from runner.emulator.http import render_error, serve_batch
+from runner.emulator.iam import Access, Caller
+from runner.emulator.state import CloudSettings, Document, Store
 from runner.emulator.storage.buckets import BUCKETS, POLICY_OWNER, no_bucket, storage_denied
 from runner.emulator.storage.object_bodies import Body, name_upload, read_orders
 from runner.emulator.storage.object_metadata import ObjectMetadata
 from runner.emulator.storage.object_requests import Act, ObjectRequest, read_object_request
 from runner.emulator.storage.object_store import ObjectStore, out_of_order
 from runner.emulator.storage.upload_sessions import UploadSessions
-from runner.emulator.wire import refusals
-from runner.emulator.wire.wire import read_json
+from runner.emulator.wire import read_json, refusals
 from runner.errors import CloudError
 
 Content = Body | bytes | None

@@ -15,9 +15,7 @@ from enum import Enum, auto
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
-from runner.emulator.wire import refusals
-from runner.emulator.wire.validation import check_bucket_name
-from runner.emulator.wire.wire import read_json
+from runner.emulator.wire import check_bucket_name, read_json, refusals
 
 UPLOAD_TYPES = ("media", "multipart", "resumable")
 _PATH = re.compile(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from runner.emulator.iam.access import Caller
-from runner.emulator.state.clock import Clock
+from runner.emulator.iam import Caller
+from runner.emulator.state import Clock
 from runner.emulator.storage.object_requests import ObjectRequest
 
 LIFETIME_S = 7 * 86400.0

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from runner.emulator.state.store import Document
+from runner.emulator.state import Document
 from runner.emulator.wire import refusals
 
 Predicate = Callable[[Document], bool]

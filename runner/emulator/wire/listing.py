@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Collection, Mapping, Sequence
 
-from runner.emulator.state.store import Document
+from runner.emulator.state import Document
 from runner.emulator.wire import refusals
 from runner.emulator.wire.filters import parse_filter
 from runner.emulator.wire.wire import link, scope_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 
-from runner.emulator.state.store import Document, Store
+from runner.emulator.state import Document, Store
 from runner.emulator.wire import refusals
 from runner.emulator.wire.wire import relative
 

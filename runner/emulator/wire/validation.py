@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from runner.emulator.state.store import Document
+from runner.emulator.state import Document
 from runner.emulator.wire import refusals
 from runner.emulator.wire.request_fields import ANY, TEXTS
 from runner.errors import CloudError

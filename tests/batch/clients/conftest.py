@@ -1,4 +1,4 @@
-"""A batch in the bucket of tests/core, and a client's machine for it."""
+"""A batch in a bucket, and a client's machine for it."""
 
 from __future__ import annotations
 
