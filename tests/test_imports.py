@@ -65,7 +65,7 @@ ROOMS = {
     "emulator": "emulator.compute emulator.control emulator.machines emulator.provider emulator.state emulator.wire system",
     "wiring": "commands context emulator.control google hardware inventory journal model results ssh stacks system vms infra",
     "drill": "commands context google model results system teardown wiring",
-    "cli": "batch commands context drill model recovery teardown wiring tests.system_packages tests.fresh",
+    "cli": "batch commands context drill emulator.faults model recovery teardown wiring tests.system_packages tests.fresh",
 }
 FOREIGN: dict[str, tuple[str, ...]] = {"model": ("pydantic", "yaml")}
 MAY_LOAD_SDKS = {"google", "results", "stacks", "wiring", "emulator"}

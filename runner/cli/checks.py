@@ -75,9 +75,14 @@ def _write(path: Path, text: str) -> None:
 
 def generated_docs(root: Path) -> dict[Path, str]:
     """Each generated file with the text that it should have."""
+    from runner.emulator.faults import put_tables
     from runner.model.batch import json_schema
 
-    return {root / "docs" / "jobs.schema.json": json.dumps(json_schema(), indent=2) + "\n"}
+    faults = root / "docs" / "faults.md"
+    return {
+        root / "docs" / "jobs.schema.json": json.dumps(json_schema(), indent=2) + "\n",
+        faults: put_tables(faults.read_text(encoding="utf-8")),
+    }
 
 
 def shell_scripts(root: Path) -> list[str]:

@@ -159,10 +159,6 @@ class Compute:
         body = {"state": "DEPRECATED", "replacement": f"{self._project}/global/images/{replacement}"}
         self._operations.wait(self._api.post(f"{self._project}/global/images/{segment(name)}/deprecate", body))
 
-    def delete_disk(self, zone: str, name: str) -> None:
-        """Delete a disk and wait until it is gone; nothing if it is gone already."""
-        self._operations.delete(f"zones/{segment(zone)}/disks/{segment(name)}")
-
     def read_quotas(self, region: str) -> list[RegionQuota]:
         """The quotas of a region: CPUS, PREEMPTIBLE_CPUS, IN_USE_ADDRESSES, SSD_TOTAL_GB, INSTANCES…, as they are now."""
         answer = self._api.get(f"{self._project}/regions/{segment(region)}")

@@ -10,7 +10,7 @@ from importlib import resources
 
 from runner.errors import RemoteError
 from runner.hardware.bundle import Bundle, BundleFile, remote_scripts, tar_bundles, tar_files
-from runner.hardware.remote_state import Phase, RemoteState, parse_state
+from runner.hardware.remote_state import RemoteState, parse_state
 from runner.ssh import Connection, Result, Stdin, command_line
 
 CONTROL_FOLDER = ".opensees-hpc"
@@ -172,8 +172,3 @@ def _columns(text: str) -> Iterator[tuple[str, str, str]]:
         if not tab or not tab2:
             raise RemoteError(f"the remote side gave a line that cannot be read: {line!r}")
         yield first, second, third
-
-
-def is_over(state: RemoteState) -> bool:
-    """Whether nothing of the job runs any more (what runs after its end aside)."""
-    return state.phase in {Phase.END, Phase.NONE}

@@ -145,7 +145,7 @@ class LeaseKeeper:
     """A context manager: takes the lease, renews it every third of its length, looks more often whether somebody changed it.
 
     What fails is tried again at the next look, for as long as it takes: ``age_s`` tells how bad it is. At the end of the block
-    the lease is left as it is, and runs out: ``release`` or ``detach`` say more than that.
+    the lease is left as it is, and runs out; ``detach`` says that nobody needs to watch.
 
     ``lost_to``: who else has it. ``was_detached``: the batch ran alone before.
 
@@ -224,17 +224,6 @@ class LeaseKeeper:
         self._stop()
         with self._writing:
             self._write(lambda lease: replace(lease, detached=True))
-
-    def release(self) -> None:
-        """Stop watching: the batch is over, and what is left of its VMs may go at once. Nothing if the lease is lost.
-
-        Raises:
-            CloudError: it could not be written.
-        """
-        self._stop()
-        with self._writing:
-            if not self.is_lost:
-                self._write(lambda lease: replace(lease, holder="", holder_id="", expires=lease.renewed.timestamp()))
 
     def look(self) -> None:
         """Renew it if that is due, else see whether somebody changed it. The keeper's thread does this by itself."""

@@ -354,8 +354,3 @@ def read_expires(text: str) -> datetime | None:
 def read_labels(text: str) -> dict[str, str]:
     """Labels written as ``key=value`` words into a description, where a thing can have no labels."""
     return dict(part.split("=", 1) for part in text.split() if "=" in part)
-
-
-def write_labels(labels: Mapping[str, str]) -> str:
-    """The words that ``read_labels`` reads."""
-    return " ".join(f"{key}={value}" for key, value in sorted(labels.items()))

@@ -72,19 +72,6 @@ def find_rooms(
     return sorted(rooms, key=lambda room: room.vms)
 
 
-def largest_batch(
-    quotas: Sequence[RegionQuota],
-    machine: MachineType,
-    provisioning: str,
-    *,
-    disk_gib: int = 0,
-    external_ip: bool = True,
-) -> int | None:
-    """How many VMs of this type fit into the quotas of their region now; None if no quota is known."""
-    rooms = find_rooms(quotas, machine, provisioning, disk_gib=disk_gib, external_ip=external_ip)
-    return rooms[0].vms if rooms else None
-
-
 def _cpu_metric(by_metric: Mapping[str, RegionQuota], machine: MachineType, provisioning: str) -> str:
     if provisioning == "spot" and by_metric.get(SPOT_CPUS) and by_metric[SPOT_CPUS].limit > 0:
         return SPOT_CPUS

@@ -82,11 +82,6 @@ class Resource:
         """Whether it is meant to stay after the session."""
         return self.facts.get("keep") is True
 
-    @property
-    def may_exist(self) -> bool:
-        """Intended or created, and nobody has seen that it is gone."""
-        return self.gone is None and not self.is_kept
-
 
 @dataclass(frozen=True, kw_only=True)
 class JobTrace:
@@ -158,11 +153,6 @@ class Session:
     def answered(self) -> frozenset[str]:
         """The VMs that have answered a client of this machine: it began jobs on them."""
         return frozenset(record.text("instance") for record in self.records if record.kind == "job") - {""}
-
-    @property
-    def open_resources(self) -> tuple[Resource, ...]:
-        """What may still be there."""
-        return tuple(item for item in self.resources if item.may_exist)
 
 
 def read_session(name: str, records: Sequence[Record], troubles: Sequence[str] = ()) -> Session:

@@ -19,7 +19,7 @@ from runner.inventory.inventory import CloudEstate
 from runner.model import names
 from runner.model.catalog import MACHINE_TYPES
 from runner.model.leftover import Kind
-from runner.model.quota import largest_batch
+from runner.model.quota import find_rooms
 from runner.model.stockout import Quota, Stockout, classify
 from tests.emulator.conftest import CloudUnderTest, vm_body
 
@@ -47,12 +47,12 @@ def test_quotas_count_what_is_there(cloud: CloudUnderTest, compute: Compute) -> 
     body = {"metric": "PREEMPTIBLE_CPUS", "limit": 20}
     assert cloud.ask("POST", "/_local/quotas", body).status_code == 200
     machine = MACHINE_TYPES["c2-standard-4"]
-    assert largest_batch(compute.read_quotas("europe-west4"), machine, "spot", disk_gib=50) == 5
+    assert find_rooms(compute.read_quotas("europe-west4"), machine, "spot", disk_gib=50)[0].vms == 5
     cloud.insert_vm("vm")
     quotas = {quota.metric: quota for quota in compute.read_quotas("europe-west4")}
     assert (quotas["PREEMPTIBLE_CPUS"].limit, quotas["PREEMPTIBLE_CPUS"].usage) == (20, 4)
     assert {"CPUS", "IN_USE_ADDRESSES", "SSD_TOTAL_GB", "INSTANCES"} <= set(quotas)
-    assert largest_batch(list(quotas.values()), machine, "spot", disk_gib=50) == 4
+    assert find_rooms(list(quotas.values()), machine, "spot", disk_gib=50)[0].vms == 4
 
 
 @pytest.mark.parametrize("has_details", [False, True])

@@ -158,7 +158,6 @@ def test_one_batch_has_one_watcher(batch: Batch, clock: Clock, told: Told, make_
             assert [lease.holder for lease in told.losses] == [THEM]
             with pytest.raises(ConflictError, match="lost"):
                 keeper.detach()
-            keeper.release()
             assert stored(batch).holder == THEM
 
 
@@ -251,14 +250,6 @@ def test_a_detached_lease_is_free(batch: Batch, make_keeper: Make) -> None:
     with make_keeper(THEM) as keeper:
         assert keeper.was_detached
         assert not stored(batch).detached
-
-
-def test_a_released_lease_has_run_out(batch: Batch, clock: Clock, make_keeper: Make) -> None:
-    with make_keeper() as keeper:
-        keeper.release()
-    assert stored(batch).expires == clock.now().timestamp()
-    with make_keeper(THEM):
-        pass
 
 
 def test_deadlines_that_others_move_are_told_and_kept(

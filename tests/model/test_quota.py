@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner.model.catalog import MACHINE_TYPES
-from runner.model.quota import RegionQuota, find_rooms, largest_batch
+from runner.model.quota import RegionQuota, find_rooms
 
 C2 = MACHINE_TYPES["c2-standard-8"]
 
@@ -29,16 +29,16 @@ def quotas(**limits: tuple[float, float]) -> list[RegionQuota]:
     ],
 )
 def test_the_scarcest_quota_counts(limits: dict[str, tuple[float, float]], provisioning: str, vms: int) -> None:
-    assert largest_batch(quotas(**limits), C2, provisioning, disk_gib=40) == vms
+    assert find_rooms(quotas(**limits), C2, provisioning, disk_gib=40)[0].vms == vms
 
 
 def test_without_an_external_address_none_is_counted() -> None:
     given = quotas(CPUS=(80, 0), IN_USE_ADDRESSES=(1, 1))
-    assert largest_batch(given, C2, "standard", disk_gib=40, external_ip=False) == 10
+    assert find_rooms(given, C2, "standard", disk_gib=40, external_ip=False)[0].vms == 10
 
 
 def test_unknown_quotas_set_no_limit() -> None:
-    assert largest_batch([], C2, "spot", disk_gib=40) is None
+    assert find_rooms([], C2, "spot", disk_gib=40) == []
 
 
 def test_the_scarcest_is_told_in_words() -> None:

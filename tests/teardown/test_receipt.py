@@ -17,6 +17,7 @@ from runner.model.session import Session
 from runner.teardown.receipt import close_session, closed_session, write_receipt
 from runner.vms.guard import Vm, VMGuard
 from tests.support.command_site import CommandSite
+from tests.support.sessions import open_resources
 
 PLAN = {"machine_type": "c2-standard-4", "price_usd_per_hour": 0.25, "max_run_s": 3600}
 
@@ -97,12 +98,12 @@ def test_closing_journals_what_is_gone_and_ends_only_if_all_is(site: CommandSite
         state.intend("instance", "closing-1", zone)
         assert close_session(site.context(), state, "completed").exit_code == 8
         session = state.read()
-        assert (session.has_ended, [item.name for item in session.open_resources]) == (False, ["closing-0"])
+        assert (session.has_ended, [item.name for item in open_resources(session)]) == (False, ["closing-0"])
         site.delete_vm("closing-0")
         receipt = close_session(site.context(), state, "completed")
         assert (receipt.exit_code, receipt.session.outcome) == (0, "completed")
         assert [item.state for item in receipt.items] == [ItemState.GONE, ItemState.NEVER_CREATED]
-        assert state.read().open_resources == ()
+        assert open_resources(state.read()) == ()
         assert "404 notFound" in state.read().gone[0].answers
     view = command.execute(site.context(), name="closing", verify=False)
     assert (view.values["ended"] is not None, view.values["left_over"]) == (True, [])

@@ -14,6 +14,7 @@ from runner.errors import CloudError, HpcError, LeftoverError, PermissionDeniedE
 from runner.google.compute import Compute
 from runner.journal.journal import Journal
 from runner.vms.guard import Patience, Vm, VmCloud, VMGuard
+from tests.support.sessions import open_resources
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIMIT_S = 60
@@ -141,7 +142,7 @@ def test_what_cannot_be_deleted_is_named(cloud: FakeCloud, tmp_path: Path) -> No
         with pytest.raises(LeftoverError, match=r"compute\.instances\.delete") as caught, guard:
             assert guard.guarded == (FIRST, SECOND)
         assert caught.value.items == ("instance b-0 in z-a",)
-        assert [item.name for item in state.read().open_resources] == ["b-0"]
+        assert [item.name for item in open_resources(state.read())] == ["b-0"]
 
 
 def test_a_failing_deletion_is_a_note_on_the_first_error(cloud: FakeCloud) -> None:
@@ -165,7 +166,7 @@ def test_the_journal_knows_before_the_vm_exists_and_after_it_is_gone(cloud: Fake
             cloud.create(FIRST)
             guard.created("b-0")
             guard.add(SECOND)
-            assert [item.created is not None for item in state.read().open_resources] == [True, False]
+            assert [item.created is not None for item in open_resources(state.read())] == [True, False]
             guard.gone("b-1", "404 from the operation")
         assert [(item.name, *item.answers) for item in state.read().gone] == [
             ("b-0", "deleted, then not found"),
@@ -198,4 +199,4 @@ def test_signals_delete_and_a_second_one_does_not_stop_that(signum: signal.Signa
     assert not (tmp_path / "b-0").exists()
     session = Journal(folder=tmp_path / "journal").read("b")
     assert session is not None
-    assert (session.open_resources, len(session.gone)) == ((), 1)
+    assert (open_resources(session), len(session.gone)) == ((), 1)

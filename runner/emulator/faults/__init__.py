@@ -4,6 +4,7 @@ What a fault does is done where it hits; those that come by themselves are in ``
 """
 
 from runner.emulator.faults.board import ACTS, GUEST_KINDS, KINDS, Faults, check_fault, check_pattern
+from runner.emulator.faults.fault_table import put_tables
 
 __all__ = [
     "ACTS",
@@ -12,4 +13,5 @@ __all__ = [
     "Faults",
     "check_fault",
     "check_pattern",
+    "put_tables",
 ]

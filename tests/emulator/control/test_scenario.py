@@ -11,7 +11,6 @@ import requests
 import yaml
 
 from runner.emulator.faults.board import ACTS, KINDS
-from runner.emulator.faults.fault_table import put_tables
 from runner.emulator.state.settings import CloudSettings
 from tests.emulator.conftest import CloudUnderTest, until, vm_body
 
@@ -189,7 +188,6 @@ def test_a_machine_hangs_at_once_or_when_it_boots(cloud: CloudUnderTest) -> None
 
 def test_the_document_tells_every_fault_and_its_example_is_understood(cloud: CloudUnderTest) -> None:
     document = FAULTS_DOCUMENT.read_text(encoding="utf-8")
-    assert document == put_tables(document), "renew it: see runner/emulator/faults/fault_table.py"
     assert all(f"| `{kind}` |" in document for kind in {**KINDS, **ACTS})
     (example,) = re.findall(r"```yaml\n(.*?)```", document, re.DOTALL)
     play(cloud, *yaml.safe_load(example))
