@@ -1,22 +1,23 @@
-"""What commands are handed: settings, and the rooms below it ready to use. ``runner.wiring`` builds it."""
+"""What commands are handed: settings, the rooms below it ready to use, and who is told. ``runner.wiring`` builds it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from runner.google import Compute, Instance, Login, OsLogin
 from runner.journal import Journal
-from runner.model.events import Listener
+from runner.model.events import Listener, Phases
 from runner.model.settings import Settings
 from runner.results import Buckets, ResultStore
 
 if TYPE_CHECKING:
     from runner.hardware.opensees import OpenSeesInterface
     from runner.inventory import Estate
+    from runner.journal import SessionState
     from runner.ssh import Connection
     from runner.stacks import Stacks
 
@@ -86,7 +87,10 @@ class Cloud(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Everything that a command needs beside its own arguments."""
+    """The one value that every command is handed, beside its own arguments.
+
+    ``listener``: who is told what happens. ``phases``: how long each phase of the command took.
+    """
 
     settings: Settings
     cloud: Cloud
@@ -97,6 +101,17 @@ class Context:
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
     sleep: Callable[[float], None]
+    listener: Listener = field(default_factory=Listener)
+    phases: Phases = field(default_factory=lambda: Phases(Listener()))
+
+    def with_listener(self, listener: Listener) -> Self:
+        """The context of a command that this listener hears: its phases begin at nothing."""
+        return replace(self, listener=listener, phases=Phases(listener))
+
+    def in_session(self, session: SessionState) -> SessionContext:
+        """The context of what happens while this session is owned."""
+        own = {each.name: getattr(self, each.name) for each in fields(Context)}
+        return SessionContext(**own, session=session)
 
     def journal_heard_by(self, listener: Listener) -> Journal:
         """The journal to begin or resume a session in: what it cannot write is a warning."""
@@ -106,3 +121,10 @@ class Context:
     def is_local(self) -> bool:
         """Whether the target is the embedded cloud, which costs nothing."""
         return self.settings.target == "local"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionContext(Context):
+    """A context with the open journal of the batch or bake that the command works on."""
+
+    session: SessionState
