@@ -1,5 +1,6 @@
-"""The cloud that these tests use."""
+"""The cloud, and the bucket, that these tests use."""
 
+from tests.support.bucket_fixtures import batch, bucket_site
 from tests.support.command_fixtures import cloud_home, estate, fresh_site, site
 
-__all__ = ["cloud_home", "estate", "fresh_site", "site"]
+__all__ = ["batch", "bucket_site", "cloud_home", "estate", "fresh_site", "site"]

@@ -19,6 +19,12 @@ pytestmark = pytest.mark.xdist_group("run")
 Pulumi = Callable[..., str]
 
 
+def skip_untracked(folder: str, names: list[str]) -> set[str]:
+    """Name what is no part of a clone: the results of batches, at the top only, and what tools leave."""
+    skip = shutil.ignore_patterns(".*", "Pulumi.*.yaml", "__pycache__")(folder, names)
+    return skip | ({"results"} if Path(folder) == ROOT else set())
+
+
 @pytest.fixture(scope="module")
 def pulumi(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Pulumi:
     """Runs ``pulumi`` in a folder of infra/, in the environment that ``invoke env`` prints.
@@ -26,7 +32,7 @@ def pulumi(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Pulumi:
     In a checkout of its own: the settings of stacks are linked into it, and other tests use stacks of the same names.
     """
     root = tmp_path_factory.mktemp("checkout") / "opensees-hpc"
-    shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(".*", "results", "Pulumi.*.yaml", "__pycache__"))
+    shutil.copytree(ROOT, root, ignore=skip_untracked)
     site = Site(home=site.home, root=root)
     site.run_batch(Path("jobs/smoke.yaml"), site.home / "results")  # base and image are there
     printed = site.invoke("env")

@@ -1,5 +1,5 @@
 """The bucket that these tests use."""
 
-from tests.support.bucket_fixtures import batch, site
+from tests.support.bucket_fixtures import batch, bucket_site
 
-__all__ = ["batch", "site"]
+__all__ = ["batch", "bucket_site"]

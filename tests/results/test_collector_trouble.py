@@ -224,9 +224,9 @@ def test_what_no_archive_can_hold_is_corrupt_and_keeps_no_other_back(batch: Batc
     assert list(collected.corrupt) == [f"{batch.name}/a/attempt-1/"]
 
 
-def test_a_folder_that_cannot_be_made_is_said(site: Site, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_said(bucket_site: Site, tmp_path: Path) -> None:
     (tmp_path / "results").write_text("a file")
-    batch = new_batch(site, tmp_path / "results")
+    batch = new_batch(bucket_site, tmp_path / "results")
     batch.push("a")
     with pytest.raises(DiskError):
         make_collector(batch, Told()).finish()

@@ -19,9 +19,9 @@ from tests.support.bucket import Site, storage_client
 
 
 @pytest.fixture
-def state(site: Site) -> Iterator[Objects]:
+def state(bucket_site: Site) -> Iterator[Objects]:
     """An empty bucket for Pulumi's state."""
-    with storage_client(site.endpoint) as client:
+    with storage_client(bucket_site.endpoint) as client:
         objects = Objects(lambda: client, f"state-{secrets.token_hex(6)}")
         objects._opened().create(location="europe-west4")
         yield objects
@@ -71,12 +71,12 @@ class Google(GoogleCloud):
         return storage_client(self.site.endpoint, self.url)
 
 
-def test_machines_with_the_same_state_are_given_the_same(site: Site, state: Objects, tmp_path: Path) -> None:
+def test_machines_with_the_same_state_are_given_the_same(bucket_site: Site, state: Objects, tmp_path: Path) -> None:
     settings = Settings(target="google", project="some-project")
     passphrases = []
     for home in (tmp_path / "one", tmp_path / "two"):
         cloud = Google(settings, home, {"PULUMI_BACKEND_URL": f"gs://{state.bucket}/below"})
-        cloud.site = site
+        cloud.site = bucket_site
         file = Path(cloud.pulumi_environment()["PULUMI_CONFIG_PASSPHRASE_FILE"])
         passphrases.append(file.read_bytes())
         cloud.url = "http://127.0.0.1:9"  # this machine has its copy

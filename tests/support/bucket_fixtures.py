@@ -11,16 +11,16 @@ from tests.support.bucket import Batch, Site, new_batch, running_site
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with pytest.MonkeyPatch.context() as patch, running_site(tmp_path_factory.mktemp("site")) as site:
+def bucket_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with pytest.MonkeyPatch.context() as patch, running_site(tmp_path_factory.mktemp("site")) as found:
         # Else Google's client asks for the bucket in a thread of its own, which may outlive the client.
         patch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
-        yield site
+        yield found
 
 
 @pytest.fixture
-def batch(site: Site, tmp_path: Path) -> Iterator[Batch]:
-    made = new_batch(site, tmp_path / "results")
+def batch(bucket_site: Site, tmp_path: Path) -> Iterator[Batch]:
+    made = new_batch(bucket_site, tmp_path / "results")
     yield made
     made.store.close()
-    site.clear_faults()
+    bucket_site.clear_faults()

@@ -8,9 +8,9 @@ import pytest
 
 from tests.batch.clients.client import Client
 from tests.support.bucket import Batch
-from tests.support.bucket_fixtures import batch, site
+from tests.support.bucket_fixtures import batch, bucket_site
 
-__all__ = ["batch", "client", "site"]
+__all__ = ["batch", "bucket_site", "client"]
 
 
 @pytest.fixture
