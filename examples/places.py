@@ -51,12 +51,13 @@ class Place:
 @contextlib.contextmanager
 def embedded_vm() -> Iterator[Place]:
     """A VM of the embedded cloud, from the image of ``invoke build`` (made if there is none); deleted at the end."""
-    context = make_context(instead_of_file="target: local\n")
+    listener = Listener(on_log=lambda _name, line: say(line))
+    context = make_context(instead_of_file="target: local\n", listener=listener)
     cloud, settings = context.cloud, context.settings
     if not isinstance(cloud, LocalCloud):
         raise HpcError("this example makes a VM in the embedded cloud only", remedy="give --host for any other machine")
     cloud.open()
-    image = ensure_image(context, Listener(on_log=lambda _name, line: say(line)))
+    image = ensure_image(context)
     zone = settings.zones_to_try[0]
     api = Api(cloud.endpoints.compute, cloud.new_session)
     body = vm_body(zone, f"projects/{settings.project}/{image.self_path}", image.disk_gib)

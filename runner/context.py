@@ -108,14 +108,23 @@ class Context:
         """The context of a command that this listener hears: its phases begin at nothing."""
         return replace(self, listener=listener, phases=Phases(listener))
 
+    def with_new_phases(self) -> Self:
+        """The same, for a part of the command whose phases are counted apart."""
+        return self.with_listener(self.listener)
+
     def in_session(self, session: SessionState) -> SessionContext:
         """The context of what happens while this session is owned."""
         own = {each.name: getattr(self, each.name) for each in fields(Context)}
         return SessionContext(**own, session=session)
 
-    def journal_heard_by(self, listener: Listener) -> Journal:
-        """The journal to begin or resume a session in: what it cannot write is a warning."""
-        return replace(self.journal, on_trouble=lambda message: listener.tell("warning", message=message))
+    @property
+    def reporting_journal(self) -> Journal:
+        """The journal to begin or resume a session in: it reports what it cannot write as a warning."""
+        return replace(self.journal, on_trouble=self.warn)
+
+    def warn(self, message: str) -> None:
+        """Report what the user should know of, and what ends nothing."""
+        self.listener.tell("warning", message=message)
 
     @property
     def is_local(self) -> bool:

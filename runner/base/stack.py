@@ -10,7 +10,6 @@ from typing import Any
 from runner.context import Context
 from runner.errors import DeclinedError, InputError
 from runner.model import names
-from runner.model.events import Listener
 from runner.model.settings import IAP_RANGE, is_within
 from runner.stacks import StackSpec, tell_stack_progress
 
@@ -85,7 +84,7 @@ def begin_reading_base(context: Context) -> Future[Outputs | None]:
     return read
 
 
-def ensure_base(context: Context, listener: Listener, known: Outputs | None = None) -> Outputs:
+def ensure_base(context: Context, known: Outputs | None = None) -> Outputs:
     """The outputs of the stack ``base``, which is made if its bucket is not there, and brought up to date if it is of an
     older version or does not admit this operator or these addresses. ``known``: the outputs, where they were read just now.
 
@@ -100,11 +99,11 @@ def ensure_base(context: Context, listener: Listener, known: Outputs | None = No
     wanted = wanted_settings(context, base)
     if base and _serves(context, base):
         return base
-    if not context.is_local and not listener.on_confirm(_question(context, base, wanted)):
+    if not context.is_local and not context.listener.on_confirm(_question(context, base, wanted)):
         raise DeclinedError(
             "the stack base is missing or out of date", remedy="agree, give --yes, or run `pulumi up` in infra/base"
         )
-    return context.cloud.stacks.up(base_spec(context, wanted), tell_stack_progress(listener, names.BASE_STACK))
+    return context.cloud.stacks.up(base_spec(context, wanted), tell_stack_progress(context.listener, names.BASE_STACK))
 
 
 def _serves(context: Context, base: Outputs) -> bool:

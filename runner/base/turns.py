@@ -5,13 +5,12 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from runner.context import Context
-from runner.model.events import Listener
 from runner.system.file_lock import waiting_lock
 
 FILE = "making-base-and-image.lock"
 
 
-def taking_turns(context: Context, listener: Listener) -> AbstractContextManager[None]:
+def taking_turns(context: Context) -> AbstractContextManager[None]:
     """Inside, no other command of this home makes base or image; who comes later waits, and then finds them there.
 
     Raises (entering):
@@ -19,6 +18,6 @@ def taking_turns(context: Context, listener: Listener) -> AbstractContextManager
     """
 
     def tell() -> None:
-        listener.tell("warning", message="another command is making base or image; waiting for it")
+        context.warn("another command is making base or image; waiting for it")
 
     return waiting_lock(context.home / context.settings.target / FILE, on_wait=tell)

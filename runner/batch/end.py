@@ -58,7 +58,7 @@ class BatchEnd:
         self.lease.check()
         self.goes_on = False
         try:
-            end_batch(self.context, self.batch, self.listener, self.phases, hurry=hurry)
+            end_batch(self.context, self.batch, hurry=hurry)
         except LeftoverError as error:
             self.left_over = error.items
             raise
@@ -154,6 +154,6 @@ class BatchEnd:
         try:
             with deferred_signals(self.listener, threading.Event()), self.phases.phase("receipt"):
                 self._judge_late()
-                close_session(self.context, self.session, outcome)
+                close_session(self.context.in_session(self.session), outcome)
         except HpcError as error:
             self.listener.tell("warning", message=str(error))

@@ -95,7 +95,7 @@ class Fleet:
         self._max_run_s = max_run_s
         self._spec_of = spec_of
         self._session = session
-        self._places = PlaceFinder(context, listener)
+        self._places = PlaceFinder(context)
         self._tell = tell
         self._listener = listener
         self._phases = phases

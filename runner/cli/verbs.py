@@ -94,8 +94,8 @@ def _tell_dead_sessions(
     from runner.model.events import Listener
     from runner.recovery import report_dead_sessions
 
-    listener = Listener() if screen is None else screen.listener()
-    found = report_dead_sessions(context, listener, besides=[but] if but else [], may_clean=may_clean)
+    heard = context.with_listener(Listener() if screen is None else screen.listener())
+    found = report_dead_sessions(heard, besides=[but] if but else [], may_clean=may_clean)
     return [item.as_json() for item in found]
 
 
@@ -112,11 +112,9 @@ def run(*, jobs: str, yes: bool, as_json: bool, results: str, detach: bool = Fal
     screen = _screen(as_json=as_json, yes=yes)
 
     def execute(report: RunReport) -> RunSummary:
-        context = wiring.make_context(results_folder=Path(results).absolute())
+        context = wiring.make_context(results_folder=Path(results).absolute(), listener=screen.listener())
         _tell_dead_sessions(context, screen)
-        return command.execute(
-            context, jobs_file=Path(jobs), yes=yes, listener=screen.listener(), detach=detach, report=report
-        )
+        return command.execute(context, jobs_file=Path(jobs), yes=yes, detach=detach, report=report)
 
     return _run_to_summary(screen, execute)
 
@@ -129,9 +127,9 @@ def attach(*, batch: str, as_json: bool, results: str, take_over: bool) -> int:
     screen = _screen(as_json=as_json, yes=True)
 
     def execute(report: RunReport) -> RunSummary:
-        context = wiring.make_context(results_folder=Path(results).absolute())
+        context = wiring.make_context(results_folder=Path(results).absolute(), listener=screen.listener())
         _tell_dead_sessions(context, screen, but=batch)
-        return command.execute(context, batch=batch, listener=screen.listener(), take_over=take_over, report=report)
+        return command.execute(context, batch=batch, take_over=take_over, report=report)
 
     return _run_to_summary(screen, execute)
 
@@ -155,14 +153,14 @@ def results(*, batch: str, as_json: bool, folder: str) -> int:
     from runner.commands import results as command
 
     screen = _screen(as_json=as_json, yes=True)
-    context = wiring.make_context(results_folder=Path(folder).absolute())
+    context = wiring.make_context(results_folder=Path(folder).absolute(), listener=screen.listener())
     if not batch:
         dead = _tell_dead_sessions(context, _text_screen(as_json=as_json))
         values = command.list_sets(context) | {"dead_sessions": dead}
         _write(json.dumps(values, indent=2) if as_json else "\n".join(command.list_lines(values)))
         return 0
     _tell_dead_sessions(context, screen, but=batch)
-    summary = command.execute(context, batch=batch, listener=screen.listener())
+    summary = command.execute(context, batch=batch)
     if isinstance(screen, JsonScreen):
         screen.write("summary", summary.as_json())
     else:
@@ -182,7 +180,7 @@ def build(*, yes: bool, as_json: bool, recipe: str) -> int:
         raise InputError(f"unknown recipe {recipe!r}", remedy=f"known: {', '.join(command.RECIPES)}")
     screen = _screen(as_json=as_json, yes=yes)
     _tell_dead_sessions(context, screen)
-    summary = command.execute(context, recipe=recipe, yes=yes, listener=screen.listener())
+    summary = command.execute(context.with_listener(screen.listener()), recipe=recipe, yes=yes)
     if isinstance(screen, JsonScreen):
         screen.write("summary", summary.as_json())
     else:
@@ -239,9 +237,9 @@ def cleanup(
         batch=batch, bake=bake, everything=everything, results=results, owner=owner, dry_run=dry_run, yes=yes
     )
     screen = _screen(as_json=as_json, yes=yes)
-    context = wiring.make_context()
+    context = wiring.make_context(listener=screen.listener())
     _tell_dead_sessions(context, screen, but=batch or bake, may_clean=False)
-    summary = command.execute(context, request, screen.listener())
+    summary = command.execute(context, request=request)
     screen.show_cleanup(summary)
     return summary.exit_code
 
@@ -293,9 +291,12 @@ def setup(*, project: str, operator: str, region: str, ssh_from: str, yes: bool)
     ranges = [part.strip() for part in ssh_from.split(",") if part.strip()]
     typed = {"project": project, "operator": operator, "region": region, "ssh_source_ranges": ranges}
     merged = command.merge_settings(wiring.settings_text(os.environ), file, typed)
-    context = wiring.make_context(os.environ | {"OPENSEES_HPC_TARGET": "google"}, instead_of_file=merged.text)
-    listener = _screen(as_json=False, yes=yes).listener()
-    state = command.execute(context, file=file, text=merged.text, listener=listener)
+    context = wiring.make_context(
+        os.environ | {"OPENSEES_HPC_TARGET": "google"},
+        instead_of_file=merged.text,
+        listener=_screen(as_json=False, yes=yes).listener(),
+    )
+    state = command.execute(context, file=file, text=merged.text)
     is_beside = state.startswith("gs://") and not context.settings.secrets_provider
     _write(f"Pulumi's state{', with its passphrase beside it' if is_beside else ''}: {state}")
     if merged.kept:

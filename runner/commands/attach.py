@@ -11,15 +11,12 @@ from runner.context import Context
 from runner.errors import InputError, NotFoundError
 from runner.jobsfile import Definition, load_definition, open_batches
 from runner.journal import NameTakenError, SessionState, gone_clients
-from runner.model.events import Listener, Phases
 from runner.teardown import check_known
 
 _log = logging.getLogger(__name__)
 
 
-def execute(
-    context: Context, *, batch: str, listener: Listener, take_over: bool = False, report: RunReport | None = None
-) -> RunSummary:
+def execute(context: Context, *, batch: str, take_over: bool = False, report: RunReport | None = None) -> RunSummary:
     """Take over a batch: logs go on where they stood, finished jobs are not run again, waiting ones are started.
 
     A batch that cannot be gone on with is left as it was found. ``report`` has the summary also if an error is raised.
@@ -31,19 +28,18 @@ def execute(
     """
     if batch:
         check_batch_name(batch)
-    phases = Phases(listener)
-    with phases.phase("cloud"):
+    with context.phases.phase("cloud"):
         context.cloud.open()
         name = batch or _only_open_batch(context)
         definition = _load_definition(context, name)
     known = context.journal.read(name)
     predecessors = () if known is None else gone_clients(known)
-    with _session(context, name, listener) as session:
+    with _session(context, name) as session:
         run = BatchRun(
             context=context,
             definition=definition,
-            listener=listener,
-            phases=phases,
+            listener=context.listener,
+            phases=context.phases,
             session=session,
             report=report or RunReport(),
             take_over=take_over,
@@ -71,10 +67,10 @@ def _only_open_batch(context: Context) -> str:
     )
 
 
-def _session(context: Context, name: str, listener: Listener) -> SessionState:
+def _session(context: Context, name: str) -> SessionState:
     """The batch's journal: the one on this machine, or a new one where another machine began it."""
     _log.info("the batch is %s", name, extra={"session": name})
-    settings, journal = context.settings, context.journal_heard_by(listener)
+    settings, journal = context.settings, context.reporting_journal
     if name not in journal.names():
         # Another attach may have begun it just now; whether that one still runs is seen below.
         with contextlib.suppress(NameTakenError):

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.base import ensure_base, taking_turns
-from runner.context import Context
+from runner.context import Context, SessionContext
 from runner.errors import BuildError, DeclinedError, HpcError, RemoteCommandError
 from runner.google import Image
 from runner.model import catalog, names
-from runner.model.events import Listener, Phases
 from runner.model.foreign import decode_json
 from runner.model.plan import hourly_price
 from runner.model.stockout import Place
@@ -29,7 +28,6 @@ from runner.teardown import Steps, closed_session, end_bake, raised_signals
 from runner.vms import PlaceFinder, Vm, VMGuard, wait_for_host_keys
 
 if TYPE_CHECKING:
-    from runner.journal import SessionState
     from runner.ssh import Connection
 
 _log = logging.getLogger(__name__)
@@ -53,7 +51,7 @@ class BuildSummary:
         return {"image": self.image, "versions": dict(self.versions), "phases_s": dict(self.phases_s), "exit_code": 0}
 
 
-def execute(context: Context, *, recipe: str, yes: bool, listener: Listener) -> BuildSummary:
+def execute(context: Context, *, recipe: str, yes: bool) -> BuildSummary:
     """Bake a new image; the old ones of the family are deprecated, not deleted.
 
     Raises:
@@ -64,38 +62,35 @@ def execute(context: Context, *, recipe: str, yes: bool, listener: Listener) -> 
     """
     context.cloud.open()
     context.cloud.check_bake(recipe)
-    _agree(context, recipe, yes=yes, listener=listener)
-    with taking_turns(context, listener):
-        return bake(context, recipe=recipe, listener=listener)
+    _agree(context, recipe, yes=yes)
+    with taking_turns(context):
+        return bake(context, recipe=recipe)
 
 
-def bake(context: Context, *, recipe: str, listener: Listener) -> BuildSummary:
+def bake(context: Context, *, recipe: str) -> BuildSummary:
     """The pipeline: builder, bake, clean up, validate, stop, image from disk, builder gone."""
-    phases = Phases(listener)
-    with phases.phase("base"):
-        ensure_base(context, listener)
-    run = _Bake(context=context, recipe=recipe, begun=context.now(), listener=listener, phases=phases)
-    settings = context.settings
-    with (
-        context.journal_heard_by(listener).begin(
-            run.name, "bake", target=settings.target, project=settings.project
-        ) as session,
-        closed_session(context, session, listener),
-        raised_signals(),
-        VMGuard(
-            context.cloud.compute, (), journal=session, tell=lambda message: listener.tell("warning", message=message)
-        ) as guard,
-        Steps(listener) as steps,
-    ):
-        _log.info("the bake is %s", run.name, extra={"session": run.name})
-        run.announce(session)
-        versions = run.make_image(steps, session, guard)
-    with phases.phase("deprecate"):
+    with context.phases.phase("base"):
+        ensure_base(context)
+    begun, settings = context.now(), context.settings
+    with context.reporting_journal.begin(
+        names.bake_name(begun), "bake", target=settings.target, project=settings.project
+    ) as session:
+        run = _Bake(context=context.in_session(session), recipe=recipe, begun=begun)
+        with (
+            closed_session(run.context),
+            raised_signals(),
+            VMGuard(context.cloud.compute, (), journal=session, tell=context.warn) as guard,
+            Steps(context.listener) as steps,
+        ):
+            _log.info("the bake is %s", run.name, extra={"session": run.name})
+            run.announce()
+            versions = run.make_image(steps, guard)
+    with context.phases.phase("deprecate"):
         run.deprecate_older()
-    return BuildSummary(image=run.image_name, versions=versions, phases_s=phases.seconds)
+    return BuildSummary(image=run.image_name, versions=versions, phases_s=context.phases.seconds)
 
 
-def ensure_image(context: Context, listener: Listener, *, make: Callable[..., object] = bake) -> Image:
+def ensure_image(context: Context, *, make: Callable[..., object] = bake) -> Image:
     """The newest usable image of the family, baked if there is none, or only one that lacks what this version counts on.
 
     ``make`` bakes it, as ``bake`` does.
@@ -109,11 +104,11 @@ def ensure_image(context: Context, listener: Listener, *, make: Callable[..., ob
         return image
     if image is not None:
         why = f"the image {image.name} was baked by an older version and lacks what this one needs; baking a new one"
-        listener.tell("warning", message=why)
+        context.warn(why)
     recipe = context.settings.image_recipe
     if not context.is_local:
-        _agree(context, recipe, yes=False, listener=listener)
-    make(context, recipe=recipe, listener=listener)
+        _agree(context, recipe, yes=False)
+    make(context.with_new_phases(), recipe=recipe)
     image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
     if image is None or not serves(image):
         raise BuildError("the image was made, but the cloud does not list it as ready")
@@ -125,14 +120,16 @@ def serves(image: Image) -> bool:
     return image.format >= names.IMAGE_FORMAT
 
 
-def _agree(context: Context, recipe: str, *, yes: bool, listener: Listener) -> None:
+def _agree(context: Context, recipe: str, *, yes: bool) -> None:
     """Show what a bake may cost, and ask."""
     settings = context.settings
     machine = catalog.MACHINE_TYPES[settings.builder_machine_type]
     hours = LONGEST_BAKE_S[recipe] / 3600
     ceiling_usd = 0.0 if context.is_local else hours * hourly_price(machine, settings.disk_gib)
-    listener.tell("bake", recipe=recipe, machine_type=machine.name, ceiling_usd=round(ceiling_usd, 2), hours=hours)
-    if not yes and not listener.on_confirm(f"Bake an image with the recipe {recipe}?"):
+    context.listener.tell(
+        "bake", recipe=recipe, machine_type=machine.name, ceiling_usd=round(ceiling_usd, 2), hours=hours
+    )
+    if not yes and not context.listener.on_confirm(f"Bake an image with the recipe {recipe}?"):
         raise DeclinedError("no image was baked", remedy="agree, or give --yes where nobody can be asked")
 
 
@@ -140,11 +137,9 @@ def _agree(context: Context, recipe: str, *, yes: bool, listener: Listener) -> N
 class _Bake:
     """One bake. Its stack's name is also the value of its label."""
 
-    context: Context
+    context: SessionContext
     recipe: str
     begun: datetime
-    listener: Listener
-    phases: Phases
 
     @property
     def name(self) -> str:
@@ -154,9 +149,9 @@ class _Bake:
     def image_name(self) -> str:
         return names.image_name(self.begun)
 
-    def announce(self, session: SessionState) -> None:
+    def announce(self) -> None:
         """Journal what will be created, before it is."""
-        settings = self.context.settings
+        session, settings = self.context.session, self.context.settings
         machine = catalog.MACHINE_TYPES[settings.builder_machine_type]
         session.record(
             "plan",
@@ -167,20 +162,20 @@ class _Bake:
         )
         session.intend("stack", self.name, "image")
 
-    def make_image(self, steps: Steps, session: SessionState, guard: VMGuard) -> Mapping[str, str]:
+    def make_image(self, steps: Steps, guard: VMGuard) -> Mapping[str, str]:
         """The image from a validated builder; the versions of what is in it."""
         steps.undo(
             f"end bake {self.name}",
-            lambda: end_bake(self.context, self.name, self.listener, self.phases, hurry=steps.hurry),
+            lambda: end_bake(self.context, self.name, hurry=steps.hurry),
         )
-        with self.phases.phase("up"):
-            place, outputs = self._make_builder(session, guard)
+        with self.context.phases.phase("up"):
+            place, outputs = self._make_builder(guard)
         connections = ExitStack()
         steps.undo("close the connection", connections.close)
-        with self.phases.phase("boot"):
+        with self.context.phases.phase("boot"):
             connection = connections.enter_context(self._connect(place))
         versions = self._bake_on(connection)
-        with self.phases.phase("image"):
+        with self.context.phases.phase("image"):
             labels = {LABEL_KEY.sub("_", key.lower()): names.label_value(value) for key, value in versions.items()}
             own = {"recipe": self.recipe, names.IMAGE_FORMAT_LABEL: str(names.IMAGE_FORMAT)}
             second = {
@@ -189,9 +184,9 @@ class _Bake:
                 "image_description": f"OpenSees, recipe {self.recipe}",
                 "image_labels": json.dumps(labels | own),
             }
-            session.intend("image", self.image_name, keep=True)
+            self.context.session.intend("image", self.image_name, keep=True)
             self._up(second, place)
-            session.record("created", kind="image", name=self.image_name)
+            self.context.session.record("created", kind="image", name=self.image_name)
         return versions
 
     def deprecate_older(self) -> None:
@@ -201,15 +196,15 @@ class _Bake:
             if image.name != self.image_name and not image.deprecated:
                 compute.deprecate_image(image.name, replacement=self.image_name)
 
-    def _make_builder(self, session: SessionState, guard: VMGuard) -> tuple[Place, Mapping[str, object]]:
+    def _make_builder(self, guard: VMGuard) -> tuple[Place, Mapping[str, object]]:
         """A builder that runs, where there is one to be had, and the stack's outputs."""
         builder = names.builder_name(self.name)
         settings = self.context.settings
-        finder = PlaceFinder(self.context, self.listener)
+        finder = PlaceFinder(self.context)
         place = Place(zone=settings.zones_to_try[0], machine_type=settings.builder_machine_type)
         while True:
             guard.add(Vm(name=builder, zone=place.zone, facts={"machine_type": place.machine_type}))
-            session.intend("disk", builder, place.zone)
+            self.context.session.intend("disk", builder, place.zone)
             try:
                 outputs = self._up({}, place)
             except HpcError as error:
@@ -235,7 +230,7 @@ class _Bake:
         where = {"gcp:project": settings.project, "gcp:region": settings.region, "gcp:zone": place.zone}
         config = where | {f"{names.CONFIG_NAMESPACE}:{key}": value for key, value in ours.items()}
         spec = StackSpec(project="image", name=self.name, config=config)
-        return self.context.cloud.stacks.up(spec, tell_stack_progress(self.listener, self.name))
+        return self.context.cloud.stacks.up(spec, tell_stack_progress(self.context.listener, self.name))
 
     def _connect(self, place: Place) -> Connection:
         cloud = self.context.cloud
@@ -247,17 +242,17 @@ class _Bake:
 
     def _bake_on(self, connection: Connection) -> Mapping[str, str]:
         """Upload, build, clean up, validate."""
-        with self.phases.phase("upload"):
+        with self.context.phases.phase("upload"):
             unpack = 'rm -rf -- "$1" && mkdir -- "$1" && tar -xzf - -C "$1"'
             result = connection.run_script(unpack, REMOTE_FOLDER, stdin=archive_folder(self.context.root / "packer"))
             if result.exit_code != 0:
                 raise BuildError(f"upload to the builder failed: {result.error_text}")
-        with self.phases.phase("build"):
+        with self.context.phases.phase("build"):
             cores = connection.run(["nproc"], check=True).text.strip()
             self._script(connection, RECIPES[self.recipe], cores)
-        with self.phases.phase("cleanup"):
+        with self.context.phases.phase("cleanup"):
             self._script(connection, "cleanup.sh")
-        with self.phases.phase("validate"):
+        with self.context.phases.phase("validate"):
             lines = self._script(connection, "validate.sh")
         try:
             return {str(key): str(value) for key, value in decode_json(lines[-1].encode()).items()}
@@ -283,7 +278,7 @@ class _Bake:
         return out.lines
 
     def _tell(self, script: str) -> Callable[[str], None]:
-        return lambda line: self.listener.log(script.removesuffix(".sh"), line)
+        return lambda line: self.context.listener.log(script.removesuffix(".sh"), line)
 
 
 class _Lines:

@@ -16,7 +16,6 @@ from runner.errors import CloudError, DeclinedError, HpcError, InputError, Lefto
 from runner.inventory import Agreement, DryEstate, Estate, Removal, SweepReport, Unread, sweep_agreed
 from runner.jobsfile import forget_inputs_of_gone
 from runner.model import names
-from runner.model.events import Listener
 from runner.model.leftover import BILLED, Choice, Item, Kind, Scope
 from runner.teardown import busy_sessions, check_known, clients_gone, tell_removal
 
@@ -70,7 +69,7 @@ class CleanupSummary:
         }
 
 
-def execute(context: Context, request: CleanupRequest, listener: Listener) -> CleanupSummary:
+def execute(context: Context, *, request: CleanupRequest) -> CleanupSummary:
     """Show what would go, ask, remove it, and look again. Idempotent.
 
     Raises:
@@ -85,10 +84,10 @@ def execute(context: Context, request: CleanupRequest, listener: Listener) -> Cl
     choices = scope.choose(found.items)
     if not choices and (scope.batch or scope.bake):
         check_known(context, batch=scope.batch, bake=scope.bake)
-    _show(choices, found.unread, listener)
+    _show(context, choices, found.unread)
     taken = tuple(choice.item for choice in choices if choice.is_taken)
     kept = tuple(choice for choice in choices if not choice.is_taken)
-    if taken and not (request.dry_run or request.yes) and not listener.on_confirm(f"Delete {_count(taken)}?"):
+    if taken and not (request.dry_run or request.yes) and not context.listener.on_confirm(f"Delete {_count(taken)}?"):
         raise DeclinedError("nothing was deleted", remedy="agree, or give --yes where nobody can be asked")
     report = SweepReport(removals=(), left=(), unread=found.unread)
     if taken:
@@ -97,12 +96,12 @@ def execute(context: Context, request: CleanupRequest, listener: Listener) -> Cl
             lambda: _look_again(context, scope),
             Agreement(found=found, items=taken),
             kinds=kinds,
-            tell=lambda removal: _tell(removal, request, listener),
+            tell=lambda removal: _tell(context, removal, request),
         )
     if not request.dry_run:
         keys = {item.key for item in taken}
         untouched = [item for item in found.items if item.kind in BILLED and item.key not in keys]
-        _end_sessions(context, scope, report, untouched, listener)
+        _end_sessions(context, scope, report, untouched)
         with suppress(CloudError):  # what is left here costs nothing
             forget_inputs_of_gone(context)
     return CleanupSummary(report=report, kept=kept, dry_run=request.dry_run)
@@ -147,10 +146,10 @@ def _kinds(scope: Scope) -> tuple[Kind, ...]:
     return tuple(kind for kind in Kind if kind is not Kind.RESULTS or scope.everything)
 
 
-def _show(choices: Iterable[Choice], unread: Iterable[Unread], listener: Listener) -> None:
+def _show(context: Context, choices: Iterable[Choice], unread: Iterable[Unread]) -> None:
     for choice in choices:
         item = choice.item
-        listener.tell(
+        context.listener.tell(
             "found",
             what=str(item),
             state=item.state,
@@ -161,17 +160,15 @@ def _show(choices: Iterable[Choice], unread: Iterable[Unread], listener: Listene
             has_expired=choice.is_outlived,
         )
     for text in unread:
-        listener.tell("warning", message=f"could not be looked at: {text}")
+        context.warn(f"could not be looked at: {text}")
 
 
-def _tell(removal: Removal, request: CleanupRequest, listener: Listener) -> None:
+def _tell(context: Context, removal: Removal, request: CleanupRequest) -> None:
     if not request.dry_run:
-        tell_removal(listener, removal)
+        tell_removal(context, removal)
 
 
-def _end_sessions(
-    context: Context, scope: Scope, report: SweepReport, untouched: Iterable[Item], listener: Listener
-) -> None:
+def _end_sessions(context: Context, scope: Scope, report: SweepReport, untouched: Iterable[Item]) -> None:
     """Let the journals know: a session of which nothing billable is left has ended. ``untouched``: what costs and was not to go."""
     spared = (choice.item for choice in report.spared)
     left = {item.purpose for item in (*report.left, *spared, *report.appeared, *untouched)}
@@ -182,7 +179,7 @@ def _end_sessions(
         if session.facts.get("project", context.settings.project) != context.settings.project:
             continue  # nobody has looked there
         try:
-            with context.journal_heard_by(listener).resume(session.name) as state:
+            with context.reporting_journal.resume(session.name) as state:
                 for removal in report.removals:
                     if removal.item.purpose == session.name and removal.item.kind in BILLED:
                         item = removal.item
@@ -191,7 +188,7 @@ def _end_sessions(
                         )
                 state.end(CLEANED_UP)
         except HpcError as error:
-            listener.tell("warning", message=f"the journal of {session.name} could not be ended: {error}")
+            context.warn(f"the journal of {session.name} could not be ended: {error}")
 
 
 def _removal_values(removal: Removal, *, dry_run: bool) -> dict[str, Any]:

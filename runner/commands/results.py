@@ -8,7 +8,6 @@ from typing import Any
 from runner.commands.arguments import check_batch_name
 from runner.context import Context
 from runner.errors import InputError, NotFoundError
-from runner.model.events import Listener
 from runner.results import Collected, Collector, DownloadTracker, HomeSet, ResultSet
 
 
@@ -81,7 +80,7 @@ def list_lines(values: dict[str, Any]) -> list[str]:
     return [*lines, remedy] if lines else [f"no results in the bucket {values['bucket']}"]
 
 
-def execute(context: Context, *, batch: str, listener: Listener) -> ResultsSummary:
+def execute(context: Context, *, batch: str) -> ResultsSummary:
     """Bring home what a batch has in the bucket, whether it runs or not. Pushes that may still go on are left alone.
 
     Of a batch that is not over, which has control objects, nothing is deleted in the bucket: its own client may be on another
@@ -103,7 +102,7 @@ def execute(context: Context, *, batch: str, listener: Listener) -> ResultsSumma
         where = f"neither in the bucket {context.cloud.results.bucket} nor in {context.results_folder}"
         raise InputError(f"batch {batch} has no results, {where}", remedy="`invoke results` lists those with results")
     is_not_over = bool(context.cloud.results.list_control(batch))
-    collected = Collector(context.cloud.results, batch, tracker, listener, keeps_remote=is_not_over).finish(
+    collected = Collector(context.cloud.results, batch, tracker, context.listener, keeps_remote=is_not_over).finish(
         is_over=False
     )
     return ResultsSummary(batch=batch, collected=collected)

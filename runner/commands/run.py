@@ -17,7 +17,6 @@ from runner.google import Image
 from runner.jobsfile import CheckedBatch, Definition, check_batch
 from runner.journal import NameTakenError, SessionState
 from runner.model import names
-from runner.model.events import Listener, Phases
 from runner.model.plan import Plan, hourly_price, make_plan, next_name
 from runner.model.quota import find_rooms
 from runner.system.files import disk_errors_mapped, require_folder
@@ -32,7 +31,6 @@ def execute(
     *,
     jobs_file: Path,
     yes: bool,
-    listener: Listener,
     detach: bool = False,
     report: RunReport | None = None,
 ) -> RunSummary:
@@ -45,31 +43,30 @@ def execute(
         DiskError: the folder for results cannot be written; nothing was created.
         HpcError: what failed, after everything that was created is gone (or named in the error's notes).
     """
-    phases = Phases(listener)
-    with phases.phase("preflight"):
+    with context.phases.phase("preflight"):
         checked = check_batch(jobs_file)
-    with phases.phase("cloud"):
+    with context.phases.phase("cloud"):
         context.cloud.open()
         base = begin_reading_base(context)
         plan = _plan(context, checked)
         context.cloud.warm_up()
-        plan = _fit_quota(context, plan, checked, listener)
-    _agree(context, plan, checked, yes=yes, listener=listener)
+        plan = _fit_quota(context, plan, checked)
+    _agree(context, plan, checked, yes=yes)
     require_folder(context.results_folder, more=RESULTS_ELSEWHERE)
-    with taking_turns(context, listener):
-        with phases.phase("base"):
-            ensure_base(context, listener, base.result())
-        with phases.phase("image"):
-            image = ensure_image(context, listener)
-    plan, session = _begin_session(context, plan, wanted=checked.batch.name, listener=listener)
+    with taking_turns(context):
+        with context.phases.phase("base"):
+            ensure_base(context, base.result())
+        with context.phases.phase("image"):
+            image = ensure_image(context)
+    plan, session = _begin_session(context, plan, wanted=checked.batch.name)
     definition = _define(context, plan, checked, image)
     with session:
         _record_plan(context, definition, session)
         run = BatchRun(
             context=context,
             definition=definition,
-            listener=listener,
-            phases=phases,
+            listener=context.listener,
+            phases=context.phases,
             session=session,
             report=report or RunReport(),
             detach=detach,
@@ -115,19 +112,19 @@ def _names_at_home(folder: Path) -> set[str]:
             return set()
 
 
-def _begin_session(context: Context, plan: Plan, *, wanted: str, listener: Listener) -> tuple[Plan, SessionState]:
+def _begin_session(context: Context, plan: Plan, *, wanted: str) -> tuple[Plan, SessionState]:
     """The batch's journal, and the plan under its name: a command that began at the same time may have taken the first one."""
     settings, refused = context.settings, set[str]()
     while True:
         try:
-            session = context.journal_heard_by(listener).begin(
+            session = context.reporting_journal.begin(
                 plan.batch, "run", target=settings.target, project=settings.project
             )
         except NameTakenError:
             refused.add(plan.batch)
             name = next_name(wanted, _names_taken(context) | refused)
             message = f"{plan.batch} was begun by another command meanwhile; this batch is {name}"
-            listener.tell("warning", message=message, batch=name)
+            context.listener.tell("warning", message=message, batch=name)
             instances = tuple(names.instance_name(name, index) for index in range(len(plan.instances)))
             plan = replace(plan, batch=name, instances=instances)
         else:
@@ -162,7 +159,7 @@ def _record_plan(context: Context, definition: Definition, session: SessionState
     )
 
 
-def _fit_quota(context: Context, plan: Plan, checked: CheckedBatch, listener: Listener) -> Plan:
+def _fit_quota(context: Context, plan: Plan, checked: CheckedBatch) -> Plan:
     """The plan with no more VMs than the region's quotas have room for, each of them for as much longer.
 
     Raises:
@@ -179,16 +176,16 @@ def _fit_quota(context: Context, plan: Plan, checked: CheckedBatch, listener: Li
     message = (
         f"{context.settings.region}: {rooms[0]}; the batch goes on {rooms[0].vms} instead of {len(plan.instances)} VMs"
     )
-    listener.tell("warning", message=message)
+    context.warn(message)
     return make_plan(
         checked.batch, context.settings, name=plan.batch, most_vms=rooms[0].vms, least_disk_gib=plan.disk_gib
     )
 
 
-def _agree(context: Context, plan: Plan, checked: CheckedBatch, *, yes: bool, listener: Listener) -> None:
+def _agree(context: Context, plan: Plan, checked: CheckedBatch, *, yes: bool) -> None:
     """Show what will be created and what it may cost, hold it to the budget, and ask."""
     ceiling_usd = 0.0 if context.is_local else plan.ceiling_usd
-    listener.tell(
+    context.listener.tell(
         "plan",
         batch=plan.batch,
         target=context.settings.target,
@@ -212,5 +209,5 @@ def _agree(context: Context, plan: Plan, checked: CheckedBatch, *, yes: bool, li
             "raise budget_usd, lower timeout_min or machines.max_vms, or choose a smaller machine type",
         )
         raise InputError([problem])
-    if not yes and not listener.on_confirm(f"Create this and run {len(plan.jobs)} jobs?"):
+    if not yes and not context.listener.on_confirm(f"Create this and run {len(plan.jobs)} jobs?"):
         raise DeclinedError("nothing was created", remedy="agree, or give --yes where nobody can be asked")

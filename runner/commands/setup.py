@@ -13,7 +13,6 @@ from runner.base import ensure_base, taking_turns, wanted_settings
 from runner.context import Context
 from runner.errors import DeclinedError, InputError
 from runner.model import names
-from runner.model.events import Listener
 from runner.model.settings import read_given, read_settings
 from runner.system.files import disk_errors_mapped, write_private
 
@@ -46,7 +45,7 @@ def merge_settings(before: str, file: Path, typed: Mapping[str, Any]) -> MergedS
     return MergedSettings(text=text, kept=tuple(key for key in old if key not in new))
 
 
-def execute(context: Context, *, file: Path, text: str, listener: Listener) -> str:
+def execute(context: Context, *, file: Path, text: str) -> str:
     """Check the project, make the state bucket if it is missing, bring a base that is there up to date with the settings,
     write ``text`` to ``file``; where Pulumi's state is.
 
@@ -57,12 +56,12 @@ def execute(context: Context, *, file: Path, text: str, listener: Listener) -> s
         DiskError: the settings cannot be written.
     """
     context.cloud.open()
-    _ensure_state_bucket(context, listener)
+    _ensure_state_bucket(context)
     engine = context.cloud.pulumi_environment()  # the state's passphrase is made, or taken over from who was here first
     base = context.cloud.stacks.outputs("base", names.BASE_STACK)
     if base:
-        with taking_turns(context, listener):
-            ensure_base(context, listener, base)
+        with taking_turns(context):
+            ensure_base(context, base)
     else:
         wanted_settings(context, None)
     with disk_errors_mapped(file, more="OPENSEES_HPC_SETTINGS names another settings file"):
@@ -70,12 +69,14 @@ def execute(context: Context, *, file: Path, text: str, listener: Listener) -> s
     return engine["PULUMI_BACKEND_URL"]
 
 
-def _ensure_state_bucket(context: Context, listener: Listener) -> None:
+def _ensure_state_bucket(context: Context) -> None:
     bucket = names.state_bucket_name(context.settings.project)
     if context.cloud.buckets.exists(bucket):
         return
     # With no state there is no base: what no base can be made with is told before all else.
     wanted_settings(context, None)
-    if not listener.on_confirm(f"Make the versioned bucket {bucket} in {context.settings.region} for Pulumi's state?"):
+    if not context.listener.on_confirm(
+        f"Make the versioned bucket {bucket} in {context.settings.region} for Pulumi's state?"
+    ):
         raise DeclinedError("nothing was made", remedy="agree, or give --yes")
     context.cloud.buckets.make_state_bucket(bucket, context.settings.region)

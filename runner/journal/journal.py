@@ -49,7 +49,7 @@ def _ignore(message: str) -> None:
 @dataclass(frozen=True, kw_only=True)
 class Journal:
     """The sessions of one target. ``on_trouble`` is told what could not be written though nothing was at stake; commands write to the
-    one of ``Context.journal_heard_by``.
+    one of ``Context.reporting_journal``.
     """
 
     folder: Path

@@ -13,7 +13,6 @@ from runner.google import Instance
 from runner.jobsfile import open_batches
 from runner.journal import gone_clients
 from runner.model import names
-from runner.model.events import Listener, Phases
 from runner.model.lease import LeaseSight
 from runner.model.leftover import Item, Kind
 from runner.model.plan import price_per_hour
@@ -76,36 +75,35 @@ class DeadSession:
 
 def tell_dead_sessions(
     context: Context,
-    listener: Listener,
     dead: Sequence[Session],
     *,
     clean_bake: Callable[[Session], object] | None = None,
     may_clean: bool = True,
 ) -> list[DeadSession]:
     """See ``sessions.report_dead_sessions``."""
-    clean = clean_bake or (lambda session: end_bake(context, session.name, listener, Phases(listener)))
+    clean = clean_bake or (lambda session: end_bake(context.with_new_phases(), session.name))
     to_price: list[tuple[Session, bool]] = []
     for session in dead:
         is_from_here = session.is_owner_gone
         if is_from_here and not session.resources and session.kind != BAKE:
-            _close(context, session, "its client was gone before anything was created", listener)
+            _close(context, session, "its client was gone before anything was created")
             continue
         is_ours_to_clean = may_clean and is_from_here and session.kind == BAKE
-        if not (is_ours_to_clean and _clean(context, session, clean, listener)):
+        if not (is_ours_to_clean and _clean(context, session, clean)):
             to_price.append((session, is_from_here))
     found = _price(context, to_price) if to_price else []
     for item in found:
-        listener.tell("dead_session", **item.as_json())
+        context.listener.tell("dead_session", **item.as_json())
     return found
 
 
-def _clean(context: Context, session: Session, clean: Callable[[Session], object], listener: Listener) -> bool:
+def _clean(context: Context, session: Session, clean: Callable[[Session], object]) -> bool:
     """Remove everything of a dead bake; whether it is done."""
-    listener.tell("bake_cleanup", name=session.name, state="started")
+    context.listener.tell("bake_cleanup", name=session.name, state="started")
     outcome = "its client was gone; everything of it was removed"
-    if not _close(context, session, outcome, listener, first=lambda: clean(session)):
+    if not _close(context, session, outcome, first=lambda: clean(session)):
         return False
-    listener.tell("bake_cleanup", name=session.name, state="done")
+    context.listener.tell("bake_cleanup", name=session.name, state="done")
     return True
 
 
@@ -113,24 +111,23 @@ def _close(
     context: Context,
     session: Session,
     outcome: str,
-    listener: Listener,
     *,
     first: Callable[[], object] = lambda: None,
 ) -> bool:
     """End a dead session, as its owner, after ``first``; False if that is not possible, or somebody else is at it."""
     try:
-        with context.journal_heard_by(listener).resume(session.name) as state:
+        with context.reporting_journal.resume(session.name) as state:
             first()
             state.end(outcome)
             ended = state.read()
     except HpcError as error:
-        listener.tell("warning", message=f"{session.name} could not be ended: {error}")
+        context.warn(f"{session.name} could not be ended: {error}")
         return False
     try:
         if ended.resources:
             write_receipt(context, ended)
     except HpcError as error:
-        listener.tell("warning", message=f"{session.name} has ended, but without a receipt: {error}")
+        context.warn(f"{session.name} has ended, but without a receipt: {error}")
     return True
 
 

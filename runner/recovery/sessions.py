@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from runner.context import Context
 from runner.errors import HpcError
-from runner.model.events import Listener
 from runner.model.session import Session
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 def report_dead_sessions(
     context: Context,
-    listener: Listener,
     *,
     clean_bake: Callable[[Session], object] | None = None,
     besides: Collection[str] = (),
@@ -35,10 +33,10 @@ def report_dead_sessions(
     try:
         dead = [item for item in context.journal.open_sessions() if item.is_dead and item.name not in besides]
     except HpcError as error:
-        listener.tell("warning", message=str(error))
+        context.warn(str(error))
         return []
     if not dead:
         return []
     from runner.recovery.dead_sessions import tell_dead_sessions
 
-    return tell_dead_sessions(context, listener, dead, clean_bake=clean_bake, may_clean=may_clean)
+    return tell_dead_sessions(context, dead, clean_bake=clean_bake, may_clean=may_clean)

@@ -13,7 +13,6 @@ from runner.context import Context
 from runner.errors import HpcError, LeftoverError, StackError
 from runner.inventory import Removal, SweepReport, sweep
 from runner.model import names
-from runner.model.events import Listener, Phases
 from runner.model.leftover import ANY_OWNER, BILLED, Item, Kind, Scope
 from runner.model.stockout import is_of_gone_vms
 from runner.stacks import EngineLimit, ProjectName, tell_stack_progress
@@ -36,8 +35,6 @@ class Ending:
 def end_batch(
     context: Context,
     batch: str,
-    listener: Listener,
-    phases: Phases,
     *,
     hurry: threading.Event | None = None,
     destroy_limit_s: float = DESTROY_LIMIT_S,
@@ -51,14 +48,12 @@ def end_batch(
     """
     limit = EngineLimit(limit_s=destroy_limit_s, hurry=hurry or threading.Event())
     scope = Scope(now=context.now(), owner=ANY_OWNER, batch=batch)  # whoever has its lease may end it, whoever began it
-    return _end(_Stack(project="analysis", name=batch), scope, limit, context, listener, phases)
+    return _end(_Stack(project="analysis", name=batch), scope, limit, context)
 
 
 def end_bake(
     context: Context,
     bake: str,
-    listener: Listener,
-    phases: Phases,
     *,
     hurry: threading.Event | None = None,
     destroy_limit_s: float = DESTROY_LIMIT_S,
@@ -66,7 +61,7 @@ def end_bake(
     """The same for a bake: its builder and what belongs to it; an image that was validated stays."""
     limit = EngineLimit(limit_s=destroy_limit_s, hurry=hurry or threading.Event())
     scope = Scope(now=context.now(), owner=context.settings.owner, bake=bake)
-    return _end(_Stack(project="image", name=bake), scope, limit, context, listener, phases)
+    return _end(_Stack(project="image", name=bake), scope, limit, context)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,54 +78,53 @@ class _Stack:
         return Item(kind=Kind.STACK, name=self.name, place=self.project, labels={"app": names.APP})
 
 
-def _end(
-    stack: _Stack, scope: Scope, limit: EngineLimit, context: Context, listener: Listener, phases: Phases
-) -> Ending:
-    with phases.phase("destroy"):
-        failure = _destroy(context, stack, limit, listener)
+def _end(stack: _Stack, scope: Scope, limit: EngineLimit, context: Context) -> Ending:
+    with context.phases.phase("destroy"):
+        failure = _destroy(context, stack, limit)
     kinds = (*BILLED, Kind.IMAGE) if scope.bake else BILLED
-    with phases.phase("check"):
-        report = sweep(context.cloud.estate, scope, kinds=kinds, tell=lambda removal: tell_removal(listener, removal))
+    with context.phases.phase("check"):
+        report = sweep(context.cloud.estate, scope, kinds=kinds, tell=lambda removal: tell_removal(context, removal))
     if not report.is_clean:
         raise leftover_error(stack.title, report, remedy=f"invoke cleanup {_option(stack)} --yes") from failure
-    finish = "" if failure is None else _forget(context, stack, listener)
+    finish = "" if failure is None else _forget(context, stack)
     return Ending(removals=report.removals, failure="" if failure is None else str(failure), finish=finish)
 
 
-def _destroy(context: Context, stack: _Stack, limit: EngineLimit, listener: Listener) -> HpcError | None:
+def _destroy(context: Context, stack: _Stack, limit: EngineLimit) -> HpcError | None:
     """What kept the engine from destroying and removing the stack, None if nothing did."""
     try:
         if limit.hurry.is_set():
             raise StackError("there was no time to destroy the stack")
-        context.cloud.stacks.destroy(stack.project, stack.name, tell_stack_progress(listener, stack.name), limit=limit)
+        context.cloud.stacks.destroy(
+            stack.project, stack.name, tell_stack_progress(context.listener, stack.name), limit=limit
+        )
         context.cloud.stacks.remove(stack.project, stack.name)
     except HpcError as error:
         if not is_of_gone_vms(
             error, is_gone=lambda name: True
         ):  # one that goes by itself while it is about to be deleted
-            listener.tell("warning", message=f"pulumi destroy failed, going on by label: {error}")
+            context.warn(f"pulumi destroy failed, going on by label: {error}")
         return error
     return None
 
 
-def _forget(context: Context, stack: _Stack, listener: Listener) -> str:
+def _forget(context: Context, stack: _Stack) -> str:
     """Forget a stack of which nothing is left; the command that does it by hand if that fails."""
     try:
         context.cloud.estate.remove(stack.item)
     except HpcError as error:
-        listener.tell(
-            "warning",
-            message=f"nothing of {stack.title} is left in the cloud, but its stack could not be removed: {error}\n"
+        context.warn(
+            f"nothing of {stack.title} is left in the cloud, but its stack could not be removed: {error}\n"
             f"this finishes the work: {error.remedy}",
         )
         return error.remedy
     return ""
 
 
-def tell_removal(listener: Listener, removal: Removal) -> None:
+def tell_removal(context: Context, removal: Removal) -> None:
     """One line an item."""
     state = "deleted" if removal.is_gone else "failed"
-    listener.tell("sweep", what=str(removal.item), state=state, message=removal.answer)
+    context.listener.tell("sweep", what=str(removal.item), state=state, message=removal.answer)
 
 
 def leftover_error(title: str, report: SweepReport, *, remedy: str) -> LeftoverError:

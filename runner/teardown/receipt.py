@@ -10,13 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runner.context import Context
+from runner.context import Context, SessionContext
 from runner.errors import DiskError, HpcError
 from runner.google import Operation
 from runner.inventory import COLLECTIONS, scope_of
-from runner.journal import SessionState
 from runner.model import names
-from runner.model.events import Listener
 from runner.model.leftover import SETTINGS_ONLY, VALIDATED, Item, Kind
 from runner.model.receipt import Receipt, make_receipt
 from runner.model.receipt_items import Answer, CloudAct, ItemState
@@ -29,13 +27,14 @@ ASKED_KINDS = (*COLLECTIONS, Kind.STACK)
 AT_ONCE = 8
 
 
-def close_session(context: Context, state: SessionState, outcome: str) -> Receipt:
+def close_session(context: SessionContext, outcome: str) -> Receipt:
     """The last act of a batch or bake, whatever its outcome: journal what the cloud says is gone, end the session if nothing is
     left and everything could be asked, write the receipt. What is left keeps the session open: the next command tells it.
 
     Raises:
         HpcError: the receipt cannot be written; the session has ended all the same.
     """
+    state = context.session
     answers, asked = _ask(context, state.read()), context.now()
     seen = make_receipt(state.read(), made=asked, asked=asked, answers=answers)
     for item in seen.items:
@@ -50,7 +49,7 @@ def close_session(context: Context, state: SessionState, outcome: str) -> Receip
 
 
 @contextlib.contextmanager
-def closed_session(context: Context, state: SessionState, listener: Listener) -> Iterator[None]:
+def closed_session(context: SessionContext) -> Iterator[None]:
     """Whatever way what is inside ends, the session is closed behind it. Trouble with that is told and hides no other error."""
     outcome = "completed"
     try:
@@ -60,9 +59,9 @@ def closed_session(context: Context, state: SessionState, listener: Listener) ->
         raise
     finally:
         try:
-            close_session(context, state, outcome)
+            close_session(context, outcome)
         except HpcError as trouble:
-            listener.tell("warning", message=str(trouble))
+            context.warn(str(trouble))
 
 
 def write_receipt(context: Context, session: Session) -> Receipt:

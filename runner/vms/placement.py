@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from runner.context import Context
 from runner.errors import CloudError, HpcError
-from runner.model.events import Listener
 from runner.model.stockout import FailedOperation, Other, Place, RateLimit, Stockout, classify, next_place
 
 MOST_REPEATS = 4  # of an update whose refusal may pass by itself
@@ -18,9 +17,8 @@ CLOCK_SLACK = timedelta(minutes=2)  # the cloud's clock and ours may differ
 class PlaceFinder:
     """Remembers what was tried for one batch. Not for several threads at once: the engine's thread asks."""
 
-    def __init__(self, context: Context, listener: Listener) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
-        self._listener = listener
         self._began = context.now() - CLOCK_SLACK
         self._tried: list[Place] = []
         self._repeats = 0
@@ -35,12 +33,12 @@ class PlaceFinder:
             found = next_place(self._tried, self._context.settings, refusal.zones_available)
             if found is not None:
                 where = f"{found.machine_type} in {found.zone}"
-                self._listener.tell("warning", message=f"{refusal.message} Trying {where}.")
+                self._context.warn(f"{refusal.message} Trying {where}.")
             return found
         passes = isinstance(refusal, RateLimit) or (isinstance(refusal, Other) and refusal.is_passing)
         if passes and self._repeats < MOST_REPEATS and is_wanted():
             self._repeats += 1
-            self._listener.tell("warning", message=f"{refusal.message} Trying again.")
+            self._context.warn(f"{refusal.message} Trying again.")
             self._context.sleep(REPEAT_DELAY_S * self._repeats)
             return place
         return None

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from runner.context import Context
 from runner.journal import Journal
+from runner.model.events import Listener, Phases
 from runner.model.settings import read_settings
 from runner.wiring.clouds import ROOT, GoogleCloud, LocalCloud, find_pulumi
 from runner.wiring.configuration import close_home, home_folder, load_settings, settings_file, settings_text
@@ -40,8 +41,11 @@ def make_context(
     *,
     results_folder: Path | None = None,
     instead_of_file: str | None = None,
+    listener: Listener | None = None,
 ) -> Context:
-    """What commands are handed. No cloud is touched, nothing is started, but what lies in the home is closed to other users. ``instead_of_file``: the text of a settings file.
+    """What commands are handed. No cloud is touched, nothing is started, but what lies in the home is closed to other users.
+
+    ``instead_of_file``: the text of a settings file. ``listener``: who hears of what the command does; without one, nobody.
 
     Raises:
         InputError: the settings are wrong.
@@ -52,6 +56,7 @@ def make_context(
     home = home_folder(environment)
     close_home(home)
     clouds = {"local": LocalCloud, "google": GoogleCloud}
+    listener = listener or Listener()
     return Context(
         settings=settings,
         cloud=clouds[settings.target](settings, home, environment),
@@ -62,6 +67,8 @@ def make_context(
         now=lambda: datetime.now(UTC),
         monotonic=time.monotonic,
         sleep=time.sleep,
+        listener=listener,
+        phases=Phases(listener),
     )
 
 

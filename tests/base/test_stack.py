@@ -37,9 +37,9 @@ def base_with(**settings: Any) -> StackOfBase:
 def test_a_base_is_made_after_asking_and_then_left_alone(tmp_path: Path) -> None:
     stack, person = StackOfBase(), Person()
     context = context_of(tmp_path, stack)
-    made = ensure_base(context, person.listener)
-    assert ensure_base(context, person.listener) == made
-    assert ensure_base(context, person.listener, made) == made
+    made = ensure_base(context.with_listener(person.listener))
+    assert ensure_base(context.with_listener(person.listener)) == made
+    assert ensure_base(context.with_listener(person.listener), made) == made
     assert stack.ups == [MINE]
     assert ["Make them?" in question for question in person.asked] == [True]
 
@@ -47,7 +47,7 @@ def test_a_base_is_made_after_asking_and_then_left_alone(tmp_path: Path) -> None
 def test_who_says_no_has_nothing_changed(tmp_path: Path) -> None:
     for stack in (StackOfBase(), base_with(**MINE | {"ssh_ranges": [OFFICE]})):
         with pytest.raises(DeclinedError):
-            ensure_base(context_of(tmp_path, stack), Person(answer=False).listener)
+            ensure_base(context_of(tmp_path, stack).with_listener(Person(answer=False).listener))
         assert stack.ups == []
 
 
@@ -55,61 +55,63 @@ def test_who_says_no_has_nothing_changed(tmp_path: Path) -> None:
 def test_a_base_whose_vms_nobody_could_reach_is_not_made(tmp_path: Path, ranges: list[str]) -> None:
     stack, person = StackOfBase(), Person()
     with pytest.raises(InputError, match="no address may reach the VMs by SSH") as caught:
-        ensure_base(context_of(tmp_path, stack, ssh_source_ranges=ranges), person.listener)
+        ensure_base(context_of(tmp_path, stack, ssh_source_ranges=ranges).with_listener(person.listener))
     assert "--ssh-from" in caught.value.remedy
     assert (stack.ups, person.asked) == ([], [])
 
 
 def test_a_base_that_others_made_reachable_will_do(tmp_path: Path) -> None:
     stack = base_with(**MINE | {"ssh_ranges": [OFFICE]})
-    ensure_base(context_of(tmp_path, stack, ssh_source_ranges=[]), Person(answer=False).listener)
+    ensure_base(context_of(tmp_path, stack, ssh_source_ranges=[]).with_listener(Person(answer=False).listener))
     assert stack.ups == []
 
 
 def test_the_embedded_cloud_needs_no_ranges_and_asks_nothing(tmp_path: Path) -> None:
     stack, person = StackOfBase(), Person(answer=False)
-    ensure_base(context_of(tmp_path, stack, target="local", ssh_source_ranges=[]), person.listener)
+    ensure_base(context_of(tmp_path, stack, target="local", ssh_source_ranges=[]).with_listener(person.listener))
     assert (stack.ups, person.asked) == ([{"owner": "me"}], [])
 
 
 def test_a_new_address_is_let_in_beside_the_old_ones(tmp_path: Path) -> None:
     stack, person = base_with(**MINE | {"ssh_ranges": [OFFICE]}), Person()
     context = context_of(tmp_path, stack)
-    ensure_base(context, person.listener, stack.now)
-    ensure_base(context, person.listener, stack.now)
+    ensure_base(context.with_listener(person.listener), stack.now)
+    ensure_base(context.with_listener(person.listener), stack.now)
     assert stack.ups == [MINE | {"ssh_ranges": [OFFICE, HOME]}]
     assert person.asked == [f"The VMs of project my-project do not admit {HOME} yet. Let them?"]
 
 
 def test_an_address_within_a_range_that_is_let_in_changes_nothing(tmp_path: Path) -> None:
     stack = base_with(**MINE | {"ssh_ranges": [OFFICE]})
-    ensure_base(context_of(tmp_path, stack, ssh_source_ranges=["203.0.113.9"]), Person(answer=False).listener)
+    ensure_base(
+        context_of(tmp_path, stack, ssh_source_ranges=["203.0.113.9"]).with_listener(Person(answer=False).listener)
+    )
     assert stack.ups == []
 
 
 def test_a_second_operator_is_admitted_and_changes_nothing_else(tmp_path: Path) -> None:
     more = {"results_days": "9", "external_ips": "false"}
     stack = base_with(**MINE, **more)
-    ensure_base(context_of(tmp_path, stack, operator="you@example.org"), Person().listener)
+    ensure_base(context_of(tmp_path, stack, operator="you@example.org").with_listener(Person().listener))
     assert stack.ups == [MINE | more | {"operators": ["user:me@example.org", "user:you@example.org"]}]
 
 
 def test_members_of_a_group_are_the_groups_affair(tmp_path: Path) -> None:
     stack = base_with(**MINE | {"operators": ["group:all@example.org"]})
-    ensure_base(context_of(tmp_path, stack), Person(answer=False).listener)
+    ensure_base(context_of(tmp_path, stack).with_listener(Person(answer=False).listener))
     assert stack.ups == []
 
 
 def test_a_tunnel_that_was_there_by_default_stays(tmp_path: Path) -> None:
     stack = base_with(owner="me", operators=["user:me@example.org"])
-    ensure_base(context_of(tmp_path, stack), Person().listener)
+    ensure_base(context_of(tmp_path, stack).with_listener(Person().listener))
     assert stack.ups == [MINE | {"ssh_ranges": [IAP_RANGE, HOME]}]
 
 
 def test_a_base_that_does_not_tell_its_settings_is_brought_up_once(tmp_path: Path) -> None:
     stack, person = StackOfBase(now=outputs_of_base()), Person()
     for _ in range(2):
-        ensure_base(context_of(tmp_path, stack), person.listener, stack.now)
+        ensure_base(context_of(tmp_path, stack).with_listener(person.listener), stack.now)
     assert stack.ups == [MINE]
     assert len(person.asked) == 1
 
@@ -119,7 +121,7 @@ def test_a_base_that_lets_no_vm_delete_itself_from_its_first_moment_is_brought_u
     del older["self_delete_condition"]
     stack, person = StackOfBase(now=older), Person()
     for _ in range(2):
-        ensure_base(context_of(tmp_path, stack), person.listener, stack.now)
+        ensure_base(context_of(tmp_path, stack).with_listener(person.listener), stack.now)
     assert stack.ups == [MINE]
     assert ["older version" in question for question in person.asked] == [True]
 
@@ -127,13 +129,13 @@ def test_a_base_that_lets_no_vm_delete_itself_from_its_first_moment_is_brought_u
 def test_what_another_command_changed_meanwhile_is_not_changed_again(tmp_path: Path) -> None:
     stack = base_with(**MINE)
     old = {"region": "europe-west4", "settings": MINE | {"ssh_ranges": [OFFICE]}}
-    assert ensure_base(context_of(tmp_path, stack), Person(answer=False).listener, old) == stack.now
+    assert ensure_base(context_of(tmp_path, stack).with_listener(Person(answer=False).listener), old) == stack.now
 
 
 def test_another_region_is_refused(tmp_path: Path) -> None:
     stack, person = base_with(**MINE), Person()
     with pytest.raises(InputError, match=r"are in region europe-west4, the settings say us-central1") as caught:
-        ensure_base(context_of(tmp_path, stack, region="us-central1"), person.listener, stack.now)
+        ensure_base(context_of(tmp_path, stack, region="us-central1").with_listener(person.listener), stack.now)
     assert "europe-west4" in caught.value.remedy
     assert (stack.ups, person.asked) == ([], [])
 
@@ -141,15 +143,15 @@ def test_another_region_is_refused(tmp_path: Path) -> None:
 def test_the_engine_lets_a_new_address_in(site: CommandSite) -> None:
     first = site.context()
     first.cloud.open()
-    made = ensure_base(first, site.listener)
+    made = ensure_base(first)
     assert made["settings"] == {"owner": "you"}
     moved = site.context(OPENSEES_HPC_SSH_SOURCE_RANGES=HOME)
     moved.cloud.open()
-    assert ensure_base(moved, site.listener, made)["settings"] == {"owner": "you", "ssh_ranges": [IAP_RANGE, HOME]}
+    assert ensure_base(moved, made)["settings"] == {"owner": "you", "ssh_ranges": [IAP_RANGE, HOME]}
     endpoint = site.start_cloud()
     link = f"{endpoint.url}/compute/v1/projects/{endpoint.project}/global/firewalls/{names.SSH_FIREWALL}"
     assert set(requests.get(link, headers=endpoint.headers, timeout=60).json()["sourceRanges"]) == {IAP_RANGE, HOME}
-    assert ensure_base(first, site.listener) == ensure_base(moved, site.listener)
+    assert ensure_base(first) == ensure_base(moved)
 
 
 def test_the_role_has_the_id_of_the_settings_until_it_is_made(tmp_path: Path) -> None:
@@ -158,10 +160,10 @@ def test_the_role_has_the_id_of_the_settings_until_it_is_made(tmp_path: Path) ->
     for stack in (StackOfBase(), half_made):
         person = Person()
         context = context_of(tmp_path, stack, **other)
-        made = ensure_base(context, person.listener)
+        made = ensure_base(context.with_listener(person.listener))
         assert stack.ups == [MINE | other]
         assert ["Make them?" in question for question in person.asked] == [True]
-        assert ensure_base(context_of(tmp_path, stack), Person(answer=False).listener) == made
+        assert ensure_base(context_of(tmp_path, stack).with_listener(Person(answer=False).listener)) == made
     whole = base_with(**MINE)
-    ensure_base(context_of(tmp_path, whole, **other), Person(answer=False).listener)
+    ensure_base(context_of(tmp_path, whole, **other).with_listener(Person(answer=False).listener))
     assert whole.ups == []

@@ -9,13 +9,12 @@ import pytest
 from runner.commands import attach, extend, results
 from runner.context import Context
 from runner.errors import InputError, NotFoundError
-from runner.model.events import Listener
 from tests.support.cloud_estate import BUCKET, ME, Estate
 from tests.support.command_site import CommandSite
 
 
 def attach_to(context: Context, batch: str) -> None:
-    attach.execute(context, batch=batch, listener=Listener())
+    attach.execute(context, batch=batch)
 
 
 def extend_it(context: Context, batch: str) -> None:
@@ -23,7 +22,7 @@ def extend_it(context: Context, batch: str) -> None:
 
 
 def bring_home(context: Context, batch: str) -> None:
-    results.execute(context, batch=batch, listener=Listener())
+    results.execute(context, batch=batch)
 
 
 @pytest.mark.parametrize("name", ["../b1", "B1", "b1;reboot", "b" * 80])

@@ -5,18 +5,21 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from runner.commands.build import archive_folder, ensure_image
+from runner.context import Cloud, Context
 from runner.errors import BuildError, DeclinedError
 from runner.google.compute import Image
 from runner.model import names
 from runner.model.events import Event, Listener
+from runner.model.settings import Settings
+from tests.support.small_cloud import SmallCompute, small_context
 
 NOW: Mapping[str, str] = {names.IMAGE_FORMAT_LABEL: str(names.IMAGE_FORMAT)}
 
@@ -38,19 +41,23 @@ def _image(name: str, labels: Mapping[str, str]) -> Image:
 class Desk:
     """A cloud with images, and a bake that adds one."""
 
-    images: list[Image]
+    folder: Path
+    images: list[Image] = field(default_factory=list)
     is_local: bool = True
     labels_of_bake: Mapping[str, str] = field(default_factory=lambda: NOW)
     events: list[Event] = field(default_factory=list)
 
-    def context(self) -> Any:
-        settings = SimpleNamespace(image_recipe="wheels", builder_machine_type="e2-standard-4", disk_gib=20)
+    def context(self) -> Context:
+        settings = (
+            Settings() if self.is_local else Settings(target="google", project="a-project", operator="me@example.org")
+        )
         compute = SimpleNamespace(newest_image=lambda family: self.images[-1] if self.images else None)
-        return SimpleNamespace(cloud=SimpleNamespace(compute=compute), settings=settings, is_local=self.is_local)
+        cloud = cast(Cloud, SimpleNamespace(compute=compute))
+        return replace(small_context(self.folder, SmallCompute()), settings=settings, cloud=cloud)
 
     def ensure(self, *, agrees: bool = False) -> str:
         listener = Listener(on_progress=self.events.append, on_confirm=lambda question: agrees)
-        return ensure_image(self.context(), listener, make=self.bake).name
+        return ensure_image(self.context().with_listener(listener), make=self.bake).name
 
     def bake(self, *_: Any, **__: Any) -> None:
         self.images.append(_image("new", self.labels_of_bake))
@@ -60,8 +67,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk(images=[])
+def desk(tmp_path: Path) -> Desk:
+    return Desk(folder=tmp_path)
 
 
 def test_newest_image_is_taken(desk: Desk) -> None:

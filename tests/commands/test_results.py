@@ -13,7 +13,6 @@ import pytest
 from runner.commands.results import execute, list_lines, list_sets
 from runner.errors import InputError
 from runner.model import names
-from runner.model.events import Listener
 from tests.support.bucket import FILES, Batch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +41,7 @@ def test_nothing_is_said_to_be_nothing() -> None:
 def test_a_batch_comes_home_and_again_is_no_error(batch: Batch) -> None:
     batch.push("a")
     for _ in range(2):
-        summary = execute(batch.context, batch=batch.name, listener=Listener())
+        summary = execute(batch.context, batch=batch.name)
         assert (summary.exit_code, [home["job"] for home in summary.as_json()["home"]]) == (0, ["a"])
     assert batch.at_home() == {"a": dict(FILES)}
     assert batch.objects() == []
@@ -52,7 +51,7 @@ def test_a_batch_that_is_not_over_keeps_its_copies(batch: Batch) -> None:
     batch.push("a")
     batch.store.put_control(batch.name, "lease.json", b"{}")
     for _ in range(2):
-        assert execute(batch.context, batch=batch.name, listener=Listener()).exit_code == 0
+        assert execute(batch.context, batch=batch.name).exit_code == 0
     assert batch.at_home() == {"a": dict(FILES)}
     assert len(batch.objects()) == 3
 
@@ -61,7 +60,7 @@ def test_what_is_not_whole_is_said(batch: Batch) -> None:
     batch.push("a", parts="a")
     batch.push("b")
     batch.put("b", names.MANIFEST, b"{}")
-    summary = execute(batch.context, batch=batch.name, listener=Listener())
+    summary = execute(batch.context, batch=batch.name)
     assert summary.exit_code == 1
     assert [line.split(":")[0] for line in summary.lines] == [
         f"DAMAGED, kept in the bucket as {batch.name}/b/attempt-1/",
@@ -74,7 +73,7 @@ def test_what_is_not_whole_is_said(batch: Batch) -> None:
 @pytest.mark.parametrize("name", ["no-such-batch", "../x", "Up", ""])
 def test_a_batch_that_is_not_there_is_said(batch: Batch, name: str) -> None:
     with pytest.raises(InputError):
-        execute(batch.context, batch=name, listener=Listener())
+        execute(batch.context, batch=name)
     assert not batch.context.results_folder.exists()
 
 

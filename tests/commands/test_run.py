@@ -74,7 +74,7 @@ def test_price_and_quota_go_by_the_disks_that_the_image_needs(
     told: list[Event] = []
     listener = Listener(on_progress=told.append, on_confirm=lambda question: False)
     with pytest.raises(DeclinedError):
-        run.execute(google(tmp_path, image=image), jobs_file=jobs_file, yes=False, listener=listener)
+        run.execute(google(tmp_path, image=image).with_listener(listener), jobs_file=jobs_file, yes=False)
     (plan,) = [cast(Any, event.facts) for event in told if event.event == "plan"]
     assert len(plan["instances"]) == vms
     price = vms * hourly_price(catalog.MACHINE_TYPES[plan["machine_type"]], disk_gib)
@@ -88,11 +88,11 @@ def test_what_a_bake_lacks_is_told_before_anything_is_asked_or_made(
 ) -> None:
     context = google(tmp_path, image=image, check_bake=has_no_tcl)
     with pytest.raises(MissingToolError, match="no Tcl for the recipe wheels"):
-        run.execute(context, jobs_file=jobs_file, yes=True, listener=Listener())
+        run.execute(context, jobs_file=jobs_file, yes=True)
 
 
 def test_a_machine_that_could_not_bake_runs_what_is_baked(tmp_path: Path, jobs_file: Path) -> None:
     current = replace(IMAGE, labels={names.IMAGE_FORMAT_LABEL: str(names.IMAGE_FORMAT)})
     context = google(tmp_path, image=current, check_bake=has_no_tcl)
     with pytest.raises(DeclinedError):
-        run.execute(context, jobs_file=jobs_file, yes=False, listener=Listener(on_confirm=lambda question: False))
+        run.execute(context, jobs_file=jobs_file, yes=False)

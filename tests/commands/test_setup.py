@@ -57,7 +57,8 @@ class SmallProject:
         file = folder / "settings.yaml"
         before = file.read_text() if file.exists() else ""
         text = setup.merge_settings(before, file, typed).text
-        return setup.execute(self.context(folder, text), file=file, text=text, listener=person.listener)
+        context = self.context(folder, text).with_listener(person.listener)
+        return setup.execute(context, file=file, text=text)
 
 
 def test_the_first_settings_are_what_was_typed() -> None:

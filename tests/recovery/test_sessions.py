@@ -50,7 +50,7 @@ def test_a_dead_batch_is_told_with_what_it_costs_and_how_to_go_on(site: CommandS
     zone = site.insert_vm("lost-0", batch="lost")
     site.insert_vm("unrelated-0", batch="unrelated")
     leave(site, "lost", zone=zone)
-    (dead,) = report_dead_sessions(site.context(), site.listener, clean_bake=never_clean)
+    (dead,) = report_dead_sessions(site.context(), clean_bake=never_clean)
     assert (dead.session.name, dead.is_from_here, dead.usd_per_hour, dead.trouble) == ("lost", True, 0.0, "")
     (told,) = site.events("dead_session")
     (vm,) = told["instances"]
@@ -58,20 +58,20 @@ def test_a_dead_batch_is_told_with_what_it_costs_and_how_to_go_on(site: CommandS
     assert (vm["machine_type"], vm["outlived"]) == ("c2-standard-4", "")
     assert told["offers"] == ["invoke cleanup --batch lost"], "nothing in the bucket says what the batch was"
     assert f"process {describe_this_process().pid}" in told["owner"]
-    assert report_dead_sessions(site.context(), site.listener, besides=["lost"]) == []
+    assert report_dead_sessions(site.context(), besides=["lost"]) == []
     for name in ("lost-0", "unrelated-0"):
         site.delete_vm(name)
-    (dead,) = report_dead_sessions(site.context(), site.listener)
+    (dead,) = report_dead_sessions(site.context())
     assert dead.instances == []
     with site.context().journal.resume("lost") as state:
         state.end("cleaned up")
-    assert report_dead_sessions(site.context(), site.listener) == []
+    assert report_dead_sessions(site.context()) == []
 
 
 def test_a_batch_whose_client_lives_is_not_told(fresh_site: CommandSite) -> None:
     with fresh_site.context().journal.begin("alive", "run") as state:
         state.intend("instance", "alive-0", "europe-west4-a")
-        assert report_dead_sessions(fresh_site.context(), fresh_site.listener) == []
+        assert report_dead_sessions(fresh_site.context()) == []
     assert not fresh_site.is_cloud_running
 
 
@@ -79,7 +79,7 @@ def test_a_batch_that_goes_on_by_itself_is_told_as_such(site: CommandSite) -> No
     leave(site, "alone", zone="europe-west4-a")
     with site.context().journal.resume("alone") as state:
         state.record("detached")
-    (dead,) = report_dead_sessions(site.context(), site.listener)
+    (dead,) = report_dead_sessions(site.context())
     assert dead.as_json()["is_detached"]
     with site.context().journal.resume("alone") as state:
         state.end("done")
@@ -87,13 +87,13 @@ def test_a_batch_that_goes_on_by_itself_is_told_as_such(site: CommandSite) -> No
 
 def test_what_died_before_it_created_anything_is_just_ended(fresh_site: CommandSite) -> None:
     leave(fresh_site, "early")
-    assert report_dead_sessions(fresh_site.context(), fresh_site.listener) == []
+    assert report_dead_sessions(fresh_site.context()) == []
     assert read(fresh_site.context(), "early").has_ended
     assert not fresh_site.is_cloud_running
 
 
 def test_without_an_open_journal_nothing_is_started(fresh_site: CommandSite) -> None:
-    assert report_dead_sessions(fresh_site.context(), fresh_site.listener, clean_bake=never_clean) == []
+    assert report_dead_sessions(fresh_site.context(), clean_bake=never_clean) == []
     assert not fresh_site.is_cloud_running
     assert not fresh_site.home.exists()
 
@@ -105,7 +105,7 @@ def test_many_ended_journals_are_not_read_whole(fresh_site: CommandSite) -> None
         state.end("done")
     path = journal.folder / "b.jsonl"
     path.write_bytes(b"\xff" * 100_000 + b"\n" + path.read_bytes().splitlines(keepends=True)[-1])
-    assert report_dead_sessions(fresh_site.context(), fresh_site.listener) == []
+    assert report_dead_sessions(fresh_site.context()) == []
 
 
 def test_a_dead_bake_is_cleaned_at_once(site: CommandSite) -> None:
@@ -117,7 +117,7 @@ def test_a_dead_bake_is_cleaned_at_once(site: CommandSite) -> None:
         assert read(site.context(), session.name).is_owner_alive
         site.delete_vm(f"{session.name}-builder")
 
-    assert report_dead_sessions(site.context(), site.listener, clean_bake=clean) == []
+    assert report_dead_sessions(site.context(), clean_bake=clean) == []
     assert [event["state"] for event in site.events("bake_cleanup")] == ["started", "done"]
     assert read(site.context(), "bake-20261122-100000").has_ended
     assert (site.home / "local" / "receipts" / "bake-20261122-100000.html").exists()
@@ -126,7 +126,7 @@ def test_a_dead_bake_is_cleaned_at_once(site: CommandSite) -> None:
 def test_the_real_end_of_a_bake_cleans_it(site: CommandSite) -> None:
     zone = site.insert_vm("bake-20261122-110000-builder", bake="bake-20261122-110000", owner="you")
     leave(site, "bake-20261122-110000", kind="bake", zone=zone)
-    assert report_dead_sessions(site.context(), site.listener) == []
+    assert report_dead_sessions(site.context()) == []
     assert site.context().cloud.compute.instances({"bake": "bake-20261122-110000"}) == []
     assert read(site.context(), "bake-20261122-110000").has_ended
 
@@ -137,11 +137,11 @@ def test_a_bake_that_cannot_be_cleaned_is_told(site: CommandSite) -> None:
     def fail(session: Session) -> None:
         raise LeftoverError("still there: the builder", items=["builder"])
 
-    (dead,) = report_dead_sessions(site.context(), site.listener, clean_bake=fail)
+    (dead,) = report_dead_sessions(site.context(), clean_bake=fail)
     assert dead.offers == ("invoke cleanup --bake bake-20261122-120000",)
     assert "still there: the builder" in site.events("warning")[0]["message"]
     assert not read(site.context(), "bake-20261122-120000").has_ended
-    assert report_dead_sessions(site.context(), site.listener, clean_bake=lambda session: None) == []
+    assert report_dead_sessions(site.context(), clean_bake=lambda session: None) == []
 
 
 def test_a_bake_that_another_command_cleans_is_left_to_it(site: CommandSite) -> None:
@@ -149,18 +149,18 @@ def test_a_bake_that_another_command_cleans_is_left_to_it(site: CommandSite) -> 
     others: list[Any] = []
 
     def clean(session: Session) -> None:
-        others.extend(report_dead_sessions(site.context(), site.listener, clean_bake=never_clean))
+        others.extend(report_dead_sessions(site.context(), clean_bake=never_clean))
 
-    assert report_dead_sessions(site.context(), site.listener, clean_bake=clean) == []
+    assert report_dead_sessions(site.context(), clean_bake=clean) == []
     assert others == []
 
 
 def test_nothing_of_another_machine_is_touched(site: CommandSite) -> None:
     leave(site, "bake-20261122-140000", kind="bake", zone="europe-west4-a")
     rewrite_owner(site, "bake-20261122-140000")
-    (dead,) = report_dead_sessions(site.context(), site.listener, clean_bake=never_clean)
+    (dead,) = report_dead_sessions(site.context(), clean_bake=never_clean)
     assert not dead.is_from_here
-    report_dead_sessions(site.context(), site.listener, besides=["bake-20261122-140000"])
+    report_dead_sessions(site.context(), besides=["bake-20261122-140000"])
     with site.context().journal.resume("bake-20261122-140000") as state:
         state.end("done")
 
@@ -177,7 +177,7 @@ def test_a_bake_is_cleaned_only_if_its_client_is_known_to_be_gone(site: CommandS
         first["owner"] |= here if is_seen else {"pid": 2**22 + 1, "pid_namespace": "pid:[1]"}
         first["owner"]["lock"] = "of another folder"
         file.write_text("".join(json.dumps(line) + "\n" for line in (first, *rest)))
-        found = report_dead_sessions(site.context(), site.listener, clean_bake=never_clean)
+        found = report_dead_sessions(site.context(), clean_bake=never_clean)
         living.kill()
     assert [dead.is_from_here for dead in found] == ([] if is_seen else [False])
     with site.context().journal.resume(name) as state:
@@ -187,7 +187,7 @@ def test_a_bake_is_cleaned_only_if_its_client_is_known_to_be_gone(site: CommandS
 def test_a_cloud_that_refuses_leaves_the_price_unknown(site: CommandSite) -> None:
     leave(site, "unpriced", zone="europe-west4-a")
     site.arm(kind="http", match="GET /compute/.*aggregated/instances", status=403, reason="forbidden", message="no")
-    (dead,) = report_dead_sessions(site.context(), site.listener)
+    (dead,) = report_dead_sessions(site.context())
     assert (dead.instances, dead.usd_per_hour) == (None, None)
     assert "forbidden" in dead.trouble
     with site.context().journal.resume("unpriced") as state:
@@ -196,7 +196,7 @@ def test_a_cloud_that_refuses_leaves_the_price_unknown(site: CommandSite) -> Non
 
 def test_another_project_is_not_guessed_about(site: CommandSite) -> None:
     leave(site, "elsewhere", zone="europe-west4-a", project="another-project")
-    (dead,) = report_dead_sessions(site.context(), site.listener)
+    (dead,) = report_dead_sessions(site.context())
     assert (dead.instances, "another-project" in dead.trouble) == (None, True)
     with site.context().journal.resume("elsewhere") as state:
         state.end("done")
@@ -209,10 +209,9 @@ def test_a_command_with_nothing_to_report_loads_nothing_heavy(name: str, tmp_pat
     program = """
 import sys
 from runner import wiring
-from runner.model.events import Listener
 from runner.recovery.sessions import report_dead_sessions
 context = wiring.make_context({"OPENSEES_HPC_HOME": sys.argv[1]})
-assert report_dead_sessions(context, Listener()) == []
+assert report_dead_sessions(context) == []
 assert sys.argv[2] not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program, str(tmp_path), name], cwd=ROOT, check=True, timeout=LIMIT_S)

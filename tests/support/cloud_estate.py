@@ -131,7 +131,8 @@ class Estate:
 
     def clean(self, listener: Listener | None = None, **request: Any) -> CleanupSummary:
         given = CleanupRequest(**{"yes": True, **request})
-        return cleanup.execute(self.site.context(), given, listener or self.site.listener)
+        context = self.site.context()
+        return cleanup.execute(context if listener is None else context.with_listener(listener), request=given)
 
     def dump(self) -> list[tuple[str, str]]:
         """Everything that the cloud knows, and the names of all objects."""

@@ -25,10 +25,10 @@ class CommandSite:
     told: list[Event] = field(default_factory=list)
 
     def context(self, **environment: str) -> Context:
-        """As wiring makes it for this home."""
+        """As wiring makes it for this home; this site remembers what it tells."""
         kept = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
         given = kept | {"OPENSEES_HPC_HOME": str(self.home)} | environment
-        return wiring.make_context(given, results_folder=self.home / "results")
+        return wiring.make_context(given, results_folder=self.home / "results", listener=self.listener)
 
     @property
     def listener(self) -> Listener:

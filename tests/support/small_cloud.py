@@ -15,6 +15,7 @@ from runner.context import Cloud, Context
 from runner.google.compute import Instance
 from runner.google.os_login import Login
 from runner.journal.journal import Journal
+from runner.model.events import Listener, Phases
 from runner.model.settings import Settings
 from runner.model.stockout import FailedOperation
 from runner.stacks.contract import EngineLimit, OnProgress, StackSpec
@@ -89,9 +90,16 @@ class NoControls:
         return []
 
 
-def small_context(folder: Path, compute: SmallCompute, stacks: SmallStacks | None = None, **more: Any) -> Context:
+def small_context(
+    folder: Path,
+    compute: SmallCompute,
+    stacks: SmallStacks | None = None,
+    *,
+    listener: Listener | None = None,
+    **more: Any,
+) -> Context:
     """Commands' context on this cloud; its clock goes by what is slept, so that long waits are short."""
-    slept = [0.0]
+    slept, listener = [0.0], listener or Listener()
 
     def sleep(seconds: float) -> None:
         slept[0] += seconds
@@ -114,6 +122,8 @@ def small_context(folder: Path, compute: SmallCompute, stacks: SmallStacks | Non
         now=lambda: datetime.now(UTC),
         monotonic=lambda: slept[0],
         sleep=sleep,
+        listener=listener,
+        phases=Phases(listener),
     )
 
 

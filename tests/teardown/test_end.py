@@ -25,7 +25,6 @@ from runner.base.stack import ensure_base
 from runner.context import Context
 from runner.errors import HpcError, LeftoverError
 from runner.model import names
-from runner.model.events import Phases
 from runner.model.leftover import BILLED, Kind
 from runner.stacks.contract import StackProgress, StackSpec
 from runner.teardown.end import Ending, end_bake, end_batch
@@ -81,8 +80,6 @@ class Batch:
         return end_batch(
             context or self.context,
             self.name,
-            self.site.listener,
-            Phases(self.site.listener),
             hurry=hurry,
             destroy_limit_s=limit_s,
         )
@@ -122,7 +119,7 @@ def base(cloud_home: Path) -> None:
     site = CommandSite(home=cloud_home)
     context = site.context()
     context.cloud.open()
-    ensure_base(context, site.listener)
+    ensure_base(context)
 
 
 @pytest.fixture
@@ -325,7 +322,7 @@ def test_a_bake_without_a_stack_is_swept_by_label(site: CommandSite, base: None)
     context = site.context()
     context.cloud.open()
     site.insert_vm("bake-x-builder", bake="bake-x", owner=context.settings.owner)
-    ending = end_bake(context, "bake-x", site.listener, Phases(site.listener))
+    ending = end_bake(context, "bake-x")
     assert [removal.item.kind for removal in ending.removals] == [Kind.INSTANCE]
     assert context.cloud.estate.find(BILLED, names.labels_of_bake("bake-x")).items == ()
 

@@ -34,7 +34,7 @@ def test_an_orphan_is_found_long_before_its_wall_and_from_any_machine(estate: Es
         for batch in ("orphan", "drained")
         for kind, end in (("instance", "0"), ("disk", "data"))
     } | {"instance off-0 in europe-west4-a"}
-    dry = cleanup.execute(elsewhere.context(), CleanupRequest(**request), elsewhere.listener)
+    dry = cleanup.execute(elsewhere.context(), request=CleanupRequest(**request))
     assert {str(removal.item) for removal in dry.report.removals} == wanted
     kept = {str(choice.item): choice.reason for choice in dry.kept}
     assert kept.keys() == {"instance alone-0 in europe-west4-a", "disk alone-data in europe-west4-a"}
@@ -56,6 +56,6 @@ def test_dead_sessions_say_what_cleanup_would_delete(estate: Estate) -> None:
     estate.put("_control/left/batch.json", b"{}")
     for ended_s_ago, is_outlived in ((-60, False), (60, True)):
         estate.lease("left", ended_s_ago)
-        (dead,) = report_dead_sessions(estate.site.context(), estate.site.listener)
+        (dead,) = report_dead_sessions(estate.site.context())
         assert bool(dead.outlived.get("left-0")) is is_outlived
         assert bool(estate.clean(dry_run=True).report.removals) is is_outlived

@@ -96,11 +96,11 @@ def test_closing_journals_what_is_gone_and_ends_only_if_all_is(site: CommandSite
     with begin(site, "closing") as state:
         state.intend("instance", "closing-0", zone)
         state.intend("instance", "closing-1", zone)
-        assert close_session(site.context(), state, "completed").exit_code == 8
+        assert close_session(site.context().in_session(state), "completed").exit_code == 8
         session = state.read()
         assert (session.has_ended, [item.name for item in open_resources(session)]) == (False, ["closing-0"])
         site.delete_vm("closing-0")
-        receipt = close_session(site.context(), state, "completed")
+        receipt = close_session(site.context().in_session(state), "completed")
         assert (receipt.exit_code, receipt.session.outcome) == (0, "completed")
         assert [item.state for item in receipt.items] == [ItemState.GONE, ItemState.NEVER_CREATED]
         assert open_resources(state.read()) == ()
@@ -116,7 +116,7 @@ def test_an_exception_closes_the_session_and_is_not_hidden(site: CommandSite) ->
     with (
         pytest.raises(ValueError, match="first"),
         state,
-        closed_session(site.context(), state, site.listener),
+        closed_session(site.context().in_session(state)),
     ):
         raise ValueError("first")
     session = read(site, "broken")
@@ -129,7 +129,7 @@ def test_a_session_is_not_ended_by_a_cloud_that_cannot_be_asked(site: CommandSit
     with begin(site, "dumb") as state:
         state.intend("instance", "dumb-0", zone)
         site.arm(kind="http", match="GET /compute/.*dumb-0", status=403, reason="forbidden", message="no")
-        assert close_session(site.context(), state, "completed").exit_code == 4
+        assert close_session(site.context().in_session(state), "completed").exit_code == 4
         assert not state.read().has_ended
 
 

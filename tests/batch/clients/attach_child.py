@@ -42,7 +42,7 @@ def main(site_home: Path, name: str, home: Path) -> None:
     say("ready")
     sys.stdin.readline()
     try:
-        attach.execute(client.context, batch=name, listener=client.listener)
+        attach.execute(client.context, batch=name)
     except HpcError as error:
         say([type(error).__name__, error.exit_code, error.message, error.remedy])
 

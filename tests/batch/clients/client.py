@@ -120,7 +120,7 @@ class Client:
         self.estate.bucket = real.cloud.estate
         cloud = Doubled(real=real.cloud, stacks=self.engine, logins=self.keys, estate=self.estate)
         journal = Journal(folder=self.home / "local" / "journal")
-        return replace(real, cloud=cast(Cloud, cloud), home=self.home, journal=journal)
+        return replace(real, cloud=cast(Cloud, cloud), home=self.home, journal=journal).with_listener(self.listener)
 
     @property
     def listener(self) -> Listener:

@@ -58,10 +58,8 @@ def run(client: Client, *jobs: str, listener: Listener | None = None, report: Ru
 def attach_to(
     client: Client, *, listener: Listener | None = None, take_over: bool = False, report: RunReport | None = None
 ) -> RunSummary:
-    listener = listener or client.listener
-    return attach.execute(
-        client.context, batch=client.batch.name, listener=listener, take_over=take_over, report=report
-    )
+    context = client.context.with_listener(listener or client.listener)
+    return attach.execute(context, batch=client.batch.name, take_over=take_over, report=report)
 
 
 def left_by(report: RunReport) -> dict[str, JobState]:
@@ -116,7 +114,7 @@ def test_a_batch_stays_its_owners_whoever_goes_on_with_it_and_ends_as_a_whole(cl
     definition = load_definition(client.context, client.batch.name)
     assert analysis_spec(client.context, definition, []).config["opensees-hpc:owner"] == "alice"
     client.add_vm(owner="alice")
-    end_batch(client.context, client.batch.name, client.listener, Phases(client.listener))
+    end_batch(client.context, client.batch.name)
     assert client.estate.items == []
 
 
@@ -332,7 +330,7 @@ def test_a_living_client_keeps_its_batch_from_one_with_a_copy_of_its_journal(cli
                 client, batch, pid=living.pid, process_started=psutil.Process(living.pid).create_time()
             )
             assert client.session().is_owner_alive
-            assert report_dead_sessions(client.context, client.listener) == []
+            assert report_dead_sessions(client.context) == []
             with pytest.raises(WatchedError, match=rf"process {living.pid}\)"):
                 attach_to(client)
             assert client.lease().holder_id == there.identity

@@ -31,7 +31,7 @@ def shown(event: Event) -> str:
 def test_what_another_client_goes_on_with_is_not_offered_for_its_end(client: Client) -> None:
     leave(client)
     client.write_lease(ELSEWHERE)
-    (dead,) = report_dead_sessions(client.context, client.listener)
+    (dead,) = report_dead_sessions(client.context)
     assert (dead.watched_by, dead.trouble) == (ELSEWHERE, "")
     assert dead.offers == (f"invoke attach --batch {client.batch.name} --take-over",)
     (event,) = client.told
@@ -51,7 +51,7 @@ def test_what_nobody_goes_on_with_is_offered_for_its_end(client: Client) -> None
         {"holder": ELSEWHERE, "renewed": an_hour_ago, "expires": an_hour_ago.timestamp() + 600},
     ):
         client.write_lease(**lease)
-        (dead,) = report_dead_sessions(client.context, client.listener)
+        (dead,) = report_dead_sessions(client.context)
         assert (dead.watched_by, dead.trouble) == ("", "")
         name = client.batch.name
         assert dead.offers == (f"invoke attach --batch {name}", f"invoke cleanup --batch {name}")
