@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from examples.histogram import draw_histogram
-from examples.places import Place, embedded_vm, say
+from examples.hosts import ExampleHost, embedded_vm, say
 from runner.errors import HpcError
 from runner.hardware import Job, JobId, UnixServerScriptInterface
 from runner.hardware.bundle import BundleFile, tar_files
@@ -41,7 +41,7 @@ PARAMETERS = {
 
 
 def draw_samples(count: int, seed: int) -> list[tuple[float, ...]]:
-    """A Latin hypercube: each parameter takes one value out of each of ``count`` equally likely intervals."""
+    """Draw a Latin hypercube: each parameter takes one value out of each of ``count`` equally likely intervals."""
     chance = random.Random(seed)  # noqa: S311 (a sample, not a secret)
     columns = []
     for mean, variation in PARAMETERS.values():
@@ -53,8 +53,8 @@ def draw_samples(count: int, seed: int) -> list[tuple[float, ...]]:
     return list(zip(*columns, strict=True))
 
 
-def upload_model(place: Place, folder: str) -> str:
-    """Bring the model and the record to the host; returns the script's path there."""
+def upload_model(place: ExampleHost, folder: str) -> str:
+    """Copy the model and the record to the host, and return the script's path there."""
     files = (
         BundleFile(path="portal_frame.tcl", source=HERE / "portal_frame.tcl"),
         BundleFile(path="record.txt", source=RECORD),
@@ -70,8 +70,10 @@ def _unpack(connection: Connection, folder: str, files: Sequence[BundleFile]) ->
     return f"{made.text.strip()}/portal_frame.tcl"
 
 
-def compute_drifts(place: Place, folder: str, samples: Sequence[tuple[float, ...]], at_once: int) -> list[float | None]:
-    """The peak drift ratio of each sample, None where the analysis failed; ``at_once`` analyses at a time."""
+def compute_drifts(
+    place: ExampleHost, folder: str, samples: Sequence[tuple[float, ...]], at_once: int
+) -> list[float | None]:
+    """Return the peak drift ratio of each sample, None where the analysis failed; ``at_once`` analyses at a time."""
     script = upload_model(place, folder)
     with UnixServerScriptInterface(
         place.user,
@@ -98,11 +100,11 @@ def compute_drifts(place: Place, folder: str, samples: Sequence[tuple[float, ...
 
 
 @contextlib.contextmanager
-def plain_host(where: str, key: Path | None, program: str) -> Iterator[Place]:
-    """A host that is there already."""
+def plain_host(where: str, key: Path | None, program: str) -> Iterator[ExampleHost]:
+    """Use a host that exists already."""
     user, at, place = where.rpartition("@")
     host, port = split_host(place)
-    yield Place(user=user if at else getpass.getuser(), host=host, port=port, key=key, program=program)
+    yield ExampleHost(user=user if at else getpass.getuser(), host=host, port=port, key=key, program=program)
 
 
 def main(arguments: Sequence[str]) -> int:
