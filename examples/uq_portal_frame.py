@@ -53,13 +53,13 @@ def draw_samples(count: int, seed: int) -> list[tuple[float, ...]]:
     return list(zip(*columns, strict=True))
 
 
-def upload_model(place: ExampleHost, folder: str) -> str:
+def upload_model(target: ExampleHost, folder: str) -> str:
     """Copy the model and the record to the host, and return the script's path there."""
     files = (
         BundleFile(path="portal_frame.tcl", source=HERE / "portal_frame.tcl"),
         BundleFile(path="record.txt", source=RECORD),
     )
-    with wait_for_ssh(place.target(), timeout_s=60) as connection:
+    with wait_for_ssh(target.target(), timeout_s=60) as connection:
         return _unpack(connection, folder, files)
 
 
@@ -71,19 +71,19 @@ def _unpack(connection: Connection, folder: str, files: Sequence[BundleFile]) ->
 
 
 def compute_drifts(
-    place: ExampleHost, folder: str, samples: Sequence[tuple[float, ...]], at_once: int
+    target: ExampleHost, folder: str, samples: Sequence[tuple[float, ...]], at_once: int
 ) -> list[float | None]:
     """Return the peak drift ratio of each sample, None where the analysis failed; ``at_once`` analyses at a time."""
-    script = upload_model(place, folder)
+    script = upload_model(target, folder)
     with UnixServerScriptInterface(
-        place.user,
-        place.host,
-        place.program,
+        target.user,
+        target.host,
+        target.program,
         script,
         "frames",
-        host_keys=place.host_keys or (),
-        port=place.port,
-        **place.ssh_options,
+        host_keys=target.host_keys or (),
+        port=target.port,
+        **target.ssh_options,
     ) as jobs:
         drifts: list[float | None] = []
         for first in range(0, len(samples), at_once):
@@ -102,8 +102,8 @@ def compute_drifts(
 @contextlib.contextmanager
 def plain_host(where: str, key: Path | None, program: str) -> Iterator[ExampleHost]:
     """Use a host that exists already."""
-    user, at, place = where.rpartition("@")
-    host, port = split_host(place)
+    user, at, address = where.rpartition("@")
+    host, port = split_host(address)
     yield ExampleHost(user=user if at else getpass.getuser(), host=host, port=port, key=key, program=program)
 
 
@@ -120,8 +120,8 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     samples = draw_samples(given.samples, SEED)
     begun = time.monotonic()
-    with plain_host(given.host, given.key, given.program) if given.host else embedded_vm() as place:
-        found = compute_drifts(place, given.folder, samples, given.at_once)
+    with plain_host(given.host, given.key, given.program) if given.host else embedded_vm() as target:
+        found = compute_drifts(target, given.folder, samples, given.at_once)
     drifts = [drift for drift in found if drift is not None]
     if not drifts:
         say("no analysis succeeded")
