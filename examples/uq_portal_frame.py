@@ -53,13 +53,13 @@ def draw_samples(count: int, seed: int) -> list[tuple[float, ...]]:
     return list(zip(*columns, strict=True))
 
 
-def upload_model(target: ExampleHost, folder: str) -> str:
+def upload_model(example_host: ExampleHost, folder: str) -> str:
     """Copy the model and the record to the host, and return the script's path there."""
     files = (
         BundleFile(path="portal_frame.tcl", source=HERE / "portal_frame.tcl"),
         BundleFile(path="record.txt", source=RECORD),
     )
-    with wait_for_ssh(target.target(), timeout_s=60) as connection:
+    with wait_for_ssh(example_host.target(), timeout_s=60) as connection:
         return _unpack(connection, folder, files)
 
 
@@ -71,19 +71,19 @@ def _unpack(connection: Connection, folder: str, files: Sequence[BundleFile]) ->
 
 
 def compute_drifts(
-    target: ExampleHost, folder: str, samples: Sequence[tuple[float, ...]], at_once: int
+    example_host: ExampleHost, folder: str, samples: Sequence[tuple[float, ...]], at_once: int
 ) -> list[float | None]:
     """Return the peak drift ratio of each sample, None where the analysis failed; ``at_once`` analyses at a time."""
-    script = upload_model(target, folder)
+    script = upload_model(example_host, folder)
     with UnixServerScriptInterface(
-        target.user,
-        target.host,
-        target.program,
+        example_host.user,
+        example_host.host,
+        example_host.program,
         script,
         "frames",
-        host_keys=target.host_keys or (),
-        port=target.port,
-        **target.ssh_options,
+        host_keys=example_host.host_keys or (),
+        port=example_host.port,
+        **example_host.ssh_options,
     ) as jobs:
         drifts: list[float | None] = []
         for first in range(0, len(samples), at_once):
@@ -120,8 +120,8 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     samples = draw_samples(given.samples, SEED)
     begun = time.monotonic()
-    with plain_host(given.host, given.key, given.program) if given.host else embedded_vm() as target:
-        found = compute_drifts(target, given.folder, samples, given.at_once)
+    with plain_host(given.host, given.key, given.program) if given.host else embedded_vm() as example_host:
+        found = compute_drifts(example_host, given.folder, samples, given.at_once)
     drifts = [drift for drift in found if drift is not None]
     if not drifts:
         say("no analysis succeeded")
