@@ -44,7 +44,7 @@ class Surroundings:
     prefix: Path
 
     def invoke(self, *arguments: str) -> list[str]:
-        """An Invoke command in this Python."""
+        """Return an Invoke command for this Python."""
         return [sys.executable, "-m", "invoke", *arguments]
 
     def run_batch(self, jobs_file: Path) -> list[str]:
@@ -54,7 +54,7 @@ class Surroundings:
 
 
 def measure_trivial_job(around: Surroundings, *, rounds: int) -> dict[str, Any]:
-    """The smoke batch by ``invoke run`` and the same model by ``openseesmp``, in turn; a first run makes base and image."""
+    """Time the smoke batch by ``invoke run`` and the same model by ``openseesmp``, alternately; a first run creates base and image."""
     jobs_file = around.root / "jobs" / "smoke.yaml"
     _run_once(around, jobs_file)
     model = around.scratch / "truss"
@@ -116,12 +116,12 @@ def _run_once(around: Surroundings, jobs_file: Path) -> tuple[float, dict[str, A
 
 
 def phases_of(summary: Mapping[str, Any]) -> dict[str, float]:
-    """What each phase took; of one that several VMs go through at once (boot), the slowest of them."""
+    """Return how long each phase took; of one that several VMs go through at once (boot), the slowest of them."""
     return {**summary["phases_s"], **{name: max(parts.values()) for name, parts in summary["parts_s"].items()}}
 
 
 def seconds_not_ours(phases_s: Mapping[str, float]) -> float:
-    """What the engine (up, destroy) and the machine (boot) take."""
+    """Return how long the engine (up, destroy) and the VM (boot) take."""
     return sum(phases_s.get(name, 0.0) for name in ("up", "destroy", "boot"))
 
 

@@ -13,7 +13,7 @@ COMMAND_LIMIT_S = 1800.0
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least ``share`` (0 to 1) of all do not exceed."""
+    """Return the smallest value that at least ``share`` (0 to 1) of all do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
@@ -42,7 +42,7 @@ def time_command(command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -
 def time_side_by_side(
     left: Sequence[str], right: Sequence[str], *, cwds: tuple[Path, Path], env: Mapping[str, str], rounds: int
 ) -> tuple[list[float], list[float]]:
-    """Two commands in turn, so that a busy machine hurts both alike; the first round is not counted."""
+    """Time two commands alternately, so that a busy computer slows both alike; the first round is not counted."""
     times: tuple[list[float], list[float]] = ([], [])
     for turn in range(rounds + 1):
         for command, cwd, taken in zip((left, right), cwds, times, strict=True):

@@ -55,7 +55,7 @@ class Bench:
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def open(self, workspace: Path | None = None) -> UnixServerScriptInterface:
-        """A new interface, through the proxy."""
+        """Return a new interface, through the proxy."""
         return UnixServerScriptInterface(
             self.server.user,
             f"127.0.0.1:{self.proxy.own_port}",
@@ -68,7 +68,7 @@ class Bench:
         )
 
     def ssh(self, command: str, control: Path | None = None) -> Sequence[str]:
-        """The stock client, on a connection of its own or on one that is open."""
+        """Return the command of the stock client, on a connection of its own or on one that is open."""
         options = [
             "-F",
             "none",
@@ -141,7 +141,7 @@ def measure_crowds(bench: Bench, jobs_found: int) -> None:
 
 
 def make_workspace(folder: Path, count: int) -> Path:
-    """A workspace in which ``count`` jobs have ended."""
+    """Create a workspace in which ``count`` jobs have ended."""
     files = {"settings": "", "limits": "token=0.x\nlog_name=log", "placed": "1 1 x", "run": "1 1 x 0.0"}
     files["end"] = "ended 0 1 10.00 12.50 0m0.10s 0m0.01s"
     for number in range(count):
@@ -153,7 +153,7 @@ def make_workspace(folder: Path, count: int) -> Path:
 
 
 def measure_plain_ssh(bench: Bench) -> None:
-    """The least that a person would type for the same, each time on a new connection, and on one that is open."""
+    """Time the least that a person would type for the same, each time on a new connection, and on one that is open."""
     control = bench.folder / "c"
     folder = bench.folder / "plain"
     begin = f"d={folder}/$$; mkdir -p $d && cat >$d/input.csv && {{ nohup sh {bench.script} $d/input.csv $d/output.txt </dev/null >$d/log 2>&1 & }}"
@@ -192,7 +192,7 @@ def count_round_trips(slow: dict[str, list[float]], quick: dict[str, list[float]
 
 @contextlib.contextmanager
 def start_server() -> Iterator[tuple[Sshd, Path]]:
-    """A private sshd and a script to run."""
+    """Start a private sshd, with a script to run."""
     with tempfile.TemporaryDirectory(prefix="hpc-bench-") as name:
         folder = Path(name)
         (folder / "simulate.sh").write_text(SIMULATOR)
@@ -206,7 +206,7 @@ def start_server() -> Iterator[tuple[Sshd, Path]]:
 
 
 def measure(rounds: int, round_trips_ms: Sequence[float], jobs_found: int) -> dict[str, Any]:
-    """Everything, at each round-trip time."""
+    """Measure everything, at each round-trip time."""
     times: dict[float, dict[str, list[float]]] = {}
     with start_server() as (server, folder):
         for added_ms in round_trips_ms:
@@ -237,7 +237,7 @@ def measure(rounds: int, round_trips_ms: Sequence[float], jobs_found: int) -> di
 
 
 def print_table(found: dict[str, Any]) -> None:
-    """The figures for people."""
+    """Format the figures for people."""
     columns = list(found["seconds"])
     print(f"{'':28}" + "".join(f"{column:>14}" for column in columns) + f"{'round trips':>14}   aim")
     for verb in found["seconds"][columns[0]]:

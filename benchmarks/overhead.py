@@ -2,8 +2,8 @@
 
     ./bootstrap python -m benchmarks.overhead [--json] [--rounds 3] [--only trivial,lines,list,memory]
 
-It works in a home folder of its own (kept with ``--home``), so that the user's cloud is left alone; the first run in a new one bakes an image.
-Figures are printed, never judged: they depend on the machine and on what else it does. Ratios come from runs side by side.
+It uses a state folder of its own (kept with ``--home``), so that the user's cloud is left alone; the first run in a new one bakes an image.
+Figures are printed, never judged: they depend on the computer and its load. Ratios come from runs side by side.
 """
 
 from __future__ import annotations

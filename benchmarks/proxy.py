@@ -112,7 +112,7 @@ class _Passage:
 
 @contextlib.contextmanager
 def run_proxy(port: int, *, delay_s: float = 0.0) -> Iterator[Proxy]:
-    """A proxy in a thread of its own."""
+    """Run a proxy in a thread of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

@@ -33,7 +33,7 @@ START_LIMIT_S = 60.0
 
 
 def pack(content: bytes) -> tuple[bytes, bytes]:
-    """An archive of one file and its manifest."""
+    """Write an archive of one file, and its manifest."""
     import zstandard
 
     plain = io.BytesIO()
@@ -52,7 +52,7 @@ def _as_json(content: bytes) -> dict[str, Any]:
 
 
 def push_sets(context: Context, batch: str, *, count: int, size_bytes: int) -> None:
-    """Sets of one incompressible file each."""
+    """Create sets of one incompressible file each."""
     write = context.cloud.results.objects.write
     content = os.urandom(size_bytes)
 
@@ -75,7 +75,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def download_plainly(context: Context, batch: str, into: Path) -> None:
-    """The archives by Google's transfer manager, with as many threads as ours, checked by the library alone."""
+    """Time the archives by Google's transfer manager, with as many threads as ours, checked by the library alone."""
     from google.cloud.storage import transfer_manager
 
     bucket = context.cloud.results.objects._opened()
@@ -90,7 +90,7 @@ def download_plainly(context: Context, batch: str, into: Path) -> None:
 
 
 def collect(context: Context, batch: str, into: Path, *, keeps_remote: bool) -> None:
-    """The same by the collector."""
+    """Time the same by the collector."""
     collector = Collector(context.cloud.results, batch, DownloadTracker(into), Listener(), keeps_remote=keeps_remote)
     collector.finish(is_over=False)
 

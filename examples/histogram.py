@@ -11,7 +11,7 @@ LEFT, RIGHT, TOP, BOTTOM = 60, 580, 60, 300
 
 
 def draw_histogram(values: Sequence[float], *, title: str, axis: str, bins: int = 12) -> str:
-    """The distribution of ``values``: bars, the mean, and the value that 95 % of them do not exceed."""
+    """Draw the distribution of ``values``: bars, the mean, and the value that 95 % of them do not exceed."""
     low, high = min(values), max(values)
     step = (high - low) / bins or 1.0
     counts = [0] * bins

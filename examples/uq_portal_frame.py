@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from examples.histogram import draw_histogram
-from examples.places import Place, embedded_vm, say
+from examples.hosts import ExampleHost, embedded_vm, say
 from runner.errors import HpcError
 from runner.hardware import Job, JobId, UnixServerScriptInterface
 from runner.hardware.bundle import BundleFile, tar_files
@@ -41,7 +41,7 @@ PARAMETERS = {
 
 
 def draw_samples(count: int, seed: int) -> list[tuple[float, ...]]:
-    """A Latin hypercube: each parameter takes one value out of each of ``count`` equally likely intervals."""
+    """Draw a Latin hypercube: each parameter takes one value out of each of ``count`` equally likely intervals."""
     chance = random.Random(seed)  # noqa: S311 (a sample, not a secret)
     columns = []
     for mean, variation in PARAMETERS.values():
@@ -53,13 +53,13 @@ def draw_samples(count: int, seed: int) -> list[tuple[float, ...]]:
     return list(zip(*columns, strict=True))
 
 
-def upload_model(place: Place, folder: str) -> str:
-    """Bring the model and the record to the host; returns the script's path there."""
+def upload_model(example_host: ExampleHost, folder: str) -> str:
+    """Copy the model and the record to the host, and return the script's path there."""
     files = (
         BundleFile(path="portal_frame.tcl", source=HERE / "portal_frame.tcl"),
         BundleFile(path="record.txt", source=RECORD),
     )
-    with wait_for_ssh(place.target(), timeout_s=60) as connection:
+    with wait_for_ssh(example_host.target(), timeout_s=60) as connection:
         return _unpack(connection, folder, files)
 
 
@@ -70,18 +70,20 @@ def _unpack(connection: Connection, folder: str, files: Sequence[BundleFile]) ->
     return f"{made.text.strip()}/portal_frame.tcl"
 
 
-def compute_drifts(place: Place, folder: str, samples: Sequence[tuple[float, ...]], at_once: int) -> list[float | None]:
-    """The peak drift ratio of each sample, None where the analysis failed; ``at_once`` analyses at a time."""
-    script = upload_model(place, folder)
+def compute_drifts(
+    example_host: ExampleHost, folder: str, samples: Sequence[tuple[float, ...]], at_once: int
+) -> list[float | None]:
+    """Return the peak drift ratio of each sample, None where the analysis failed; ``at_once`` analyses at a time."""
+    script = upload_model(example_host, folder)
     with UnixServerScriptInterface(
-        place.user,
-        place.host,
-        place.program,
+        example_host.user,
+        example_host.host,
+        example_host.program,
         script,
         "frames",
-        host_keys=place.host_keys or (),
-        port=place.port,
-        **place.ssh_options,
+        host_keys=example_host.host_keys or (),
+        port=example_host.port,
+        **example_host.ssh_options,
     ) as jobs:
         drifts: list[float | None] = []
         for first in range(0, len(samples), at_once):
@@ -98,11 +100,11 @@ def compute_drifts(place: Place, folder: str, samples: Sequence[tuple[float, ...
 
 
 @contextlib.contextmanager
-def plain_host(where: str, key: Path | None, program: str) -> Iterator[Place]:
-    """A host that is there already."""
-    user, at, place = where.rpartition("@")
-    host, port = split_host(place)
-    yield Place(user=user if at else getpass.getuser(), host=host, port=port, key=key, program=program)
+def plain_host(where: str, key: Path | None, program: str) -> Iterator[ExampleHost]:
+    """Use a host that exists already."""
+    user, at, address = where.rpartition("@")
+    host, port = split_host(address)
+    yield ExampleHost(user=user if at else getpass.getuser(), host=host, port=port, key=key, program=program)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -118,8 +120,8 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     samples = draw_samples(given.samples, SEED)
     begun = time.monotonic()
-    with plain_host(given.host, given.key, given.program) if given.host else embedded_vm() as place:
-        found = compute_drifts(place, given.folder, samples, given.at_once)
+    with plain_host(given.host, given.key, given.program) if given.host else embedded_vm() as example_host:
+        found = compute_drifts(example_host, given.folder, samples, given.at_once)
     drifts = [drift for drift in found if drift is not None]
     if not drifts:
         say("no analysis succeeded")

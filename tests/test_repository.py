@@ -124,6 +124,16 @@ def test_readme_has_the_command(command: str) -> None:
     assert any(line == command or line.startswith(f"{command} ") for line in lines)
 
 
+def test_the_readme_has_an_index_of_every_page() -> None:
+    pages = [path for path in OURS if path.startswith("docs/") and path.endswith(".md")]
+    assert pages
+    assert not [page for page in pages if f"| [{page}]({page}) |" not in read("README.md")]
+
+
+def test_the_glossary_has_ten_terms() -> None:
+    assert sum(line.startswith("| **") for line in read("docs/glossary.md").splitlines()) == 10
+
+
 def test_readme_commands_name_what_exists() -> None:
     assert TRACKED["bootstrap"] == "100755"
     assert "jobs/batch1.yaml" in TRACKED

@@ -1,4 +1,4 @@
-"""Where an example computes: a host that is there already, or a VM of the embedded cloud made for it."""
+"""Where an example runs: a host that exists already, or a VM of the embedded cloud created for it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ VM_NAME = "uq-portal-frame"
 
 
 def say(text: str) -> None:
-    """Tell what happens."""
+    """Report progress."""
     sys.stderr.write(f"{text}\n")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class ExampleHost:
     """Where the samples are computed."""
 
     user: str
@@ -49,8 +49,8 @@ class Place:
 
 
 @contextlib.contextmanager
-def embedded_vm() -> Iterator[Place]:
-    """A VM of the embedded cloud, from the image of ``invoke build`` (made if there is none); deleted at the end."""
+def embedded_vm() -> Iterator[ExampleHost]:
+    """Create a VM of the embedded cloud, from the image of ``invoke build`` (baked if there is none), and delete it at the end."""
     listener = Listener(on_log=lambda _name, line: say(line))
     context = make_context(instead_of_file="target: local\n", listener=listener)
     cloud, settings = context.cloud, context.settings
@@ -70,7 +70,7 @@ def embedded_vm() -> Iterator[Place]:
             raise HpcError(f"the VM {VM_NAME} was made, but the cloud does not list it")
         login = cloud.logins.import_key(lifetime_s=3600)
         keys = wait_for_host_keys(context, instance, lambda: True)
-        yield Place(
+        yield ExampleHost(
             user=login.user,
             host=instance.address,
             port=cloud.ssh_port,
@@ -83,7 +83,7 @@ def embedded_vm() -> Iterator[Place]:
 
 
 def vm_body(zone: str, image: str, disk_gib: int) -> dict[str, Any]:
-    """What Compute Engine is asked for: a small spot VM that deletes itself after an hour."""
+    """Return the request to Compute Engine: a small spot VM that deletes itself after an hour."""
     disk = {"boot": True, "autoDelete": True, "initializeParams": {"sourceImage": image, "diskSizeGb": str(disk_gib)}}
     scheduling = {
         "provisioningModel": "SPOT",
