@@ -67,7 +67,7 @@ ROOMS = {
     "drill": "commands context google model results system teardown wiring",
     "cli": "batch commands context drill emulator.faults model recovery teardown wiring tests.system_packages tests.fresh",
 }
-FOREIGN: dict[str, tuple[str, ...]] = {"model": ("pydantic", "yaml")}
+FOREIGN: dict[str, tuple[str, ...]] = {"model": ("pydantic", "yaml"), "system": ()}
 MAY_LOAD_SDKS = {"google", "results", "stacks", "wiring", "emulator"}
 # Rooms whose modules are imported by name: shelves of small modules, verbs that are loaded one at a time, and the job
 # interface, whose face is what users import.
@@ -93,7 +93,7 @@ RULES = {
     "runner.errors": Rule(ours=(), foreign=()),
     **{f"runner.{room}": rule_of(room) for room in ROOMS},
     "runner.cli.output": Rule(ours=(), foreign=()),
-    "infra.engine": Rule(ours=("runner.errors",)),
+    "infra.engine": Rule(ours=("runner.errors", "runner.system")),
     "infra": Rule(ours=("runner.errors", "runner.model")),
     "packer": Rule(ours=()),
     "tasks": Rule(

@@ -1,11 +1,10 @@
 """Child processes of the set-up: their output goes to a log, their progress to the terminal, and none outlives us.
 
-Standard library only: this runs before anything is installed.
+Standard library only, here and in what is imported: this runs before anything is installed.
 """
 
 from __future__ import annotations
 
-import fcntl
 import signal
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from pathlib import Path
 from types import FrameType
 
 from runner.errors import HpcError, MissingToolError
+from runner.system.file_lock import FileLock
+from runner.system.files import USUAL_FILE
 
 LAST_LINES = 15
 GRACE_S = 10
@@ -117,12 +118,8 @@ def read_output(command: Sequence[str], *, environment: Mapping[str, str], folde
 @contextmanager
 def exclusive_lock(file: Path, *, waiting_for: str) -> Iterator[None]:
     """Hold ``file`` (made if missing, never changed). The kernel lets go of it when we end, however we end."""
-    with file.open("ab") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            report(f"waiting for another bootstrap, which {waiting_for}")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+    with FileLock.of_file(file, mode=USUAL_FILE) as lock:
+        lock.acquire(on_wait=lambda: report(f"waiting for another bootstrap, which {waiting_for}"))
         yield
 
 

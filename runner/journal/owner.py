@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import pwd
@@ -21,12 +20,11 @@ from pathlib import Path
 
 from runner.errors import DiskError, InputError
 from runner.model.session import Owner, Session, read_owner
-from runner.system.files import PRIVATE_FILE
+from runner.system.file_lock import FileLock
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 MACHINE_ID = Path("/etc/machine-id")
 PID_NAMESPACE = Path("/proc/self/ns/pid")
-BUSY = frozenset({errno.EWOULDBLOCK, errno.EACCES})
 PATIENCE_S = 1.0  # somebody who only looks holds the lock for a moment
 CLOCK_SLACK_S = 2.0  # of the time at which a process began, as the system tells it
 _LOOK_S = 0.01
@@ -102,9 +100,9 @@ def _is_hidden(pid: int) -> bool:
 class OwnerLock:
     """The right to go on with one session, held until it is released or the process ends."""
 
-    def __init__(self, owner: Owner, handle: int) -> None:
+    def __init__(self, owner: Owner, lock: FileLock) -> None:
         self.owner = owner
-        self._handle: int | None = handle
+        self._lock = lock
 
     @classmethod
     def take(cls, path: Path, owner: Owner, session: str) -> OwnerLock:
@@ -115,28 +113,26 @@ class OwnerLock:
             DiskError: the owner's record cannot be written, because the disk is full, say.
         """
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+            lock = FileLock.of_file(path)
         except OSError as error:
             raise _unwritable(path, error) from error
         try:
-            if not _try_for_a_while(handle):
-                holder = _read_record(handle)
+            if not _try_for_a_while(lock):
+                holder = _read_record(lock)
                 raise InputError(
                     f"{session} is in the hands of {holder or 'another process'}",
                     remedy="let that process end it, or end that process; everything it made can be taken over then",
                 )
-            owner = replace(owner, lock=_name_file(os.fstat(handle)))
-            _write_record(path, handle, owner)
+            owner = replace(owner, lock=_name_file(os.fstat(lock.handle)))
+            _write_record(lock, owner)
         except BaseException:
-            os.close(handle)
+            lock.release()
             raise
-        return cls(owner, handle)
+        return cls(owner, lock)
 
     def release(self) -> None:
         """Let others have it. A second call is harmless."""
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        self._lock.release()
 
 
 def is_lock_of(path: Path, owner: Owner) -> bool:
@@ -154,50 +150,45 @@ def _name_file(about: os.stat_result) -> str:
 def is_owned(path: Path) -> bool:
     """Whether a living process holds this lock."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        lock = FileLock.of_existing(path)
     except OSError:
         return False
-    try:
-        return not _try_lock(handle, fcntl.LOCK_SH)
-    finally:
-        os.close(handle)
+    with lock:
+        return not _try_lock(lock, is_shared=True)
 
 
-def _try_for_a_while(handle: int) -> bool:
+def _try_for_a_while(lock: FileLock) -> bool:
     until = time.monotonic() + PATIENCE_S
-    while not _try_lock(handle, fcntl.LOCK_EX):
+    while not _try_lock(lock):
         if time.monotonic() > until:
             return False
         time.sleep(_LOOK_S)
     return True
 
 
-def _try_lock(handle: int, how: int) -> bool:
-    """Whether nobody else holds it; then we do."""
+def _try_lock(lock: FileLock, *, is_shared: bool = False) -> bool:
+    """Return whether nobody else holds it; then we do."""
     try:
-        fcntl.flock(handle, how | fcntl.LOCK_NB)
-        return True
-    except OSError as error:
-        if error.errno in BUSY:
-            return False
-    holder = _read_record(handle)  # a file system without locks
+        return lock.try_acquire(is_shared=is_shared)
+    except OSError:
+        holder = _read_record(lock)  # a file system without locks
     return holder is None or not is_process_alive(holder)
 
 
-def _read_record(handle: int) -> Owner | None:
+def _read_record(lock: FileLock) -> Owner | None:
     try:
-        return read_owner(json.loads(os.pread(handle, 4096, 0)))
+        return read_owner(json.loads(os.pread(lock.handle, 4096, 0)))
     except (OSError, ValueError, RecursionError):
         return None
 
 
-def _write_record(path: Path, handle: int, owner: Owner) -> None:
-    with _mapped(path):
-        os.ftruncate(handle, 0)
+def _write_record(lock: FileLock, owner: Owner) -> None:
+    with _mapped(lock.path):
+        os.ftruncate(lock.handle, 0)
         content = json.dumps(asdict(owner)).encode()
-        if os.pwrite(handle, content, 0) != len(content):
+        if os.pwrite(lock.handle, content, 0) != len(content):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.fsync(handle)
+        os.fsync(lock.handle)
 
 
 @contextlib.contextmanager

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
-from runner.system.files import download_error
+from runner.system.file_lock import FileLock
+from runner.system.files import USUAL_FILE, download_error
 
 FOLDER = ".incoming"
 
@@ -36,7 +34,7 @@ def claimed(home: Path, name: str) -> Iterator[Path | None]:
             yield folder
         finally:
             if not folder.exists():
-                Path(lock.name).unlink(missing_ok=True)
+                lock.path.unlink(missing_ok=True)
 
 
 def remove_leftovers(home: Path) -> None:
@@ -49,21 +47,17 @@ def remove_leftovers(home: Path) -> None:
         (home / FOLDER).rmdir()
 
 
-def _lock(path: Path) -> IO[bytes] | None:
-    """The lock file, locked; None if another has it. A file that was deleted before it could be locked does not count."""
+def _lock(path: Path) -> FileLock | None:
+    """Lock the file; None if another has it. A file that was deleted before it could be locked does not count."""
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            file = path.open("ab")
+            lock = FileLock.of_file(path, mode=USUAL_FILE)
         except FileNotFoundError:
             continue
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
-        except BlockingIOError:
-            file.close()
+        is_ours = lock.try_acquire()
+        if is_ours and lock.is_current():
+            return lock
+        lock.release()
+        if not is_ours:
             return None
-        except FileNotFoundError:
-            pass
-        file.close()

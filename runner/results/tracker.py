@@ -6,7 +6,6 @@ record is missing is found out by looking. Several threads and processes may use
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import threading
@@ -16,7 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from runner.system.files import download_error, sync_folder
+from runner.system.file_lock import FileLock
+from runner.system.files import USUAL_FILE, download_error, sync_folder
 
 FILE = ".downloads.jsonl"
 
@@ -170,11 +170,11 @@ class DownloadTracker:
             try:
                 is_new = not self._file.exists()
                 self.folder.mkdir(parents=True, exist_ok=True)
-                with self._file.open("ab") as file:
+                with FileLock.of_file(self._file, mode=USUAL_FILE) as lock:
                     if is_new:
                         sync_folder(self.folder)
                         sync_folder(self.folder.parent)
-                    fcntl.flock(file, fcntl.LOCK_EX)
+                    lock.acquire()
                     self._read_on()
                     self._settle()
                     yield

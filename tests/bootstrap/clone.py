@@ -124,7 +124,7 @@ def make_clone(folder: Path) -> Clone:
         (clone.tools / name).symlink_to(shutil.which(name) or f"/no/such/{name}")
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "infra" / "engine", clone.root / "infra" / "engine", ignore=ignore)
-    (clone.root / "runner").mkdir()
+    shutil.copytree(ROOT / "runner" / "system", clone.root / "runner" / "system", ignore=ignore)
     for file in ("bootstrap", "infra/__init__.py", "runner/__init__.py", "runner/errors.py"):
         shutil.copy(ROOT / file, clone.root / file)
     (folder / "narrow").mkdir()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psutil
@@ -17,6 +17,7 @@ import psutil
 from runner.emulator.control.cloud_log import log_file
 from runner.emulator.control.endpoint import Endpoint, read_endpoint
 from runner.errors import CloudError, UnreachableError
+from runner.system.file_lock import waiting_lock
 from runner.system.files import make_private_folder, open_private, remove_tree
 
 START_LIMIT_S = 30.0
@@ -88,12 +89,9 @@ def reset(state: Path) -> None:
         remove_tree(state)
 
 
-@contextlib.contextmanager
-def _locked(state: Path) -> Iterator[None]:
+def _locked(state: Path) -> AbstractContextManager[None]:
     """One at a time for each folder; the lock is beside the folder, so that a reset does not pull it away."""
-    with open_private(state.with_name(f".{state.name}.lock")) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return waiting_lock(state.with_name(f".{state.name}.lock"))
 
 
 def _launch(state: Path, timeout_s: float, options: Sequence[str]) -> Endpoint:

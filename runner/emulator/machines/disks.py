@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import CloudError
+from runner.system.file_lock import FileLock
 from runner.system.files import remove_tree
 
 SKELETON = Path(__file__).with_name("skeleton")
@@ -224,12 +225,9 @@ def reflink(source: str, target: Path) -> bool:
 @contextlib.contextmanager
 def locked(pool: Path) -> Iterator[None]:
     """The pool for oneself, among threads and processes."""
-    folder = os.open(pool, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    with FileLock.of_existing(pool) as lock:
+        lock.acquire()
         yield
-    finally:
-        os.close(folder)
 
 
 def link_from_pool(source: str, pooled: Path, target: Path, status: os.stat_result) -> None:
