@@ -200,7 +200,7 @@ def test_nothing_is_attached_before_or_after(tmp_path: Path) -> None:
 
 
 def test_an_import_attaches_nothing() -> None:
-    program = "import logging, runner.cli.verbs, runner.hardware; print(logging.getLogger().handlers, logging.getLogger('runner').handlers)"
+    program = "import logging, runner.cli.verbs.batches, runner.hardware; print(logging.getLogger().handlers, logging.getLogger('runner').handlers)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout == "[] []\n"
 
