@@ -98,8 +98,8 @@ def test_a_fault_before_there_is_a_log(tmp_path: Path) -> None:
 def test_a_user_whom_the_machine_does_not_know(tmp_path: Path) -> None:
     done = run_fault(tmp_path, batch="nobody", OPENSEES_HPC_HOME="", XDG_STATE_HOME="")
     assert done.returncode == 2
-    assert "error: there is no home folder of this user" in done.stderr
-    assert "remedy: let OPENSEES_HPC_HOME name a folder" in done.stderr
+    assert "error: this user has no home folder" in done.stderr
+    assert "remedy: set OPENSEES_HPC_HOME to a folder" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 
