@@ -32,6 +32,7 @@ class Rule:
 
 # Bottom to top: each room, and the rooms below it that it imports. All may import ``runner.errors``.
 ROOMS = {
+    "options": "",
     "model": "",
     "system": "",
     "ssh": "",
@@ -49,7 +50,7 @@ ROOMS = {
     "jobsfile": "context hardware model results system teardown",
     "recovery": "context google jobsfile journal model teardown",
     "batch": "context google hardware jobsfile journal lease model results stacks teardown vms",
-    "commands": "base batch context google inventory jobsfile journal lease model results ssh stacks system teardown vms",
+    "commands": "base batch context google inventory jobsfile journal lease model options results ssh stacks system teardown vms",
     "emulator.state": "system",
     "emulator.wire": "emulator.state",
     "emulator.faults": "emulator.state emulator.wire",
@@ -64,14 +65,14 @@ ROOMS = {
     "emulator.storage emulator.wire system",
     "emulator": "emulator.compute emulator.control emulator.machines emulator.provider emulator.state emulator.wire system",
     "wiring": "commands context emulator.control google hardware inventory journal model results ssh stacks system vms infra",
-    "drill": "commands context google model results system teardown wiring",
-    "cli": "batch commands context drill emulator.faults model recovery teardown wiring tests.system_packages tests.fresh",
+    "drill": "commands context google model options results system teardown wiring",
+    "cli": "batch commands context drill emulator.faults model options recovery teardown wiring tests.system_packages tests.fresh",
 }
-FOREIGN: dict[str, tuple[str, ...]] = {"model": ("pydantic", "yaml"), "system": ()}
+FOREIGN: dict[str, tuple[str, ...]] = {"options": (), "model": ("pydantic", "yaml"), "system": ()}
 MAY_LOAD_SDKS = {"google", "results", "stacks", "wiring", "emulator"}
 # Rooms whose modules are imported by name: shelves of small modules, verbs that are loaded one at a time, and the job
 # interface, whose face is what users import.
-OPEN_ROOMS = ("model", "system", "hardware", "commands", "wiring", "drill", "cli")
+OPEN_ROOMS = ("options", "model", "system", "hardware", "commands", "wiring", "drill", "cli")
 # Modules that load an SDK, which a face would load for everybody.
 LATE = (
     "runner.stacks.pulumi",
@@ -97,14 +98,7 @@ RULES = {
     "infra": Rule(ours=("runner.errors", "runner.model")),
     "packer": Rule(ours=()),
     "tasks": Rule(
-        ours=(
-            "runner.errors",
-            "runner.model",
-            "runner.commands",
-            "runner.cli",
-            "runner.wiring",
-            "tests.system_packages",
-        ),
+        ours=("runner.errors", "runner.options", "runner.cli.output", "runner.cli.verbs"),
         never=CLOUD_SDKS,
     ),
 }
@@ -291,7 +285,7 @@ def may_read_environment(module: str) -> bool:
     """Wiring; entry points, which hand it over whole; what runs on the VM; and the set-up."""
     return (
         is_within(module, "runner.wiring")
-        or module == "runner.cli.verbs"
+        or is_within(module, "runner.cli.verbs")
         or module.endswith(".__main__")
         or is_within(module, "packer")
         or module == "infra.engine.environment"

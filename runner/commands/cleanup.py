@@ -17,22 +17,10 @@ from runner.inventory import Agreement, DryEstate, Estate, Removal, SweepReport,
 from runner.jobsfile import forget_inputs_of_gone
 from runner.model import names
 from runner.model.leftover import BILLED, Choice, Item, Kind, Scope
+from runner.options.batches import Cleanup
 from runner.teardown import busy_sessions, check_known, clients_gone, tell_removal
 
 CLEANED_UP = "cleaned up"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CleanupRequest:
-    """What was asked for; see ``leftover.Scope``. ``owner``: '' for the user's own things."""
-
-    batch: str = ""
-    bake: str = ""
-    everything: bool = False
-    results: bool = False
-    owner: str = ""
-    dry_run: bool = False
-    yes: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +57,7 @@ class CleanupSummary:
         }
 
 
-def execute(context: Context, *, request: CleanupRequest) -> CleanupSummary:
+def execute(context: Context, *, request: Cleanup) -> CleanupSummary:
     """Show what would go, ask, remove it, and look again. Idempotent.
 
     Raises:
@@ -107,7 +95,7 @@ def execute(context: Context, *, request: CleanupRequest) -> CleanupSummary:
     return CleanupSummary(report=report, kept=kept, dry_run=request.dry_run)
 
 
-def _read_scope(context: Context, request: CleanupRequest) -> Scope:
+def _read_scope(context: Context, request: Cleanup) -> Scope:
     given = [name for name in ("batch", "bake", "everything") if getattr(request, name)]
     if len(given) > 1:
         raise InputError(f"--{' and --'.join(given)} exclude each other")
@@ -163,7 +151,7 @@ def _show(context: Context, choices: Iterable[Choice], unread: Iterable[Unread])
         context.warn(f"could not be looked at: {text}")
 
 
-def _tell(context: Context, removal: Removal, request: CleanupRequest) -> None:
+def _tell(context: Context, removal: Removal, request: Cleanup) -> None:
     if not request.dry_run:
         tell_removal(context, removal)
 

@@ -7,25 +7,26 @@ from collections.abc import Sequence
 from runner.commands.arguments import read_whole_number
 from runner.drill.program import REAL, AnyTrial, list_trials
 from runner.errors import InputError
+from runner.options.project import Drill
 
 MOST_TRIALS = 100_000  # weeks
 
 
-def read_trials(*, everything: bool, only: str, seed: str, count: str, on: str) -> Sequence[AnyTrial]:
-    """The trials of a drill, in their order.
+def read_trials(options: Drill) -> Sequence[AnyTrial]:
+    """Return the trials of a drill, in their order.
 
     Raises:
         InputError: there are no such trials, or the arguments do not go together.
     """
-    drawn = read_whole_number("--random", count, least=1, most=MOST_TRIALS)
-    number = read_whole_number("--seed", seed, least=0)
-    if on not in ("local", "google"):
-        raise InputError(f"--on {on}: a drill is on local or on google")
-    if sum(map(bool, (everything, only, drawn))) > 1:
+    drawn = read_whole_number("--random", options.random, least=1, most=MOST_TRIALS)
+    number = read_whole_number("--seed", options.seed, least=0)
+    if options.on not in ("local", "google"):
+        raise InputError(f"--on {options.on}: a drill is on local or on google")
+    if sum(map(bool, (options.all, options.only, drawn))) > 1:
         raise InputError("--all, --only and --random exclude each other")
-    if on == "local":
-        return _list(everything=everything, only=only, seed=number, count=drawn or 0)
-    if everything or only or drawn:
+    if options.on == "local":
+        return _list(everything=options.all, only=options.only, seed=number, count=drawn or 0)
+    if options.all or options.only or drawn:
         raise InputError("on google there is one trial: one analysis, and its VM is taken away")
     return [REAL]
 

@@ -1,9 +1,9 @@
-"""The only reader of environment and settings files. Decides local or Google; builds what commands are handed.
+"""The only reader of environment and settings files. Decides local or Google; builds the context of commands.
 
-Folders of this user (``OPENSEES_HPC_HOME`` moves them): ``settings.yaml``, ``passphrase`` (of Pulumi's state, mode 0600),
+The state folder of this user (``OPENSEES_HPC_HOME`` moves it) has ``settings.yaml``, ``passphrase`` (of Pulumi's state, mode 0600),
 ``ssh/`` (our key pair), ``pulumi/`` (the engine's own files), ``logs/`` and ``crashes/``, for the target ``local`` ``local/cloud`` (the embedded
 cloud) and ``local/stacks`` (Pulumi's state), and for ``google`` ``google/passphrases`` (of states in buckets, by bucket).
-All of it is for this user alone, whatever the umask; what an earlier version left open is closed.
+Only this user can read it, whatever the umask; what an earlier version left open to others is closed.
 """
 
 from __future__ import annotations
@@ -20,15 +20,13 @@ from runner.journal import Journal
 from runner.model.events import Listener, Phases
 from runner.model.settings import read_settings
 from runner.wiring.clouds import ROOT, GoogleCloud, LocalCloud, find_pulumi
-from runner.wiring.configuration import close_home, home_folder, load_settings, settings_file, settings_text
+from runner.wiring.configuration import close_state_folder, find_state_folder, settings_file, settings_text
 from runner.wiring.logs import command_log
 
 __all__ = [
     "ROOT",
     "command_log",
     "find_pulumi",
-    "home_folder",
-    "load_settings",
     "make_context",
     "pulumi_shell_environment",
     "settings_file",
@@ -43,9 +41,9 @@ def make_context(
     instead_of_file: str | None = None,
     listener: Listener | None = None,
 ) -> Context:
-    """What commands are handed. No cloud is touched, nothing is started, but what lies in the home is closed to other users.
+    """Build the context of a command. Calls no cloud and starts nothing, but closes the state folder to other users.
 
-    ``instead_of_file``: the text of a settings file. ``listener``: who hears of what the command does; without one, nobody.
+    ``instead_of_file``: the text to use instead of that of the settings file. ``listener``: gets the events of the command.
 
     Raises:
         InputError: the settings are wrong.
@@ -53,16 +51,16 @@ def make_context(
     environment = os.environ if environment is None else environment
     text = settings_text(environment) if instead_of_file is None else instead_of_file
     settings = read_settings(text, settings_file(environment), environment)
-    home = home_folder(environment)
-    close_home(home)
+    state_folder = find_state_folder(environment)
+    close_state_folder(state_folder)
     clouds = {"local": LocalCloud, "google": GoogleCloud}
     listener = listener or Listener()
     return Context(
         settings=settings,
-        cloud=clouds[settings.target](settings, home, environment),
-        journal=Journal(folder=home / settings.target / "journal"),
+        cloud=clouds[settings.target](settings, state_folder, environment),
+        journal=Journal(folder=state_folder / settings.target / "journal"),
         root=ROOT,
-        home=home,
+        home=state_folder,
         results_folder=results_folder or Path.cwd() / "results",
         now=lambda: datetime.now(UTC),
         monotonic=time.monotonic,
@@ -73,7 +71,7 @@ def make_context(
 
 
 def pulumi_shell_environment(context: Context) -> dict[str, str]:
-    """What a shell needs so that plain ``pulumi`` works in infra/*, with the stacks ``base`` at hand."""
+    """Return the variables that a shell needs so that plain ``pulumi`` works in infra/*, and link the settings of our stacks there."""
     context.cloud.prepare_by_hand()
     path = [str(Path(sys.executable).parent), str(find_pulumi(os.environ)), os.environ.get("PATH", "")]
     return context.cloud.pulumi_environment() | {"PATH": os.pathsep.join(path)}

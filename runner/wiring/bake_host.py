@@ -1,4 +1,4 @@
-"""Whether this machine has what a bake on the embedded cloud takes from it. The recipes themselves know what that is."""
+"""The check that this computer has the programs that a bake on the embedded cloud needs. The recipes themselves list them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from runner.commands.build import RECIPES
 from runner.errors import MissingToolError
 
 CHECK_LIMIT_S = 60.0
-GUEST_PREFIX = (
-    "/opt/opensees-hpc-guest"  # not the image's own: nobody's system is changed by a bake on the embedded cloud
-)
+# Not the prefix of the image: a bake on the embedded cloud changes nothing on this computer.
+GUEST_PREFIX = "/opt/opensees-hpc-guest"
 
 
 def check_bake_host(packer: Path, recipe: str, environment: Mapping[str, str]) -> None:
-    """Ask the recipe, in an environment as an emulated instance has it.
+    """Run the check of the recipe, in the environment of an emulated instance.
 
     Raises:
-        MissingToolError: what is missing, in the recipe's words.
+        MissingToolError: the recipe says what is missing.
     """
     script = RECIPES[recipe]
     try:
@@ -39,12 +38,12 @@ def check_bake_host(packer: Path, recipe: str, environment: Mapping[str, str]) -
         raise MissingToolError(f"{script} cannot be run: {error}", remedy="install bash") from error
     if done.returncode != 0:
         raise MissingToolError(
-            f"an image cannot be baked on this machine, whose programs the embedded cloud uses:\n{done.stderr.strip()}",
-            remedy="install what is named above, then run the same command again",
+            f"an image cannot be baked on this computer, whose programs the embedded cloud uses:\n{done.stderr.strip()}",
+            remedy="install what is listed above, then run the same command again",
         )
 
 
 def _guest_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Our own Python first on PATH, as on an emulated instance: it has the pip that the system's may lack."""
+    """Return the environment with our own Python first on PATH, as on an emulated instance: it has pip, which the system's may lack."""
     path = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
     return {**environment, "PATH": path, "OPENSEES_HPC_PREFIX": GUEST_PREFIX}

@@ -1,4 +1,4 @@
-"""The two targets: the embedded cloud and Google Cloud. What differs between them is here and nowhere else."""
+"""The two targets: the embedded cloud and Google Cloud. Whatever differs between them is here."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ CONNECT_LIMIT_S = 15.0
 
 
 class ConnectedCloud:
-    """What both targets share. Parts are built when they are first asked for, because their imports take time."""
+    """What both targets share. Each part is built when it is first needed, because its imports take time."""
 
     ssh_port = GOOGLE_SSH_PORT
 
-    def __init__(self, settings: Settings, home: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, state_folder: Path, environment: Mapping[str, str]) -> None:
         self.settings = settings
-        self.home = home
+        self.state_folder = state_folder
         self.environment = environment
 
     def open(self, *, needs_engine: bool = True) -> None:
@@ -58,19 +58,19 @@ class ConnectedCloud:
         raise NotImplementedError
 
     def new_session(self) -> requests.Session:
-        """A session that sends our credentials."""
+        """Return a session that sends our credentials."""
         raise NotImplementedError
 
     def new_storage_client(self) -> Client:
-        """A Cloud Storage client with our credentials."""
+        """Return a Cloud Storage client with our credentials."""
         raise NotImplementedError
 
     def pulumi_environment(self) -> dict[str, str]:
-        """What a plain ``pulumi`` needs in its environment to work on our stacks."""
+        """Return the variables with which plain ``pulumi`` works on our stacks."""
         passphrase = self.passphrase_file()
         return ({} if passphrase is None else {"PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase)}) | {
             "PULUMI_BACKEND_URL": self.backend_url,
-            "PULUMI_HOME": str(self.home / "pulumi"),
+            "PULUMI_HOME": str(self.state_folder / "pulumi"),
             "PULUMI_SKIP_UPDATE_CHECK": "1",
             "GOOGLE_PROJECT": self.settings.project,
             "GOOGLE_REGION": self.settings.region,
@@ -88,8 +88,8 @@ class ConnectedCloud:
         return ""
 
     def passphrase_file(self) -> Path | None:
-        """The passphrase of Pulumi's state; made if there is none and one is needed."""
-        return own_passphrase(self.home / "passphrase")
+        """Return the file with the passphrase of Pulumi's state, created if one is needed and there is none."""
+        return own_passphrase(self.state_folder / "passphrase")
 
     @cached_property
     def compute(self) -> Compute:
@@ -109,14 +109,14 @@ class ConnectedCloud:
             Api(self.endpoints.oslogin, self.new_session),
             operator=self.settings.operator,
             project=self.settings.project,
-            key_file=self.home / "ssh" / "id_ed25519",
+            key_file=self.state_folder / "ssh" / "id_ed25519",
         )
 
     def check_bake(self, recipe: str) -> None:
-        """A VM brings all that a bake needs, or gets it from its own packages."""
+        """Do nothing: a VM has all that a bake needs, or installs it."""
 
     def warm_up(self) -> None:
-        """Pulumi's provider package takes a second to import."""
+        """Begin to import Pulumi's provider package, which takes a second."""
         self.stacks.preload("analysis")
 
     def prepare_by_hand(self) -> None:
@@ -171,11 +171,11 @@ class ConnectedCloud:
 
     @property
     def _engine_folder(self) -> Path:
-        """Where the engine works, with the settings of the stacks of this target."""
-        return self.home / self.settings.target / "engine"
+        """The folder that the engine works in, with the settings of the stacks of this target."""
+        return self.state_folder / self.settings.target / "engine"
 
     def connect(self, instance: Instance, login: Login, host_keys: Mapping[str, str]) -> Connection:
-        """An SSH connection, as soon as the instance answers."""
+        """Wait until the instance answers, and return an SSH connection."""
         from runner.ssh import wait_for_ssh
 
         return wait_for_ssh(self._target(instance, login, host_keys), timeout_s=SSH_LIMIT_S)
@@ -183,7 +183,7 @@ class ConnectedCloud:
     def job_interface(
         self, instance: Instance, login: Login, host_keys: Mapping[str, str], batch: str, *, limit_s: float
     ) -> OpenSeesInterface:
-        """The job interface of an instance, as soon as it answers."""
+        """Wait until the instance answers, and return its job interface."""
         from runner.hardware.opensees import OpenSeesInterface
 
         return OpenSeesInterface(
@@ -195,7 +195,7 @@ class ConnectedCloud:
             host_keys=dict(host_keys),
             workspace_dir=f"{names.APP}/{batch}",
             boot_timeout_s=limit_s,
-            # Silence for half of the time (two keepalives that nobody answers), and the other half for trying again.
+            # Half of the time is silence (two unanswered keepalives), the other half is for new attempts.
             keepalive_s=self.settings.lost_after_s / 6,
             connect_timeout_s=min(CONNECT_LIMIT_S, self.settings.lost_after_s / 4),
             patience_s=self.settings.lost_after_s / 2,
@@ -219,7 +219,7 @@ class LocalCloud(ConnectedCloud):
     @property
     def folder(self) -> Path:
         """The embedded cloud's state."""
-        return self.home / "local" / "cloud"
+        return self.state_folder / "local" / "cloud"
 
     @cached_property
     def endpoint(self) -> Endpoint:
@@ -230,31 +230,31 @@ class LocalCloud(ConnectedCloud):
             return control.start(self.folder, timeout_s=EMULATOR_START_LIMIT_S)
 
     def open(self, *, needs_engine: bool = True) -> None:
-        """Start the embedded cloud if it does not run; not if there is no engine to use it with."""
+        """Start the embedded cloud if it does not run. An engine that is needed and missing is an error before that."""
         if needs_engine:
             find_pulumi(self.environment)
         self.ssh_port = self.endpoint.ssh_port
         self.compute.check_project()
 
     def check_bake(self, recipe: str) -> None:
-        """An emulated instance has the programs and the Python of this machine."""
+        """Check the programs of this computer, which emulated instances use."""
         from runner.wiring.bake_host import check_bake_host
 
         check_bake_host(ROOT / "packer", recipe, self.environment)
 
     @property
     def endpoints(self) -> Endpoints:
-        """All below the embedded cloud's one address."""
+        """Paths below the one address of the embedded cloud."""
         return Endpoints.below(self.endpoint.url)
 
     def new_session(self) -> requests.Session:
-        """A session of the embedded cloud's owner."""
+        """Return a session of the embedded cloud's owner."""
         from runner.wiring.owner_session import new_owner_session
 
         return new_owner_session(self.endpoint)
 
     def new_storage_client(self) -> Client:
-        """A client of the owner for the embedded cloud's storage."""
+        """Return a client of the owner for the storage of the embedded cloud."""
         from google.cloud.storage import Client
 
         from runner.wiring.owner_credentials import new_credentialed_session
@@ -269,13 +269,13 @@ class LocalCloud(ConnectedCloud):
     @property
     def backend_url(self) -> str:
         """A folder of this user."""
-        stacks = self.home / "local" / "stacks"
+        stacks = self.state_folder / "local" / "stacks"
         with disk_errors_mapped(stacks, more=STATE_ELSEWHERE):
             make_private_folder(stacks)
         return f"file://{stacks}"
 
     def pulumi_environment(self) -> dict[str, str]:
-        """The provider is the one inside the embedded cloud."""
+        """Add the provider, which runs inside the embedded cloud."""
         return super().pulumi_environment() | {
             "PULUMI_DEBUG_PROVIDERS": f"gcp:{self.endpoint.provider_port}",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
@@ -286,7 +286,7 @@ class GoogleCloud(ConnectedCloud):
     """Google Cloud, with the application default credentials."""
 
     def open(self, *, needs_engine: bool = True) -> None:
-        """Ask for the project: credentials, project and network are right, or a sentence says what is not."""
+        """Read the project: wrong credentials, a wrong project or a missing network raise an error that says so."""
         if needs_engine:
             find_pulumi(self.environment)
         self.compute.check_project()
@@ -297,20 +297,20 @@ class GoogleCloud(ConnectedCloud):
         return Endpoints()
 
     def new_session(self) -> requests.Session:
-        """A session with the application default credentials."""
+        """Return a session with the application default credentials."""
         from google.auth.transport.requests import AuthorizedSession
 
         return AuthorizedSession(self._credentials)
 
     def new_storage_client(self) -> Client:
-        """A client with the application default credentials."""
+        """Return a client with the application default credentials."""
         from google.cloud.storage import Client
 
         return _logged(Client(project=self.settings.project, credentials=self._credentials))
 
     @property
     def backend_url(self) -> str:
-        """Where ``PULUMI_BACKEND_URL`` says, else the bucket that ``invoke setup`` made."""
+        """The URL in ``PULUMI_BACKEND_URL``, else that of the bucket that ``invoke setup`` creates."""
         return self.environment.get("PULUMI_BACKEND_URL", f"gs://{names.state_bucket_name(self.settings.project)}")
 
     @property
@@ -319,13 +319,13 @@ class GoogleCloud(ConnectedCloud):
         return self.settings.secrets_provider
 
     def passphrase_file(self) -> Path | None:
-        """For a state in a bucket of Google's, the passphrase that is beside it: another machine can work on its stacks then.
+        """Return the file with the passphrase. For a state in a bucket it is kept there too, so that other computers can work on its stacks.
 
-        Where a key encrypts, only one that this machine has from before, for stacks that were made with it.
+        Where a key encrypts, return only a passphrase that this computer has already, for stacks created with it.
         """
-        own = self.home / "passphrase"
+        own = self.state_folder / "passphrase"
         parts = urlsplit(self.backend_url)
-        copy = self.home / "google" / "passphrases" / parts.netloc
+        copy = self.state_folder / "google" / "passphrases" / parts.netloc
         if self.secrets_provider:
             return known_passphrase(copy, own) if parts.scheme == "gs" else known_passphrase(own)
         if parts.scheme != "gs":
@@ -342,13 +342,13 @@ class GoogleCloud(ConnectedCloud):
 
 
 def _logged(client: Client) -> Client:
-    """With its answers in the log: the client's own session is the only place where they can be seen."""
+    """Let the client log the answers that it gets, which only its own session sees."""
     log_answers(client._http)
     return client
 
 
 def find_pulumi(environment: Mapping[str, str]) -> Path:
-    """The folder of the Pulumi CLI: on PATH, as ``bootstrap`` puts it there, or in the cache that it fills.
+    """Find the folder of the Pulumi CLI: on PATH, where ``bootstrap`` puts it, or in the cache that ``bootstrap`` fills.
 
     Raises:
         MissingToolError: there is none.
@@ -370,12 +370,12 @@ def find_pulumi(environment: Mapping[str, str]) -> Path:
 
 
 def _key_lines(host_keys: Mapping[str, str]) -> tuple[str, ...]:
-    """Host keys as OpenSSH writes them: ``ssh-ed25519 AAAA…``."""
+    """Format host keys as OpenSSH writes them: ``ssh-ed25519 AAAA…``."""
     return tuple(f"{kind} {blob}" for kind, blob in host_keys.items())
 
 
 def _programs() -> dict[ProjectName, Callable[[], Program]]:
-    """Loaders of the stacks' programs: pulumi_gcp takes its time, so each is imported when it is needed."""
+    """Return loaders of the stacks' programs: pulumi_gcp is slow to import, so each is loaded when it is needed."""
 
     def load(project: str) -> Callable[[], Program]:
         return lambda: cast("Program", import_module(f"infra.{project}.program").declare)

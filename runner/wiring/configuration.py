@@ -1,4 +1,4 @@
-"""Settings and folders of this user, from the environment and the settings file."""
+"""The settings and the state folder of this user, from the environment and the settings file."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from runner.system.files import tighten
 STATE_NAMES = frozenset({"settings.yaml", "passphrase", "ssh", "pulumi", "local", "google", "logs", "crashes"})
 
 
-def home_folder(environment: Mapping[str, str]) -> Path:
-    """Where this user's settings, keys and state lie.
+def find_state_folder(environment: Mapping[str, str]) -> Path:
+    """Return the folder of this user's settings, keys and state, whether or not it exists.
 
     Raises:
-        InputError: the environment names no folder that can be one.
+        InputError: the environment names none that can be used.
     """
     given = environment.get("OPENSEES_HPC_HOME")
     if given:
@@ -28,39 +28,36 @@ def home_folder(environment: Mapping[str, str]) -> Path:
 
     try:
         return platformdirs.user_state_path(names.APP)
-    except RuntimeError as error:  # a user whom this machine does not know, such as a container's, and no HOME
-        remedy = "let OPENSEES_HPC_HOME name a folder for what commands keep"
-        raise InputError(f"there is no home folder of this user: {error}", remedy=remedy) from error
+    except RuntimeError as error:  # an unknown user, such as a container's, and no HOME
+        remedy = "set OPENSEES_HPC_HOME to a folder in which commands can keep their state"
+        raise InputError(f"this user has no home folder: {error}", remedy=remedy) from error
 
 
-def close_home(home: Path) -> None:
-    """Take the rights of other users on what is ours in the home. A home that holds other things too is itself left as it is."""
-    engine, cloud = home / "pulumi", home / "local" / "cloud"  # whose own files need rights of their own
+def close_state_folder(folder: Path) -> None:
+    """Remove the rights of other users on our files in the state folder. A folder with other files in it keeps its own rights."""
+    engine, cloud = folder / "pulumi", folder / "local" / "cloud"  # whose own files need rights of their own
     for name in STATE_NAMES:
-        tighten(home / name, spare={engine, cloud})
+        tighten(folder / name, spare={engine, cloud})
     with contextlib.suppress(OSError):
-        if {entry.name for entry in home.iterdir()} <= STATE_NAMES:
-            tighten(home, spare={home})
+        if {entry.name for entry in folder.iterdir()} <= STATE_NAMES:
+            tighten(folder, spare={folder})
 
 
 def settings_file(environment: Mapping[str, str]) -> Path:
-    """The settings file, there or not."""
+    """Return the path of the settings file, whether or not it exists."""
     given = environment.get("OPENSEES_HPC_SETTINGS")
-    return _absolute(given, "OPENSEES_HPC_SETTINGS") if given else home_folder(environment) / "settings.yaml"
+    return _absolute(given, "OPENSEES_HPC_SETTINGS") if given else find_state_folder(environment) / "settings.yaml"
 
 
 def _absolute(given: str, variable: str) -> Path:
     try:
         return Path(given).expanduser().absolute()
-    except (
-        RuntimeError,
-        OSError,
-    ) as error:  # ~somebody, whom this machine does not know; a current folder that has gone
-        raise InputError(f"{variable}={given}: {error}", remedy="give a whole path") from error
+    except (RuntimeError, OSError) as error:  # ~somebody, who is unknown; a current folder that was deleted
+        raise InputError(f"{variable}={given}: {error}", remedy="give an absolute path") from error
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:
-    """Settings from file and environment.
+    """Read the settings from file and environment.
 
     Raises:
         InputError: a key or a variable is wrong, or the file cannot be read.
@@ -69,7 +66,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def settings_text(environment: Mapping[str, str]) -> str:
-    """What the settings file says; empty if there is none.
+    """Read the text of the settings file; empty if there is none.
 
     Raises:
         InputError: it cannot be read.

@@ -1,4 +1,4 @@
-"""The embedded cloud as such: start, stop, look, reset, and the environment in which Google's clients use it."""
+"""The embedded cloud itself: start, stop, status, reset, faults, and the environment in which Google's clients use it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runner.errors import CloudError, InputError
 from runner.model.yaml_source import decode_yaml, read_yaml
 from runner.system.files import STATE_ELSEWHERE, disk_errors_mapped
 from runner.wiring.clouds import EMULATOR_START_LIMIT_S
-from runner.wiring.configuration import home_folder, load_settings
+from runner.wiring.configuration import find_state_folder, load_settings
 
 if TYPE_CHECKING:
     from runner.emulator.control import Endpoint
@@ -31,7 +31,7 @@ def start_embedded_cloud(environment: Mapping[str, str]) -> Endpoint:
 
 
 def stop_embedded_cloud(environment: Mapping[str, str]) -> bool:
-    """Stop the embedded cloud; whether it was running."""
+    """Stop the embedded cloud; return whether it was running."""
     from runner.emulator import control
 
     folder = _embedded_cloud_folder(environment)
@@ -40,7 +40,7 @@ def stop_embedded_cloud(environment: Mapping[str, str]) -> bool:
 
 
 def restart_embedded_cloud(environment: Mapping[str, str]) -> None:
-    """Kill the embedded cloud, and with it all that runs in it, as a power cut does; start it again."""
+    """Kill the embedded cloud with everything that runs in it, as a power cut does, and start it again."""
     from runner.emulator import control
 
     folder = _embedded_cloud_folder(environment)
@@ -50,7 +50,7 @@ def restart_embedded_cloud(environment: Mapping[str, str]) -> None:
 
 
 def embedded_cloud_status(environment: Mapping[str, str]) -> dict[str, Any]:
-    """JSON values: ``running``, ``state``, its ``log`` with the number of ``tracebacks`` in it and, if it runs, its endpoint."""
+    """Return JSON values: ``running``, ``state``, ``log``, the number of ``tracebacks`` in the log and, if it runs, its endpoint."""
     from runner.emulator import control
 
     folder = _embedded_cloud_folder(environment)
@@ -65,7 +65,7 @@ def embedded_cloud_status(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def embedded_cloud_tracebacks(environment: Mapping[str, str]) -> list[str]:
-    """What went wrong inside the embedded cloud since its log began; each is a defect of ours.
+    """Return the tracebacks in the log of the embedded cloud; each is a defect of ours.
 
     Raises:
         InputError: the log cannot be read.
@@ -80,10 +80,10 @@ def embedded_cloud_tracebacks(environment: Mapping[str, str]) -> list[str]:
 
 
 def reset_embedded_cloud(environment: Mapping[str, str]) -> None:
-    """Stop the embedded cloud and delete it with all that speaks of it: the state of its stacks, journals, receipts, keys.
+    """Stop the embedded cloud and delete it, with the state of its stacks and its journals, receipts and keys.
 
     Raises:
-        DiskError: something of it could not be deleted.
+        DiskError: part of it could not be deleted.
     """
     from runner.emulator import control
 
@@ -95,12 +95,12 @@ def reset_embedded_cloud(environment: Mapping[str, str]) -> None:
 
 
 def list_faults(environment: Mapping[str, str]) -> dict[str, Any]:
-    """JSON values: ``faults`` that are armed, ``scenario`` with the steps that have not come, ``kinds`` that there are."""
+    """Return JSON values: the armed ``faults``, ``scenario`` with the steps still to come, and the known ``kinds``."""
     return _ask(start_embedded_cloud(environment), "GET", "faults")
 
 
 def clear_faults(environment: Mapping[str, str]) -> None:
-    """Disarm everything, the steps of scenarios too."""
+    """Disarm all faults and drop the steps of scenarios."""
     endpoint = start_embedded_cloud(environment)
     _ask(endpoint, "DELETE", "faults")
     _ask(endpoint, "DELETE", "scenario")
@@ -110,21 +110,21 @@ def arm_fault(environment: Mapping[str, str], fault: Mapping[str, Any]) -> None:
     """Arm one fault of the embedded cloud.
 
     Raises:
-        CloudError: the embedded cloud does not understand it.
+        CloudError: the embedded cloud rejects it.
     """
     _ask(start_embedded_cloud(environment), "POST", "faults", fault)
 
 
 def play_scenario(environment: Mapping[str, str], file: Path) -> dict[str, Any]:
-    """Hand over the steps of a scenario file; what is armed then, as ``list_faults``.
+    """Send the steps of a scenario file to the embedded cloud; return what ``list_faults`` does afterwards.
 
     Raises:
-        InputError: the file cannot be read, or the embedded cloud does not understand it.
+        InputError: the file cannot be read, or the embedded cloud rejects it.
     """
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror}", remedy="give a file that you may read") from error
+        raise InputError(f"{file}: cannot be read: {error.strerror}", remedy="give a file that you can read") from error
     source = read_yaml(decode_yaml(data, file), file)
     if not isinstance(source.values, list):
         raise InputError([source.problem((), "a scenario is a list of steps, each with `at` and `fault`")])
@@ -138,7 +138,7 @@ def play_scenario(environment: Mapping[str, str], file: Path) -> dict[str, Any]:
 
 
 def _check_values(values: Any, file: Path) -> None:
-    """YAML has values that a request cannot have, such as numbers that are none."""
+    """Raise InputError for values that YAML has and JSON has not, such as NaN."""
     try:
         json.dumps(values, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -146,7 +146,7 @@ def _check_values(values: Any, file: Path) -> None:
 
 
 def _ask(endpoint: Endpoint, method: str, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A call of the embedded cloud's admin API."""
+    """Call the embedded cloud's admin API."""
     from runner.wiring.owner_session import new_owner_session
 
     with new_owner_session(endpoint) as session:
@@ -157,9 +157,9 @@ def _ask(endpoint: Endpoint, method: str, what: str, body: Mapping[str, Any] | N
 
 
 def google_client_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What Google's own clients and the stock Pulumi provider need to use the embedded cloud, the owner's token among it.
+    """Return the variables with which Google's own clients and the stock Pulumi provider use the embedded cloud, with the owner's token.
 
-    Nobody else is shown it; the client library of Cloud Storage wants it as credentials besides (docs/stacks.md).
+    Show the token to nobody else. The client library of Cloud Storage needs it as credentials too (docs/stacks.md).
     """
     endpoint = start_embedded_cloud(environment)
     url = endpoint.url
@@ -182,4 +182,4 @@ def google_client_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _embedded_cloud_folder(environment: Mapping[str, str]) -> Path:
-    return home_folder(environment) / "local" / "cloud"
+    return find_state_folder(environment) / "local" / "cloud"

@@ -1,4 +1,4 @@
-"""Google's application default credentials: those of a person, of a file that a variable names, or of the machine itself."""
+"""Google's application default credentials: those of a person, of a file that a variable names, or of the VM that this runs on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FILE_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 
 
 def find_credentials(project: str, environment: Mapping[str, str]) -> Any:
-    """The credentials, whose requests ``project`` pays for where they name no other.
+    """Find the credentials. Where they name no project for quotas and billing, it is ``project``.
 
     Raises:
         PermissionDeniedError: there are none, or those that a variable names cannot be used.
@@ -25,7 +25,7 @@ def find_credentials(project: str, environment: Mapping[str, str]) -> Any:
     try:
         credentials, _ = google.auth.default(scopes=[SCOPE])
     except (DefaultCredentialsError, OSError, ValueError, TypeError, AttributeError) as error:
-        # The latter are what google-auth stumbles over when the file is a folder, or has JSON of another kind.
+        # The last three are what google-auth raises when the file is a folder, or is JSON of another kind.
         raise _explain(error, environment.get(FILE_VARIABLE, "")) from error
     if isinstance(credentials, Credentials) and not credentials.quota_project_id:
         # A person's credentials may name no project for quotas, without which some APIs (OS Login) refuse them.
@@ -34,14 +34,14 @@ def find_credentials(project: str, environment: Mapping[str, str]) -> Any:
 
 
 def _explain(error: Exception, file: str) -> PermissionDeniedError:
-    """In Google's words. A login is no remedy where a variable names a file, which comes first."""
+    """Return the error with Google's message. Where a variable names a file, which takes precedence, a login would not help."""
     if isinstance(error, OSError) and error.strerror:
-        told = error.strerror
+        message = error.strerror
     else:
-        told = ": ".join(str(part) for part in error.args)
+        message = ": ".join(str(part) for part in error.args)
     if not file:
-        return PermissionDeniedError(f"no Google credentials on this machine: {told}", remedy=LOGIN)
+        return PermissionDeniedError(f"no Google credentials on this computer: {message}", remedy=LOGIN)
     return PermissionDeniedError(
-        f"{FILE_VARIABLE}={file} names no credentials that can be used: {told}",
+        f"{FILE_VARIABLE}={file} does not have usable credentials: {message}",
         remedy=f"correct {FILE_VARIABLE}, or unset it and {LOGIN}",
     )

@@ -1,8 +1,8 @@
-"""The log of a command, and the report of its crash: files below the state folder that only their owner may read.
+"""The log of a command, and the report of its crash: files in the state folder that only their owner can read.
 
-``logs/<batch>.log``, or ``logs/<verb>.log`` as long as there is no batch or bake: a record that bears a ``session`` (``extra=``)
-says that there is one now. What was logged before is in both. Nothing that happens to these files ends a command. Handlers are
-attached here, while a command runs, and nowhere else.
+A command logs to ``logs/<verb>.log`` until it has a batch or bake, and then to ``logs/<batch>.log``: a record with a ``session``
+(``extra=``) says that it has one now. Earlier lines are in both. Nothing that happens to these files ends a command. Only this
+module attaches handlers, while a command runs.
 """
 
 from __future__ import annotations
@@ -24,44 +24,44 @@ from typing import Any
 
 from runner.model import names
 from runner.model.redaction import Redaction, is_secret_name
-from runner.wiring.configuration import home_folder
+from runner.wiring.configuration import find_state_folder
 
 FOLDER, CRASHES = "logs", "crashes"
 SECRET_FILES = ("passphrase", "google/passphrases/*", "local/cloud/*token*")
 LARGEST_BYTES = 8 << 20
-OLDER_FILES = 3  # that each log keeps when it has become too large
+OLDER_FILES = 3  # of each log, when it has grown too large
 LOGS_KEPT, CRASHES_KEPT = 100, 20
 LINES_REMEMBERED, LINES_IN_REPORT = 2000, 200
 FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)s %(process)d %(threadName)s %(name)s: %(message)s"
 NOISY = ("urllib3", "asyncssh", "asyncio", "google", "grpc", "pulumi")
 OUR_LOGGER = "runner"
-APART = "google"  # it passes nothing on to the root logger as soon as one of its packages is loaded
+NOT_PROPAGATED = "google"  # its records do not reach the root logger once one of its packages is loaded
 
 _log = logging.getLogger(__name__)
 
 
 class _Formatter(logging.Formatter):
-    """Lines in UTC without secrets; a traceback too is without them."""
+    """Lines in UTC, without secrets, as are the tracebacks."""
 
     def __init__(self, redaction: Redaction) -> None:
         super().__init__(FORMAT)
         self._redaction = redaction
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 (logging's name)
-        """When it was logged, in UTC."""
+        """Format the time of a record, in UTC."""
         return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, or with a traceback the lines, of a record."""
+        """Format a record as a line, or as several if it has a traceback."""
         return self._redaction.apply(super().format(record))
 
 
 class CommandLog(logging.Handler):
-    """The log of the command that runs now. Several processes may write to one file: each line is one write at its end."""
+    """The log of the running command. Several processes can write to one file: each line is appended in one write."""
 
     def __init__(
         self,
-        home: Path,
+        state_folder: Path,
         verb: str,
         arguments: Mapping[str, Any],
         redaction: Redaction,
@@ -71,38 +71,33 @@ class CommandLog(logging.Handler):
         super().__init__()
         self._largest_bytes = largest_bytes
         self.verb, self.arguments = verb, arguments
-        self._home = home
+        self.state_folder = state_folder
         self._redaction = redaction
         self._lines: deque[str] = deque(maxlen=LINES_REMEMBERED)
-        self._file = _AppendedFile(home / FOLDER / f"{verb}.log", largest_bytes)
+        self._file = _AppendedFile(state_folder / FOLDER / f"{verb}.log", largest_bytes)
         self.setFormatter(_Formatter(redaction))
         self.learn_secrets()
 
     @property
     def path(self) -> Path | None:
-        """Where the log is; None if it cannot be written."""
+        """The file of the log; None if it cannot be written."""
         return self._file.path if self._file.is_written else None
 
-    @property
-    def home(self) -> Path:
-        """The state folder."""
-        return self._home
-
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line. One that cannot be written is lost, and nothing else is."""
+        """Write a line. A line that cannot be written is lost; nothing is raised."""
         try:
             session = getattr(record, "session", "")
             if session:
-                self.go_on_as(str(session))
+                self.switch_to(str(session))
             line = self.format(record) + "\n"
         except Exception:  # such as a message that does not fit its arguments: that must not end a batch
             return
         self._lines.append(line)
         self._file.append(line)
 
-    def go_on_as(self, name: str) -> None:
-        """From here this is the log of a batch or bake; it gets what was logged before, too."""
-        path = self._home / FOLDER / f"{name}.log"
+    def switch_to(self, name: str) -> None:
+        """Log to the file of a batch or bake from now on, and copy earlier lines into it."""
+        path = self.state_folder / FOLDER / f"{name}.log"
         if not names.is_batch_name(name) or path == self._file.path:
             return
         self.learn_secrets()
@@ -111,19 +106,19 @@ class CommandLog(logging.Handler):
         self._file.append(self.hide_secrets("".join(self._lines)))
 
     def learn_secrets(self) -> None:
-        """Those that lie in the state folder now."""
+        """Read the secrets that are in the state folder now."""
         with contextlib.suppress(OSError):
-            for file in [file for pattern in SECRET_FILES for file in self._home.glob(pattern)]:
+            for file in [file for pattern in SECRET_FILES for file in self.state_folder.glob(pattern)]:
                 with contextlib.suppress(OSError, ValueError):
                     self._redaction.learn(file.read_text(encoding="utf-8").split())
 
     def hide_secrets(self, text: str) -> str:
-        """``text`` as it may be shown."""
+        """Return ``text`` without secrets."""
         return self._redaction.apply(text)
 
     def report_crash(self, error: BaseException) -> Path | None:
-        """Write down what went wrong, for whoever maintains this; the file, None if it cannot be written."""
-        path = self._home / CRASHES / f"{self.verb}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.txt"
+        """Write a report for the maintainers; return its file, or None if it cannot be written."""
+        path = self.state_folder / CRASHES / f"{self.verb}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.txt"
         text = self.hide_secrets(_report(self.verb, self.arguments, error, [*self._lines][-LINES_IN_REPORT:]))
         file = _AppendedFile(path, self._largest_bytes)
         file.append(text)
@@ -132,13 +127,13 @@ class CommandLog(logging.Handler):
         return path if file.is_written else None
 
     def close(self) -> None:
-        """No more lines."""
+        """Close the file."""
         self._file.close()
         super().close()
 
 
 class _AppendedFile:
-    """A file of this user's that grows line by line, and is put away when it is too large, by whichever process sees it."""
+    """A private file that grows line by line. Whichever process finds it too large rotates it."""
 
     def __init__(self, path: Path, largest_bytes: int) -> None:
         self.path = path
@@ -147,7 +142,7 @@ class _AppendedFile:
         self._handle: int | None = None
 
     def append(self, text: str) -> None:
-        """Write at the end, if that is possible."""
+        """Append the text, if that is possible."""
         content = text.encode("utf-8", "backslashreplace")
         try:
             if self._handle is None or not self._is_current(self._handle):
@@ -159,35 +154,32 @@ class _AppendedFile:
             self.is_written = False
 
     def close(self) -> None:
-        """No more of it. A second call is harmless."""
+        """Close the file. A second call is harmless."""
         handle, self._handle = self._handle, None
         if handle is not None:
             with contextlib.suppress(OSError):
                 os.close(handle)
 
     def _is_current(self, handle: int) -> bool:
-        """Still there under its name, and not too large."""
+        """Return whether the open file still has its name and is not too large; rotate it if it is."""
         own = os.fstat(handle)
         try:
             is_there = os.path.samestat(own, self.path.stat())
         except OSError:
             return False
         if is_there and own.st_size > self._largest_bytes:
-            self._put_away()
+            self._rotate()
             return False
         return is_there
 
     def _reopen(self) -> None:
         self.close()
-        for folder in (
-            self.path.parent.parent,
-            self.path.parent,
-        ):  # the state folder, too, may be made by its first log
+        for folder in (self.path.parent.parent, self.path.parent):  # the first log may create the state folder
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._handle = os.open(self.path, flags, 0o600)
 
-    def _put_away(self) -> None:
+    def _rotate(self) -> None:
         older = [self.path, *(self.path.with_name(f"{self.path.name}.{n}") for n in range(1, OLDER_FILES + 1))]
         for newer, name in reversed(list(itertools.pairwise(older))):
             with contextlib.suppress(FileNotFoundError):
@@ -198,13 +190,13 @@ class _AppendedFile:
 def command_log(
     environment: Mapping[str, str], verb: str, arguments: Mapping[str, Any], *, session: str = "", debug: bool = False
 ) -> Iterator[CommandLog]:
-    """Inside, what is logged goes to the file of ``session``, if that is the name of a batch or bake, else of the verb.
+    """Log to the file of ``session`` inside the block, if that is the name of a batch or bake, else to that of the verb.
 
-    ``debug``: finer, and on standard error too. Packages that are not ours tell their warnings only.
+    ``debug``: in more detail, and to standard error too. Other packages log only warnings.
     """
     redaction = Redaction(value for name, value in environment.items() if is_secret_name(name))
-    log = CommandLog(home_folder(environment), verb, arguments, redaction)
-    log.go_on_as(session)
+    log = CommandLog(find_state_folder(environment), verb, arguments, redaction)
+    log.switch_to(session)
     handlers: list[logging.Handler] = [log]
     if debug:
         handlers.append(logging.StreamHandler(sys.stderr))
@@ -217,16 +209,16 @@ def command_log(
             _log.info("%s ends", verb)
             for handler in handlers:
                 handler.close()
-            _keep_newest(log.home / FOLDER, "*.log*", LOGS_KEPT)
+            _keep_newest(log.state_folder / FOLDER, "*.log*", LOGS_KEPT)
 
 
 def current_log() -> CommandLog | None:
-    """The log of the command that runs now."""
+    """Return the log of the running command, if there is one."""
     return next((handler for handler in logging.getLogger().handlers if isinstance(handler, CommandLog)), None)
 
 
 def own_version() -> str:
-    """The version of this project that is installed, else that of the checkout."""
+    """Return the installed version of this project, else that of the checkout."""
     try:
         return metadata.version(names.APP)
     except metadata.PackageNotFoundError:
@@ -241,21 +233,21 @@ def own_version() -> str:
 @contextlib.contextmanager
 def _attached(handlers: list[logging.Handler], level: int) -> Iterator[None]:
     ours = logging.getLogger(OUR_LOGGER)
-    apart = logging.getLogger(APART)
-    places, passes_on = (logging.getLogger(), apart), apart.propagate
-    levels = {logger: logger.level for logger in (*places, ours, *map(logging.getLogger, NOISY))}
+    apart = logging.getLogger(NOT_PROPAGATED)
+    targets, propagated = (logging.getLogger(), apart), apart.propagate
+    levels = {logger: logger.level for logger in (*targets, ours, *map(logging.getLogger, NOISY))}
     for logger in levels:
         logger.setLevel(logging.WARNING)
     ours.setLevel(level)
     apart.propagate = False
-    for place, handler in itertools.product(places, handlers):
-        place.addHandler(handler)
+    for target, handler in itertools.product(targets, handlers):
+        target.addHandler(handler)
     try:
         yield
     finally:
-        for place, handler in itertools.product(places, handlers):
-            place.removeHandler(handler)
-        apart.propagate = passes_on
+        for target, handler in itertools.product(targets, handlers):
+            target.removeHandler(handler)
+        apart.propagate = propagated
         for logger, before in levels.items():
             logger.setLevel(before)
 

@@ -1,6 +1,6 @@
-"""The embedded cloud's owner, as Google's clients know their users: credentials that give a token.
+"""Credentials of the embedded cloud's owner for Google's client libraries.
 
-``owner_session`` has the same for plain requests, which need not wait for Google's libraries.
+``owner_session`` does the same for plain requests, without loading Google's libraries.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 
 
 class OwnerCredentials(Credentials):
-    """The token of an embedded cloud, read from its file when it is first needed, and again when it is refused."""
+    """The token of an embedded cloud, read from its file when it is first needed, and again when it is rejected."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._endpoint = endpoint
 
     def refresh(self, request: Any) -> None:
-        """Raises:
-        RefreshError: the embedded cloud is gone, and its token with it.
+        """Read the token.
+
+        Raises:
+            RefreshError: the embedded cloud is gone, and its token with it.
         """
         try:
             self.token = self._endpoint.read_token()
@@ -33,7 +35,7 @@ class OwnerCredentials(Credentials):
 
 
 def new_credentialed_session(endpoint: Endpoint) -> AuthorizedSession:
-    """A session of the owner for Google's client libraries."""
+    """Return a session of the owner for Google's client libraries."""
     session = AuthorizedSession(OwnerCredentials(endpoint))
-    session.trust_env = False  # a proxy has no way to our loopback address
+    session.trust_env = False  # a proxy cannot reach our loopback address
     return session

@@ -1,4 +1,4 @@
-"""Requests of the embedded cloud's owner."""
+"""Plain requests with the token of the embedded cloud's owner."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def new_owner_session(endpoint: Endpoint) -> requests.Session:
-    """A session that sends the owner's token, and that to the embedded cloud only."""
+    """Return a session that sends the owner's token, for requests to the embedded cloud only."""
     session = requests.Session()
-    session.trust_env = False  # a proxy has no way to our loopback address
+    session.trust_env = False  # a proxy cannot reach our loopback address
     session.auth = _Owner(endpoint)
     return session
 
@@ -23,8 +23,10 @@ class _Owner(requests.auth.AuthBase):
         self._endpoint = endpoint
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Raises:
-        requests.ConnectionError: the embedded cloud is gone, and its token with it.
+        """Add the token.
+
+        Raises:
+            requests.ConnectionError: the embedded cloud is gone, and its token with it.
         """
         try:
             request.headers.update(self._endpoint.headers)

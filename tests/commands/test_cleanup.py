@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from runner.commands import cleanup
-from runner.commands.cleanup import CleanupRequest
 from runner.errors import DeclinedError, InputError
 from runner.journal.owner import describe_this_process
 from runner.model import names
 from runner.model.events import Listener
+from runner.options.batches import Cleanup
 from tests.support.cloud_estate import BOB, BUCKET, ME, PROJECT, Estate, at, gone
 from tests.support.command_site import CommandSite
 
@@ -154,7 +154,7 @@ def test_keys_of_ours_that_have_ended(estate: Estate) -> None:
     moved = cleanup.execute(
         # The cloud's clock was moved, ours is not: the context's is what the sweep goes by.
         type(late)(**{**vars(late), "now": lambda: datetime.now(UTC) + timedelta(seconds=300)}),
-        request=CleanupRequest(yes=True),
+        request=Cleanup(yes=True),
     )
     assert len(gone(moved)) == 1
     left = estate.ask("GET", f"{users}/loginProfile")["sshPublicKeys"].values()
@@ -385,5 +385,5 @@ def test_everything_takes_what_a_client_has_that_is_known_to_be_gone(estate: Est
 )
 def test_requests_that_make_no_sense(fresh_site: CommandSite, request_: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match=told):
-        cleanup.execute(fresh_site.context(), request=CleanupRequest(**request_))
+        cleanup.execute(fresh_site.context(), request=Cleanup(**request_))
     assert not fresh_site.is_cloud_running

@@ -30,14 +30,15 @@ def _ended(program: str, home: Path) -> Client:
 
 VERB = """
 import sys, threading
-from runner.cli.verbs import _verb
+from runner.cli.verbs.verb import verb
+from runner.options.batches import Status
 
-@_verb
-def status():
+@verb
+def status(options):
     {}
     return 0
 
-sys.exit(status())
+sys.exit(status(Status()))
 """
 MORE = "import atexit, sys; atexit.register(lambda: sys.stderr.write('more ' * 2000)); "
 

@@ -99,9 +99,7 @@ def codes_of(verb: str) -> set[int]:
     """The exit codes that a verb's help names."""
     import tasks
 
-    *folder, name = verb.split(".")
-    task = (tasks.local if folder else tasks.ns)[name]
-    listed = str(task.__doc__).partition("Exit codes:")[2]
+    listed = str(tasks.ns[verb].__doc__).partition("Exit codes:")[2]
     return {int(code) for code in re.findall(r"^\s+(\d+) ", listed, re.MULTILINE)}
 
 

@@ -18,18 +18,17 @@ from tests.e2e.site import ROOT, Site
 
 FAULT = """
 import os, sys, threading
-from runner.cli import verbs as cli
+from runner.cli.verbs.verb import verb
+from runner.options.batches import Receipt
 
-from runner import wiring
-
-@cli._verb
-def status(*, as_json, batch=""):
-    if batch == "thread":
+@verb
+def receipt(options):
+    if options.batch == "thread":
         thread = threading.Thread(target=lambda: 1 / 0, name="a thread of ours")
         thread.start()
         thread.join()
         return 0
-    if batch == "package":
+    if options.batch == "package":
         import no_such_package
     raise ValueError("password=hunter2hunter2, and what went wrong")
 
@@ -38,7 +37,7 @@ if sys.argv[2] == "no platformdirs":
 if sys.argv[2] == "nobody":
     os.environ.pop("HOME", None)
     os.setuid(54321)
-sys.exit(status(as_json=sys.argv[1] == "json", batch=sys.argv[2]))
+sys.exit(receipt(Receipt(json=sys.argv[1] == "json", batch=sys.argv[2])))
 """
 
 
@@ -99,8 +98,8 @@ def test_a_fault_before_there_is_a_log(tmp_path: Path) -> None:
 def test_a_user_whom_the_machine_does_not_know(tmp_path: Path) -> None:
     done = run_fault(tmp_path, batch="nobody", OPENSEES_HPC_HOME="", XDG_STATE_HOME="")
     assert done.returncode == 2
-    assert "error: there is no home folder of this user" in done.stderr
-    assert "remedy: let OPENSEES_HPC_HOME name a folder" in done.stderr
+    assert "error: this user has no home folder" in done.stderr
+    assert "remedy: set OPENSEES_HPC_HOME to a folder" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 
@@ -215,6 +214,6 @@ def test_every_exit_code_is_in_one_table() -> None:
 def test_a_run_can_end_with_every_exit_code() -> None:
     import tasks
 
-    help_text = str(tasks.run.__doc__)
+    help_text = str(tasks.ns["run"].__doc__)
     for code in EXIT_CODES:
         assert re.search(rf"^\s+{code} \S", help_text, re.MULTILINE), code

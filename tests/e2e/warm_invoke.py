@@ -57,11 +57,13 @@ def main() -> None:
 
     import tasks
     from runner import commands
-    from runner.cli import verbs as cli
+    from runner.cli import verbs
+    from runner.cli.verbs import batches, developers, local, project
     from runner.commands import attach, build, cleanup, extend, results, setup, status
     from runner.teardown import receipt
 
-    del invoke, tasks, cli, commands, attach, build, cleanup, extend, receipt, results, setup, status
+    del batches, developers, local, project
+    del invoke, tasks, verbs, commands, attach, build, cleanup, extend, receipt, results, setup, status
     for line in sys.stdin:
         asked = json.loads(line)
         print(json.dumps(run(asked["words"], asked["environment"])), flush=True)  # noqa: T201

@@ -10,10 +10,11 @@ from typing import Any
 import requests
 
 from runner.commands import cleanup
-from runner.commands.cleanup import CleanupRequest, CleanupSummary
+from runner.commands.cleanup import CleanupSummary
 from runner.model import names
 from runner.model.events import Listener
 from runner.model.lease import new_lease
+from runner.options.batches import Cleanup
 from tests.emulator.conftest import ROCKY
 from tests.support.command_site import CommandSite
 
@@ -130,7 +131,7 @@ class Estate:
         self.ask("POST", f"{POLICY}:setIamPolicy", {"policy": policy | {"bindings": bindings, "version": 3}})
 
     def clean(self, listener: Listener | None = None, **request: Any) -> CleanupSummary:
-        given = CleanupRequest(**{"yes": True, **request})
+        given = Cleanup(**{"yes": True, **request})
         context = self.site.context()
         return cleanup.execute(context if listener is None else context.with_listener(listener), request=given)
 

@@ -1,4 +1,4 @@
-"""What a bake on the embedded cloud takes from this machine is there, or is told."""
+"""A bake on the embedded cloud checks that this computer has the programs that it needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.needs import need
 PACKER = ROOT / "packer"
 
 
-def test_the_environment_of_bootstrap_serves_whatever_comes_first_on_path(tmp_path: Path) -> None:
+def test_the_environment_of_bootstrap_is_enough_whatever_comes_first_on_path(tmp_path: Path) -> None:
     need("tcl")
     python = tmp_path / "python3"
     python.write_text("#!/bin/sh\nexit 1\n")
@@ -23,7 +23,7 @@ def test_the_environment_of_bootstrap_serves_whatever_comes_first_on_path(tmp_pa
     check_bake_host(PACKER, "wheels", {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"})
 
 
-def test_what_is_missing_is_told_in_the_words_of_the_recipe() -> None:
+def test_the_recipe_says_what_is_missing() -> None:
     environment = {"PATH": os.environ["PATH"], "OPENSEES_HPC_PYTHON": "/bin/false"}
     with pytest.raises(MissingToolError) as caught:
         check_bake_host(PACKER, "full", environment)

@@ -15,7 +15,7 @@ def test_no_settings_file(tmp_path: Path) -> None:
     assert load_settings({"OPENSEES_HPC_HOME": str(tmp_path)}).target == "local"
 
 
-def test_a_settings_file_that_is_no_file(tmp_path: Path) -> None:
+def test_a_settings_file_that_is_a_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read: Is a directory") as caught:
         load_settings({"OPENSEES_HPC_SETTINGS": str(tmp_path)})
     assert "OPENSEES_HPC_SETTINGS" in caught.value.remedy
@@ -35,7 +35,7 @@ def _rights(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-def test_a_home_of_an_earlier_version_is_closed_to_other_users(tmp_path: Path) -> None:
+def test_a_state_folder_of_an_earlier_version_is_closed_to_other_users(tmp_path: Path) -> None:
     home = tmp_path / "home"
     instance = home / "local" / "cloud" / "instances" / "vm" / "tmp"
     for folder in (instance, home / "local" / "journal", home / "ssh", home / "pulumi" / "plugins"):
@@ -59,7 +59,7 @@ def test_a_home_of_an_earlier_version_is_closed_to_other_users(tmp_path: Path) -
     assert _rights(instance) == 0o777, "what an instance has is its own"
 
 
-def test_a_home_with_other_things_in_it_is_left_as_it_is(tmp_path: Path) -> None:
+def test_a_state_folder_with_other_files_in_it_keeps_its_rights(tmp_path: Path) -> None:
     (tmp_path / "local" / "journal").mkdir(parents=True)
     (tmp_path / "public_html").mkdir()
     for folder in (tmp_path, tmp_path / "local", tmp_path / "public_html"):
@@ -68,6 +68,6 @@ def test_a_home_with_other_things_in_it_is_left_as_it_is(tmp_path: Path) -> None
     assert [_rights(tmp_path / name) for name in ("", "public_html", "local")] == [0o755, 0o755, 0o700]
 
 
-def test_a_home_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+def test_a_missing_state_folder_is_not_created(tmp_path: Path) -> None:
     make_context({"OPENSEES_HPC_HOME": str(tmp_path / "none")})
     assert list(tmp_path.iterdir()) == []

@@ -27,13 +27,13 @@ def quota_project(folder: Path, credentials: dict[str, str], monkeypatch: pytest
     return found
 
 
-def test_the_project_is_the_quota_project_of_a_person_who_has_none(
+def test_the_project_becomes_the_quota_project_of_a_person_without_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert quota_project(tmp_path, PERSON, monkeypatch) == "my-project"
 
 
-def test_a_quota_project_that_was_chosen_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chosen_quota_project_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert quota_project(tmp_path, PERSON | {"quota_project_id": "other"}, monkeypatch) == "other"
 
 
@@ -49,7 +49,7 @@ NO_CREDENTIALS: Mapping[str, tuple[Callable[[Path], object], str]] = {  # what m
 
 
 @pytest.mark.parametrize("what", NO_CREDENTIALS)
-def test_a_file_that_has_no_credentials_is_told_with_googles_words(
+def test_a_file_without_credentials_is_reported_with_googles_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     file = tmp_path / "credentials.json"

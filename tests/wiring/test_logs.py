@@ -1,4 +1,4 @@
-"""The log of a command: where it is, who may read it, what is not in it, and that it ends no command."""
+"""The log of a command: where it is, who can read it, that it has no secrets, and that it ends no command."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
+def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with command_log(environment(home), "status", {}) as log:
         LOGGER.info("something")
@@ -45,7 +45,7 @@ def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
     assert "runner.results.tests: something" in read(home, "status")
 
 
-def test_the_log_of_a_batch_has_what_came_before_its_name(tmp_path: Path) -> None:
+def test_the_log_of_a_batch_has_the_lines_from_before_its_name_was_known(tmp_path: Path) -> None:
     with command_log(environment(tmp_path), "run", {}) as log:
         LOGGER.info("before")
         LOGGER.info("the batch is b1", extra={"session": "b1"})
@@ -60,14 +60,14 @@ def test_the_log_of_a_batch_has_what_came_before_its_name(tmp_path: Path) -> Non
     assert "after" not in read(tmp_path, "run")
 
 
-def test_a_batch_that_is_named_at_once(tmp_path: Path) -> None:
+def test_a_batch_that_is_known_from_the_start(tmp_path: Path) -> None:
     with command_log(environment(tmp_path), "extend", {}, session="b1"):
         LOGGER.info("moved")
     assert "moved" in read(tmp_path, "b1")
 
 
 @pytest.mark.parametrize("name", ["../../elsewhere", "/etc/passwd", "a b", ""])
-def test_a_name_that_is_none_names_no_file(tmp_path: Path, name: str) -> None:
+def test_an_invalid_name_names_no_file(tmp_path: Path, name: str) -> None:
     with command_log(environment(tmp_path / "home"), "extend", {}, session=name) as log:
         LOGGER.info("x", extra={"session": name})
         assert log.path == tmp_path / "home" / "logs" / "extend.log"
@@ -101,7 +101,7 @@ def fail_with(text: str) -> None:
         _ = 1 / 0
 
 
-def test_packages_that_are_not_ours_tell_their_warnings_only(tmp_path: Path) -> None:
+def test_other_packages_log_only_warnings(tmp_path: Path) -> None:
     with command_log(environment(tmp_path), "run", {}, debug=True):
         for name in ("urllib3.connectionpool", "asyncssh", "google.auth", "somebody"):
             logging.getLogger(name).info("chatter")
@@ -112,7 +112,7 @@ def test_packages_that_are_not_ours_tell_their_warnings_only(tmp_path: Path) -> 
     assert (text.count("warned by"), text.count("fine")) == (4, 1)
 
 
-def test_debug_is_finer_and_on_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_debug_logs_more_and_to_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for debug in (False, True):
         with command_log(environment(tmp_path), "run", {}, debug=debug):
             LOGGER.debug("fine %s, password=%s", debug, SECRET)
@@ -149,7 +149,7 @@ def test_a_message_that_does_not_fit_its_arguments_ends_nothing(tmp_path: Path) 
     assert read(tmp_path, "run").endswith(": next\n")
 
 
-def test_a_log_that_is_too_large_is_put_away(tmp_path: Path) -> None:
+def test_a_log_that_is_too_large_is_rotated(tmp_path: Path) -> None:
     log = CommandLog(tmp_path, "run", {}, Redaction(), largest_bytes=1000)
     for number in range(200):
         log.emit(LOGGER.makeRecord(LOGGER.name, logging.INFO, "", 0, LINE, (number,), None))
@@ -167,7 +167,7 @@ def write_many(home: Path, first: int) -> None:
     log.close()
 
 
-def test_two_commands_may_write_to_one_log(tmp_path: Path) -> None:
+def test_two_commands_can_write_to_one_log(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     writers = [spawn.Process(target=write_many, args=(tmp_path, first)) for first in (0, 1000)]
     for writer in writers:
@@ -200,12 +200,12 @@ def test_nothing_is_attached_before_or_after(tmp_path: Path) -> None:
 
 
 def test_an_import_attaches_nothing() -> None:
-    program = "import logging, runner.cli.verbs, runner.hardware; print(logging.getLogger().handlers, logging.getLogger('runner').handlers)"
+    program = "import logging, runner.cli.verbs.batches, runner.hardware; print(logging.getLogger().handlers, logging.getLogger('runner').handlers)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout == "[] []\n"
 
 
-def test_a_crash_report_says_what_is_needed(tmp_path: Path) -> None:
+def test_a_crash_report_has_what_maintainers_need(tmp_path: Path) -> None:
     with command_log(environment(tmp_path), "results", {"batch": "b1"}) as log:
         LOGGER.info("the last that was done")
         report = log.report_crash(ValueError("that went wrong"))

@@ -1,4 +1,4 @@
-"""The owner of the embedded cloud: our own clients are, Google's can be, and nothing tells others how."""
+"""The owner of the embedded cloud: our own clients send the token, Google's can be given it, and nobody else is shown it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLOSED = "http://127.0.0.1:9"
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
-    """Of a user whose embedded cloud runs."""
+    """Yield the environment of a user whose embedded cloud runs."""
     home = tmp_path_factory.mktemp("home")
     environment = {"OPENSEES_HPC_HOME": str(home), "OPENSEES_HPC_TARGET": "local"}
     embedded.start_embedded_cloud(environment)
@@ -34,14 +34,12 @@ def cloud_folder(environment: Mapping[str, str]) -> Path:
     return Path(environment["OPENSEES_HPC_HOME"], "local", "cloud")
 
 
-def test_what_is_shown_of_the_cloud_is_not_the_token(environment: Mapping[str, str]) -> None:
+def test_the_status_of_the_cloud_does_not_show_the_token(environment: Mapping[str, str]) -> None:
     shown = json.dumps(embedded.embedded_cloud_status(environment))
     assert embedded.start_embedded_cloud(environment).read_token() not in shown
 
 
-def test_googles_clients_are_given_what_lets_them_in(
-    environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_googles_clients_are_given_the_token(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     given = embedded.google_client_environment(environment)
     project = f"{given['GOOGLE_COMPUTE_CUSTOM_ENDPOINT']}projects/{given['GOOGLE_CLOUD_PROJECT']}"
     owner = {"Authorization": f"Bearer {given['GOOGLE_OAUTH_ACCESS_TOKEN']}"}
@@ -65,7 +63,7 @@ def test_our_clients_send_the_token_to_no_proxy(
     assert embedded.list_faults(environment)["faults"] == []
 
 
-def test_our_clients_go_on_when_the_token_is_another(environment: Mapping[str, str]) -> None:
+def test_our_clients_read_a_changed_token(environment: Mapping[str, str]) -> None:
     cloud = make_context(environment).cloud
     cloud.open()
     assert not cloud.results.exists()

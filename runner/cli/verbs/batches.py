@@ -1,0 +1,154 @@
+"""The verbs of batches, from run to receipt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner import wiring
+from runner.cli.console import JsonScreen, TextScreen
+from runner.cli.ending import tell_end
+from runner.cli.verbs.verb import Screen, new_screen, new_text_screen, tell_dead_sessions, verb, write
+from runner.options import batches
+from runner.teardown import raised_signals
+
+if TYPE_CHECKING:
+    from runner.batch import RunReport, RunSummary
+
+
+@verb
+def run(options: batches.Run) -> int:
+    """Run a batch."""
+    from runner.commands import run as command
+
+    screen = new_screen(as_json=options.json, yes=options.yes)
+
+    def execute(report: RunReport) -> RunSummary:
+        context = wiring.make_context(results_folder=_absolute(options.results), listener=screen.listener())
+        tell_dead_sessions(context, screen)
+        return command.execute(
+            context,
+            jobs_file=Path(options.jobs),
+            yes=options.yes,
+            detach=options.detach,
+            report=report,
+        )
+
+    return _run_to_summary(screen, execute)
+
+
+@verb
+def attach(options: batches.Attach) -> int:
+    """Go on with a batch."""
+    from runner.commands import attach as command
+
+    screen = new_screen(as_json=options.json, yes=True)
+
+    def execute(report: RunReport) -> RunSummary:
+        context = wiring.make_context(results_folder=_absolute(options.results), listener=screen.listener())
+        tell_dead_sessions(context, screen, but=options.batch)
+        return command.execute(context, batch=options.batch, take_over=options.take_over, report=report)
+
+    return _run_to_summary(screen, execute)
+
+
+def _run_to_summary(screen: Screen, execute: Callable[[RunReport], RunSummary]) -> int:
+    """Drive a batch, and show what it came to, whatever ends it; the exit code."""
+    from runner.batch import RunReport
+
+    report = RunReport()
+    try:
+        with raised_signals():
+            summary = execute(report)
+    except (Exception, KeyboardInterrupt) as error:
+        summary = report.cut_off(tell_end(screen, error))
+    screen.show_summary(summary)
+    return summary.exit_code
+
+
+@verb
+def extend(options: batches.Extend) -> int:
+    """Give running jobs more time."""
+    from runner.commands import extend as command
+
+    more = command.read_minutes(options.minutes)
+    context = wiring.make_context()
+    dead = tell_dead_sessions(context, _text_screen(options.json), but=options.batch)
+    extension = command.execute(context, batch=options.batch, minutes=more, job=options.job)
+    write(json.dumps(extension.as_json() | {"dead_sessions": dead}) if options.json else str(extension))
+    return 0
+
+
+@verb
+def results(options: batches.Results) -> int:
+    """List what is still in the bucket, or bring home what a batch has there."""
+    from runner.commands import results as command
+
+    screen = new_screen(as_json=options.json, yes=True)
+    context = wiring.make_context(results_folder=_absolute(options.results), listener=screen.listener())
+    if not options.batch:
+        dead = tell_dead_sessions(context, _text_screen(options.json))
+        values = command.list_sets(context) | {"dead_sessions": dead}
+        write(json.dumps(values, indent=2) if options.json else "\n".join(command.list_lines(values)))
+        return 0
+    tell_dead_sessions(context, screen, but=options.batch)
+    summary = command.execute(context, batch=options.batch)
+    if isinstance(screen, JsonScreen):
+        screen.write("summary", summary.as_json())
+    else:
+        write("\n".join(summary.lines))
+    return summary.exit_code
+
+
+@verb
+def status(options: batches.Status) -> int:
+    """Say what exists."""
+    from runner.commands import status as command
+
+    context = wiring.make_context()
+    dead = tell_dead_sessions(context, _text_screen(options.json))
+    values = command.execute(context) | {"dead_sessions": dead}
+    if options.json:
+        write(json.dumps(values, indent=2))
+    else:
+        new_text_screen().show_status(values)
+    return 0
+
+
+@verb
+def cleanup(options: batches.Cleanup) -> int:
+    """Remove what has outlived its purpose."""
+    from runner.commands import cleanup as command
+
+    screen = new_screen(as_json=options.json, yes=options.yes)
+    context = wiring.make_context(listener=screen.listener())
+    tell_dead_sessions(context, screen, but=options.batch or options.bake, may_clean=False)
+    summary = command.execute(context, request=options)
+    screen.show_cleanup(summary)
+    return summary.exit_code
+
+
+@verb
+def receipt(options: batches.Receipt) -> int:
+    """Show a receipt, or prove it again."""
+    from runner.commands import receipt as command
+
+    context = wiring.make_context()
+    dead = tell_dead_sessions(context, _text_screen(options.json), but=options.batch) if options.verify else []
+    view = command.execute(context, name=options.batch, verify=options.verify)
+    if options.json:
+        write(json.dumps({**view.values, "dead_sessions": dead} if options.verify else view.values, indent=2))
+    else:
+        new_text_screen().show_receipt(view.values, view.page)
+    return view.exit_code
+
+
+def _text_screen(as_json: bool) -> TextScreen | None:
+    """Where a command whose JSON is one object tells people what it meets."""
+    return None if as_json else new_text_screen()
+
+
+def _absolute(folder: str) -> Path:
+    return Path(folder).absolute()
