@@ -81,8 +81,8 @@ class Lifecycle:
         self._ssh_port = ssh_port
         self._locks: dict[str, asyncio.Lock] = {}
         self._interrupts: dict[str, asyncio.Event] = {}
-        alarms.answer("expire", self._ring_expiry)
-        alarms.answer("preempt", self._ring_preemption)
+        alarms.handle("expire", self._expire)
+        alarms.handle("preempt", self._preempt_on_alarm)
 
     def _lock(self, key: str) -> asyncio.Lock:
         return self._locks.setdefault(key, asyncio.Lock())
@@ -161,7 +161,7 @@ class Lifecycle:
         with self._store.edit(key) as instance:
             instance["status"] = "RUNNING"
             instance["lastStartTimestamp"] = compute_time(self._clock.now())
-        self._faults.tell(f"instance {key} RUNNING")
+        self._faults.report(f"instance {key} RUNNING")
         self._arm(key)
 
     async def _pause(self, key: str, delay_s: float) -> bool:
@@ -259,7 +259,7 @@ class Lifecycle:
             instance["status"] = "TERMINATED"
             take_external_addresses(instance)
             instance["lastStopTimestamp"] = compute_time(self._clock.now())
-        self._faults.tell(f"instance {key} TERMINATED")
+        self._faults.report(f"instance {key} TERMINATED")
 
     async def remove(self, key: str, *, only_made: bool) -> None:
         """Forget an instance that is off, and its disks. ``only_made``: as after a failed insert, disks that were there before stay in any case."""
@@ -278,7 +278,7 @@ class Lifecycle:
         self._store.delete(PRIVATE + key)
         self._store.delete(POLICIES + key)
         self._interrupts.pop(key, None)
-        self._faults.tell(f"instance {key} GONE")
+        self._faults.report(f"instance {key} GONE")
 
     async def _remove_disk(self, path: str) -> None:
         disk = self._store.get(path)
@@ -319,7 +319,7 @@ class Lifecycle:
                 statusMessage="Instance terminated by guest OS shutdown.",
             )
 
-    async def _ring_expiry(self, alarm: Document) -> None:
+    async def _expire(self, alarm: Document) -> None:
         key = alarm["key"]
         if self._status(key) != "RUNNING":
             return
@@ -332,7 +332,7 @@ class Lifecycle:
             statusMessage="Instance reached its maximum run duration.",
         )
 
-    async def _ring_preemption(self, alarm: Document) -> None:
+    async def _preempt_on_alarm(self, alarm: Document) -> None:
         if self._status(alarm["key"]) == "RUNNING":
             self.begin_preemption(alarm["key"], notice_s=alarm["notice_s"])
 
@@ -344,4 +344,4 @@ class Lifecycle:
     def _set_status(self, key: str, status: str) -> None:
         with self._store.edit(key) as instance:
             instance["status"] = status
-        self._faults.tell(f"instance {key} {status}")
+        self._faults.report(f"instance {key} {status}")

@@ -69,7 +69,7 @@ class Front:
         is_admin = scope["path"].startswith("/_local/")
         what = f"{scope['method']} {_target(scope)}"
         if not is_admin:
-            self._faults.tell(f"request {what}")
+            self._faults.report(f"request {what}")
             if fault := self._faults.hit("delay", what):
                 await asyncio.sleep(fault["delay_s"])
             if (fault := self._faults.hit("drop", what)) and not fault["after_bytes"]:
@@ -98,7 +98,7 @@ class Front:
 
         async def send_and_tell(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._faults.tell(f"answer {message['status']} {what}")
+                self._faults.report(f"answer {message['status']} {what}")
             await send(message)
 
         return send_and_tell

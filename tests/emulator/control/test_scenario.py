@@ -10,7 +10,7 @@ import pytest
 import requests
 import yaml
 
-from runner.emulator.faults.board import ACTS, KINDS
+from runner.emulator.faults.registry import ACTS, KINDS
 from runner.emulator.state.settings import CloudSettings
 from tests.emulator.conftest import CloudUnderTest, until, vm_body
 
