@@ -43,6 +43,11 @@ class CloudSettings:
     def zones(self) -> tuple[str, ...]:
         return tuple(f"{region}-{letter}" for region, letters in REGIONS.items() for letter in letters)
 
+    @property
+    def default_account(self) -> str:
+        """The email address of the project's default Compute service account."""
+        return f"{self.project_number}-compute@developer.gserviceaccount.com"
+
 
 def region_of(zone: str) -> str:
     """Return the region of a zone: ``europe-west4`` for ``europe-west4-a``."""
