@@ -73,7 +73,7 @@ def test_faults_of_the_guest_are_handed_to_the_room(cloud: CloudUnderTest) -> No
     cloud.fault(kind="full_disk", match="instances/vm$")
     cloud.fault(kind="ssh_drop", match="instances/vm$")
     cloud.fault(kind="ssh_cut", match="instances/vm$")
-    assert [name for name, _ in cloud.room.guest_faults] == [
+    assert [name for name, _ in cloud.hypervisor.guest_faults] == [
         *("refuse_ssh", "fill_disk", "drop_connections", "cut_next_connection")
     ]
     assert cloud.get("/_local/faults")["faults"] == []

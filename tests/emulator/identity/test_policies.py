@@ -21,7 +21,7 @@ def token(cloud: CloudUnderTest) -> Json:
     assert cloud.ask("POST", f"{IAM}/serviceAccounts", {"accountId": "runner"}).status_code == 200
     cloud.insert_vm("vm", serviceAccounts=[{"email": EMAIL, "scopes": ["cloud-platform"]}])
     key = "projects/local-project/zones/europe-west4-a/instances/vm"
-    return {"Authorization": f"Bearer {cloud.room.view.access_token(key)['access_token']}"}
+    return {"Authorization": f"Bearer {cloud.hypervisor.view.access_token(key)['access_token']}"}
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_token_expires_for_good(cloud: CloudUnderTest, token: Json) -> None:
     assert cloud.refused("GET", cloud.project, headers=token)[0] == 403
     cloud.advance(3700)
     assert cloud.refused("GET", cloud.project, headers=token)[:2] == (401, "authError")
-    cloud.room.view.access_token("projects/local-project/zones/europe-west4-a/instances/vm")
+    cloud.hypervisor.view.access_token("projects/local-project/zones/europe-west4-a/instances/vm")
     assert cloud.refused("GET", cloud.project, headers=token)[:2] == (401, "authError")
 
 
