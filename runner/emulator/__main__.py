@@ -19,10 +19,17 @@ from typing import Any
 import psutil
 from requests.utils import should_bypass_proxies
 
-from runner.emulator.compute import GuestView, Room, RootTools
+from runner.emulator.compute import GuestView, Hypervisor, RootTools
 from runner.emulator.control import endpoint_file, remove_endpoint, write_endpoint
 from runner.emulator.control.server import EmbeddedCloud, build_cloud, serve
-from runner.emulator.machines import MachineRoom, clone_root, copy_image_root, make_base_root, remove_root, seal_root
+from runner.emulator.machines import (
+    LocalHypervisor,
+    clone_root,
+    copy_image_root,
+    make_base_root,
+    remove_root,
+    seal_root,
+)
 from runner.emulator.state import REGIONS, CloudSettings, owner_token_file, read_owner_token
 from runner.emulator.wire import LOOPBACK, bind_port, choose_ssh_port
 from runner.system.files import make_private_folder, write_private
@@ -68,8 +75,8 @@ def read_ports(state: Path) -> dict[str, int]:
     return ports
 
 
-def make_room(view: GuestView, url: str, user: str) -> Room:
-    return MachineRoom(view, url=url, user=user, from_host=package_index(os.environ, Path.home()))
+def make_hypervisor(view: GuestView, url: str, user: str) -> Hypervisor:
+    return LocalHypervisor(view, url=url, user=user, from_host=package_index(os.environ, Path.home()))
 
 
 def package_index(environment: Mapping[str, str], home: Path) -> dict[str, str]:
@@ -145,7 +152,7 @@ async def run(arguments: argparse.Namespace) -> None:
     listener = bind_port(arguments.port, last=ports.get("front", 0))
     front, ssh_port = listener.getsockname()[1], ports.get("ssh") or choose_ssh_port()
     url = f"http://{LOOPBACK}:{front}"
-    cloud = build_cloud(settings, url=url, ssh_port=ssh_port, make_room=make_room, tools=root_tools())
+    cloud = build_cloud(settings, url=url, ssh_port=ssh_port, make_hypervisor=make_hypervisor, tools=root_tools())
     provider = start_provider(url, settings, last_port=ports.get("provider", 0), pace=arguments.pace)
     ports = {"front": front, "ssh": ssh_port, "provider": provider.port}
     write_private(settings.state / _PORTS, json.dumps(ports).encode())

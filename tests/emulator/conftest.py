@@ -19,9 +19,9 @@ import requests
 
 from runner.emulator.compute.disk_roots import RootTools
 from runner.emulator.compute.guest_view import GuestView
-from runner.emulator.compute.lifecycle import Room
+from runner.emulator.compute.lifecycle import Hypervisor
 from runner.emulator.control.server import EmbeddedCloud, build_cloud, serve
-from runner.emulator.machines.seam import MachineSpec
+from runner.emulator.machines.interface import MachineSpec
 from runner.emulator.state.owner import make_owner_token
 from runner.emulator.state.settings import CloudSettings
 from runner.emulator.wire.listeners import bind_port
@@ -33,7 +33,7 @@ ROCKY = "projects/cloud-hpc-image-public/global/images/family/hpc-rocky-linux-8"
 Json = dict[str, Any]
 
 
-class FakeRoom:
+class FakeHypervisor:
     """Machines without processes: remembers what was asked, publishes a host key, has addresses without end."""
 
     def __init__(self, view: GuestView) -> None:
@@ -111,7 +111,7 @@ class CloudUnderTest:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.session = self.new_session()
         self.cloud: EmbeddedCloud
-        self.room: FakeRoom
+        self.hypervisor: FakeHypervisor
         self.loop: asyncio.AbstractEventLoop
         self._ready = threading.Event()
         self._problem: BaseException | None = None
@@ -162,12 +162,14 @@ class CloudUnderTest:
             self._ready.set()
 
     async def _serve(self) -> None:
-        def make_room(view: GuestView, url: str, user: str) -> Room:
-            self.room = FakeRoom(view)
-            return self.room
+        def make_hypervisor(view: GuestView, url: str, user: str) -> Hypervisor:
+            self.hypervisor = FakeHypervisor(view)
+            return self.hypervisor
 
         self.loop = asyncio.get_running_loop()
-        self.cloud = build_cloud(self.settings, url=self.url, ssh_port=2222, make_room=make_room, tools=TOOLS)
+        self.cloud = build_cloud(
+            self.settings, url=self.url, ssh_port=2222, make_hypervisor=make_hypervisor, tools=TOOLS
+        )
         await serve(self.cloud, self._listener, self._ready.set)
 
     # ------------------------------------------------------------------ asking

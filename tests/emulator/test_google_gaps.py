@@ -149,7 +149,7 @@ def test_an_instance_that_is_off_has_no_external_address(cloud: CloudUnderTest) 
     assert "natIP" not in config()
     assert (config()["type"], cloud.get(path)["networkInterfaces"][0]["networkIP"]) == ("ONE_TO_ONE_NAT", address)
     cloud.done("POST", f"{path}/start")
-    assert config()["natIP"] == cloud.room.running[cloud.get(path)["selfLink"].split("/v1/")[1]].address
+    assert config()["natIP"] == cloud.hypervisor.running[cloud.get(path)["selfLink"].split("/v1/")[1]].address
 
 
 def test_usable_subnetworks(cloud: CloudUnderTest) -> None:

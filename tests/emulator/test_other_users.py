@@ -224,7 +224,7 @@ def test_a_metadata_server_serves_processes_of_its_own_user(
     key = "projects/local-project/zones/europe-west4-a/instances/vm"
 
     async def ask() -> int:
-        metadata = MetadataServer(key=key, address="127.0.0.1", cloud=cloud.room.view, uid=uid)
+        metadata = MetadataServer(key=key, address="127.0.0.1", cloud=cloud.hypervisor.view, uid=uid)
         await metadata.start()
         async with httpx.AsyncClient(trust_env=False) as client:
             answer = await client.get(f"http://{metadata.host}{TOKEN_PATH}", headers={**FLAVOR, **headers})

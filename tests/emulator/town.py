@@ -50,7 +50,7 @@ def settle(cloud: CloudUnderTest) -> Json:
     assert cloud.ask("POST", f"/compute/v1/{OWN_VM}/setIamPolicy", {"policy": own}).status_code == 200
     for bucket, name in (("results", "theirs"), ("results", "mine"), ("elsewhere", "secret")):
         cloud.session.post(f"{cloud.url}/upload/storage/v1/b/{bucket}/o?uploadType=media&name={name}", data=b"kept")
-    return {"Authorization": f"Bearer {cloud.room.view.access_token(OWN_VM)['access_token']}"}
+    return {"Authorization": f"Bearer {cloud.hypervisor.view.access_token(OWN_VM)['access_token']}"}
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from runner.emulator.compute.images import Images, put_public_images
 from runner.emulator.compute.instance_documents import InstanceDraftsman, take_external_addresses
 from runner.emulator.compute.instance_policies import InstancePolicies
 from runner.emulator.compute.instances import Instances
-from runner.emulator.compute.lifecycle import PREEMPTION_NOTICE_S, Lifecycle, Room
+from runner.emulator.compute.lifecycle import PREEMPTION_NOTICE_S, Hypervisor, Lifecycle
 from runner.emulator.compute.networks import network_rules, put_default_network
 from runner.emulator.compute.operation_records import Failure, Operations
 from runner.emulator.compute.operations import OperationsApi
@@ -26,6 +26,7 @@ __all__ = [
     "Disks",
     "Failure",
     "GuestView",
+    "Hypervisor",
     "Images",
     "InstanceDraftsman",
     "InstancePolicies",
@@ -36,7 +37,6 @@ __all__ = [
     "Parts",
     "Quotas",
     "References",
-    "Room",
     "RootTools",
     "address_rules",
     "network_rules",

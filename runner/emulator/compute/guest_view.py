@@ -19,7 +19,7 @@ _MAX_GUEST_VALUE_BYTES = 32 * 1024
 
 
 class GuestView:
-    """Implements ``machines.seam.Cloud``. ``on_power_off`` is set when there is something that cares."""
+    """Implements ``machines.interface.Cloud``. ``on_power_off`` is set when there is something that cares."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts

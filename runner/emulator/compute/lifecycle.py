@@ -30,8 +30,8 @@ STOP_NOTICE_S = 90.0
 PREEMPTION_NOTICE_S = 30.0
 
 
-class Room(Protocol):
-    """Where machines run (``machines.room.MachineRoom``)."""
+class Hypervisor(Protocol):
+    """Where machines run (``machines.LocalHypervisor``)."""
 
     async def boot(self, spec: MachineSpec) -> None: ...
 
@@ -66,7 +66,7 @@ class Lifecycle:
         operations: Operations,
         quotas: Quotas,
         disks: DiskRoots,
-        room: Room,
+        hypervisor: Hypervisor,
         ssh_port: int,
     ) -> None:
         self._settings = settings
@@ -77,12 +77,12 @@ class Lifecycle:
         self._operations = operations
         self._quotas = quotas
         self._disks = disks
-        self._room = room
+        self._hypervisor = hypervisor
         self._ssh_port = ssh_port
         self._locks: dict[str, asyncio.Lock] = {}
         self._interrupts: dict[str, asyncio.Event] = {}
-        alarms.answer("expire", self._ring_expiry)
-        alarms.answer("preempt", self._ring_preemption)
+        alarms.handle("expire", self._expire)
+        alarms.handle("preempt", self._preempt_on_alarm)
 
     def _lock(self, key: str) -> asyncio.Lock:
         return self._locks.setdefault(key, asyncio.Lock())
@@ -92,7 +92,7 @@ class Lifecycle:
 
     def free_address(self) -> str:
         """A loopback address that no instance has."""
-        return self._room.free_address([private.get("address", "") for _, private in self._store.items(PRIVATE)])
+        return self._hypervisor.free_address([private.get("address", "") for _, private in self._store.items(PRIVATE)])
 
     # ------------------------------------------------------------------ coming up
 
@@ -161,7 +161,7 @@ class Lifecycle:
         with self._store.edit(key) as instance:
             instance["status"] = "RUNNING"
             instance["lastStartTimestamp"] = compute_time(self._clock.now())
-        self._faults.tell(f"instance {key} RUNNING")
+        self._faults.report(f"instance {key} RUNNING")
         self._arm(key)
 
     async def _pause(self, key: str, delay_s: float) -> bool:
@@ -179,21 +179,21 @@ class Lifecycle:
             ssh_port=self._ssh_port,
             vcpus=MACHINE_TYPES[tail(instance["machineType"])].vcpus,
         )
-        await self._room.boot(spec)
+        await self._hypervisor.boot(spec)
         await self.apply_guest_faults(key)
 
     async def apply_guest_faults(self, key: str) -> None:
         """Hand over what is armed against this machine's guest."""
         if fault := self._faults.hit("ssh_refused", key):
-            self._room.refuse_ssh(key, duration_s=fault["delay_s"])
+            self._hypervisor.refuse_ssh(key, duration_s=fault["delay_s"])
         if fault := self._faults.hit("ssh_cut", key):
-            self._room.cut_next_connection(key, after_bytes=fault["after_bytes"])
+            self._hypervisor.cut_next_connection(key, after_bytes=fault["after_bytes"])
         if self._faults.hit("ssh_drop", key):
-            self._room.drop_connections(key)
+            self._hypervisor.drop_connections(key)
         if fault := self._faults.hit("full_disk", key):
-            await self._room.fill_disk(key, full=fault["full"])
+            await self._hypervisor.fill_disk(key, full=fault["full"])
         if self._faults.hit("hang", key):
-            await self._room.hang(key)
+            await self._hypervisor.hang(key)
 
     def _arm(self, key: str) -> None:
         scheduling = (self._store.get(key) or {})["scheduling"]
@@ -224,7 +224,7 @@ class Lifecycle:
         async with self._lock(key):
             if self._status(key) != "RUNNING":
                 return gone(key)
-            await self._room.shut_down(key, notice_s=0.0)
+            await self._hypervisor.shut_down(key, notice_s=0.0)
             await self._boot(key)
         return None
 
@@ -253,13 +253,13 @@ class Lifecycle:
 
     async def _power_off(self, key: str, notice_s: float) -> None:
         self._set_status(key, "STOPPING")
-        await self._room.shut_down(key, notice_s=notice_s)
+        await self._hypervisor.shut_down(key, notice_s=notice_s)
         self.disarm(key)
         with self._store.edit(key) as instance:
             instance["status"] = "TERMINATED"
             take_external_addresses(instance)
             instance["lastStopTimestamp"] = compute_time(self._clock.now())
-        self._faults.tell(f"instance {key} TERMINATED")
+        self._faults.report(f"instance {key} TERMINATED")
 
     async def remove(self, key: str, *, only_made: bool) -> None:
         """Forget an instance that is off, and its disks. ``only_made``: as after a failed insert, disks that were there before stay in any case."""
@@ -278,7 +278,7 @@ class Lifecycle:
         self._store.delete(PRIVATE + key)
         self._store.delete(POLICIES + key)
         self._interrupts.pop(key, None)
-        self._faults.tell(f"instance {key} GONE")
+        self._faults.report(f"instance {key} GONE")
 
     async def _remove_disk(self, path: str) -> None:
         disk = self._store.get(path)
@@ -319,7 +319,7 @@ class Lifecycle:
                 statusMessage="Instance terminated by guest OS shutdown.",
             )
 
-    async def _ring_expiry(self, alarm: Document) -> None:
+    async def _expire(self, alarm: Document) -> None:
         key = alarm["key"]
         if self._status(key) != "RUNNING":
             return
@@ -332,7 +332,7 @@ class Lifecycle:
             statusMessage="Instance reached its maximum run duration.",
         )
 
-    async def _ring_preemption(self, alarm: Document) -> None:
+    async def _preempt_on_alarm(self, alarm: Document) -> None:
         if self._status(alarm["key"]) == "RUNNING":
             self.begin_preemption(alarm["key"], notice_s=alarm["notice_s"])
 
@@ -344,4 +344,4 @@ class Lifecycle:
     def _set_status(self, key: str, status: str) -> None:
         with self._store.edit(key) as instance:
             instance["status"] = status
-        self._faults.tell(f"instance {key} {status}")
+        self._faults.report(f"instance {key} {status}")

@@ -80,7 +80,7 @@ class Operations:
         ``undo`` takes back what was done before (an insert's document) if the work fails. ``more`` goes into the record,
         e.g. ``statusMessage``.
         """
-        self._faults.tell(f"operation begun {kind} {target}")
+        self._faults.report(f"operation begun {kind} {target}")
         path, record = self._new_record(kind, target, user)
         record.update(status="RUNNING", progress=0, startTime=record["insertTime"], **more)
         self._store.put(path, record)
@@ -144,7 +144,7 @@ class Operations:
             if failure and undo:
                 await undo()
             self._finish(path, what, failure)
-            self._faults.tell(f"operation {'failed' if failure else 'done'} {what}")
+            self._faults.report(f"operation {'failed' if failure else 'done'} {what}")
         finally:
             self._running.pop(path, None)
 

@@ -58,7 +58,7 @@ class Projects:
             "creationTimestamp": _EPOCH,
             "selfLink": link(f"projects/{settings.project}"),
             "commonInstanceMetadata": common_metadata(self._parts),
-            "defaultServiceAccount": f"{settings.project_number}-compute@developer.gserviceaccount.com",
+            "defaultServiceAccount": settings.default_account,
             "xpnProjectStatus": "UNSPECIFIED_XPN_PROJECT_STATUS",
         }
 

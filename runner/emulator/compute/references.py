@@ -107,9 +107,8 @@ class References:
         return network, f"projects/{self._settings.project}/regions/{region}/subnetworks/{tail(network)}"
 
     def service_account(self, email: str) -> str:
-        """``default`` stands for the project's default Compute account."""
-        default = f"{self._settings.project_number}-compute@developer.gserviceaccount.com"
-        email = default if email == "default" else email
+        """Return the email address of an account; ``default`` stands for the project's default Compute account."""
+        email = self._settings.default_account if email == "default" else email
         if self._store.get(ACCOUNTS + email) is None:
             raise refusals.missing(f"The resource '{email}' of type 'serviceAccount' was not found.")
         return email

@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from runner.emulator.control.door import Door
 from runner.emulator.faults import Faults
 from runner.emulator.http import CLIENT_IS_GONE, render_error
-from runner.emulator.identity import is_switched_off
+from runner.emulator.identity import is_disabled
 from runner.emulator.state import CloudSettings, Store
 from runner.emulator.wire import refusals
 from runner.errors import CloudError
@@ -69,7 +69,7 @@ class Front:
         is_admin = scope["path"].startswith("/_local/")
         what = f"{scope['method']} {_target(scope)}"
         if not is_admin:
-            self._faults.tell(f"request {what}")
+            self._faults.report(f"request {what}")
             if fault := self._faults.hit("delay", what):
                 await asyncio.sleep(fault["delay_s"])
             if (fault := self._faults.hit("drop", what)) and not fault["after_bytes"]:
@@ -98,7 +98,7 @@ class Front:
 
         async def send_and_tell(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._faults.tell(f"answer {message['status']} {what}")
+                self._faults.report(f"answer {message['status']} {what}")
             await send(message)
 
         return send_and_tell
@@ -111,7 +111,7 @@ class Front:
         api = scope["path"].split("/")[1]
         if api == "compute" and PARTIAL_SUCCESS in what and not self._faults.hit("partial_success", what):
             raise refusals.unknown_parameter(PARTIAL_SUCCESS)
-        if api in API_TITLES and is_switched_off(self._store, f"{api}.googleapis.com"):
+        if api in API_TITLES and is_disabled(self._store, f"{api}.googleapis.com"):
             raise refusals.api_disabled(API_TITLES[api], f"{api}.googleapis.com", self._settings.project_number)
 
 

@@ -33,8 +33,8 @@ class Scenario:
         self._kill = kill
         self._waiting = dict(parts.store.items(STEPS))
         self._tasks: set[asyncio.Task[None]] = set()
-        parts.faults.witness = self.see
-        alarms.answer(ALARM, self._ring)
+        parts.faults.observer = self.see
+        alarms.handle(ALARM, self._ring)
 
     def add(self, steps: Sequence[Any]) -> list[Document]:
         """Take over steps, all or none; those that wait.

@@ -18,6 +18,7 @@ from runner.emulator.compute import (
     DiskRoots,
     Disks,
     GuestView,
+    Hypervisor,
     Images,
     InstanceDraftsman,
     InstancePolicies,
@@ -28,7 +29,6 @@ from runner.emulator.compute import (
     Parts,
     Quotas,
     References,
-    Room,
     RootTools,
     address_rules,
     network_rules,
@@ -60,8 +60,8 @@ from runner.emulator.wire import RequestIds
 DATABASE = "cloud.sqlite"
 KEEP_ALIVE_S = 75
 
-#: Makes the room: what it sees of the cloud, the front's URL, the owner.
-MakeRoom = Callable[[GuestView, str, str], Room]
+#: Makes the hypervisor: what it sees of the cloud, the front's URL, the owner.
+MakeHypervisor = Callable[[GuestView, str, str], Hypervisor]
 
 
 def _kill_this_process() -> None:
@@ -77,7 +77,7 @@ class EmbeddedCloud:
     alarms: Alarms
     objects: ObjectStore
     lifecycle: Lifecycle
-    room: Room
+    hypervisor: Hypervisor
     tools: RootTools
     app: Front
     endpoint: Document = field(default_factory=dict)
@@ -112,20 +112,20 @@ class EmbeddedCloud:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await self.parts.operations.settle()
-            await self.room.close()
+            await self.hypervisor.close()
             await self.objects.stop()
             self.parts.store.close()
 
 
 def build_cloud(
-    settings: CloudSettings, *, url: str, ssh_port: int, make_room: MakeRoom, tools: RootTools
+    settings: CloudSettings, *, url: str, ssh_port: int, make_hypervisor: MakeHypervisor, tools: RootTools
 ) -> EmbeddedCloud:
     """Wire everything; nothing runs yet. ``url`` is the front's, ``http://127.0.0.1:PORT``."""
     parts = _build_parts(settings)
     _put_what_is_always_there(parts)
     alarms = Alarms(parts.store, parts.clock)
     view = GuestView(parts)
-    room = make_room(view, url, settings.user)
+    hypervisor = make_hypervisor(view, url, settings.user)
     roots = DiskRoots(settings.state, parts.store, tools)
     lifecycle = Lifecycle(
         settings=settings,
@@ -136,7 +136,7 @@ def build_cloud(
         operations=parts.operations,
         quotas=parts.quotas,
         disks=roots,
-        room=room,
+        hypervisor=hypervisor,
         ssh_port=ssh_port,
     )
     view.on_power_off = lifecycle.guest_powered_off
@@ -147,7 +147,7 @@ def build_cloud(
         alarms=alarms,
         objects=objects,
         lifecycle=lifecycle,
-        room=room,
+        hypervisor=hypervisor,
         tools=tools,
         app=_build_front(Starlette(), parts, UploadSessions(parts.clock)),
     )

@@ -1,10 +1,10 @@
-"""The board on which faults are asked for, and whether one hits now.
+"""The registry of armed faults, which decides whether one hits now.
 
-What a fault does is done where it hits; those that come by themselves are in ``control.scenario``.
+The code that a fault hits carries out its effect; ``control.scenario`` arms faults by itself.
 """
 
-from runner.emulator.faults.board import ACTS, GUEST_KINDS, KINDS, Faults, check_fault, check_pattern
 from runner.emulator.faults.fault_table import put_tables
+from runner.emulator.faults.registry import ACTS, GUEST_KINDS, KINDS, Faults, check_fault, check_pattern
 
 __all__ = [
     "ACTS",

@@ -1,23 +1,23 @@
-"""The table of faults in docs/faults.md, made from the kinds themselves; a test keeps the two alike."""
+"""The table of faults in docs/faults.md, generated from the kinds of faults; a test keeps it current."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
 
-from runner.emulator.faults.board import ACTS, KINDS, FaultKind
+from runner.emulator.faults.registry import ACTS, KINDS, FaultKind
 
 BEGIN = "<!-- table of faults: begin -->"
 END = "<!-- table of faults: end -->"
 
 
 def render_tables() -> str:
-    """Both tables as Markdown: what is armed, and what is done at once."""
+    """Render both tables as Markdown: faults that are armed, and acts that are done at once."""
     return "\n".join([*_table(KINDS), "", "Done once, at once:", "", *_table(ACTS)])
 
 
 def put_tables(document: str) -> str:
-    """The document with the tables between their marks renewed."""
+    """Return the document with new tables between their marks."""
     head, _, rest = document.partition(BEGIN)
     _, _, tail = rest.partition(END)
     return f"{head}{BEGIN}\n\n{render_tables()}\n\n{END}{tail}"

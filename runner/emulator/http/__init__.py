@@ -1,4 +1,4 @@
-"""From HTTP to calls and back, batches of requests included.
+"""Translates HTTP requests to calls and results to responses, batch requests included.
 
 Nothing here knows of an API; the outermost layer is ``control.front``.
 """

@@ -1,4 +1,4 @@
-"""Batches (``multipart/mixed`` of ``application/http``): each part is a request of its own, served by the application itself."""
+"""Batch requests (``multipart/mixed`` of ``application/http``): the application serves each part as a request of its own."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from starlette.types import Receive, Scope, Send
 
 from runner.emulator.wire import refusals
 
-#: A batch of Cloud Storage holds calls of its JSON API and nothing else, no batch either.
+#: A batch request of Cloud Storage may hold calls of its JSON API only, and no other batch.
 _SERVED = "/storage/v1/"
 _REQUEST_LINE = re.compile(r"(?P<method>[A-Z]+) +(?P<url>[!-~]+)(?: +HTTP/[0-9.]+)?")
-#: What says how the part itself was sent; its length is that of what was read.
-_NOT_OF_A_PART = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect"})
+#: Headers about the transport of the part itself; its length is that of the body that was read.
+_TRANSPORT_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect"})
 _KEPT_HEADERS = ("content-type", "etag", "vary")
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchPart:
-    """``target``: path and query. ``content_id`` ties the answer to it."""
+    """One request of a batch. ``target``: path and query. ``content_id`` links the response to it."""
 
     content_id: str
     method: str
@@ -37,10 +37,10 @@ class BatchPart:
 
 
 def read_batch_parts(content_type: str, body: bytes) -> list[BatchPart]:
-    """The parts of a batch, in order.
+    """Read the parts of a batch, in order.
 
     Raises:
-        CloudError: one of them cannot be read, or there is none.
+        CloudError: a part cannot be read, or there is none.
     """
     try:
         message = BytesParser().parsebytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
@@ -54,39 +54,39 @@ def read_batch_parts(content_type: str, body: bytes) -> list[BatchPart]:
 
 
 def _read_part(part: Message) -> BatchPart:
-    """Raises: ValueError, if it is no request."""
+    """Read one part; raise ValueError if it is not a request."""
     if part.get_content_type() != "application/http":
         raise ValueError(f"a part is of type {part.get_content_type()}")
     raw = part.get_payload(decode=True)
     line, _, rest = (raw if isinstance(raw, bytes) else b"").lstrip().partition(b"\n")
-    asked = _REQUEST_LINE.fullmatch(line.decode("ascii").strip())
-    if asked is None:
+    found = _REQUEST_LINE.fullmatch(line.decode("ascii").strip())
+    if found is None:
         raise ValueError("a part does not begin with a request line")
     inner = BytesParser().parsebytes(rest)
     payload = inner.get_payload(decode=True)
-    url = urlsplit(asked["url"])
+    url = urlsplit(found["url"])
     return BatchPart(
         content_id=_one_line(part.get("Content-ID", "")),
-        method=asked["method"],
+        method=found["method"],
         target=url.path + (f"?{url.query}" if url.query else ""),
-        headers={name: _one_line(value) for name, value in inner.items() if name.lower() not in _NOT_OF_A_PART},
+        headers={name: _one_line(value) for name, value in inner.items() if name.lower() not in _TRANSPORT_HEADERS},
         body=payload.strip() if isinstance(payload, bytes) else b"",
     )
 
 
 def _one_line(value: object) -> str:
-    """A header's value. Raises: ValueError, if it is none."""
+    """Return a header's value as one line; raise ValueError if it is not printable ASCII."""
     text = " ".join(str(value).split())
     if not text.isascii() or not text.isprintable():
-        raise ValueError("a header is no text")
+        raise ValueError("a header is not text")
     return text
 
 
 async def serve_batch(request: Request) -> Response:
-    """Serve every part as the caller of the whole; one that is refused does not hurt the others.
+    """Serve every part in the name of the batch's caller; a part that fails does not affect the others.
 
     Raises:
-        CloudError: it is no batch, or a part of it cannot be read; then none is served.
+        CloudError: it is not a batch, or a part cannot be read; then none is served.
     """
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() != "multipart/mixed":
@@ -112,7 +112,7 @@ async def serve_batch(request: Request) -> Response:
 async def _serve_part(client: httpx.AsyncClient, part: BatchPart) -> httpx.Response:
     if not part.target.startswith(_SERVED):
         return _refuse(404, f"A batch of Cloud Storage cannot hold {part.method} {part.target}")
-    if _leads_away(part.target):
+    if _has_dot_segments(part.target):
         return _refuse(400, f"Invalid path: {part.target}")
     try:
         return await client.request(part.method, part.target, headers=part.headers, content=part.body)
@@ -120,8 +120,8 @@ async def _serve_part(client: httpx.AsyncClient, part: BatchPart) -> httpx.Respo
         return _refuse(400, str(error))
 
 
-def _leads_away(target: str) -> bool:
-    """Whether there are parts on the way that our client would follow, out of what a batch may hold."""
+def _has_dot_segments(target: str) -> bool:
+    """Return whether our client would resolve ``.`` or ``..`` in the path, and so leave what a batch may hold."""
     return not {".", ".."}.isdisjoint(unquote(target.partition("?")[0]).split("/"))
 
 

@@ -1,6 +1,6 @@
-"""From HTTP to calls and back: routes are data (``Rule``), handlers take a ``Call`` and return a value.
+"""Translates HTTP requests to calls: routes are data (``Rule``), handlers take a ``Call`` and return a value.
 
-No handler sees a request or an answer of the web framework, except the object proxy, which streams.
+No handler sees a request or a response of the web framework, except the object proxy, which streams.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from runner.emulator.state import REGIONS, CloudSettings, Document
 from runner.emulator.wire import RequestIds, check_fields, error_document, read_json, refusals
 from runner.errors import CloudError
 
-#: The connection is lost while a request is served: nobody hears the answer, and nothing here is wrong.
+#: The connection was lost while a request was served: nobody reads the response, and nothing here is wrong.
 CLIENT_IS_GONE = (ClientDisconnect, ConnectionAbortedError)
 PUBLIC_IMAGE_PROJECTS = ("cloud-hpc-image-public", "debian-cloud", "rocky-linux-cloud")
 
-#: A service account says its project itself.
+#: The name of a service account implies its project.
 _FOR_ANY_PROJECT = re.compile(r"/iam/v1/projects/-/serviceAccounts/.")
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One request, checked: ``params`` from the path, ``body`` with known fields only.
+    """One validated request: ``params`` from the path, ``body`` with known fields only.
 
     ``query`` has the last value of each name, ``repeated`` all of them.
     """
@@ -53,7 +53,7 @@ class Call:
 
     @property
     def resource(self) -> str:
-        """The resource that the path names, without the verb behind it; an insert's is the one that will be there."""
+        """The resource that the path names, without the verb after it; for an insert, the resource to be created."""
         parts = self.path.split("/v1/", 1)[1].split(":")[0].split("/")
         if not self.path.startswith("/compute/"):
             return "/".join(parts)
@@ -64,7 +64,7 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """An answer that is not a plain 200."""
+    """A response other than a plain 200."""
 
     status: int
     body: Document | None = None
@@ -75,10 +75,10 @@ Act = Callable[[Call], Document | Answer | Awaitable[Document | Answer]]
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One route. ``fields``: what the body may have (None: any JSON). ``permission``: asked of service accounts.
+    """One route. ``fields``: what the body may contain (None: any JSON). ``permission``: required of service accounts.
 
-    ``owners``: path parameters' resources whose own policies count, as format strings. ``owner_only``: no service account
-    whatever may call it.
+    ``owners``: resources whose own policies count too, as format strings of the path parameters. ``owner_only``: no service
+    account may call it.
     """
 
     method: str
@@ -93,7 +93,7 @@ class Rule:
 def build_routes(
     rules: Sequence[Rule], access: Access, settings: CloudSettings, request_ids: RequestIds
 ) -> list[Route]:
-    """The routes of the web framework, in the order of the rules."""
+    """Build the routes of the web framework, in the order of the rules."""
     return [Route(rule.path, _endpoint(rule, access, settings, request_ids), methods=[rule.method]) for rule in rules]
 
 
@@ -104,7 +104,7 @@ def _endpoint(
         try:
             call = await _read_call(rule, request, settings)
             if rule.owner_only and not call.caller.is_owner:
-                raise refusals.forbidden("Only the owner of the embedded cloud may ask this.")
+                raise refusals.forbidden("Only the owner of the embedded cloud may call this.")
             if rule.permission:
                 owners = [owner.format(**call.params) for owner in rule.owners]
                 access.require(call.caller, rule.permission, call.resource, owners=owners)
@@ -126,7 +126,7 @@ async def _read_call(rule: Rule, request: Request, settings: CloudSettings) -> C
     if params.get("project") == "-" and _FOR_ANY_PROJECT.match(path):
         path = path.replace("/projects/-/", f"/projects/{settings.project}/", 1)
         params["project"] = settings.project
-    _check_place(params, settings)
+    _check_scope(params, settings)
     if params.get("project") == settings.project_number:
         path = path.replace(f"projects/{settings.project_number}", f"projects/{settings.project}", 1)
         params["project"] = settings.project
@@ -146,12 +146,12 @@ async def _read_call(rule: Rule, request: Request, settings: CloudSettings) -> C
 
 
 def require_json(content_type: str, body: bytes) -> None:
-    """Raises: CloudError, if there is a body and it does not say that it is JSON."""
+    """Raise CloudError if there is a body whose content type is not JSON."""
     if body.strip() and content_type.partition(";")[0].strip().lower() != "application/json":
         raise refusals.wrong_content_type(content_type)
 
 
-def _check_place(params: Mapping[str, str], settings: CloudSettings) -> None:
+def _check_scope(params: Mapping[str, str], settings: CloudSettings) -> None:
     project = params.get("project", settings.project)
     if project not in (settings.project, settings.project_number, *PUBLIC_IMAGE_PROJECTS):
         raise refusals.not_found(f"projects/{project}")
@@ -175,15 +175,15 @@ def render_error(error: CloudError, path: str, settings: CloudSettings) -> Respo
 
 
 def _challenge(error: CloudError) -> Mapping[str, str]:
-    """What HTTP wants with a 401, as Google words it."""
+    """Return the header that HTTP requires with a 401, as Google writes it."""
     if error.status != 401:
         return {}
-    told = "" if error.reason == "required" else ', error="invalid_token"'
-    return {"WWW-Authenticate": f'Bearer realm="https://accounts.google.com/"{told}'}
+    detail = "" if error.reason == "required" else ', error="invalid_token"'
+    return {"WWW-Authenticate": f'Bearer realm="https://accounts.google.com/"{detail}'}
 
 
 def error_handlers(settings: CloudSettings) -> Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]]:
-    """For what no rule answers: unknown paths, and defects of our own."""
+    """Build the handlers for requests that no rule serves: unknown paths, and our own defects."""
 
     async def no_route(request: Request, problem: Exception) -> Response:
         status = problem.status_code if isinstance(problem, HTTPException) else 404

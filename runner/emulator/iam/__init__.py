@@ -1,6 +1,6 @@
-"""Who calls, and what they may do: callers, roles, permissions, conditions, the owner.
+"""Identifies callers and decides what they may do: roles, permissions, conditions, the owner.
 
-The APIs that change this are in ``identity``.
+The APIs that change policies are in ``identity``.
 """
 
 from runner.emulator.iam.access import ACCOUNTS, POLICIES, ROLES, Access, Caller

@@ -1,8 +1,8 @@
-"""Who is calling, and what they may do.
+"""Identifies callers, and decides what they may do.
 
-One token is the project's owner: that of the state folder (``owner``). A token that the metadata server handed out is its
-service account, and every call that it makes is checked against the policies of the project and of the resource. Whatever
-else is sent, or nothing, is nobody.
+The token of the state folder (``owner``) belongs to the project's owner. A token from the metadata server belongs to its
+service account, and each call with it is checked against the policies of the project and of the resource. Every other
+request is unauthenticated.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TOKENS = "tokens/"
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """``member`` as policies write it: ``user:…`` or ``serviceAccount:…``."""
+    """An authenticated caller; ``member`` as policies write it: ``user:…`` or ``serviceAccount:…``."""
 
     email: str
     is_owner: bool
@@ -41,7 +41,7 @@ class Caller:
 
 
 class Access:
-    """Tokens, policies, and the decision."""
+    """Tokens, policies, and the decisions that follow from them."""
 
     def __init__(
         self, store: Store, clock: Clock, faults: Faults, settings: CloudSettings, *, owner_token: str
@@ -53,10 +53,10 @@ class Access:
         self._owner_token = owner_token
 
     def identify(self, authorization: str | None) -> Caller:
-        """The caller behind an ``Authorization`` header.
+        """Identify the caller by an ``Authorization`` header.
 
         Raises:
-            PermissionDeniedError: 401 without one, for a token that is unknown or expired, or of an account that is gone.
+            PermissionDeniedError: 401, there is no header, the token is unknown or expired, or its account is gone.
         """
         if not authorization:
             raise refusals.no_credential()
@@ -75,7 +75,7 @@ class Access:
         return Caller(email=issued["email"], is_owner=False)
 
     def issue_token(self, email: str) -> Document:
-        """A token for a service account, in the form of the metadata server's answer."""
+        """Issue a token for a service account, in the form of the metadata server's response."""
         self._drop_old_tokens()
         token = "ya29.l." + secrets.token_urlsafe(32)
         self._store.put(TOKENS + token, {"email": email, "expires": self._clock.now() + TOKEN_LIFETIME_S})
@@ -87,7 +87,10 @@ class Access:
                 self._store.delete(key)
 
     def require(self, caller: Caller, permission: str, resource: str, *, owners: Sequence[str] = ()) -> None:
-        """``owners``: resources whose policies count besides the project's, e.g. a bucket."""
+        """Raise PermissionDeniedError unless the caller has the permission.
+
+        ``owners``: resources whose policies count besides the project's, e.g. a bucket.
+        """
         if not self.allows(caller, permission, resource, owners=owners):
             raise refusals.permission_denied(permission, resource)
 
@@ -97,7 +100,7 @@ class Access:
         return self.member_has(caller.member, permission, resource, owners=owners)
 
     def member_has(self, member: str, permission: str, resource: str, *, owners: Sequence[str] = ()) -> bool:
-        """Whether the policies in force now give a member a permission on a resource."""
+        """Return whether the policies in force now give a member a permission on a resource."""
         attributes = describe_resource(resource, datetime.fromtimestamp(self._clock.now(), UTC))
         for binding in self._bindings_in_force([f"projects/{self._settings.project}", *owners]):
             if member in binding.get("members", ()) or "allUsers" in binding.get("members", ()):
@@ -127,7 +130,7 @@ class Access:
             yield from policy.get("before" if late else "bindings", ())
 
     def policy(self, owner: str) -> Document:
-        """The policy of a resource. One that was never set has the etag that it has at Google; to look at it changes nothing."""
+        """Return the policy of a resource. One that was never set has the same etag as at Google; reading it changes nothing."""
         return self._store.get(POLICIES + owner) or {"version": 1, "etag": NEVER_SET, "bindings": []}
 
     def set_policy(self, owner: str, bindings: list[Document], version: int) -> Document:

@@ -1,4 +1,4 @@
-"""IAM conditions: the part of Google's expression language that role bindings use, compiled and evaluated.
+"""IAM conditions: compiles and evaluates the part of Google's expression language that role bindings use.
 
 ``resource.name``, ``resource.type``, ``resource.service`` and ``request.time``; strings, ``timestamp("…")``; ``==``, ``!=``, ``<``,
 ``<=``, ``>``, ``>=``, ``in [ … ]``; ``.startsWith()``, ``.endsWith()``, ``.extract()``; ``!``, ``&&``, ``||`` and brackets.
@@ -51,9 +51,9 @@ _TYPES_OF_STORAGE = {"buckets": "Bucket", "objects": "Object"}
 
 
 def describe_resource(resource: str, now: datetime) -> Attributes:
-    """The attributes of a request about a resource, as conditions see them.
+    """Return the attributes of a request about a resource, as conditions see them.
 
-    What is of a type that Google does not list has no name and no type: no condition on these holds for it.
+    A resource of a type that Google does not list has no name and no type: no condition on these holds for it.
     """
     service, kind = _type_of(resource)
     return {
@@ -75,7 +75,7 @@ def _type_of(resource: str) -> tuple[str, str]:
 
 
 def condition_holds(expression: str, attributes: Attributes) -> bool:
-    """Whether a condition holds; ``attributes`` as ``describe_resource`` makes them. One that is none grants nothing."""
+    """Return whether a condition holds; ``attributes`` from ``describe_resource``. An invalid condition never holds."""
     try:
         return compile_condition(expression)(attributes)
     except ValueError:
@@ -83,7 +83,7 @@ def condition_holds(expression: str, attributes: Attributes) -> bool:
 
 
 def compile_condition(expression: str) -> Callable[[Attributes], bool]:
-    """Raises ValueError that says what is wrong."""
+    """Compile a condition; raise ValueError with the reason if it is invalid."""
     parser = _Parser(_split(expression))
     holds = parser.read_alternatives()
     parser.expect_end()
@@ -93,9 +93,9 @@ def compile_condition(expression: str) -> Callable[[Attributes], bool]:
 
 
 def extract(text: str, template: str) -> str:
-    """What stands in ``text`` where the template has ``{name}``; '' if it is not there.
+    """Extract the part of ``text`` where the template has ``{name}``; '' if there is none.
 
-    Text before the braces is looked for from the left, text behind them from there on; without the latter it is all that follows.
+    The text before the braces is searched from the left, the text after them from there on; without the latter, the rest is returned.
     """
     before, _, after = re.sub(r"\{[^{}]*\}", "\0", template).partition("\0")
     start = text.find(before)
@@ -119,7 +119,7 @@ def _split(expression: str) -> list[str]:
 
 
 class _Parser:
-    """Reads tokens from the left. Each ``read_…`` returns what evaluates what it read."""
+    """Reads tokens from the left. Each ``read_…`` returns a function that evaluates what it read."""
 
     def __init__(self, tokens: Sequence[str]) -> None:
         self._tokens = [*tokens, ""]
@@ -163,7 +163,7 @@ class _Parser:
             return self._read_membership(value)
         sign = self._next()
         if sign not in _COMPARISONS:
-            raise ValueError(f"{sign!r} is no comparison")
+            raise ValueError(f"{sign!r} is not a comparison")
         other_kind, other = self._read_value()
         if other_kind is not kind:
             raise ValueError(f"a {kind.__name__} is compared with a {other_kind.__name__}")
@@ -179,7 +179,7 @@ class _Parser:
         return lambda attributes: value(attributes) in members
 
     def _read_value(self) -> tuple[type, Value]:
-        """The type of a value, and the value; with the methods that are called on it."""
+        """Read a value with the methods that are called on it; return its type and the value."""
         kind, value = self._read_plain()
         while self._take("."):
             kind, value = self._read_method(kind, value)
@@ -225,13 +225,13 @@ class _Parser:
     def _read_text(self) -> str:
         token = self._next()
         if token[:1] not in ("'", '"'):
-            raise ValueError(f"{token!r} is no text in quotes")
+            raise ValueError(f"{token!r} is not a quoted string")
         return token[1:-1]
 
     def _next(self) -> str:
         token = self._tokens[self._at]
         if not token:
-            raise ValueError("it ends too early")
+            raise ValueError("the expression is incomplete")
         self._at += 1
         return token
 

@@ -1,7 +1,7 @@
-"""Which permissions there are, as far as this cloud can know: custom roles with others are refused, as Google does it.
+"""The permissions that exist: custom roles with other permissions are rejected, as by Google.
 
-Source: Google's IAM permissions reference (2026-11), for the resources that this cloud has. Of services that it does not
-offer it knows nothing, and takes what looks like a permission.
+Source: Google's IAM permissions reference (2026-11), for the resources that this cloud has. For services that it does not
+offer, it accepts everything that has the form of a permission.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ VERBS: Mapping[str, Mapping[str, str]] = {
 
 
 def is_valid(permission: str) -> bool:
-    """Whether there is such a permission."""
+    """Return whether this permission exists."""
     if _FORM.fullmatch(permission) is None:
         return False
     service, kind, *verb = permission.split(".")
@@ -76,9 +76,10 @@ def is_valid(permission: str) -> bool:
 
 
 def check_permissions(permissions: Iterable[object]) -> None:
-    """
+    """Check that all permissions exist.
+
     Raises:
-        CloudError: 400, one of them is none.
+        CloudError: 400, one does not.
     """
     for permission in permissions:
         if not is_valid(str(permission)):
@@ -86,7 +87,7 @@ def check_permissions(permissions: Iterable[object]) -> None:
 
 
 def expand(patterns: Iterable[str]) -> list[str]:
-    """The permissions that patterns such as ``compute.*`` stand for, sorted."""
+    """Expand patterns such as ``compute.*`` to the permissions that they match, sorted."""
     every = [
         f"{service}.{kind}.{verb}"
         for service in VERBS

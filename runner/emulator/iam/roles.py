@@ -1,6 +1,6 @@
-"""Which permissions a role carries: the predefined roles that matter here. Custom roles are documents in the store.
+"""The permissions of the predefined roles that matter here. Custom roles are documents in the store.
 
-Source: Google's IAM reference of predefined roles, reduced to the permissions that this cloud asks for (2026-11).
+Source: Google's IAM reference of predefined roles, reduced to the permissions that this cloud requires (2026-11).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[str]] = {
 
 
 def grants(permissions: frozenset[str], permission: str) -> bool:
-    """Whether ``permission`` is among them, wildcards counted."""
+    """Return whether ``permission`` is among them, with wildcards."""
     return permission in permissions or any(
         permission.startswith(pattern[:-1]) for pattern in permissions if pattern.endswith("*")
     )

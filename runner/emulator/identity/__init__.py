@@ -1,19 +1,15 @@
 """The APIs of IAM, OS Login and Service Usage.
 
-What follows from a policy is decided in ``iam``.
+Decisions that follow from policies are made in ``iam``.
 """
 
 from runner.emulator.identity.condition_rules import VERSION, requested_version
-from runner.emulator.identity.iam import (
-    CustomRoles,
-    ProjectPolicy,
-    ServiceAccounts,
-    policy_document,
-    put_default_account,
-    replace_policy,
-)
 from runner.emulator.identity.os_login import OsLogin, posix_name, valid_keys
-from runner.emulator.identity.service_usage import ServiceUsage, is_switched_off, put_enabled_services
+from runner.emulator.identity.policies import policy_document, replace_policy
+from runner.emulator.identity.project import ProjectPolicy
+from runner.emulator.identity.roles import CustomRoles
+from runner.emulator.identity.service_accounts import ServiceAccounts, put_default_account
+from runner.emulator.identity.service_usage import ServiceUsage, is_disabled, put_enabled_services
 
 __all__ = [
     "VERSION",
@@ -22,7 +18,7 @@ __all__ = [
     "ProjectPolicy",
     "ServiceAccounts",
     "ServiceUsage",
-    "is_switched_off",
+    "is_disabled",
     "policy_document",
     "posix_name",
     "put_default_account",

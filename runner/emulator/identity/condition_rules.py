@@ -1,4 +1,4 @@
-"""What Google asks of policies with conditions: who reads or writes them has to know of version 3, and there are not too many.
+"""Google's rules for policies with conditions: callers must use version 3, and the number of conditions is limited.
 
 Source: https://cloud.google.com/iam/docs/policies#versions and https://cloud.google.com/iam/quotas (2026-11).
 """
@@ -19,7 +19,7 @@ MOST_CONDITIONS = 20
 
 
 def requested_version(call: Call) -> int:
-    """The newest version of a policy that the caller understands."""
+    """Return the newest policy version that the caller understands."""
     query = call.query
     asked = (call.body.get("options") or {}).get("requestedPolicyVersion") if isinstance(call.body, dict) else None
     asked = asked or query.get("optionsRequestedPolicyVersion") or query.get("options.requestedPolicyVersion") or 1
@@ -27,7 +27,7 @@ def requested_version(call: Call) -> int:
 
 
 def hide_conditions(bindings: Sequence[Document], version: int) -> list[Document]:
-    """The bindings as a caller of this version sees them: a role with a condition has another name then, and no condition."""
+    """Return the bindings as a caller of this version sees them: before version 3, roles with a condition are renamed instead."""
     return [_hidden(binding) if version < VERSION and binding.get("condition") else binding for binding in bindings]
 
 
@@ -37,7 +37,7 @@ def _hidden(binding: Document) -> Document:
 
 
 def check_conditions(bindings: Sequence[Document], version: int) -> None:
-    """Raises CloudError 400 if Google would refuse conditions like these."""
+    """Raise CloudError 400 if Google would reject these conditions."""
     conditional = [binding for binding in bindings if binding.get("condition")]
     if conditional and version < VERSION:
         raise _refused("Policy contains conditional role bindings, and has to be of version 3.")

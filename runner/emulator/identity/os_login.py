@@ -20,7 +20,7 @@ _USER = "/oslogin/v1/users/{user}"
 
 
 def posix_name(store: Store, email: str) -> str:
-    """The account name of OS Login: the address with ``_``, ``sa_<unique ID>`` for service accounts."""
+    """Return the account name of OS Login: the address with ``_``, or ``sa_<unique ID>`` for service accounts."""
     account = store.get(ACCOUNTS + email)
     if account is not None:
         return f"sa_{account['uniqueId']}"
@@ -28,7 +28,7 @@ def posix_name(store: Store, email: str) -> str:
 
 
 def valid_keys(store: Store, now: float) -> Mapping[str, tuple[str, ...]]:
-    """The keys that have not expired, by user."""
+    """Return the keys that have not expired, by user."""
     found: dict[str, tuple[str, ...]] = {}
     for path, key in store.items(KEYS):
         if not _is_expired(key, now):
@@ -126,7 +126,7 @@ class OsLogin:
 
     def _profile(self, user: str) -> Document:
         username = posix_name(self._store, user)
-        keys = self._keys(user)  # expired ones too: they take room in the profile until somebody deletes them
+        keys = self._keys(user)  # expired ones too: they use up the profile until somebody deletes them
         number = str(int(hashlib.sha256(user.encode()).hexdigest()[:8], 16) % 10**9 + 10**9)
         account = {
             "primary": True,

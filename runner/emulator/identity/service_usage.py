@@ -1,4 +1,4 @@
-"""Which APIs are switched on in the project."""
+"""The APIs that are enabled in the project."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _SERVICES = "/serviceusage/v1/projects/{project}/services"
 
 
 def put_enabled_services(store: Store, settings: CloudSettings) -> None:
-    """What is on in a new project."""
+    """Enable the APIs of a new project."""
     for service in settings.enabled_services:
         if store.get(SERVICES + service) is None:
             store.put(SERVICES + service, {"state": "ENABLED"})
 
 
-def is_switched_off(store: Store, service: str) -> bool:
-    """Switched off by somebody; one that nobody ever touched answers."""
+def is_disabled(store: Store, service: str) -> bool:
+    """Return whether somebody has disabled an API; one that nobody has ever changed responds."""
     return (store.get(SERVICES + service) or {}).get("state") == "DISABLED"
 
 
@@ -44,7 +44,7 @@ class ServiceUsage:
         ]
 
     def list_all(self, call: Call) -> Document:
-        """``filter``: ``state:ENABLED`` or ``state:DISABLED``; without one all that anybody ever touched."""
+        """List APIs by ``filter``: ``state:ENABLED`` or ``state:DISABLED``; without it, all that were ever changed."""
         state = _STATES.get(call.query.get("filter", ""))
         if state is None:
             raise refusals.invalid(f"Invalid filter: {call.query['filter']}. Supported: state:ENABLED, state:DISABLED.")
@@ -54,7 +54,7 @@ class ServiceUsage:
         return {"services": page, **more}
 
     def get_some(self, call: Call) -> Document:
-        """``names``, once for each, as ``projects/p/services/x``."""
+        """Get several APIs: ``names``, repeated, as ``projects/p/services/x``."""
         names = call.repeated.get("names", ())
         if not names or len(names) > _MOST_AT_ONCE:
             raise refusals.invalid(f"Between 1 and {_MOST_AT_ONCE} names must be given.")

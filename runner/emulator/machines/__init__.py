@@ -1,15 +1,15 @@
 """The emulated instances: their disks, processes, SSH servers and metadata servers.
 
-Nothing here knows of the Compute API: what a machine is told comes through ``seam``.
+Nothing here knows of the Compute API: everything that an instance needs comes through ``interface``.
 """
 
 from runner.emulator.machines.disks import clone_root, copy_image_root, make_base_root, remove_root, seal_root
-from runner.emulator.machines.room import MachineRoom
-from runner.emulator.machines.seam import LoginUser, MachineSpec
+from runner.emulator.machines.hypervisor import LocalHypervisor
+from runner.emulator.machines.interface import LoginUser, MachineSpec
 
 __all__ = [
+    "LocalHypervisor",
     "LoginUser",
-    "MachineRoom",
     "MachineSpec",
     "clone_root",
     "copy_image_root",

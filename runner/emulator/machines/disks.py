@@ -1,10 +1,10 @@
-"""Root folders: the skeleton of a base image, cheap clones, sealing, removal. All of it blocks: call it in a thread.
+"""Root folders: the skeleton of a base image, cheap clones, sealing, removal. All functions block: call them in a thread.
 
 How a clone is cheap and an image still safe: where the file system can share extents, every file is a reflink. Elsewhere files are copied, except
-large programs and libraries below ``opt`` of a *sealed* root: these are hard links, but never to the image. Sealing makes a pool (``<root>.pool``) beside the image;
-the pool gets a read-only copy of such a file when it is first wanted, and clones link to that copy. Whatever a machine does to a linked file in
-place, even as root, reaches the pool at most; the next clone sees that size or time differ from the image's and puts a fresh copy into the pool.
-Clones of one image take turns at its pool, file by file: who renews a file would else take it away from one who is just linking to it.
+large programs and libraries below ``opt`` of a *sealed* root: these are hard links, but never to the image. Sealing creates a pool (``<root>.pool``) beside the
+image; the pool gets a read-only copy of such a file when it is first needed, and clones link to that copy. If an instance changes a linked file in place,
+even as root, it reaches the pool at most; the next clone sees that size or time differ from the image's and puts a fresh copy into the pool.
+Clones of one image lock its pool for each file: replacing a file would otherwise break a clone that is just linking to it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ HOST_KEY_PREFIX = "ssh_host_"
 
 
 def make_base_root(target: Path, *, os_name: str) -> None:
-    """Make the root folder of a base image. ``os_name`` is an image or family name that contains rocky, debian or ubuntu."""
+    """Create the root folder of a base image. ``os_name`` is an image or family name that contains rocky, debian or ubuntu."""
     release = next((text for word, text in OS_RELEASES.items() if word in os_name), None)
     if release is None:
         raise CloudError(f"no base image for {os_name!r}", remedy=f"known: {', '.join(OS_RELEASES)}")
@@ -77,17 +77,17 @@ def make_base_root(target: Path, *, os_name: str) -> None:
 
 
 def clone_root(source: Path, target: Path) -> None:
-    """Copy a root folder, without what belongs to one machine: SSH host keys and the contents of ``run``.
+    """Copy a root folder, except what belongs to one instance: SSH host keys and the contents of ``run``.
 
-    Symbolic links to places inside ``source`` lead to the same places inside ``target``. What a machine that runs on
-    ``source`` removes meanwhile is left out.
+    Symbolic links to paths inside ``source`` lead to the same paths inside ``target``. Files that an instance running on
+    ``source`` removes meanwhile are left out.
     """
     pool = pool_of(source)
     copy_root(source, target, pool if pool.is_dir() else None)
 
 
 def copy_image_root(source: Path, target: Path) -> None:
-    """As ``clone_root``, for a copy that becomes an image: it shares no file with clones, which may harm theirs."""
+    """Copy like ``clone_root``, for a copy that becomes an image: it shares no file with clones, which may change theirs."""
     copy_root(source, target, None)
 
 
@@ -109,13 +109,13 @@ def remove_root(root: Path) -> None:
 
 
 def pool_of(root: Path) -> Path:
-    """The folder of files that clones of this root may share."""
+    """Return the folder of files that clones of this root may share."""
     return root.with_name(f"{root.name}.pool")
 
 
 @dataclass(kw_only=True)
 class RootClone:
-    """One clone being made."""
+    """A clone in progress."""
 
     source: Path
     target: Path
@@ -128,12 +128,12 @@ class RootClone:
         with os.scandir(self.source / relative) as entries:
             for entry in entries:
                 path = f"{relative}{os.sep}{entry.name}" if relative else entry.name
-                if not is_of_one_machine(relative, entry.name):
+                if not is_instance_specific(relative, entry.name):
                     self.copy_if_there(entry, path)
         shutil.copystat(self.source / relative, self.target / relative)
 
     def copy_if_there(self, entry: os.DirEntry[str], path: str) -> None:
-        """Copy what a name stands for, unless it is gone since the folder was read."""
+        """Copy an entry, unless it has disappeared since the folder was read."""
         try:
             self.copy_entry(entry, path)
         except FileNotFoundError:
@@ -141,7 +141,7 @@ class RootClone:
                 raise
 
     def copy_entry(self, entry: os.DirEntry[str], path: str) -> None:
-        """Copy what a name stands for; sockets and devices are left out."""
+        """Copy an entry of any type; sockets and devices are left out."""
         status = entry.stat(follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):
             self.copy_folder(path)
@@ -179,13 +179,13 @@ class RootClone:
 
 
 def is_large_program(path: str, status: os.stat_result) -> bool:
-    """Whether a file is worth sharing and of a kind that nobody writes to in place: no logs, no settings, no records of jobs."""
+    """Return whether a file is worth sharing and nobody writes to it in place, as to logs, settings and records of jobs."""
     is_code = bool(status.st_mode & stat.S_IXUSR) or LINKED_NAMES.search(path) is not None
     return is_code and status.st_size >= LINKED_FROM_BYTES
 
 
-def is_of_one_machine(folder: str, name: str) -> bool:
-    """Whether this belongs to the machine that made it, so that no clone may have it."""
+def is_instance_specific(folder: str, name: str) -> bool:
+    """Return whether an entry belongs to the instance that wrote it, so that no clone may have it."""
     return folder == "run" or (folder == "etc/ssh" and name.startswith(HOST_KEY_PREFIX))
 
 
@@ -212,7 +212,7 @@ def copy_small(source: str, target: str, status: os.stat_result) -> None:
 
 
 def reflink(source: str, target: Path) -> bool:
-    """Make ``target`` share the extents of ``source``; False, and no file, if the file system cannot."""
+    """Let ``target`` share the extents of ``source``. Return False, and leave no file, if the file system cannot."""
     with Path(source).open("rb") as reading, target.open("wb") as writing:
         try:
             fcntl.ioctl(writing, FICLONE, reading.fileno())
@@ -224,18 +224,18 @@ def reflink(source: str, target: Path) -> bool:
 
 @contextlib.contextmanager
 def locked(pool: Path) -> Iterator[None]:
-    """The pool for oneself, among threads and processes."""
+    """Lock the pool among threads and processes."""
     with FileLock.of_existing(pool) as lock:
         lock.acquire()
         yield
 
 
 def link_from_pool(source: str, pooled: Path, target: Path, status: os.stat_result) -> None:
-    """Link to the pool's copy of a file, which is renewed if it is missing or no longer what the image has.
+    """Link to the pool's copy of a file, after replacing a copy that is missing or differs from the image's file.
 
-    Under the pool's lock only: a link to a file whose last name has just been replaced fails.
+    Call it with the pool locked: a link to a file whose last name has just been replaced fails.
     """
-    if not is_unharmed(pooled, status):
+    if not is_intact(pooled, status):
         pooled.parent.mkdir(parents=True, exist_ok=True)
         fresh = pooled.with_name(f".{uuid.uuid4().hex}")
         shutil.copyfile(source, fresh)
@@ -245,8 +245,8 @@ def link_from_pool(source: str, pooled: Path, target: Path, status: os.stat_resu
     os.link(pooled, target)
 
 
-def is_unharmed(pooled: Path, status: os.stat_result) -> bool:
-    """Whether the pool has this file with the size, time and mode that it was given."""
+def is_intact(pooled: Path, status: os.stat_result) -> bool:
+    """Return whether the pool has this file with its original size, time and mode."""
     try:
         found = pooled.stat()
     except OSError:
@@ -256,5 +256,5 @@ def is_unharmed(pooled: Path, status: os.stat_result) -> bool:
 
 
 def read_only(mode: int) -> int:
-    """The permission bits without any right to write."""
+    """Return the permission bits without write permissions."""
     return stat.S_IMODE(mode) & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)

@@ -1,6 +1,6 @@
-"""The emulator's side of an instance's init process: start it, have it spawn and signal processes, end it.
+"""The emulator's side of an instance's init process: starts it, makes it spawn and signal processes, ends it.
 
-What runs inside, and as whom, is decided elsewhere (``login``, ``ssh_session``, ``metadata_scripts``).
+The commands and their users are decided elsewhere (``login``, ``ssh_session``, ``metadata_scripts``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ END_LIMIT_S = 25.0
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """What to execute: program, arguments (the first is its name), folder, the whole environment, on a terminal or not."""
+    """A program to execute: arguments (the first is its name), folder, the whole environment, on a terminal or not."""
 
     path: str
     argv: Sequence[str]
@@ -33,7 +33,7 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """How a process ended: an exit code, or the number of a signal."""
+    """The end of a process: an exit code, or the number of a signal."""
 
     code: int = 0
     signal: int = 0
@@ -42,23 +42,23 @@ class Ending:
 
 @dataclass(frozen=True, kw_only=True)
 class GuestProcess:
-    """A process inside. Its process group is its own."""
+    """A process of the instance, in a process group of its own."""
 
     guest: Guest
     number: int
     ending: asyncio.Future[Ending] = field(repr=False)
 
     async def wait(self) -> Ending:
-        """How it ended. Cancelling the wait leaves the process alone."""
+        """Wait for the end of the process. Cancelling the wait does not affect the process."""
         return await asyncio.shield(self.ending)
 
     async def send_signal(self, number: int) -> None:
         """Signal its process group; no error if it is gone."""
-        await self.guest.tell({"op": "signal", "id": self.number, "signal": number})
+        await self.guest.send({"op": "signal", "id": self.number, "signal": number})
 
 
 class Guest:
-    """A running init. ``on_power_off`` is called once if the instance wants to be off, or if its init died unasked."""
+    """A running init. ``on_power_off`` is called once if the instance powers itself off, or if its init dies unexpectedly."""
 
     def __init__(self, *, name: str, log: Path, marker: str, on_power_off: Callable[[], None]) -> None:
         self._name = name
@@ -70,11 +70,11 @@ class Guest:
         self._sending = asyncio.Lock()
         self._childless = asyncio.Event()
         self._up = asyncio.Event()
-        self._ending_asked = False
+        self._is_ending = False
         self._is_dead = False
 
     async def start(self) -> None:
-        """Start the init and wait until it serves."""
+        """Start the init and wait until it is ready."""
         self._control, theirs = socket.socketpair()
         self._control.setblocking(False)
         with theirs, self._log.open("ab") as log:
@@ -92,7 +92,7 @@ class Guest:
         return self._process.pid
 
     async def spawn(self, command: Command, stdio: Sequence[int]) -> GuestProcess:
-        """Start a process; ``stdio`` are its three standard streams, of which the caller keeps and closes its own copies."""
+        """Start a process with the three standard streams ``stdio``; the caller closes its own copies of them."""
         self._last_number += 1
         number = self._last_number
         ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
@@ -102,41 +102,41 @@ class Guest:
             self._endings[number] = ending
         request = {"op": "spawn", "id": number, "path": command.path, "argv": list(command.argv)}
         request |= {"cwd": str(command.cwd), "env": dict(command.env), "tty": command.tty}
-        await self.tell(request, stdio)
+        await self.send(request, stdio)
         return GuestProcess(guest=self, number=number, ending=ending)
 
     async def terminate_all(self) -> None:
-        """SIGTERM to every process, then wait until all are gone (which may be never: bring a time-out)."""
+        """Send SIGTERM to every process, and wait until all are gone (possibly for ever: use a timeout)."""
         if self._is_dead:
             return
         self._childless.clear()
-        await self.tell({"op": "terminate"})
+        await self.send({"op": "terminate"})
         await self._childless.wait()
 
     async def limit_files(self, limit_bytes: int | None) -> None:
-        """Let no file grow beyond this size (None: let them grow)."""
-        await self.tell({"op": "limit", "bytes": limit_bytes})
+        """Limit the size of files (None: no limit)."""
+        await self.send({"op": "limit", "bytes": limit_bytes})
 
     async def freeze(self) -> None:
-        """Stop every process, not the init, which still has to end them."""
+        """Stop every process except the init, which still has to end them."""
         await asyncio.to_thread(signal_marked, self._marker, signal.SIGSTOP)
 
     async def end(self) -> None:
         """Kill every process and the init itself. Idempotent."""
-        self._ending_asked = True
-        await self.tell({"op": "kill"})
+        self._is_ending = True
+        await self.send({"op": "kill"})
         self._shut_control()
         await self._listening
-        await asyncio.to_thread(self._bury)
+        await asyncio.to_thread(self._reap)
 
-    async def tell(self, request: Mapping[str, object], fds: Sequence[int] = ()) -> None:
-        """Send one request; if the init is gone it is lost, and the endings of all processes say so.
+    async def send(self, request: Mapping[str, object], fds: Sequence[int] = ()) -> None:
+        """Send one request. If the init is gone the request is lost, and all processes count as killed.
 
-        A caller that is cancelled does not leave half a request behind.
+        Cancelling the caller does not leave half a request behind.
         """
-        await asyncio.shield(asyncio.ensure_future(self._send(json.dumps(request).encode() + b"\n", fds)))
+        await asyncio.shield(asyncio.ensure_future(self._send_line(json.dumps(request).encode() + b"\n", fds)))
 
-    async def _send(self, line: bytes, fds: Sequence[int]) -> None:
+    async def _send_line(self, line: bytes, fds: Sequence[int]) -> None:
         with contextlib.suppress(OSError):
             async with self._sending:
                 sent = await self._send_fds(line, fds) if fds else 0
@@ -150,7 +150,7 @@ class Guest:
                 await wait_writable(self._control)
 
     async def _listen(self) -> None:
-        """Take what the init says until it says no more."""
+        """Handle the messages of the init until its end."""
         loop = asyncio.get_running_loop()
         text = b""
         while True:
@@ -162,10 +162,10 @@ class Guest:
                 break
             *lines, text = (text + data).split(b"\n")
             for line in lines:
-                self._hear(json.loads(line))
+                self._handle(json.loads(line))
         self._end_all()
 
-    def _hear(self, message: Mapping[str, object]) -> None:
+    def _handle(self, message: Mapping[str, object]) -> None:
         match message:
             case {"event": "up"}:
                 self._up.set()
@@ -179,23 +179,23 @@ class Guest:
                 self._endings.pop(number).set_result(Ending(signal=signal_number, dumped_core=core))
 
     def _end_all(self) -> None:
-        """The init is gone, so everything else is, or soon will be."""
+        """Mark every process as killed: the init is gone, so they are gone too, or soon will be."""
         self._is_dead = True
         for ending in self._endings.values():
             ending.set_result(Ending(signal=signal.SIGKILL))
         self._endings.clear()
         self._childless.set()
         self._up.set()
-        if not self._ending_asked:
+        if not self._is_ending:
             self._on_power_off()
 
     def _shut_control(self) -> None:
-        """Half-closing is what the init sees as the end; the descriptor itself stays until the listener has left it."""
+        """Half-close the socket, by which the init ends; the descriptor stays open until the listener has finished."""
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_WR)
 
-    def _bury(self) -> None:
-        """Wait for the init (in a thread), and sweep up what got away from it."""
+    def _reap(self) -> None:
+        """Wait for the init (in a thread), and kill processes that escaped it."""
         try:
             code = self._process.wait(END_LIMIT_S)
         except subprocess.TimeoutExpired:
@@ -207,7 +207,7 @@ class Guest:
 
 
 async def wait_writable(channel: socket.socket) -> None:
-    """Wait until something can be sent."""
+    """Wait until the socket is writable."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
     loop.add_writer(channel, ready.set)
@@ -224,7 +224,7 @@ def kill_marked(marker: str) -> None:
 
 def signal_marked(marker: str, number: signal.Signals) -> None:
     """Signal the processes whose environment holds ``marker`` (``NAME=value``)."""
-    import psutil  # here: 3 MB for a case that hardly happens
+    import psutil  # imported here: 3 MB for a rare case
 
     name, _, value = marker.partition("=")
     for process in psutil.process_iter():

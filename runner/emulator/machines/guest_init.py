@@ -1,10 +1,10 @@
 """The init process of one emulated instance. Run as ``python -I -S guest_init.py CONTROL_FD NAME``; standard library only, imported by nobody.
 
-It starts every process of the instance, adopts their orphans (Linux: child subreaper), and ends all of them when it is told to, when SIGTERM
-comes, or when the other end of its control socket is gone, which is how it learns that the emulator was killed.
+It starts every process of the instance, adopts their orphans (Linux: child subreaper), and ends all of them on request, on SIGTERM, or when
+the other end of its control socket closes, which also happens when the emulator is killed.
 
-Control socket: one JSON object a line. To us: ``spawn`` (with three descriptors by SCM_RIGHTS), ``signal``, ``terminate``, ``limit``, ``kill``.
-From us: ``{"id", "exit"}`` or ``{"id", "signal", "core"}`` for each process that ended, ``{"event": "power_off"}`` (SIGUSR1 came), ``{"event": "childless"}``.
+Control socket: one JSON object a line. Requests: ``spawn`` (with three descriptors by SCM_RIGHTS), ``signal``, ``terminate``, ``limit``, ``kill``.
+Messages: ``{"id", "exit"}`` or ``{"id", "signal", "core"}`` for each process that ended, ``{"event": "power_off"}`` (on SIGUSR1), ``{"event": "childless"}``.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends. Linux only; elsewhere such orphans go to launchd."""
     if not sys.platform.startswith("linux"):
         return
-    import ctypes  # only here: it costs 1 MB, and elsewhere it has no use
+    import ctypes  # imported here: it costs 1 MB, and other systems do not need it
 
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def list_parents() -> dict[int, int]:
-    """Parent of each process that can be seen."""
+    """Return the parent of each visible process."""
     if os.path.isdir("/proc/self"):  # noqa: PTH112  (pathlib would double this process's memory)
         return dict(filter(None, map(read_parent, filter(str.isdigit, os.listdir("/proc")))))  # noqa: PTH208
     pairs = (line.split() for line in os.popen("ps -axo pid=,ppid="))  # noqa: S605,S607
@@ -47,7 +47,7 @@ def list_parents() -> dict[int, int]:
 
 
 def read_parent(pid: str) -> tuple[int, int] | None:
-    """``(pid, parent)``, or None if it is gone. A program's name may hold blanks and brackets: count from the last one."""
+    """Read ``(pid, parent)``, None if the process is gone. A program's name may contain blanks and brackets: count from the last one."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stream:  # noqa: PTH123
             return int(pid), int(stream.read().rpartition(b")")[2].split()[1])
@@ -56,7 +56,7 @@ def read_parent(pid: str) -> tuple[int, int] | None:
 
 
 def list_descendants() -> set[int]:
-    """Every process below this one."""
+    """Return every descendant of this process."""
     children: dict[int, list[int]] = {}
     for pid, parent in list_parents().items():
         children.setdefault(parent, []).append(pid)
@@ -76,8 +76,8 @@ def send_signal(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def become(request: dict[str, object], stdio: list[int]) -> None:
-    """In the child: take the request's session, terminal, folder and environment, then run its program. Never returns."""
+def exec_child(request: dict[str, object], stdio: list[int]) -> None:
+    """Set up session, terminal, folder and environment in the child, then execute the program. Never returns."""
     try:
         signal.set_wakeup_fd(-1)
         os.setsid()
@@ -85,7 +85,7 @@ def become(request: dict[str, object], stdio: list[int]) -> None:
             os.dup2(source, target)
         if request["tty"]:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        # SIGXFSZ stays ignored, so that a full disk (a file size limit here) is an error of write() and not a death.
+        # SIGXFSZ stays ignored, so that on a full disk (a file size limit here) write() fails instead of killing the process.
         for number in (*OURS, *IGNORED, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, OURS)
@@ -109,13 +109,13 @@ class Init:
         self.received_fds: list[int] = []
         self.terminating = False
 
-    def tell(self, **message: object) -> None:
-        """Say something to the emulator; if it is gone, the next look at the socket says so."""
+    def send(self, **message: object) -> None:
+        """Send a message to the emulator. If it is gone, the next read of the socket shows it."""
         with suppress(OSError):
             self.control.sendall(json.dumps(message).encode() + b"\n")
 
     def reap(self) -> bool:
-        """Collect whatever has ended; False if there is no child left."""
+        """Collect all processes that have ended; return False if there is no child left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -126,24 +126,24 @@ class Init:
             self.report(pid, status)
 
     def report(self, pid: int, status: int) -> None:
-        """Tell how a process that we were asked to start has ended; adopted orphans interest nobody."""
+        """Report the end of a process that the emulator started; adopted orphans are not reported."""
         number = self.ids.pop(pid, None)
         if number is None:
             return
         del self.pids[number]
         if os.WIFSIGNALED(status):
-            self.tell(id=number, signal=os.WTERMSIG(status), core=os.WCOREDUMP(status))
+            self.send(id=number, signal=os.WTERMSIG(status), core=os.WCOREDUMP(status))
         else:
-            self.tell(id=number, exit=os.WEXITSTATUS(status))
+            self.send(id=number, exit=os.WEXITSTATUS(status))
 
     def spawn(self, request: dict[str, object]) -> None:
         """Start a process with the next three descriptors as its standard streams."""
         stdio, self.received_fds = self.received_fds[:STDIO_COUNT], self.received_fds[STDIO_COUNT:]
-        # Blocked, or a signal meant for the child would be noted in the wake-up pipe that it shares with us until it executes.
+        # Blocked: a signal for the child would otherwise appear in the wake-up pipe, which it shares with us until it executes.
         signal.pthread_sigmask(signal.SIG_BLOCK, OURS)
         pid = os.fork()
         if pid == 0:
-            become(request, stdio)
+            exec_child(request, stdio)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, OURS)
         for fd in stdio:
             os.close(fd)
@@ -160,14 +160,14 @@ class Init:
                 send_signal(pid, int(str(request["signal"])))
 
     def terminate(self, _request: dict[str, object]) -> None:
-        """Ask everybody to end. ``childless`` is said when they have."""
+        """Send SIGTERM to every process. ``childless`` is sent when all have ended."""
         self.terminating = True
         for pid in list_descendants():
             send_signal(pid, signal.SIGTERM)
             send_signal(pid, signal.SIGCONT)
 
     def limit(self, request: dict[str, object]) -> None:
-        """Set how large a file may grow (None: as large as it likes) for everybody here, now and later."""
+        """Limit the size of files (None: no limit) for all processes, now and later."""
         hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
         wanted = (hard if request["bytes"] is None else int(str(request["bytes"])), hard)
         resource.setrlimit(resource.RLIMIT_FSIZE, wanted)
@@ -176,8 +176,8 @@ class Init:
                 with suppress(ProcessLookupError, PermissionError):
                     resource.prlimit(pid, resource.RLIMIT_FSIZE, wanted)
 
-    def obey(self) -> bool:
-        """Read and do what the emulator asks; False if it wants the end, or is gone."""
+    def handle_requests(self) -> bool:
+        """Read and execute the emulator's requests; return False if it requests the end, or is gone."""
         try:
             data, fds, _flags, _address = socket.recv_fds(self.control, 65536, 4 * STDIO_COUNT)
         except ConnectionError:
@@ -192,8 +192,8 @@ class Init:
             getattr(self, request["op"])(request)
         return bool(data)
 
-    def kill_everybody(self) -> None:
-        """Leave no descendant. All are stopped before any is killed, so that none can start another one unseen."""
+    def kill_all(self) -> None:
+        """Kill all descendants. All are stopped before any is killed, so that none can start another one unseen."""
         frozen: set[int] = set()
         end_s = time.monotonic() + GIVE_UP_S
         while self.reap() and time.monotonic() < end_s:
@@ -207,7 +207,7 @@ class Init:
             frozen = family
 
     def serve(self) -> None:
-        """Work until told to end."""
+        """Serve requests and signals until the end is requested."""
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_write, False)
         os.set_blocking(wake_read, False)
@@ -216,7 +216,7 @@ class Init:
             signal.signal(number, lambda _number, _frame: None)
         for number in IGNORED:
             signal.signal(number, signal.SIG_IGN)
-        self.tell(event="up")
+        self.send(event="up")
         while True:
             ready, _, _ = select.select([self.control.fileno(), wake_read], [], [])
             if wake_read in ready:
@@ -224,16 +224,16 @@ class Init:
                 if signal.SIGTERM in came:
                     return
                 if signal.SIGUSR1 in came:
-                    self.tell(event="power_off")
-            if self.control.fileno() in ready and not self.obey():
+                    self.send(event="power_off")
+            if self.control.fileno() in ready and not self.handle_requests():
                 return
             if not self.reap() and self.terminating:
                 self.terminating = False
-                self.tell(event="childless")
+                self.send(event="childless")
 
 
 def main() -> None:
-    """Serve, then leave nobody behind."""
+    """Serve requests, then kill all remaining processes."""
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     adopt_orphans()
@@ -241,7 +241,7 @@ def main() -> None:
     try:
         init.serve()
     finally:
-        init.kill_everybody()
+        init.kill_all()
 
 
 if __name__ == "__main__":

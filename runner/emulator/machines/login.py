@@ -1,4 +1,4 @@
-"""Who a process on an instance is: its home, its environment, its right to ``sudo``. As OS Login and a login shell would have it."""
+"""The home, environment and ``sudo`` rights of an instance's users, as OS Login and a login shell provide them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.emulator.machines.seam import LoginUser, MachineSpec
+from runner.emulator.machines.interface import LoginUser, MachineSpec
 
 PREFIX = "opt/opensees-hpc"
 PREFIX_VARIABLE = "OPENSEES_HPC_PREFIX"
@@ -18,8 +18,8 @@ LANG = "C.UTF-8"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What an instance's processes must know: the emulator's URL, the metadata server's ``host:port``, and variables of the host."""
+class GuestSettings:
+    """The settings of an instance's processes: the emulator's URL, the metadata server's ``host:port``, variables of the host."""
 
     spec: MachineSpec
     url: str
@@ -28,22 +28,22 @@ class Surroundings:
 
 
 def marker(root: Path) -> str:
-    """The part of the environment that every process of this root has and no other process."""
+    """Return the environment variable (``NAME=value``) that all processes of this root have, and no others."""
     return f"{PREFIX_VARIABLE}={root / PREFIX}"
 
 
 def find_shell() -> Path:
-    """The login shell."""
+    """Find the login shell."""
     return next(shell for shell in SHELLS if shell.exists())
 
 
 def home_of(root: Path, username: str) -> Path:
-    """Where someone lives."""
+    """Return the home folder of a user."""
     return root / "root" if username == "root" else root / "home" / username
 
 
 def make_home(root: Path, username: str) -> Path:
-    """Make a home from ``etc/skel`` (if the disk has one) if there is none yet, as the first login does."""
+    """Create a home from ``etc/skel`` (if the disk has one) if there is none yet, as the first login does."""
     home, skeleton = home_of(root, username), root / "etc/skel"
     if not (home / ".bash_profile").exists():
         home.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def make_home(root: Path, username: str) -> Path:
 
 
 def grant_sudo(root: Path, user: LoginUser) -> None:
-    """Keep OS Login's list of those who may use ``sudo``: a file for each."""
+    """Update OS Login's list of users who may use ``sudo``: one file each."""
     grant = root / "var/google-sudoers.d" / user.username
     if user.sudo:
         grant.parent.mkdir(parents=True, exist_ok=True)
@@ -64,14 +64,14 @@ def grant_sudo(root: Path, user: LoginUser) -> None:
 
 
 def host_path() -> list[str]:
-    """The host's PATH, our own Python first: the system's may have no pip, which a bake needs. ``bootstrap`` does the same."""
+    """Return the host's PATH with our own Python first: the system's may lack pip, which a bake needs. ``bootstrap`` does the same."""
     own = str(Path(sys.executable).parent)
     return [own, *(folder for folder in os.get_exec_path() if folder != own)]
 
 
-def login_environment(around: Surroundings, username: str, more: Mapping[str, str]) -> dict[str, str]:
-    """The whole environment of a process of ``username``: nothing of the emulator's own but the end of PATH."""
-    spec = around.spec
+def login_environment(settings: GuestSettings, username: str, more: Mapping[str, str]) -> dict[str, str]:
+    """Build the whole environment of a user's process. Only the end of PATH comes from the emulator's own environment."""
+    spec = settings.spec
     prefix = spec.root / PREFIX
     path = [prefix / "bin", spec.root / "usr/local/bin", spec.root / "usr/bin", *host_path()]
     return {
@@ -85,11 +85,11 @@ def login_environment(around: Surroundings, username: str, more: Mapping[str, st
         "HOSTNAME": spec.name,
         "OMP_NUM_THREADS": "1",
         PREFIX_VARIABLE: str(prefix),
-        "GCE_METADATA_HOST": around.metadata_host,
-        "GCE_METADATA_IP": around.metadata_host,
-        "STORAGE_EMULATOR_HOST": around.url,
-        # The variable by which gcloud is told of another endpoint.
-        "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{around.url}/compute/v1/",
-        **around.from_host,
+        "GCE_METADATA_HOST": settings.metadata_host,
+        "GCE_METADATA_IP": settings.metadata_host,
+        "STORAGE_EMULATOR_HOST": settings.url,
+        # The variable that sets gcloud's Compute endpoint.
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{settings.url}/compute/v1/",
+        **settings.from_host,
         **more,
     }

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from runner.emulator.machines import metadata_tree
+from runner.emulator.machines.background import BackgroundTasks
 from runner.emulator.machines.faults import Faults
 from runner.emulator.machines.guest import Guest
-from runner.emulator.machines.login import Surroundings, make_home, marker
+from runner.emulator.machines.interface import Cloud, MachineSpec
+from runner.emulator.machines.login import GuestSettings, make_home, marker
 from runner.emulator.machines.metadata_scripts import run_metadata_script
 from runner.emulator.machines.metadata_server import SWITCH_GUEST_ATTRIBUTES, MetadataServer
-from runner.emulator.machines.seam import Cloud, MachineSpec
 from runner.emulator.machines.ssh_server import HOST_KEY_ALGORITHM, SshServer
 
 HOST_KEY_NAMESPACE = "hostkeys"
 OWN_SHUTDOWN_S = 90.0
-"""How long a machine that was switched off from inside may take; systemd's default for a unit to stop."""
+"""Time limit for an instance that powers itself off; systemd's default for stopping a unit."""
 
 
 class Machine:
-    """One instance. ``on_power_off`` is called when it has ended by itself."""
+    """One instance. ``on_power_off`` is called when it powers itself off."""
 
     def __init__(
         self,
@@ -41,21 +41,21 @@ class Machine:
         self._deadline_s = float("inf")
         self._grace: asyncio.Timeout | None = None
         self._ending: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
         self._metadata = MetadataServer(key=spec.key, address=spec.address, cloud=cloud)
         self.guest = Guest(
             name=spec.name, log=spec.root / "var/log/init.log", marker=marker(spec.root), on_power_off=self._power_off
         )
 
     async def boot(self) -> None:
-        """Start everything. Returns when SSH listens and the host key is published. Raises: OSError; then nothing is left running."""
-        self._say(f"Booting {self.spec.name}")
+        """Start everything. Returns when SSH listens and the host key is published. Raises OSError; then nothing is left running."""
+        self._write_serial(f"Booting {self.spec.name}")
         self._write_identity()
         await self._metadata.start()
-        self.around = Surroundings(
+        self.settings = GuestSettings(
             spec=self.spec, url=self._url, metadata_host=self._metadata.host, from_host=self._from_host
         )
-        self.ssh = SshServer(around=self.around, guest=self.guest, cloud=self._cloud, faults=self.faults)
+        self.ssh = SshServer(settings=self.settings, guest=self.guest, cloud=self._cloud, faults=self.faults)
         try:
             host_key = await self.ssh.start()
         except OSError:
@@ -64,8 +64,8 @@ class Machine:
         await self.guest.start()
         (self.spec.root / "run/init.pid").write_text(f"{self.guest.pid}\n")
         self._publish_host_key(host_key)
-        self._say(f"{self.spec.name} login: ")
-        self._run(self._run_script("startup-script"))
+        self._write_serial(f"{self.spec.name} login: ")
+        self._tasks.start(self._run_script("startup-script"))
 
     def _write_identity(self) -> None:
         root = self.spec.root
@@ -76,20 +76,20 @@ class Machine:
         make_home(root, "root")
 
     def _publish_host_key(self, blob: str) -> None:
-        """Through the guest attributes, if the metadata allows them: without that Google's guest agent publishes nothing either."""
+        """Publish the host key as a guest attribute, if the metadata enables these, like Google's guest agent."""
         if metadata_tree.is_true(metadata_tree.attribute(self._cloud.metadata(self.spec.key), SWITCH_GUEST_ATTRIBUTES)):
             self._cloud.set_guest_attribute(self.spec.key, HOST_KEY_NAMESPACE, HOST_KEY_ALGORITHM, blob)
 
     async def hang(self) -> None:
-        """Stand still for good, as after a kernel's panic."""
+        """Hang for good, as after a kernel panic."""
         self.faults.hangs = True
-        self.ssh.fall_silent()
+        self.ssh.stop_responding()
         await self.guest.freeze()
 
     async def shut_down(self, *, notice_s: float) -> None:
-        """Shut down in ``notice_s`` at most. A further call can only shorten the time; all return when everything is gone.
+        """Shut down in ``notice_s`` at most. A further call can only shorten the time; all return when every process is gone.
 
-        A machine that hangs hears no notice.
+        An instance that hangs gets no notice.
         """
         notice_s = 0.0 if self.faults.hangs else notice_s
         self._deadline_s = min(self._deadline_s, asyncio.get_running_loop().time() + notice_s)
@@ -100,14 +100,14 @@ class Machine:
         await asyncio.shield(self._ending)
 
     async def _end(self) -> None:
-        """The shutdown script, then SIGTERM and the time that is left, then the end of whatever still runs."""
+        """Run the shutdown script, send SIGTERM, wait for the remaining time, then kill everything that still runs."""
         if self._deadline_s > asyncio.get_running_loop().time():
             try:
                 async with asyncio.timeout_at(self._deadline_s) as self._grace:
                     await self._run_script("shutdown-script")
                     await self.guest.terminate_all()
             except TimeoutError:
-                self._say("The time to shut down is over")
+                self._write_serial("The time to shut down is over")
             self._grace = None
         await self._cut_power()
 
@@ -115,28 +115,17 @@ class Machine:
         await self.ssh.close()
         await self.guest.end()
         await self._metadata.close()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._say("Power down")
+        await self._tasks.cancel()
+        self._write_serial("Power down")
 
     def _power_off(self) -> None:
-        """The instance wants to be off. Nothing to add if the cloud wants that already."""
+        """Handle an instance that powers itself off. Do nothing if the cloud is already shutting it down."""
         if self._ending is None:
-            self._say("Powering off")
+            self._write_serial("Powering off")
             self._on_power_off(self)
 
     async def _run_script(self, name: str) -> None:
-        await run_metadata_script(name, around=self.around, guest=self.guest, cloud=self._cloud, keep=self._keep)
+        await run_metadata_script(name, settings=self.settings, guest=self.guest, cloud=self._cloud, tasks=self._tasks)
 
-    def _say(self, line: str) -> None:
+    def _write_serial(self, line: str) -> None:
         self._cloud.append_serial(self.spec.key, f"{line}\n")
-
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        self._keep(asyncio.create_task(work))
-
-    def _keep(self, task: asyncio.Task[None]) -> None:
-        """Own a task until it ends, or power is cut."""
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

@@ -1,44 +1,43 @@
-"""Startup and shutdown scripts out of an instance's metadata, as the guest agent runs them: as root, their output on the serial port."""
+"""Startup and shutdown scripts from an instance's metadata, run like the guest agent does: as root, with output to the serial port."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from runner.emulator.machines import metadata_tree
+from runner.emulator.machines.background import BackgroundTasks
 from runner.emulator.machines.guest import Command, Ending, Guest
-from runner.emulator.machines.login import Surroundings, find_shell, login_environment
-from runner.emulator.machines.seam import Cloud
+from runner.emulator.machines.interface import Cloud
+from runner.emulator.machines.login import GuestSettings, find_shell, login_environment
 
 AGENT = "google_metadata_script_runner"
 LINE_LIMIT_BYTES = 64 * 1024
 
 
-Keep = Callable[[asyncio.Task[None]], None]
-
-
-async def run_metadata_script(name: str, *, around: Surroundings, guest: Guest, cloud: Cloud, keep: Keep) -> None:
+async def run_metadata_script(
+    name: str, *, settings: GuestSettings, guest: Guest, cloud: Cloud, tasks: BackgroundTasks
+) -> None:
     """Run the script under this metadata key to its end, if there is one. Cancelling leaves the script running.
 
-    ``keep`` is given what copies the output, which goes on for as long as the script leaves something in the background.
+    ``tasks`` gets the one that copies the output, which lasts as long as the script's background processes.
     """
-    spec = around.spec
+    spec = settings.spec
     text = metadata_tree.attribute(cloud.metadata(spec.key), name)
     if not text:
         return
     log = SerialLog(cloud=cloud, key=spec.key, script=name)
     log.add(f"Found {name} in metadata.")
     script = write_script(spec.root, name, text)
-    ending = await run_script(script, around=around, guest=guest, log=log, keep=keep)
+    ending = await run_script(script, settings=settings, guest=guest, log=log, tasks=tasks)
     log.add(f"{name} {describe(ending)}")
     script.unlink(missing_ok=True)
 
 
 def write_script(root: Path, name: str, text: str) -> Path:
-    """Put a script where it can be executed."""
+    """Write a script to an executable file."""
     folder = root / "tmp/metadata-scripts"
     folder.mkdir(parents=True, exist_ok=True)
     script = folder / name
@@ -48,15 +47,17 @@ def write_script(root: Path, name: str, text: str) -> Path:
 
 
 def describe(ending: Ending) -> str:
-    """How a script ended, in the guest agent's words."""
+    """Describe the end of a script in the guest agent's words."""
     return f"was killed by signal {ending.signal}" if ending.signal else f"exit status {ending.code}"
 
 
-async def run_script(script: Path, *, around: Surroundings, guest: Guest, log: SerialLog, keep: Keep) -> Ending:
-    """Run an executable file through the shell, so that it may do without a first line that names its interpreter."""
+async def run_script(
+    script: Path, *, settings: GuestSettings, guest: Guest, log: SerialLog, tasks: BackgroundTasks
+) -> Ending:
+    """Run an executable file through the shell, so that it works without a shebang line."""
     shell = find_shell()
-    env = login_environment(around, "root", {})
-    command = Command(path=str(shell), argv=[shell.name, "-c", str(script)], cwd=around.spec.root, env=env)
+    env = login_environment(settings, "root", {})
+    command = Command(path=str(shell), argv=[shell.name, "-c", str(script)], cwd=settings.spec.root, env=env)
     ours, theirs = os.pipe()
     reader = asyncio.StreamReader(limit=LINE_LIMIT_BYTES)
     loop = asyncio.get_running_loop()
@@ -67,17 +68,17 @@ async def run_script(script: Path, *, around: Surroundings, guest: Guest, log: S
         finally:
             os.close(theirs)
     copying = asyncio.create_task(copy_lines(reader, log))
-    keep(copying)  # the loop itself would forget a task that waits for a pipe
+    tasks.add(copying)  # the event loop alone would not keep a task that waits for a pipe
     copying.add_done_callback(lambda _task: transport.close())
     ending = await process.wait()
-    # What it left in the background may hold the pipe for as long as it lives; what the script itself said is there already.
+    # Background processes may keep the pipe open as long as they live; the script's own output has already arrived.
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(asyncio.shield(copying), 0.2)
     return ending
 
 
 class SerialLog:
-    """The serial port, as one script writes to it."""
+    """The serial port output of one script."""
 
     def __init__(self, *, cloud: Cloud, key: str, script: str) -> None:
         self._cloud = cloud
@@ -90,7 +91,7 @@ class SerialLog:
 
 
 async def copy_lines(reader: asyncio.StreamReader, log: SerialLog) -> None:
-    """Copy output by lines as they come, until its end."""
+    """Copy output line by line until its end."""
     while True:
         try:
             line = await reader.readuntil()

@@ -1,7 +1,7 @@
-"""How the metadata server shows its tree: look-up by path, listing, JSON and text. Pure.
+"""The metadata server's tree: look-up by path, listing, JSON and text. Pure.
 
 The tree has the form of ``?recursive=true``: names in camelCase (``serviceAccounts``), which are paths in kebab-case (``service-accounts``).
-Names below ``attributes``, ``serviceAccounts`` and ``guestAttributes`` are the user's own and stay as they are.
+Names below ``attributes``, ``serviceAccounts`` and ``guestAttributes`` are chosen by users and stay unchanged.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ Node = object
 
 
 def kebab(name: str) -> str:
-    """A name as it is in a path."""
+    """Convert a name to its form in paths."""
     return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda match: f"-{match[1]}", name).lower()
 
 
 def camel(name: str) -> str:
-    """A name as it is in JSON."""
+    """Convert a name to its form in JSON."""
     return re.sub(r"-([a-z0-9])", lambda match: match[1].upper(), name)
 
 
 def children(node: Node) -> Mapping[str, Node] | None:
-    """What is in a directory, by name; None for a leaf. A list of directories is a directory with numbers for names."""
+    """Return the entries of a directory by name, None for a leaf. A list of directories is a directory with numbers for names."""
     if isinstance(node, Mapping):
         return {str(name): child for name, child in node.items()}
     if isinstance(node, Sequence) and not isinstance(node, str) and any(isinstance(child, Mapping) for child in node):
@@ -34,7 +34,7 @@ def children(node: Node) -> Mapping[str, Node] | None:
 
 
 def find_node(tree: Node, segments: Sequence[str]) -> Node:
-    """The node at a path. Raises: KeyError if there is none."""
+    """Find the node at a path; raise KeyError if there is none."""
     node, own = tree, False
     for segment in segments:
         inside = children(node)
@@ -47,7 +47,7 @@ def find_node(tree: Node, segments: Sequence[str]) -> Node:
 
 
 def leaf_text(node: Node) -> str:
-    """A leaf as the server writes it: booleans as TRUE and FALSE, lists by line."""
+    """Format a leaf as the server does: booleans as TRUE and FALSE, lists by line."""
     if isinstance(node, bool):
         return str(node).upper()
     if isinstance(node, Sequence) and not isinstance(node, str):
@@ -56,7 +56,7 @@ def leaf_text(node: Node) -> str:
 
 
 def list_names(node: Mapping[str, Node], *, own: bool) -> str:
-    """A directory as a listing: one name a line, directories with a slash."""
+    """List a directory: one name a line, directories with a slash."""
     lines = (
         (name if own else kebab(name)) + ("/" if children(child) is not None else "") for name, child in node.items()
     )
@@ -64,12 +64,12 @@ def list_names(node: Mapping[str, Node], *, own: bool) -> str:
 
 
 def as_json(node: Node, *, own: bool) -> str:
-    """A node and all below it as JSON."""
+    """Format a node and its subtree as JSON."""
     return json.dumps(plain(node, own=own), separators=(",", ":"))
 
 
 def plain(node: Node, *, own: bool) -> Node:
-    """A node as JSON has it."""
+    """Convert a node and its subtree to JSON values."""
     if isinstance(node, bool):
         return leaf_text(node)
     if isinstance(node, Mapping):
@@ -80,12 +80,12 @@ def plain(node: Node, *, own: bool) -> Node:
 
 
 def as_text(node: Node, *, own: bool) -> str:
-    """A node and all below it as lines of path and value."""
+    """Format a node and its subtree as lines of path and value."""
     return "".join(f"{'/'.join(path)} {leaf_text(leaf).rstrip()}\n" for path, leaf in walk(node, own=own))
 
 
 def walk(node: Node, *, own: bool) -> Iterator[tuple[tuple[str, ...], Node]]:
-    """Each leaf with its path."""
+    """Yield each leaf with its path."""
     inside = children(node)
     if inside is None:
         yield (), node
@@ -96,15 +96,15 @@ def walk(node: Node, *, own: bool) -> Iterator[tuple[tuple[str, ...], Node]]:
 
 
 def is_true(value: Node) -> bool:
-    """Whether a metadata value switches something on, as the guest agent reads it."""
+    """Return whether a metadata value is true, as the guest agent reads it."""
     return str(value).strip().lower() in {"true", "1", "yes", "y"}
 
 
 def attribute(tree: Node, name: str) -> str:
-    """A custom metadata value of the instance, else of its project, else an empty text."""
-    for place in ("instance", "project"):
+    """Return a custom metadata value of the instance, else of its project, else an empty string."""
+    for level in ("instance", "project"):
         try:
-            return str(find_node(tree, (place, "attributes", name)))
+            return str(find_node(tree, (level, "attributes", name)))
         except KeyError:
             continue
     return ""

@@ -1,4 +1,4 @@
-"""A connection that is lost after a number of bytes."""
+"""A relay that cuts a connection after a number of bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 async def relay_until(outer: socket.socket, inner: socket.socket, limit_bytes: int) -> None:
-    """Pass bytes between two sockets, ``limit_bytes`` in all, then reset both. Closes them."""
+    """Relay up to ``limit_bytes`` between two sockets, both directions together, then reset and close both."""
     for end in (outer, inner):
         end.setblocking(False)
     budget = Budget(limit_bytes)
@@ -28,14 +28,14 @@ async def relay_until(outer: socket.socket, inner: socket.socket, limit_bytes: i
 
 
 class Budget:
-    """How many bytes may still pass, both ways together."""
+    """The number of bytes that may still pass, both directions together."""
 
     def __init__(self, left_bytes: int) -> None:
         self.left_bytes = left_bytes
 
 
 async def pump(source: socket.socket, target: socket.socket, budget: Budget) -> None:
-    """Pass bytes one way until the end, an error, or the end of the budget."""
+    """Relay bytes in one direction until the end, an error, or the end of the budget."""
     loop = asyncio.get_running_loop()
     while budget.left_bytes > 0:
         try:

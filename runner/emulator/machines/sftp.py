@@ -18,14 +18,14 @@ SCP_COMMAND = re.compile(r"scp( -[a-zA-Z]+)* -[a-zA-Z]*[tf]( |$)")
 
 
 def is_scp(command: str | None) -> bool:
-    """Whether this is what an scp client asks the other side to execute."""
+    """Return whether a command is the one that an scp client runs on the server."""
     return command is not None and SCP_COMMAND.match(command) is not None
 
 
 class HomeFiles(asyncssh.SFTPServer):
-    """Files as an SFTP server started in ``home`` sees them.
+    """An SFTP server that starts in ``home``.
 
-    ``expand_tilde``: as a shell does for scp's command line. SFTP itself knows no tilde, here as at a real server.
+    ``expand_tilde``: expand ``~`` as a shell does for scp's command line. SFTP itself does not, as on a real server.
     """
 
     def __init__(
@@ -37,17 +37,17 @@ class HomeFiles(asyncssh.SFTPServer):
         self._expand_tilde = expand_tilde
 
     def map_path(self, path: bytes) -> bytes:
-        """Where a path of the client's leads."""
+        """Resolve a path of the client."""
         if self._expand_tilde and (path == b"~" or path.startswith(b"~/")):
             path = path[2:]
         return posixpath.join(self._home, path)
 
     def symlink(self, oldpath: bytes, newpath: bytes) -> None:
-        """Make a link with the very text that was sent: a relative one stays relative."""
+        """Create a link with exactly the text that was sent: a relative one stays relative."""
         os.symlink(oldpath, self.map_path(newpath))  # noqa: PTH211  (names are bytes here)
 
     async def write(self, file_obj: object, offset: int, data: bytes) -> int:
-        """Write, unless the disk is full; then let others have their turn."""
+        """Write, unless the disk is full, and yield to other tasks."""
         if self._faults.disk_full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         written = cast(int, super().write(file_obj, offset, data))
@@ -55,6 +55,6 @@ class HomeFiles(asyncssh.SFTPServer):
         return written
 
     def exit(self) -> None:
-        """The client has left. OpenSSH's clients count a missing exit status as a failure; scp's own is sent elsewhere."""
+        """Send exit status 0 when the client leaves: OpenSSH's clients treat a missing one as a failure. That of scp is sent elsewhere."""
         if self.channel.get_subsystem() is not None:
             self.channel.exit(0)

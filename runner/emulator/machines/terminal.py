@@ -17,7 +17,7 @@ FLAG_OPCODES = {
     55: (LFLAG, termios.ECHOK), 56: (LFLAG, termios.ECHONL), 57: (LFLAG, termios.NOFLSH), 59: (LFLAG, termios.IEXTEN),
     70: (OFLAG, termios.OPOST), 72: (OFLAG, termios.ONLCR),
 }  # fmt: skip
-"""Terminal modes of RFC 4254, section 8, and their place in termios."""
+"""Terminal modes of RFC 4254, section 8, and their index and flag in termios."""
 
 CHARACTER_OPCODES = {
     1: termios.VINTR, 2: termios.VQUIT, 3: termios.VERASE, 4: termios.VKILL, 5: termios.VEOF, 10: termios.VSUSP,
@@ -27,14 +27,14 @@ DISABLED = 255
 
 @dataclass(frozen=True, kw_only=True)
 class Terminal:
-    """An open pseudo-terminal: the side of the emulator, and the side of the processes with its name."""
+    """An open pseudo-terminal: the emulator's side, and the processes' side with its name."""
 
     master: int
     slave: int
     name: str
 
     def resize(self, columns: int, rows: int) -> None:
-        """Set the size; the kernel tells the processes."""
+        """Set the size; the kernel notifies the processes."""
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows & 0xFFFF, columns & 0xFFFF, 0, 0))
 
 
@@ -42,9 +42,9 @@ def open_terminal(modes: Mapping[int, int]) -> Terminal:
     """Open a pseudo-terminal with the modes of an SSH ``pty-req``."""
     master, slave = os.openpty()
     attributes = termios.tcgetattr(slave)
-    for opcode, (place, flag) in FLAG_OPCODES.items():
+    for opcode, (index, flag) in FLAG_OPCODES.items():
         if opcode in modes:
-            attributes[place] = attributes[place] | flag if modes[opcode] else attributes[place] & ~flag
+            attributes[index] = attributes[index] | flag if modes[opcode] else attributes[index] & ~flag
     for opcode, index in CHARACTER_OPCODES.items():
         if opcode in modes:
             attributes[CHARACTERS][index] = bytes([0 if modes[opcode] == DISABLED else modes[opcode] & 0xFF])

@@ -1,6 +1,6 @@
 """The cloud's clock, and alarms that survive a restart.
 
-The clock can be moved forward through the admin API, so that a limit of an hour is tried in a moment.
+The admin API can move the clock forward, so that a test of a one-hour limit takes a moment.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ OFFSET = "clock/offset"
 
 
 class Clock:
-    """Wall time plus what it was moved by; the offset is kept, so that a restart does not go back in time."""
+    """Wall time plus an offset. The offset is stored, so that a restart does not go back in time."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -24,22 +24,22 @@ class Clock:
         self._moved = asyncio.Event()
 
     def now(self) -> float:
-        """Seconds since 1970, as the cloud sees it."""
+        """Return the cloud's time in seconds since 1970."""
         return time.time() + self._offset_s
 
     def advance(self, seconds: float) -> None:
-        """Move the time; whoever sleeps by this clock wakes if its time has come."""
+        """Move the time forward and wake every sleeper whose time has come."""
         self._offset_s += seconds
         self._store.put(OFFSET, {"offset_s": self._offset_s})
         self._moved.set()
         self._moved = asyncio.Event()
 
     def reset(self) -> None:
-        """Back to wall time (everything was forgotten)."""
+        """Return to wall time, after the store was cleared."""
         self._offset_s = 0.0
 
     async def sleep_until(self, at: float, *, unless: asyncio.Event | None = None) -> bool:
-        """True when the time has come, False if ``unless`` was set first."""
+        """Wait until a time. Return True when it has come, False if ``unless`` was set first."""
         while (left_s := at - self.now()) > 0:
             if unless is not None and unless.is_set():
                 return False
@@ -55,41 +55,41 @@ class Clock:
                 task.cancel()
 
 
-Ring = Callable[[Document], Awaitable[None]]
+Handler = Callable[[Document], Awaitable[None]]
 
 
 class Alarms:
-    """Named times at which something has to happen. They are in the store: a restart re-arms them by itself."""
+    """Named times at which something has to happen. They are stored, so they survive a restart."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._changed = asyncio.Event()
-        self._rings: dict[str, Ring] = {}
+        self._handlers: dict[str, Handler] = {}
 
-    def answer(self, kind: str, ring: Ring) -> None:
-        """``ring`` is called with the alarm's document when an alarm of this kind goes off; it must not block for long."""
-        self._rings[kind] = ring
+    def handle(self, kind: str, handler: Handler) -> None:
+        """Call ``handler`` with the alarm's document when an alarm of this kind goes off. It must not block for long."""
+        self._handlers[kind] = handler
 
-    def arm(self, name: str, *, at: float, kind: str, **what: object) -> None:
-        self._store.put(ALARMS + name, {"at": at, "kind": kind, **what})
+    def arm(self, name: str, *, at: float, kind: str, **details: object) -> None:
+        self._store.put(ALARMS + name, {"at": at, "kind": kind, **details})
         self._changed.set()
 
     def disarm(self, name: str) -> None:
         self._store.delete(ALARMS + name)
 
     async def run(self) -> None:
-        """For ever: wait for the next alarm and let it ring."""
+        """Wait for each alarm in turn and call its handler; never return."""
         while True:
             self._changed.clear()
             due = sorted((alarm["at"], key) for key, alarm in self._store.items(ALARMS))
             if not due:
                 await self._changed.wait()
             elif await self._clock.sleep_until(due[0][0], unless=self._changed):
-                await self._ring(due[0][1])
+                await self._go_off(due[0][1])
 
-    async def _ring(self, key: str) -> None:
+    async def _go_off(self, key: str) -> None:
         alarm = self._store.get(key)
         self._store.delete(key)
-        if alarm is not None and alarm["kind"] in self._rings:
-            await self._rings[alarm["kind"]](alarm)
+        if alarm is not None and alarm["kind"] in self._handlers:
+            await self._handlers[alarm["kind"]](alarm)

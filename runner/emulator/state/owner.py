@@ -1,4 +1,4 @@
-"""The owner's token: made once for each state folder, in a file that only its user can read. Whoever has it is the owner."""
+"""The owner's token: created once for each state folder, in a file that only its user can read. Whoever has it is the owner."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def owner_token_file(state: Path) -> Path:
 
 
 def make_owner_token(state: Path) -> str:
-    """The token of this folder, drawn if there is none yet. The folder is closed to others, an older one too.
+    """Return the token of this folder, and create it if there is none. The folder is closed to other users, even an old one.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the token cannot be written.
     """
     make_private_folder(state)
     state.chmod(0o700)
@@ -31,14 +31,16 @@ def make_owner_token(state: Path) -> str:
 
 
 def read_owner_token(file: Path) -> str:
-    """Raises:
-    OSError: it cannot be read, or is not there (any more).
+    """Read the token.
+
+    Raises:
+        OSError: the file cannot be read, or does not exist.
     """
     return file.read_text(encoding="ascii").strip()
 
 
 def _write_once(file: Path, token: str) -> None:
-    """All of it or nothing; of two that write at once the first one's stays."""
+    """Write the file atomically. If two processes do so at once, the first one's token stays."""
     making = file.with_name(f"{file.name}.{os.getpid()}.tmp")
     making.unlink(missing_ok=True)
     with os.fdopen(os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:

@@ -1,4 +1,4 @@
-"""What an embedded cloud is told when it starts, and the places that it knows."""
+"""The settings of an embedded cloud, and the regions and zones that it has."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ENABLED_SERVICES = (
 
 @dataclass(frozen=True, kw_only=True)
 class CloudSettings:
-    """One project of one owner. ``state`` is the folder that holds everything which must survive a restart."""
+    """One project of one owner. ``state`` is the folder for everything that must survive a restart."""
 
     state: Path
     project: str = "local-project"
@@ -43,7 +43,12 @@ class CloudSettings:
     def zones(self) -> tuple[str, ...]:
         return tuple(f"{region}-{letter}" for region, letters in REGIONS.items() for letter in letters)
 
+    @property
+    def default_account(self) -> str:
+        """The email address of the project's default Compute service account."""
+        return f"{self.project_number}-compute@developer.gserviceaccount.com"
+
 
 def region_of(zone: str) -> str:
-    """``europe-west4-a`` is in ``europe-west4``."""
+    """Return the region of a zone: ``europe-west4`` for ``europe-west4-a``."""
     return zone.rsplit("-", 1)[0]

@@ -1,6 +1,6 @@
-"""A durable document store: key -> JSON in one SQLite file. What was written before a kill -9 is there afterwards.
+"""A durable document store: key -> JSON in one SQLite file. What was written survives a kill -9.
 
-Documents that are read are copies: a change counts only once it is put back (``put`` or ``edit``).
+Documents that are read are copies: a change counts only when it is written back (``put`` or ``edit``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Store:
     """Keys are paths such as ``projects/p/zones/z/instances/n``; listing by prefix is in key order."""
 
     def __init__(self, file: Path) -> None:
-        open_private(file).close()  # what SQLite puts beside it has the same rights
+        open_private(file).close()  # SQLite gives the files beside it the same mode
         self._lock = threading.RLock()
         self._database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
         self._database.execute("PRAGMA journal_mode=WAL")
@@ -48,7 +48,7 @@ class Store:
             self._database.execute("INSERT OR REPLACE INTO docs VALUES (?, ?)", (key, json.dumps(document)))
 
     def delete(self, key: str) -> None:
-        """Silent if there is no such key."""
+        """Delete a document; no error if there is none."""
         with self._lock:
             self._database.execute("DELETE FROM docs WHERE key = ?", (key,))
 
@@ -67,12 +67,12 @@ class Store:
         self.put(key, document)
 
     def next_id(self) -> str:
-        """A number of 19 digits, as Google's IDs; it grows, across restarts too."""
+        """Return a number of 19 digits, like Google's IDs. Numbers grow, across restarts too."""
         with self._lock:
             self._last_id = max(self._last_id + 1, time.time_ns())
             return str(self._last_id)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete all documents."""
         with self._lock:
             self._database.execute("DELETE FROM docs")

@@ -1,6 +1,6 @@
-"""How values look in Google's requests and answers, and what may be sent: fields, names, filters, lists, refusals.
+"""The format of Google's requests and responses, and what clients may send: fields, names, filters, lists, errors.
 
-Nothing here knows who calls, or what is there.
+Nothing here knows who calls, or which resources exist.
 """
 
 from runner.emulator.wire import refusals, request_fields

@@ -1,7 +1,7 @@
-"""The ``filter=`` of Google's list calls: parsed to a predicate.
+"""The ``filter=`` parameter of Google's list calls, parsed into a predicate.
 
 Comparisons ``field OP value`` with ``= != > < >= <= : eq ne``; ``AND OR NOT -``, parentheses; two terms side by side are
-an AND. ``:`` looks for a part of a text, ``field:*`` asks whether the field is there, ``eq``/``ne`` take a regular
+an AND. ``:`` searches for a substring, ``field:*`` tests whether the field exists, ``eq``/``ne`` take a regular
 expression that must match the whole value. Links are compared from ``projects/`` on, or by their last part.
 """
 
@@ -27,10 +27,10 @@ _TOKEN = re.compile(
 
 
 def parse_filter(text: str) -> Predicate:
-    """The predicate of a filter; an empty one lets everything through.
+    """Parse a filter into a predicate; an empty filter lets everything through.
 
     Raises:
-        CloudError: 400 if Google would not understand it.
+        CloudError: 400, the filter is not valid.
     """
     if not text.strip():
         return lambda document: True
@@ -119,7 +119,7 @@ def _comparison(field: str, operator: str, value: str) -> Predicate:
 
 
 def _find(document: Document, field: str) -> list[Any]:
-    """Every value at a dotted path; lists are searched through, label keys may hold dots."""
+    """Find every value at a dotted path. Lists are searched, and label keys may contain dots."""
     values: list[Any] = [document]
     parts = field.split(".")
     for index, part in enumerate(parts):
@@ -133,7 +133,7 @@ def _find(document: Document, field: str) -> list[Any]:
 
 
 def _spellings(value: Any) -> tuple[str, ...]:
-    """The ways in which a value may be written in a filter."""
+    """Return the forms in which a filter may write a value."""
     if isinstance(value, bool):
         return (str(value).lower(),)
     text = str(value)

@@ -9,13 +9,13 @@ _BACKLOG = 2048
 
 
 def bind_port(wanted: int = 0, *, last: int = 0) -> socket.socket:
-    """A listening socket: on the wanted port, else on the last one, else on whatever is free.
+    """Open a listening socket: on the wanted port, else on the last one, else on any free port.
 
     Raises:
         OSError: the wanted port is taken.
     """
     for port in (wanted,) if wanted else (last, 0):
-        # The protocol has to be named: asyncio switches Nagle's algorithm off (40 ms an answer) only if it is.
+        # The protocol must be given: only then does asyncio switch off Nagle's algorithm (40 ms a response).
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -31,7 +31,7 @@ def bind_port(wanted: int = 0, *, last: int = 0) -> socket.socket:
 
 
 def choose_ssh_port() -> int:
-    """One high port for all instances: they differ by address."""
+    """Choose one high port for all instances, which differ by address."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]

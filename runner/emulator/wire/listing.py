@@ -1,4 +1,4 @@
-"""Lists in Google's form: filtered, in order, a page at a time, flat or aggregated by zone and region."""
+"""Lists in Google's form: filtered, ordered, a page at a time, flat or aggregated by zone and region."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Entries = Sequence[tuple[str, Document]]
 
 
 def page_of(entries: Entries, query: Mapping[str, str]) -> tuple[Entries, str]:
-    """The entries of the asked-for page that pass the filter, and the token of the next page ('' at the end)."""
+    """Return the entries of the requested page that pass the filter, and the token of the next page ('' at the end)."""
     keep = parse_filter(query.get("filter", ""))
     after = _read_token(query.get("pageToken", ""))
     limit = _read_limit(query.get("maxResults", ""))
@@ -29,7 +29,7 @@ def page_of(entries: Entries, query: Mapping[str, str]) -> tuple[Entries, str]:
 
 
 def list_document(kind: str, path: str, entries: Entries, query: Mapping[str, str]) -> Document:
-    """The answer of a ``list``; ``kind`` as in ``compute#instanceList``."""
+    """Build the response to a ``list``; ``kind`` as in ``compute#instanceList``."""
     page, token = page_of(entries, query)
     answer: Document = {"kind": f"compute#{kind}List", "id": path, "selfLink": link(path)}
     if page:
@@ -47,9 +47,9 @@ def aggregated_document(
     *,
     unreachable: Collection[str] = (),
 ) -> Document:
-    """The answer of an ``aggregatedList``; ``scopes`` (``zones/z``, ``regions/r``, ``global``) that hold nothing say so.
+    """Build the response to an ``aggregatedList``; empty ``scopes`` (``zones/z``, ``regions/r``, ``global``) carry a warning.
 
-    Those that are ``unreachable`` are told as Google does it, and what they hold is left out.
+    ``unreachable`` scopes are reported as Google does it, and their contents are left out.
     """
     page, token = page_of([one for one in entries if _scope_of(one[0]) not in unreachable], query)
     items: dict[str, Document] = {scope: _empty_scope(scope) for scope in scopes}
@@ -99,7 +99,7 @@ def _read_limit(text: str) -> int:
 def sized_page(
     entries: Entries, query: Mapping[str, str], *, default: int, most: int
 ) -> tuple[list[Document], Document]:
-    """A page as the APIs beside Compute have it (``pageSize``): its documents, and ``nextPageToken`` if there are more."""
+    """Return a page as the other APIs have it (``pageSize``): its documents, and ``nextPageToken`` if there are more."""
     text = query.get("pageSize", "")
     if text and (not text.isdigit() or int(text) > most):
         raise refusals.invalid(f"Invalid page size {text}: it must be at most {most}.")

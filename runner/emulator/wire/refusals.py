@@ -1,4 +1,4 @@
-"""What the cloud says when it refuses, in Google's words. Each function makes the error; the caller raises it."""
+"""The errors of Google's APIs, with Google's messages. Each function returns the error; the caller raises it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def not_found(what: str) -> NotFoundError:
 
 
 def missing(message: str) -> NotFoundError:
-    """404 in words of one's own (the APIs that are not Compute)."""
+    """Return a 404 with a message of its own, for APIs other than Compute."""
     return NotFoundError(message, reason="notFound", status=404)
 
 
@@ -27,7 +27,7 @@ def invalid(message: str) -> CloudError:
 
 
 def invalid_field(field: str, value: object, why: str) -> CloudError:
-    """``field`` as Google names it, e.g. ``resource.scheduling.preemptible``."""
+    """Return a 400 about one field, named as Google does, e.g. ``resource.scheduling.preemptible``."""
     shown = str(value).lower() if isinstance(value, bool) else value
     return invalid(f"Invalid value for field '{field}': '{shown}'. {why}")
 
@@ -96,7 +96,7 @@ def no_credential() -> PermissionDeniedError:
 
 
 def wrong_content_type(content_type: str) -> CloudError:
-    """A body that is not JSON. Any page's form can send text; JSON it can send only if the server agrees."""
+    """Return a 400 for a body that is not JSON. The form of any web page can send text, but JSON only if the server allows it."""
     return CloudError(f"Unsupported content with type: {content_type or 'none'}", reason="badContent", status=400)
 
 

@@ -1,8 +1,8 @@
-"""Which fields a request body may have, and of what type: data that ``validation.check_fields`` walks.
+"""The fields that a request body may have, and their types: data for ``validation.check_fields``.
 
 ``str``, ``bool``, ``int`` (also as text, as JSON has no 64-bit numbers), ``float``; ``[x]`` a list of x; ``{}`` an object
-with these fields; ``TEXTS`` an object of any keys with text values; ``ANY`` whatever. Source: Google's discovery documents,
-without what this cloud has no meaning for.
+with these fields; ``TEXTS`` an object of any keys with text values; ``ANY`` anything. Source: Google's discovery documents,
+without the fields that mean nothing to this cloud.
 """
 
 from __future__ import annotations

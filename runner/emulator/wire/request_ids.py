@@ -1,4 +1,4 @@
-"""``requestId``: a client that asks the same thing again (its connection was lost, say) gets the operation of the first time."""
+"""``requestId``: a client that repeats a request (after a lost connection, say) gets the operation of the first one."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ REQUESTS = "requests/"
 
 
 class RequestIds:
-    """Remembers which operation answered which request."""
+    """Remembers the operation that each request started."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def find(self, query: Mapping[str, str]) -> Document | None:
-        """The operation as it is now, None if this is new.
+        """Return the operation of this request in its current state, None if the request is new.
 
         Raises:
-            CloudError: 400 if the ID is not a UUID.
+            CloudError: 400, the ID is not a UUID.
         """
         request_id = query.get("requestId")
         if request_id is None:

@@ -1,6 +1,6 @@
-"""Checks of what was sent, apart from how it was sent: field names and types, names, labels, references.
+"""Checks of request bodies, whatever the protocol: field names and types, names, labels, references.
 
-Every check raises the error that Google answers with; none of them touches a request or an answer.
+Every check raises the error that Google responds with; none of them touches a request or a response.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MAX_METADATA_BYTES = 512 * 1024
 
 
 def check_fields(body: Any, allowed: Any, *, where: str = "") -> None:
-    """Refuse unknown fields and wrong types, at any depth; nulls are let through, as Google does."""
+    """Reject unknown fields and wrong types, at any depth; nulls are accepted, as by Google."""
     if body is None or allowed == ANY:
         return
     if isinstance(allowed, list):
@@ -79,7 +79,7 @@ def _wrong_type(where: str, wanted: str, value: Any) -> CloudError:
 
 
 def check_name(name: Any, *, field: str = "resource.name") -> str:
-    """Google's rule for the names of Compute resources."""
+    """Check a name against Google's rule for Compute resources."""
     if name in (None, ""):
         raise refusals.required(field)
     if not isinstance(name, str) or _NAME.fullmatch(name) is None:
@@ -88,7 +88,7 @@ def check_name(name: Any, *, field: str = "resource.name") -> str:
 
 
 def check_bucket_name(name: str) -> str:
-    """Google's rule for how names of buckets look; which of them can be had is another question."""
+    """Check the form of a bucket's name by Google's rule, not whether the name is available."""
     if _BUCKET_NAME.fullmatch(name) is None or ".." in name:
         raise refusals.invalid(f"Invalid bucket name: '{name}'")
     return name
@@ -118,13 +118,13 @@ def check_metadata(items: list[Document] | None, *, field: str = "resource.metad
 
 
 def check_choice(value: Any, choices: tuple[str, ...], *, field: str) -> None:
-    """Nothing, or one of ``choices``."""
+    """Check that the value is empty or one of ``choices``."""
     if value not in (None, "", *choices):
         raise refusals.invalid_field(field, value, f"Must be one of: {', '.join(choices)}.")
 
 
 def read_int(value: Any, *, field: str) -> int:
-    """A JSON integer, or one as text."""
+    """Read a JSON integer, or one as text."""
     try:
         return int(value)
     except (TypeError, ValueError) as error:

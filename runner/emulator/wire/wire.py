@@ -1,4 +1,4 @@
-"""How values look on the wire: links, times, fingerprints, and the one shape of an error."""
+"""The format of values in requests and responses: links, times, fingerprints, and the one form of an error."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ RPC_CODES_OF_REASONS: Mapping[str, str] = {"aborted": "ABORTED", "failedPrecondi
 
 
 def read_json(body: bytes) -> dict[str, Any]:
-    """What a request's body says, {} if it is empty.
+    """Read a request's body, {} if it is empty.
 
     Raises:
-        CloudError: it is not an object of JSON.
+        CloudError: the body is not a JSON object.
     """
     try:
         value = json.loads(body) if body.strip() else {}
@@ -49,17 +49,17 @@ def read_json(body: bytes) -> dict[str, Any]:
 
 
 def compute_time(epoch_s: float) -> str:
-    """Compute's way of writing a time."""
+    """Format a time as Compute does."""
     return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "-00:00"
 
 
 def zulu_time(epoch_s: float) -> str:
-    """Everyone else's."""
+    """Format a time as the other APIs do."""
     return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 def fresh_fingerprint() -> str:
-    """A new value for each write, as Google's fingerprints and etags."""
+    """Return a new value for each write, like Google's fingerprints and etags."""
     return base64.b64encode(os.urandom(8)).decode()
 
 
@@ -68,7 +68,7 @@ def link(path: str) -> str:
 
 
 def relative(url: str) -> str:
-    """Any full or partial URL of a Compute resource as ``projects/…``; what is something else comes back as it is."""
+    """Return any full or partial URL of a Compute resource as ``projects/…``, and everything else unchanged."""
     found = re.search(r"(?:^|/)(projects/.*)$", url)
     return found.group(1) if found else url
 
@@ -78,13 +78,13 @@ def tail(url: str) -> str:
 
 
 def scope_of(path: str) -> str:
-    """``projects/p/zones/z/instances/n`` -> ``projects/p/zones/z``; global things (and the project) -> ``projects/p/global``."""
+    """Return the scope of a path: ``projects/p/zones/z``, or ``projects/p/global`` for global resources and the project."""
     parts = path.split("/")
     return "/".join(parts[:4]) if len(parts) > 3 and parts[2] in ("zones", "regions") else f"projects/{parts[1]}/global"
 
 
 def without_blanks(value: Any) -> Any:
-    """What was sent without nulls and empty strings: Google does not store them, and answers leave them out."""
+    """Remove nulls and empty strings: Google does not store them, and responses leave them out."""
     if isinstance(value, dict):
         cleaned = {key: without_blanks(item) for key, item in value.items()}
         return {key: item for key, item in cleaned.items() if item not in (None, "")}
@@ -94,7 +94,7 @@ def without_blanks(value: Any) -> Any:
 
 
 def error_document(error: CloudError, *, path: str, project_number: str) -> dict[str, Any]:
-    """The body of an error. Compute and Storage leave out the RPC status; a disabled API says which one it is."""
+    """Build the body of an error. Compute and Storage leave out the RPC status; that of a disabled API names the API."""
     first: dict[str, Any] = {
         "message": error.message,
         "domain": "usageLimits" if error.reason in USAGE_REASONS else "global",
@@ -102,8 +102,8 @@ def error_document(error: CloudError, *, path: str, project_number: str) -> dict
     }
     body: dict[str, Any] = {"code": error.status, "message": error.message, "errors": [first]}
     if error.status == 401:
-        told = "Login Required." if error.reason == "required" else "Invalid Credentials"
-        first.update(message=told, location="Authorization", locationType="header")
+        message = "Login Required." if error.reason == "required" else "Invalid Credentials"
+        first.update(message=message, location="Authorization", locationType="header")
     if error.status == 412 and path.startswith(STORAGE_PATHS):
         first.update(location="If-Match", locationType="header")
     if (
@@ -119,7 +119,7 @@ def error_document(error: CloudError, *, path: str, project_number: str) -> dict
 
 
 def disabled_api_detail(path: str, project_number: str) -> dict[str, Any]:
-    """The ``ErrorInfo`` by which clients know that an API is switched off."""
+    """Build the ``ErrorInfo`` by which clients recognise a disabled API."""
     service = f"{path.split('/')[1]}.googleapis.com"
     return {
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",

@@ -24,7 +24,7 @@ def test_what_is_on_a_disk_comes_back_from_its_image(cloud: CloudUnderTest) -> N
     assert (image["name"], image["status"], image["diskSizeGb"]) == ("opensees-hpc-1", "READY", "20")
     disks = [{"boot": True, "initializeParams": {"sourceImage": "global/images/family/opensees-hpc"}}]
     cloud.insert_vm("vm", disks=disks)
-    assert (next(iter(cloud.room.running.values())).root / "etc/baked").read_text() == "yes"
+    assert (next(iter(cloud.hypervisor.running.values())).root / "etc/baked").read_text() == "yes"
 
 
 def test_family_is_its_newest_image_that_is_not_deprecated(cloud: CloudUnderTest) -> None:

@@ -22,7 +22,7 @@ def token(cloud: CloudUnderTest) -> Json:
     assert cloud.ask("POST", f"{iam}/roles", role).status_code == 200
     for name in ("mine", "other"):
         cloud.insert_vm(name, serviceAccounts=[{"email": EMAIL, "scopes": ["cloud-platform"]}])
-    return {"Authorization": f"Bearer {cloud.room.view.access_token(f'{KEY}/mine')['access_token']}"}
+    return {"Authorization": f"Bearer {cloud.hypervisor.view.access_token(f'{KEY}/mine')['access_token']}"}
 
 
 def let_delete(cloud: CloudUnderTest, name: str) -> Json:

@@ -24,7 +24,7 @@ def test_insert_boots_a_machine_with_its_own_disk_and_address(cloud: CloudUnderT
     assert "error" not in record
     instance = cloud.get(f"{cloud.zone}/instances/vm")
     nic = instance["networkInterfaces"][0]
-    spec = cloud.room.running[key_of(cloud, "vm")]
+    spec = cloud.hypervisor.running[key_of(cloud, "vm")]
     assert instance["status"] == "RUNNING"
     assert spec.address == nic["networkIP"] == nic["accessConfigs"][0]["natIP"]
     assert (spec.vcpus, spec.ssh_port, spec.name) == (4, 2222, "vm")
@@ -36,9 +36,9 @@ def test_insert_boots_a_machine_with_its_own_disk_and_address(cloud: CloudUnderT
 
 def test_delete_removes_machine_and_auto_delete_disk(cloud: CloudUnderTest) -> None:
     cloud.insert_vm("vm")
-    root = cloud.room.running[key_of(cloud, "vm")].root
+    root = cloud.hypervisor.running[key_of(cloud, "vm")].root
     cloud.done("DELETE", f"{cloud.zone}/instances/vm")
-    assert cloud.room.running == {}
+    assert cloud.hypervisor.running == {}
     assert cloud.status_of("vm") == ""
     assert cloud.refused("GET", f"{cloud.zone}/disks/vm")[0] == 404
     assert not root.exists()
@@ -59,14 +59,14 @@ def test_stop_start_reset(cloud: CloudUnderTest) -> None:
     cloud.insert_vm("vm")
     cloud.done("POST", f"{cloud.zone}/instances/vm/stop")
     assert cloud.status_of("vm") == "TERMINATED"
-    assert cloud.room.notices == [(key_of(cloud, "vm"), STOP_NOTICE_S)]
+    assert cloud.hypervisor.notices == [(key_of(cloud, "vm"), STOP_NOTICE_S)]
     cloud.done("POST", f"{cloud.zone}/instances/vm/stop")
     assert cloud.refused("POST", f"{cloud.zone}/instances/vm/reset")[1] == "resourceNotReady"
     cloud.done("POST", f"{cloud.zone}/instances/vm/start")
     assert cloud.status_of("vm") == "RUNNING"
     cloud.done("POST", f"{cloud.zone}/instances/vm/reset")
-    assert cloud.room.notices[-1][1] == 0.0
-    assert key_of(cloud, "vm") in cloud.room.running
+    assert cloud.hypervisor.notices[-1][1] == 0.0
+    assert key_of(cloud, "vm") in cloud.hypervisor.running
 
 
 @pytest.mark.parametrize(("action", "status"), [("STOP", "TERMINATED"), ("DELETE", "")])
@@ -86,7 +86,7 @@ def test_preemption_gives_notice_then_acts(cloud: CloudUnderTest, action: str, s
     cloud.insert_vm("vm", scheduling=spot(instanceTerminationAction=action))
     record = cloud.done("POST", f"{cloud.zone}/instances/vm/simulateMaintenanceEvent")
     assert record["operationType"] == "compute.instances.preempted"
-    assert cloud.room.notices == [(key_of(cloud, "vm"), PREEMPTION_NOTICE_S)]
+    assert cloud.hypervisor.notices == [(key_of(cloud, "vm"), PREEMPTION_NOTICE_S)]
     assert cloud.status_of("vm") == status
 
 
@@ -94,7 +94,7 @@ def test_preemption_by_the_admin_api_with_a_notice_of_ones_own(cloud: CloudUnder
     cloud.insert_vm("vm")
     answer = cloud.ask("POST", "/_local/preempt", {"instance": "vm", "notice_s": 2})
     cloud.wait(answer.json())
-    assert cloud.room.notices == [(key_of(cloud, "vm"), 2.0)]
+    assert cloud.hypervisor.notices == [(key_of(cloud, "vm"), 2.0)]
     assert cloud.refused("POST", "/_local/preempt", {"instance": "vm"})[0] == 400
 
 
@@ -106,7 +106,7 @@ def test_maintenance_of_a_machine_that_is_not_spot_does_no_harm(cloud: CloudUnde
 
 def test_guest_that_powers_off_is_terminated_whatever_its_action(cloud: CloudUnderTest) -> None:
     cloud.insert_vm("vm", scheduling=spot(instanceTerminationAction="DELETE"))
-    cloud.loop.call_soon_threadsafe(cloud.room.view.guest_powered_off, key_of(cloud, "vm"))
+    cloud.loop.call_soon_threadsafe(cloud.hypervisor.view.guest_powered_off, key_of(cloud, "vm"))
     until(lambda: cloud.status_of("vm") == "TERMINATED")
     assert operations_on(cloud, "vm")[-1]["operationType"] == "compute.instances.guestTerminate"
 
@@ -179,14 +179,14 @@ def test_guest_attributes_must_be_switched_on(cloud: CloudUnderTest) -> None:
 
 def test_metadata_tree_of_the_guest(cloud: CloudUnderTest) -> None:
     cloud.insert_vm("vm", tags={"items": ["ssh"]}, serviceAccounts=[{"email": "default", "scopes": ["cloud-platform"]}])
-    tree = cloud.room.view.metadata(key_of(cloud, "vm"))
+    tree = cloud.hypervisor.view.metadata(key_of(cloud, "vm"))
     instance = tree["instance"]
     assert isinstance(instance, dict)
     assert (instance["name"], instance["preempted"], instance["tags"]) == ("vm", "FALSE", ["ssh"])
     assert instance["attributes"] == {"enable-guest-attributes": "TRUE"}
     assert instance["serviceAccounts"]["default"]["email"].endswith("-compute@developer.gserviceaccount.com")
     assert tree["project"] == {"projectId": "local-project", "numericProjectId": 123456789012, "attributes": {}}
-    assert cloud.room.view.access_token(key_of(cloud, "vm"))["token_type"] == "Bearer"
+    assert cloud.hypervisor.view.access_token(key_of(cloud, "vm"))["token_type"] == "Bearer"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import requests
 import yaml
 
-from runner.emulator.faults.board import ACTS, KINDS
+from runner.emulator.faults.registry import ACTS, KINDS
 from runner.emulator.state.settings import CloudSettings
 from tests.emulator.conftest import CloudUnderTest, until, vm_body
 
@@ -53,7 +53,7 @@ def test_when_an_instance_runs_and_some_time_after_it(cloud: CloudUnderTest) -> 
     assert cloud.status_of("vm") == "RUNNING"
     cloud.advance(101)
     until(lambda: cloud.status_of("vm") == "TERMINATED")
-    assert [notice for _, notice in cloud.room.notices] == [3.0]
+    assert [notice for _, notice in cloud.hypervisor.notices] == [3.0]
 
 
 def test_when_an_answer_goes_out(cloud: CloudUnderTest) -> None:
@@ -182,7 +182,7 @@ def test_a_machine_hangs_at_once_or_when_it_boots(cloud: CloudUnderTest) -> None
     cloud.insert_vm("early")
     cloud.fault(kind="hang", match="instances/early$")
     cloud.insert_vm("late")
-    hung = [key.rsplit("/", 1)[1] for name, key in cloud.room.guest_faults if name == "hang"]
+    hung = [key.rsplit("/", 1)[1] for name, key in cloud.hypervisor.guest_faults if name == "hang"]
     assert hung == ["early", "late"]
 
 

@@ -1,4 +1,4 @@
-"""Faults as real clients see them: OpenSSH's protocol by asyncssh, Google's storage client, the process itself. Real machines."""
+"""Faults as real clients see them: asyncssh, Google's storage client, the process itself. The instances are real processes."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ SSH_FAILURES = (asyncssh.Error, OSError)
 
 
 def ask_metadata(path: str) -> str:
-    """A command for an instance; with what every one has, a Python."""
+    """Return a command that reads the metadata server with the Python that every instance has."""
     return shlex.join([sys.executable, "-I", "-S", "-c", ASK_METADATA, path])
 
 
 @dataclass(kw_only=True)
 class Site:
-    """A cloud in a process of its own, one machine ``vm`` in it, and a key for that."""
+    """A cloud in a process of its own, with one instance ``vm``, and an SSH key for it."""
 
     state: Path
     endpoint: Endpoint
@@ -59,7 +59,7 @@ class Site:
         return f"/compute/v1/projects/{self.endpoint.project}/zones/{self.endpoint.zone}"
 
     def insert(self, name: str, **changes: Any) -> dict[str, Any]:
-        """A machine; its operation's error, or {}."""
+        """Insert an instance and return its operation's error, or {}."""
         body = vm_body(name, metadata={"items": [OS_LOGIN, ATTRIBUTES]}, **changes)
         operation = self.ask("POST", f"{self.zone}/instances", body)
         done: dict[str, Any] = self.ask("POST", f"{self.zone}/operations/{operation['name']}/wait")
@@ -84,7 +84,7 @@ class Site:
             yield connection
 
     async def say(self, name: str = "vm", limit_s: float = 20.0) -> str:
-        """What ``echo there`` says over a new connection."""
+        """Return the output of ``echo there`` over a new connection."""
         async with self.connect(name, limit_s) as connection:
             return str((await connection.run("echo there", check=True)).stdout).strip()
 
@@ -103,7 +103,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture
 def site(shared: Site, request: pytest.FixtureRequest) -> Iterator[Site]:
-    """``vm`` runs and nothing is armed."""
+    """Yield a site in which ``vm`` runs and no fault is armed."""
     assert shared.insert("vm") == {}
     yield shared
     shared.ask("DELETE", "/_local/faults")
@@ -127,9 +127,9 @@ def test_ssh_is_refused_for_a_while(site: Site) -> None:
     until(answers)
 
 
-def test_a_connection_is_lost_after_so_many_bytes(site: Site) -> None:
+def test_a_connection_is_lost_after_a_number_of_bytes(site: Site) -> None:
     async def read_much() -> tuple[int, int | None]:
-        """How much came, and the exit status."""
+        """Return the number of bytes received, and the exit status."""
         async with site.connect() as connection:
             result = await connection.run("head -c 1000000 /dev/zero", encoding=None)
         return len(result.stdout or b""), result.exit_status
@@ -152,7 +152,7 @@ def test_connections_are_lost_now(site: Site) -> None:
     assert asyncio.run(site.say()) == "there"
 
 
-def test_a_machine_that_hangs_is_silent_and_can_be_deleted(site: Site) -> None:
+def test_an_instance_that_hangs_does_not_respond_and_can_be_deleted(site: Site) -> None:
     async def hang() -> None:
         ticking = "while sleep 0.05; do echo tick; done"
         async with site.connect() as connection, connection.create_process(ticking) as process:
@@ -169,7 +169,7 @@ def test_a_machine_that_hangs_is_silent_and_can_be_deleted(site: Site) -> None:
     assert site.status_of("vm") == "RUNNING"
 
 
-def test_no_file_of_a_full_disk_grows(site: Site) -> None:
+def test_files_on_a_full_disk_cannot_grow(site: Site) -> None:
     async def write(command: str) -> int:
         async with site.connect() as connection:
             return int((await connection.run(command)).exit_status or 0)
@@ -219,7 +219,7 @@ def bucket(site: Site) -> Any:
     client.close()
 
 
-def test_the_storage_client_outlasts_bad_answers(site: Site, bucket: Any) -> None:
+def test_the_storage_client_survives_failed_requests(site: Site, bucket: Any) -> None:
     bucket.blob("a").upload_from_string(b"text")
     for status in (429, 500, 503):
         site.fault("http", match="/results/o", status=status, times=2)
@@ -237,7 +237,7 @@ def test_the_storage_client_sends_a_cut_upload_again(site: Site, bucket: Any) ->
     assert site.ask("GET", "/_local/faults")["faults"] == []
 
 
-def test_a_grant_that_comes_late(site: Site) -> None:
+def test_a_grant_that_takes_effect_late(site: Site) -> None:
     """A VM's own service account, asking with the token of its metadata server."""
     email = "late-grants@local-project.iam.gserviceaccount.com"
     site.ask("POST", "/iam/v1/projects/local-project/serviceAccounts", {"accountId": "late-grants"})
@@ -265,7 +265,7 @@ def test_a_grant_that_comes_late(site: Site) -> None:
     site.fault("clock", jump_s=-1001)
 
 
-def test_a_cloud_that_is_killed_takes_its_machines_with_it(tmp_path: Path) -> None:
+def test_a_killed_cloud_leaves_no_process_of_its_instances(tmp_path: Path) -> None:
     state = tmp_path / "cloud"
     site = Site(state=state, endpoint=control.start(state), key=asyncssh.generate_private_key("ssh-ed25519"))
     try:

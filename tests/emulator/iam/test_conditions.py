@@ -1,4 +1,4 @@
-"""IAM conditions: what Google's examples say of them, and the one by which VMs may delete themselves."""
+"""IAM conditions: Google's examples, and the one by which VMs may delete themselves."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_condition(expression: str, expected: bool) -> None:
         " || ".join(['resource.name == "a"'] * (MOST_OPERATORS + 2)),
     ],
 )
-def test_what_is_no_condition_grants_nothing(expression: str) -> None:
+def test_invalid_condition_grants_nothing(expression: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         compile_condition(expression)
     assert not holds(expression, VM)
@@ -102,12 +102,12 @@ def test_extract(template: str, expected: str) -> None:
     "resource",
     ["projects/p", "projects/p/zones/z/operations/instances", "projects/p/serviceAccounts/a@b", "projects/p/roles/r"],
 )
-def test_what_google_lists_no_type_for_has_no_name(resource: str) -> None:
+def test_resource_of_a_type_that_google_does_not_list_has_no_name(resource: str) -> None:
     assert not holds('resource.name.startsWith("projects/")', resource)
 
 
 @given(batch=BATCHES, index=st.integers(0, 99_999), zone=st.sampled_from(["europe-west4-a", "us-central1-f"]))
-def test_every_vm_of_every_batch_may_be_deleted_from_within(batch: str, index: int, zone: str) -> None:
+def test_every_vm_of_every_batch_may_delete_itself(batch: str, index: int, zone: str) -> None:
     name = names.instance_name(batch, index)
     assert names.RESOURCE_NAME.fullmatch(name)
     assert holds(names.self_delete_condition(), f"projects/my-project/zones/{zone}/instances/{name}")
@@ -117,7 +117,7 @@ def test_every_vm_of_every_batch_may_be_deleted_from_within(batch: str, index: i
 @example(name="b-0", batch="b")
 @example(name="x-opensees-hpc-b-0", batch="b")
 @example(name="opensees-hpc", batch="instances")
-def test_nothing_else_may(name: str, batch: str) -> None:
+def test_other_instances_may_not_be_deleted(name: str, batch: str) -> None:
     condition, ours = names.self_delete_condition(), names.instance_name(batch, 0)
     if not name.startswith(names.VM_PREFIX):
         assert not holds(condition, f"{ZONE}/instances/{name}")
@@ -135,6 +135,6 @@ def test_nothing_else_may(name: str, batch: str) -> None:
 @given(one=BATCHES, other=BATCHES, index=st.integers(0, 999), other_index=st.integers(0, 999))
 @example(one="a", other="a-0", index=0, other_index=1)
 @example(one="a-0", other="a-0-0", index=0, other_index=0)
-def test_no_two_batches_have_a_vm_of_one_name(one: str, other: str, index: int, other_index: int) -> None:
+def test_vms_of_two_batches_never_have_the_same_name(one: str, other: str, index: int, other_index: int) -> None:
     is_same = names.instance_name(one, index) == names.instance_name(other, other_index)
     assert is_same is ((one, index) == (other, other_index))

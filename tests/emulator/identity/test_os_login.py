@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 
-from runner.emulator.machines.seam import LoginUser
+from runner.emulator.machines.interface import LoginUser
 from tests.emulator.conftest import CloudUnderTest, Json
 
 ME = "/oslogin/v1/users/you@example.com"
@@ -33,7 +33,7 @@ def test_profile_names_the_posix_account(cloud: CloudUnderTest) -> None:
     assert profile["posixAccounts"][0]["username"] == "you_example_com"
     assert [known["key"] for known in profile["sshPublicKeys"].values()] == [key]
     assert cloud.get(f"{ME}/loginProfile") == profile
-    assert cloud.room.view.login_users() == [LoginUser(username="you_example_com", keys=(key,), sudo=True)]
+    assert cloud.hypervisor.view.login_users() == [LoginUser(username="you_example_com", keys=(key,), sudo=True)]
 
 
 def test_key_expires(cloud: CloudUnderTest) -> None:
@@ -42,9 +42,9 @@ def test_key_expires(cloud: CloudUnderTest) -> None:
     later = cloud.ask("PATCH", f"{ME}/sshPublicKeys/{fingerprint}", {"expirationTimeUsec": in_usec(cloud, 120)})
     assert later.status_code == 200
     cloud.advance(90)
-    assert len(cloud.room.view.login_users()) == 1
+    assert len(cloud.hypervisor.view.login_users()) == 1
     cloud.advance(60)
-    assert cloud.room.view.login_users() == []
+    assert cloud.hypervisor.view.login_users() == []
     past = {"key": new_key(), "expirationTimeUsec": in_usec(cloud, -1)}
     assert cloud.refused("POST", f"{ME}:importSshPublicKey", past)[0] == 400
 
@@ -53,7 +53,7 @@ def test_key_is_deleted(cloud: CloudUnderTest) -> None:
     (fingerprint,) = import_key(cloud, new_key())["sshPublicKeys"]
     assert cloud.ask("DELETE", f"{ME}/sshPublicKeys/{fingerprint}/").status_code == 200
     assert cloud.refused("DELETE", f"{ME}/sshPublicKeys/{fingerprint}/")[0] == 404
-    assert cloud.room.view.login_users() == []
+    assert cloud.hypervisor.view.login_users() == []
 
 
 def test_profile_holds_32_kib(cloud: CloudUnderTest) -> None:
@@ -67,8 +67,8 @@ def test_profile_holds_32_kib(cloud: CloudUnderTest) -> None:
 def test_another_user_needs_a_role(cloud: CloudUnderTest) -> None:
     key = new_key()
     cloud.ask("POST", "/oslogin/v1/users/eve@example.com:importSshPublicKey", {"key": key})
-    assert cloud.room.view.login_users() == []
+    assert cloud.hypervisor.view.login_users() == []
     binding = {"role": "roles/compute.osLogin", "members": ["user:eve@example.com"]}
     project = "/cloudresourcemanager/v1/projects/local-project"
     cloud.ask("POST", f"{project}:setIamPolicy", {"policy": {"bindings": [binding]}})
-    assert cloud.room.view.login_users() == [LoginUser(username="eve_example_com", keys=(key,), sudo=False)]
+    assert cloud.hypervisor.view.login_users() == [LoginUser(username="eve_example_com", keys=(key,), sudo=False)]

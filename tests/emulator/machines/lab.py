@@ -1,4 +1,4 @@
-"""A machine room with a cloud made of dictionaries, for the tests of ``runner.emulator.machines``."""
+"""A hypervisor with a cloud made of dictionaries, for the tests of ``runner.emulator.machines``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 import asyncssh
 
 from runner.emulator.machines.disks import clone_root, make_base_root
-from runner.emulator.machines.room import MachineRoom
-from runner.emulator.machines.seam import LoginUser, MachineSpec
+from runner.emulator.machines.hypervisor import LocalHypervisor
+from runner.emulator.machines.interface import LoginUser, MachineSpec
 
 USERNAME = "you_example_com"
 SERVICE_ACCOUNT = "vm@local-project.iam.gserviceaccount.com"
@@ -24,7 +24,7 @@ LIMIT_S = 60.0
 
 @dataclass
 class FakeCloud:
-    """Remembers what machines say."""
+    """Remembers what instances report."""
 
     users: list[LoginUser] = field(default_factory=list)
     attributes: dict[str, str] = field(
@@ -73,16 +73,16 @@ class FakeCloud:
 
 @dataclass
 class Lab:
-    """A room, its cloud, a base image, and the operator's key."""
+    """A hypervisor, its cloud, a base image, and the operator's key."""
 
-    room: MachineRoom
+    hypervisor: LocalHypervisor
     cloud: FakeCloud
     folder: Path
     key: asyncssh.SSHKey
     ssh_port: int
 
     async def boot(self, name: str = "m-0") -> MachineSpec:
-        """A machine of that name with a root of its own, running."""
+        """Boot an instance of that name with a root of its own."""
         root = self.folder / "disks" / name / "root"
         if not root.exists():
             clone_root(self.folder / "image/root", root)
@@ -90,15 +90,15 @@ class Lab:
             key=f"projects/p/zones/z/instances/{name}",
             name=name,
             root=root,
-            address=self.room.free_address(()),
+            address=self.hypervisor.free_address(()),
             ssh_port=self.ssh_port,
             vcpus=2,
         )
-        await self.room.boot(spec)
+        await self.hypervisor.boot(spec)
         return spec
 
     def connect(self, spec: MachineSpec, **options: Any) -> Any:
-        """An SSH connection that trusts only the published host key: to be awaited or entered, as that of asyncssh."""
+        """Open an SSH connection that trusts only the published host key; await it or enter it, as that of asyncssh."""
         blob = self.cloud.guest[spec.key]["hostkeys"]["ssh-ed25519"]
         known = asyncssh.import_known_hosts(f"[{spec.address}]:{spec.ssh_port} ssh-ed25519 {blob}\n")
         wanted: dict[str, Any] = {
@@ -110,7 +110,7 @@ class Lab:
         return asyncssh.connect(spec.address, spec.ssh_port, config=None, **wanted)
 
     def write_key(self) -> Path:
-        """The operator's private key as a file, for programs."""
+        """Write the operator's private key to a file, for programs."""
         path = self.folder / "key"
         if not path.exists():
             path.touch(mode=0o600)
@@ -119,7 +119,7 @@ class Lab:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Find a port without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -128,28 +128,28 @@ def free_port() -> int:
 
 @contextlib.asynccontextmanager
 async def open_lab(folder: Path) -> AsyncIterator[Lab]:
-    """A lab, closed at the end."""
+    """Open a lab, and close it at the end."""
     make_base_root(folder / "image/root", os_name="debian-12")
     key = asyncssh.generate_private_key("ssh-ed25519")
     cloud = FakeCloud()
     cloud.users.append(LoginUser(username=USERNAME, keys=(key.export_public_key().decode().strip(),), sudo=True))
-    room = MachineRoom(cloud, url="http://127.0.0.1:9", user="you@example.com")
+    hypervisor = LocalHypervisor(cloud, url="http://127.0.0.1:9", user="you@example.com")
     try:
-        yield Lab(room=room, cloud=cloud, folder=folder, key=key, ssh_port=free_port())
+        yield Lab(hypervisor=hypervisor, cloud=cloud, folder=folder, key=key, ssh_port=free_port())
     finally:
-        await room.close()
+        await hypervisor.close()
 
 
 async def wait_until(holds: Callable[[], bool]) -> None:
     """Wait until something holds, for a generous time."""
     end_s = time.monotonic() + LIMIT_S
     while not holds():
-        assert time.monotonic() < end_s, "waited in vain"
+        assert time.monotonic() < end_s, "it never happened"
         await asyncio.sleep(0.02)
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process still runs (a zombie does not)."""
+    """Return whether a process still runs (a zombie does not)."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:

@@ -28,7 +28,7 @@ LARGE = b"x" * LINKED_FROM_BYTES
 
 
 def make_image(root: Path) -> Path:
-    """An image with a large library, and returns the path of that."""
+    """Create an image with a large library, and return the library's path."""
     make_base_root(root, os_name="hpc-rocky-linux-8")
     library = root / "opt/opensees-hpc/lib/libbig.so"
     library.parent.mkdir(parents=True)
@@ -45,7 +45,7 @@ ROUNDS = 6
 
 
 def make_image_of_libraries(root: Path) -> None:
-    """A small image that has little else than large libraries."""
+    """Create a small image that consists mainly of large libraries."""
     (root / "opt").mkdir(parents=True)
     for number in range(LIBRARIES):
         library = root / f"opt/lib{number}.so"
@@ -55,7 +55,7 @@ def make_image_of_libraries(root: Path) -> None:
 
 
 def clone_in_rounds(folder: Path, number: int, barrier: Barrier) -> None:
-    """One of several that clone each image at the same moment, fresh and again after somebody wrote into what they share."""
+    """Clone each image at the same moment as other processes, and again after the shared files were overwritten."""
     for image in sorted(folder.glob("image-?")):
         barrier.wait(LIMIT_S)
         copy_without_reflinks(image, folder / f"{image.name}-fresh-{number}")
@@ -69,7 +69,7 @@ def clone_in_rounds(folder: Path, number: int, barrier: Barrier) -> None:
 
 
 def copy_without_reflinks(source: Path, target: Path) -> None:
-    """A clone as it is made where the file system shares no extents."""
+    """Clone as on a file system that cannot share extents."""
     RootClone(source=source, target=target, pool=pool_of(source), reflinks_work=False).copy_folder("")
 
 
@@ -84,7 +84,7 @@ def test_base_roots(tmp_path: Path) -> None:
         make_base_root(tmp_path / "other", os_name="plan9")
 
 
-def test_clone_copies_everything_but_what_is_the_machines_own(tmp_path: Path) -> None:
+def test_clone_copies_everything_except_what_belongs_to_the_instance(tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "deep/target"
     make_base_root(source, os_name="debian-12")
     (source / "etc/ssh/ssh_host_ed25519_key").write_text("secret")
@@ -122,7 +122,7 @@ def test_clones_of_an_image_share_large_files_but_not_with_the_image(tmp_path: P
         assert len({(tmp_path / name / own).stat().st_ino for name in ("image", "a", "b")}) == 3
 
 
-def test_a_machine_that_writes_in_place_harms_neither_image_nor_later_clones(tmp_path: Path) -> None:
+def test_an_instance_that_writes_in_place_changes_neither_image_nor_later_clones(tmp_path: Path) -> None:
     library = make_image(tmp_path / "image")
     copy_without_reflinks(tmp_path / "image", tmp_path / "a")
     victim = tmp_path / "a/opt/opensees-hpc/lib/libbig.so"
@@ -136,7 +136,7 @@ def test_a_machine_that_writes_in_place_harms_neither_image_nor_later_clones(tmp
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
-def test_a_file_of_the_pool_is_made_once_however_many_want_it_at_once(tmp_path: Path, kind: str) -> None:
+def test_a_file_of_the_pool_is_copied_once_for_any_number_of_clones_at_once(tmp_path: Path, kind: str) -> None:
     images = [tmp_path / f"image-{at}" for at in range(ROUNDS)]
     for image in images:
         make_image_of_libraries(image)
@@ -167,7 +167,7 @@ def test_a_copy_that_becomes_an_image_shares_nothing_with_clones(tmp_path: Path)
     assert (tmp_path / "other-image" / name).stat().st_nlink == 1
 
 
-def test_what_a_running_machine_removes_meanwhile_is_left_out_of_the_copy(tmp_path: Path) -> None:
+def test_files_that_a_running_instance_removes_meanwhile_are_left_out_of_the_copy(tmp_path: Path) -> None:
     make_base_root(tmp_path / "disk", os_name="debian-12")
     passing = [tmp_path / f"disk/tmp/{number}" for number in range(2000)]
     for file in passing:
@@ -188,7 +188,7 @@ def test_a_root_that_is_not_sealed_shares_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "disk/opt/big").read_bytes() == LARGE
 
 
-def test_remove_takes_the_pool_and_folders_that_forbid_it(tmp_path: Path) -> None:
+def test_remove_deletes_the_pool_and_folders_without_write_permission(tmp_path: Path) -> None:
     make_image(tmp_path / "image")
     copy_without_reflinks(tmp_path / "image", tmp_path / "a")
     (tmp_path / "image/home/closed/inner").mkdir(parents=True)

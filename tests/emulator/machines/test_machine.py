@@ -15,7 +15,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from runner.emulator.machines.seam import MachineSpec
+from runner.emulator.machines.interface import MachineSpec
 from runner.errors import CloudError, ConflictError
 
 from .lab import USERNAME, Lab, is_alive, open_lab, wait_until
@@ -42,9 +42,18 @@ note()
 """Three processes that ignore SIGTERM: one with its parent, two orphans in sessions of their own."""
 
 
+def is_off(lab: Lab, key: str) -> bool:
+    """Return whether the hypervisor has no such instance running."""
+    try:
+        lab.hypervisor.cut_next_connection(key, after_bytes=10**9)
+    except ConflictError:
+        return True
+    return False
+
+
 @contextlib.asynccontextmanager
 async def hostile_processes(lab: Lab, spec: MachineSpec) -> AsyncIterator[list[int]]:
-    """Three processes that do not want to end, started over SSH, of which nobody has a hold any more."""
+    """Start three processes over SSH that resist SIGTERM and that no session owns any more."""
     home = spec.root / "home" / USERNAME
     (home / "hostile.py").write_text(HOSTILE)
     async with lab.connect(spec) as connection:
@@ -55,15 +64,15 @@ async def hostile_processes(lab: Lab, spec: MachineSpec) -> AsyncIterator[list[i
     yield [int(line) for line in pids.read_text().split()]
 
 
-def test_nothing_survives_the_end_of_the_machine(tmp_path: Path) -> None:
+def test_nothing_survives_the_end_of_the_instance(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_lab(tmp_path) as lab:
             spec = await lab.boot()
             async with hostile_processes(lab, spec) as pids:
                 assert all(map(is_alive, pids))
-                await lab.room.shut_down(spec.key, notice_s=0)
+                await lab.hypervisor.shut_down(spec.key, notice_s=0)
                 assert not any(map(is_alive, pids))
-            await lab.room.shut_down(spec.key, notice_s=0)
+            await lab.hypervisor.shut_down(spec.key, notice_s=0)
             with pytest.raises((OSError, asyncssh.Error)):
                 await lab.connect(spec)
 
@@ -121,7 +130,7 @@ def test_shutdown_script_runs_within_the_notice(tmp_path: Path) -> None:
         async with open_lab(tmp_path) as lab:
             lab.cloud.attributes["shutdown-script"] = "#!/bin/sh\necho saving; echo saved >$HOME/saved\n"
             spec = await lab.boot()
-            await lab.room.shut_down(spec.key, notice_s=60)
+            await lab.hypervisor.shut_down(spec.key, notice_s=60)
             assert (spec.root / "root/saved").read_text() == "saved\n"
             assert "shutdown-script: saving\n" in lab.cloud.serial[spec.key]
             assert "shutdown-script: shutdown-script exit status 0\n" in lab.cloud.serial[spec.key]
@@ -129,7 +138,7 @@ def test_shutdown_script_runs_within_the_notice(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_jobs_are_asked_to_end_and_may_use_the_notice(tmp_path: Path) -> None:
+def test_jobs_get_sigterm_and_may_use_the_notice(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_lab(tmp_path) as lab:
             spec = await lab.boot()
@@ -137,7 +146,7 @@ def test_jobs_are_asked_to_end_and_may_use_the_notice(tmp_path: Path) -> None:
                 command = "trap 'sleep 0.3; echo pushed >pushed; exit' TERM; echo ready; while :; do sleep 0.05; done"
                 job = await connection.create_process(f"nohup setsid bash -c {quote(command)} 2>/dev/null & wait")
                 await job.stdout.readline()
-                await lab.room.shut_down(spec.key, notice_s=60)
+                await lab.hypervisor.shut_down(spec.key, notice_s=60)
             assert (spec.root / "home" / USERNAME / "pushed").exists()
 
     asyncio.run(scenario())
@@ -152,17 +161,17 @@ def test_a_second_call_shortens_the_notice(tmp_path: Path) -> None:
         async with open_lab(tmp_path) as lab:
             lab.cloud.attributes["shutdown-script"] = "touch $HOME/begun; sleep 10000"
             spec = await lab.boot()
-            patient = asyncio.create_task(lab.room.shut_down(spec.key, notice_s=10000))
+            patient = asyncio.create_task(lab.hypervisor.shut_down(spec.key, notice_s=10000))
             await wait_until((spec.root / "root/begun").exists)
             assert not patient.done()
-            await lab.room.shut_down(spec.key, notice_s=0)
+            await lab.hypervisor.shut_down(spec.key, notice_s=0)
             await patient
             assert "Power down" in lab.cloud.serial[spec.key]
 
     asyncio.run(scenario())
 
 
-def test_startup_script_runs_as_root_and_talks_to_the_serial_port(tmp_path: Path) -> None:
+def test_startup_script_runs_as_root_and_writes_to_the_serial_port(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_lab(tmp_path) as lab:
             lab.cloud.attributes["startup-script"] = "echo I am $USER in $HOSTNAME; printf end; exit 3"
@@ -174,7 +183,7 @@ def test_startup_script_runs_as_root_and_talks_to_the_serial_port(tmp_path: Path
     asyncio.run(scenario())
 
 
-def test_what_a_startup_script_leaves_behind_goes_on_talking(tmp_path: Path) -> None:
+def test_background_processes_of_a_startup_script_keep_writing(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_lab(tmp_path) as lab:
             go = tmp_path / "go"
@@ -190,14 +199,14 @@ def test_what_a_startup_script_leaves_behind_goes_on_talking(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("command", ["sudo poweroff", "sudo shutdown -h now", "sudo systemctl poweroff"])
-def test_machine_switches_itself_off(tmp_path: Path, command: str) -> None:
+def test_instance_powers_itself_off(tmp_path: Path, command: str) -> None:
     async def scenario() -> None:
         async with open_lab(tmp_path) as lab:
             spec = await lab.boot()
             async with lab.connect(spec) as connection:
                 await connection.run(f"{command}; sleep 1000")
             await wait_until(lambda: lab.cloud.powered_off == [spec.key])
-            assert not lab.room.is_on(spec.key)
+            assert is_off(lab, spec.key)
 
     asyncio.run(scenario())
 
@@ -212,7 +221,7 @@ def test_planned_shutdown_can_be_cancelled(tmp_path: Path) -> None:
                 )
                 assert done.exit_status == 0
             assert not (spec.root / "run/shutdown.pid").exists()
-            assert lab.room.is_on(spec.key)
+            assert not is_off(lab, spec.key)
 
     asyncio.run(scenario())
 
@@ -222,7 +231,7 @@ def test_host_key_survives_a_stop_and_differs_between_clones(tmp_path: Path) -> 
         async with open_lab(tmp_path) as lab:
             spec = await lab.boot("m-0")
             first = lab.cloud.guest[spec.key]["hostkeys"]["ssh-ed25519"]
-            await lab.room.shut_down(spec.key, notice_s=0)
+            await lab.hypervisor.shut_down(spec.key, notice_s=0)
             await lab.boot("m-0")
             assert lab.cloud.guest[spec.key]["hostkeys"]["ssh-ed25519"] == first
             other = await lab.boot("m-1")
@@ -241,44 +250,44 @@ def test_host_key_is_not_published_without_guest_attributes(tmp_path: Path) -> N
     asyncio.run(scenario())
 
 
-def test_boot_of_what_runs_and_on_a_taken_address(tmp_path: Path) -> None:
+def test_boot_of_a_running_instance_and_on_a_taken_address(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_lab(tmp_path) as lab:
             spec = await lab.boot()
             with pytest.raises(ConflictError):
-                await lab.room.boot(spec)
+                await lab.hypervisor.boot(spec)
             twin = MachineSpec(
                 key="projects/p/zones/z/instances/twin", name="twin", root=tmp_path / "twin", address=spec.address,
                 ssh_port=spec.ssh_port, vcpus=1,
             )  # fmt: skip
             (tmp_path / "twin/etc/skel").mkdir(parents=True)
             with pytest.raises(CloudError, match="cannot listen"):
-                await lab.room.boot(twin)
-            assert not lab.room.is_on(twin.key)
+                await lab.hypervisor.boot(twin)
+            assert is_off(lab, twin.key)
 
     asyncio.run(scenario())
 
 
-def test_two_rooms_at_once(tmp_path: Path) -> None:
+def test_two_hypervisors_at_once(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_lab(tmp_path / "a") as one, open_lab(tmp_path / "b") as two:
             specs = [await one.boot("m-0"), await two.boot("m-0")]
             assert specs[0].address != specs[1].address
-            await one.room.close()
+            await one.hypervisor.close()
             async with two.connect(specs[1]) as connection:
                 assert (await connection.run("hostname")).stdout == "m-0\n"
 
     asyncio.run(scenario())
 
 
-def test_free_address_is_not_one_that_is_taken_or_listened_on(tmp_path: Path) -> None:
+def test_free_address_is_neither_taken_nor_has_a_listener(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_lab(tmp_path) as lab:
             spec = await lab.boot()
-            from runner.emulator.machines.room import listening_addresses
+            from runner.emulator.machines.hypervisor import listening_addresses
 
             if sys.platform.startswith("linux"):
                 assert spec.address in listening_addresses()
-            assert lab.room.free_address(()) != spec.address
+            assert lab.hypervisor.free_address(()) != spec.address
 
     asyncio.run(scenario())

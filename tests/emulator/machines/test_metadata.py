@@ -17,14 +17,14 @@ V1 = "/computeMetadata/v1"
 
 
 async def find_server(lab: Lab) -> httpx.AsyncClient:
-    """A client of a new machine's metadata server."""
+    """Return a client of a new instance's metadata server."""
     spec = await lab.boot()
     async with lab.connect(spec) as connection:
         host = (await connection.run("printf %s $GCE_METADATA_HOST")).stdout
     return httpx.AsyncClient(base_url=f"http://{host!s}", headers=FLAVOR, trust_env=False, timeout=60)
 
 
-def test_flavor_is_asked_for_and_given(tmp_path: Path) -> None:
+def test_flavor_is_required_and_sent(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_lab(tmp_path) as lab, await find_server(lab) as client:
             ping = await client.get("/", headers={"Metadata-Flavor": ""})
@@ -102,7 +102,7 @@ def test_wait_for_change(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_waiting_client_hears_of_a_change(tmp_path: Path) -> None:
+def test_a_waiting_client_is_notified_of_a_change(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_lab(tmp_path) as lab, await find_server(lab) as client:
             url = f"{V1}/instance/attributes/lease"

@@ -11,7 +11,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from runner.emulator.machines.seam import LoginUser, MachineSpec
+from runner.emulator.machines.interface import LoginUser, MachineSpec
 from tests.needs import need
 
 from .lab import USERNAME, Lab, open_lab, wait_until
@@ -28,7 +28,7 @@ def test_exec_keeps_output_error_and_exit_code_apart(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_environment_is_that_of_a_login_and_of_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_is_exactly_that_of_a_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMULATOR_SECRET", "1")
 
     async def scenario() -> None:
@@ -86,7 +86,7 @@ def test_login_shell_finds_the_instances_programs_first(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_input_ends_when_the_client_says_so(tmp_path: Path) -> None:
+def test_input_ends_when_the_client_sends_eof(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_lab(tmp_path) as lab, lab.connect(await lab.boot()) as connection:
             done = await connection.run("wc -c; echo after", input="12345")
@@ -95,7 +95,7 @@ def test_input_ends_when_the_client_says_so(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_hundred_megabytes_both_ways(tmp_path: Path) -> None:
+def test_hundred_megabytes_in_both_directions(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_lab(tmp_path) as lab, lab.connect(await lab.boot()) as connection:
             async with connection.create_process("cat", encoding=None) as process:
@@ -119,7 +119,7 @@ def test_hundred_megabytes_both_ways(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_line_comes_when_it_is_printed_not_when_another_one_ends(tmp_path: Path) -> None:
+def test_a_line_arrives_when_it_is_printed_not_when_the_next_one_ends(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_lab(tmp_path) as lab, lab.connect(await lab.boot()) as connection:
             silent = await connection.create_process("printf half; read -r _")
@@ -135,7 +135,7 @@ def test_a_line_comes_when_it_is_printed_not_when_another_one_ends(tmp_path: Pat
     asyncio.run(scenario())
 
 
-def test_signals_reach_the_process_group_and_come_back(tmp_path: Path) -> None:
+def test_signals_reach_the_process_group_and_are_reported(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_lab(tmp_path) as lab, lab.connect(await lab.boot()) as connection:
             trapping = await connection.create_process("trap 'echo caught; exit 3' TERM; echo ready; sleep 1000 & wait")
@@ -203,7 +203,7 @@ def test_background_process_outlives_session_and_connection(tmp_path: Path) -> N
     asyncio.run(scenario())
 
 
-def test_sftp_begins_at_home(tmp_path: Path) -> None:
+def test_sftp_starts_in_the_home_folder(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_lab(tmp_path) as lab:
             spec = await lab.boot()
@@ -240,7 +240,7 @@ def test_scp_of_asyncssh(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_only_keys_of_os_login_open(tmp_path: Path) -> None:
+def test_only_keys_of_os_login_are_accepted(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_lab(tmp_path) as lab:
             spec = await lab.boot()
@@ -278,11 +278,11 @@ def test_faults(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_lab(tmp_path) as lab:
             spec = await lab.boot()
-            lab.room.refuse_ssh(spec.key, duration_s=1000)
+            lab.hypervisor.refuse_ssh(spec.key, duration_s=1000)
             with pytest.raises((OSError, asyncssh.Error)):
                 await lab.connect(spec)
-            lab.room.refuse_ssh(spec.key, duration_s=0)
-            lab.room.cut_next_connection(spec.key, after_bytes=MEGABYTE)
+            lab.hypervisor.refuse_ssh(spec.key, duration_s=0)
+            lab.hypervisor.cut_next_connection(spec.key, after_bytes=MEGABYTE)
             async with lab.connect(spec) as connection:
                 done = await connection.run("head -c 100000000 /dev/zero", encoding=None)
                 assert isinstance(done.stdout, bytes)
@@ -290,7 +290,7 @@ def test_faults(tmp_path: Path) -> None:
                 assert 0 < len(done.stdout) < MEGABYTE
             async with lab.connect(spec) as connection:
                 assert (await connection.run("true")).exit_status == 0
-                lab.room.drop_connections(spec.key)
+                lab.hypervisor.drop_connections(spec.key)
                 await connection.wait_closed()
 
     asyncio.run(scenario())
@@ -302,14 +302,14 @@ def test_full_disk(tmp_path: Path) -> None:
             spec = await lab.boot()
             async with lab.connect(spec) as connection, connection.start_sftp_client() as sftp:
                 running = await connection.create_process("while read -r x; do echo $x >>log || echo failed; done")
-                await lab.room.fill_disk(spec.key, full=True)
+                await lab.hypervisor.fill_disk(spec.key, full=True)
                 assert (await connection.run("echo text >file")).exit_status == 1
                 running.stdin.write("x\n")
                 assert await running.stdout.readline() == "failed\n"
                 with pytest.raises(asyncssh.SFTPError):
                     async with sftp.open("file", "wb") as stream:
                         await stream.write(b"x")
-                await lab.room.fill_disk(spec.key, full=False)
+                await lab.hypervisor.fill_disk(spec.key, full=False)
                 assert (await connection.run("echo text >file; cat file")).stdout == "text\n"
                 running.stdin.write_eof()
                 await running.wait()
@@ -334,7 +334,7 @@ def openssh_options(lab: Lab, spec: MachineSpec) -> list[str]:
 
 
 def test_openssh_client(tmp_path: Path) -> None:
-    """asyncssh's is tested above."""
+    """Use OpenSSH; the tests above use asyncssh."""
     need("ssh", "pty")
 
     async def scenario() -> None:
@@ -364,7 +364,7 @@ def test_openssh_client(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_exit_by_signal_is_named(tmp_path: Path) -> None:
+def test_exit_by_signal_is_reported_by_name(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_lab(tmp_path) as lab, lab.connect(await lab.boot()) as connection:
             done = await connection.run("kill -SEGV $$")

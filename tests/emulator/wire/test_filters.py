@@ -55,7 +55,7 @@ VM = {
         "creationTimestamp>2026-11-01",
     ],
 )
-def test_filter_lets_it_through(text: str) -> None:
+def test_filter_matches(text: str) -> None:
     assert parse_filter(text)(VM)
 
 
@@ -74,14 +74,14 @@ def test_filter_lets_it_through(text: str) -> None:
         "labels.batch=b2 OR labels.batch=b3",
     ],
 )
-def test_filter_keeps_it_back(text: str) -> None:
+def test_filter_does_not_match(text: str) -> None:
     assert not parse_filter(text)(VM)
 
 
 @pytest.mark.parametrize(
     "text", ["status", "status=", "=RUNNING", "(status=RUNNING", "status=RUNNING)", "a=b AND", "name eq ["]
 )
-def test_filter_that_google_would_not_understand(text: str) -> None:
+def test_filter_that_google_rejects(text: str) -> None:
     with pytest.raises(CloudError) as caught:
         parse_filter(text)
     assert (caught.value.status, caught.value.reason) == (400, "invalid")

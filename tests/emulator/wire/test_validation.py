@@ -1,4 +1,4 @@
-"""What Google refuses is refused, in Google's shape: a table of bad requests."""
+"""Requests that Google rejects fail with Google's errors: a table of bad requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.emulator.conftest import ROCKY, CloudUnderTest, Json, spot, vm_body
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudUnderTest]:
-    """One cloud for the whole table: nothing that is refused leaves a trace."""
+    """Yield one cloud for the whole table: a rejected request changes nothing."""
     folder: Path = tmp_path_factory.mktemp("cloud")
     running = CloudUnderTest(CloudSettings(state=folder / "state")).start()
     running.insert_vm("there")
@@ -221,7 +221,7 @@ def test_bad_request(shared: CloudUnderTest, method: str, url: str, body: Any, s
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"null", b"[" * 100_000], ids=["open", "list", "null", "deep"])
 @pytest.mark.parametrize("api", ["compute", "storage"])
-def test_body_that_is_no_object_of_json(shared: CloudUnderTest, api: str, body: bytes) -> None:
+def test_body_that_is_not_a_json_object(shared: CloudUnderTest, api: str, body: bytes) -> None:
     uploads = f"{shared.url}/upload/storage/v1/b/bodies/o?uploadType=resumable"
     url = {"compute": f"{shared.zone}/instances", "storage": uploads}[api]
     json = {"Content-Type": "application/json; charset=UTF-8"}

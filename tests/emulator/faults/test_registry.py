@@ -1,4 +1,4 @@
-"""Faults that are asked for happen, as often as they were asked for."""
+"""Armed faults hit, as often as requested."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import requests
 from tests.emulator.conftest import CloudUnderTest, until, vm_body
 
 
-def test_http_fault_hits_so_many_times(cloud: CloudUnderTest) -> None:
+def test_http_fault_hits_a_number_of_times(cloud: CloudUnderTest) -> None:
     cloud.fault(
         kind="http", match="GET .*/zones$", times=2, status=429, reason="rateLimitExceeded", message="slow down"
     )
@@ -32,21 +32,21 @@ def test_dropped_connection(cloud: CloudUnderTest) -> None:
     assert cloud.ask("GET", f"{cloud.project}/zones").status_code == 200
 
 
-def test_connection_dropped_in_the_middle_of_an_answer(cloud: CloudUnderTest) -> None:
+def test_connection_dropped_in_the_middle_of_a_response(cloud: CloudUnderTest) -> None:
     cloud.fault(kind="drop", match="/zones", after_bytes=100)
     with pytest.raises(requests.exceptions.ChunkedEncodingError) as caught:
         requests.get(f"{cloud.project}/zones", headers=cloud.owner, timeout=60)
     assert "100 bytes read" in str(caught.value)
 
 
-def test_delayed_answer(cloud: CloudUnderTest) -> None:
+def test_delayed_response(cloud: CloudUnderTest) -> None:
     cloud.fault(kind="delay", match="/zones", delay_s=600)
     with pytest.raises(requests.ReadTimeout):
         requests.get(f"{cloud.project}/zones", headers=cloud.owner, timeout=0.3)
     assert cloud.ask("GET", f"{cloud.project}/zones").status_code == 200
 
 
-def test_stockout_names_the_zones_that_have_some(cloud: CloudUnderTest) -> None:
+def test_stockout_names_the_zones_with_capacity(cloud: CloudUnderTest) -> None:
     cloud.fault(kind="stockout", match="europe-west4-a/", details=True, zones_available=["europe-west4-b"])
     record = cloud.insert_vm("vm")
     (error,) = record["error"]["errors"]
@@ -73,7 +73,7 @@ def test_faults_of_the_guest_are_handed_to_the_room(cloud: CloudUnderTest) -> No
     cloud.fault(kind="full_disk", match="instances/vm$")
     cloud.fault(kind="ssh_drop", match="instances/vm$")
     cloud.fault(kind="ssh_cut", match="instances/vm$")
-    assert [name for name, _ in cloud.room.guest_faults] == [
+    assert [name for name, _ in cloud.hypervisor.guest_faults] == [
         *("refuse_ssh", "fill_disk", "drop_connections", "cut_next_connection")
     ]
     assert cloud.get("/_local/faults")["faults"] == []

@@ -1,4 +1,4 @@
-"""Who may do what: tokens of service accounts are checked, roles and policies mean what they say."""
+"""Tokens of service accounts, and the effect of roles and policies."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PROJECT = "/cloudresourcemanager/v1/projects/local-project"
 
 @pytest.fixture
 def token(cloud: CloudUnderTest) -> Json:
-    """Headers of a service account that has no rights yet, from the metadata of a VM that runs as it."""
+    """Return headers with the token of a service account without rights, from the metadata of a VM that runs as it."""
     assert cloud.ask("POST", f"{IAM}/serviceAccounts", {"accountId": "runner"}).status_code == 200
     cloud.insert_vm("vm", serviceAccounts=[{"email": EMAIL, "scopes": ["cloud-platform"]}])
     key = "projects/local-project/zones/europe-west4-a/instances/vm"
-    return {"Authorization": f"Bearer {cloud.room.view.access_token(key)['access_token']}"}
+    return {"Authorization": f"Bearer {cloud.hypervisor.view.access_token(key)['access_token']}"}
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def bind_project(cloud: CloudUnderTest, role: str, **condition: Any) -> None:
 
 
 def set_bindings(cloud: CloudUnderTest, more: list[Json], version: int = 3) -> int:
-    """Add to the project's policy; the status."""
+    """Add a binding to the project's policy, and return the status."""
     policy = cloud.ask("POST", f"{PROJECT}:getIamPolicy", {"options": {"requestedPolicyVersion": 3}}).json()
     bindings = [*policy.get("bindings", []), *more]
     body = {"policy": {"bindings": bindings, "etag": policy["etag"], "version": version}}
@@ -55,7 +55,7 @@ def set_bindings(cloud: CloudUnderTest, more: list[Json], version: int = 3) -> i
 
 
 def do(cloud: CloudUnderTest, verb: str, token: Json) -> int:
-    """The status of one act on an object ``there``."""
+    """Perform one action on the object ``there``, and return the status."""
     url = f"{cloud.url}/storage/v1/b/results/o"
     if verb == "list":
         return cloud.session.get(url, headers=token).status_code
@@ -90,7 +90,7 @@ def test_roles_on_objects(cloud: CloudUnderTest, token: Json, bucket: str, role:
         assert (do(cloud, verb, token) < 300) is (verb in allowed), verb
 
 
-def test_refusal_is_in_the_shape_of_cloud_storage(cloud: CloudUnderTest, token: Json, bucket: str) -> None:
+def test_denial_has_the_form_of_cloud_storage(cloud: CloudUnderTest, token: Json, bucket: str) -> None:
     status, reason, message = cloud.refused("GET", "/storage/v1/b/results/o/there", headers=token)
     assert (status, reason) == (403, "forbidden")
     assert message.startswith(f"{EMAIL} does not have storage.objects.get access to")
@@ -121,7 +121,7 @@ def test_batch_is_checked_part_by_part(cloud: CloudUnderTest, token: Json, bucke
     assert "<response-DELETE>" in answer.text
 
 
-def test_custom_role_lets_a_machine_delete_itself_and_nothing_else(cloud: CloudUnderTest, token: Json) -> None:
+def test_custom_role_lets_a_vm_delete_itself_and_nothing_else(cloud: CloudUnderTest, token: Json) -> None:
     cloud.insert_vm("other")
     role = {"title": "self delete", "includedPermissions": ["compute.instances.delete", "compute.zoneOperations.get"]}
     assert cloud.ask("POST", f"{IAM}/roles", {"roleId": "selfDelete", "role": role}).status_code == 200
@@ -134,7 +134,7 @@ def test_custom_role_lets_a_machine_delete_itself_and_nothing_else(cloud: CloudU
 
 
 def test_a_vm_of_a_batch_may_delete_vms_of_batches_and_nothing_else(cloud: CloudUnderTest, token: Json) -> None:
-    """From before the first of them is there; on a batch whose name begins another one's too."""
+    """Hold even before the first of them exists, and for a batch whose name is the beginning of another one's."""
     role = {"title": "self delete", "includedPermissions": ["compute.instances.delete", "compute.instances.get"]}
     assert cloud.ask("POST", f"{IAM}/roles", {"roleId": "selfDelete", "role": role}).status_code == 200
     expression = names.self_delete_condition()
@@ -166,7 +166,7 @@ def test_policies_with_conditions_are_of_version_3(cloud: CloudUnderTest, token:
     assert (seen["version"], seen["bindings"]) == (3, [conditional(1)])
 
 
-def test_twenty_conditions_are_the_most_for_one_role_of_one_member(cloud: CloudUnderTest, token: Json) -> None:
+def test_at_most_twenty_conditions_for_one_role_of_one_member(cloud: CloudUnderTest, token: Json) -> None:
     assert set_bindings(cloud, [conditional(number) for number in range(20)]) == 200
     assert set_bindings(cloud, [conditional(20)]) == 400
 
@@ -184,7 +184,7 @@ def test_insert_as_needs_the_right_to_act_as_the_account(cloud: CloudUnderTest, 
     assert "iam.serviceAccountUser" in message
 
 
-def test_token_of_an_account_that_is_gone_or_off(cloud: CloudUnderTest, token: Json) -> None:
+def test_token_of_a_deleted_or_disabled_account(cloud: CloudUnderTest, token: Json) -> None:
     assert cloud.refused("GET", cloud.project, headers=token)[0] == 403
     cloud.ask("POST", f"{IAM}/serviceAccounts/{EMAIL}:disable")
     assert cloud.refused("GET", cloud.project, headers=token)[:2] == (401, "authError")
@@ -194,11 +194,11 @@ def test_token_of_an_account_that_is_gone_or_off(cloud: CloudUnderTest, token: J
 
 
 def test_token_expires_for_good(cloud: CloudUnderTest, token: Json) -> None:
-    """Also once another VM has been given one, which is when old ones are forgotten."""
+    """Check it again after another VM has got a token, which is when old ones are deleted."""
     assert cloud.refused("GET", cloud.project, headers=token)[0] == 403
     cloud.advance(3700)
     assert cloud.refused("GET", cloud.project, headers=token)[:2] == (401, "authError")
-    cloud.room.view.access_token("projects/local-project/zones/europe-west4-a/instances/vm")
+    cloud.hypervisor.view.access_token("projects/local-project/zones/europe-west4-a/instances/vm")
     assert cloud.refused("GET", cloud.project, headers=token)[:2] == (401, "authError")
 
 
@@ -211,7 +211,7 @@ def test_grant_that_takes_effect_late(cloud: CloudUnderTest, token: Json, bucket
     assert do(cloud, "create", token) == 200
 
 
-def test_policy_that_changed_meanwhile(cloud: CloudUnderTest) -> None:
+def test_policy_that_has_changed_since(cloud: CloudUnderTest) -> None:
     policy = cloud.ask("POST", f"{PROJECT}:getIamPolicy").json()
     body = {"policy": {"bindings": [{"role": "roles/viewer", "members": ["user:a@b.c"]}], "etag": policy["etag"]}}
     assert cloud.ask("POST", f"{PROJECT}:setIamPolicy", body).status_code == 200
@@ -227,7 +227,7 @@ def test_policy_that_changed_meanwhile(cloud: CloudUnderTest) -> None:
         {"role": "roles/viewer", "members": ["serviceAccount:a@b.c"]},
     ],
 )
-def test_policy_with_what_cannot_be(cloud: CloudUnderTest, binding: Json) -> None:
+def test_policy_with_an_invalid_binding(cloud: CloudUnderTest, binding: Json) -> None:
     body = {"policy": {"bindings": [binding]}}
     assert cloud.refused("POST", f"{PROJECT}:setIamPolicy", body)[0] == 400
 
@@ -242,7 +242,7 @@ def test_custom_role_is_deleted_softly(cloud: CloudUnderTest) -> None:
     assert (changed["title"], changed["includedPermissions"]) == ("y", ["compute.instances.stop"])
 
 
-def test_switched_off_api(cloud: CloudUnderTest) -> None:
+def test_disabled_api(cloud: CloudUnderTest) -> None:
     services = "/serviceusage/v1/projects/local-project/services"
     assert cloud.ask("POST", f"{services}/compute.googleapis.com:disable").json()["done"] is True
     assert cloud.refused("GET", cloud.project)[:2] == (403, "accessNotConfigured")

@@ -1,8 +1,8 @@
-"""Faults that were asked for through the admin API: what there is, and whether one hits now.
+"""Faults armed through the admin API: their kinds, and whether one hits now.
 
-A fault is a document ``{"id", "kind", "match", "times", …}``. ``match`` is a regular expression, searched in what the kind
-says; ``times`` is how often it hits (null: always). New kinds need a line in ``KINDS`` and a place that asks for them. What
-is done once and at once, and never armed, is in ``ACTS``; ``scenario`` carries it out.
+A fault is a document ``{"id", "kind", "match", "times", …}``. ``match`` is a regular expression, searched in the text that
+the kind names; ``times`` is how often it hits (null: always). A new kind needs a line in ``KINDS`` and code that calls ``hit``.
+``ACTS`` are done once, at once, and never armed; ``scenario`` carries them out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COMMON = frozenset({"kind", "match", "times"})
 
 @dataclass(frozen=True, kw_only=True)
 class FaultKind:
-    """What ``match`` is searched in, what a client sees, and the fields with their defaults."""
+    """The text that ``match`` is searched in, the effect for a client, and the fields with their defaults."""
 
     searched_in: str
     effect: str
@@ -35,7 +35,7 @@ OPERATION = "type and target of an operation: `insert projects/…`"
 KINDS: Mapping[str, FaultKind] = {
     "http": FaultKind(
         searched_in=REQUEST,
-        effect="it is refused with this status, reason and message: 429, 500, 503, 403…",
+        effect="it fails with this status, reason and message: 429, 500, 503, 403…",
         defaults={
             "status": 503,
             "reason": "backendError",
@@ -45,67 +45,69 @@ KINDS: Mapping[str, FaultKind] = {
     ),
     "drop": FaultKind(
         searched_in=REQUEST,
-        effect="the connection is cut instead of an answer, or after so many bytes of its body",
+        effect="the connection is cut instead of a response, or after `after_bytes` of the response's body",
         defaults={"after_bytes": 0},
     ),
     "drop_upload": FaultKind(
         searched_in=REQUEST,
-        effect="the connection is cut once so many bytes of the request's body have come",
+        effect="the connection is cut once `after_bytes` of the request's body have arrived",
         defaults={"after_bytes": 65536},
     ),
-    "delay": FaultKind(searched_in=REQUEST, effect="nothing is done with it for so long", defaults={"delay_s": 1.0}),
+    "delay": FaultKind(
+        searched_in=REQUEST, effect="it is not handled before `delay_s` have passed", defaults={"delay_s": 1.0}
+    ),
     "quota": FaultKind(
         searched_in=f"{INSTANCE} that is inserted or started",
-        effect="QUOTA_EXCEEDED as the operation's error, or with form: http as a 403 quotaExceeded",
+        effect="QUOTA_EXCEEDED as the operation's error, or with `form: http` a 403 quotaExceeded",
         defaults={"metric": "PREEMPTIBLE_CPUS", "limit": 8.0, "form": "operation"},
     ),
     "stockout": FaultKind(
         searched_in=f"{INSTANCE} that is inserted or started",
-        effect="ZONE_RESOURCE_POOL_EXHAUSTED, or with details: true …_WITH_DETAILS and zonesAvailable",
+        effect="ZONE_RESOURCE_POOL_EXHAUSTED, or with `details: true` …_WITH_DETAILS and zonesAvailable",
         defaults={"details": False, "zones_available": []},
     ),
-    "slow_boot": FaultKind(searched_in=INSTANCE, effect="it stays in STAGING for so long", defaults={"delay_s": 5.0}),
+    "slow_boot": FaultKind(searched_in=INSTANCE, effect="it stays in STAGING for `delay_s`", defaults={"delay_s": 5.0}),
     "ssh_refused": FaultKind(
         searched_in=f"{INSTANCE} that runs or boots",
-        effect="its SSH connections are reset as they come, for so long",
+        effect="for `delay_s` its new SSH connections are reset",
         defaults={"delay_s": 5.0},
     ),
     "ssh_cut": FaultKind(
         searched_in=INSTANCE,
-        effect="its next SSH connection is lost after so many bytes, both ways together",
+        effect="its next SSH connection is lost after `after_bytes`, both directions together",
         defaults={"after_bytes": 4096},
     ),
     "ssh_drop": FaultKind(searched_in=INSTANCE, effect="its SSH connections are lost now"),
     "hang": FaultKind(
         searched_in=INSTANCE,
-        effect="its processes stand still, SSH is silent, the cloud still says RUNNING",
+        effect="its processes are stopped, SSH does not respond, the cloud still reports RUNNING",
     ),
     "preemption": FaultKind(
-        searched_in=f"{INSTANCE} on spot terms that boots",
-        effect="it is preempted so long after it is RUNNING, with so much notice",
+        searched_in=f"{INSTANCE} that is a Spot VM and boots",
+        effect="it is preempted `after_s` after it is RUNNING, with `notice_s` of notice",
         defaults={"after_s": 0.0, "notice_s": 30.0},
     ),
-    "full_disk": FaultKind(searched_in=INSTANCE, effect="no file of it can grow", defaults={"full": True}),
+    "full_disk": FaultKind(searched_in=INSTANCE, effect="none of its files can grow", defaults={"full": True}),
     "iam_delay": FaultKind(
         searched_in="the name of the resource whose policy is set",
-        effect="the policy of before stays in force for so long, as IAM's caches have it",
+        effect="the previous policy stays in force for `delay_s`, as in IAM's caches",
         defaults={"delay_s": 5.0},
     ),
     "unreachable": FaultKind(
         searched_in="list and scope of an aggregated list: `instances zones/z`",
-        effect="503; with returnPartialSuccess 200 without what is there, named in `unreachables`",
+        effect="503; with returnPartialSuccess 200 without its resources, and the scope in `unreachables`",
     ),
     "partial_success": FaultKind(
         searched_in=f"{REQUEST} with returnPartialSuccess",
-        effect="the parameter is taken, as by Compute v1 until January 2026 and by its beta; else it is refused with 400",
+        effect="the parameter is accepted, as by Compute v1 until January 2026 and by its beta; otherwise it fails with 400",
     ),
     "slow_operation": FaultKind(
-        searched_in=OPERATION, effect="it stays RUNNING for so long before it is begun", defaults={"delay_s": 5.0}
+        searched_in=OPERATION, effect="it stays RUNNING for `delay_s` before its work begins", defaults={"delay_s": 5.0}
     ),
-    "lost_operation": FaultKind(searched_in=OPERATION, effect="the work is done, its record is gone: 404"),
+    "lost_operation": FaultKind(searched_in=OPERATION, effect="its work is done, but its record is gone: 404"),
     "failed_operation": FaultKind(
         searched_in=OPERATION,
-        effect="nothing is done, and it ends with this error",
+        effect="its work is not done, and it ends with this error",
         defaults={"code": "INTERNAL_ERROR", "status": 500, "message": "Internal error. Please try again."},
     ),
 }
@@ -117,21 +119,21 @@ ACTS: Mapping[str, FaultKind] = {
     ),
     "clock": FaultKind(searched_in="", effect="the cloud's clock jumps, forward or back", defaults={"jump_s": 3600.0}),
     "preempt": FaultKind(
-        searched_in=f"{INSTANCE} on spot terms that runs",
-        effect="it is preempted now, with so much notice",
+        searched_in=f"{INSTANCE} that is a Spot VM and runs",
+        effect="it is preempted now, with `notice_s` of notice",
         defaults={"notice_s": 30.0},
     ),
 }
 
-#: Faults inside a machine: they are applied at once to machines that run, else at the next boot.
+#: Faults inside an instance: they apply at once to instances that run, and otherwise at the next boot.
 GUEST_KINDS = frozenset({"ssh_refused", "ssh_cut", "ssh_drop", "full_disk", "hang"})
 
 
 def check_fault(wanted: Mapping[str, Any]) -> Document:
-    """A fault or act with all its fields.
+    """Check a fault or act, and return it with all its fields.
 
     Raises:
-        CloudError: 400 for an unknown kind or field, or a ``match`` that is not a regular expression.
+        CloudError: 400, the kind or a field is unknown, or ``match`` is not a regular expression.
     """
     known = {**KINDS, **ACTS}
     kind = known.get(str(wanted.get("kind")))
@@ -146,10 +148,10 @@ def check_fault(wanted: Mapping[str, Any]) -> Document:
 
 
 def check_pattern(field_name: str, text: object) -> str:
-    """``text`` if it is a regular expression.
+    """Return ``text`` if it is a regular expression.
 
     Raises:
-        CloudError: 400, it is none.
+        CloudError: 400, it is not one.
     """
     try:
         return re.compile(str(text)).pattern
@@ -162,25 +164,25 @@ def _ignore(event: str) -> None:
 
 
 class Faults:
-    """The faults that are armed. They are in the store, so they outlive the process.
+    """The armed faults. They are in the store, so they outlive the process.
 
-    ``witness`` hears of everything that happens, a line each, before a fault is looked for: see ``tell``.
+    ``observer`` is called with every event, one line each, before a fault is looked for: see ``report``.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._armed = dict(store.items(FAULTS))
-        self.witness: Callable[[str], None] = _ignore
+        self.observer: Callable[[str], None] = _ignore
 
-    def tell(self, event: str) -> None:
-        """Something happens: ``request METHOD /path``, ``operation begun insert …``, ``instance … RUNNING``…"""
-        self.witness(event)
+    def report(self, event: str) -> None:
+        """Report an event: ``request METHOD /path``, ``operation begun insert …``, ``instance … RUNNING``…"""
+        self.observer(event)
 
     def add(self, wanted: Mapping[str, Any]) -> Document:
         """Arm one fault.
 
         Raises:
-            CloudError: 400, it cannot be understood.
+            CloudError: 400, the fault is not valid.
         """
         checked = check_fault(wanted)
         if checked["kind"] in ACTS:
@@ -193,14 +195,14 @@ class Faults:
         return list(self._armed.values())
 
     def remove(self, fault_id: str | None = None) -> int:
-        """Disarm one, or all; the number of faults that were armed."""
+        """Disarm one fault, or all, and return how many were armed."""
         keys = [key for key in self._armed if fault_id is None or key == FAULTS + fault_id]
         for key in keys:
             self._drop(key)
         return len(keys)
 
     def hit(self, kind: str, text: str, **where: Any) -> Document | None:
-        """The first fault of this kind that matches, and whose fields are as in ``where``; one of its times is used up."""
+        """Return the first fault of this kind that matches and has the fields ``where``, and count one hit."""
         for key, fault in self._armed.items():
             is_meant = fault["kind"] == kind and where.items() <= fault.items()
             if is_meant and re.search(fault["match"], text):
