@@ -67,10 +67,6 @@ class MachineRoom:
         await asyncio.gather(*(self.shut_down(key, notice_s=0) for key in list(self._machines)))
         await asyncio.gather(*self._tasks)
 
-    def is_on(self, key: str) -> bool:
-        """Whether a machine has been booted and not yet gone off."""
-        return key in self._machines
-
     def free_address(self, taken: Collection[str]) -> str:
         """A loopback address that is not taken and on which nobody listens, at whatever port.
 
