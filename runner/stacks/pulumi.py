@@ -9,18 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from runner.errors import StackError
+from runner.stacks.backend import FolderBackend, read_key
 from runner.stacks.contract import EngineLimit, OnProgress, ProjectName, StackSpec
 from runner.stacks.errors import describe_failure
 from runner.stacks.events import EngineRun
-from runner.stacks.files import StackFiles, read_key
+from runner.stacks.files import StackFiles
 from runner.stacks.locks import StackLock, read_locks
 from runner.stacks.mending import mend_stack
 from runner.stacks.program import InlineProgram, Program
-from runner.system.files import disk_errors_mapped, make_private_folder
 
 if TYPE_CHECKING:
     from pulumi.automation.errors import CommandError
@@ -266,7 +264,8 @@ class PulumiStacks:
 
         with self._lock:
             if self._engine is None:
-                _make_backend_folder(self._site.env.get("PULUMI_BACKEND_URL", ""))
+                if backend := FolderBackend.find(self._site.env.get("PULUMI_BACKEND_URL", "")):
+                    backend.create()
                 self._engine = EngineCommand(self._site.cli_bin, _engine_environment(self._site.env))
             return self._engine
 
@@ -306,16 +305,6 @@ def _engine_environment(env: Mapping[str, str]) -> dict[str, str]:
     """With a provider to attach to, nothing is looked up or downloaded."""
     attached = {"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"} if env.get("PULUMI_DEBUG_PROVIDERS") else {}
     return {**env, **ENGINE_ENVIRONMENT, **attached}
-
-
-def _make_backend_folder(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        folder = Path(url2pathname(parts.path))
-        with disk_errors_mapped(
-            folder / ".pulumi", more="PULUMI_BACKEND_URL and OPENSEES_HPC_HOME say where Pulumi's state is"
-        ):
-            make_private_folder(folder)
 
 
 def _unless_missing(act: Callable[[], Result]) -> Result | None:
