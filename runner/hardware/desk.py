@@ -6,7 +6,7 @@ import codecs
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Generic, TypeVar, Unpack
 
 from runner.errors import RemoteError
@@ -126,6 +126,7 @@ class WorkspaceInterface(SSHInterface, Generic[JobT]):
         return {name: self._status(name, state) for name, state in self._workspace.states(names).items()}
 
     def _status(self, name: str, state: RemoteState) -> JobStatus:
+        self._check_readable(name, state)
         if state.phase is Phase.END:
             return self._judge(state)
         if state.phase is Phase.NONE:
@@ -133,6 +134,15 @@ class WorkspaceInterface(SSHInterface, Generic[JobT]):
         if name in self._failed_cancels:
             return JobStatus.FAILED_CANCEL
         return JobStatus.RUNNING
+
+    def _check_readable(self, name: str, state: RemoteState) -> None:
+        if state.phase is Phase.UNKNOWN:
+            host = self._connection.target
+            raise RemoteError(
+                f"the state of job {name} on {host.label} cannot be read: {state.unreadable}",
+                host=host.host,
+                remedy=f"look at the files in {self.workspace_dir}/{name}/.job on the host",
+            )
 
     def cancel_job(self, job_id: object) -> None:
         """End a job and all processes that it started (SIGTERM, a grace, SIGKILL); returns when they are gone. Nothing happens if it is over.
@@ -194,7 +204,8 @@ class WorkspaceInterface(SSHInterface, Generic[JobT]):
         name = check_folder_name(str(job_id))
         [subscription] = self._watcher.subscribe([(name, from_byte)])
         try:
-            yield from _pieces(subscription)
+            end = yield from _pieces(subscription)
+            self._check_readable(name, end)
         finally:
             subscription.close()
 
@@ -204,8 +215,9 @@ class WorkspaceInterface(SSHInterface, Generic[JobT]):
         super().close()
 
 
-def _pieces(subscription: Subscription) -> Iterator[LogPiece]:
+def _pieces(subscription: Subscription) -> Generator[LogPiece, None, RemoteState]:
     while isinstance(event := subscription.get(), LogPiece):
         yield event
     if event.phase is Phase.NONE:
         raise ValueError(f"job {subscription.name} was not submitted")
+    return event

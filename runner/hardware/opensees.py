@@ -109,6 +109,7 @@ class OpenSeesInterface(WorkspaceInterface[OpenSeesJob]):
         """What the job left; None if it has not ended (or never began)."""
         name = check_folder_name(str(job_id))
         state, size, tail = self._workspace.show(name, LOG_NAME, last_lines)
+        self._check_readable(name, state)
         if state.phase is not Phase.END or state.end is None:
             return None
         folder = f"{self.workspace_dir}/{name}"

@@ -13,12 +13,13 @@ _TIME = re.compile(r"(?P<minutes>\d+)m(?P<seconds>[0-9.,]+)s")
 
 
 class Phase(Enum):
-    """Where a job is in its life."""
+    """Where a job is in its life. UNKNOWN: its state cannot be read; the host never says so itself."""
 
     NONE = "none"
     SUBMITTED = "submitted"
     RUNNING = "running"
     END = "end"
+    UNKNOWN = "unknown"
 
 
 class How(Enum):
@@ -43,12 +44,24 @@ class End:
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteState:
-    """One job's state. ``after``: exit code of the command that runs after the end; None while it is not over, -1 if it was killed."""
+    """One job's state. ``after``: exit code of the command that runs after the end; None while it is not over, -1 if it was killed.
+
+    ``unreadable``: what the host says of a job whose phase is UNKNOWN.
+    """
 
     phase: Phase
     end: End | None = None
     has_after: bool = False
     after: int | None = None
+    unreadable: str = ""
+
+
+def read_state(after: str, state: str) -> RemoteState:
+    """Read the two last columns of a status line. What is none becomes UNKNOWN: one corrupt file must not hide all other jobs."""
+    try:
+        return parse_state(after, state)
+    except RemoteError as error:
+        return RemoteState(phase=Phase.UNKNOWN, unreadable=error.message)
 
 
 def parse_state(after: str, state: str) -> RemoteState:
@@ -59,6 +72,8 @@ def parse_state(after: str, state: str) -> RemoteState:
     try:
         word, _, rest = state.partition(" ")
         phase = Phase(word)
+        if phase is Phase.UNKNOWN:
+            raise ValueError(word)
         end = parse_end(rest) if phase is Phase.END else None
         return RemoteState(phase=phase, end=end, has_after=after != "-", after=_parse_after(after))
     except (ValueError, IndexError) as error:

@@ -74,6 +74,7 @@ class UnixServerScriptInterface(WorkspaceInterface[JobLike]):
         """
         name = check_folder_name(str(job_id))
         state, size, content = self._workspace.read(name, OUTPUT_NAME, _LONGEST_OUTPUT_BYTES)
+        self._check_readable(name, state)
         if state.phase is not Phase.END or self._judge(state) is not JobStatus.COMPLETED or size is None:
             return None
         if size > len(content):

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from runner.errors import HpcError, RemoteError
-from runner.hardware.remote_state import RemoteState, parse_state
+from runner.hardware.remote_state import Phase, RemoteState, read_state
 from runner.ssh import Connection
 
 UNTIL_END = "end"
@@ -42,6 +42,7 @@ class Subscription:
         self.until = start if isinstance(start, str) else UNTIL_END
         self.next_byte = None if isinstance(start, str) else start
         self.paused = False
+        self.doubted = ""
         self._watcher = watcher
         self._events: queue.SimpleQueue[LogPiece | RemoteState | HpcError] = queue.SimpleQueue()
         self._unread = 0
@@ -113,11 +114,18 @@ class FrameReader:
             self._log = (self._subscriptions[int(words[0]) - 1], int(words[1]))
         elif kind == "E":
             subscription = self._subscriptions[int(words[0]) - 1]
-            subscription.put(parse_state(words[1], words[2]))
-            self._on_end(subscription)
+            self._take_end(subscription, read_state(words[1], words[2]))
         elif kind != "K":
             raise ValueError(line)
         return True
+
+    def _take_end(self, subscription: Subscription, state: RemoteState) -> None:
+        """A state that cannot be read is believed when it comes a second time: the first may be a frame that was shifted."""
+        if state.phase is Phase.UNKNOWN and subscription.doubted != state.unreadable:
+            subscription.doubted = state.unreadable
+            raise RemoteError(state.unreadable)
+        subscription.put(state)
+        self._on_end(subscription)
 
     def _take_log(self, subscription: Subscription, left: int) -> bool:
         piece = bytes(self._waiting[:left])

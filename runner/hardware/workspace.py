@@ -10,7 +10,7 @@ from importlib import resources
 
 from runner.errors import RemoteError
 from runner.hardware.bundle import Bundle, BundleFile, remote_scripts, tar_bundles, tar_files
-from runner.hardware.remote_state import RemoteState, parse_state
+from runner.hardware.remote_state import RemoteState, read_state
 from runner.ssh import Connection, Result, Stdin, command_line
 
 CONTROL_FOLDER = ".opensees-hpc"
@@ -155,8 +155,8 @@ def digest_scripts(scripts: Iterable[BundleFile]) -> str:
 
 
 def parse_states(text: str) -> dict[str, RemoteState]:
-    """Read status lines. Raises: RemoteError if one is none."""
-    return {name: parse_state(after, state) for name, after, state in _columns(text)}
+    """Read status lines. Raises: RemoteError if a line is none; a state that cannot be read is Phase.UNKNOWN."""
+    return {name: read_state(after, state) for name, after, state in _columns(text)}
 
 
 def _parse_answers(text: str) -> dict[str, Answer]:

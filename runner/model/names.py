@@ -187,11 +187,6 @@ def preemption_prefix(batch: str) -> str:
     return f"{control_prefix(batch)}preempted/"
 
 
-def preemption_marker(batch: str, instance: str) -> str:
-    """Written by a VM that was told to go, as its last act."""
-    return f"{preemption_prefix(batch)}{instance}"
-
-
 def home_marker(job: str, attempt: int) -> str:
     """The control object that says that an attempt's results are at home with a client, and with which."""
     return f"{HOME_MARKERS}{attempt_folder(job, attempt)}"

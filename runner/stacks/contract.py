@@ -40,18 +40,6 @@ class StackProgress:
     message: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class StackPreview:
-    """How many resources an ``up`` would create, update, delete, replace, or leave (``same``)."""
-
-    counts: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def has_changes(self) -> bool:
-        """Would ``up`` do anything?"""
-        return any(count for op, count in self.counts.items() if op != "same")
-
-
 OnProgress = Callable[[StackProgress], None]
 
 
@@ -80,9 +68,6 @@ class Stacks(Protocol):
 
         After an error all those exist that could be created: they are in the stack's state, and ``destroy`` removes them.
         """
-
-    def preview(self, spec: StackSpec) -> StackPreview:
-        """What ``up`` would do, seen from the state as refreshed; changes nothing, and leaves no stack that was not there."""
 
     def destroy(
         self, project: ProjectName, name: str, on_progress: OnProgress, *, limit: EngineLimit | None = None

@@ -16,18 +16,14 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from pulumi.automation import LocalWorkspace, OutputMap, PulumiCommand, Stack, UpdateSummary
-from pulumi.automation._cmd import CommandResult
-from pulumi.automation._stack import StackInitMode
-from pulumi.automation.errors import create_command_error
 from semver import VersionInfo
 
 from runner.errors import MissingToolError, StackError
 from runner.stacks.contract import EngineLimit
+from runner.stacks.sdk import CommandResult, UncheckedCommand, create_command_error
 
 _log = logging.getLogger(__name__)
 
@@ -43,12 +39,11 @@ PRIVATE_UMASK = 0o077  # states and their backups are as private as all that is 
 warnings.filterwarnings("ignore", message="Error in event stream", category=UserWarning)
 
 
-class EngineCommand(PulumiCommand):
+class EngineCommand(UncheckedCommand):
     """Runs the CLI in a session of its own: a Ctrl-C in the terminal reaches it once, through us, and not at its plugins."""
 
     def __init__(self, cli_bin: Path, env: Mapping[str, str]) -> None:
-        self.command = str(cli_bin / "pulumi")
-        self.version = OLDEST_CLI
+        super().__init__(str(cli_bin / "pulumi"), OLDEST_CLI)
         self._env = dict(env) | {"PATH": os.pathsep.join([str(cli_bin), env.get("PATH", os.defpath)])}
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
@@ -216,30 +211,3 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-class LeanWorkspace(LocalWorkspace):
-    """A workspace that selects nothing: every call names its stack, and the user's own selection stays as it is."""
-
-    def select_stack(self, stack_name: str) -> None:
-        """Nothing: a stack that is not there is noticed by the call that needs it."""
-
-    def create_stack(self, stack_name: str) -> None:
-        """Makes an empty stack."""
-        by = ["--secrets-provider", self.secrets_provider] if self.secrets_provider else []
-        self._run_pulumi_cmd_sync(["stack", "init", stack_name, "--no-select", *by])
-
-
-class LeanStack(Stack):
-    """A stack whose runs are told by their events alone."""
-
-    def __init__(self, name: str, workspace: LeanWorkspace) -> None:
-        super().__init__(name, workspace, StackInitMode.SELECT)
-
-    def outputs(self) -> OutputMap:
-        """Nothing: the event stream has them."""
-        return {}
-
-    def info(self, show_secrets: bool = True) -> UpdateSummary:
-        """A stand-in: nobody reads the history after each run."""
-        return UpdateSummary("", datetime.now(UTC), "", {}, {}, "succeeded")

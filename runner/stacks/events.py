@@ -1,4 +1,4 @@
-"""The engine's event stream, made into progress, complaints, outputs and counts. No processes, no files."""
+"""The engine's event stream, made into progress, complaints and outputs. No processes, no files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ class EngineRun:
         self._said: dict[str, str] = {}
         self.complaints: list[Complaint] = []
         self.outputs: dict[str, Any] = {}
-        self.counts: dict[str, int] = {}
         self.listener_error: Exception | None = None
 
     def see(self, event: EngineEvent) -> None:
@@ -42,8 +41,6 @@ class EngineRun:
             self._see_end(event.res_outputs_event.metadata)
         elif event.res_op_failed_event:
             self._tell(event.res_op_failed_event.metadata, "failed")
-        elif event.summary_event:
-            self.counts = {_text(op): count for op, count in event.summary_event.resource_changes.items()}
 
     def tell_broken_lock(self, stack: str, lock: StackLock) -> None:
         """A lock that somebody left is gone: not the engine's word, but who runs the batch should know."""

@@ -7,7 +7,6 @@ tests) never share a ``Pulumi.<stack>.yaml``. The folder in ``infra/`` gets a li
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import threading
 from collections.abc import Mapping
@@ -102,15 +101,6 @@ class StackFiles:
     @staticmethod
     def _path(folder: Path, stack: str) -> Path:
         return folder / f"Pulumi.{stack}.yaml"
-
-
-def read_key(state: str) -> dict[str, str]:
-    """What encrypts the secrets of a stack, out of its exported state, as its settings have it; {} if that does not say."""
-    provider = json.loads(state).get("deployment", {}).get("secrets_providers") or {}
-    told = provider.get("state") or {}
-    if provider.get("type") == "cloud":
-        return {"secretsprovider": str(told["url"]), "encryptedkey": str(told["encryptedkey"])}
-    return {"encryptionsalt": str(told["salt"])} if provider.get("type") == "passphrase" else {}
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

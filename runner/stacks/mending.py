@@ -7,16 +7,12 @@ replaced by Pulumi's own copy of the one before, or put away: what it said of th
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
-from runner.model import names
+from runner.stacks.backend import FolderBackend, backup_of, is_whole
 from runner.stacks.contract import ProjectName
-from runner.stacks.locks import read_lock_file
+from runner.stacks.locks import StackLock
 
 WRITING_S = 2.0  # a file that is younger may be in the middle of being written; that is waited for
 LOOK_S = 0.05
@@ -24,29 +20,25 @@ DAMAGED = ".damaged"
 
 
 def mend_stack(backend_url: str, project: ProjectName, name: str) -> bool:
-    """Whether there was anything to mend in the files of a stack."""
-    parts = urlsplit(backend_url)
-    if parts.scheme != "file":
+    """Repair the files of a stack; return whether there was anything to repair."""
+    backend = FolderBackend.find(backend_url)
+    if backend is None:
         return False
-    folder = Path(url2pathname(parts.path)) / ".pulumi"
-    useless = list(_useless_locks(folder, project, name))
-    for lock in useless:
-        lock.unlink(missing_ok=True)
-    return _mend_state(folder / "stacks" / names.PULUMI_PROJECTS[project] / f"{name}.json") or bool(useless)
+    useless = [path for path, lock in backend.locks(project, name).items() if _is_useless(path, lock)]
+    for path in useless:
+        path.unlink(missing_ok=True)
+    return _mend_state(backend.state_file(project, name)) or bool(useless)
 
 
-def _useless_locks(folder: Path, project: ProjectName, name: str) -> Iterator[Path]:
-    """Those of engines of this machine that are no more, and those that cannot be read and are not being written."""
-    for path in (folder / "locks").glob(f"*/{names.PULUMI_PROJECTS[project]}/{name}/*"):
-        lock = read_lock_file(path)
-        if path.suffix != ".attrs" and (_is_left_broken(path) if lock is None else lock.is_stale()):
-            yield path
+def _is_useless(path: Path, lock: StackLock | None) -> bool:
+    """Return whether a lock is of an engine of this computer that is no more, or cannot be read and is not being written."""
+    return _is_left_broken(path) if lock is None else lock.is_stale()
 
 
 def _is_left_broken(path: Path) -> bool:
     """Whether it is not whole, and stays so: an engine that met a full disk may have left it a moment ago."""
     give_up_at = time.monotonic() + WRITING_S
-    while not _is_json(path):
+    while not is_whole(path):
         try:
             age_s = time.time() - path.stat().st_mtime
         except OSError:  # it has gone
@@ -61,14 +53,7 @@ def _mend_state(state: Path) -> bool:
     if not _is_left_broken(state):
         return False
     state.replace(state.with_name(state.name + DAMAGED))
-    copy = state.with_name(f"{state.name}.bak")
-    if _is_json(copy):
+    copy = backup_of(state)
+    if is_whole(copy):
         copy.replace(state)
     return True
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        return isinstance(json.loads(path.read_bytes()), dict)
-    except (OSError, ValueError):
-        return False

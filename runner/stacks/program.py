@@ -8,19 +8,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from pulumi.runtime import _grpc_settings
-
 Program = Callable[[], None]
 LOOP_END_S = 10.0
 LOOP_PATIENCE_S = 1.0
 LOOP_REST_S = 0.1
 LOOP_LOOK_S = 0.005
-
-# gRPC has channels to one address share what they know of it. An engine gets any free port: where an earlier one had it, a new
-# engine would be taken for gone without being asked, as long as the pause lasts that a failed call to the earlier one began.
-_OWN_CONNECTION = ("grpc.use_local_subchannel_pool", 1)
-if _OWN_CONNECTION not in _grpc_settings._GRPC_CHANNEL_OPTIONS:
-    _grpc_settings._GRPC_CHANNEL_OPTIONS.append(_OWN_CONNECTION)
 
 
 class InlineProgram:
@@ -31,6 +23,9 @@ class InlineProgram:
     """
 
     def __init__(self, load: Callable[[], Program]) -> None:
+        from runner.stacks.sdk import use_own_connections
+
+        use_own_connections()
         self._load = load
         self._loop: asyncio.AbstractEventLoop | None = None
 

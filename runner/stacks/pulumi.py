@@ -9,31 +9,34 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from runner.errors import StackError
-from runner.stacks.contract import EngineLimit, OnProgress, ProjectName, StackPreview, StackSpec
+from runner.stacks.backend import FolderBackend, read_key
+from runner.stacks.contract import EngineLimit, OnProgress, ProjectName, StackSpec
 from runner.stacks.errors import describe_failure
 from runner.stacks.events import EngineRun
-from runner.stacks.files import StackFiles, read_key
+from runner.stacks.files import StackFiles
 from runner.stacks.locks import StackLock, read_locks
 from runner.stacks.mending import mend_stack
 from runner.stacks.program import InlineProgram, Program
-from runner.system.files import disk_errors_mapped, make_private_folder
 
 if TYPE_CHECKING:
     from pulumi.automation.errors import CommandError
 
-    from runner.stacks.engine import EngineCommand, LeanStack, LeanWorkspace
+    from runner.stacks.engine import EngineCommand
+    from runner.stacks.sdk import LeanStack, LeanWorkspace
 
 Result = TypeVar("Result")
 LOCK_WAIT_S = 30.0
 LOCK_LOOK_S = 0.5
 ENGINE_ENVIRONMENT = {"PULUMI_SKIP_UPDATE_CHECK": "1", "PULUMI_CONSOLE_SILENT": "1"}
-RUN_OPTIONS: dict[str, Any] = {"color": "never", "suppress_progress": True, "suppress_outputs": True}
 # One VM that is refused keeps no other from being created, and one that cannot be deleted none from going.
-ACT_OPTIONS: dict[str, Any] = {**RUN_OPTIONS, "continue_on_error": True}
+RUN_OPTIONS: dict[str, Any] = {
+    "color": "never",
+    "suppress_progress": True,
+    "suppress_outputs": True,
+    "continue_on_error": True,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,23 +75,8 @@ class PulumiStacks:
         is_new = self._create(spec)
         stack = self._stack(spec.project, spec.name, InlineProgram(self._loading[spec.project].finish), limit=limit)
         run = EngineRun(on_progress)
-        self._drive("up", stack, run, lambda: stack.up(on_event=run.see, refresh=not is_new, **ACT_OPTIONS))
+        self._drive("up", stack, run, lambda: stack.up(on_event=run.see, refresh=not is_new, **RUN_OPTIONS))
         return run.outputs
-
-    def preview(self, spec: StackSpec) -> StackPreview:
-        """See ``Stacks.preview``."""
-        self.preload(spec.project)
-        is_new = self._create(spec)
-        try:
-            stack = self._stack(spec.project, spec.name, InlineProgram(self._loading[spec.project].finish))
-            run = EngineRun(lambda progress: None)
-            self._drive(
-                "preview", stack, run, lambda: stack.preview(on_event=run.see, refresh=not is_new, **RUN_OPTIONS)
-            )
-            return StackPreview(counts=run.counts)
-        finally:
-            if is_new:
-                self.remove(spec.project, spec.name)
 
     def destroy(
         self, project: ProjectName, name: str, on_progress: OnProgress, *, limit: EngineLimit | None = None
@@ -102,7 +90,7 @@ class PulumiStacks:
             "destroy",
             stack,
             run,
-            lambda: _unless_missing(lambda: stack.destroy(on_event=run.see, refresh=True, **ACT_OPTIONS)),
+            lambda: _unless_missing(lambda: stack.destroy(on_event=run.see, refresh=True, **RUN_OPTIONS)),
             lock_wait_s=LOCK_WAIT_S if limit is None else min(LOCK_WAIT_S, limit.limit_s),
         )
 
@@ -191,6 +179,8 @@ class PulumiStacks:
         """Acts; locks of the dead are removed, errors are ours, and a listener's own error comes last."""
         from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 
+        from runner.stacks.sdk import read_stderr
+
         what = f"{verb} of {Path(stack.workspace.work_dir).name}/{stack.name}"
         give_up_at = time.monotonic() + lock_wait_s
         while True:
@@ -201,7 +191,7 @@ class PulumiStacks:
                 for lock in self._break_locks(what, stack, error, give_up_at):
                     run.tell_broken_lock(stack.name, lock)
             except CommandError as error:
-                failure = describe_failure(what, run.complaints, _stderr(error))
+                failure = describe_failure(what, run.complaints, read_stderr(error))
                 raise failure from failure.__cause__ or error
             finally:
                 if isinstance(stack.workspace.program, InlineProgram):
@@ -215,6 +205,8 @@ class PulumiStacks:
 
         Of other machines nobody knows what lives there: their locks on a batch's stack end by age, others never.
         """
+        from runner.stacks.sdk import read_stderr
+
         locks = read_locks(str(error))
         is_batch = Path(stack.workspace.work_dir).name == "analysis"
         if locks and all(lock.is_stale() or (is_batch and lock.is_abandoned()) for lock in locks):
@@ -223,7 +215,7 @@ class PulumiStacks:
         if time.monotonic() >= give_up_at:
             raise StackError(
                 f"{what} cannot begin: the stack is locked by {', '.join(map(str, locks)) or 'somebody'}",
-                diagnostics=[_stderr(error)],
+                diagnostics=[read_stderr(error)],
                 remedy=f"wait for it, or if it is dead: pulumi cancel --stack {stack.name}",
             ) from error
         time.sleep(LOCK_LOOK_S)
@@ -233,13 +225,15 @@ class PulumiStacks:
         """What the CLI prints; None if the stack is not there."""
         from pulumi.automation.errors import CommandError, StackNotFoundError
 
+        from runner.stacks.sdk import read_stderr
+
         workspace = self._workspace(project)
         try:
             return workspace.pulumi_command.run(args, workspace.work_dir, workspace.env_vars or {}).stdout
         except StackNotFoundError:
             return None
         except CommandError as error:
-            raise describe_failure(what, [], _stderr(error)) from error
+            raise describe_failure(what, [], read_stderr(error)) from error
 
     def _stack(
         self,
@@ -249,14 +243,14 @@ class PulumiStacks:
         *,
         limit: EngineLimit | None = None,
     ) -> LeanStack:
-        from runner.stacks.engine import LeanStack
+        from runner.stacks.sdk import LeanStack
 
         workspace = self._workspace(project, limit)
         workspace.program = program
         return LeanStack(name, workspace)
 
     def _workspace(self, project: ProjectName, limit: EngineLimit | None = None) -> LeanWorkspace:
-        from runner.stacks.engine import LeanWorkspace
+        from runner.stacks.sdk import LeanWorkspace
 
         work_dir = self._files(project).prepare()
         return LeanWorkspace(
@@ -270,7 +264,8 @@ class PulumiStacks:
 
         with self._lock:
             if self._engine is None:
-                _make_backend_folder(self._site.env.get("PULUMI_BACKEND_URL", ""))
+                if backend := FolderBackend.find(self._site.env.get("PULUMI_BACKEND_URL", "")):
+                    backend.create()
                 self._engine = EngineCommand(self._site.cli_bin, _engine_environment(self._site.env))
             return self._engine
 
@@ -312,16 +307,6 @@ def _engine_environment(env: Mapping[str, str]) -> dict[str, str]:
     return {**env, **ENGINE_ENVIRONMENT, **attached}
 
 
-def _make_backend_folder(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        folder = Path(url2pathname(parts.path))
-        with disk_errors_mapped(
-            folder / ".pulumi", more="PULUMI_BACKEND_URL and OPENSEES_HPC_HOME say where Pulumi's state is"
-        ):
-            make_private_folder(folder)
-
-
 def _unless_missing(act: Callable[[], Result]) -> Result | None:
     """Acts; a stack that is not there is no error."""
     from pulumi.automation.errors import StackNotFoundError
@@ -330,8 +315,3 @@ def _unless_missing(act: Callable[[], Result]) -> Result | None:
         return act()
     except StackNotFoundError:
         return None
-
-
-def _stderr(error: CommandError) -> str:
-    """The CLI's complaints, out of the error's text: the Automation API keeps them nowhere else."""
-    return str(error).partition("\n stderr: ")[2]

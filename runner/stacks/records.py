@@ -1,23 +1,18 @@
 """What this machine remembers of stacks, read from files: no engine, no passphrase, no readable state is needed.
 
-The last resort when the engine cannot forget a stack of which everything is gone. The layout is that of Pulumi's own
-backend for a folder (``.pulumi/stacks/PROJECT/STACK.json``, ``.pulumi/locks/…``).
+The last resort when the engine cannot forget a stack of which everything is gone.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from runner.errors import StackError
 from runner.model import names
+from runner.stacks.backend import FolderBackend
 from runner.stacks.contract import ProjectName
 from runner.stacks.files import StackFiles
-from runner.stacks.locks import StackLock, read_lock_file
-
-STATE_SUFFIXES = (".json", ".json.gz")
 
 
 class StackRecords:
@@ -27,13 +22,12 @@ class StackRecords:
         self._infra = infra
         self._work = work
         self._backend_url = backend_url
-        parts = urlsplit(backend_url)
-        self._folder = Path(url2pathname(parts.path)) / ".pulumi" if parts.scheme == "file" else None
+        self._backend = FolderBackend.find(backend_url)
 
     @property
     def has_state(self) -> bool:
         """Is the state in a folder of this machine? If not, only the engine knows all its stacks."""
-        return self._folder is not None
+        return self._backend is not None
 
     def names(self, project: ProjectName) -> list[str]:
         """The stacks whose settings are here, or whose state is, readable or not."""
@@ -41,10 +35,7 @@ class StackRecords:
 
     def names_in_state(self, project: ProjectName) -> set[str]:
         """The stacks whose state is in a folder of this machine."""
-        if self._folder is None:
-            return set()
-        stacks = (self._folder / "stacks" / names.PULUMI_PROJECTS[project]).glob("*")
-        return {path.name.removesuffix(end) for path in stacks for end in STATE_SUFFIXES if path.name.endswith(end)}
+        return set() if self._backend is None else self._backend.stacks(project)
 
     def labels(self, project: ProjectName, name: str) -> dict[str, str]:
         """``owner`` and ``expires`` from a stack's settings, where they are here."""
@@ -62,30 +53,19 @@ class StackRecords:
         Raises:
             StackError: the state is not in a folder of this machine, or somebody who lives has it locked.
         """
-        if self._folder is None:
+        if self._backend is None:
             raise StackError(
                 f"the state of {project}/{name} is in {self._backend_url}", remedy=removal_command(project, name)
             )
-        holders = [lock for lock in self._locks(project, name) if not lock.is_stale()]
+        locks = self._backend.locks(project, name)
+        holders = [lock for lock in locks.values() if lock is not None and not lock.is_stale()]
         if holders:
-            told = ", ".join(f"{lock.user}@{lock.host} (process {lock.pid})" for lock in holders)
-            raise StackError(f"{project}/{name} is locked by {told}", remedy=removal_command(project, name))
-        for path in self._lock_files(project, name):
+            shown = ", ".join(f"{lock.user}@{lock.host} (process {lock.pid})" for lock in holders)
+            raise StackError(f"{project}/{name} is locked by {shown}", remedy=removal_command(project, name))
+        for path in locks:
             path.unlink(missing_ok=True)
-        for end in STATE_SUFFIXES:
-            state = self._folder / "stacks" / names.PULUMI_PROJECTS[project] / f"{name}{end}"
-            if state.exists():
-                state.replace(state.with_name(f"{state.name}.bak"))
+        self._backend.set_state_aside(project, name)
         self._files(project).forget_settings(name)
-
-    def _locks(self, project: ProjectName, name: str) -> list[StackLock]:
-        found = (read_lock_file(path) for path in self._lock_files(project, name))
-        return [lock for lock in found if lock is not None]
-
-    def _lock_files(self, project: ProjectName, name: str) -> list[Path]:
-        if self._folder is None:
-            return []
-        return sorted((self._folder / "locks").glob(f"*/{names.PULUMI_PROJECTS[project]}/{name}/*.json"))
 
     def _files(self, project: ProjectName) -> StackFiles:
         return StackFiles(infra=self._infra, work=self._work, project=project)

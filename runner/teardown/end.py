@@ -37,7 +37,6 @@ def end_batch(
     batch: str,
     *,
     hurry: threading.Event | None = None,
-    destroy_limit_s: float = DESTROY_LIMIT_S,
 ) -> Ending:
     """Cancel, refresh, destroy and remove the batch's stack, then delete what is left of it by label. Idempotent.
 
@@ -46,7 +45,7 @@ def end_batch(
     Raises:
         LeftoverError: something billable is still there, or nobody knows; its ``items`` say what.
     """
-    limit = EngineLimit(limit_s=destroy_limit_s, hurry=hurry or threading.Event())
+    limit = EngineLimit(limit_s=DESTROY_LIMIT_S, hurry=hurry or threading.Event())
     scope = Scope(now=context.now(), owner=ANY_OWNER, batch=batch)  # whoever has its lease may end it, whoever began it
     return _end(_Stack(project="analysis", name=batch), scope, limit, context)
 
@@ -56,10 +55,9 @@ def end_bake(
     bake: str,
     *,
     hurry: threading.Event | None = None,
-    destroy_limit_s: float = DESTROY_LIMIT_S,
 ) -> Ending:
     """The same for a bake: its builder and what belongs to it; an image that was validated stays."""
-    limit = EngineLimit(limit_s=destroy_limit_s, hurry=hurry or threading.Event())
+    limit = EngineLimit(limit_s=DESTROY_LIMIT_S, hurry=hurry or threading.Event())
     scope = Scope(now=context.now(), owner=context.settings.owner, bake=bake)
     return _end(_Stack(project="image", name=bake), scope, limit, context)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,31 @@ def test_start_up_file_that_ends_the_session(host: Host, script: Path) -> None:
         assert "start-up files" in caught.value.remedy
     finally:
         (host.home / ".bashrc").unlink()
+
+
+@pytest.mark.parametrize("nonsense", ["ended 0 1 10.00 later 0m0.10s 0m0.01s\n", "\0\n", "unknown\n"])
+def test_a_state_that_cannot_be_read_is_an_error_and_hides_no_other_job(
+    host: Host, script: Path, tmp_path: Path, nonsense: str
+) -> None:
+    workspace = tmp_path / "jobs"
+    with host.scripts("/bin/sh", script, workspace) as jobs:
+        jobs.submit_jobs([Job("corrupt", (1, 1)), Job("sound", (1, 2))])
+        jobs.wait(["corrupt", "sound"], timeout=LIMIT_S)
+    (workspace / "corrupt" / ".job" / "end").write_text(nonsense)
+    with host.scripts("/bin/sh", script, workspace) as jobs:
+        assert set(jobs.jobs_found) == {"corrupt", "sound"}
+        asked: list[Callable[[], object]] = [
+            lambda: jobs.get_job_status("corrupt"),
+            jobs.get_job_statuses,
+            lambda: jobs.get_job_output("corrupt"),
+            lambda: jobs.wait(["corrupt"], timeout=LIMIT_S),
+            lambda: list(jobs.follow("corrupt")),
+        ]
+        for ask in asked:
+            with pytest.raises(HardwareInterfaceFailureError, match=r"the state of job corrupt on .* cannot be read"):
+                ask()
+        assert jobs.get_job_status("sound") is JobStatus.COMPLETED
+        assert jobs.get_job_output("sound") == 2.0
 
 
 @pytest.mark.parametrize("name", ["with space", "it's", '"q"', "$HOME `x`", "~", "-x", "ü", "back\\slash", "a;b&c|d*"])

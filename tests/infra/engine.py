@@ -8,7 +8,7 @@ from pathlib import Path
 
 import platformdirs
 
-from runner.stacks.contract import ProjectName
+from runner.stacks.contract import ProjectName, StackProgress, StackSpec
 from runner.stacks.program import Program
 from runner.stacks.pulumi import EngineSite, PulumiStacks
 
@@ -45,3 +45,10 @@ def make_stacks(site: EngineSite, programs: Mapping[ProjectName, Program]) -> Pu
         return lambda: program
 
     return PulumiStacks(site, {project: loader(program) for project, program in programs.items()})
+
+
+def find_changes(stacks: PulumiStacks, spec: StackSpec) -> set[tuple[str, str]]:
+    """Run ``up`` and return what it changed, as name and operation."""
+    seen: list[StackProgress] = []
+    stacks.up(spec, seen.append)
+    return {(step.name, step.op) for step in seen if step.op != "refresh"}

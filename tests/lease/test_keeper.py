@@ -339,7 +339,7 @@ def test_a_damaged_lease_is_told(batch: Batch) -> None:
 
 def test_markers_of_preempted_vms_are_read(batch: Batch) -> None:
     assert read_preempted(batch.store, batch.name) == set()
-    marker = names.preemption_marker(batch.name, "b-1").removeprefix(names.control_prefix(batch.name))
+    marker = f"{names.preemption_prefix(batch.name)}b-1".removeprefix(names.control_prefix(batch.name))
     batch.store.put_control(batch.name, marker, b"{}")
     batch.store.put_control(batch.name, "batch.json", b"{}")
     assert read_preempted(batch.store, batch.name) == {"b-1"}

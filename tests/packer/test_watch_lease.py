@@ -157,7 +157,7 @@ def test_a_preempted_vm_says_so_and_leaves_nothing_half(cloud: EmulatedCloud) ->
     cloud.no_faults()
     vm.preempt()
     until(lambda: read_preempted(cloud.store, "preempted") == {vm.name}, "the marker is there")
-    marker = cloud.read_json(names.preemption_marker("preempted", vm.name))
+    marker = cloud.read_json(names.preemption_prefix("preempted") + vm.name)
     assert marker["instance"] == vm.name
     until(lambda: vm.status() == "gone", "the VM is gone")
     assert vm.has_committed("finished")

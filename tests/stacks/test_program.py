@@ -14,6 +14,7 @@ from pulumi.runtime.proto import engine_pb2
 from pulumi.runtime.settings import Settings
 
 from runner.stacks.program import InlineProgram
+from runner.stacks.sdk import use_own_connections
 
 LIMIT_S = 60.0
 
@@ -36,6 +37,7 @@ def test_so_is_one_that_goes_on_after_it_was_cancelled_once() -> None:
 
 
 def test_an_engine_at_the_port_of_one_that_is_gone_is_asked() -> None:
+    use_own_connections()
     port = free_port()
     with pytest.raises(grpc.RpcError, match="UNAVAILABLE"):
         ask_engine(port)

@@ -72,17 +72,18 @@ class Batch:
         file.write_text(json.dumps(holder))
         return file
 
-    def end(self, context: Context | None = None, *, limit_s: float = 120.0, is_hurried: bool = False) -> Ending:
-        """End it."""
+    def end(self, context: Context | None = None, *, hurry_after_s: float | None = None) -> Ending:
+        """End it. ``hurry_after_s``: there is no more time after so many seconds."""
         hurry = threading.Event()
-        if is_hurried:
+        timer = threading.Timer(hurry_after_s or 0.0, hurry.set)
+        if hurry_after_s == 0.0:
             hurry.set()
-        return end_batch(
-            context or self.context,
-            self.name,
-            hurry=hurry,
-            destroy_limit_s=limit_s,
-        )
+        elif hurry_after_s is not None:
+            timer.start()
+        try:
+            return end_batch(context or self.context, self.name, hurry=hurry)
+        finally:
+            timer.cancel()
 
     def is_there(self) -> list[str]:
         """What the cloud has of it."""
@@ -210,7 +211,7 @@ def test_damaged_memory_does_not_keep_a_batch_alive(batch: Batch, damage: Callab
     passphrase = (batch.site.home / "passphrase").read_bytes()
     damage(batch)
     try:
-        assert batch.end(limit_s=60.0).finish == ""
+        assert batch.end().finish == ""
     finally:
         (batch.site.home / "passphrase").write_bytes(passphrase)
     batch.assert_nothing_is_left()
@@ -227,7 +228,7 @@ def test_without_a_pulumi_cli(batch: Batch, tmp_path: Path) -> None:
 
 def test_a_lock_from_another_machine_is_not_broken_but_told(batch: Batch) -> None:
     lock = batch.lock(host="another-host", pid=1)
-    ending = batch.end(limit_s=2.0)
+    ending = batch.end(hurry_after_s=2.0)
     assert batch.is_there() == []
     assert f"pulumi cancel --yes --stack {batch.name}" in ending.finish
     assert f"pulumi stack rm --force --yes {batch.name}" in ending.finish
@@ -239,12 +240,12 @@ def test_a_lock_from_another_machine_is_not_broken_but_told(batch: Batch) -> Non
 
 def test_an_engine_that_hangs_is_ended_and_the_sweep_goes_on(batch: Batch) -> None:
     batch.site.arm(kind="slow_operation", match=f"delete .*opensees-hpc-{batch.name}-0", delay_s=3600)
-    assert "it had not come to an end after 8 s" in batch.end(limit_s=8.0).failure
+    assert "there was no time to wait for it" in batch.end(hurry_after_s=8.0).failure
     batch.assert_nothing_is_left()
 
 
 def test_in_a_hurry_the_engine_is_not_asked(batch: Batch) -> None:
-    ending = batch.end(is_hurried=True)
+    ending = batch.end(hurry_after_s=0.0)
     assert "there was no time" in ending.failure
     assert [removal.is_gone for removal in ending.removals] == [True, True]
     batch.assert_nothing_is_left()
