@@ -8,7 +8,6 @@ before anything is ended. Without a launcher (one process, no MPI) the exit code
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import runpy
 import signal
@@ -19,6 +18,8 @@ import traceback
 from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from types import ModuleType
+
+from .engine import import_engine
 
 REPORT_FD = "OPENSEES_HPC_REPORT_FD"
 OUTPUT_FDS = "OPENSEES_HPC_OUTPUT_FDS"
@@ -107,7 +108,7 @@ KINDS: dict[str, Callable[[ModuleType, Rank, Path, Sequence[str]], int]] = {"tcl
 
 def run_script(rank: Rank, kind: str, script: Path, arguments: Sequence[str]) -> int:
     """The script's exit code, with everything flushed: recorders by ``wipe``, then the streams."""
-    ops = importlib.import_module("openseespy.opensees")
+    ops = import_engine()
     if ops.getNP() != rank.wanted_ranks:
         _say(
             f"openseesmp: {rank.wanted_ranks} ranks were asked for, but this OpenSees sees {ops.getNP()}: it has no MPI here"
