@@ -1,6 +1,6 @@
 """The Compute API and what happens to instances, disks, images and networks behind it.
 
-Processes and folders of instances are the business of ``machines``.
+The processes and folders of instances are in ``machines``.
 """
 
 from runner.emulator.compute.addresses import address_rules
@@ -8,7 +8,7 @@ from runner.emulator.compute.disk_roots import DiskRoots, RootTools
 from runner.emulator.compute.disks import Disks
 from runner.emulator.compute.guest_view import GuestView
 from runner.emulator.compute.images import Images, put_public_images
-from runner.emulator.compute.instance_documents import InstanceDraftsman, take_external_addresses
+from runner.emulator.compute.instance_documents import InstancePlanner, take_external_addresses
 from runner.emulator.compute.instance_policies import InstancePolicies
 from runner.emulator.compute.instances import Instances
 from runner.emulator.compute.lifecycle import PREEMPTION_NOTICE_S, Hypervisor, Lifecycle
@@ -28,7 +28,7 @@ __all__ = [
     "GuestView",
     "Hypervisor",
     "Images",
-    "InstanceDraftsman",
+    "InstancePlanner",
     "InstancePolicies",
     "Instances",
     "Lifecycle",

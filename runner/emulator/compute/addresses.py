@@ -1,4 +1,4 @@
-"""Reserved addresses, of regions and global. Nothing can use one here; what counts is that they are there, and cost."""
+"""Reserved addresses, regional and global. Nothing can use one here: they only exist, and cost money."""
 
 from __future__ import annotations
 
@@ -17,31 +17,23 @@ from runner.emulator.wire import (
     request_fields,
 )
 
-RESERVED = ipaddress.IPv4Network("198.51.100.0/24")  # RFC 5737: for documentation, nobody's
+RESERVED = ipaddress.IPv4Network("198.51.100.0/24")  # RFC 5737: reserved for documentation
 
 
 class Addresses(Collection):
     """``regions/r/addresses`` or ``global/addresses``."""
 
     def __init__(self, parts: Parts, base: str) -> None:
-        super().__init__(parts, "addresses", "address", base)
+        permission = "compute.addresses" if base == REGION else "compute.globalAddresses"
+        super().__init__(parts, "addresses", "address", base, permission=permission)
 
     def rules(self) -> list[Rule]:
-        permission = "compute.addresses" if self.base.startswith(REGION) else "compute.globalAddresses"
-        one = self.base + "/{name}"
-        fields = request_fields.ADDRESS
         return [
-            Rule(method="GET", path=self.base, act=self.list_all, permission=f"{permission}.list"),
-            Rule(method="GET", path=one, act=self.get, permission=f"{permission}.get"),
-            Rule(method="POST", path=self.base, act=self.insert, permission=f"{permission}.create", fields=fields),
-            Rule(method="DELETE", path=one, act=self.delete, permission=f"{permission}.delete"),
-            Rule(
-                method="POST",
-                path=one + "/setLabels",
-                act=self.set_labels,
-                permission=f"{permission}.setLabels",
-                fields=request_fields.LABELS,
-            ),
+            self.rule("GET", self.base, "list", self.list_all),
+            self.rule("GET", self.one, "get", self.get),
+            self.rule("POST", self.base, "create", self.insert, request_fields.ADDRESS),
+            self.rule("DELETE", self.one, "delete", self.delete),
+            self.label_rule(),
         ]
 
     def insert(self, call: Call) -> Document:
@@ -59,19 +51,11 @@ class Addresses(Collection):
             labelFingerprint=fresh_fingerprint(),
         )
         self.parts.store.put(key, document)
-
-        async def undo() -> None:
-            self.parts.store.delete(key)
-
-        return self.parts.operations.begin("insert", key, user=call.caller.email, undo=undo)
+        return self.begin("insert", key, call, undo=lambda: self.forget(key))
 
     def delete(self, call: Call) -> Document:
         key, _ = self.find(call)
-
-        async def remove() -> None:
-            self.parts.store.delete(key)
-
-        return self.parts.operations.begin("delete", key, user=call.caller.email, work=remove)
+        return self.begin("delete", key, call, work=lambda: self.forget(key))
 
     def _free_address(self) -> str:
         taken = {found["address"] for _, found in all_addresses(self.parts)}
@@ -79,7 +63,7 @@ class Addresses(Collection):
 
 
 def all_addresses(parts: Parts) -> Sequence[tuple[str, Document]]:
-    """The addresses of all regions, and the global ones."""
+    """Return the addresses of all regions, and the global ones."""
     found = parts.store.items(f"projects/{parts.settings.project}/")
     return [(key, document) for key, document in found if key.split("/")[-2] == "addresses"]
 

@@ -1,4 +1,4 @@
-"""A disk's document, made from the body of an insert or from an instance's ``initializeParams``."""
+"""Builds a disk's document from the body of an insert or from an instance's ``initializeParams``."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _DROPPED = ("kind", "id", "selfLink", "creationTimestamp", "status", "labelFinge
 def make_disk_document(
     body: Document, zone: str, store: Store, references: References, *, now: float, field: str = "resource"
 ) -> Document:
-    """The document of a new disk, CREATING, with ``sourceImage`` as a link to a version.
+    """Build the document of a new disk, with status CREATING, and ``sourceImage`` as a link to a version.
 
     Raises:
-        CloudError: bad name, type, size, or image; or a disk of that name is there.
+        CloudError: the name, type, size or image is invalid, or a disk of that name exists.
     """
     name = check_name(body.get("name"), field=f"{field}.name")
     path = references.canonical(f"zones/{zone}/disks/{name}")

@@ -1,4 +1,4 @@
-"""The folders behind disks and images. Copying is done in threads, so that the loop goes on serving."""
+"""The folders behind disks and images. Threads do the copying, so that the event loop stays responsive."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runner.emulator.state import Document, Store
 from runner.emulator.wire import relative
 from runner.system.files import make_private_folder
 
-#: Public images by project: their root folders are made when they are first used.
+#: Public images by project: their root folders are created when they are first used.
 PUBLIC_IMAGES = {
     "cloud-hpc-image-public": ("hpc-rocky-linux-8", "hpc-rocky-linux-8-v20260801"),
     "debian-cloud": ("debian-12", "debian-12-bookworm-v20260801"),
@@ -25,7 +25,7 @@ PUBLIC_FAMILIES = frozenset(family for family, _ in PUBLIC_IMAGES.values())
 
 @dataclass(frozen=True, kw_only=True)
 class RootTools:
-    """What is done to root folders, by whoever knows how (``machines.disks``)."""
+    """The operations on root folders (implemented by ``machines.disks``)."""
 
     make_base: Callable[[Path, str], None]
     clone: Callable[[Path, Path], None]
@@ -35,7 +35,7 @@ class RootTools:
 
 
 class DiskRoots:
-    """``<state>/disks/<id>/root`` and ``<state>/images/<id>/root``. A root that is being copied, or made, is removed after that."""
+    """``<state>/disks/<id>/root`` and ``<state>/images/<id>/root``. Removing a root waits until its copying or creation is done."""
 
     def __init__(self, state: Path, store: Store, tools: RootTools) -> None:
         self._state = state
@@ -52,7 +52,7 @@ class DiskRoots:
         return self._state / "images" / str(image["id"]) / "root"
 
     async def make_disk(self, key: str) -> Failure | None:
-        """A disk as a copy of its image, or empty; READY then. A half-made one from an earlier try is replaced."""
+        """Create a disk as a copy of its image, or empty, and mark it READY. Replace an incomplete one of an earlier attempt."""
         disk = self._store.get(key)
         if disk is None:
             return gone(key)
@@ -62,7 +62,7 @@ class DiskRoots:
             return gone(source_key)
         async with self._using(self.of_disk(disk)) as target:
             await asyncio.to_thread(self._tools.remove, target.parent)
-            make_private_folder(target.parent)  # not what is in it: that is as on a disk of Google's
+            make_private_folder(target.parent)  # but not its contents, whose modes are as on a disk of Google's
             if image is None:
                 target.mkdir()
             else:
@@ -70,7 +70,7 @@ class DiskRoots:
         return self._declare_ready(key)
 
     async def make_image(self, key: str, source_key: str) -> Failure | None:
-        """An image from a disk or from another image; READY then."""
+        """Create an image from a disk or from another image, and mark it READY."""
         image, source = self._store.get(key), self._store.get(source_key)
         if image is None or source is None:
             return gone(key if image is None else source_key)
@@ -87,8 +87,8 @@ class DiskRoots:
     def _declare_ready(self, key: str) -> Failure | None:
         if self._store.get(key) is None:  # deleted meanwhile
             return gone(key)
-        with self._store.edit(key) as made:
-            made["status"] = "READY"
+        with self._store.edit(key) as document:
+            document["status"] = "READY"
         return None
 
     async def _copy(self, image: Document, target: Path, tool: Callable[[Path, Path], None]) -> None:
@@ -118,7 +118,7 @@ class DiskRoots:
 
     @contextlib.asynccontextmanager
     async def _using(self, root: Path) -> AsyncIterator[Path]:
-        """Whoever wants to remove ``root`` waits until the block is left."""
+        """Delay the removal of ``root`` until the block is left."""
         self._users[root] += 1
         try:
             yield root

@@ -19,31 +19,12 @@ class Disks(Collection):
         self._roots = roots
 
     def rules(self) -> list[Rule]:
-        one = self.base + "/{name}"
         return [
             *self.read_rules(),
-            Rule(
-                method="POST",
-                path=self.base,
-                act=self.insert,
-                permission="compute.disks.create",
-                fields=request_fields.DISK,
-            ),
-            Rule(method="DELETE", path=one, act=self.delete, permission="compute.disks.delete"),
-            Rule(
-                method="POST",
-                path=one + "/setLabels",
-                act=self.set_labels,
-                permission="compute.disks.setLabels",
-                fields=request_fields.LABELS,
-            ),
-            Rule(
-                method="POST",
-                path=one + "/resize",
-                act=self.resize,
-                permission="compute.disks.resize",
-                fields={"sizeGb": int},
-            ),
+            self.rule("POST", self.base, "create", self.insert, request_fields.DISK),
+            self.rule("DELETE", self.one, "delete", self.delete),
+            self.label_rule(),
+            self.rule("POST", f"{self.one}/resize", "resize", self.resize, {"sizeGb": int}),
         ]
 
     def insert(self, call: Call) -> Document:
@@ -56,16 +37,15 @@ class Disks(Collection):
         )
         key = relative(disk["selfLink"])
         self.parts.store.put(key, disk)
-        return self.parts.operations.begin(
-            "insert", key, user=call.caller.email, work=lambda: self._make(key, zone), undo=lambda: self._forget(key)
-        )
+        return self.begin("insert", key, call, work=lambda: self._make(key, zone), undo=lambda: self.forget(key))
 
     async def _make(self, key: str, zone: str) -> Failure | None:
         if failure := self.parts.quotas.shortage(region_of(zone), asking=key):
             return failure
         return await self._roots.make_disk(key)
 
-    async def _forget(self, key: str) -> None:
+    async def forget(self, key: str) -> None:
+        """Delete a disk and its root folder."""
         disk = self.parts.store.get(key)
         self.parts.store.delete(key)
         if disk is not None:
@@ -75,7 +55,7 @@ class Disks(Collection):
         key, disk = self.find(call)
         if disk["users"]:
             raise refusals.in_use("disk", key, relative(disk["users"][0]))
-        return self.parts.operations.begin("delete", key, user=call.caller.email, work=lambda: self._forget(key))
+        return self.begin("delete", key, call, work=lambda: self.forget(key))
 
     def resize(self, call: Call) -> Document:
         key, disk = self.find(call)

@@ -1,4 +1,4 @@
-"""The cloud as its machines see it: metadata, tokens, guest attributes, who may log in."""
+"""The cloud as its instances see it: metadata, tokens, guest attributes, users who may log in."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _MAX_GUEST_VALUE_BYTES = 32 * 1024
 
 
 class GuestView:
-    """Implements ``machines.interface.Cloud``. ``on_power_off`` is set when there is something that cares."""
+    """Implements ``machines.interface.Cloud``. Set ``on_power_off`` to be notified when an instance powers itself off."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.on_power_off: Callable[[str], None] = lambda key: None
 
     def login_users(self) -> Sequence[LoginUser]:
-        """The owner, and whoever else has a role for it."""
+        """Return the owner, and everybody with a role for OS Login, if they have valid keys."""
         users = []
         for email, keys in valid_keys(self._parts.store, self._parts.clock.now()).items():
             may_login, may_sudo = self._login_rights(email)
@@ -46,7 +46,7 @@ class GuestView:
         return any(rights), rights[1]
 
     def metadata(self, key: str) -> Mapping[str, object]:
-        """The recursive tree; an instance that is gone has an empty one."""
+        """Return the recursive tree, with an empty part for an instance that is gone."""
         instance = self._parts.store.get(key)
         settings = self._parts.settings
         project = {
@@ -91,7 +91,7 @@ class GuestView:
         return {**accounts, **({"default": next(iter(accounts.values()))} if accounts else {})}
 
     def access_token(self, key: str) -> Mapping[str, object]:
-        """A token for the instance's service account.
+        """Issue a token for the instance's service account.
 
         Raises:
             NotFoundError: the instance has none, or its account was deleted.

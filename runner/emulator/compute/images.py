@@ -1,4 +1,4 @@
-"""Images: families, deprecation, and what an image is made from."""
+"""Images: families, deprecation, and the sources of images."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from runner.emulator.wire import (
 )
 
 PUBLIC_IMAGE_SIZE_GB = 20
+_PATCH_FIELDS = {"family": str, "description": str, "labelFingerprint": str}
 STATES = ("ACTIVE", "DEPRECATED", "OBSOLETE", "DELETED")
 
 
@@ -29,40 +30,15 @@ class Images(Collection):
         self._roots = roots
 
     def rules(self) -> list[Rule]:
-        one = self.base + "/{name}"
-        family = self.base + "/family/{family}"
+        one, family = self.one, self.base + "/family/{family}"
         return [
-            Rule(method="GET", path=family, act=self.get_from_family, permission="compute.images.getFromFamily"),
+            self.rule("GET", family, "getFromFamily", self.get_from_family),
             *self.read_rules(),
-            Rule(
-                method="POST",
-                path=self.base,
-                act=self.insert,
-                permission="compute.images.create",
-                fields=request_fields.IMAGE,
-            ),
-            Rule(method="DELETE", path=one, act=self.delete, permission="compute.images.delete"),
-            Rule(
-                method="POST",
-                path=one + "/setLabels",
-                act=self.set_labels,
-                permission="compute.images.setLabels",
-                fields=request_fields.LABELS,
-            ),
-            Rule(
-                method="POST",
-                path=one + "/deprecate",
-                act=self.deprecate,
-                permission="compute.images.deprecate",
-                fields=request_fields.DEPRECATION,
-            ),
-            Rule(
-                method="PATCH",
-                path=one,
-                act=self.patch,
-                permission="compute.images.update",
-                fields={"family": str, "description": str, "labelFingerprint": str},
-            ),
+            self.rule("POST", self.base, "create", self.insert, request_fields.IMAGE),
+            self.rule("DELETE", one, "delete", self.delete),
+            self.label_rule(),
+            self.rule("POST", f"{one}/deprecate", "deprecate", self.deprecate, request_fields.DEPRECATION),
+            self.rule("PATCH", one, "update", self.patch, _PATCH_FIELDS),
         ]
 
     def get_from_family(self, call: Call) -> Document:
@@ -74,12 +50,12 @@ class Images(Collection):
         source_key, source = self._source(call)
         self._complete(image, source_key, source)
         self.parts.store.put(key, image)
-        return self.parts.operations.begin(
+        return self.begin(
             "insert",
             key,
-            user=call.caller.email,
+            call,
             work=lambda: self._roots.make_image(key, source_key),
-            undo=lambda: self._forget(key),
+            undo=lambda: self.forget(key),
         )
 
     def _check(self, call: Call) -> None:
@@ -129,7 +105,8 @@ class Images(Collection):
         else:
             image.update(sourceImage=link(source_key), sourceImageId=source["id"])
 
-    async def _forget(self, key: str) -> None:
+    async def forget(self, key: str) -> None:
+        """Delete an image and its root folder."""
         image = self.parts.store.get(key)
         self.parts.store.delete(key)
         if image is not None:
@@ -137,7 +114,7 @@ class Images(Collection):
 
     def delete(self, call: Call) -> Document:
         key, _ = self._find_own(call, "compute.images.delete")
-        return self.parts.operations.begin("delete", key, user=call.caller.email, work=lambda: self._forget(key))
+        return self.begin("delete", key, call, work=lambda: self.forget(key))
 
     def _find_own(self, call: Call, permission: str) -> tuple[str, Document]:
         if call.project != self.parts.settings.project:
@@ -165,7 +142,7 @@ _LICENSE = link("projects/rocky-linux-cloud/global/licenses/rocky-linux-8-optimi
 
 
 def put_public_images(store: Store) -> None:
-    """The images that Google offers to everybody; their root folders are made when they are first used."""
+    """Create the documents of Google's public images; their root folders are created when they are first used."""
     for project, (family, name) in PUBLIC_IMAGES.items():
         key = f"projects/{project}/global/images/{name}"
         if store.get(key) is None:

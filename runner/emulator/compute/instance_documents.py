@@ -1,4 +1,4 @@
-"""An instance's documents, made from the body of an insert: checked against what is there, nothing stored."""
+"""Builds an instance's documents from the body of an insert: checks them against existing resources, and stores nothing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _DROPPED = (
 
 @dataclass(frozen=True, kw_only=True)
 class InstancePlan:
-    """What an insert will store: the instance, and disks by path: new ones, and attached ones with their users."""
+    """The documents that an insert will store: the instance, and disks by path: new ones, and attached ones with their users."""
 
     key: str
     instance: Document
@@ -49,8 +49,8 @@ class InstancePlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InstanceDraftsman:
-    """Plans instances. ``free_address`` gives an address that no instance has."""
+class InstancePlanner:
+    """Plans instances. ``free_address`` returns an address that no instance has."""
 
     store: Store
     settings: CloudSettings
@@ -59,10 +59,10 @@ class InstanceDraftsman:
     free_address: Callable[[], str]
 
     def plan(self, body: Document, zone: str) -> InstancePlan:
-        """The documents of a new instance.
+        """Build the documents of a new instance.
 
         Raises:
-            CloudError: as Google refuses what is wrong in the body.
+            CloudError: the body is invalid; the error is Google's.
         """
         name = check_name(body.get("name"))
         key = f"projects/{self.settings.project}/zones/{zone}/instances/{name}"
@@ -126,7 +126,7 @@ class InstanceDraftsman:
     def _disks(
         self, key: str, wanted: list[Document], zone: str
     ) -> tuple[list[Document], dict[str, Document], dict[str, Document]]:
-        """The ``disks`` of the instance, new disks' documents, and changed documents of disks that were there."""
+        """Return the instance's ``disks``, the documents of new disks, and the changed documents of existing disks."""
         attached: list[Document] = []
         new: dict[str, Document] = {}
         old: dict[str, Document] = {}
@@ -185,14 +185,14 @@ class InstanceDraftsman:
 
 
 def give_external_addresses(instance: Document) -> None:
-    """An instance that comes up gets an ephemeral external address for each access configuration: in this cloud its internal one."""
+    """Give a starting instance an ephemeral external address for each access configuration: in this cloud its internal one."""
     for nic in instance["networkInterfaces"]:
         for config in nic.get("accessConfigs", ()):
             config["natIP"] = nic["networkIP"]
 
 
 def take_external_addresses(instance: Document) -> None:
-    """An instance that is off has none: they were ephemeral."""
+    """Remove the ephemeral external addresses of an instance that has stopped."""
     for nic in instance["networkInterfaces"]:
         for config in nic.get("accessConfigs", ()):
             config.pop("natIP", None)

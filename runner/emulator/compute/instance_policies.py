@@ -1,4 +1,4 @@
-"""The IAM policies of instances: who may do what to this one, besides what the project's policy says."""
+"""The IAM policies of single instances, which count besides the project's policy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from runner.emulator.identity import policy_document, replace_policy, requested_
 from runner.emulator.state import Document
 from runner.emulator.wire import refusals, request_fields
 
-#: Whose policy counts for a call to an instance, besides the project's.
+#: The resource whose policy counts for a call to an instance, besides the project's.
 POLICY_OWNER = "projects/{project}/zones/{zone}/instances/{name}"
 
 

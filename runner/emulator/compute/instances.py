@@ -1,11 +1,11 @@
-"""Instances as clients see them: what is asked is checked here and carried out by ``Lifecycle``."""
+"""The API of instances: requests are checked here and carried out by ``Lifecycle``."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
-from runner.emulator.compute.instance_documents import InstanceDraftsman, InstancePlan
+from runner.emulator.compute.instance_documents import InstancePlan, InstancePlanner
 from runner.emulator.compute.instance_policies import POLICY_OWNER
 from runner.emulator.compute.lifecycle import PRIVATE, Lifecycle
 from runner.emulator.compute.operation_records import Work
@@ -24,51 +24,48 @@ _POWER_VERBS = ("stop", "start", "reset")
 class Instances(Collection):
     """``zones/z/instances``."""
 
-    def __init__(self, parts: Parts, lifecycle: Lifecycle, draftsman: InstanceDraftsman) -> None:
+    def __init__(self, parts: Parts, lifecycle: Lifecycle, planner: InstancePlanner) -> None:
         super().__init__(parts, "instances", "instance", ZONE)
         self._lifecycle = lifecycle
-        self._draftsman = draftsman
+        self._planner = planner
 
     def rules(self) -> list[Rule]:
-        one = self.base + "/{name}"
+        one = self.one
         rules = [
             *self.read_rules(),
-            self._rule("POST", self.base, "create", self.insert, request_fields.INSTANCE),
-            self._rule("DELETE", one, "delete", self.delete),
-            *(self._rule("POST", f"{one}/{verb}", verb, self.power) for verb in _POWER_VERBS),
-            self._rule("POST", f"{one}/setLabels", "setLabels", self.set_labels, request_fields.LABELS),
-            self._rule("POST", f"{one}/setMetadata", "setMetadata", self.set_metadata, request_fields.METADATA),
-            self._rule("POST", f"{one}/setTags", "setTags", self.set_tags, request_fields.TAGS),
-            self._rule("POST", f"{one}/setScheduling", "setScheduling", self.set_scheduling, request_fields.SCHEDULING),
-            self._rule("POST", f"{one}/setMachineType", "setMachineType", self.set_machine_type, {"machineType": str}),
-            self._rule("POST", f"{one}/setServiceAccount", "setServiceAccount", self.set_account, _ACCOUNT_FIELDS),
-            self._rule("POST", f"{one}/setDiskAutoDelete", "update", self.set_disk_auto_delete),
-            self._rule("POST", f"{one}/setDeletionProtection", "setDeletionProtection", self.set_protection),
-            self._rule("POST", f"{one}/simulateMaintenanceEvent", "simulateMaintenanceEvent", self.simulate),
-            self._rule("GET", f"{one}/serialPort", "getSerialPortOutput", self.read_serial_port),
-            self._rule("GET", f"{one}/getGuestAttributes", "getGuestAttributes", self.read_guest_attributes),
+            self.rule("POST", self.base, "create", self.insert, request_fields.INSTANCE),
+            self.rule("DELETE", one, "delete", self.delete),
+            *(self.rule("POST", f"{one}/{verb}", verb, self.power) for verb in _POWER_VERBS),
+            self.label_rule(),
+            self.rule("POST", f"{one}/setMetadata", "setMetadata", self.set_metadata, request_fields.METADATA),
+            self.rule("POST", f"{one}/setTags", "setTags", self.set_tags, request_fields.TAGS),
+            self.rule("POST", f"{one}/setScheduling", "setScheduling", self.set_scheduling, request_fields.SCHEDULING),
+            self.rule("POST", f"{one}/setMachineType", "setMachineType", self.set_machine_type, {"machineType": str}),
+            self.rule("POST", f"{one}/setServiceAccount", "setServiceAccount", self.set_account, _ACCOUNT_FIELDS),
+            self.rule("POST", f"{one}/setDiskAutoDelete", "update", self.set_disk_auto_delete),
+            self.rule("POST", f"{one}/setDeletionProtection", "setDeletionProtection", self.set_protection),
+            self.rule("POST", f"{one}/simulateMaintenanceEvent", "simulateMaintenanceEvent", self.simulate),
+            self.rule("GET", f"{one}/serialPort", "getSerialPortOutput", self.read_serial_port),
+            self.rule("GET", f"{one}/getGuestAttributes", "getGuestAttributes", self.read_guest_attributes),
         ]
         return [replace(rule, owners=(POLICY_OWNER,)) if rule.path.startswith(one) else rule for rule in rules]
 
-    def _rule(self, method: str, path: str, verb: str, act: object, fields: object = None) -> Rule:
-        return Rule(method=method, path=path, act=act, permission=f"compute.instances.{verb}", fields=fields)  # type: ignore[arg-type]
-
-    # ------------------------------------------------------------------ there and gone
+    # ------------------------------------------------------------------ insert and delete
 
     def insert(self, call: Call) -> Document:
         if fault := self.parts.faults.hit("quota", call.resource, form="http"):
             raise refusals.quota_exceeded(fault["metric"], float(fault["limit"]), region_of(call.params["zone"]))
-        plan = self._draftsman.plan(call.body, call.params["zone"])
+        plan = self._planner.plan(call.body, call.params["zone"])
         self._check_act_as(call.caller, plan)
         for path, disk in (*plan.new_disks.items(), *plan.attached_disks.items()):
             self.parts.store.put(path, disk)
         private = {"address": plan.address, "preempted": False, "new_disks": list(plan.new_disks), "guest": {}}
         self.parts.store.put(PRIVATE + plan.key, private)
         self.parts.store.put(plan.key, plan.instance)
-        return self.parts.operations.begin(
+        return self.begin(
             "insert",
             plan.key,
-            user=call.caller.email,
+            call,
             work=lambda: self._lifecycle.provision(plan.key),
             undo=lambda: self._lifecycle.discard(plan.key),
         )
@@ -89,10 +86,7 @@ class Instances(Collection):
             raise refusals.condition_not_met(
                 f"Invalid resource usage: 'Resource cannot be deleted if it's protected against deletion. Resource: '{key}''."
             )
-        return self._operate("delete", key, call, lambda: self._lifecycle.delete(key))
-
-    def _operate(self, kind: str, key: str, call: Call, work: Work) -> Document:
-        return self.parts.operations.begin(kind, key, user=call.caller.email, work=work)
+        return self.begin("delete", key, call, work=lambda: self._lifecycle.delete(key))
 
     def power(self, call: Call) -> Document:
         key, instance = self.find(call)
@@ -106,10 +100,10 @@ class Instances(Collection):
             "start": lambda: self._lifecycle.start(key),
             "reset": lambda: self._lifecycle.reset(key),
         }[verb]
-        return self._operate(verb, key, call, work)
+        return self.begin(verb, key, call, work=work)
 
     def simulate(self, call: Call) -> Document:
-        """A spot machine is preempted; another would be moved, which its guest hardly notices."""
+        """Simulate a maintenance event: a Spot VM is preempted; any other would be migrated, which its guest hardly notices."""
         key, instance = self.find(call)
         if instance["status"] != "RUNNING":
             raise refusals.not_ready(key)
@@ -189,7 +183,7 @@ class Instances(Collection):
         with self.parts.store.edit(key) as instance:
             instance.update(fields, fingerprint=fresh_fingerprint())
 
-    # ------------------------------------------------------------------ what the guest tells
+    # ------------------------------------------------------------------ output of the guest
 
     def read_serial_port(self, call: Call) -> Document:
         _, instance = self.find(call)

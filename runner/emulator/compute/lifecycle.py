@@ -1,10 +1,10 @@
-"""What happens to an instance after it was asked for: power on and off, limits, preemption, the end.
+"""The life of an instance after its insert was accepted: power on and off, limits, preemption, the end.
 
     PROVISIONING ─► STAGING ─► RUNNING ─► STOPPING ─► TERMINATED ─► (start) STAGING …
                                              └─► gone, with its auto-delete disks
 
-One transition at a time for each instance. What has to survive a restart is in the store: the instance, its private
-record (``private/<key>``), its alarms.
+Each instance makes one transition at a time. Everything that must survive a restart is in the store: the instance, its
+private record (``private/<key>``), its alarms.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PREEMPTION_NOTICE_S = 30.0
 
 
 class Hypervisor(Protocol):
-    """Where machines run (``machines.LocalHypervisor``)."""
+    """Runs instances (implemented by ``machines.LocalHypervisor``)."""
 
     async def boot(self, spec: MachineSpec) -> None: ...
 
@@ -53,7 +53,7 @@ class Hypervisor(Protocol):
 
 
 class Lifecycle:
-    """Carries instances from one state to the next."""
+    """Moves instances from one state to the next."""
 
     def __init__(
         self,
@@ -91,13 +91,13 @@ class Lifecycle:
         return self._interrupts.setdefault(key, asyncio.Event())
 
     def free_address(self) -> str:
-        """A loopback address that no instance has."""
+        """Find a loopback address that no instance has."""
         return self._hypervisor.free_address([private.get("address", "") for _, private in self._store.items(PRIVATE)])
 
-    # ------------------------------------------------------------------ coming up
+    # ------------------------------------------------------------------ start
 
     async def provision(self, key: str) -> Failure | None:
-        """The work of an insert: quota and capacity, disks, boot."""
+        """Do the work of an insert: quota and capacity, disks, boot."""
         async with self._lock(key):
             if self._store.get(key) is None:
                 return gone(key)
@@ -111,9 +111,9 @@ class Lifecycle:
         return None
 
     async def discard(self, key: str) -> Failure | None:
-        """Take back an insert that failed: the instance and the disks that were made for it."""
+        """Undo a failed insert: delete the instance and the disks that were created for it."""
         async with self._lock(key):
-            await self.remove(key, only_made=True)
+            await self.remove(key, only_new_disks=True)
         return None
 
     async def start(self, key: str) -> Failure | None:
@@ -147,7 +147,7 @@ class Lifecycle:
         return None
 
     async def _stage(self, key: str) -> bool:
-        """To STAGING, for longer with a ``slow_boot`` fault; False if somebody stopped or deleted it meanwhile."""
+        """Set STAGING, and wait if there is a ``slow_boot`` fault. Return False if the instance was stopped or deleted meanwhile."""
         self._set_status(key, "STAGING")
         slow = self._faults.hit("slow_boot", key)
         return slow is None or await self._pause(key, slow["delay_s"])
@@ -183,7 +183,7 @@ class Lifecycle:
         await self.apply_guest_faults(key)
 
     async def apply_guest_faults(self, key: str) -> None:
-        """Hand over what is armed against this machine's guest."""
+        """Apply the armed faults that hit this instance's guest."""
         if fault := self._faults.hit("ssh_refused", key):
             self._hypervisor.refuse_ssh(key, duration_s=fault["delay_s"])
         if fault := self._faults.hit("ssh_cut", key):
@@ -207,10 +207,10 @@ class Lifecycle:
             at = self._clock.now() + fault["after_s"]
             self._alarms.arm(f"preempt/{key}", at=at, kind="preempt", key=key, notice_s=fault["notice_s"])
 
-    # ------------------------------------------------------------------ going down
+    # ------------------------------------------------------------------ stop
 
     async def stop(self, key: str, *, notice_s: float = STOP_NOTICE_S) -> Failure | None:
-        """Idempotent; the guest's shutdown script gets ``notice_s``."""
+        """Stop an instance; the guest's shutdown script gets ``notice_s``. Idempotent."""
         self._interrupt(key).set()
         async with self._lock(key):
             self._interrupt(key).clear()
@@ -220,7 +220,7 @@ class Lifecycle:
         return None
 
     async def reset(self, key: str) -> Failure | None:
-        """The hard way: no shutdown script, then boot again."""
+        """Reset an instance: power it off without its shutdown script, then boot it again."""
         async with self._lock(key):
             if self._status(key) != "RUNNING":
                 return gone(key)
@@ -229,17 +229,17 @@ class Lifecycle:
         return None
 
     async def delete(self, key: str, *, notice_s: float = STOP_NOTICE_S) -> Failure | None:
-        """The instance and its auto-delete disks; no failure if it is gone by now."""
+        """Delete an instance and its auto-delete disks; no failure if it is already gone."""
         self._interrupt(key).set()
         async with self._lock(key):
             self._interrupt(key).clear()
             if self._status(key) not in ("", "TERMINATED"):
                 await self._power_off(key, notice_s)
-            await self.remove(key, only_made=False)
+            await self.remove(key, only_new_disks=False)
         return None
 
     async def preempt(self, key: str, *, notice_s: float = PREEMPTION_NOTICE_S) -> Failure | None:
-        """The work of ``compute.instances.preempted``: notice, then the termination action."""
+        """Do the work of ``compute.instances.preempted``: notice, then the termination action."""
         if self._status(key):
             with self._store.edit(PRIVATE + key) as private:
                 private["preempted"] = True
@@ -261,15 +261,18 @@ class Lifecycle:
             instance["lastStopTimestamp"] = compute_time(self._clock.now())
         self._faults.report(f"instance {key} TERMINATED")
 
-    async def remove(self, key: str, *, only_made: bool) -> None:
-        """Forget an instance that is off, and its disks. ``only_made``: as after a failed insert, disks that were there before stay in any case."""
+    async def remove(self, key: str, *, only_new_disks: bool) -> None:
+        """Delete the documents of an instance that is off, and its auto-delete disks.
+
+        ``only_new_disks``: as after a failed insert, delete exactly the disks that were created for the instance.
+        """
         instance = self._store.get(key)
         if instance is None:
             return
         for attachment in instance["disks"]:
             path = relative(attachment["source"])
-            made_for_it = path in (self._store.get(PRIVATE + key) or {}).get("new_disks", ())
-            if (only_made and made_for_it) or (not only_made and attachment["autoDelete"]):
+            is_new = path in (self._store.get(PRIVATE + key) or {}).get("new_disks", ())
+            if is_new if only_new_disks else attachment["autoDelete"]:
                 await self._remove_disk(path)
             else:
                 self._detach(path, key)
@@ -292,14 +295,14 @@ class Lifecycle:
                 disk["users"] = [user for user in disk["users"] if relative(user) != key]
 
     def disarm(self, key: str) -> None:
-        """No limit and no preemption is waited for any more."""
+        """Cancel the alarms for the run time limit and for preemption."""
         self._alarms.disarm(f"expire/{key}")
         self._alarms.disarm(f"preempt/{key}")
 
-    # ------------------------------------------------------------------ what happens by itself
+    # ------------------------------------------------------------------ events that no client requests
 
     def begin_preemption(self, key: str, *, notice_s: float = PREEMPTION_NOTICE_S) -> Document:
-        """Start to preempt; the record of the operation."""
+        """Begin a preemption, and return the record of its operation."""
         return self._operations.begin(
             "compute.instances.preempted",
             key,
@@ -309,7 +312,7 @@ class Lifecycle:
         )
 
     def guest_powered_off(self, key: str) -> None:
-        """The guest switched itself off: the instance stops, as Google has it, whatever its termination action."""
+        """Stop an instance whose guest has powered itself off: whatever its termination action, as at Google."""
         if self._status(key) == "RUNNING":
             self._operations.begin(
                 "compute.instances.guestTerminate",
@@ -336,7 +339,7 @@ class Lifecycle:
         if self._status(alarm["key"]) == "RUNNING":
             self.begin_preemption(alarm["key"], notice_s=alarm["notice_s"])
 
-    # ------------------------------------------------------------------ small things
+    # ------------------------------------------------------------------ status
 
     def _status(self, key: str) -> str:
         return str((self._store.get(key) or {}).get("status", ""))

@@ -1,4 +1,4 @@
-"""The machine and disk types that the cloud has: vCPUs and memory, as data.
+"""The machine and disk types of the cloud: vCPUs and memory, as data.
 
 Source: Google's page of machine families (general purpose, compute optimised), read 2026-11. ``threads per core`` is 2
 except where a family has one thread a vCPU (t2d, h3).

@@ -1,4 +1,4 @@
-"""Networks, subnetworks, firewalls, routers (with their NATs): documents that refer to each other, no machinery."""
+"""Networks, subnetworks, firewalls, routers (with their NATs): documents that refer to each other, without any effect."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ from runner.emulator.wire import (
 
 
 class _Network(Collection):
-    """Insert, patch and delete are the same for these four; ``complete`` adds what Google adds."""
+    """Insert, patch and delete, the same for these four; ``complete`` adds the fields that Google adds."""
 
     fields: Any = request_fields.NETWORK
 
     def rules(self) -> list[Rule]:
-        one, permission = self.base + "/{name}", f"compute.{self.name}"
         return [
             *self.read_rules(),
-            Rule(method="POST", path=self.base, act=self.insert, permission=f"{permission}.create", fields=self.fields),
-            Rule(method="PATCH", path=one, act=self.patch, permission=f"{permission}.update", fields=self.fields),
-            Rule(method="DELETE", path=one, act=self.delete, permission=f"{permission}.delete"),
+            self.rule("POST", self.base, "create", self.insert, self.fields),
+            self.rule("PATCH", self.one, "update", self.patch, self.fields),
+            self.rule("DELETE", self.one, "delete", self.delete),
         ]
 
     def insert(self, call: Call) -> Document:
@@ -43,10 +42,7 @@ class _Network(Collection):
         key, document = self.new_document(call, call.body)
         self.complete(document, call.body)
         self.parts.store.put(key, document)
-        return self.parts.operations.begin("insert", key, user=call.caller.email, undo=lambda: self._undo(key))
-
-    async def _undo(self, key: str) -> None:
-        self.parts.store.delete(key)
+        return self.begin("insert", key, call, undo=lambda: self.forget(key))
 
     def complete(self, document: Document, body: Document) -> None:
         raise NotImplementedError
@@ -65,15 +61,11 @@ class _Network(Collection):
         user = find_user(self.parts.store, key)
         if user is not None:
             raise refusals.in_use(self.kind, key, user)
-
-        async def remove() -> None:
-            self.parts.store.delete(key)
-
-        return self.parts.operations.begin("delete", key, user=call.caller.email, work=remove)
+        return self.begin("delete", key, call, work=lambda: self.forget(key))
 
 
 def _merge(old: Document, new: Document) -> Document:
-    """A JSON merge patch (RFC 7396); empty lists take a field away, as Google's answers leave them out."""
+    """Apply a JSON merge patch (RFC 7396). An empty list removes a field, as Google's responses leave it out."""
     merged = dict(old)
     for key, value in new.items():
         if value is None or value == []:
@@ -113,31 +105,18 @@ class Subnetworks(_Network):
     fields = request_fields.SUBNETWORK
 
     def rules(self) -> list[Rule]:
-        path = self.base + "/{name}"
-        fields = {"privateIpGoogleAccess": bool}
-        permission = "compute.subnetworks.setPrivateIpGoogleAccess"
-        usable = f"{V1}/aggregated/{self.name}/listUsable"
+        changes = {
+            "setPrivateIpGoogleAccess": {"privateIpGoogleAccess": bool},
+            "expandIpCidrRange": {"ipCidrRange": str},
+        }
         return [
-            Rule(method="GET", path=usable, act=self.list_usable, permission="compute.subnetworks.list"),
+            self.rule("GET", f"{V1}/aggregated/{self.name}/listUsable", "list", self.list_usable),
             *super().rules(),
-            Rule(
-                method="POST",
-                path=path + "/setPrivateIpGoogleAccess",
-                act=self.patch,
-                permission=permission,
-                fields=fields,
-            ),
-            Rule(
-                method="POST",
-                path=path + "/expandIpCidrRange",
-                act=self.patch,
-                permission="compute.subnetworks.expandIpCidrRange",
-                fields={"ipCidrRange": str},
-            ),
+            *(self.rule("POST", f"{self.one}/{verb}", verb, self.patch, fields) for verb, fields in changes.items()),
         ]
 
     def list_usable(self, call: Call) -> Document:
-        """The subnetworks of all regions that the caller may use: here, all that there are."""
+        """List the subnetworks of all regions that the caller may use: here, all that exist."""
         found = self.parts.store.items(f"projects/{call.project}/regions/")
         entries = [(key, _usable(document)) for key, document in found if key.split("/")[-2] == self.name]
         path = f"projects/{call.project}/aggregated/{self.name}"
@@ -164,7 +143,7 @@ class Subnetworks(_Network):
 
     def _check_overlap(self, document: Document, block: ipaddress.IPv4Network) -> None:
         for _, other in self.parts.store.items(f"projects/{self.parts.settings.project}/regions/"):
-            if not _is_rival(other, document):
+            if not _is_neighbour(other, document):
                 continue
             if block.overlaps(ipaddress.IPv4Network(other["ipCidrRange"])):
                 raise refusals.invalid(
@@ -173,8 +152,8 @@ class Subnetworks(_Network):
                 )
 
 
-def _is_rival(other: Document, document: Document) -> bool:
-    """Another subnetwork of the same network."""
+def _is_neighbour(other: Document, document: Document) -> bool:
+    """Return whether ``other`` is another subnetwork of the same network."""
     return (
         other.get("kind") == "compute#subnetwork"
         and other["selfLink"] != document["selfLink"]
@@ -259,7 +238,7 @@ def network_rules(parts: Parts) -> list[Rule]:
 
 
 def put_default_network(parts: Parts) -> None:
-    """The network ``default`` with a subnetwork in each region, as new projects have it; no firewall lets anything in."""
+    """Create the network ``default`` with a subnetwork in each region, as in new projects; no firewall allows ingress."""
     key = f"projects/{parts.settings.project}/global/networks/default"
     if parts.store.get(key) is not None:
         return

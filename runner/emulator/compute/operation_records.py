@@ -1,6 +1,6 @@
 """Compute operations: a record that clients poll, and the work behind it.
 
-An operation is DONE when its work is. Records are in the store; work that a restart cut off ends with an error.
+An operation is DONE when its work is. Records are in the store; work that a restart interrupted ends with an error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why the work of an operation did not come about: what goes into its ``error``."""
+    """The reason why the work of an operation failed, for its ``error``."""
 
     code: str
     message: str
@@ -43,7 +43,7 @@ INTERNAL = Failure(
 
 
 def gone(key: str) -> Failure:
-    """The work cannot be done, for what it needs is not there any more."""
+    """Return the failure of work that needs a resource which no longer exists."""
     return Failure(
         code="RESOURCE_NOT_FOUND",
         message=f"The resource '{key}' was not found",
@@ -75,20 +75,20 @@ class Operations:
     def begin(
         self, kind: str, target: str, *, user: str, work: Work | None = None, undo: Work | None = None, **more: Any
     ) -> Document:
-        """A RUNNING operation on ``target`` (``projects/…``); ``work`` runs on its own from here.
+        """Begin an operation on ``target`` (``projects/…``), with ``work`` in the background, and return its RUNNING record.
 
-        ``undo`` takes back what was done before (an insert's document) if the work fails. ``more`` goes into the record,
-        e.g. ``statusMessage``.
+        ``undo`` reverts earlier changes (an insert's document) if the work fails. ``more`` goes into the record, e.g.
+        ``statusMessage``.
         """
         self._faults.report(f"operation begun {kind} {target}")
         path, record = self._new_record(kind, target, user)
         record.update(status="RUNNING", progress=0, startTime=record["insertTime"], **more)
         self._store.put(path, record)
-        self._running[path] = asyncio.create_task(self._carry_out(path, f"{kind} {target}", work, undo))
+        self._running[path] = asyncio.create_task(self._run(path, f"{kind} {target}", work, undo))
         return record
 
     def note(self, kind: str, target: str, *, message: str) -> Document:
-        """The record of something that the cloud did of its own accord and that is over."""
+        """Record something that the cloud has done by itself, as a finished operation."""
         path, record = self._new_record(kind, target, "system")
         record.update(status="DONE", progress=100, startTime=record["insertTime"], endTime=record["insertTime"])
         record["statusMessage"] = message
@@ -102,14 +102,14 @@ class Operations:
         return record
 
     async def wait(self, path: str) -> Document:
-        """The record when it is DONE, or as it is after Google's limit of two minutes."""
+        """Wait until the record is DONE, for Google's limit of two minutes at most, and return it."""
         self.get(path)
         if task := self._running.get(path):
             await asyncio.wait([task], timeout=WAIT_LIMIT_S)
         return self.get(path)
 
     async def settle(self) -> None:
-        """Cut off what runs (the process ends)."""
+        """Cancel all running work, at the end of the process."""
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()
@@ -136,7 +136,7 @@ class Operations:
             record[where[2][:-1]] = link(scope)
         return path, record
 
-    async def _carry_out(self, path: str, what: str, work: Work | None, undo: Work | None) -> None:
+    async def _run(self, path: str, what: str, work: Work | None, undo: Work | None) -> None:
         try:
             if slow := self._faults.hit("slow_operation", what):
                 await self._clock.sleep_until(self._clock.now() + slow["delay_s"])
@@ -172,7 +172,7 @@ class Operations:
             record.update(failure_fields(failure) if failure else {})
 
     def forget_old(self, project: str) -> None:
-        """Keep the newest records only."""
+        """Delete all but the newest records."""
         keys = [key for key, _ in self._store.items(f"projects/{project}/") if "/operations/" in key]
         for key in sorted(keys, key=lambda key: key.rsplit("-", 1)[1])[:-KEPT_OPERATIONS]:
             self._store.delete(key)

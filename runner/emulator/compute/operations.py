@@ -1,4 +1,4 @@
-"""Operations as clients see them: get, list, wait, at zone, region and global scope, and all of them together."""
+"""The API of operations: get, list, wait, delete, at zone, region and global scope, and the aggregated list."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class OperationsApi:
         return await self._parts.operations.wait(call.resource)
 
     def delete(self, call: Call) -> Document:
-        """Answered with an empty object: Google's own Python client cannot read an answer without a body."""
+        """Delete a record. The response is an empty object: Google's own Python client cannot read a response without a body."""
         self._parts.operations.get(call.resource)
         self._parts.store.delete(call.resource)
         return {}

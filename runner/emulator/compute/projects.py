@@ -1,4 +1,4 @@
-"""The project itself, its common metadata, and the places: regions with quotas, zones, machine types, disk types."""
+"""The project itself, its common metadata, regions with quotas, zones, machine types, disk types."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EPOCH = "1969-12-31T16:00:00.000-08:00"
 
 
 def common_metadata(parts: Parts) -> Document:
-    """``commonInstanceMetadata``, made at the first look so that its fingerprint is stable."""
+    """Return ``commonInstanceMetadata``, stored when it is first read so that its fingerprint is stable."""
     metadata = parts.store.get(COMMON_METADATA)
     if metadata is None:
         metadata = {"kind": "compute#metadata", "fingerprint": fresh_fingerprint()}
@@ -74,7 +74,7 @@ class Projects:
         )
 
 
-class Places:
+class Locations:
     """Zones and regions."""
 
     def __init__(self, parts: Parts) -> None:
@@ -180,7 +180,7 @@ class ZoneTypes:
 def project_rules(parts: Parts) -> list[Rule]:
     return [
         *Projects(parts).rules(),
-        *Places(parts).rules(),
+        *Locations(parts).rules(),
         *ZoneTypes(parts, "machineTypes", "machineType", MACHINE_TYPES, machine_type_document).rules(),
         *ZoneTypes(parts, "diskTypes", "diskType", DISK_TYPES, disk_type_document).rules(),
     ]

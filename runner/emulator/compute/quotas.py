@@ -1,4 +1,4 @@
-"""Regional quotas: limits that can be set, and usage that is counted from what is there."""
+"""Regional quotas: limits that can be set, and usage that is counted from the existing resources."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Needs = Mapping[str, float]
 
 
 class Quotas:
-    """Limits are in the store; usage is never stored, so it cannot go wrong."""
+    """Quotas of all regions. Limits are in the store; usage is never stored, so it is always correct."""
 
     def __init__(self, store: Store, project: str) -> None:
         self._store = store
@@ -38,7 +38,7 @@ class Quotas:
             limits[metric] = limit
 
     def usage(self, region: str, *, asking: str = "") -> dict[str, float]:
-        """What is taken. ``asking``: a resource that counts although it is not admitted yet; others that wait do not."""
+        """Count the usage. ``asking``: a resource that counts although it is not admitted yet; other waiting ones do not."""
         found = self._store.items(f"projects/{self._project}/zones/{region}")
         waiting = {key for key, document in found if document.get("status") == "PROVISIONING" and key != asking}
         used = dict.fromkeys(DEFAULT_LIMITS, 0.0)
@@ -51,7 +51,7 @@ class Quotas:
         return used
 
     def documents(self, region: str) -> list[Document]:
-        """The ``quotas`` of a region's document."""
+        """Return the ``quotas`` of a region's document."""
         used = self.usage(region)
         return [
             {"metric": metric, "limit": limit, "usage": used.get(metric, 0.0)}
@@ -59,7 +59,7 @@ class Quotas:
         ]
 
     def shortage(self, region: str, *, asking: str) -> Failure | None:
-        """The first quota that is too small for what is there and the resource that asks (it is in the store already)."""
+        """Return the failure for the first quota that the existing resources and ``asking`` (already in the store) exceed."""
         limits = self.limits(region)
         for metric, amount in self.usage(region, asking=asking).items():
             if amount > limits[metric]:
@@ -67,7 +67,7 @@ class Quotas:
         return None
 
     def _counted_as(self, region: str, metric: str) -> str:
-        """Without a quota of their own, spot machines count as the others do."""
+        """Return the metric that counts: without a quota of their own, Spot VMs count like the others."""
         return "CPUS" if metric == "PREEMPTIBLE_CPUS" and not self.limits(region)[metric] else metric
 
 
@@ -77,7 +77,7 @@ def _needs_of(kind: str, document: Document) -> Needs:
 
 
 def instance_needs(instance: Document) -> Needs:
-    """What an instance takes; one that is stopped takes neither CPUs nor addresses."""
+    """Return what an instance needs; a stopped one needs neither CPUs nor addresses."""
     if instance["status"] == "TERMINATED":
         return {"INSTANCES": 1.0}
     vcpus = float(MACHINE_TYPES[tail(instance["machineType"])].vcpus)
@@ -92,7 +92,7 @@ def disk_needs(disk: Document) -> Needs:
 
 
 def quota_failure(metric: str, limit: float, region: str) -> Failure:
-    """The error of an operation that met a quota."""
+    """Return the failure of an operation that exceeded a quota."""
     info = {
         "metricName": f"compute.googleapis.com/{metric.lower()}",
         "limitName": f"{metric.replace('_', '-')}-per-project-region",
@@ -109,7 +109,7 @@ def quota_failure(metric: str, limit: float, region: str) -> Failure:
 
 
 def stockout_failure(project: str, zone: str, machine_type: str, fault: Document) -> Failure:
-    """A zone that has no such machine now, with or without Google's proposal of other zones."""
+    """Return the failure of a zone without capacity, with or without Google's suggestion of other zones."""
     message = (
         f"The zone 'projects/{project}/zones/{zone}' does not have enough resources available to fulfill the request.  "
     )
@@ -131,7 +131,7 @@ def stockout_failure(project: str, zone: str, machine_type: str, fault: Document
 
 def _stockout_details(zone: str, machine_type: str, zones_available: list[str]) -> list[Document]:
     proposal = f" Consider trying your request in the {', '.join(zones_available)} zone(s)." if zones_available else ""
-    told = (
+    message = (
         f"A {machine_type} VM instance is currently unavailable in the {zone} zone.{proposal} Alternatively, you can try "
         "your request again with a different VM hardware configuration or at a later time. For more information, see the "
         "troubleshooting documentation."
@@ -140,11 +140,11 @@ def _stockout_details(zone: str, machine_type: str, zones_available: list[str]) 
     address = "https://cloud.google.com/compute/docs/resource-error"
     return [
         {"help": {"links": [{"description": "Troubleshooting documentation", "url": address}]}},
-        {"localizedMessage": {"locale": "en-US", "message": told}},
+        {"localizedMessage": {"locale": "en-US", "message": message}},
         {"errorInfo": {"reason": "resource_availability", "domain": "compute.googleapis.com", "metadatas": where}},
     ]
 
 
 def failure_for_fault(fault: Document, zone: str) -> Failure:
-    """The failure that a ``quota`` fault asks for."""
+    """Return the failure that a ``quota`` fault defines."""
     return quota_failure(fault["metric"], float(fault["limit"]), region_of(zone))

@@ -1,4 +1,4 @@
-"""References in request bodies: partial or full links, resolved to what is there, or refused in Google's words."""
+"""Resolves references in request bodies, partial or full links, to existing resources, or fails with Google's errors."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ HIDDEN_STATES = ("DEPRECATED", *GONE_STATES)
 
 
 class References:
-    """Looks up what a body names. Each method returns the canonical path ``projects/…``."""
+    """Looks up the resources that a body names. Each method returns the canonical path ``projects/…``."""
 
     def __init__(self, store: Store, settings: CloudSettings) -> None:
         self._store = store
         self._settings = settings
 
     def canonical(self, reference: str) -> str:
-        """``global/…``, ``zones/…``, ``projects/…`` or a URL as ``projects/…``."""
+        """Return a reference (``global/…``, ``zones/…``, ``projects/…`` or a URL) as ``projects/…``."""
         path = relative(reference)
         path = path if path.startswith("projects/") else f"projects/{self._settings.project}/{path.lstrip('/')}"
         return path.replace(f"projects/{self._settings.project_number}/", f"projects/{self._settings.project}/", 1)
@@ -43,7 +43,7 @@ class References:
         return path
 
     def image(self, reference: str, *, field: str) -> tuple[str, Document]:
-        """The path and document of a version: a family stands for its newest image that is not deprecated."""
+        """Return the path and document of an image; a family stands for its newest image that is not deprecated."""
         path = self.canonical(reference)
         parts = path.split("/")
         if len(parts) == 6 and parts[4] == "family":
@@ -86,7 +86,7 @@ class References:
         return path
 
     def nic_networks(self, nic: Document, zone: str, *, field: str) -> tuple[str, str]:
-        """The network and subnetwork of a network interface."""
+        """Return the network and subnetwork of a network interface."""
         region = region_of(zone)
         if nic.get("subnetwork"):
             path = self.canonical(nic["subnetwork"])

@@ -1,15 +1,16 @@
-"""What all Compute resources have in common: get, list, aggregated list, labels."""
+"""The methods that all Compute resources share: get, list, aggregated list, labels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from runner.emulator.compute.operation_records import Operations
+from runner.emulator.compute.operation_records import Operations, Work
 from runner.emulator.compute.quotas import Quotas
 from runner.emulator.compute.references import References
 from runner.emulator.faults import Faults
-from runner.emulator.http import Call, Rule
+from runner.emulator.http import Act, Call, Rule
 from runner.emulator.iam import Access
 from runner.emulator.state import REGIONS, Clock, CloudSettings, Document, Store
 from runner.emulator.wire import (
@@ -21,6 +22,7 @@ from runner.emulator.wire import (
     list_document,
     refusals,
     relative,
+    request_fields,
     scope_of,
     tail,
     without_blanks,
@@ -35,7 +37,7 @@ GLOBAL = V1 + "/global"
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What every API of the cloud stands on."""
+    """The services that every API of the cloud uses."""
 
     settings: CloudSettings
     store: Store
@@ -50,25 +52,34 @@ class Parts:
 class Collection:
     """One kind of resource: ``instances`` under ``ZONE``, say, with the documents' kind ``instance``."""
 
-    def __init__(self, parts: Parts, name: str, kind: str, base: str) -> None:
+    def __init__(self, parts: Parts, name: str, kind: str, base: str, *, permission: str = "") -> None:
         self.parts = parts
         self.name = name
         self.kind = kind
         self.base = f"{base}/{name}"
+        self.one = self.base + "/{name}"
+        self._permission = permission or f"compute.{name}"
+
+    def rule(self, method: str, path: str, verb: str, act: Act, fields: Any = None) -> Rule:
+        """Build a rule that requires the permission for ``verb``; ``fields``: what the body may contain."""
+        return Rule(method=method, path=path, act=act, permission=f"{self._permission}.{verb}", fields=fields)
 
     def read_rules(self) -> list[Rule]:
-        """get, list, and aggregatedList where Google has it."""
+        """Build the rules for get, list, and aggregatedList where Google has it."""
         rules = [
-            Rule(method="GET", path=self.base, act=self.list_all, permission=f"compute.{self.name}.list"),
-            Rule(method="GET", path=self.base + "/{name}", act=self.get, permission=f"compute.{self.name}.get"),
+            self.rule("GET", self.base, "list", self.list_all),
+            self.rule("GET", self.one, "get", self.get),
         ]
         if not self.base.startswith(GLOBAL):
-            path = f"{V1}/aggregated/{self.name}"
-            rules.append(Rule(method="GET", path=path, act=self.aggregate, permission=f"compute.{self.name}.list"))
+            rules.append(self.rule("GET", f"{V1}/aggregated/{self.name}", "list", self.aggregate))
         return rules
 
+    def label_rule(self) -> Rule:
+        """Build the rule for setLabels."""
+        return self.rule("POST", f"{self.one}/setLabels", "setLabels", self.set_labels, request_fields.LABELS)
+
     def find(self, call: Call) -> tuple[str, Document]:
-        """The path and document of the resource that a call names, or 404."""
+        """Return the path and document of the resource that a call names; raise 404 if there is none."""
         key = call.resource
         document = self.parts.store.get(key)
         if document is None:
@@ -84,22 +95,22 @@ class Collection:
         return list_document(self.kind, path, entries, call.query)
 
     def aggregate(self, call: Call) -> Document:
-        place = "zones" if "/zones/" in self.base else "regions"
-        prefix = f"projects/{call.project}/{place}/"
+        level = "zones" if "/zones/" in self.base else "regions"
+        prefix = f"projects/{call.project}/{level}/"
         entries = [entry for entry in self.parts.store.items(prefix) if entry[0].split("/")[4] == self.name]
         path = f"projects/{call.project}/aggregated/{self.name}"
-        scopes = self._scopes(place)
-        lost = [scope for scope in scopes if self.parts.faults.hit("unreachable", f"{self.name} {scope}")]
-        if lost and call.query.get("returnPartialSuccess") != "true":
-            raise CloudError(f"Backend error: {', '.join(lost)}", reason="backendError", status=503)
-        return aggregated_document(self.kind, self.name, path, entries, scopes, call.query, unreachable=lost)
+        scopes = self._scopes(level)
+        unreachable = [scope for scope in scopes if self.parts.faults.hit("unreachable", f"{self.name} {scope}")]
+        if unreachable and call.query.get("returnPartialSuccess") != "true":
+            raise CloudError(f"Backend error: {', '.join(unreachable)}", reason="backendError", status=503)
+        return aggregated_document(self.kind, self.name, path, entries, scopes, call.query, unreachable=unreachable)
 
-    def _scopes(self, place: str) -> Sequence[str]:
-        names = self.parts.settings.zones if place == "zones" else tuple(REGIONS)
-        return [f"{place}/{name}" for name in names]
+    def _scopes(self, level: str) -> Sequence[str]:
+        names = self.parts.settings.zones if level == "zones" else tuple(REGIONS)
+        return [f"{level}/{name}" for name in names]
 
     def set_labels(self, call: Call) -> Document:
-        """The new labels are there at once; the operation only says so."""
+        """Set the labels at once; the operation has no work of its own."""
         key, document = self.find(call)
         if call.body.get("labelFingerprint") != document["labelFingerprint"]:
             raise refusals.stale_labels()
@@ -108,12 +119,16 @@ class Collection:
             changed.update(labels=call.body.get("labels") or {}, labelFingerprint=fresh_fingerprint())
         return self.begin("setLabels", key, call)
 
-    def begin(self, kind: str, key: str, call: Call) -> Document:
-        """An operation without work of its own."""
-        return self.parts.operations.begin(kind, key, user=call.caller.email)
+    def begin(self, kind: str, key: str, call: Call, *, work: Work | None = None, undo: Work | None = None) -> Document:
+        """Begin an operation of the caller; see ``Operations.begin``."""
+        return self.parts.operations.begin(kind, key, user=call.caller.email, work=work, undo=undo)
+
+    async def forget(self, key: str) -> None:
+        """Delete a resource that is only a document."""
+        self.parts.store.delete(key)
 
     def new_document(self, call: Call, body: Document) -> tuple[str, Document]:
-        """The path of a resource that is to be made, and its document with what all have."""
+        """Return the path of a resource to be created, and its document with the fields that all resources have."""
         key = call.path.split("/v1/", 1)[1] + "/" + body["name"]
         if self.parts.store.get(key) is not None:
             raise refusals.already_exists(key)
@@ -126,14 +141,14 @@ class Collection:
             creationTimestamp=compute_time(self.parts.clock.now()),
             selfLink=link(key),
         )
-        place = scope_of(key).split("/")
-        if place[2] in ("zones", "regions"):
-            document[place[2][:-1]] = link("/".join(place))
+        scope = scope_of(key).split("/")
+        if scope[2] in ("zones", "regions"):
+            document[scope[2][:-1]] = link("/".join(scope))
         return key, document
 
 
 def find_user(store: Store, key: str) -> str | None:
-    """Who still points at a network or subnetwork: the path of an instance, if there is one."""
+    """Find a resource that still refers to a network or subnetwork, an instance if there is one; return its path."""
     project = "/".join(key.split("/")[:2])
     by_kind = sorted(store.items(f"{project}/"), key=lambda entry: "/instances/" not in entry[0])
     for other, document in by_kind:
@@ -141,6 +156,6 @@ def find_user(store: Store, key: str) -> str | None:
             links = [document.get("network")] + [
                 nic.get(name) for nic in document.get("networkInterfaces", ()) for name in ("network", "subnetwork")
             ]
-            if any(pointed is not None and relative(pointed) == key for pointed in links):
+            if any(target is not None and relative(target) == key for target in links):
                 return other
     return None

@@ -1,4 +1,4 @@
-"""The ``scheduling`` of an instance: Google's rules for spot machines and limited run times, and the defaults."""
+"""The ``scheduling`` of an instance: Google's rules for Spot VMs and limited run times, and the defaults."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _WHERE = "resource.scheduling"
 
 
 def make_scheduling(wanted: Document) -> Document:
-    """The scheduling as it is stored.
+    """Check the scheduling, and return it with defaults, as it is stored.
 
     Raises:
-        CloudError: 400 if Google would refuse the combination.
+        CloudError: 400, Google would reject the combination.
     """
     sent = without_blanks(wanted)
     _check_choices(sent)
@@ -82,6 +82,6 @@ def _with_run_limit(made: Document, is_spot: bool) -> Document:
 
 
 def run_limit_s(scheduling: Document) -> int | None:
-    """The longest time that the instance may run, None if there is no limit."""
+    """Return the longest time that the instance may run, None if there is no limit."""
     limit = scheduling.get("maxRunDuration")
     return None if limit is None else int(limit["seconds"])

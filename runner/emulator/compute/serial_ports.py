@@ -1,4 +1,4 @@
-"""The output of serial port 1 of each instance: a file that grows, of which the last mebibyte is shown."""
+"""The output of serial port 1 of each instance: a growing file whose last mebibyte can be read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def append_serial(state: Path, instance_id: str, text: str) -> None:
 
 
 def read_serial(state: Path, instance_id: str, start: int) -> tuple[str, int, int]:
-    """Text from byte ``start`` on (from the end if it is negative), the byte where it really starts, and the next one."""
+    """Return the text from byte ``start`` on (from the end if negative), the byte where it really starts, and the next one."""
     try:
         content = serial_file(state, instance_id).read_bytes()
     except FileNotFoundError:

@@ -60,7 +60,7 @@ class Recovery:
             f"{instance['status']}.",
         )
         if is_gone:
-            await self._lifecycle.remove(key, only_made=instance["status"] in UNBORN)
+            await self._lifecycle.remove(key, only_new_disks=instance["status"] in UNBORN)
             return
         self._lifecycle.disarm(key)
         with self._store.edit(key) as stopped:

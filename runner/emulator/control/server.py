@@ -20,7 +20,7 @@ from runner.emulator.compute import (
     GuestView,
     Hypervisor,
     Images,
-    InstanceDraftsman,
+    InstancePlanner,
     InstancePolicies,
     Instances,
     Lifecycle,
@@ -198,7 +198,7 @@ def _build_front(app: Starlette, parts: Parts, sessions: UploadSessions) -> Fron
 
 def _rules(cloud: EmbeddedCloud, roots: DiskRoots) -> Sequence[Rule]:
     parts, settings = cloud.parts, cloud.settings
-    draftsman = InstanceDraftsman(
+    planner = InstancePlanner(
         store=parts.store,
         settings=settings,
         references=parts.references,
@@ -216,7 +216,7 @@ def _rules(cloud: EmbeddedCloud, roots: DiskRoots) -> Sequence[Rule]:
     return [
         *admin.rules(),
         *OperationsApi(parts).rules(),
-        *Instances(parts, cloud.lifecycle, draftsman).rules(),
+        *Instances(parts, cloud.lifecycle, planner).rules(),
         *InstancePolicies(parts).rules(),
         *Disks(parts, roots).rules(),
         *Images(parts, roots).rules(),

@@ -6,6 +6,7 @@ Nothing here knows of an API; the outermost layer is ``control.front``.
 from runner.emulator.http.batch_requests import serve_batch
 from runner.emulator.http.transport import (
     CLIENT_IS_GONE,
+    Act,
     Answer,
     Call,
     Rule,
@@ -17,6 +18,7 @@ from runner.emulator.http.transport import (
 
 __all__ = [
     "CLIENT_IS_GONE",
+    "Act",
     "Answer",
     "Call",
     "Rule",
