@@ -1,6 +1,6 @@
-"""A cloud in a thread of the test's process: the real front, store, lifecycle and object store; machines are a fake room.
+"""A cloud in a thread of the test's process: the real front, store, lifecycle and object store; the hypervisor is a fake.
 
-Tests that need real machines or a process of its own start one themselves (``test_control``, ``test_restart``).
+Tests that need real instances or a process of its own start one themselves (``control/test_process``, ``faults/test_fault_clients``).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Json = dict[str, Any]
 
 
 class FakeHypervisor:
-    """Machines without processes: remembers what was asked, publishes a host key, has addresses without end."""
+    """Instances without processes: records the calls, publishes a host key, never runs out of addresses."""
 
     def __init__(self, view: GuestView) -> None:
         self.view = view
@@ -91,19 +91,19 @@ TOOLS = RootTools(make_base=make_base, clone=clone, copy_image=clone, seal=lambd
 
 
 class Defects(logging.Handler):
-    """The tracebacks that the cloud would have in its log."""
+    """Collects the tracebacks that the cloud would write to its log."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: list[str] = []
+        self.tracebacks: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info:
-            self.told.append(logging.Formatter().format(record))
+            self.tracebacks.append(logging.Formatter().format(record))
 
 
 class CloudUnderTest:
-    """Start, ask, stop. ``state`` may be one of an earlier cloud, which is a restart."""
+    """A cloud to start, call and stop. With the ``state`` of an earlier cloud, it is a restart."""
 
     def __init__(self, settings: CloudSettings) -> None:
         self.settings = settings
@@ -120,7 +120,7 @@ class CloudUnderTest:
 
     @property
     def token(self) -> str:
-        """The owner's."""
+        """The owner's token."""
         return make_owner_token(self.settings.state)
 
     @property
@@ -129,7 +129,7 @@ class CloudUnderTest:
         return {"Authorization": f"Bearer {self.token}"}
 
     def new_session(self) -> requests.Session:
-        """A session of the owner."""
+        """Return a session of the owner."""
         session = requests.Session()
         session.trust_env = False
         session.headers.update(self.owner)
@@ -152,7 +152,7 @@ class CloudUnderTest:
         assert not self._thread.is_alive()
         for name in LOGGERS:
             logging.getLogger(name).removeHandler(self._defects)
-        assert self._defects.told == [], "the embedded cloud failed inside"
+        assert self._defects.tracebacks == [], "the embedded cloud has a defect"
 
     def _run(self) -> None:
         try:
@@ -172,7 +172,7 @@ class CloudUnderTest:
         )
         await serve(self.cloud, self._listener, self._ready.set)
 
-    # ------------------------------------------------------------------ asking
+    # ------------------------------------------------------------------ requests
 
     @property
     def project(self) -> str:
@@ -197,7 +197,7 @@ class CloudUnderTest:
         return document
 
     def done(self, method: str, url: str, body: Any = None, **query: str) -> Json:
-        """Ask, wait for the operation, and return its record."""
+        """Send a request, wait for the operation, and return its record."""
         answer = self.ask(method, url, body, params=query)
         assert answer.status_code == 200, answer.text
         return self.wait(answer.json())
@@ -210,7 +210,7 @@ class CloudUnderTest:
         return record
 
     def refused(self, method: str, url: str, body: Any = None, **more: Any) -> tuple[int, str, str]:
-        """Status, reason and message of a refusal."""
+        """Return status, reason and message of a failed request."""
         answer = self.ask(method, url, body, **more)
         assert answer.status_code >= 400, answer.text
         error = answer.json()["error"]
@@ -224,7 +224,7 @@ class CloudUnderTest:
         assert self.ask("POST", "/_local/clock", {"advance_s": seconds}).status_code == 200
 
     def status_of(self, name: str) -> str:
-        """The status of an instance in the default zone, '' if it is gone."""
+        """Return the status of an instance in the default zone, '' if it is gone."""
         answer = self.ask("GET", f"{self.zone}/instances/{name}")
         return str(answer.json()["status"]) if answer.status_code == 200 else ""
 
@@ -233,7 +233,7 @@ class CloudUnderTest:
 
 
 def vm_body(name: str = "vm", *, zone: str = "europe-west4-a", **changes: Any) -> Json:
-    """A spot instance that Google would take."""
+    """Return the body of a Spot VM that Google would accept."""
     body: Json = {
         "name": name,
         "machineType": f"zones/{zone}/machineTypes/c2-standard-4",
@@ -250,13 +250,13 @@ def spot(**changes: Any) -> Json:
 
 
 def until(condition: Callable[[], Any]) -> Any:
-    """Poll until something is true; its value."""
+    """Poll until a condition is true, and return its value."""
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
         if value := condition():
             return value
         time.sleep(0.02)
-    raise AssertionError("it did not come about")
+    raise AssertionError("it never happened")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Small things that Google's clients may ask for, and that only differ if somebody looks: pages, names, refusals."""
+"""Details that Google's clients may depend on: pages, names, errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BAD_PERMISSIONS = [
 
 
 def pages(cloud: CloudUnderTest, url: str, **query: str) -> Iterator[Json]:
-    """All pages of a list."""
+    """Return all pages of a list."""
     token: Mapping[str, str] = {}
     while True:
         page = cloud.get(url, **query, **token)
@@ -50,7 +50,7 @@ def test_service_accounts_come_in_pages(cloud: CloudUnderTest) -> None:
     assert cloud.refused("GET", f"{IAM}/serviceAccounts", params={"pageToken": "odd!"})[0] == 400
 
 
-def test_roles_come_in_pages_and_without_permissions_unless_all_is_asked_for(cloud: CloudUnderTest) -> None:
+def test_roles_come_in_pages_and_without_permissions_unless_view_is_full(cloud: CloudUnderTest) -> None:
     for number in range(3):
         assert make_role(cloud, f"role{number}", includedPermissions=["compute.instances.get"]) == 200
     cloud.ask("DELETE", f"{IAM}/roles/role1")
@@ -76,7 +76,7 @@ def test_services_come_in_pages_and_by_state(cloud: CloudUnderTest) -> None:
     assert cloud.refused("GET", SERVICES, params={"pageSize": "201"})[0] == 400
 
 
-def test_some_services_are_asked_for_at_once(cloud: CloudUnderTest) -> None:
+def test_several_services_in_one_request(cloud: CloudUnderTest) -> None:
     asked = [f"projects/local-project/services/{name}.googleapis.com" for name in ("compute", "other")]
     answer = cloud.ask("GET", f"{SERVICES}:batchGet", params={"names": asked})
     states = {service["config"]["name"]: service["state"] for service in answer.json()["services"]}
@@ -86,7 +86,7 @@ def test_some_services_are_asked_for_at_once(cloud: CloudUnderTest) -> None:
     assert cloud.refused("GET", f"{SERVICES}:batchGet", params={"names": [asked[0]] * 31})[0] == 400
 
 
-def test_the_id_of_a_deleted_role_is_not_free(cloud: CloudUnderTest) -> None:
+def test_the_id_of_a_deleted_role_cannot_be_reused(cloud: CloudUnderTest) -> None:
     assert make_role(cloud, "selfDelete", title="t") == 200
     assert cloud.refused("POST", f"{IAM}/roles", {"roleId": "selfDelete"})[0] == 409
     cloud.ask("DELETE", f"{IAM}/roles/selfDelete")
@@ -100,7 +100,7 @@ def test_the_id_of_a_deleted_role_is_not_free(cloud: CloudUnderTest) -> None:
 
 
 @pytest.mark.parametrize("permission", BAD_PERMISSIONS)
-def test_permissions_that_do_not_exist_are_refused(cloud: CloudUnderTest, permission: str) -> None:
+def test_permissions_that_do_not_exist_are_rejected(cloud: CloudUnderTest, permission: str) -> None:
     wanted = (400, "badRequest", f"Permission {permission} is not valid.")
     role = {"includedPermissions": ["compute.instances.get", permission]}
     assert cloud.refused("POST", f"{IAM}/roles", {"roleId": "odd", "role": role}) == wanted
@@ -110,7 +110,7 @@ def test_permissions_that_do_not_exist_are_refused(cloud: CloudUnderTest, permis
     assert cloud.refused("POST", project, {"permissions": [permission]}) == wanted
 
 
-def test_what_our_own_roles_permit_is_valid() -> None:
+def test_permissions_of_our_own_roles_are_valid() -> None:
     plain = {one for permissions in ROLE_PERMISSIONS.values() for one in permissions if not one.endswith("*")}
     assert {one for one in plain if not is_valid(one)} == set()
 
@@ -160,8 +160,8 @@ def test_usable_subnetworks(cloud: CloudUnderTest) -> None:
     assert own[0]["ipCidrRange"]
 
 
-def test_a_deleted_operation_is_answered_with_an_object(cloud: CloudUnderTest) -> None:
-    """Google's Python client for Compute parses the body as JSON; without one it fails."""
+def test_the_response_to_a_deleted_operation_is_an_object(cloud: CloudUnderTest) -> None:
+    """Check it because Google's Python client for Compute parses the body as JSON, and fails without one."""
     operation = cloud.insert_vm("vm")
     path = f"{cloud.zone}/operations/{operation['name']}"
     answer = cloud.ask("DELETE", path)
@@ -170,14 +170,14 @@ def test_a_deleted_operation_is_answered_with_an_object(cloud: CloudUnderTest) -
 
 
 @pytest.mark.parametrize("name", ["goog-x", "my-google-bucket", "g00gle", "10.0.0.1", "a..b", "a.-b", "UPPER", "ab"])
-def test_bucket_names_that_google_refuses(cloud: CloudUnderTest, name: str) -> None:
+def test_bucket_names_that_google_rejects(cloud: CloudUnderTest, name: str) -> None:
     told = cloud.refused("POST", STORAGE, {"name": name}, params={"project": "local-project"})
     assert told == (400, "invalid", f"Invalid bucket name: '{name}'")
 
 
 @pytest.fixture
 def objects(cloud: CloudUnderTest) -> str:
-    """The path of the objects of a new bucket in which ``a`` is."""
+    """Return the path of the objects of a new bucket that contains ``a``."""
     assert cloud.ask("POST", STORAGE, {"name": "results"}, params={"project": "local-project"}).status_code == 200
     upload(cloud, "a")
     return f"{STORAGE}/results/o"
@@ -217,7 +217,7 @@ def test_a_change_of_an_objects_metadata_raises_its_metageneration_only(cloud: C
         ("GET", {"ifGenerationMatch": "2", "alt": "media"}),
     ],
 )
-def test_what_has_changed_is_refused_in_googles_form(
+def test_a_failed_precondition_has_googles_form(
     cloud: CloudUnderTest, objects: str, method: str, query: dict[str, str]
 ) -> None:
     answer = cloud.ask(method, f"{objects}/a", {} if method == "PATCH" else None, params=query)
@@ -225,9 +225,7 @@ def test_what_has_changed_is_refused_in_googles_form(
     assert cloud.get(f"{objects}/a")["metageneration"] == "1"
 
 
-def test_an_upload_and_a_policy_that_have_changed_are_refused_in_the_same_form(
-    cloud: CloudUnderTest, objects: str
-) -> None:
+def test_a_failed_precondition_of_an_upload_and_a_policy_has_the_same_form(cloud: CloudUnderTest, objects: str) -> None:
     assert_precondition_failed(upload(cloud, "a", ifGenerationMatch="0"))
     assert_precondition_failed(cloud.ask("PUT", f"{STORAGE}/results/iam", {"bindings": [], "etag": "old"}))
 
@@ -240,12 +238,12 @@ def assert_precondition_failed(answer: requests.Response) -> None:
     assert (first["locationType"], first["location"], first["message"]) == ("header", "If-Match", error["message"])
 
 
-def test_what_is_not_there_cannot_be_changed(cloud: CloudUnderTest, objects: str) -> None:
+def test_a_resource_that_does_not_exist_cannot_be_changed(cloud: CloudUnderTest, objects: str) -> None:
     assert cloud.refused("PATCH", f"{objects}/none", {"metadata": {}})[:2] == (404, "notFound")
     assert cloud.refused("GET", f"{objects}/none", params={"ifMetagenerationMatch": "1"})[:2] == (404, "notFound")
 
 
-def test_deleted_objects_are_listed_until_their_time_is_over(cloud: CloudUnderTest, objects: str) -> None:
+def test_deleted_objects_are_listed_until_they_expire(cloud: CloudUnderTest, objects: str) -> None:
     upload(cloud, "b")
     first = cloud.get(f"{objects}/a")
     assert "items" not in cloud.get(objects, softDeleted="true")

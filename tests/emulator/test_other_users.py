@@ -38,7 +38,7 @@ TOKEN_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"
 FLAVOR = {"Metadata-Flavor": "Google"}
 
 #: Python that becomes another user, asks at every door, and prints what each says.
-BURGLAR = """
+INTRUDER = """
 import http.client, json, os, socket, sys
 nobody, token_file, front, metadata, token_path, store_port = sys.argv[1:]
 "x".encode("idna")  # loaded while it can be read
@@ -76,7 +76,7 @@ print(json.dumps([
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Endpoint]]:
-    """A cloud in a process of its own, in a folder that was open to all before."""
+    """Yield a cloud in a process of its own, in a folder that everybody could read before."""
     state = tmp_path_factory.mktemp("shared") / "cloud"
     state.mkdir(mode=0o755)
     yield state, control.start(state, timeout_s=LIMIT_S)
@@ -106,8 +106,8 @@ def modes_below(top: Path) -> dict[str, int]:
     return {str(one.relative_to(top)): stat.S_IMODE(one.lstat().st_mode) for one in top.rglob("*")}
 
 
-def test_in_a_home_that_is_open_all_is_closed_but_what_an_instance_has(tmp_path: Path) -> None:
-    """Which is as on a machine of its own: nobody gets there but through folders that are closed."""
+def test_in_an_open_state_folder_only_files_of_instances_are_open(tmp_path: Path) -> None:
+    """Accept files of instances with open modes, as on a VM: they are only reachable through closed folders."""
     tmp_path.chmod(0o755)
     state = tmp_path / "local" / "cloud"
     before = os.umask(0o022)
@@ -131,7 +131,7 @@ def test_in_a_home_that_is_open_all_is_closed_but_what_an_instance_has(tmp_path:
 
 
 def insert_vm(endpoint: Endpoint) -> str:
-    """Make ``vm`` and wait for it; the URL of its zone."""
+    """Create ``vm``, wait for it, and return the URL of its zone."""
     zone = f"{endpoint.url}/compute/v1/projects/{endpoint.project}/zones/{endpoint.zone}"
     body = vm_body("vm", serviceAccounts=[{"email": "default", "scopes": ["cloud-platform"]}])
     operation = requests.post(f"{zone}/instances", json=body, headers=endpoint.headers, timeout=LIMIT_S).json()
@@ -140,7 +140,7 @@ def insert_vm(endpoint: Endpoint) -> str:
     return zone
 
 
-def test_the_token_stays_over_a_restart_and_each_cloud_has_its_own(tmp_path: Path) -> None:
+def test_the_token_survives_a_restart_and_each_cloud_has_its_own(tmp_path: Path) -> None:
     first = make_owner_token(tmp_path / "one")
     assert make_owner_token(tmp_path / "one") == first
     assert make_owner_token(tmp_path / "two") != first
@@ -156,7 +156,7 @@ def test_a_token_that_was_readable_is_closed(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- whose a connection is
 
 
-def test_whose_a_connection_is() -> None:
+def test_the_user_of_a_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         with socket.create_connection(listener.getsockname()) as client:
             ends = client.getsockname(), listener.getsockname()
@@ -166,8 +166,8 @@ def test_whose_a_connection_is() -> None:
         assert not is_own_connection(("127.0.0.1", 1), listener.getsockname())
 
 
-def test_a_connection_that_its_client_has_closed_is_nobodys() -> None:
-    """For the kernel it is root's: whoever has sent something and gone would be served as root."""
+def test_a_connection_that_its_client_has_closed_has_no_user() -> None:
+    """Ignore that the kernel reports root for it: a client that sends something and leaves would be served as root."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname())
         ends = client.getsockname(), listener.getsockname()
@@ -180,7 +180,7 @@ def test_a_connection_that_its_client_has_closed_is_nobodys() -> None:
             assert not is_own_connection(*ends, uid=0)
 
 
-def test_whose_a_connection_of_an_ipv6_socket_is() -> None:
+def test_the_user_of_a_connection_of_an_ipv6_socket() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(socket.AF_INET6) as client:
         client.connect(("::ffff:127.0.0.1", listener.getsockname()[1]))
         assert user_of(("127.0.0.1", client.getsockname()[1]), listener.getsockname()) == os.geteuid()
@@ -238,7 +238,7 @@ def test_a_metadata_server_serves_processes_of_its_own_user(
 
 
 def answers(url: str) -> bool:
-    """Whether somebody serves this, to a client that looks at certificates."""
+    """Return whether a URL responds, to a client that checks certificates."""
     with requests.Session() as session:
         session.trust_env = False
         try:
@@ -247,8 +247,8 @@ def answers(url: str) -> bool:
             return False
 
 
-def test_the_object_store_is_reached_past_us_by_nobody(tmp_path: Path) -> None:
-    """Or, where the system allows no network of its own, not by pages: without a certificate that they accept."""
+def test_nobody_can_bypass_the_proxy_of_the_object_store(tmp_path: Path) -> None:
+    """Accept, where the system does not allow a network namespace, that only web pages are kept out, by the certificate."""
 
     async def look() -> None:
         store = ObjectStore(tmp_path / "objects", public_host="127.0.0.1:9")
@@ -283,20 +283,20 @@ def test_the_object_store_without_a_network_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_another_user_finds_every_door_closed(running: tuple[Path, Endpoint]) -> None:
+def test_another_user_can_access_nothing(running: tuple[Path, Endpoint]) -> None:
     state, endpoint = running
     zone = insert_vm(endpoint)
     metadata = metadata_place(zone, endpoint)
     assert requests.get(f"http://{metadata}{TOKEN_PATH}", headers=FLAVOR, timeout=LIMIT_S).status_code == 200
     front = endpoint.url.removeprefix("http://")
     seen = (str(owner_token_file(state)), front, metadata, TOKEN_PATH, str(CLOSED_PORT))
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", BURGLAR, str(NOBODY), *seen], capture_output=True)
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", INTRUDER, str(NOBODY), *seen], capture_output=True)
     store = "ConnectionRefusedError" if endpoint.objects_closed else "open"
     assert (json.loads(done.stdout or b"null"), done.stderr) == (["PermissionError", 401, 403, store], b"")
 
 
 def metadata_place(zone: str, endpoint: Endpoint) -> str:
-    """Address and port of the metadata server of ``vm``: what listens on its address besides SSH."""
+    """Return address and port of the metadata server of ``vm``: the listener on its address besides SSH."""
     instance = requests.get(f"{zone}/instances/vm", headers=endpoint.headers, timeout=LIMIT_S).json()
     address = instance["networkInterfaces"][0]["accessConfigs"][0]["natIP"]
     found = (one.laddr for one in psutil.net_connections("tcp4") if one.status == psutil.CONN_LISTEN)

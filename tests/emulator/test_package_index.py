@@ -1,4 +1,4 @@
-"""How pip on an emulated instance reaches packages: as pip on its host does, although the instance has another environment."""
+"""pip on an emulated instance reaches packages like pip on its host, although the instance has another environment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from runner.emulator.__main__ import package_index
 
 
-def test_settings_of_pip_go_on_and_nothing_else_does(tmp_path: Path) -> None:
+def test_only_settings_of_pip_are_passed_on(tmp_path: Path) -> None:
     environment = {"PIP_INDEX_URL": "https://mirror.example/simple", "HOME": "/home/me"}
     cache = {"PIP_CACHE_DIR": str(tmp_path / ".cache/pip")}
     assert package_index(environment, tmp_path) == cache | {"PIP_INDEX_URL": "https://mirror.example/simple"}
@@ -26,7 +26,7 @@ def test_proxy_and_certificates_of_the_host_are_for_pip_only(tmp_path: Path) -> 
     assert "https_proxy" not in found
 
 
-def test_what_pip_is_told_itself_comes_first(tmp_path: Path) -> None:
+def test_settings_of_pip_itself_take_precedence(tmp_path: Path) -> None:
     found = package_index({"HTTPS_PROXY": "http://a.example", "PIP_PROXY": "http://b.example"}, tmp_path)
     assert found["PIP_PROXY"] == "http://b.example"
 

@@ -152,13 +152,13 @@ class Replay:
 
 
 def _is_error_text(recorded: Any, ours: Any, where: str) -> bool:
-    """``errors[].message`` repeats the message, which the recorded cloud sometimes shortened."""
+    """Return whether a path is ``errors[].message``: it repeats the message, which the recorded cloud sometimes shortened."""
     return where.endswith("errors[0].message") and str(ours).startswith(str(recorded)[:40])
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> CloudSettings:
-    """The project of the recordings, in which nothing was switched on."""
+    """Return the settings of the recordings' project, in which no API was enabled."""
     return CloudSettings(
         state=tmp_path / "state",
         project="demo",
@@ -254,7 +254,7 @@ def terminate(cloud: CloudUnderTest) -> None:
 
 
 def refuse(match: str, name: str, times: int = 1) -> Json:
-    """The fault that gives the recorded refusal."""
+    """Return the fault that causes the recorded error."""
     error = read_trace(name)[-1 if times == 1 else 0]["response_body"]["error"]
     told = {"status": error["code"], "reason": error["errors"][0]["reason"], "message": error["message"]}
     return {"kind": "http", "match": match, "times": times, **told}
@@ -308,7 +308,7 @@ def test_every_recorded_error_is_replayed() -> None:
 
 @pytest.mark.parametrize("name", GIVEN)
 def test_recorded_error(cloud: CloudUnderTest, name: str) -> None:
-    """The recorded cloud had no subnetwork and said ``default`` for an instance's network."""
+    """Allow for the recorded cloud, which had no subnetwork and reported ``default`` as an instance's network."""
     make_network(cloud)
     for given in GIVEN[name]:
         cloud.fault(**given) if isinstance(given, dict) else given(cloud)

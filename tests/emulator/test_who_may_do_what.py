@@ -1,5 +1,5 @@
-"""Who may do what, as a table: callers against every route that the server has. What a VM may do is in ``VM_MAY``; the rest it
-may not, so that a new route is closed to VMs or fails here, and one of a new API fails until it is given a kind."""
+"""Access as a table: callers against every route of the server. ``VM_MAY`` lists what a VM may do; everything else is
+forbidden, so that a new route is closed to VMs or fails here, and a route of a new API fails until it has a kind."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ VM_MAY = {
     ("PUT", "/resumable/upload" + _O): "go on with an upload: its URI says whose",
     ("POST", _O + "/{name:path}"): "no such method without a verb behind the name",
     ("GET", "/storage/v1/b/{bucket}/storageLayout"): "goes with the right to list",
-    ("GET", "/storage/v1/b/{bucket}/iam/testPermissions"): "ask for one's own rights",
-    ("POST", _V1 + "/zones/{zone}/instances/{name}/testIamPermissions"): "ask for one's own rights",
+    ("GET", "/storage/v1/b/{bucket}/iam/testPermissions"): "query one's own rights",
+    ("POST", _V1 + "/zones/{zone}/instances/{name}/testIamPermissions"): "query one's own rights",
     ("POST", IAM.replace("local-project", "{project}") + "/serviceAccounts/{email}:testIamPermissions"): "the same",
     ("POST", "/cloudresourcemanager/v1/projects/{project}:testIamPermissions"): "the same",
-    ("GET", "/iam/v1/roles"): "Google's own roles are known to everybody",
+    ("GET", "/iam/v1/roles"): "Google's own roles are public",
     ("GET", "/iam/v1/roles/{role}"): "the same",
-    ("GET", "/serviceusage/v1/operations/{name}"): "says nothing but that it is done",
+    ("GET", "/serviceusage/v1/operations/{name}"): "reports only that it is done",
 }
-PLACES = {
+PARAMETERS = {
     "project": "local-project",
     "zone": "europe-west4-a",
     "region": "europe-west4",
@@ -61,7 +61,7 @@ PLACES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Who:
-    """A caller: the headers that they send, and the status that they get everywhere (0: it depends)."""
+    """A caller: the headers of its requests, and the status that it gets everywhere (0: it depends)."""
 
     headers: Json = field(default_factory=dict)
     status: int = 0
@@ -75,8 +75,8 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 
 
 def ask_route(town: Town, method: str, path: str, headers: Json) -> requests.Response:
-    """Ask a route, with something in the place of each parameter."""
-    for key, value in PLACES.items():
+    """Call a route, with a value for each parameter."""
+    for key, value in PARAMETERS.items():
         path = path.replace(f"{{{key}}}", value)
     query = f"?uploadType=media&name=new-{method}-{path.split('/')[1]}" if "upload" in path else ""
     if path.startswith("/batch"):
@@ -89,7 +89,7 @@ INVALID = f'{REALM}, error="invalid_token"'
 
 
 def strangers(town: Town) -> dict[str, Who]:
-    """Those whom no route lets in. The pages have even the owner's token, which no page can have."""
+    """Return callers that no route accepts. The web pages even have the owner's token, which no page can have."""
     owner = town.cloud.owner
     return {
         "nobody": Who(status=401, challenge=REALM),
@@ -115,7 +115,7 @@ WHO = (
 
 
 @pytest.mark.parametrize("who", WHO)
-def test_no_route_lets_a_stranger_in(town: Town, who: str) -> None:
+def test_no_route_accepts_a_stranger(town: Town, who: str) -> None:
     caller = strangers(town)[who]
     for method, path in town.cloud.cloud.app.routes():
         answer = ask_route(town, method, path, caller.headers)
@@ -134,7 +134,7 @@ def test_every_route_has_a_kind_and_every_entry_a_route(town: Town) -> None:
     assert set(VM_MAY) <= set(routes)
 
 
-def test_what_a_vm_may_ask_of_each_route(town: Town) -> None:
+def test_what_a_vm_may_do_with_each_route(town: Town) -> None:
     wrong = []
     for method, path in town.cloud.cloud.app.routes():
         known = ("GET" if method == "HEAD" else method, path)
@@ -144,7 +144,7 @@ def test_what_a_vm_may_ask_of_each_route(town: Town) -> None:
     assert not wrong
 
 
-def test_a_preflight_is_refused(town: Town) -> None:
+def test_a_preflight_is_rejected(town: Town) -> None:
     asked = {"Origin": "https://example.com", "Access-Control-Request-Method": "POST"}
     answer = town.send("OPTIONS", "/_local/faults", asked)
     assert answer.status_code == 403
@@ -164,7 +164,7 @@ def test_a_preflight_is_refused(town: Town) -> None:
         ("POST", "/batch/storage/v1"),
     ],
 )
-def test_a_form_is_not_taken_for_json(town: Town, method: str, path: str, content_type: str) -> None:
+def test_a_form_is_not_accepted_as_json(town: Town, method: str, path: str, content_type: str) -> None:
     headers = {**town.cloud.owner, "Content-Type": content_type}
     answer = town.send(method, path, headers, data=b'{"kind": "http"}')
     assert (answer.status_code, answer.json()["error"]["errors"][0]["reason"]) == (400, "badContent")
@@ -227,7 +227,7 @@ ROADS: dict[str, tuple[str, str, Json, int]] = {
 
 
 @pytest.mark.parametrize("road", ROADS)
-def test_no_road_leads_a_vm_over_an_object_that_is_there(town: Town, road: str) -> None:
+def test_a_vm_cannot_overwrite_an_existing_object(town: Town, road: str) -> None:
     method, path, sent, status = ROADS[road]
     headers = {**town.vm, **sent.get("headers", {})}
     answer = town.send(method, path, headers, **{key: value for key, value in sent.items() if key != "headers"})
@@ -239,14 +239,14 @@ def test_no_road_leads_a_vm_over_an_object_that_is_there(town: Town, road: str) 
 
 
 def begin(town: Town, name: str, headers: Json) -> str:
-    """The URI of an upload that has begun, without the server."""
+    """Begin an upload, and return its URI without the server."""
     answer = town.send("POST", _UP + f"resumable&name={name}", headers)
     assert answer.status_code == 200, answer.text
     return answer.headers["Location"].removeprefix(town.cloud.url)
 
 
 def test_the_uri_of_an_upload_is_a_credential(town: Town) -> None:
-    """As Google's: whoever has it goes on as the one who began, with that object and no other."""
+    """Match Google: whoever has the URI continues as the caller who began, with that object and no other."""
     uri = begin(town, "session", town.vm)
     assert town.send("PUT", f"{uri}x", {}, data=b"bad").status_code == 401
     assert town.send("PUT", uri, {"Origin": "https://example.com"}, data=b"bad").status_code == 403
@@ -260,14 +260,14 @@ def test_the_uri_of_an_upload_is_a_credential(town: Town) -> None:
     assert town.send("PUT", uri, {}, data=b"bad").status_code == 401
 
 
-def test_an_upload_does_not_end_over_an_object_that_came_meanwhile(town: Town) -> None:
+def test_an_upload_does_not_overwrite_an_object_that_was_created_meanwhile(town: Town) -> None:
     uri = begin(town, "race", town.vm)
     assert town.send("POST", _UP + "media&name=race", town.cloud.owner, data=b"first").status_code == 200
     assert town.send("PUT", uri, town.vm, data=b"second").status_code == 403
     assert town.send("GET", "/storage/v1/b/results/o/race?alt=media", town.vm).content == b"first"
 
 
-def test_a_batch_is_no_way_round(town: Town) -> None:
+def test_a_batch_request_bypasses_no_check(town: Town) -> None:
     asked = {
         "read": "GET /storage/v1/b/results/o/theirs",
         "delete": "DELETE /storage/v1/b/results/o/theirs",
@@ -310,7 +310,7 @@ GOOD_PART = PART + b"\r\nDELETE /storage/v1/b/results/o/theirs HTTP/1.1\r\n\r\n\
 
 
 def nested(depth: int) -> bytes:
-    """Parts in parts."""
+    """Build nested multipart parts."""
     return b"".join(b"--B%d\r\nContent-Type: multipart/mixed; boundary=B%d\r\n\r\n" % (n, n + 1) for n in range(depth))
 
 
@@ -333,7 +333,7 @@ def nested(depth: int) -> bytes:
     }.items(),
     ids=lambda item: item[0],
 )
-def test_a_batch_that_cannot_be_read_is_refused_whole(town: Town, body: tuple[str, bytes]) -> None:
+def test_a_batch_request_that_cannot_be_read_is_rejected_as_a_whole(town: Town, body: tuple[str, bytes]) -> None:
     headers = {**town.cloud.owner, "Content-Type": "multipart/mixed; boundary=B"}
     answer = town.send("POST", "/batch/storage/v1", headers, data=body[1])
     assert (answer.status_code, answer.json()["error"]["errors"][0]["reason"]) == (400, "invalid")
@@ -343,15 +343,15 @@ def test_a_batch_that_cannot_be_read_is_refused_whole(town: Town, body: tuple[st
 # ---------------------------------------------------------------- last: the one ends itself, the other everything
 
 
-def test_a_vm_may_end_itself(town: Town) -> None:
+def test_a_vm_may_delete_itself(town: Town) -> None:
     other = OWN_VM.replace("/vm", "/other")
     assert town.send("GET", f"/compute/v1/{OWN_VM}", town.vm).status_code == 200
     assert town.send("DELETE", f"/compute/v1/{other}", town.vm).status_code == 403
     assert town.send("DELETE", f"/compute/v1/{OWN_VM}", town.vm).status_code == 200
 
 
-def test_the_owner_may_ask_everything(town: Town) -> None:
-    """Stopping comes last."""
+def test_the_owner_may_do_everything(town: Town) -> None:
+    """Stop the cloud last."""
     routes = [route for route in town.cloud.cloud.app.routes() if route[1] != "/_local/stop"]
     for method, path in [*routes, ("POST", "/_local/stop")]:
         status = ask_route(town, method, path, town.cloud.owner).status_code

@@ -1,4 +1,4 @@
-"""A cloud as a batch has it: a bucket, its VM with the rights of a batch's VMs, another VM, and a bucket that is none of its."""
+"""A cloud as during a batch: a bucket, a VM with the rights of a batch's VMs, another VM, and another bucket."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Town:
             return session.request(method, self.cloud.url + path, headers=headers, timeout=LIMIT_S, **more)
 
 
-def settle(cloud: CloudUnderTest) -> Json:
-    """What ``base`` and ``analysis`` make, as far as rights go; the headers of the VM."""
+def populate(cloud: CloudUnderTest) -> Json:
+    """Create what ``base`` and ``analysis`` create, as far as rights go, and return the headers of the VM."""
     role = {"title": "x", "includedPermissions": list(SELF_DELETE_PERMISSIONS)}
     bindings = [{"role": given, "members": [MEMBER]} for given in BUCKET_ROLES]
     assert cloud.ask("POST", f"{IAM}/serviceAccounts", {"accountId": "runner"}).status_code == 200
@@ -55,10 +55,10 @@ def settle(cloud: CloudUnderTest) -> Json:
 
 @contextlib.contextmanager
 def open_town(state: Path) -> Iterator[Town]:
-    """Start one with its state here, and stop it afterwards."""
+    """Start a cloud with this state folder, and stop it afterwards."""
     cloud = CloudUnderTest(CloudSettings(state=state)).start()
     try:
-        yield Town(cloud=cloud, vm=settle(cloud))
+        yield Town(cloud=cloud, vm=populate(cloud))
     finally:
         cloud.stop()
 

@@ -1,4 +1,4 @@
-"""Reserved addresses: made, listed by label, deleted, in regions and globally."""
+"""Reserved addresses: created, listed by label, deleted, in regions and globally."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_addresses_of_a_region_and_global_ones_are_listed_together(cloud: CloudU
     assert [one["name"] for one in cloud.get(f"{cloud.project}/global/addresses")["items"]] == ["foreign"]
 
 
-def test_what_google_refuses(cloud: CloudUnderTest) -> None:
+def test_requests_that_google_rejects(cloud: CloudUnderTest) -> None:
     cloud.done("POST", f"{cloud.region}/addresses", {"name": "one"})
     assert cloud.refused("POST", f"{cloud.region}/addresses", {"name": "one"})[:2] == (409, "alreadyExists")
     assert cloud.refused("POST", f"{cloud.region}/addresses", {"name": "Bad"})[:2] == (400, "invalid")

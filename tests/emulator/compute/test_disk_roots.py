@@ -1,4 +1,4 @@
-"""The folders behind disks and images, when something is deleted while it is copied or made."""
+"""The folders behind disks and images, when one is deleted while it is copied or created."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DISK, IMAGE = "projects/p/zones/z/disks/d", "projects/p/global/images/i"
 
 
 class SlowCopies:
-    """``clone`` waits for ``go_on`` and then copies."""
+    """``clone`` waits for ``go_on``, then copies."""
 
     def __init__(self) -> None:
         self.go_on = threading.Event()
@@ -32,7 +32,7 @@ class SlowCopies:
 
 
 class Place:
-    """A disk of an image, both in the store; the image's folder is there."""
+    """A disk and its image, both in the store; the image has a folder, the disk has none yet."""
 
     def __init__(self, state: Path) -> None:
         self.copies = SlowCopies()
@@ -51,7 +51,7 @@ class Place:
         return found
 
     async def delete_while_disk_is_made(self, key: str, remove: Callable[[Document], Awaitable[None]]) -> object:
-        """What came of making the disk."""
+        """Delete ``key`` while the disk is created; return the failure of the creation."""
         making = asyncio.create_task(self.roots.make_disk(DISK))
         await asyncio.to_thread(self.copies.has_begun.wait, LIMIT_S)
         document = self.document(key)
@@ -75,14 +75,14 @@ def test_an_image_that_is_deleted_while_it_is_copied_is_removed_after_that(place
     assert place.document(DISK)["status"] == "READY"
 
 
-def test_a_disk_that_is_deleted_while_it_is_made_does_not_come_back(place: Place) -> None:
+def test_a_disk_that_is_deleted_during_its_creation_does_not_reappear(place: Place) -> None:
     assert asyncio.run(place.delete_while_disk_is_made(DISK, place.roots.remove_disk)) == gone(DISK)
     assert not place.disk_root.exists()
     assert place.store.get(DISK) is None
 
 
 @pytest.mark.parametrize("key", [IMAGE, DISK])
-def test_what_is_gone_before_the_work_begins_is_told(place: Place, key: str) -> None:
+def test_a_resource_that_is_gone_before_the_work_begins_is_a_failure(place: Place, key: str) -> None:
     place.copies.go_on.set()
     place.store.delete(key)
     assert asyncio.run(place.roots.make_disk(DISK)) == gone(key)

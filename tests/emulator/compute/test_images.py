@@ -15,7 +15,7 @@ def make_image(cloud: CloudUnderTest, name: str) -> None:
     assert "error" not in cloud.done("POST", f"{cloud.project}/global/images", body)
 
 
-def test_what_is_on_a_disk_comes_back_from_its_image(cloud: CloudUnderTest) -> None:
+def test_an_image_has_the_files_of_its_disk(cloud: CloudUnderTest) -> None:
     cloud.done("POST", f"{cloud.zone}/disks", {"name": "root", "sourceImage": ROCKY})
     disk = cloud.get(f"{cloud.zone}/disks/root")
     (cloud.settings.state / "disks" / disk["id"] / "root/etc/baked").write_text("yes")
@@ -44,13 +44,13 @@ def test_family_is_its_newest_image_that_is_not_deprecated(cloud: CloudUnderTest
     assert cloud.refused("POST", f"{cloud.zone}/disks", {**old, "name": "older"})[0] == 400
 
 
-def test_public_images_are_there_and_cannot_be_changed(cloud: CloudUnderTest) -> None:
+def test_public_images_exist_and_cannot_be_changed(cloud: CloudUnderTest) -> None:
     url = f"{cloud.url}/compute/v1/projects/debian-cloud/global/images"
     assert [image["family"] for image in cloud.get(url)["items"]] == ["debian-12"]
     assert cloud.refused("DELETE", f"{url}/debian-12-bookworm-v20260801")[:2] == (403, "forbidden")
 
 
-def test_image_from_an_image_and_its_end(cloud: CloudUnderTest) -> None:
+def test_image_from_an_image_and_its_deletion(cloud: CloudUnderTest) -> None:
     body = {"name": "copy", "sourceImage": ROCKY}
     assert "error" not in cloud.done("POST", f"{cloud.project}/global/images", body)
     number = cloud.get(f"{cloud.project}/global/images/copy")["id"]

@@ -1,4 +1,4 @@
-"""The policy of one instance: a service account may do to it what the project does not let it do to others."""
+"""The policy of one instance grants permissions on it that the project's policy does not grant on others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEY = "projects/local-project/zones/europe-west4-a/instances"
 
 @pytest.fixture
 def token(cloud: CloudUnderTest) -> Json:
-    """Headers of the account under which both ``mine`` and ``other`` run; it may do nothing yet."""
+    """Return headers of the account as which both ``mine`` and ``other`` run; it has no permissions yet."""
     iam = "/iam/v1/projects/local-project"
     assert cloud.ask("POST", f"{iam}/serviceAccounts", {"accountId": "runner"}).status_code == 200
     role = {"roleId": "selfDelete", "role": {"title": "t", "includedPermissions": PERMISSIONS}}
@@ -42,7 +42,7 @@ def allowed(cloud: CloudUnderTest, name: str, token: Json) -> list[str]:
     return answer
 
 
-def test_an_instance_may_be_deleted_by_whom_its_policy_names(cloud: CloudUnderTest, token: Json) -> None:
+def test_an_instance_may_be_deleted_by_the_members_of_its_policy(cloud: CloudUnderTest, token: Json) -> None:
     url = f"{cloud.zone}/instances"
     assert cloud.ask("DELETE", f"{url}/mine", headers=token).status_code == 403
     assert let_delete(cloud, "mine")["bindings"] == [{"role": ROLE, "members": [MEMBER]}]
@@ -55,7 +55,7 @@ def test_an_instance_may_be_deleted_by_whom_its_policy_names(cloud: CloudUnderTe
     assert cloud.ask("DELETE", f"{url}/mine", headers=token).status_code == 200
 
 
-def test_a_policy_goes_with_its_instance(cloud: CloudUnderTest, token: Json) -> None:
+def test_a_policy_is_deleted_with_its_instance(cloud: CloudUnderTest, token: Json) -> None:
     let_delete(cloud, "mine")
     cloud.done("DELETE", f"{cloud.zone}/instances/mine")
     assert cloud.refused("GET", f"{cloud.zone}/instances/mine/getIamPolicy")[0] == 404
@@ -63,7 +63,7 @@ def test_a_policy_goes_with_its_instance(cloud: CloudUnderTest, token: Json) -> 
     assert "bindings" not in cloud.get(f"{cloud.zone}/instances/mine/getIamPolicy")
 
 
-def test_a_policy_that_changed_meanwhile_is_not_overwritten(cloud: CloudUnderTest, token: Json) -> None:
+def test_a_policy_that_has_changed_since_is_not_overwritten(cloud: CloudUnderTest, token: Json) -> None:
     old = cloud.get(f"{cloud.zone}/instances/mine/getIamPolicy")
     let_delete(cloud, "mine")
     body = {"policy": {"bindings": [], "etag": old["etag"]}}

@@ -19,7 +19,7 @@ def operations_on(cloud: CloudUnderTest, name: str) -> list[Json]:
     return [record for record in found if record["targetLink"].endswith(f"/instances/{name}")]
 
 
-def test_insert_boots_a_machine_with_its_own_disk_and_address(cloud: CloudUnderTest) -> None:
+def test_insert_boots_an_instance_with_its_own_disk_and_address(cloud: CloudUnderTest) -> None:
     record = cloud.insert_vm("vm", labels={"batch": "b1"})
     assert "error" not in record
     instance = cloud.get(f"{cloud.zone}/instances/vm")
@@ -34,7 +34,7 @@ def test_insert_boots_a_machine_with_its_own_disk_and_address(cloud: CloudUnderT
     assert (spec.root / "etc/os-release").read_text() == "hpc-rocky-linux-8"
 
 
-def test_delete_removes_machine_and_auto_delete_disk(cloud: CloudUnderTest) -> None:
+def test_delete_removes_instance_and_auto_delete_disk(cloud: CloudUnderTest) -> None:
     cloud.insert_vm("vm")
     root = cloud.hypervisor.running[key_of(cloud, "vm")].root
     cloud.done("DELETE", f"{cloud.zone}/instances/vm")
@@ -70,7 +70,7 @@ def test_stop_start_reset(cloud: CloudUnderTest) -> None:
 
 
 @pytest.mark.parametrize(("action", "status"), [("STOP", "TERMINATED"), ("DELETE", "")])
-def test_run_limit_is_obeyed(cloud: CloudUnderTest, action: str, status: str) -> None:
+def test_run_limit_is_enforced(cloud: CloudUnderTest, action: str, status: str) -> None:
     cloud.insert_vm("vm", scheduling=spot(**LIMIT, instanceTerminationAction=action))
     assert cloud.get(f"{cloud.zone}/instances/vm")["resourceStatus"]["scheduling"]["terminationTimestamp"]
     cloud.advance(3590)
@@ -90,7 +90,7 @@ def test_preemption_gives_notice_then_acts(cloud: CloudUnderTest, action: str, s
     assert cloud.status_of("vm") == status
 
 
-def test_preemption_by_the_admin_api_with_a_notice_of_ones_own(cloud: CloudUnderTest) -> None:
+def test_preemption_by_the_admin_api_with_a_chosen_notice(cloud: CloudUnderTest) -> None:
     cloud.insert_vm("vm")
     answer = cloud.ask("POST", "/_local/preempt", {"instance": "vm", "notice_s": 2})
     cloud.wait(answer.json())
@@ -98,7 +98,7 @@ def test_preemption_by_the_admin_api_with_a_notice_of_ones_own(cloud: CloudUnder
     assert cloud.refused("POST", "/_local/preempt", {"instance": "vm"})[0] == 400
 
 
-def test_maintenance_of_a_machine_that_is_not_spot_does_no_harm(cloud: CloudUnderTest) -> None:
+def test_maintenance_does_not_affect_a_standard_vm(cloud: CloudUnderTest) -> None:
     cloud.insert_vm("vm", scheduling={})
     cloud.done("POST", f"{cloud.zone}/instances/vm/simulateMaintenanceEvent")
     assert cloud.status_of("vm") == "RUNNING"
@@ -172,7 +172,7 @@ def test_guest_attributes_and_serial_port(cloud: CloudUnderTest) -> None:
     assert cloud.get(url + "/serialPort", start=serial["next"])["contents"] == ""
 
 
-def test_guest_attributes_must_be_switched_on(cloud: CloudUnderTest) -> None:
+def test_guest_attributes_must_be_enabled(cloud: CloudUnderTest) -> None:
     cloud.insert_vm("vm", metadata={"items": []})
     assert cloud.refused("GET", f"{cloud.zone}/instances/vm/getGuestAttributes?queryPath=hostkeys/")[1] == "notFound"
 
@@ -214,13 +214,13 @@ def test_quota_is_counted_and_enforced(cloud: CloudUnderTest, metric: str, limit
     assert 0 < quotas[metric]["usage"] <= quotas[metric]["limit"] == limit
 
 
-def test_of_many_that_ask_at_once_as_many_get_in_as_fit(cloud: CloudUnderTest) -> None:
+def test_of_many_simultaneous_inserts_as_many_succeed_as_the_quota_allows(cloud: CloudUnderTest) -> None:
     cloud.ask("POST", "/_local/quotas", {"metric": "PREEMPTIBLE_CPUS", "limit": 8})
     asked = [cloud.ask("POST", f"{cloud.zone}/instances", vm_body(f"vm-{n}")).json() for n in range(4)]
     assert sorted("error" in cloud.wait(operation) for operation in asked) == [False, False, True, True]
 
 
-def test_request_that_is_sent_twice_is_done_once(cloud: CloudUnderTest) -> None:
+def test_request_that_is_sent_twice_is_executed_once(cloud: CloudUnderTest) -> None:
     query = {"requestId": "6f7d8f5e-3b1c-4b7e-9a52-0d9a4f4b2c11"}
     first = cloud.done("POST", f"{cloud.zone}/instances", vm_body("vm"), **query)
     assert cloud.done("POST", f"{cloud.zone}/instances", vm_body("vm"), **query) == first
