@@ -1,6 +1,6 @@
 """``python -m runner.emulator --state DIR``: the embedded cloud as one process on loopback.
 
-When it answers it writes ``DIR/endpoint.json`` (atomically); when it ends in order the file is gone.
+Once it serves requests it writes ``DIR/endpoint.json`` (atomically); on an orderly end it removes the file.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _log = logging.getLogger("runner.emulator")
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     default = CloudSettings(state=Path())
     parser = argparse.ArgumentParser(prog="python -m runner.emulator", description=__doc__)
-    parser.add_argument("--state", type=Path, required=True, help="the folder that holds everything")
-    parser.add_argument("--port", type=int, default=0, help="0: the one of the last time if it is free, else any")
+    parser.add_argument("--state", type=Path, required=True, help="the state folder")
+    parser.add_argument("--port", type=int, default=0, help="0: the last one if it is free, else any")
     parser.add_argument("--project", default=default.project)
     parser.add_argument("--region", default=default.region, choices=sorted(REGIONS))
     parser.add_argument("--zone", default="")
     parser.add_argument("--user", default=default.user, help="the owner of the project")
     parser.add_argument(
-        "--pace", type=float, help="the provider's pauses as a share of the stock plugin's (1: as long)"
+        "--pace", type=float, help="the provider's pauses as a fraction of the stock plugin's (1: equal)"
     )
     return parser.parse_args(arguments)
 
@@ -80,9 +80,9 @@ def make_hypervisor(view: GuestView, url: str, user: str) -> Hypervisor:
 
 
 def package_index(environment: Mapping[str, str], home: Path) -> dict[str, str]:
-    """How this host's pip finds packages and where it keeps them: an instance uses the host's Python, but has another home.
+    """Return variables for pip on an instance, from this host's pip: an instance uses the host's Python, but has another home.
 
-    Proxy and certificates become settings of pip's own: no other program of an instance has a proxy between it and our loopback.
+    Proxy and certificates become settings of pip itself: other programs of an instance must reach our loopback without a proxy.
     """
     cache = {"PIP_CACHE_DIR": str(home / ".cache/pip")}
     file = next((file for file in (home / ".config/pip/pip.conf", home / ".pip/pip.conf") if file.exists()), None)
@@ -96,7 +96,7 @@ def package_index(environment: Mapping[str, str], home: Path) -> dict[str, str]:
 
 
 def find_proxy(environment: Mapping[str, str]) -> str:
-    """The host's proxy, unless its index of packages is one of those that are reached without."""
+    """Return the host's proxy, unless its package index is reached without one."""
     proxy = environment.get("https_proxy") or environment.get("HTTPS_PROXY") or ""
     direct = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
     index = environment.get("PIP_INDEX_URL", "")
@@ -114,8 +114,8 @@ def root_tools() -> RootTools:
 
 
 def start_provider(url: str, settings: CloudSettings, *, last_port: int, pace: float | None) -> Any:
-    """The Pulumi resource provider, in threads of its own; it speaks to us by HTTP only."""
-    # gRPC's fork handlers are for children that go on with gRPC; ours become other programs.
+    """Start the Pulumi resource provider in threads of its own; it calls the cloud by HTTP only."""
+    # gRPC's fork handlers are for children that continue to use gRPC; ours execute other programs.
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     from runner.emulator.provider import server
 

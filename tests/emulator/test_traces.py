@@ -152,7 +152,7 @@ class Replay:
 
 
 def _is_error_text(recorded: Any, ours: Any, where: str) -> bool:
-    """Return whether a path is ``errors[].message``: it repeats the message, which the recorded cloud sometimes shortened."""
+    """Return whether ``errors[].message`` begins as recorded: the recorded cloud sometimes shortened it."""
     return where.endswith("errors[0].message") and str(ours).startswith(str(recorded)[:40])
 
 

@@ -1,4 +1,4 @@
-"""The Compute API and what happens to instances, disks, images and networks behind it.
+"""The Compute API, and the life of instances, disks, images and networks behind it.
 
 The processes and folders of instances are in ``machines``.
 """

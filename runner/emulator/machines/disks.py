@@ -179,7 +179,7 @@ class RootClone:
 
 
 def is_large_program(path: str, status: os.stat_result) -> bool:
-    """Return whether a file is worth sharing and nobody writes to it in place, as to logs, settings and records of jobs."""
+    """Return whether a file is worth sharing, and of a kind that nobody writes to in place (unlike logs, settings, records of jobs)."""
     is_code = bool(status.st_mode & stat.S_IXUSR) or LINKED_NAMES.search(path) is not None
     return is_code and status.st_size >= LINKED_FROM_BYTES
 

@@ -1,4 +1,4 @@
-"""What the embedded cloud keeps: documents in one SQLite file, the clock and its alarms, the settings, the owner's token.
+"""The state of the embedded cloud: documents in one SQLite file, the clock and its alarms, the settings, the owner's token.
 
 Nothing here knows what a document means.
 """

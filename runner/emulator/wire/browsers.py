@@ -1,4 +1,4 @@
-"""Rejects requests of web pages. A browser sends what any page asks for, to loopback too, in the name of its user.
+"""Rejects requests of web pages. A browser sends any page's requests, to loopback too, in the name of its user.
 
 Such a request is recognised by its host name (DNS rebinding), and by headers that only browsers send.
 """
