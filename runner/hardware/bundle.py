@@ -1,4 +1,4 @@
-"""Jobs as the remote side wants them: a tar of job folders, made piece by piece, never whole in memory."""
+"""Jobs as the remote side expects them: a tar of job folders, written piece by piece, never whole in memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class BundleFile:
 class Bundle:
     """One job for the remote side. ``settings`` and ``on_end`` are POSIX shell that ends in ``set -- PROGRAM ARGUMENT…``, everything in it quoted.
 
-    ``log_name`` and ``output_name``: files in the job's folder. ``reap``: end what the program leaves running when it ends.
+    ``log_name`` and ``output_name``: files in the job's folder. ``reap``: end the processes that the program leaves running.
     """
 
     name: str
@@ -45,12 +45,12 @@ class Bundle:
 
 
 def shell_words(words: Iterable[str]) -> str:
-    """``set --`` with these words."""
+    """Return ``set --`` with these words."""
     return "set -- " + " ".join(shlex.quote(word) for word in words) + "\n"
 
 
 def shell_exports(environment: Mapping[str, str]) -> str:
-    """``export`` lines for an environment.
+    """Return ``export`` lines for an environment.
 
     Raises: ValueError for a name that a shell cannot have.
     """
@@ -61,7 +61,7 @@ def shell_exports(environment: Mapping[str, str]) -> str:
 
 
 def check_folder_name(name: str) -> str:
-    """Refuse an ID that cannot be the name of a folder (and a line of our protocol). Returns it.
+    """Return the ID if it can be the name of a folder (and a line of our protocol).
 
     Raises: ValueError.
     """
@@ -74,7 +74,7 @@ def check_folder_name(name: str) -> str:
 
 
 def check_file_path(path: str) -> str:
-    """Refuse a path that is not inside the job's folder. Returns it.
+    """Return the path if it is inside the job's folder.
 
     Raises: ValueError.
     """
@@ -85,7 +85,7 @@ def check_file_path(path: str) -> str:
 
 
 def bundle_entries(bundle: Bundle, token: str) -> Iterator[BundleFile]:
-    """All files of a job's folder, those that hold its settings included."""
+    """Yield all files of a job's folder, including those that hold its settings."""
     timeout = "" if bundle.timeout_s is None else str(max(1, round(bundle.timeout_s)))
     limits = {
         "log_name": bundle.log_name,
@@ -108,7 +108,7 @@ def bundle_entries(bundle: Bundle, token: str) -> Iterator[BundleFile]:
 
 
 def tar_bundles(bundles: Sequence[Bundle], token: str) -> Iterator[bytes]:
-    """The tar of a submit: the jobs' folders, and last the file that says that all of it has arrived."""
+    """Yield the tar of a submit: the jobs' folders, and last the file that marks it as complete."""
     numbered = ((f"{number}.{token}", bundle) for number, bundle in enumerate(bundles))
     files = (
         BundleFile(path=f"{bundle.name}/{entry.path}", source=entry.source, executable=entry.executable)
@@ -119,7 +119,7 @@ def tar_bundles(bundles: Sequence[Bundle], token: str) -> Iterator[bytes]:
 
 
 def tar_files(files: Iterable[BundleFile]) -> Iterator[bytes]:
-    """A tar archive in pieces.
+    """Yield a tar archive in pieces.
 
     Raises: OSError for a file that cannot be read or that became shorter meanwhile.
     """
@@ -171,7 +171,7 @@ def _join_pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def remote_scripts() -> tuple[BundleFile, ...]:
-    """Our scripts for the remote side, by name."""
+    """Return our scripts for the remote side, sorted by name."""
     folder = resources.files("runner.hardware").joinpath("remote")
     scripts = sorted((file for file in folder.iterdir() if file.name.endswith(".sh")), key=lambda file: file.name)
     return tuple(BundleFile(path=file.name, source=file.read_bytes()) for file in scripts)

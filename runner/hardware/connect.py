@@ -16,12 +16,12 @@ FilePath = str | Path
 
 
 class SshOptions(TypedDict, total=False):
-    """What more can be said about the connection.
+    """Further options of a connection.
 
     ``port``: instead of HOST:PORT. ``host_keys``: the host's public keys, as ``ssh-ed25519 AAAA…`` or as a mapping of type to key; nothing else is
     then trusted. ``known_hosts``: files to verify the host with instead of the user's own. ``accept_new_host_keys``: trust and remember the key of a
     host that no file knows. ``ask_password``: shows a prompt and returns what was typed, None to give up. ``boot_timeout_s``: how long to wait for a
-    machine that is booting (0: it must answer now). ``patience_s``: how long a lost connection is tried again.
+    host that is booting (0: it must answer now). ``reconnect_limit_s``: how long to try to restore a lost connection.
     """
 
     port: int | None
@@ -31,14 +31,14 @@ class SshOptions(TypedDict, total=False):
     ask_password: Callable[[str], str | None]
     connect_timeout_s: float
     keepalive_s: float
-    patience_s: float
+    reconnect_limit_s: float
     boot_timeout_s: float
 
 
 class SSHInterface(HardwareInterface, ABC):
-    """A place that is reached over SSH. Connects when made; use it in ``with``, or close it.
+    """A host that is reached over SSH. The constructor connects; use it in ``with``, or close it.
 
-    Raises: TypeError for an option that there is not; ValueError if more than one way to authenticate is given, or a path is empty; HardwareInterfaceFailureError if there is no connection.
+    Raises: TypeError for an unknown option; ValueError if more than one way to authenticate is given, or a path is empty; HardwareInterfaceFailureError if there is no connection.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class SSHInterface(HardwareInterface, ABC):
 
     @property
     def host(self) -> str:
-        """(Read-only) The host, as it was given."""
+        """(Read-only) The host, as given."""
         return self._host
 
     @property
@@ -86,7 +86,7 @@ class SSHInterface(HardwareInterface, ABC):
         return self._user
 
     def close(self) -> None:
-        """Close the connection. Jobs go on."""
+        """Close the connection. Jobs keep running."""
         self._connection.close()
 
     def __enter__(self) -> Self:
@@ -104,7 +104,7 @@ class _TargetOptions(TypedDict, total=False):
     accept_new_host_keys: bool
     connect_timeout_s: float
     keepalive_s: float
-    patience_s: float
+    reconnect_limit_s: float
 
 
 def _target_options(options: SshOptions) -> _TargetOptions:
@@ -118,13 +118,13 @@ def _target_options(options: SshOptions) -> _TargetOptions:
         made["connect_timeout_s"] = options["connect_timeout_s"]
     if "keepalive_s" in options:
         made["keepalive_s"] = options["keepalive_s"]
-    if "patience_s" in options:
-        made["patience_s"] = options["patience_s"]
+    if "reconnect_limit_s" in options:
+        made["reconnect_limit_s"] = options["reconnect_limit_s"]
     return made
 
 
 def host_key_lines(keys: Mapping[str, str] | Sequence[str]) -> tuple[str, ...]:
-    """Host keys as lines ``TYPE BASE64``, from such lines or from a mapping as guest attributes have it."""
+    """Return host keys as lines ``TYPE BASE64``, from such lines or from a mapping as in guest attributes."""
     if isinstance(keys, Mapping):
         return tuple(blob if blob.startswith(kind) else f"{kind} {blob}" for kind, blob in keys.items())
     return tuple(keys)

@@ -9,7 +9,7 @@ from runner.hardware.status import JobStatus
 
 
 class HardwareInterface(ABC):
-    """A place where jobs run. ``level``: the level of a multi-level simulation that this place computes."""
+    """Where jobs run. ``level``: the level of a multi-level simulation that is computed there."""
 
     def __init__(self, name: str, level: int = 1) -> None:
         self._name = name
@@ -17,7 +17,7 @@ class HardwareInterface(ABC):
 
     @property
     def name(self) -> str:
-        """(Read-only) What the user calls this place."""
+        """(Read-only) The user's name for it."""
         return self._name
 
     @property
@@ -34,12 +34,12 @@ class HardwareInterface(ABC):
 
     @abstractmethod
     def get_job_status(self, job_id: Any) -> JobStatus:
-        """How it stands with a job; PENDING_SUBMIT for one that is not known."""
+        """Return the status of a job; PENDING_SUBMIT for one that is not known."""
 
     @abstractmethod
     def get_job_output(self, job_id: Any) -> Any:
-        """What a job has computed; None if it has not."""
+        """Return the result of a job; None if there is none."""
 
     @abstractmethod
     def cancel_job(self, job_id: Any) -> None:
-        """End a job and everything it started. Nothing happens if it is over."""
+        """End a job and all processes that it started. Does nothing if it has ended."""

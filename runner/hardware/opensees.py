@@ -19,9 +19,9 @@ from runner.hardware.bundle import (
     shell_words,
 )
 from runner.hardware.connect import FilePath, SshOptions
-from runner.hardware.desk import WorkspaceInterface
 from runner.hardware.remote_state import How, Phase, RemoteState
 from runner.hardware.status import JobStatus
+from runner.hardware.workspace_interface import WorkspaceInterface
 from runner.model.names import is_job_name
 
 DEFAULT_WORKSPACE = "opensees-hpc/jobs"
@@ -35,10 +35,10 @@ _PREFIX = 'PATH="${OPENSEES_HPC_PREFIX:-/opt/opensees-hpc}/bin:$PATH"\nexport PA
 
 @dataclass(frozen=True, kw_only=True)
 class OpenSeesJob:
-    """One analysis. ``files``: relative POSIX paths in the local ``folder``, brought to the job's remote folder, where ``main`` runs on ``np`` processes.
+    """One analysis. ``files``: relative POSIX paths in the local ``folder``, copied to the job's remote folder, where ``main`` runs on ``np`` processes.
 
     ``timeout_s`` is kept by the remote side. ``command`` replaces the one chosen by ``main``'s ending. ``on_end``: runs detached in the job's folder
-    after the end is written down, whatever the end was.
+    after the end is recorded, whatever the end was.
     """
 
     id: str
@@ -55,7 +55,7 @@ class OpenSeesJob:
 
 @dataclass(frozen=True, kw_only=True)
 class JobOutput:
-    """What a job left. ``exit_code`` is None if nobody saw it (killed supervisor, reboot). ``core_s``: processor time of all its processes that were
+    """What a job left. ``exit_code`` is None if it is not known (killed supervisor, reboot). ``core_s``: processor time of all its processes that were
     waited for. ``on_end_exit_code``: None while that command runs or if there is none, -1 if it was killed. Paths are remote.
     """
 
@@ -106,7 +106,7 @@ class OpenSeesInterface(WorkspaceInterface[OpenSeesJob]):
         )
 
     def get_job_output(self, job_id: object, last_lines: int = 20) -> JobOutput | None:
-        """What the job left; None if it has not ended (or never began)."""
+        """Return how the job ended and where its files are; None if it has not ended (or never began)."""
         name = check_folder_name(str(job_id))
         state, size, tail = self._workspace.show(name, LOG_NAME, last_lines)
         self._check_readable(name, state)
@@ -129,16 +129,16 @@ class OpenSeesInterface(WorkspaceInterface[OpenSeesJob]):
         )
 
     def extend_jobs(self, job_ids: list[str], timeout_s: float) -> dict[str, JobStatus]:
-        """Move the deadlines of running jobs that have one to ``timeout_s`` after their beginning."""
+        """Move the deadlines of running jobs that have one to ``timeout_s`` after their start."""
         names = [check_folder_name(job_id) for job_id in job_ids]
         return {
             name: self._status(name, state) for name, state in self._workspace.extend(names, round(timeout_s)).items()
         }
 
     def delete_jobs(self, job_ids: list[str]) -> None:
-        """Remove the folders of jobs that are over. Nothing happens for those that are not there.
+        """Remove the folders of jobs that have ended. Jobs that are not there are passed over.
 
-        Raises: ValueError for those that are not over.
+        Raises: ValueError for those that have not ended.
         """
         answers = self._workspace.delete([check_folder_name(job_id) for job_id in job_ids])
         kept = {name: answer.why for name, answer in answers.items() if answer.outcome in {"busy", "failed"}}
@@ -176,9 +176,9 @@ class OpenSeesInterface(WorkspaceInterface[OpenSeesJob]):
 
 
 def choose_command(job: OpenSeesJob) -> tuple[str, ...]:
-    """The command of a job: its own, or by the ending of its main file.
+    """Return the command of a job: its own, or the one for its main file's suffix.
 
-    Raises: ValueError if the ending says nothing.
+    Raises: ValueError if there is none for the suffix.
     """
     if job.command:
         return job.command

@@ -1,4 +1,4 @@
-"""What a submit says of the jobs that it did not start."""
+"""Errors for the jobs that a submit did not start."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from runner.hardware.workspace import Answer
 
 
 def raise_refusals(answers: Mapping[str, Answer], *, resubmit: bool, host: str) -> None:
-    """Name every job that was not started, whatever the reason.
+    """Raise an error that names every job that was not started, whatever the reason.
 
     Raises: JobsNotStartedError if the host could not start one of them; else JobsRefusedError if there is one.
     """

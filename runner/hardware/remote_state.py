@@ -1,4 +1,4 @@
-"""What the remote side says of a job, as a value. The words are those of ``remote/common.sh``."""
+"""A job's state as the remote side reports it, as a value. The words are those of ``remote/common.sh``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Phase(Enum):
 
 
 class How(Enum):
-    """How a job ended. LOST: nobody saw it, because its supervisor was killed or the machine went down."""
+    """How a job ended. LOST: unobserved, because its supervisor was killed or the host went down."""
 
     ENDED = "ended"
     CANCELLED = "cancelled"
@@ -46,7 +46,7 @@ class End:
 class RemoteState:
     """One job's state. ``after``: exit code of the command that runs after the end; None while it is not over, -1 if it was killed.
 
-    ``unreadable``: what the host says of a job whose phase is UNKNOWN.
+    ``unreadable``: what the host reported for a job whose phase is UNKNOWN.
     """
 
     phase: Phase
@@ -57,7 +57,7 @@ class RemoteState:
 
 
 def read_state(after: str, state: str) -> RemoteState:
-    """Read the two last columns of a status line. What is none becomes UNKNOWN: one corrupt file must not hide all other jobs."""
+    """Read the last two columns of a status line. Anything else becomes UNKNOWN: one corrupt file must not hide all other jobs."""
     try:
         return parse_state(after, state)
     except RemoteError as error:
@@ -65,9 +65,9 @@ def read_state(after: str, state: str) -> RemoteState:
 
 
 def parse_state(after: str, state: str) -> RemoteState:
-    """Read the two last columns of a status line.
+    """Read the last two columns of a status line.
 
-    Raises: RemoteError for anything that is not one, so that a garbled answer is never taken for a state.
+    Raises: RemoteError for anything else, so that a garbled answer is never taken for a state.
     """
     try:
         word, _, rest = state.partition(" ")
@@ -77,7 +77,7 @@ def parse_state(after: str, state: str) -> RemoteState:
         end = parse_end(rest) if phase is Phase.END else None
         return RemoteState(phase=phase, end=end, has_after=after != "-", after=_parse_after(after))
     except (ValueError, IndexError) as error:
-        raise RemoteError(f"the remote side gave no state that can be read: {after!r} {state!r}") from error
+        raise RemoteError(f"the remote side reported an unreadable state: {after!r} {state!r}") from error
 
 
 def parse_end(line: str) -> End:

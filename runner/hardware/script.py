@@ -11,10 +11,10 @@ from typing import Unpack
 from runner.errors import RemoteError, SimulatorOutputParsingError
 from runner.hardware.bundle import Bundle, BundleFile, check_folder_name
 from runner.hardware.connect import FilePath, SshOptions
-from runner.hardware.desk import WorkspaceInterface
 from runner.hardware.job import JobLike
 from runner.hardware.remote_state import How, Phase, RemoteState
 from runner.hardware.status import JobStatus
+from runner.hardware.workspace_interface import WorkspaceInterface
 
 INPUT_NAME = "input.csv"
 OUTPUT_NAME = "output.txt"
@@ -28,10 +28,10 @@ class UnixServerScriptInterface(WorkspaceInterface[JobLike]):
 
     ``program`` may hold arguments, quoted as for a shell; a word of it that begins with ``~/`` or ``$HOME/`` means the remote home. The script gets
     the path of a CSV file with one line of numbers, and writes one number to the path of the output file; it runs in the folder in which an SSH
-    session begins, and relative paths are meant from there. Workspace: ``workspace_dir``, made if it is not there (jobs that are there already are
+    session begins, and relative paths are meant from there. Workspace: ``workspace_dir``, created if it is not there (jobs in it are
     found again); None: a new folder ``exauqXXXXX`` beside the script. In it each job has a folder, named by its ID.
 
-    Raises: ValueError for more than one way to authenticate; HardwareInterfaceFailureError for what the server does not do.
+    Raises: ValueError for more than one way to authenticate; HardwareInterfaceFailureError when the server fails.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class UnixServerScriptInterface(WorkspaceInterface[JobLike]):
         )
 
     def get_job_output(self, job_id: object) -> float | None:
-        """The number that the script wrote; None if the job has not completed.
+        """Return the number that the script wrote; None if the job has not completed.
 
         Raises: SimulatorOutputParsingError if what it wrote is not one number.
         """
@@ -82,9 +82,9 @@ class UnixServerScriptInterface(WorkspaceInterface[JobLike]):
         return parse_output(name, content)
 
     def delete_remote_job_dir(self, job_id: object) -> None:
-        """Remove the folder of a job that is over. Its ID is then free.
+        """Remove the folder of a job that has ended. Its ID is then free.
 
-        Raises: ValueError if it was not submitted or is not over.
+        Raises: ValueError if it was not submitted or has not ended.
         """
         name = check_folder_name(str(job_id))
         answer = self._workspace.delete([name])[name]
@@ -96,7 +96,7 @@ class UnixServerScriptInterface(WorkspaceInterface[JobLike]):
             raise RemoteError(f"the folder of job {name} could not be deleted: {answer.why}", host=self.host)
 
     def delete_workspace(self) -> None:
-        """Remove the workspace with all jobs in it. Jobs that run are not waited for and lose their files."""
+        """Remove the workspace with all jobs in it. Running jobs are not waited for and lose their files."""
         self._workspace.remove()
 
     def _judge(self, state: RemoteState) -> JobStatus:
@@ -126,7 +126,7 @@ class UnixServerScriptInterface(WorkspaceInterface[JobLike]):
 
 
 def csv_line(numbers: Sequence[float] | None) -> bytes:
-    """The input file: one line of numbers.
+    """Return the input file: one line of numbers.
 
     Raises: ValueError for what is not a real number.
     """
@@ -147,7 +147,7 @@ def _is_real(number: object) -> bool:
 
 
 def parse_output(name: str, content: bytes) -> float:
-    """The one number in an output file.
+    """Return the one number in an output file.
 
     Raises: SimulatorOutputParsingError.
     """

@@ -6,10 +6,10 @@ from enum import Enum
 
 
 class JobStatus(Enum):
-    """How it stands with a job."""
+    """The status of a job."""
 
     CANCELLED = "Cancelled"
-    """It was ended because someone asked for it."""
+    """It was ended on request."""
 
     COMPLETED = "Completed"
     """It has ended, with a result."""
@@ -18,26 +18,26 @@ class JobStatus(Enum):
     """It has ended without a result."""
 
     FAILED_CANCEL = "Failed cancel"
-    """It was to be ended, and still runs."""
+    """It was to be ended, but still runs."""
 
     FAILED_SUBMIT = "Failed submit"
-    """It could not be brought to the remote machine; nothing of it is there."""
+    """It could not be transferred to the host; nothing of it is there."""
 
     PENDING_CANCEL = "Pending cancel"
-    """Its end was asked for, and has not been carried out."""
+    """Its cancellation was requested, but has not happened yet."""
 
     PENDING_SUBMIT = "Pending submit"
     """It has not been submitted."""
 
     RUNNING = "Running"
-    """It runs on the remote machine."""
+    """It runs on the host."""
 
     SUBMITTED = "Submitted"
-    """It is on the remote machine and about to run."""
+    """It is on the host and about to run."""
 
 
 PENDING_STATUSES = {JobStatus.PENDING_CANCEL, JobStatus.PENDING_SUBMIT}
-"""Something was asked for and is still to be done."""
+"""Something was requested and has not happened yet."""
 
 TERMINAL_STATUSES = {JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.FAILED_SUBMIT, JobStatus.CANCELLED}
 """Nothing runs any more."""

@@ -1,7 +1,7 @@
-"""Hearing of jobs as things happen: one remote process streams the logs and ends of all jobs that anyone here waits for.
+"""Watching jobs: one remote process streams the logs and ends of all jobs that anyone here waits for.
 
-The set changes by starting that process anew with other arguments; each log goes on at the byte that was handed out last, after a lost
-connection too, so nothing comes twice and nothing is missing.
+When the set changes, that process is started anew with other arguments; each log resumes after the last byte that was delivered, after a
+lost connection too, so nothing is repeated and nothing is missing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class LogPiece:
 
 
 class Subscription:
-    """What one waiter hears of one job: pieces of its log, if asked for, then its state at the end. For one thread."""
+    """The events of one job for one waiter: pieces of its log, if asked for, then its state at the end. For one thread."""
 
     def __init__(self, watcher: Watcher, name: str, start: int | str) -> None:
         self.name = name
@@ -50,11 +50,11 @@ class Subscription:
 
     @property
     def argument(self) -> str:
-        """What ``watch.sh`` is told to begin with."""
+        """The argument of ``watch.sh`` that says where to begin."""
         return self.until if self.next_byte is None else str(self.next_byte)
 
     def put(self, event: LogPiece | RemoteState | HpcError) -> None:
-        """Called by the watcher."""
+        """Add an event; the watcher calls this."""
         if isinstance(event, LogPiece):
             self.next_byte = event.offset + len(event.content)
             with self._lock:
@@ -63,11 +63,11 @@ class Subscription:
         self._events.put(event)
 
     def get(self, timeout_s: float | None = None) -> LogPiece | RemoteState:
-        """The next event; after a state there is none. Raises: TimeoutError, RemoteError if the host is gone."""
+        """Return the next event; a state is the last one. Raises: TimeoutError, RemoteError if the host is gone."""
         try:
             event = self._events.get(timeout=timeout_s)
         except queue.Empty:
-            raise TimeoutError(f"nothing was heard of job {self.name} within {timeout_s} s") from None
+            raise TimeoutError(f"no event of job {self.name} within {timeout_s} s") from None
         if isinstance(event, HpcError):
             raise event
         if isinstance(event, LogPiece):
@@ -97,7 +97,7 @@ class FrameReader:
         self._log: tuple[Subscription, int] | None = None
 
     def feed(self, content: bytes) -> None:
-        """The next bytes. Raises: ValueError, IndexError or RemoteError for what is no frame."""
+        """Take the next bytes. Raises: ValueError, IndexError or RemoteError for anything but a frame."""
         self._waiting += content
         while self._take_frame():
             pass
@@ -120,7 +120,7 @@ class FrameReader:
         return True
 
     def _take_end(self, subscription: Subscription, state: RemoteState) -> None:
-        """A state that cannot be read is believed when it comes a second time: the first may be a frame that was shifted."""
+        """Deliver the end of a job. An unreadable state is believed the second time only: the first may be a shifted frame."""
         if state.phase is Phase.UNKNOWN and subscription.doubted != state.unreadable:
             subscription.doubted = state.unreadable
             raise RemoteError(state.unreadable)
@@ -150,7 +150,7 @@ class Watcher:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def subscribe(self, wanted: Sequence[tuple[str, int | str]]) -> list[Subscription]:
-        """Begin to hear of jobs: pairs of name and first log byte, or UNTIL_END or UNTIL_AFTER for no log."""
+        """Subscribe to jobs: pairs of name and first log byte, or UNTIL_END or UNTIL_AFTER for no log."""
         made = [Subscription(self, name, start) for name, start in wanted]
         with self._lock:
             self._subscriptions += made
@@ -160,11 +160,11 @@ class Watcher:
         return made
 
     def drop(self, subscription: Subscription) -> None:
-        """Hear no more of one. Does nothing if it has ended."""
+        """End one subscription. Does nothing if its job has ended."""
         self.drop_all([subscription])
 
     def drop_all(self, subscriptions: Sequence[Subscription]) -> None:
-        """Hear no more of these, of those that have not ended."""
+        """End these subscriptions; those whose jobs have ended are passed over."""
         dropped = set(subscriptions)
         with self._lock:
             before = len(self._subscriptions)
@@ -174,7 +174,7 @@ class Watcher:
             self.note_change()
 
     def note_change(self) -> None:
-        """The set of logs to stream is another one now."""
+        """Note that the set of logs to stream has changed."""
         loop, changed = self._loop, self._changed
         if loop is not None and changed is not None and not loop.is_closed():
             loop.call_soon_threadsafe(changed.set)
@@ -229,7 +229,7 @@ class Watcher:
             await asyncio.sleep(_RESTART_DELAY_S)
 
     def watch_line(self, subscriptions: Sequence[Subscription]) -> str:
-        """The line that starts the remote process for these."""
+        """Return the line that starts the remote process for these."""
         return self._watch_line([word for one in subscriptions for word in (one.name, one.argument)])
 
     def still_wanted(self, subscriptions: Sequence[Subscription]) -> list[Subscription]:
@@ -238,7 +238,7 @@ class Watcher:
             return [one for one in subscriptions if one in self._subscriptions]
 
     def forget(self, subscription: Subscription) -> None:
-        """It has ended: the remote process knows that too."""
+        """Remove a subscription whose job has ended: the remote process knows that too."""
         with self._lock:
             if subscription in self._subscriptions:
                 self._subscriptions.remove(subscription)
@@ -251,7 +251,7 @@ class Watcher:
             subscription.put(error)
 
     def close(self) -> None:
-        """Tell everyone who still waits that the connection is closed."""
+        """Raise an error in every thread that still waits: the connection is closed."""
         self._fail(
             RemoteError(
                 f"the connection to {self._connection.target.label} was closed", host=self._connection.target.host
@@ -261,7 +261,7 @@ class Watcher:
 
 
 class WatchRound:
-    """One set of subscriptions, streamed until the set changes. After a lost connection it begins again where each log stands then."""
+    """One set of subscriptions, streamed until the set changes. After a lost connection it resumes each log where it stopped."""
 
     def __init__(self, watcher: Watcher, subscriptions: Sequence[Subscription]) -> None:
         self._watcher = watcher
@@ -269,13 +269,13 @@ class WatchRound:
         self.reader: FrameReader | None = None
 
     def begin(self) -> str:
-        """The remote line; called for each try."""
+        """Return the remote line; called for each try."""
         wanted = self._watcher.still_wanted(self._subscriptions)
         self.reader = FrameReader(wanted, self._watcher.forget)
         return self._watcher.watch_line(wanted)
 
     def feed(self, stream: int, content: bytes) -> None:
-        """The sink for the remote process's output."""
+        """Take output of the remote process."""
         if self.reader is None or stream != 1:
             return
         try:

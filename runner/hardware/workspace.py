@@ -19,14 +19,14 @@ _ATTACH = "attach.sh"
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What became of one job in a submit or delete. ``outcome``: ok, exists, busy, none or failed; ``why``: a state or a sentence."""
+    """The outcome for one job of a submit or delete. ``outcome``: ok, exists, busy, none or failed; ``why``: a state or a sentence."""
 
     outcome: str
     why: str = ""
 
 
 class Workspace:
-    """A folder on the remote host, a job a subfolder. All state is there; this object remembers only where.
+    """A folder on the remote host, a job a subfolder. All state is there; this object only knows where.
 
     Raises: RemoteError from every method when the remote side cannot answer.
     """
@@ -39,13 +39,13 @@ class Workspace:
         self._watcher = f"{CONTROL_FOLDER}/{scripts}/watch.sh"
 
     def watch_line(self, arguments: Sequence[str]) -> str:
-        """The line that starts ``watch.sh``."""
+        """Return the line that starts ``watch.sh``."""
         return command_line(["/bin/sh", self._watcher, *arguments], folder=self.path)
 
     def submit(self, bundles: Sequence[Bundle], *, mode: str = "new") -> dict[str, Answer]:
-        """Bring jobs to the host and start them, all in one channel. An answer for each. ``mode``: new, again or any (see ``manager.sh``).
+        """Transfer jobs to the host and start them, all in one channel. Return an answer for each. ``mode``: new, again or any (see ``manager.sh``).
 
-        May be repeated after a lost connection: the token tells a job that has come through already.
+        May be repeated after a lost connection: by the token a job that has already started is recognised.
         """
         token = secrets.token_hex(8)
         words = ["submit", token, mode]
@@ -57,7 +57,7 @@ class Workspace:
         return answers
 
     def states(self, names: Sequence[str] | None = None) -> dict[str, RemoteState]:
-        """The states of these jobs, or of all in the workspace."""
+        """Return the states of these jobs, or of all in the workspace."""
         if names is not None and not names:
             return {}
         result = self._ask(["status", *(names or ())])
@@ -66,14 +66,14 @@ class Workspace:
         return parse_states(result.text)
 
     def cancel(self, names: Sequence[str]) -> dict[str, RemoteState]:
-        """End jobs with all their processes; returns when they are gone, or cannot be ended (still running then)."""
+        """End jobs with all their processes; return when they are gone, or cannot be ended (then they are still running)."""
         result = self._ask(["cancel", *names])
         if result.exit_code != 0:
             raise self._failure("the jobs could not be cancelled", result)
         return parse_states(result.text)
 
     def delete(self, names: Sequence[str]) -> dict[str, Answer]:
-        """Remove the folders of jobs that are over."""
+        """Remove the folders of jobs that have ended."""
         result = self._ask(["delete", *names])
         if result.exit_code != 0:
             raise self._failure("the folders of the jobs could not be removed", result)
@@ -84,18 +84,18 @@ class Workspace:
         return answers
 
     def extend(self, names: Sequence[str], timeout_s: int) -> dict[str, RemoteState]:
-        """Move the deadline of jobs that have one to ``timeout_s`` after their beginning."""
+        """Move the deadline of jobs that have one to ``timeout_s`` after their start."""
         result = self._ask(["extend", str(timeout_s), *names])
         if result.exit_code != 0:
             raise self._failure("the deadlines of the jobs could not be moved", result)
         return parse_states(result.text)
 
     def show(self, name: str, file: str, lines: int) -> tuple[RemoteState, int | None, bytes]:
-        """A job's state, the size of one of its files (None: not there) and the file's last lines."""
+        """Return a job's state, the size of one of its files (None: not there) and the file's last lines."""
         return self._ask_file("show", name, file, lines)
 
     def read(self, name: str, file: str, most_bytes: int) -> tuple[RemoteState, int | None, bytes]:
-        """As ``show``, with the file's first bytes."""
+        """Return the same as ``show``, with the file's first bytes."""
         return self._ask_file("read", name, file, most_bytes)
 
     def _ask_file(self, verb: str, name: str, file: str, amount: int) -> tuple[RemoteState, int | None, bytes]:
@@ -107,7 +107,7 @@ class Workspace:
         return state, None if size == b"-" else int(size), content
 
     def remove(self) -> None:
-        """Remove the whole workspace, whatever runs in it."""
+        """Remove the whole workspace, even if jobs run in it."""
         result = self._connection.run(["rm", "-rf", "--", self.path])
         if result.exit_code != 0:
             raise self._failure(f"the workspace {self.path} could not be removed", result)
@@ -121,7 +121,7 @@ class Workspace:
 
 
 def failure(connection: Connection, what: str, result: Result) -> RemoteError:
-    """The error for a verb that failed, with what the remote side said about it."""
+    """Return the error for a verb that failed, with the remote side's message."""
     said = "; ".join(result.error_text.splitlines()[-3:]) or f"exit code {result.exit_code} {result.signal}".strip()
     return RemoteError(f"{what} on {connection.target.label}: {said}", host=connection.target.host)
 
@@ -129,7 +129,7 @@ def failure(connection: Connection, what: str, result: Result) -> RemoteError:
 def attach_workspace(
     connection: Connection, path: str, *, beside: bool = False
 ) -> tuple[Workspace, Mapping[str, RemoteState]]:
-    """Make or find a workspace and read the states of its jobs, in one round trip. ``beside``: make a new one in the folder ``path``.
+    """Create or find a workspace and read the states of its jobs, in one round trip. ``beside``: create a new one in the folder ``path``.
 
     Raises: RemoteError.
     """
@@ -145,7 +145,7 @@ def attach_workspace(
 
 
 def digest_scripts(scripts: Iterable[BundleFile]) -> str:
-    """A name for this version of our scripts: two versions of the product can use one workspace."""
+    """Return a name for this version of our scripts: two versions of the product can use one workspace."""
     digest = hashlib.sha256()
     for file in scripts:
         digest.update(
@@ -155,7 +155,7 @@ def digest_scripts(scripts: Iterable[BundleFile]) -> str:
 
 
 def parse_states(text: str) -> dict[str, RemoteState]:
-    """Read status lines. Raises: RemoteError if a line is none; a state that cannot be read is Phase.UNKNOWN."""
+    """Read status lines. A state that cannot be read is Phase.UNKNOWN. Raises: RemoteError for anything but a status line."""
     return {name: read_state(after, state) for name, after, state in _columns(text)}
 
 
@@ -170,5 +170,5 @@ def _columns(text: str) -> Iterator[tuple[str, str, str]]:
         first, tab, rest = line.partition("\t")
         second, tab2, third = rest.partition("\t")
         if not tab or not tab2:
-            raise RemoteError(f"the remote side gave a line that cannot be read: {line!r}")
+            raise RemoteError(f"the remote side sent an unreadable line: {line!r}")
         yield first, second, third

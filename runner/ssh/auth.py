@@ -1,4 +1,4 @@
-"""Who is there, and who we are: host keys and authentication, in AsyncSSH's terms. Imports AsyncSSH: load it lazily."""
+"""Host keys and authentication, in AsyncSSH's terms. Imports AsyncSSH: load it lazily."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class HostKeyCheck(asyncssh.SSHClient):
         self.refusal: HostKeyError | None = None
 
     def trusted_keys(self, host: str, addr: str, port: int | None) -> Sequence[Any]:
-        """AsyncSSH's ``known_hosts``. A config file has its say in ``host`` (HostName, HostKeyAlias) and ``port`` (None for 22)."""
+        """Return the trusted keys, as AsyncSSH's ``known_hosts``. A config file may change ``host`` (HostName, HostKeyAlias) and ``port`` (None for 22)."""
         if not isinstance(self._trust, asyncssh.SSHKnownHosts):
             return self._trust, [], []
         self._name = known_hosts_name(host, port or DEFAULT_PORT)
@@ -33,7 +33,7 @@ class HostKeyCheck(asyncssh.SSHClient):
         return self._trust.match(host, addr, port)[:3]  # keys, authorities and revoked ones; the rest is of X.509
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
-        """Called by AsyncSSH for a key that is not among the trusted ones."""
+        """Decide about a key that is not among the trusted ones; AsyncSSH calls this."""
         if not self._known_for_host and not self._target.host_keys and self._target.accept_new_host_keys:
             remember_host_key(self._target, self._name, key)
             return True
@@ -43,9 +43,9 @@ class HostKeyCheck(asyncssh.SSHClient):
     def _refuse(self, host: str, port: int, key: asyncssh.SSHKey) -> HostKeyError:
         shown = f"{key.get_algorithm()} {key.get_fingerprint()}"
         if self._target.host_keys:
-            message = f"{host}:{port} showed the host key {shown}, which is not one of the keys that this host was announced with"
+            message = f"{host}:{port} showed the host key {shown}, which is not one of the host keys that were published for it"
             return HostKeyError(
-                message, host=host, remedy="another machine answers at this address; do not go on before you know which"
+                message, host=host, remedy="another host answers at this address; find out which before you go on"
             )
         file = self._target.known_hosts_paths[0]
         if self._known_for_host:
@@ -61,7 +61,7 @@ class HostKeyCheck(asyncssh.SSHClient):
 
 
 def known_hosts_name(host: str, port: int) -> str:
-    """How a known_hosts file names a host."""
+    """Return a host's name in a known_hosts file."""
     return host if port == 22 else f"[{host}]:{port}"
 
 
@@ -75,7 +75,7 @@ def remember_host_key(target: SshTarget, name: str, key: asyncssh.SSHKey) -> Non
 
 
 def read_trust(target: SshTarget) -> asyncssh.SSHKnownHosts | list[asyncssh.SSHKey]:
-    """The keys that this host was announced with, else what the known_hosts files hold.
+    """Return the host keys that were published for this host, else the content of the known_hosts files.
 
     Raises: HostKeyError when a key or a file cannot be read.
     """
@@ -91,7 +91,7 @@ def read_trust(target: SshTarget) -> asyncssh.SSHKnownHosts | list[asyncssh.SSHK
 
 
 def connect_options(target: SshTarget, check: HostKeyCheck, password: str | None) -> dict[str, Any]:
-    """The keyword arguments for ``asyncssh.connect``. Only the way of authentication that was asked for is offered."""
+    """Return the keyword arguments for ``asyncssh.connect``. Only the requested way of authentication is offered."""
     options: dict[str, Any] = {
         "host": target.host,
         "username": target.user,
@@ -116,7 +116,7 @@ def connect_options(target: SshTarget, check: HostKeyCheck, password: str | None
 
 
 def explain_connect_error(target: SshTarget, error: BaseException) -> RemoteError:
-    """Say in one sentence why there is no connection, and what can be done."""
+    """Return an error that says why there is no connection, and what can be done."""
     if isinstance(error, RemoteError):
         return error
     where = target.label
@@ -134,11 +134,11 @@ def explain_connect_error(target: SshTarget, error: BaseException) -> RemoteErro
     if isinstance(error, TimeoutError):
         message = f"no answer from {where} within {target.connect_timeout_s:g} s"
         return RemoteError(
-            message, host=target.host, remedy="check the address, the firewall and that the machine runs"
+            message, host=target.host, remedy="check the address, the firewall and that the host is running"
         )
     reason = getattr(error, "reason", "") or str(error) or type(error).__name__
     return RemoteError(
         f"cannot connect to {where}: {reason}",
         host=target.host,
-        remedy="check the address, the firewall and that the machine runs",
+        remedy="check the address, the firewall and that the host is running",
     )

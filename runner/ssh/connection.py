@@ -1,6 +1,6 @@
-"""SSH for plain functions: one connection a host, opened again when it is lost, its errors those of ``runner.errors``.
+"""SSH for plain functions: one connection per host, restored when it is lost, with the errors of ``runner.errors``.
 
-AsyncSSH is loaded when a connection is made, not before.
+AsyncSSH is loaded when a connection is opened, not before.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BOOT_DELAYS_S = (0.1, 0.2, 0.3, 0.5)
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a remote command left. ``exit_code``: None if a signal killed it. ``tries``: more than 1 if the connection was lost meanwhile."""
+    """The result of a remote command. ``exit_code``: None if a signal killed it. ``tries``: more than 1 if the connection was lost meanwhile."""
 
     exit_code: int | None
     stdout: bytes
@@ -51,9 +51,9 @@ class Result:
 
 
 class Connection:
-    """A connection that is made at once and made again when it is lost. Safe for many threads. Close it, or use it in ``with``.
+    """A connection that is opened at once and restored when it is lost. Safe for many threads. Close it, or use it in ``with``.
 
-    A call whose connection is lost is RUN AGAIN on the next one; give commands that bear that.
+    A call whose connection is lost is RUN AGAIN on the next one: use commands for which that is harmless.
 
     Raises: RemoteError, HostKeyError from the constructor and from every call.
     """
@@ -76,7 +76,7 @@ class Connection:
         on_output: Sink | None = None,
         check: bool = False,
     ) -> Result:
-        """Run one command without any shell reading its words. ``on_output(stream, bytes)`` gets output as it comes (1 stdout, 2 stderr), in
+        """Run one command without any shell reading its words. ``on_output(stream, bytes)`` gets output as it arrives (1 stdout, 2 stderr), in
         the thread of the connection; it is then not in the result.
 
         Raises: RemoteCommandError if ``check`` and the exit code is not 0.
@@ -96,7 +96,7 @@ class Connection:
     ) -> Result:
         """Run one line of POSIX shell (quoted by the caller, see ``ssh.line``).
 
-        ``is_quick``: it is a command of ours that leaves nothing behind and reads no more stdin than it is given; it then costs one round trip.
+        ``is_quick``: it is a command of ours that leaves no process behind and reads no more stdin than it is given; it then takes one round trip.
         """
         return self.call(self._run_line(line, stdin, on_output, is_quick))
 
@@ -108,7 +108,7 @@ class Connection:
         )
 
     def command_error(self, command: str, result: Result) -> RemoteCommandError:
-        """The error for a command that failed."""
+        """Return the error for a command that failed."""
         code = f"exit code {result.exit_code}" if result.exit_code is not None else f"signal {result.signal}"
         lines = (result.error_text or result.text).splitlines()[-_LAST_LINES:]
         said = f": {lines[-1]}" if lines else ""
@@ -128,7 +128,7 @@ class Connection:
             raise self._closed_error() from error
 
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin a coroutine in the connection's loop."""
+        """Start a coroutine in the connection's loop."""
         try:
             return self._loop.start(work)
         except LoopClosedError as error:
@@ -159,7 +159,7 @@ async def _make_link(target: SshTarget) -> Link:
 
 
 def as_result(ended: Ended) -> Result:
-    """A plain value from what a session collected."""
+    """Return a session's result as a plain value."""
     return Result(
         exit_code=ended.exit_code,
         signal=ended.signal,
@@ -176,9 +176,9 @@ def wait_for_ssh(
     on_wait: Callable[[str], None] = lambda _reason: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Connection:
-    """Connect to a machine that is booting: try until it answers and lets us in, or the time is over.
+    """Connect to a host that is booting: try until the login succeeds, or the time is over.
 
-    ``target`` may be a function that is asked before each try (None: not known yet, e.g. host keys not announced). ``on_wait`` gets the reason of
+    ``target`` may be a function that is asked before each try (None: not known yet, e.g. host keys not published). ``on_wait`` gets the reason of
     each failed try. A host key that does not match is no reason to wait.
 
     Raises: RemoteError at the limit, with the last reason; HostKeyError at once.
@@ -186,7 +186,7 @@ def wait_for_ssh(
     give_up_at = time.monotonic() + timeout_s
     tries = 0
     while True:
-        reason = "it has not announced its address or host key yet"
+        reason = "it has not published its address or host key yet"
         found = target() if callable(target) else target
         if found is not None:
             try:
@@ -199,7 +199,7 @@ def wait_for_ssh(
         delay_s = _BOOT_DELAYS_S[min(tries, len(_BOOT_DELAYS_S) - 1)]
         tries += 1
         if time.monotonic() + delay_s > give_up_at:
-            where = found.label if found is not None else "the machine"
-            remedy = "look at its serial console; the firewall must let this address in"
+            where = found.label if found is not None else "the VM"
+            remedy = "look at its serial console; the firewall must allow SSH from this address"
             raise RemoteError(f"{where} did not answer over SSH within {timeout_s:g} s: {reason}", remedy=remedy)
         sleep(delay_s)

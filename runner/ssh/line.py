@@ -1,8 +1,8 @@
-"""How a command gets to a remote shell unharmed, whatever the user's login shell is, prints or quotes.
+"""How a command reaches a remote shell unchanged, whatever the user's login shell is, prints or quotes.
 
 The command that the login shell sees is the same for every call and holds nothing that any shell reads differently. It starts a
-POSIX shell, which announces itself (what a start-up file printed before is thus told apart) and then reads lines. A line that begins with
-the marker is a command; everything else is ignored, so that a payload which lost its reader is never taken for one.
+POSIX shell, which announces itself (output of start-up files comes before that) and then reads lines. A line that begins with
+the marker is a command; everything else is ignored, so that stdin whose reader has gone is never taken for one.
 
     MARKER q COMMAND   run it in a subshell, then print its exit code on stdout, the marker on both streams; read the next line
     MARKER x COMMAND   run it in place of the shell: what follows the line is its stdin
@@ -25,19 +25,19 @@ _SHELL = (
 
 
 def announce_command(marker: str) -> str:
-    """What the login shell is asked to run. ``marker``: letters and digits only, and not to be guessed."""
+    """Return the command for the login shell. ``marker``: letters and digits only, and impossible to guess."""
     if not re.fullmatch(r"[A-Za-z0-9]+", marker):
         raise ValueError(f"not a plain marker: {marker!r}")
     return f"exec /bin/sh -c '{_SHELL.replace('M', marker)}'"
 
 
 def last_line(marker: str, line: str) -> str:
-    """The line for a command that takes the place of the shell and reads stdin to its end."""
+    """Return the line for a command that takes the place of the shell and reads stdin to its end."""
     return f"{marker} x {line}\n"
 
 
 def quick_line(marker: str, line: str, stdin_bytes: int) -> str:
-    """The line for a command after which the shell is to go on; exactly ``stdin_bytes`` that follow it are its stdin."""
+    """Return the line for a command after which the shell goes on; exactly the ``stdin_bytes`` that follow it are its stdin."""
     if not stdin_bytes:
         return f"{marker} q {{ {line}; }} </dev/null\n"
     return f"{marker} q dd iflag=fullblock bs={stdin_bytes} count=1 2>/dev/null | {{ {line}; }}\n"
@@ -63,11 +63,11 @@ def quote_path(path: str) -> str:
 
 
 def command_line(words: Sequence[str], *, folder: str | None = None) -> str:
-    """One line that runs ``words`` in ``folder`` (a remote path), in place of the shell that reads it."""
+    """Return one line that runs ``words`` in ``folder`` (a remote path), in place of the shell that reads it."""
     enter = "" if folder is None else f"cd -- {quote_path(folder)} && "
     return with_newlines(enter + "exec " + " ".join(quote(word) for word in words))
 
 
 def with_newlines(line: str) -> str:
-    """Make sure that ``$NL``, if the line uses it, holds a newline."""
+    """Return the line with ``$NL``, if it uses that, set to a newline."""
     return f"NL=$(printf '\\nx'); NL=${{NL%x}}; {line}" if "$NL" in line else line

@@ -1,4 +1,4 @@
-"""A link that survives its connection: connects when needed, tries again with growing delays, asks for passwords. Imports AsyncSSH: load it lazily."""
+"""A link that outlives its connections: connects when needed, retries with growing delays, asks for passwords. Imports AsyncSSH: load it lazily."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _CLOSE_LIMIT_S = 3.0
 
 
 def next_delay_s(delay_s: float) -> float:
-    """The delay after ``delay_s``: twice as long, at most five seconds, a little at random so that clients do not come in step."""
+    """Return the delay after ``delay_s``: twice as long, at most five seconds, with jitter so that clients do not retry in step."""
     return min(delay_s * 2, LONGEST_DELAY_S) * random.uniform(0.8, 1.2)  # noqa: S311 (jitter, not a secret)
 
 
 class Link:
-    """Calls to one host. Lives in one event loop. Every call must bear being run twice: a lost connection does not tell whether it ran."""
+    """Calls to one host. Lives in one event loop. Every call must be safe to run twice: after a lost connection nobody knows whether it ran."""
 
     def __init__(self, target: SshTarget) -> None:
         self.target = target
@@ -39,7 +39,7 @@ class Link:
         self._closed = False
 
     async def connect(self) -> Session:
-        """The live session, or a new one. Raises: RemoteError, HostKeyError."""
+        """Return the live session, or a new one. Raises: RemoteError, HostKeyError."""
         async with self._connecting:
             if self._closed:
                 raise RemoteError(f"the connection to {self.target.label} is closed", host=self.target.host)
@@ -51,7 +51,7 @@ class Link:
             return self._session
 
     async def perform(self, call: Call) -> Ended:
-        """Run a call; if the connection is lost, or was before, connect and run it again until the target's patience is over.
+        """Run a call; if the connection is lost, or was before, connect and run it again until the target's ``reconnect_limit_s`` is over.
 
         Raises: RemoteError, HostKeyError.
         """
@@ -71,9 +71,9 @@ class Link:
             now = time.monotonic()
             if not give_up_at or (connected_at is not None and now - connected_at > LONGEST_DELAY_S):
                 # The first loss, or one after a time in which all was well; to wait long for a connection in vain is not that.
-                delay_s, give_up_at = FIRST_DELAY_S, now + self.target.patience_s
+                delay_s, give_up_at = FIRST_DELAY_S, now + self.target.reconnect_limit_s
             if now + delay_s > give_up_at:
-                _log.info("%s: lost, and given up: %s", self.target.label, reason)
+                _log.info("%s: lost, gave up: %s", self.target.label, reason)
                 raise self._explain_loss(reason)
             _log.info("%s: lost, again in %.2f s: %s", self.target.label, delay_s, reason)
             await asyncio.sleep(delay_s)
@@ -90,9 +90,9 @@ class Link:
             raise ConnectionLostError(error.message) from error
 
     def _explain_loss(self, reason: str) -> RemoteError:
-        message = f"the connection to {self.target.label} was lost and did not come back within {self.target.patience_s:g} s: {reason}"
+        message = f"the connection to {self.target.label} was lost and could not be restored within {self.target.reconnect_limit_s:g} s: {reason}"
         return RemoteError(
-            message, host=self.target.host, remedy="check that the machine still runs; what it runs goes on without us"
+            message, host=self.target.host, remedy="check that the host still runs; its jobs go on without us"
         )
 
     async def _open(self) -> asyncssh.SSHClientConnection:

@@ -35,7 +35,7 @@ class LoopThread:
             self._loop.close()
 
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin ``work`` in the loop and return at once.
+        """Start ``work`` in the loop and return at once.
 
         Raises: LoopClosedError.
         """
@@ -83,4 +83,4 @@ class LoopThread:
 
 
 async def no_farewell() -> None:
-    """Nothing to say at the end."""
+    """Do nothing."""

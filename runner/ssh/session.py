@@ -1,7 +1,7 @@
-"""One SSH connection with shells that wait for a command, so that a call costs one round trip. Imports AsyncSSH: load it lazily.
+"""One SSH connection with shells that wait for a command, so that a call takes one round trip. Imports AsyncSSH: load it lazily.
 
-Opening a channel and starting a shell in it takes two round trips and wakes a login shell. A session therefore keeps shells: quick calls take
-turns in them, any other call uses one up, and one more is always being made ready.
+Opening a channel and starting a shell in it takes two round trips and wakes a login shell. A session therefore keeps shells: quick calls
+share them, any other call uses one up, and a spare one is always being started.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Session:
 
     @property
     def lost(self) -> bool:
-        """Whether the connection has ended."""
+        """Has the connection ended?"""
         return self._connection.is_closed()
 
     async def perform(self, call: Call) -> Ended:
@@ -66,7 +66,7 @@ class Session:
             self._waiting -= 1
 
     def prepare_spare(self) -> None:
-        """Make a shell ready for the next call, if there is none and the server allows it."""
+        """Start a shell for the next call, if there is none and the server allows it."""
         if (
             self._wants_spare
             and not self._idle
@@ -84,7 +84,7 @@ class Session:
     def _end_opening(self, task: asyncio.Task[None]) -> None:
         self._opening.discard(task)
         if task.cancelled() or task.exception() is not None:
-            # What is wrong will be told by a call; making spares must not become a loop of failures.
+            # The next call will report what is wrong; starting spares must not become a loop of failures.
             self._wants_spare = False
         self._changed.set()
 

@@ -23,7 +23,7 @@ _DIAGNOSIS_BYTES = 2000
 
 
 class ConnectionLostError(Exception):
-    """The connection ended before the command's exit code came. What the command did is not known."""
+    """The connection ended before the command's exit code arrived. What the command did is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Call:
 
 @dataclass(kw_only=True)
 class Ended:
-    """What a command left: exit code (None: killed by ``signal``) and output, if it was collected. ``tries``: how often it was run."""
+    """The result of a command: exit code (None: killed by ``signal``) and output, if it was collected. ``tries``: how often it was run."""
 
     tries: int = 1
     exit_code: int | None = None
@@ -71,15 +71,15 @@ class Shell(asyncssh.SSHClientSession[bytes]):
 
     @property
     def is_usable(self) -> bool:
-        """Whether it can take another command."""
+        """Can it take another command?"""
         return not self.ended.done() and self.channel is not None and not self.channel.is_closing()
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
-        """AsyncSSH: the channel is open."""
+        """Take the channel, which is open; AsyncSSH calls this."""
         self.channel = chan
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
-        """AsyncSSH: output came."""
+        """Take output; AsyncSSH calls this."""
         stream = STDERR if datatype == asyncssh.EXTENDED_DATA_STDERR else STDOUT
         if stream in self._announced:
             self._sink(stream, data)
@@ -119,15 +119,15 @@ class Shell(asyncssh.SSHClientSession[bytes]):
             self._answered.set_result(None)
 
     def exit_status_received(self, status: int) -> None:
-        """AsyncSSH: the command has ended."""
+        """Note that the command has ended; AsyncSSH calls this."""
         self._result.exit_code = status
 
     def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
-        """AsyncSSH: the command was killed."""
+        """Note that the command was killed; AsyncSSH calls this."""
         self._result.signal = signal
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """AsyncSSH: the channel is gone, with or without an exit code before."""
+        """Note that the channel is gone, with or without an exit code; AsyncSSH calls this."""
         self._writable.set()
         has_ended = self._result.exit_code is not None or bool(self._result.signal)
         lost = ConnectionLostError(str(exc or "the connection was closed"))
@@ -149,11 +149,11 @@ class Shell(asyncssh.SSHClientSession[bytes]):
         )
 
     def pause_writing(self) -> None:
-        """AsyncSSH: enough for now."""
+        """Stop writing for now; AsyncSSH calls this."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """AsyncSSH: go on."""
+        """Write again; AsyncSSH calls this."""
         self._writable.set()
 
     async def perform(self, call: Call) -> Ended:
@@ -177,7 +177,7 @@ class Shell(asyncssh.SSHClientSession[bytes]):
         return ended
 
     def _quick_stdin(self, call: Call) -> bytes | None:
-        """The whole stdin of a call that can share a shell, None if it cannot."""
+        """Return the whole stdin of a call that can share a shell, None if it cannot."""
         if not call.is_quick:
             return None
         stdin = call.stdin if isinstance(call.stdin, bytes) else take_at_most(call.stdin(), MOST_QUICK_BYTES)
@@ -225,7 +225,7 @@ def fail_quietly(future: asyncio.Future[T], error: Exception) -> None:
 
 
 def take_at_most(pieces: Iterable[bytes], limit: int) -> bytes | None:
-    """All pieces as one, or None if they are more than ``limit`` bytes."""
+    """Return all pieces as one, or None if they are more than ``limit`` bytes."""
     taken = bytearray()
     for piece in pieces:
         taken += piece

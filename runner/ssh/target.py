@@ -1,4 +1,4 @@
-"""Where an SSH connection goes and how it is made sure who is there: a value, without any SSH library."""
+"""Where an SSH connection goes and how the host is verified: a value, without any SSH library."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _HOST_PORT = re.compile(
 
 
 def split_host(text: str) -> tuple[str, int | None]:
-    """``HOST``, ``HOST:PORT``, ``[IPv6]:PORT`` or a bare IPv6 address → host and port (None if not said).
+    """Split ``HOST``, ``HOST:PORT``, ``[IPv6]:PORT`` or a bare IPv6 address into host and port (None if not given).
 
-    Raises: ValueError for an empty host or a port that none can be.
+    Raises: ValueError for an empty host or an impossible port.
     """
     match = _HOST_PORT.fullmatch(text.strip())
     if match is None:
@@ -34,7 +34,7 @@ class SshTarget:
 
     ``host_keys``: the host's public keys (``ssh-ed25519 AAAA…``); if there are any, nothing else is trusted. Otherwise ``known_hosts`` files are
     read (None: the user's own and the system's). ``ask_password(prompt)`` is called, outside the event loop, only when no key file, config file or
-    agent was asked for; None as its answer gives up. ``patience_s``: how long a lost connection is tried again before the call that needs it fails.
+    agent was asked for; None as its answer gives up. ``reconnect_limit_s``: how long to try to restore a lost connection before the call that needs it fails.
     """
 
     host: str
@@ -50,11 +50,11 @@ class SshTarget:
     accept_new_host_keys: bool = False
     connect_timeout_s: float = 20.0
     keepalive_s: float = 60.0
-    patience_s: float = 60.0
+    reconnect_limit_s: float = 60.0
 
     @property
     def port_used(self) -> int:
-        """The port, if a config file says nothing else."""
+        """The port, unless a config file gives another one."""
         return DEFAULT_PORT if self.port is None else self.port
 
     @property

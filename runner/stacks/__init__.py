@@ -1,7 +1,7 @@
-"""Pulumi stacks: what they shall be, the engine that makes them so, and its files, locks and errors.
+"""Pulumi stacks: their desired state, the engine that applies it, and its files, locks and errors.
 
-No resource is declared here, that is ``infra``'s, and nothing decides what becomes of a batch. ``stacks.pulumi`` and
-``stacks.program`` load Pulumi's SDK: import them late, as modules.
+No resource is declared here (``infra`` does that), and nothing decides about a batch. ``stacks.engine`` and ``stacks.sdk`` load
+Pulumi's SDK: import them late, as modules. ``stacks.pulumi`` does so itself.
 """
 
 from runner.stacks.contract import EngineLimit, ProjectName, Stacks, StackSpec

@@ -1,7 +1,7 @@
-"""Pulumi stacks as values: what a stack shall be, what the engine does to it, what came out. Light to import.
+"""Pulumi stacks as values: the desired state of a stack, the engine's progress, the outputs. Light to import.
 
 The stacks are the ones that plain ``pulumi`` shows in ``infra/base``, ``infra/image`` and ``infra/analysis``. How the
-engine is driven is in ``stacks.pulumi``; nothing here knows which cloud it is.
+engine is run is in ``stacks.pulumi``; nothing here knows which cloud it is.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class StackSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class StackProgress:
-    """The engine began or ended something with one resource.
+    """The engine began or ended an operation on one resource.
 
     ``type`` is Pulumi's (``gcp:compute/instance:Instance``), ``op`` the engine's word (``create``, ``update``, ``delete``,
-    ``refresh``, ``create-replacement``, …; ``retain``: it is left, but no longer the stack's) or ``unlock``: a lock on the stack was removed, ``seconds`` how long it took
-    (0 when it starts), ``message`` why it failed, or whose lock it was.
+    ``refresh``, ``create-replacement``, …; ``retain``: the resource stays, but no longer belongs to the stack) or ``unlock``: a lock on the stack was removed, ``seconds`` how long it took
+    (0 when it starts), ``message`` why it failed, or who held the lock.
     """
 
     type: str
@@ -55,45 +55,45 @@ class Stacks(Protocol):
     """Pulumi stacks by project and name. Calls for different stacks may come from several threads at once.
 
     Callbacks come from another thread. An exception in the calling thread (Ctrl-C too) waits until the engine has finished,
-    a minute at most, so that all that it makes is in the state; a second Ctrl-C cancels it as ``interrupt`` does. Either
-    way the stack can be destroyed. A lock that a dead process left is removed, on a batch's stack also another machine's that is an hour old; one that a
-    living process holds is waited for a little. Nothing here is retried: the engine's provider does that.
+    a minute at most, so that everything that it creates is in the state; a second Ctrl-C cancels it as ``interrupt`` does. Either
+    way the stack can be destroyed. A lock of a dead process is removed, on a batch's stack also another computer's that is an hour old; for the lock of
+    a living process there is a short wait. Nothing here is retried: the engine's provider does that.
 
-    Raises (all): StackError, or where the engine's words leave no doubt QuotaError, StockoutError, PermissionDeniedError,
+    Raises (all): StackError, or, where the engine's message is unambiguous, QuotaError, StockoutError, PermissionDeniedError,
     ConflictError or UnreachableError, caused by a StackError with the diagnostics; MissingToolError without a CLI.
     """
 
     def up(self, spec: StackSpec, on_progress: OnProgress, *, limit: EngineLimit | None = None) -> Mapping[str, object]:
-        """Make the stack as it shall be, and return its outputs. A stack that was there is refreshed first.
+        """Bring the stack to its desired state, and return its outputs. An existing stack is refreshed first.
 
-        After an error all those exist that could be created: they are in the stack's state, and ``destroy`` removes them.
+        After an error all resources exist that could be created: they are in the stack's state, and ``destroy`` deletes them.
         """
 
     def destroy(
         self, project: ProjectName, name: str, on_progress: OnProgress, *, limit: EngineLimit | None = None
     ) -> None:
-        """Delete everything in the stack, what is gone already included. Nothing to do if there is no such stack.
+        """Delete all resources of the stack, including those that are already gone. Does nothing if there is no such stack.
 
-        After an error only that is left which could not be deleted, and what it needs.
+        After an error only the resources that could not be deleted are left, and those that they need.
         """
 
     def remove(self, project: ProjectName, name: str, *, force: bool = False) -> None:
-        """Forget a stack and its settings. Nothing to do if there is no such stack; StackError if it is not empty.
+        """Remove a stack and its settings. Does nothing if there is no such stack; StackError if it is not empty.
 
-        ``force``: forget it with what it believes to be there, which the caller has seen to be gone.
+        ``force``: remove it with the resources in its state, which the caller has seen to be gone.
         """
 
     def outputs(self, project: ProjectName, name: str) -> Mapping[str, object] | None:
-        """What the last ``up`` exported, read from the state; None if there is no such stack."""
+        """Return what the last ``up`` exported, read from the state; None if there is no such stack."""
 
     def names(self, project: ProjectName) -> list[str]:
-        """The stacks of a project, sorted."""
+        """Return the stacks of a project, sorted."""
 
     def interrupt(self) -> None:
-        """Make every engine that runs now cancel, for use by other threads and at a second Ctrl-C: their calls raise StackError.
+        """Cancel every running engine, for use by other threads and at a second Ctrl-C: their calls raise StackError.
 
-        What was being made at this moment may exist without being in a state: look for it by its labels.
+        A resource that was being created at this moment may exist without being in a state: look for it by its labels.
         """
 
     def kill(self) -> None:
-        """End every engine that runs now, with its plugins, after a short moment to cancel: for one that does not come to its end."""
+        """Kill every running engine, with its plugins, after a short moment to cancel: for one that hangs."""

@@ -1,6 +1,6 @@
-"""What the engine complained of, as errors of ours. Pure: texts in, errors out.
+"""The engine's error messages, as errors of ours. Pure: texts in, errors out.
 
-The texts are those of the stock provider: it hides the cloud's error codes, so the words have to do.
+The texts are those of the stock provider: it hides the cloud's error codes, so only the words are left.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ NOISE = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Complaint:
-    """An error message of the engine. ``resource``: the name of the one that it is about, '' if it is about none."""
+    """An error message of the engine. ``resource``: the name of the resource, '' if it is about none."""
 
     text: str
     resource: str = ""
@@ -56,7 +56,7 @@ def _denied(message: str) -> CloudError:
     return PermissionDeniedError(message, status=401 if unauthorized else 403, remedy=remedy)
 
 
-# In order of weight: when several resources fail in different ways, the first that matches any of them is what is raised.
+# In order of weight: when several resources fail in different ways, the first kind that matches any of them is raised.
 KINDS: tuple[tuple[re.Pattern[str], Callable[[str], CloudError]], ...] = (
     (STOCKOUT_WORDS, lambda text: StockoutError(text, reason="ZONE_RESOURCE_POOL_EXHAUSTED")),
     (
@@ -71,20 +71,20 @@ KINDS: tuple[tuple[re.Pattern[str], Callable[[str], CloudError]], ...] = (
 
 
 def describe_failure(what: str, complaints: Sequence[Complaint], stderr: str = "") -> HpcError:
-    """The error to raise when the engine failed at ``what`` (``up of analysis/b1``), its cause set where it was mapped."""
+    """Return the error to raise when the engine failed at ``what`` (``up of analysis/b1``), its cause set where it was mapped."""
     texts = [clean_text(complaint.text) for complaint in complaints]
-    told = [text for text in texts if text and not NOISE.match(text)] or _errors_in(stderr)
-    told = list(dict.fromkeys(told))
-    first = told[0] if told else "the engine did not say why"
+    found = [text for text in texts if text and not NOISE.match(text)] or _errors_in(stderr)
+    found = list(dict.fromkeys(found))
+    first = found[0] if found else "the engine did not say why"
     lost = [read_lost_vm(complaint.text, complaint.resource) for complaint in complaints]
     plain = StackError(
         f"{what} failed: {first}",
-        diagnostics=told,
+        diagnostics=found,
         lost_vms=sorted({name for name in lost if name}),
-        remedy=_find_remedy("\n".join(told)),
+        remedy=_find_remedy("\n".join(found)),
     )
     for pattern, make in KINDS:
-        said = next((text for text in told if pattern.search(text)), None)
+        said = next((text for text in found if pattern.search(text)), None)
         if said is not None:
             mapped = make(f"{what} failed: {said}")
             mapped.__cause__ = plain
@@ -93,7 +93,7 @@ def describe_failure(what: str, complaints: Sequence[Complaint], stderr: str = "
 
 
 def clean_text(text: str) -> str:
-    """A diagnostic without colours, engine prefixes and blank lines at its ends."""
+    """Return a diagnostic without colours, engine prefixes and surrounding blank lines."""
     plain = re.sub(r"\x1b\[[0-9;]*m|<\{%[^%]*%\}>", "", text).strip()
     plain = re.sub(r"^error:\s*", "", plain)
     plain = re.sub(r"^\w+ing urn:pulumi:\S+: ", "", plain)
@@ -106,7 +106,7 @@ def _errors_in(stderr: str) -> list[str]:
 
 
 def clean_colours(text: str) -> str:
-    """The text without terminal colours."""
+    """Return the text without terminal colours."""
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
@@ -115,18 +115,18 @@ def _find_remedy(text: str) -> str:
         return "set opensees-hpc:protect to false, `pulumi up`, then destroy"
     if ROLE_DELETED.search(text):
         return (
-            "Google makes no role of this ID from day 7 to day 37 after one was deleted: give another ID as "
+            "Google creates no role with this ID from day 7 to day 37 after one was deleted: give another ID as "
             "self_delete_role_id in the settings file or as OPENSEES_HPC_SELF_DELETE_ROLE_ID; for `pulumi` by hand in "
             "infra/base: pulumi config set opensees-hpc:self_delete_role_id ID"
         )
     if PASSPHRASE.search(text):
         return (
-            "the passphrase is not the one that the stack was made with, or there is none: check PULUMI_CONFIG_PASSPHRASE(_FILE); a "
-            "stack that is to use a key of secrets_provider is changed over with `pulumi stack change-secrets-provider`"
+            "the passphrase is not the one that the stack was created with, or there is none: check PULUMI_CONFIG_PASSPHRASE(_FILE); a "
+            "stack that is to use a key of secrets_provider is converted with `pulumi stack change-secrets-provider`"
         )
     if STATE_FOLDER.search(text):
         return (
-            "move away what lies where Pulumi's state belongs, or let it be yours; PULUMI_BACKEND_URL and OPENSEES_HPC_HOME say "
+            "move away what is in the place of Pulumi's state, or correct its owner; PULUMI_BACKEND_URL and OPENSEES_HPC_HOME say "
             "where that is"
         )
     if "wrong settings" in text:

@@ -1,4 +1,4 @@
-"""The engine's event stream, made into progress, complaints and outputs. No processes, no files."""
+"""The engine's event stream, turned into progress, complaints and outputs. No processes, no files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SILENT_OPS = frozenset({"same"})
 
 
 class EngineRun:
-    """Listens to one run of the engine. ``see`` is called from the stream's thread, everything else after the run."""
+    """Listens to one run of the engine. ``see`` is called from the stream's thread, all other methods after the run."""
 
     def __init__(self, on_progress: Callable[[StackProgress], None]) -> None:
         self._on_progress = on_progress
@@ -32,7 +32,7 @@ class EngineRun:
         self.listener_error: Exception | None = None
 
     def see(self, event: EngineEvent) -> None:
-        """Takes the next event."""
+        """Take the next event."""
         if event.diagnostic_event:
             self._see_diagnostic(event.diagnostic_event)
         elif event.resource_pre_event:
@@ -40,10 +40,10 @@ class EngineRun:
         elif event.res_outputs_event:
             self._see_end(event.res_outputs_event.metadata)
         elif event.res_op_failed_event:
-            self._tell(event.res_op_failed_event.metadata, "failed")
+            self._report(event.res_op_failed_event.metadata, "failed")
 
-    def tell_broken_lock(self, stack: str, lock: StackLock) -> None:
-        """A lock that somebody left is gone: not the engine's word, but who runs the batch should know."""
+    def report_removed_lock(self, stack: str, lock: StackLock) -> None:
+        """Report that an abandoned lock was removed: no event of the engine, but whoever runs the batch should know."""
         message = f"removed a lock that was left by {lock}"
         self._call(StackProgress(type=STACK_TYPE, name=stack, op="unlock", state="done", message=message))
 
@@ -58,15 +58,15 @@ class EngineRun:
 
     def _see_start(self, step: StepEventMetadata) -> None:
         self._started[step.urn] = time.monotonic()
-        self._tell(step, "started")
+        self._report(step, "started")
 
     def _see_end(self, step: StepEventMetadata) -> None:
         if step.type == STACK_TYPE and step.new and step.new.outputs is not None:
             self.outputs = dict(step.new.outputs)
-        self._tell(step, "done")
+        self._report(step, "done")
 
-    def _tell(self, step: StepEventMetadata, state: Any) -> None:
-        """Steps that change nothing, and the engine's own book-keeping, are not worth a line."""
+    def _report(self, step: StepEventMetadata, state: Any) -> None:
+        """Report a step, unless it changes nothing or is the engine's own book-keeping."""
         op = _op(step)
         if op in SILENT_OPS or step.type == STACK_TYPE or step.type.startswith("pulumi:providers:"):
             return
@@ -82,7 +82,7 @@ class EngineRun:
         self._call(progress)
 
     def _call(self, progress: StackProgress) -> None:
-        """A listener that fails must not break the stream: its first error is kept for the end."""
+        """Call the listener. One that fails must not break the stream: its first error is kept for the end."""
         try:
             self._on_progress(progress)
         except Exception as error:
@@ -94,7 +94,7 @@ def _name_in(urn: str) -> str:
 
 
 def _op(step: StepEventMetadata) -> str:
-    """The engine's word, but ``retain`` for what it lets go of without deleting it: it says ``delete`` of that too."""
+    """Return the engine's word, but ``retain`` for a resource that it releases without deleting it: the engine says ``delete`` for that too."""
     op = _text(step.op)
     return "retain" if op == "delete" and step.old and step.old.retain_on_delete else op
 

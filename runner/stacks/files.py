@@ -1,4 +1,4 @@
-"""Where the settings of stacks lie, and how ``pulumi`` by hand finds the same ones.
+"""Where the settings of stacks are, and how ``pulumi`` by hand finds the same ones.
 
 The engine runs in a work folder of its own for each project, so that two states on one checkout (local and Google, or two
 tests) never share a ``Pulumi.<stack>.yaml``. The folder in ``infra/`` gets a link to it, for ``pulumi`` by hand.
@@ -33,7 +33,7 @@ class StackFiles:
         self.work = work / project
 
     def prepare(self) -> Path:
-        """Makes the work folder, with the project file as it is in ``infra/``; returns it."""
+        """Create the work folder, with the project file as it is in ``infra/``; return it."""
         wanted = (self._source / PROJECT_FILE).read_bytes()
         there = self.work / PROJECT_FILE
         with disk_errors_mapped(there, more=STATE_ELSEWHERE):
@@ -43,18 +43,18 @@ class StackFiles:
         return self.work
 
     def write_settings(self, stack: str, config: Mapping[str, str]) -> None:
-        """Replaces the stack's settings, but keeps what the engine wrote about its secrets, and links them for use by hand."""
+        """Replace the stack's settings, but keep what the engine wrote about its secrets, and link them for use by hand."""
         path = self._path(self.work, stack)
         known = _read_yaml(path) or self._made_by_hand(stack)
         kept = {key: known[key] for key in KEPT_KEYS if key in known}
         self._write(stack, kept | {"config": dict(config)})
 
     def has_key(self, stack: str) -> bool:
-        """Whether the settings say what encrypts the stack's secrets."""
+        """Return whether the settings say what encrypts the stack's secrets."""
         return bool(set(KEPT_KEYS) & set(_read_yaml(self._path(self.work, stack))))
 
     def write_key(self, stack: str, key: Mapping[str, str]) -> None:
-        """Adds what encrypts the stack's secrets to the settings."""
+        """Add to the settings what encrypts the stack's secrets."""
         self._write(stack, _read_yaml(self._path(self.work, stack)) | dict(key))
 
     def _write(self, stack: str, settings: Mapping[str, Any]) -> None:
@@ -66,17 +66,17 @@ class StackFiles:
         self.link_settings(stack)
 
     def read_settings(self, stack: str) -> Mapping[str, Any]:
-        """The stack's settings; empty if they are not here, or cannot be read."""
+        """Return the stack's settings; empty if they are not here, or cannot be read."""
         config = _read_yaml(self._path(self.work, stack)).get("config")
         return config if isinstance(config, dict) else {}
 
     def _made_by_hand(self, stack: str) -> dict[str, Any]:
-        """Settings that ``pulumi stack init`` left in the checkout. A link is to the settings of another state: not ours."""
+        """Return settings that ``pulumi stack init`` left in the checkout. A link points to the settings of another state: not ours."""
         path = self._path(self._source, stack)
         return {} if path.is_symlink() else _read_yaml(path)
 
     def link_settings(self, stack: str) -> None:
-        """Lets ``pulumi`` by hand see these settings. A checkout that cannot be written to goes without."""
+        """Link these settings into the checkout for ``pulumi`` by hand, if the checkout can be written to."""
         link = self._path(self._source, stack)
         with contextlib.suppress(OSError):
             fresh = link.with_name(f".{link.name}.{os.getpid()}.{threading.get_ident()}")
@@ -85,7 +85,7 @@ class StackFiles:
             fresh.replace(link)
 
     def forget_settings(self, stack: str) -> None:
-        """Removes the stack's settings, and the link if it is to these."""
+        """Remove the stack's settings, and the link if it points to these."""
         path = self._path(self.work, stack)
         link = self._path(self._source, stack)
         with contextlib.suppress(OSError):
@@ -94,7 +94,7 @@ class StackFiles:
         path.unlink(missing_ok=True)
 
     def stacks_with_settings(self) -> list[str]:
-        """The stacks whose settings are here."""
+        """Return the stacks whose settings are here."""
         found = self.work.glob("Pulumi.*.yaml")
         return sorted(path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in found)
 

@@ -1,4 +1,4 @@
-"""Locks on a stack's state: whose they are, and whether that process still lives."""
+"""Locks on a stack's state: who holds them, and whether that process still lives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from runner.journal import CLOCK_SLACK_S
 
 LOCK = re.compile(r"created by (?P<user>\S*)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<at>\S+)")
-# No update of a batch's VMs is let run for more than 20 minutes; the rest is for clocks that differ.
+# No update of a batch's VMs may run for more than 20 minutes; the rest is for clocks that differ.
 ABANDONED_AFTER_S = 3600.0
 
 
@@ -29,16 +29,16 @@ class StackLock:
         return f"{self.user}@{self.host} (process {self.pid}, since {self.at})"
 
     def is_stale(self) -> bool:
-        """Was it left by an engine of this machine that is no more? A lock from another machine never counts as stale."""
+        """Return whether it was left by a dead engine of this computer. A lock from another computer never counts as stale."""
         return self.host == socket.gethostname() and not self._holder_lives()
 
     def is_abandoned(self) -> bool:
-        """Is it another machine's, and older than an update of a batch can be?"""
+        """Return whether it is another computer's, and older than an update of a batch can be."""
         age_s = datetime.now(UTC).timestamp() - self.at.timestamp()
         return self.host != socket.gethostname() and age_s > ABANDONED_AFTER_S
 
     def _holder_lives(self) -> bool:
-        """The process has to be older than the lock, or it merely has the same number."""
+        """Return whether the process is there and older than the lock: a younger one merely has the same number."""
         import psutil
 
         try:
@@ -48,7 +48,7 @@ class StackLock:
 
 
 def read_locks(message: str) -> list[StackLock]:
-    """The locks that the engine names when it refuses to begin."""
+    """Return the locks that the engine names when it refuses to begin."""
     return [
         StackLock(
             user=found["user"],
@@ -61,7 +61,7 @@ def read_locks(message: str) -> list[StackLock]:
 
 
 def read_lock_file(path: Path) -> StackLock | None:
-    """A lock of Pulumi's backend for a folder; None if it cannot be read: one that was half written is nobody's."""
+    """Read a lock of Pulumi's backend for a folder; return None if it cannot be read: a half-written one is nobody's."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return StackLock(
@@ -75,7 +75,7 @@ def read_lock_file(path: Path) -> StackLock | None:
 
 
 def _whole_microseconds(text: str) -> str:
-    """Go writes nanoseconds, of which Python's parser before 3.12 takes six digits."""
+    """Cut a time to microseconds: Go writes nanoseconds, of which Python's parser before 3.12 takes six digits."""
     head, dot, rest = text.replace("Z", "+00:00").partition(".")
     digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
     return head + (f".{digits[:6].ljust(6, '0')}{rest[len(digits) :]}" if dot else "")

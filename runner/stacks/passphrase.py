@@ -1,4 +1,4 @@
-"""The passphrase of Pulumi's state. No setting of ours is secret, but the engine refuses a stack that was made with another one."""
+"""The passphrase of Pulumi's state. No setting of ours is secret, but the engine refuses a stack that was created with another one."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from runner.system.files import STATE_ELSEWHERE, create_private, disk_errors_map
 
 
 def known_passphrase(*files: Path) -> Path | None:
-    """The first of these that is there: what older stacks were made with, where new ones need none. Nothing is made."""
+    """Return the first of these files that exists: for older stacks, where new ones need no passphrase. Creates none."""
     return next((file for file in files if file.exists()), None)
 
 
 def own_passphrase(file: Path) -> Path:
-    """The file with the passphrase of a state that only this machine has; made if it is not there.
+    """Return the file with the passphrase of a state that only this computer has; create it if it is not there.
 
     Raises:
-        DiskError: it cannot be read or made.
+        DiskError: it cannot be read or created.
     """
     with disk_errors_mapped(file, more=STATE_ELSEWHERE):
         try:
             file.read_bytes()
         except FileNotFoundError:
-            # Another process may be quicker, and stacks may have been made with that one.
+            # Another process may be quicker, and stacks may have been created with that one.
             with contextlib.suppress(FileExistsError):
                 create_private(file, _new_passphrase())
     return file
 
 
 def shared_passphrase(objects: Objects, file: Path, *, own: Path) -> Path:
-    """The file with the passphrase of a state in a bucket, which has it for all machines that may read the state.
+    """Return the file with the passphrase of a state in a bucket, which holds it for all computers that may read the state.
 
-    ``file``: this machine's copy, which is not compared once it is there. Where the bucket has none yet it gets what is in ``own``, with
-    which stacks may have been made, else a new one.
+    ``file``: this computer's copy, which is not compared once it is there. If the bucket has none yet it gets the one in ``own``, with
+    which stacks may have been created, else a new one.
 
     Raises:
         CloudError: the bucket is not there, or cannot be read or written.
@@ -56,10 +56,10 @@ def _read_or_make(objects: Objects, own: Path) -> bytes:
     try:
         objects.write(names.STATE_PASSPHRASE, made, if_generation=0)
     except ConflictError:
-        return objects.read(names.STATE_PASSPHRASE)[0]  # another machine was quicker
+        return objects.read(names.STATE_PASSPHRASE)[0]  # another computer was quicker
     except NotFoundError as error:
         message = f"the bucket {objects.bucket} for Pulumi's state is not there"
-        raise NotFoundError(message, status=error.status, remedy="make it with `invoke setup`") from error
+        raise NotFoundError(message, status=error.status, remedy="create it with `invoke setup`") from error
     return made
 
 

@@ -1,4 +1,4 @@
-"""A program as the engine runs it inside this process, and the end of what it leaves behind."""
+"""A program as the engine runs it inside this process, and the clean-up after it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 Program = Callable[[], None]
 LOOP_END_S = 10.0
-LOOP_PATIENCE_S = 1.0
+LOOP_GRACE_S = 1.0
 LOOP_REST_S = 0.1
 LOOP_LOOK_S = 0.005
 
@@ -18,8 +18,8 @@ LOOP_LOOK_S = 0.005
 class InlineProgram:
     """Runs what ``load`` returns; ``end`` ends what the Automation API leaves after a failed run.
 
-    That is an event loop with tasks in it, or worse a thread that waits for a value which never comes: Python joins such
-    threads before it exits, so the process would stay for ever.
+    That is an event loop with tasks in it, or worse a thread that waits for a value which never arrives: Python joins such
+    threads before it exits, so the process would never end.
     """
 
     def __init__(self, load: Callable[[], Program]) -> None:
@@ -30,12 +30,12 @@ class InlineProgram:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __call__(self) -> None:
-        """Declares the resources; called by the Automation API, in its loop."""
+        """Declare the resources; the Automation API calls this, in its loop."""
         self._loop = asyncio.get_running_loop()
         self._load()()
 
     def end(self) -> None:
-        """After the engine has ended: else Python complains of a forgotten coroutine, with a traceback, whenever it finds it."""
+        """Close the loop after the engine has ended: else Python reports a forgotten coroutine, with a traceback, at any later time."""
         if self._loop is not None and not self._loop.is_closed():
             # In a thread of its own: this one may be inside of a loop.
             thread = threading.Thread(target=_close_loop, args=(self._loop,), daemon=True)
@@ -63,7 +63,7 @@ def _close_loop(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _comes_to_rest(loop: asyncio.AbstractEventLoop) -> bool:
-    """Waits until the Automation API has let go of the loop, which it takes up again for each task; False if it ends it.
+    """Wait until the Automation API has left the loop, which it runs again for each task; return False if it closes it.
 
     What still waits after a moment waits for the engine, which is no more: it is cancelled, as often as it takes.
     """
@@ -71,7 +71,7 @@ def _comes_to_rest(loop: asyncio.AbstractEventLoop) -> bool:
     while not loop.is_closed() and time.monotonic() < began_at + LOOP_END_S:
         if loop.is_running():
             at_rest_since = time.monotonic()
-            if at_rest_since > began_at + LOOP_PATIENCE_S:
+            if at_rest_since > began_at + LOOP_GRACE_S:
                 _cancel_soon(loop)
         elif time.monotonic() - at_rest_since > LOOP_REST_S:
             return True
@@ -80,13 +80,13 @@ def _comes_to_rest(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def _cancel_soon(loop: asyncio.AbstractEventLoop) -> None:
-    """Has the thread that runs the loop cancel its tasks; none if it has just closed it."""
+    """Cancel the loop's tasks in the thread that runs it; none if that has just closed it."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
 
 
 async def _settle(tasks: set[asyncio.Task[object]]) -> None:
-    """Waits for tasks that were cancelled; what they say to it is of no interest."""
+    """Wait for tasks that were cancelled; their results are of no interest."""
     if tasks:
         await asyncio.wait(tasks, timeout=LOOP_END_S)
     for task in tasks:

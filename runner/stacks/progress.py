@@ -9,7 +9,7 @@ from runner.stacks.contract import StackProgress
 
 
 def tell_stack_progress(listener: Listener, stack: str) -> Callable[[StackProgress], None]:
-    """A callback for ``stacks.contract`` that tells what the engine does to ``stack``."""
+    """Return a callback for ``stacks.contract`` that reports what the engine does to ``stack``."""
 
     def tell(progress: StackProgress) -> None:
         listener.tell(

@@ -1,4 +1,4 @@
-"""``Stacks`` by the real engine: the Pulumi CLI and our programs, run inline."""
+"""``Stacks`` with the real engine: the Pulumi CLI and our programs, run inline."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from runner.stacks.errors import describe_failure
 from runner.stacks.events import EngineRun
 from runner.stacks.files import StackFiles
 from runner.stacks.locks import StackLock, read_locks
-from runner.stacks.mending import mend_stack
 from runner.stacks.program import InlineProgram, Program
+from runner.stacks.repair import repair_stack
 
 if TYPE_CHECKING:
     from pulumi.automation.errors import CommandError
@@ -45,7 +45,7 @@ class EngineSite:
 
     ``cli_bin`` is the folder of the CLI; ``infra`` the folder with the projects; ``work`` a folder of the user's, one for each
     state; ``env`` the whole environment of the CLI: PATH, HOME, PULUMI_HOME, PULUMI_BACKEND_URL, the passphrase, and
-    PULUMI_DEBUG_PROVIDERS where the cloud is the embedded one. ``secrets_provider``: what encrypts secrets of stacks that are made,
+    PULUMI_DEBUG_PROVIDERS where the cloud is the embedded one. ``secrets_provider``: what encrypts secrets of new stacks,
     as the CLI's option has it; '' for the passphrase.
     """
 
@@ -66,7 +66,7 @@ class PulumiStacks:
         self._lock = threading.Lock()
 
     def preload(self, project: ProjectName) -> None:
-        """Begins to import a project's program, which takes a second, while something else is done."""
+        """Begin to import a project's program, which takes a second, in the background."""
         self._loading[project].start()
 
     def up(self, spec: StackSpec, on_progress: OnProgress, *, limit: EngineLimit | None = None) -> Mapping[str, object]:
@@ -82,7 +82,7 @@ class PulumiStacks:
         self, project: ProjectName, name: str, on_progress: OnProgress, *, limit: EngineLimit | None = None
     ) -> None:
         """See ``Stacks.destroy``."""
-        self._mend(project, name)
+        self._repair(project, name)
         self._restore_key(project, name)
         stack = self._stack(project, name, limit=limit)
         run = EngineRun(on_progress)
@@ -127,39 +127,39 @@ class PulumiStacks:
             self._engine.kill()
 
     def link_settings(self) -> None:
-        """Lets ``pulumi`` by hand see the settings of this state's stacks, after another state was in use."""
+        """Link the settings of this state's stacks for ``pulumi`` by hand, after another state was in use."""
         for project in self._loading:
             files = self._files(project)
             for stack in files.stacks_with_settings():
                 files.link_settings(stack)
 
-    def _mend(self, project: ProjectName, name: str) -> None:
-        """An engine that was killed may have left its files half written, and the next one stops at them."""
-        mend_stack(self._site.env.get("PULUMI_BACKEND_URL", ""), project, name)
+    def _repair(self, project: ProjectName, name: str) -> None:
+        """Repair files that a killed engine left half written, at which the next one would stop."""
+        repair_stack(self._site.env.get("PULUMI_BACKEND_URL", ""), project, name)
 
     def _create(self, spec: StackSpec) -> bool:
-        """Writes the settings and makes the stack; False if it was there. The engine asks for its lock even then."""
+        """Write the settings and create the stack; return False if it was there. The engine takes its lock even then."""
         from pulumi.automation.errors import StackAlreadyExistsError
 
         self._files(spec.project).write_settings(spec.name, spec.config)
-        self._mend(spec.project, spec.name)
+        self._repair(spec.project, spec.name)
         stack = self._stack(spec.project, spec.name)
         is_new = True
 
-        def make() -> None:
+        def create() -> None:
             nonlocal is_new
             try:
                 stack.workspace.create_stack(spec.name)
             except StackAlreadyExistsError:
                 is_new = False
 
-        self._drive("making", stack, EngineRun(lambda progress: None), make)
+        self._drive("creation", stack, EngineRun(lambda progress: None), create)
         if not is_new:
             self._restore_key(spec.project, spec.name)
         return is_new
 
     def _restore_key(self, project: ProjectName, name: str) -> None:
-        """A stack that another machine made with a key: the state has it, but the engine looks for it in the settings only."""
+        """Copy the key of a stack of another computer from the state to the settings: the engine looks for it there only."""
         files = self._files(project)
         if not self._site.secrets_provider or files.has_key(name):
             return
@@ -176,7 +176,7 @@ class PulumiStacks:
         *,
         lock_wait_s: float = LOCK_WAIT_S,
     ) -> None:
-        """Acts; locks of the dead are removed, errors are ours, and a listener's own error comes last."""
+        """Run an engine; remove locks of dead processes, raise errors of ours, and a listener's own error last."""
         from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 
         from runner.stacks.sdk import read_stderr
@@ -188,8 +188,8 @@ class PulumiStacks:
                 act()
                 break
             except ConcurrentUpdateError as error:
-                for lock in self._break_locks(what, stack, error, give_up_at):
-                    run.tell_broken_lock(stack.name, lock)
+                for lock in self._remove_dead_locks(what, stack, error, give_up_at):
+                    run.report_removed_lock(stack.name, lock)
             except CommandError as error:
                 failure = describe_failure(what, run.complaints, read_stderr(error))
                 raise failure from failure.__cause__ or error
@@ -200,10 +200,10 @@ class PulumiStacks:
             raise run.listener_error
 
     @staticmethod
-    def _break_locks(what: str, stack: LeanStack, error: CommandError, give_up_at: float) -> list[StackLock]:
-        """Removes locks whose holders are dead, and says which; waits a moment for one whose holder lives, until it is time to give up.
+    def _remove_dead_locks(what: str, stack: LeanStack, error: CommandError, give_up_at: float) -> list[StackLock]:
+        """Remove locks whose holders are dead, and return them; wait a moment for one whose holder lives, until it is time to give up.
 
-        Of other machines nobody knows what lives there: their locks on a batch's stack end by age, others never.
+        Nobody knows which processes of other computers live: their locks on a batch's stack expire by age, others never.
         """
         from runner.stacks.sdk import read_stderr
 
@@ -222,7 +222,7 @@ class PulumiStacks:
         return []
 
     def _ask(self, project: ProjectName, what: str, args: list[str]) -> str | None:
-        """What the CLI prints; None if the stack is not there."""
+        """Return what the CLI prints; None if the stack is not there."""
         from pulumi.automation.errors import CommandError, StackNotFoundError
 
         from runner.stacks.sdk import read_stderr
@@ -302,13 +302,13 @@ class _Loading:
 
 
 def _engine_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """With a provider to attach to, nothing is looked up or downloaded."""
+    """Return the engine's environment: with a provider to attach to, nothing is looked up or downloaded."""
     attached = {"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"} if env.get("PULUMI_DEBUG_PROVIDERS") else {}
     return {**env, **ENGINE_ENVIRONMENT, **attached}
 
 
 def _unless_missing(act: Callable[[], Result]) -> Result | None:
-    """Acts; a stack that is not there is no error."""
+    """Act; a stack that is not there is no error."""
     from pulumi.automation.errors import StackNotFoundError
 
     try:

@@ -1,6 +1,6 @@
-"""What this machine remembers of stacks, read from files: no engine, no passphrase, no readable state is needed.
+"""The records of stacks on this computer, read from files: no engine, no passphrase, no readable state is needed.
 
-The last resort when the engine cannot forget a stack of which everything is gone.
+The last resort when the engine cannot remove a stack whose resources are gone.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ class StackRecords:
 
     @property
     def has_state(self) -> bool:
-        """Is the state in a folder of this machine? If not, only the engine knows all its stacks."""
+        """Is the state in a folder of this computer? If not, only the engine knows all its stacks."""
         return self._backend is not None
 
     def names(self, project: ProjectName) -> list[str]:
-        """The stacks whose settings are here, or whose state is, readable or not."""
+        """Return the stacks whose settings or state are here, readable or not."""
         return sorted(self.names_in_state(project).union(self._files(project).stacks_with_settings()))
 
     def names_in_state(self, project: ProjectName) -> set[str]:
-        """The stacks whose state is in a folder of this machine."""
+        """Return the stacks whose state is in a folder of this computer."""
         return set() if self._backend is None else self._backend.stacks(project)
 
     def labels(self, project: ProjectName, name: str) -> dict[str, str]:
-        """``owner`` and ``expires`` from a stack's settings, where they are here."""
+        """Return ``owner`` and ``expires`` from a stack's settings, if they are here."""
         config = self._files(project).read_settings(name)
         found = {key: str(config.get(f"{names.CONFIG_NAMESPACE}:{key}", "")) for key in ("owner", "expires")}
         return {key: _as_label(value) if key == "expires" else value for key, value in found.items() if value}
@@ -48,10 +48,10 @@ class StackRecords:
         self._files(project).forget_settings(name)
 
     def forget(self, project: ProjectName, name: str) -> None:
-        """Remove a stack's state, locks of the dead, and settings. The state stays beside, as ``.bak``, as Pulumi does it.
+        """Remove a stack's state, its locks of dead processes, and its settings. The state is kept as ``.bak``, as Pulumi does.
 
         Raises:
-            StackError: the state is not in a folder of this machine, or somebody who lives has it locked.
+            StackError: the state is not in a folder of this computer, or a living process has it locked.
         """
         if self._backend is None:
             raise StackError(
@@ -72,7 +72,7 @@ class StackRecords:
 
 
 def removal_command(project: ProjectName, name: str) -> str:
-    """What makes an end of a stack of which everything is gone, by hand."""
+    """Return the command that removes a stack whose resources are gone, by hand."""
     return (
         f'eval "$(invoke env)"; cd infra/{project} && pulumi cancel --yes --stack {name}; '
         f"pulumi stack rm --force --yes {name}"
@@ -80,7 +80,7 @@ def removal_command(project: ProjectName, name: str) -> str:
 
 
 def _as_label(expires: str) -> str:
-    """The setting ``expires``, which may be a time in ISO 8601, as the label has it."""
+    """Return the setting ``expires``, which may be a time in ISO 8601, in the label's form."""
     try:
         return names.expires_label(datetime.fromisoformat(expires))
     except ValueError:

@@ -198,7 +198,7 @@ class ConnectedCloud:
             # Half of the time is silence (two unanswered keepalives), the other half is for new attempts.
             keepalive_s=self.settings.lost_after_s / 6,
             connect_timeout_s=min(CONNECT_LIMIT_S, self.settings.lost_after_s / 4),
-            patience_s=self.settings.lost_after_s / 2,
+            reconnect_limit_s=self.settings.lost_after_s / 2,
         )
 
     def _target(self, instance: Instance, login: Login, host_keys: Mapping[str, str]) -> SshTarget:

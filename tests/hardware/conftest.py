@@ -13,6 +13,6 @@ from tests.hardware.hosts import Host, openssh_host
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
-    """A real sshd, shared by the tests of a module."""
+    """Yield a real sshd, shared by the tests of a module."""
     with tempfile.TemporaryDirectory(prefix="hpc host ") as folder, openssh_host(Path(folder)) as made:
         yield made

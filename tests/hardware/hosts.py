@@ -53,14 +53,14 @@ class Host:
         return SshTarget(host=self.address, port=self.port, user=self.user, **wanted)
 
     def opensees(self, workspace: Path, **more: Any) -> OpenSeesInterface:
-        """An interface for OpenSees jobs."""
+        """Return an interface for OpenSees jobs."""
         wanted: dict[str, Any] = {"key_filename": self.key, "host_keys": [self.host_key]} | more
         return OpenSeesInterface(self.user, self.host_port, workspace_dir=str(workspace), **wanted)
 
     def scripts(
         self, program: str, script: Path | str, workspace: Path | None, **more: Any
     ) -> UnixServerScriptInterface:
-        """An interface for a simulation script."""
+        """Return an interface for a simulation script."""
         wanted: dict[str, Any] = {"key_filename": self.key, "host_keys": [self.host_key]} | more
         return UnixServerScriptInterface(
             self.user, self.host_port, program, str(script), "here", workspace_dir=workspace, **wanted
@@ -77,7 +77,7 @@ def write_programs(folder: Path) -> None:
 
 @contextlib.contextmanager
 def openssh_host(folder: Path, *, options: tuple[str, ...] = (), home: str = "home dir") -> Iterator[Host]:
-    """A real sshd. Its home folder has a space in its name."""
+    """Yield a real sshd. Its home folder has a space in its name."""
     home_folder = folder / home
     home_folder.mkdir(parents=True)
     write_programs(folder / "prefix/bin")
@@ -121,14 +121,14 @@ class LoopInThread:
 
 @contextlib.contextmanager
 def emulated_host(folder: Path) -> Iterator[Host]:
-    """An instance of the embedded cloud."""
+    """Yield an instance of the embedded cloud."""
     with emulated_lab(folder) as (host, _):
         yield host
 
 
 @contextlib.contextmanager
 def emulated_lab(folder: Path) -> Iterator[tuple[Host, Callable[[bool], None]]]:
-    """An instance of the embedded cloud, and a way to fill its disk."""
+    """Yield an instance of the embedded cloud, and a way to fill its disk."""
     thread = LoopInThread()
     lab_context = open_lab(folder / "lab")
     lab = thread.run(lab_context.__aenter__())
@@ -157,7 +157,7 @@ async def _drop(lab: Any, key: str) -> None:
 
 
 def processes_of(workspace: Path) -> list[int]:
-    """The processes that bear the token of a job in the workspace."""
+    """Return the processes that carry the token of a job in the workspace."""
     lines = [path.read_text().splitlines()[0] for path in workspace.glob("*/.job/limits")]
     tokens = {line.replace("token=", "OPENSEES_HPC_JOB=") for line in lines}
     found = []

@@ -23,14 +23,14 @@ START_LIMIT_S = 30.0
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that the system has just called free."""
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
 def make_key(path: Path) -> Path:
-    """An ed25519 key pair."""
+    """Create an ed25519 key pair."""
     key = asyncssh.generate_private_key("ssh-ed25519")
     path.touch(mode=0o600)  # sshd takes no key that others may read
     key.write_private_key(str(path))

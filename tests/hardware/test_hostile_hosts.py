@@ -270,7 +270,7 @@ def test_more_than_one_way_to_authenticate_is_refused(host: Host) -> None:
             UnixServerScriptInterface("u", "h", "sh", "/s", "n", **given)
 
 
-@pytest.mark.parametrize("name", ["known_host", "key_filenme", "patience"])
+@pytest.mark.parametrize("name", ["known_host", "key_filenme", "reconnect_limit"])
 def test_option_that_there_is_not_is_refused(name: str) -> None:
     wrong: dict[str, Any] = {name: "/k"}
     with pytest.raises(TypeError, match=f"UnixServerScriptInterface.*'{name}'"):

@@ -40,7 +40,7 @@ class Bench:
 
 
 def through(host: Host, proxy: Proxy) -> Host:
-    """The host, as it is seen through the proxy."""
+    """Return the host as it is seen through the proxy."""
     return dataclasses.replace(host, port=proxy.own_port)
 
 
@@ -50,7 +50,7 @@ def bench(host: Host, tmp_path: Path) -> Iterator[Bench]:
     script.write_text(SIMULATOR)
     with (
         run_proxy(host.port) as proxy,
-        through(host, proxy).scripts("/bin/sh", script, None, patience_s=LIMIT_S) as jobs,
+        through(host, proxy).scripts("/bin/sh", script, None, reconnect_limit_s=LIMIT_S) as jobs,
     ):
         yield Bench(proxy=proxy, jobs=jobs)
 
@@ -141,7 +141,7 @@ def test_host_that_is_gone_for_good_ends_in_an_error(
     host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "runner")
-    with run_proxy(host.port) as proxy, through(host, proxy).opensees(tmp_path / "ws", patience_s=0.5) as vm:
+    with run_proxy(host.port) as proxy, through(host, proxy).opensees(tmp_path / "ws", reconnect_limit_s=0.5) as vm:
         proxy.refuses = True
         proxy.cut_all()
         with pytest.raises(HardwareInterfaceFailureError, match="did not come back"):
@@ -200,7 +200,7 @@ def test_client_killed_while_it_submits_leaves_nothing_in_the_way(host: Host, tm
     job = OpenSeesJob(id="a", folder=tmp_path, files=("main.tcl", "big"), main="main.tcl", np=1)
     workspace = tmp_path / "ws"
     with run_proxy(host.port) as proxy:
-        vm = through(host, proxy).opensees(workspace, patience_s=0)
+        vm = through(host, proxy).opensees(workspace, reconnect_limit_s=0)
         passed = proxy.bytes_passed
         proxy.refuses = True
 

@@ -52,7 +52,7 @@ class Remote:
         return process
 
     def with_line(self, line: str, *, before: str) -> Remote:
-        """The same workspace for a client whose manager.sh runs ``line`` too, before the one line ``before``."""
+        """Return the same workspace for a client whose manager.sh also runs ``line``, before the one line ``before``."""
         scripts = Path(tempfile.mkdtemp(dir=self.scripts.parent))
         shutil.copytree(self.scripts, scripts, dirs_exist_ok=True)
         text = (scripts / "manager.sh").read_text()
@@ -80,7 +80,7 @@ class Remote:
 
 
 def find_shells(folder: Path, name: str) -> tuple[tuple[str, ...], str]:
-    """The shell, and a PATH with the tools that go with it."""
+    """Return the shell, and a PATH with the tools that go with it."""
     if name != "bash":
         need(name)
     if name != "busybox":

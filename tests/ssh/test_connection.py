@@ -159,7 +159,7 @@ def test_changed_host_key_is_refused_although_new_ones_are_accepted(host: Host, 
 
 def test_host_key_that_was_not_announced_is_refused(host: Host, tmp_path: Path) -> None:
     other = make_key(tmp_path / "other").with_suffix(".pub").read_text()
-    with pytest.raises(HostKeyError, match="not one of the keys"):
+    with pytest.raises(HostKeyError, match="not one of the host keys"):
         Connection(host.target(host_keys=(other,)))
     with pytest.raises(HostKeyError, match="cannot be read"):
         Connection(host.target(host_keys=("ssh-ed25519 nonsense",)))
@@ -255,7 +255,7 @@ def test_waiting_for_a_machine_that_boots(tmp_path: Path) -> None:
             assert connection.run(["true"]).exit_code == 0
     finally:
         server.stop()
-    assert "has not announced" in reasons[0]
+    assert "has not published" in reasons[0]
     assert "cannot connect" in reasons[3]
 
 

@@ -20,7 +20,7 @@ from tests.support.bucket import Site, storage_client
 
 @pytest.fixture
 def state(bucket_site: Site) -> Iterator[Objects]:
-    """An empty bucket for Pulumi's state."""
+    """Return an empty bucket for Pulumi's state."""
     with storage_client(bucket_site.endpoint) as client:
         objects = Objects(lambda: client, f"state-{secrets.token_hex(6)}")
         objects._opened().create(location="europe-west4")

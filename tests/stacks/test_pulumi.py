@@ -43,12 +43,12 @@ def spec(name: str = "b1", count: int = 2, project: ProjectName = "analysis") ->
 
 
 def ignore(progress: StackProgress) -> None:
-    """Listens to nothing."""
+    """Ignore it."""
 
 
 @pytest.fixture
 def infra(tmp_path: Path) -> Path:
-    """A checkout of the test's own: links for use by hand are made in it."""
+    """Return a checkout of the test's own: links for use by hand are created in it."""
     for project in ("base", "analysis"):
         folder = tmp_path / "infra" / project
         folder.mkdir(parents=True)
@@ -258,7 +258,7 @@ def test_a_living_engine_is_waited_for(stacks: PulumiStacks, tmp_path: Path, ver
 
 
 def write_lock(tmp_path: Path, pid: int, *, host: str = "", age_s: float = 0.0) -> Path:
-    """A lock as the engine writes it, of process ``pid`` of this machine, or of another ``host``."""
+    """Write a lock as the engine does, of process ``pid`` of this computer, or of another ``host``."""
     folder = tmp_path / "state" / ".pulumi" / "locks" / "organization" / "opensees-hpc-analysis" / "b1"
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / "11111111-1111-4111-8111-111111111111.json"

@@ -75,7 +75,7 @@ def infra(tmp_path: Path) -> Path:
 
 
 def ignore(progress: StackProgress) -> None:
-    """Listens to nothing."""
+    """Ignore it."""
 
 
 def with_key(site: EngineSite, **more: str) -> EngineSite:
@@ -121,7 +121,7 @@ def google(home: Path, key: str = KEY) -> GoogleCloud:
 def test_the_setting_reaches_the_engine_and_no_passphrase_is_made(tmp_path: Path) -> None:
     cloud = google(tmp_path)
     assert not {*PASSPHRASE} & set(cloud.pulumi_environment())
-    with pytest.raises(StackError, match=r"making of base/base") as caught:
+    with pytest.raises(StackError, match=r"creation of base/base") as caught:
         cloud.stacks.up(StackSpec(project="base", name="base", config={}), ignore)
     assert "none.json" in str(caught.value), "the engine wants Google's credentials, to ask for the key"
     assert [found for found in tmp_path.rglob("*") if "passphrase" in found.name] == []

@@ -14,7 +14,7 @@
 #   ending     who cancels it: "PID START BOOT"
 #   over       the program has ended (written if somebody has asked for that)
 #   swept      who cancels it has found nothing of it after that
-#   request    "cancel", "timeout" or "shutdown" (the machine goes down): the first one counts
+#   request    "cancel", "timeout" or "shutdown" (the host goes down): the first one counts
 #   end        the one truth about how it ended: "HOW EXIT_CODE OUTPUT BEGAN ENDED USER_TIME SYSTEM_TIME"; HOW: ended, cancelled, timeout, lost
 #   status     how the programs of our image say that they ended: "exit CODE" or "signal NUMBER" (OpenSees jobs; nothing here reads it)
 #   after      exit code of the command that runs after the end
@@ -35,7 +35,7 @@ boot_id() {
   BOOT=${BOOT:-unknown}
 }
 
-# Sets UPTIME (seconds; only differences mean something). The wall clock is used only where the kernel tells no uptime.
+# Sets UPTIME (seconds; only differences mean something). The wall clock is used only where the kernel gives no uptime.
 read_uptime() {
   if { read -r UPTIME _ </proc/uptime; } 2>/dev/null; then return; fi
   UPTIME=$(date +%s)
@@ -179,7 +179,7 @@ read_run_state() {
     read_uptime
     [ "$4" = "$BOOT" ] || UPTIME=$5
     decide_end "$1" - "$5 $UPTIME - -"
-    # On a full disk it cannot be written down: it is told all the same.
+    # On a full disk it cannot be written: it is reported all the same.
     read_line "$1/.job/end" || LINE="$how - $output_there $5 $UPTIME - -"
   fi
   STATE="end $LINE"

@@ -17,7 +17,7 @@ supervise() {
   # A handler, not "ignore": what is ignored would be inherited by the program.
   trap : HUP INT USR1
   read_own_pid
-  # A cancel ends the program, not this: who asks this to end is a machine that goes down, and the program with it.
+  # A cancel ends the program, not this: a signal to this comes from a host that goes down, and the program with it.
   trap '[ -e "$job/.job/end" ] || write_once "$job/.job/request" shutdown' TERM
   read_start "$OWN_PID"
   read_uptime

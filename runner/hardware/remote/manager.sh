@@ -28,7 +28,7 @@ answer() {
   printf '%s\t%s\t%s\n' "$2" "$1" "${3-}"
 }
 
-tell() {
+print_state() {
   read_state "$1"
   read_after "$1"
   printf '%s\t%s\t%s\n' "$1" "$AFTER" "$STATE"
@@ -36,11 +36,11 @@ tell() {
 
 status() {
   if [ $# -gt 0 ]; then
-    for name in "$@"; do tell "$name"; done
+    for name in "$@"; do print_state "$name"; done
     return
   fi
   for folder in */.job/; do
-    [ -d "$folder" ] && tell "${folder%/.job/}"
+    [ -d "$folder" ] && print_state "${folder%/.job/}"
   done
   return 0
 }
@@ -191,7 +191,7 @@ was_tried() {
   return 1
 }
 
-# Whether what stands in the place of job $1 may be moved away. Fails with OUTCOME and WHY set; none: there is nothing any more.
+# Whether what is in the place of job $1 may be moved away. Fails with OUTCOME and WHY set; none: there is nothing any more.
 may_replace() {
   OUTCOME=none
   WHY=
@@ -262,20 +262,20 @@ stop() {
   wait
 }
 
-tell_size() {
-  tell "$1"
+print_size() {
+  print_state "$1"
   file="./$1/$2"
   if [ -f "$file" ]; then wc -c <"$file" | tr -d ' '; else echo -; fi
 }
 
 show() {
-  tell_size "$1" "$2"
+  print_size "$1" "$2"
   if [ "$3" -gt 0 ] && [ -f "$file" ]; then tail -n "$3" -- "$file"; fi
   return 0
 }
 
 read_file() {
-  tell_size "$1" "$2"
+  print_size "$1" "$2"
   if [ -f "$file" ]; then head -c "$3" -- "$file"; fi
   return 0
 }
@@ -285,7 +285,7 @@ extend() {
   shift
   for name in "$@"; do
     if [ -e "$name/.job/timeout_s" ]; then write_state "./$name/.job/timeout_s" "$seconds"; fi
-    tell "$name"
+    print_state "$name"
   done
 }
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# watch.sh NAME FROM NAME FROM ...: tell what happens to jobs, as frames on stdout, until all of them have ended. The current folder is the workspace.
+# watch.sh NAME FROM NAME FROM ...: report what happens to jobs, as frames on stdout, until all of them have ended. The current folder is the workspace.
 #   FROM is a number: the job's log from that byte on, then its end.   FROM is "end": only its end.   FROM is "after": its end once the command
 #   that runs after it has ended too.
 # Frames (I counts the pairs of arguments from 1):

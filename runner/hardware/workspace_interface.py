@@ -1,4 +1,4 @@
-"""What the interfaces for jobs in a remote workspace have in common: IDs, outcomes and errors in Python's terms, many jobs at once."""
+"""What all interfaces for jobs in a remote workspace share: IDs, statuses and errors in Python's terms, many jobs at once."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _RUNNING = {Phase.SUBMITTED, Phase.RUNNING}
 
 
 class WorkspaceInterface(SSHInterface, Generic[JobT]):
-    """Jobs in folders of a remote workspace. All state is there: any number of these, in any threads and on any machines, may share one.
+    """Jobs in folders of a remote workspace. All state is there: any number of these, in any threads and on any computers, may share one.
 
-    Raises: HardwareInterfaceFailureError from everything that the host does not answer.
+    Raises: HardwareInterfaceFailureError from every method when the host does not answer.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class WorkspaceInterface(SSHInterface, Generic[JobT]):
 
     @abstractmethod
     def _make_bundle(self, job: JobT) -> Bundle:
-        """What the remote side needs of a job. Raises: ValueError, InputError."""
+        """Return a job as the remote side needs it. Raises: ValueError, InputError."""
 
     @abstractmethod
     def _judge(self, state: RemoteState) -> JobStatus:
-        """The status of a job that has ended."""
+        """Return the status of a job that has ended."""
 
     @property
     def workspace_dir(self) -> str:
@@ -78,12 +78,12 @@ class WorkspaceInterface(SSHInterface, Generic[JobT]):
         """Start a job. It may end before this returns.
 
         Raises: ValueError if its ID was submitted and ``resubmit`` is False, or has not ended (or is not known) and ``resubmit`` is True;
-        HardwareInterfaceFailureError if it could not be brought there: nothing of it is left, and the ID is free.
+        HardwareInterfaceFailureError if it could not be transferred: nothing of it is left on the host, and the ID is free.
         """
         self.submit_jobs([job], resubmit=resubmit)
 
     def submit_jobs(self, jobs: Iterable[JobT], resubmit: bool = False) -> None:
-        """Start many jobs in one go. Each starts or not on its own; the error names all that did not, and has them as ``refused``.
+        """Start many jobs in one round trip. Each one starts or fails on its own; the error names all that failed and has them as ``refused``.
 
         Raises: as ``submit_job``.
         """
@@ -116,12 +116,14 @@ class WorkspaceInterface(SSHInterface, Generic[JobT]):
                     self._failed_cancels.discard(name)
 
     def get_job_status(self, job_id: object) -> JobStatus:
-        """How it stands with a job; PENDING_SUBMIT if it is not there."""
+        """Return the status of a job; PENDING_SUBMIT if it is not there.
+
+        Raises: HardwareInterfaceFailureError if its state cannot be read: a status is never guessed."""
         name = check_folder_name(str(job_id))
         return self._status(name, self._workspace.states([name])[name])
 
     def get_job_statuses(self, job_ids: Iterable[object] | None = None) -> dict[str, JobStatus]:
-        """How it stands with these jobs (None: all in the workspace), in one round trip; by the text of the ID."""
+        """Return the statuses of these jobs (None: all in the workspace) by the text of the ID, in one round trip. Raises: as ``get_job_status``."""
         names = None if job_ids is None else [check_folder_name(str(job_id)) for job_id in job_ids]
         return {name: self._status(name, state) for name, state in self._workspace.states(names).items()}
 
@@ -145,14 +147,14 @@ class WorkspaceInterface(SSHInterface, Generic[JobT]):
             )
 
     def cancel_job(self, job_id: object) -> None:
-        """End a job and all processes that it started (SIGTERM, a grace, SIGKILL); returns when they are gone. Nothing happens if it is over.
+        """End a job and all processes that it started (SIGTERM, a grace period, SIGKILL); return when they are gone. Does nothing if it has ended.
 
-        Raises: HardwareInterfaceFailureError if some are left.
+        Raises: HardwareInterfaceFailureError if some still run.
         """
         self.cancel_jobs([job_id])
 
     def cancel_jobs(self, job_ids: Iterable[object]) -> dict[str, JobStatus]:
-        """End many jobs at once, as ``cancel_job``. Returns their statuses."""
+        """End many jobs at once, as ``cancel_job``. Return their statuses."""
         names = [check_folder_name(str(job_id)) for job_id in job_ids]
         states = self._workspace.cancel(names) if names else {}
         left = [name for name, state in states.items() if state.phase in _RUNNING]
@@ -166,7 +168,7 @@ class WorkspaceInterface(SSHInterface, Generic[JobT]):
     def wait(
         self, job_ids: Iterable[object], timeout: float | None = None, *, after: bool = False
     ) -> dict[str, JobStatus]:
-        """Wait until these jobs have ended, at most ``timeout`` seconds. Returns the statuses of all, those that still run included.
+        """Wait until these jobs have ended, at most ``timeout`` seconds. Return the statuses of all, including those that still run.
 
         ``after``: also until the commands that run after their ends have ended.
         """
@@ -186,9 +188,9 @@ class WorkspaceInterface(SSHInterface, Generic[JobT]):
         return statuses
 
     def follow(self, job_id: object, from_byte: int = 0) -> Iterator[str]:
-        """The job's log (its stdout and stderr, in order) as text, as it grows, until the job has ended; first what is there already.
+        """Yield the job's log (its stdout and stderr, in order) as text while it grows, from ``from_byte`` until the job has ended.
 
-        Goes on after a lost connection where it stood. Raises: ValueError if there is no such job.
+        Resumes after a lost connection where it stopped. Raises: ValueError if there is no such job.
         """
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         for piece in self.follow_bytes(job_id, from_byte):
@@ -200,7 +202,7 @@ class WorkspaceInterface(SSHInterface, Generic[JobT]):
             yield rest
 
     def follow_bytes(self, job_id: object, from_byte: int = 0) -> Iterator[LogPiece]:
-        """As ``follow``, in bytes, each piece with its place in the log."""
+        """Yield the log as ``follow`` does, in bytes, each piece with its offset."""
         name = check_folder_name(str(job_id))
         [subscription] = self._watcher.subscribe([(name, from_byte)])
         try:
@@ -210,7 +212,7 @@ class WorkspaceInterface(SSHInterface, Generic[JobT]):
             subscription.close()
 
     def close(self) -> None:
-        """Close the connection; who waits or follows is told. Jobs go on."""
+        """Close the connection; ``wait`` and ``follow`` in other threads raise. Jobs keep running."""
         self._watcher.close()
         super().close()
 

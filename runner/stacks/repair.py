@@ -1,8 +1,8 @@
-"""Mending what a full disk or a power cut leaves of a stack's files, where the state is in a folder of this machine.
+"""Repair of a stack's files after a full disk or a power cut, where the state is in a folder of this computer.
 
-A lock that was never written whole stops the engine as a whole one does, and names nobody; one of an engine that died before
-there was a state cannot be cancelled, because there is no stack yet. A state that cannot be read is
-replaced by Pulumi's own copy of the one before, or put away: what it said of the cloud, the cloud says itself.
+A half-written lock stops the engine as a whole one does, and names nobody; a lock of an engine that died before there was
+a state cannot be cancelled, because there is no stack yet. A state that cannot be read is
+replaced by Pulumi's own copy of the previous one, or set aside: what exists is found in the cloud.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from runner.stacks.backend import FolderBackend, backup_of, is_whole
 from runner.stacks.contract import ProjectName
 from runner.stacks.locks import StackLock
 
-WRITING_S = 2.0  # a file that is younger may be in the middle of being written; that is waited for
+WRITING_S = 2.0  # a file that is younger may be in the middle of being written; then it is waited for
 LOOK_S = 0.05
-DAMAGED = ".damaged"
+CORRUPT = ".corrupt"
 
 
-def mend_stack(backend_url: str, project: ProjectName, name: str) -> bool:
+def repair_stack(backend_url: str, project: ProjectName, name: str) -> bool:
     """Repair the files of a stack; return whether there was anything to repair."""
     backend = FolderBackend.find(backend_url)
     if backend is None:
@@ -27,16 +27,16 @@ def mend_stack(backend_url: str, project: ProjectName, name: str) -> bool:
     useless = [path for path, lock in backend.locks(project, name).items() if _is_useless(path, lock)]
     for path in useless:
         path.unlink(missing_ok=True)
-    return _mend_state(backend.state_file(project, name)) or bool(useless)
+    return _repair_state(backend.state_file(project, name)) or bool(useless)
 
 
 def _is_useless(path: Path, lock: StackLock | None) -> bool:
-    """Return whether a lock is of an engine of this computer that is no more, or cannot be read and is not being written."""
+    """Return whether a lock is of a dead engine of this computer, or cannot be read and is not being written."""
     return _is_left_broken(path) if lock is None else lock.is_stale()
 
 
 def _is_left_broken(path: Path) -> bool:
-    """Whether it is not whole, and stays so: an engine that met a full disk may have left it a moment ago."""
+    """Return whether it is not whole, and stays so: an engine on a full disk may have left it a moment ago."""
     give_up_at = time.monotonic() + WRITING_S
     while not is_whole(path):
         try:
@@ -49,10 +49,10 @@ def _is_left_broken(path: Path) -> bool:
     return False
 
 
-def _mend_state(state: Path) -> bool:
+def _repair_state(state: Path) -> bool:
     if not _is_left_broken(state):
         return False
-    state.replace(state.with_name(state.name + DAMAGED))
+    state.replace(state.with_name(state.name + CORRUPT))
     copy = backup_of(state)
     if is_whole(copy):
         copy.replace(state)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.stacks.mending import mend_stack
+from runner.stacks.repair import repair_stack
 
 WHOLE = json.dumps({"version": 3})
 OLDER = json.dumps({"version": 3, "checkpoint": {}})
@@ -30,7 +30,7 @@ def _write(path: Path, text: str, *, age_s: float = 60.0) -> Path:
 
 
 def _mend(folder: Path) -> bool:
-    return mend_stack(f"file://{folder}", "analysis", "b")
+    return repair_stack(f"file://{folder}", "analysis", "b")
 
 
 def test_what_is_whole_or_not_there_is_left(tmp_path: Path) -> None:
@@ -81,15 +81,15 @@ def test_a_lock_that_was_left_broken_just_now_is_waited_for_and_goes(tmp_path: P
     assert not fresh.exists()
 
 
-def test_a_damaged_state_is_replaced_by_the_one_before(tmp_path: Path) -> None:
+def test_a_corrupt_state_is_replaced_by_the_one_before(tmp_path: Path) -> None:
     state = _write(tmp_path / STATE, WHOLE[:5])
     _write(tmp_path / f"{STATE}.bak", OLDER)
     assert _mend(tmp_path)
     assert state.read_text() == OLDER
-    assert (tmp_path / f"{STATE}.damaged").read_text() == WHOLE[:5]
+    assert (tmp_path / f"{STATE}.corrupt").read_text() == WHOLE[:5]
 
 
-def test_a_damaged_state_without_a_copy_is_put_away(tmp_path: Path) -> None:
+def test_a_corrupt_state_without_a_copy_is_put_away(tmp_path: Path) -> None:
     state = _write(tmp_path / STATE, "")
     _write(tmp_path / f"{STATE}.bak", "")
     assert _mend(tmp_path)
@@ -97,4 +97,4 @@ def test_a_damaged_state_without_a_copy_is_put_away(tmp_path: Path) -> None:
 
 
 def test_a_state_elsewhere_is_not_ours_to_mend() -> None:
-    assert not mend_stack("gs://bucket", "analysis", "b")
+    assert not repair_stack("gs://bucket", "analysis", "b")
