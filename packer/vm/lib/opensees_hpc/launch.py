@@ -22,13 +22,12 @@ from types import FrameType
 from typing import IO
 
 from .rank import OUTPUT_FDS, RANKS, REPORT_FD
+from .shared_names import STATUS_VARIABLE
 
 NO_ENGINE = 69
 LOST_RANK = 70
 STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1
-# Whoever wants to know which of two an exit code over 128 is: a script's, or a signal.
-STATUS_FILE = "OPENSEES_HPC_STATUS_FILE"
 # Ranks ask mpiexec's proxy for a description of the machine, which it writes to /tmp, whatever TMPDIR is, and leaves there when
 # it is ended by a signal. Told of a file that is not there, it writes none, and each rank looks at the machine itself.
 TOPOLOGY = {"HWLOC_XMLFILE": "/nonexistent/topology.xml"}
@@ -187,7 +186,8 @@ def main(arguments: Sequence[str]) -> int:
         print("openseesmp: mpiexec is missing from this prefix", file=sys.stderr)  # noqa: T201
         return NO_ENGINE
     run = Run(kind=kind, ranks=int(ranks), script=Path(script), arguments=tuple(rest), mpiexec=Path(mpiexec))
-    status_file = os.environ.pop(STATUS_FILE, "")
+    # Whoever wants to know which of two an exit code over 128 is: a script's, or a signal.
+    status_file = os.environ.pop(STATUS_VARIABLE, "")
     with open_chatter() as chatter:
         end = launch(run, chatter)
     if status_file:

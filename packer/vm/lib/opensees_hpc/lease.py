@@ -15,6 +15,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Protocol
 
+from .shared_names import CONTROL_PREFIX, LEASE
 from .vm_cloud import RefusedError, Reply
 
 FORMAT = 1
@@ -81,7 +82,7 @@ class LeaseReader:
     def __init__(self, storage: Storage, bucket: str, batch: str) -> None:
         self._storage = storage
         self._bucket = bucket
-        self._name = f"_control/{batch}/lease.json"
+        self._name = f"{CONTROL_PREFIX}/{batch}/{LEASE}"
         self._generation = ""
         self._lease: Lease | None = None
 

@@ -21,10 +21,7 @@ from .archive import Checked, Checksum, Packed, Sink, pack_files
 from .bucket import Bucket, DeniedError, ExistsError, PushError
 from .job_end import LOST, read_end
 from .job_files import Selection, describe_names, list_files
-
-ARCHIVE = "results.tar.zst"
-MANIFEST = "manifest.json"
-COMMIT_MARKER = "COMMITTED"
+from .shared_names import COMMIT_MARKER, MANIFEST, RESULTS_ARCHIVE
 
 LEFT_OUT = 3
 NOT_ENDED = 7
@@ -72,7 +69,7 @@ def push_archive(push: Push, bucket: ResultBucket, retry: Retry) -> tuple[Packed
     """Packs straight into the upload. If the archive is there already and is what we would send, that is success."""
     paths, skipped = list_files(push.folder, push.selection)
     results: list[Packed] = []
-    name = push.prefix + ARCHIVE
+    name = push.prefix + RESULTS_ARCHIVE
 
     def fill(sink: Sink) -> None:
         results.append(pack_files(push.folder, paths, skipped, WatchedSink(sink, retry)))
