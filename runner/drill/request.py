@@ -12,7 +12,7 @@ MOST_TRIALS = 100_000  # weeks
 
 
 def read_trials(*, everything: bool, only: str, seed: str, count: str, on: str) -> Sequence[AnyTrial]:
-    """The trials of a drill, in their order.
+    """Return the trials of a drill, in their order.
 
     Raises:
         InputError: there are no such trials, or the arguments do not go together.

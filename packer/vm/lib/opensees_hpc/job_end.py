@@ -27,7 +27,7 @@ def read_end(folder: Path) -> dict[str, Any] | None:
 
 
 def _add_times(used: list[str]) -> float | None:
-    """Times as the shell's ``times`` writes them, 1m2.345s, added up."""
+    """Return times as the shell's ``times`` writes them, 1m2.345s, added up."""
     found = [_TIME.fullmatch(text) for text in used]
     seconds = [int(match[1]) * 60 + float(match[2].replace(",", ".")) for match in found if match]
     return round(sum(seconds), 3) if seconds and len(seconds) == len(used) else None

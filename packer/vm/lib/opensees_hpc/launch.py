@@ -133,7 +133,7 @@ def read_events(read_fd: int) -> Iterator[tuple[str, int, int]]:
 
 
 def launch(run: Run, chatter: IO[bytes]) -> End:
-    """Runs to the end; the exit code is by the contract in packer/README.md."""
+    """Run all ranks and return how the run ended; exit codes as in packer/README.md."""
     read_fd, report_fd = os.pipe()
     _forward_signals(report_fd)
     mpiexec = start_mpiexec(run, report_fd, chatter)
@@ -156,7 +156,7 @@ def launch(run: Run, chatter: IO[bytes]) -> End:
 
 
 def judge_end(run: Run, watch: Watch, code: int, chatter: IO[bytes]) -> End:
-    """The end when mpiexec has ended and no rank has reported an error: 0 only if each rank said it ended well."""
+    """Return how a run ended when mpiexec has ended and no rank has reported an error: 0 only if each rank said it ended well."""
     lost = [rank for rank in range(run.ranks) if rank not in watch.codes]
     if code == 0 and not lost:
         return End(code=0)
@@ -171,7 +171,7 @@ def judge_end(run: Run, watch: Watch, code: int, chatter: IO[bytes]) -> End:
 
 
 def open_chatter() -> IO[bytes]:
-    """A place for mpiexec's words; in memory where that exists, so that a full disk does not matter."""
+    """Open a file for mpiexec's output; in memory where that exists, so that a full disk does not matter."""
     if sys.platform == "linux":
         return os.fdopen(os.memfd_create("mpiexec"), "w+b")
     return tempfile.TemporaryFile()

@@ -73,7 +73,7 @@ def tell_preemption(cloud: VmCloud, batch: str, bucket: str, until: float) -> No
 
 
 def condemn_running(workspaces: list[Workspace]) -> None:
-    """What runs now will not come to its own end: say so before the system begins to kill it."""
+    """Record that running jobs will not come to their own end, before the system begins to kill them."""
     for workspace in workspaces:
         try:
             workspace.condemn_running()

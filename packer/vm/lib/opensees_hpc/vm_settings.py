@@ -25,7 +25,7 @@ class VmSettings:
 
 
 def read_settings(metadata: Metadata) -> VmSettings:
-    """The settings; what is not a number of seconds counts as not set. Raises UnreachableError."""
+    """Read the settings; a value that is not a number of seconds counts as not set. Raises UnreachableError."""
     lease_s = _seconds(metadata, VM_LEASE_S, 0.0)
     return VmSettings(
         batch=metadata.attribute(VM_BATCH),

@@ -61,7 +61,7 @@ class Workspace:
         self._scripts = scripts
 
     def states(self) -> list[JobState]:
-        """The states of all jobs."""
+        """Return the states of all jobs."""
         lines = self._run(self._manager, "status").splitlines()
         return [_parse_state(line) for line in lines if line.count("\t") >= 2]
 
@@ -118,7 +118,7 @@ class Workspace:
 
 
 def job_of_attempt(folder: str) -> str:
-    """The job of which this is the folder of one attempt, as the client names it (``<job>.a<number>``); '' if it is none."""
+    """Return the job of which this is the folder of one attempt, as the client names it (``<job>.a<number>``); '' if it is none."""
     job, mark, number = folder.rpartition(ATTEMPT_MARK)
     return job if mark and number.isdecimal() and number.isascii() else ""
 
@@ -139,7 +139,7 @@ def _as_manager_error(what: str) -> Iterator[None]:
 
 
 def find_workspaces(root: Path, batch: str, scripts: Path) -> list[Workspace]:
-    """The workspaces of a batch in all homes below ``root``."""
+    """Return the workspaces of a batch in all homes below ``root``."""
     found = []
     for home in sorted([*root.glob("home/*"), root / "root"]):
         path = home / APP / batch
