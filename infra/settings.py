@@ -28,7 +28,7 @@ def _check_label(text: str) -> str:
 
 
 def _parse_expiry(text: object) -> object:
-    """A label's value to the time that it stands for; anything else is left to pydantic."""
+    """Convert a label's value to the time that it stands for; leave anything else to pydantic."""
     if not (isinstance(text, str) and re.fullmatch(r"\d{8}-\d{4}", text)):
         return text
     return datetime.strptime(text, "%Y%m%d-%H%M").replace(tzinfo=UTC)
@@ -62,7 +62,7 @@ Settings = TypeVar("Settings", bound=StackSettings)
 
 
 def load_settings(model: type[Settings]) -> Settings:
-    """The settings of the stack that runs now.
+    """Return the settings of the stack that runs now.
 
     Raises:
         pulumi.RunError: each key that is missing, unknown or wrong, with the stack's file and the remedy.
@@ -79,7 +79,7 @@ def load_settings(model: type[Settings]) -> Settings:
 
 
 def check_stack_name() -> str:
-    """The name of the stack that runs now, which is a label's value and part of the names of VMs.
+    """Return the name of the stack that runs now, which is a label's value and part of the names of VMs.
 
     Raises:
         pulumi.RunError: it cannot be one.
@@ -112,7 +112,7 @@ def _parse_value(model: type[StackSettings], key: str, text: str) -> Any:
 
 
 def _read_place() -> dict[str, str]:
-    """The provider's own settings, which fall back to ``GOOGLE_PROJECT``, ``GOOGLE_REGION`` and ``GOOGLE_ZONE``."""
+    """Read the provider's own settings, which fall back to ``GOOGLE_PROJECT``, ``GOOGLE_REGION`` and ``GOOGLE_ZONE``."""
     found = {"project": gcp.config.project, "region": gcp.config.region, "zone": gcp.config.zone}
     place = {key: value for key, value in found.items() if value}
     if "zone" in place:

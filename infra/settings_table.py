@@ -18,7 +18,7 @@ MODELS: dict[str, type[StackSettings]] = {"base": BaseSettings, "image": ImageSe
 
 
 def fill_tables(page: str) -> str:
-    """The page with each part between ``<!-- settings: NAME -->`` and ``<!-- end -->`` made anew."""
+    """Return the page with each part between ``<!-- settings: NAME -->`` and ``<!-- end -->`` written anew."""
     for name, model in MODELS.items():
         begin, end = f"<!-- settings: {name} -->\n", "<!-- end -->"
         before, _, rest = page.partition(begin)

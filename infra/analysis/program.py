@@ -12,7 +12,7 @@ from runner.model import names
 
 
 def declare() -> None:
-    """Declares the resources of the stack that runs now.
+    """Declare the resources of the stack that runs now.
 
     Raises:
         pulumi.RunError: a setting is wrong.
@@ -22,7 +22,7 @@ def declare() -> None:
 
 
 def declare_batch(batch: str, settings: AnalysisSettings) -> None:
-    """Exports ``instances``: a list of name, zone, address, machine_type, provisioning and image."""
+    """Export ``instances``: a list of name, zone, address, machine_type, provisioning and image."""
     instances = []
     for vm in settings.listed_machines(batch):
         args = _instance_args(batch, settings, vm)

@@ -80,12 +80,12 @@ class AnalysisSettings(StackSettings):
         return self
 
     def listed_machines(self, batch: str) -> tuple[MachineSettings, ...]:
-        """The VMs one by one."""
+        """Return the VMs one by one."""
         if self.machines is not None:
             return self.machines
         return tuple(MachineSettings(name=names.instance_name(batch, index)) for index in range(self.count))
 
     def image_link(self) -> str:
-        """A family's link rather than the version that it stands for now, or each new image would replace the VMs."""
+        """Return a family's link rather than the version that it stands for now, or each new image would replace the VMs."""
         is_link = "projects/" in self.image
         return self.image if is_link else f"projects/{self.place.project}/global/images/{self.image}"

@@ -15,7 +15,7 @@ from runner.model.settings import IAP_RANGE
 
 
 def declare() -> None:
-    """Declares the resources of the stack that runs now.
+    """Declare the resources of the stack that runs now.
 
     Raises:
         pulumi.RunError: a setting is wrong.
@@ -24,7 +24,7 @@ def declare() -> None:
 
 
 def declare_base(settings: BaseSettings) -> None:
-    """Exports ``bucket``, ``service_account`` (email), ``self_delete_role``, ``self_delete_condition``, ``network`` and ``subnetwork``
+    """Export ``bucket``, ``service_account`` (email), ``self_delete_role``, ``self_delete_condition``, ``network`` and ``subnetwork``
     (links), ``region``, and ``settings``: those of ours that were given, from which the next command tells what it has to add.
     """
     place = settings.place

@@ -22,7 +22,7 @@ class LeaseWatch:
     lease_s: int
 
     def metadata(self) -> dict[str, str]:
-        """What the scripts on the VM are told."""
+        """Return the metadata for the scripts on the VM."""
         told = {
             names.VM_BATCH: self.batch,
             names.VM_BUCKET: names.bucket_name(self.project),

@@ -57,25 +57,25 @@ Source = Callable[[Request], Engine]
 
 
 def default_cache() -> Path:
-    """The user's cache folder of this project, by the custom of the operating system."""
+    """Return the user's cache folder of this project, by the custom of the operating system."""
     from platformdirs import user_cache_path
 
     return user_cache_path("opensees-hpc")
 
 
 def cache_of(environment: Mapping[str, str]) -> Path:
-    """The cache that an environment names, else the user's."""
+    """Return the cache that an environment names, else the user's."""
     named = environment.get("OPENSEES_HPC_CACHE")
     return Path(named) if named else default_cache()
 
 
 def find_engine(request: Request) -> Engine:
-    """An engine that is there already, on PATH or in the cache; nothing is fetched, a few processes run."""
+    """Return an engine that is there already, on PATH or in the cache; nothing is fetched, a few processes run."""
     return _try_sources(request, (find_on_path, find_in_cache))
 
 
 def ensure_engine(request: Request) -> Engine:
-    """An engine, fetched or built if need be: minutes, with progress on standard error.
+    """Return an engine, fetched or built if need be: minutes, with progress on standard error.
 
     Raises:
         MissingToolError: no source had one; says why for each.
@@ -148,7 +148,7 @@ def _read_version(pulumi: Path, request: Request) -> Version:
 
 
 def download_engine(request: Request) -> Engine:
-    """What Pulumi's own installer fetches; needs the network."""
+    """Return what Pulumi's own installer fetches; needs the network."""
     report(f"downloading Pulumi {request.pins.version}")
     with _staging(request) as staging:
         try:
@@ -186,7 +186,7 @@ def build_engine(request: Request) -> Engine:
 
 @contextmanager
 def _staging(request: Request) -> Iterator[Path]:
-    """A folder beside its later place. The lock is held: what others of its kind are there was left by a crash."""
+    """Yield a folder beside its later place. The lock is held: what others of its kind are there was left by a crash."""
     for left in request.home.parent.glob(".staging-*"):
         shutil.rmtree(left)
     staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=request.home.parent))

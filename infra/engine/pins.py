@@ -26,7 +26,7 @@ class Version(NamedTuple):
 
 
 def parse_version(text: str) -> Version | None:
-    """The first version in ``text`` (``v3.230.0``, ``go version go1.26 linux/amd64``), or None."""
+    """Return the first version in ``text`` (``v3.230.0``, ``go version go1.26 linux/amd64``), or None."""
     match = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
     return Version(int(match[1]), int(match[2]), int(match[3] or 0)) if match else None
 

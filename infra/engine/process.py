@@ -97,7 +97,7 @@ def _end_child(child: subprocess.Popen[str]) -> None:
 
 
 def read_output(command: Sequence[str], *, environment: Mapping[str, str], folder: Path | None = None) -> str | None:
-    """What a short command prints, or None if it cannot be started, fails or hangs."""
+    """Return what a short command prints, or None if it cannot be started, fails or hangs."""
     try:
         done = subprocess.run(  # noqa: S603
             command,

@@ -17,7 +17,7 @@ from runner.model import names
 
 
 def declare() -> None:
-    """Declares the resources of the stack that runs now.
+    """Declare the resources of the stack that runs now.
 
     Raises:
         pulumi.RunError: a setting is wrong.
@@ -27,7 +27,7 @@ def declare() -> None:
 
 
 def declare_bake(bake: str, settings: ImageSettings) -> None:
-    """Exports ``builder`` (name, zone, address), ``disk_id`` and, in the second phase, ``image`` (link) and ``image_name``."""
+    """Export ``builder`` (name, zone, address), ``disk_id`` and, in the second phase, ``image`` (link) and ``image_name``."""
     disk = _declare_disk(bake, settings)
     builder = EphemeralInstance(names.builder_name(bake), _builder_args(bake, settings, disk))
     pulumi.export(
@@ -44,7 +44,7 @@ def declare_bake(bake: str, settings: ImageSettings) -> None:
 
 
 def _declare_disk(bake: str, settings: ImageSettings) -> gcp.compute.Disk:
-    """A disk of its own: one that the builder makes for itself could not be named as the source of an image."""
+    """Declare a separate disk: one that the builder creates for itself could not be named as the source of an image."""
     name = names.builder_name(bake)
     return gcp.compute.Disk(
         name,

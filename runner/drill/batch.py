@@ -42,7 +42,7 @@ class DrillBatch:
         return [f"j-{number}" for number in range(len(self.durations_s))]
 
     def write(self, folder: Path) -> Path:
-        """The jobs file, and its model beside it."""
+        """Write the jobs file, and its model beside it; return the file."""
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copytree(MODEL, folder / "model", dirs_exist_ok=True)
         jobs = [JOB.format(number=number, args=json.dumps(self._args(number))) for number in range(len(self.jobs))]
@@ -52,18 +52,18 @@ class DrillBatch:
         return file
 
     def _args(self, number: int) -> list[str]:
-        """The analysis's own arguments, as its model reads them."""
+        """Return the analysis's own arguments, as its model reads them."""
         code = FAILURE_EXIT_CODE if self.jobs[number] in self.failing else 0
         steps = str(round(self.durations_s[number] / STEP_S))
         return [str(number), steps, *([str(self.witness), str(code)] if self.witness else [])]
 
     def attempts_at_home(self, results: Path) -> dict[str, int]:
-        """The jobs that are at home, with the attempt that is there."""
+        """Return the jobs whose results were downloaded, with the attempt that is there."""
         found = {job: DownloadTracker(results / self.name).find(job) for job in self.jobs}
         return {job: home.attempt for job, home in found.items() if home is not None}
 
     def problems_at_home(self, results: Path) -> list[str]:
-        """What is wrong with the results that are there; nothing about those that are not."""
+        """Return what is wrong with the results that are there; nothing about those that are not."""
         problems = []
         for job in self.jobs:
             # The first attempt that came home has the job's name; another one would have its number, too.

@@ -120,7 +120,7 @@ def _kill_client(scene: Scene) -> None:
 
 
 def _sleep(scene: Scene) -> None:
-    """A closed laptop: the client stands still, for less or more than its lease."""
+    """Suspend the client as a closed laptop does, for less or more than its lease."""
     if not scene.client.is_running():
         return
     scene.client.process.send_signal(signal.SIGSTOP)
@@ -141,7 +141,7 @@ def _arm(scene: Scene, **fault: object) -> None:
 
 
 def _on_a_vm(kind: str, scene: Scene) -> str:
-    """A fault of one of the VMs; its name, '' if there was none."""
+    """Inject a fault into one of the VMs; return its name, '' if there was none."""
     vm = _some_vm(scene, {"RUNNING"})
     if vm is None:
         return ""
@@ -166,7 +166,7 @@ def _preempt(scene: Scene) -> None:
 
 
 def _let_vm_vanish(scene: Scene) -> None:
-    """A VM is taken back while it is being made."""
+    """Preempt a VM while it is being created."""
     _arm(
         scene,
         kind="slow_boot",
@@ -199,7 +199,7 @@ def _restart_cloud(scene: Scene) -> None:
 
 
 def _destroy_by_hand(scene: Scene) -> None:
-    """An operator's plain ``pulumi destroy`` on the batch's stack; if somebody is at it, Pulumi's lock says so."""
+    """Run an operator's plain ``pulumi destroy`` on the batch's stack; Pulumi's lock refuses it while the stack is in use."""
     environment = {**scene.site.environment, **scene.site.by_hand()}
     program = shutil.which("pulumi", path=environment["PATH"]) or "pulumi"
     folder = scene.site.context.root / "infra" / "analysis"

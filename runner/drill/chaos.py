@@ -51,7 +51,7 @@ class ChaosTrial:
 
     @classmethod
     def draw(cls, seed: int, number: int) -> ChaosTrial:
-        """The trial that a seed and a number stand for."""
+        """Return the trial that a seed and a number stand for."""
         chance = random.Random(f"{seed}/{number}")  # noqa: S311 (moments, not secrets)
         blows = chance.sample(list(Blow), chance.randint(1, MOST_STRIKES))
         strikes = [Strike(blow=blow, at_s=chance.uniform(0.0, WINDOW_S)) for blow in blows]
@@ -82,13 +82,13 @@ class ChaosTrial:
 
 
 def draw_trials(count: int, *, seed: int | None) -> list[ChaosTrial]:
-    """The first trials of a seed; of one that is drawn where none is given."""
+    """Return the first trials of a seed; of one that is drawn where none is given."""
     given = secrets.randbelow(SEEDS) if seed is None else seed
     return [ChaosTrial.draw(given, number) for number in range(1, count + 1)]
 
 
 def read_chaos_name(name: str) -> ChaosTrial | None:
-    """The trial of that name; None if it names another kind of trial."""
+    """Return the trial of that name; None if it names another kind of trial."""
     prefix, _, rest = name.partition("/")
     seed, _, number = rest.partition("-")
     if prefix != NAME_PREFIX or not (seed.isdecimal() and number.isdecimal()):

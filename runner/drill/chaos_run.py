@@ -28,7 +28,7 @@ MAY_END = frozenset(
 
 
 def chaos_batch(site: DrillSite, trial: ChaosTrial) -> DrillBatch:
-    """The batch of a random trial."""
+    """Return the batch of a random trial."""
     name = f"r-{trial.seed}-{trial.number}"
     witness = site.folder / f"{name}.witness"
     return DrillBatch(name=name, durations_s=trial.durations_s, vms=VMS, witness=witness, failing={FAILING})
@@ -130,7 +130,7 @@ class ChaosRun:
         return left
 
     def _go_on(self, scene: Scene) -> str:
-        """What its user types until the batch is over; the verbs."""
+        """Run what its user types until the batch is over; return the verbs."""
         verbs: list[str] = []
         while verb := self._next_verb():
             if len(verbs) == MOST_COMMANDS:
@@ -171,7 +171,7 @@ class ChaosRun:
         self._clients += clients
 
     def _check_clients(self, scene: Scene) -> None:
-        """What commands said must be so, and none of them may end as no command may."""
+        """Check that what commands reported is true, and that none ended in a way in which no command may."""
         for client in self._clients:
             if client.has_crashed():
                 self._problems.append(f"a fault of ours: {client.last_words()[-2500:]}")

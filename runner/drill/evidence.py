@@ -33,29 +33,29 @@ class Evidence:
         return self.site.context.journal.folder / f"{self.batch.name}.jsonl"
 
     def billed(self, *, but: Collection[str] = ()) -> tuple[str, ...]:
-        """What costs money, and what could not be looked at. ``but``: VMs that do not count, nor do their disks."""
+        """Return what costs money, and what could not be looked at. ``but``: VMs that do not count, nor do their disks."""
         found = self.site.context.cloud.estate.find(BILLED, names.labels_of_batch(self.batch.name))
         counted = (item for item in found.items if item.name not in but)
         return (*map(str, counted), *map(str, found.unread))
 
     def left(self) -> tuple[str, ...]:
-        """What is there of a batch that is over: nothing billable, no stack, nothing in the bucket."""
+        """Return what a batch that is over left: there must be nothing billable, no stack, nothing in the bucket."""
         labels = names.labels_of_batch(self.batch.name)
         found = self.site.context.cloud.estate.find((*BILLED, *MEMORY), labels)
         theirs = [str(item) for item in found.items if item.batch == self.batch.name]
         return (*theirs, *map(str, found.unread))
 
     def home(self) -> dict[str, int]:
-        """The jobs at home, with their attempt."""
+        """Return the jobs whose results were downloaded, with their attempt."""
         return self.batch.attempts_at_home(self.results)
 
     def finished(self) -> dict[str, int]:
-        """The jobs whose results are safe, at home or in the bucket, with their attempt."""
+        """Return the jobs whose results are safe, downloaded or in the bucket, with their attempt."""
         found = {item.job: item.attempt for item in self.site.context.cloud.results.result_sets(self.batch.name)}
         return found | self.home()
 
     def lies(self, states: Mapping[str, str]) -> list[str]:
-        """What is not so of what a command said of its jobs. ``states``: by job."""
+        """Return what a command reported wrongly of its jobs. ``states``: by job."""
         said, home = {job for job, state in states.items() if state == "succeeded"}, self.home()
         false = ", ".join(sorted(said - set(home)))
         on_purpose = ", ".join(sorted(said.intersection(self.batch.failing)))

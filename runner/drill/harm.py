@@ -109,7 +109,7 @@ def _kill_group(site: DrillSite, client: Client, batch: str) -> None:
 
 
 def _kill_engine(site: DrillSite, client: Client, batch: str) -> None:
-    """The engine that runs now, else the next one."""
+    """Kill the engine that runs now, else the next one."""
     while client.is_running():
         for process in offspring(client.pid):
             if _name(process) == ENGINE:
@@ -119,7 +119,7 @@ def _kill_engine(site: DrillSite, client: Client, batch: str) -> None:
 
 
 def _fill_disk(site: DrillSite, client: Client, batch: str) -> None:
-    """The client, and what it starts from now on, can write nothing into any file."""
+    """Keep the client, and what it starts from now on, from writing to any file."""
     if not hasattr(psutil.Process, "rlimit"):
         raise MissingToolError("this system cannot limit the files of another process; Linux can")
     try:
@@ -135,12 +135,12 @@ def _fault(site: DrillSite, client: Client, batch: str, *, name: str) -> None:
 
 
 def _preempt(site: DrillSite, client: Client, batch: str) -> Taken:
-    """The first VM of the batch, as Google says how to try that out."""
+    """Preempt the first VM of the batch, as Google says how to try that out."""
     return _take(site, _running(site, batch)[:1])
 
 
 def _preempt_every_vm(site: DrillSite, client: Client, batch: str) -> Taken:
-    """The first spot VMs, each after a life whose length its name stands for, so that it is the same each time."""
+    """Preempt the first spot VMs, each after a life whose length its name stands for, so that it is the same each time."""
     dies_at: dict[str, float] = {}
     taken: dict[str, datetime] = {}
     while client.is_running() and len(taken) < VMS_TAKEN:

@@ -46,7 +46,7 @@ class EmbeddedFaults:
 
 
 def local_environment(environment: Mapping[str, str], home: Path, *, lease_s: int = LEASE_S) -> dict[str, str]:
-    """The environment of commands in a home of their own: nothing of the user's settings counts."""
+    """Return the environment of commands in a home of their own: nothing of the user's settings counts."""
     kept = {key: value for key, value in environment.items() if not key.startswith(OUR_VARIABLES) or key in KEPT}
     return kept | {
         "OPENSEES_HPC_HOME": str(home),
@@ -58,7 +58,7 @@ def local_environment(environment: Mapping[str, str], home: Path, *, lease_s: in
 
 
 def make_local_site(environment: Mapping[str, str], home: Path, folder: Path, *, lease_s: int = LEASE_S) -> DrillSite:
-    """A site on the embedded cloud of ``home``; jobs files and results in ``folder``."""
+    """Return a site on the embedded cloud of ``home``; jobs files and results in ``folder``."""
     ours = local_environment(environment, home, lease_s=lease_s)
     return DrillSite(
         context=wiring.make_context(ours, results_folder=folder),
@@ -70,7 +70,7 @@ def make_local_site(environment: Mapping[str, str], home: Path, folder: Path, *,
 
 
 def copied_home(environment: Mapping[str, str], target: Path) -> dict[str, str]:
-    """The environment of commands that work with a copy of the state folder as it is now, on the same embedded cloud."""
+    """Return the environment of commands that work with a copy of the state folder as it is now, on the same embedded cloud."""
     home = Path(environment["OPENSEES_HPC_HOME"])
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(home, target, ignore=_leave_out_cloud(home), symlinks=True, ignore_dangling_symlinks=True)
@@ -84,7 +84,7 @@ def _leave_out_cloud(home: Path) -> Callable[[str, list[str]], list[str]]:
 
 @contextmanager
 def temporary_local_site(environment: Mapping[str, str], tell: Callable[[str], None]) -> Iterator[DrillSite]:
-    """A home that is made for the drill. Its cloud ends with it, whatever interrupts that; ``tell`` hears of it."""
+    """Yield a site with a state folder of its own. Its cloud ends with it, whatever interrupts that; ``tell`` hears of it."""
     folder = Path(tempfile.mkdtemp(prefix="opensees-hpc-drill-"))
     site = make_local_site(environment, folder / "home", folder / "work")
     try:
@@ -98,7 +98,7 @@ def temporary_local_site(environment: Mapping[str, str], tell: Callable[[str], N
 
 @contextmanager
 def google_site(environment: Mapping[str, str], tell: Callable[[str], None]) -> Iterator[DrillSite]:
-    """The user's own project, settings and home; results in a folder that goes with the drill. ``tell`` as above."""
+    """Yield a site with the user's own project, settings and state folder; results in a folder that goes with the drill. ``tell`` as above."""
     ours = {**environment, "OPENSEES_HPC_TARGET": "google", "PYTHONUNBUFFERED": "1"}
     folder = Path(tempfile.mkdtemp(prefix="opensees-hpc-drill-"))
     site = DrillSite(context=wiring.make_context(ours, results_folder=folder), environment=ours, folder=folder)

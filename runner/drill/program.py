@@ -77,7 +77,7 @@ def list_trials(*, everything: bool, only: str, seed: int | None, count: int) ->
 
 
 def choose_trials(*, everything: bool, only: str, seed: int | None) -> list[Trial]:
-    """The client is killed at each step; with ``everything`` each harm is done at each step, one VM is taken away, and ten times
+    """Return the trials: the client is killed at each step; with ``everything`` each fault is injected at each step, one VM is preempted, and ten times
     every VM of a larger batch at moments of its own.
 
     ``only``: ``step/harm``, with commas. ``seed``: in an order and with delays that this number stands for.
@@ -143,7 +143,7 @@ def _prepare(site: DrillSite, listener: Listener) -> None:
 
 
 def _batch_of(site: DrillSite, trial: Trial) -> DrillBatch:
-    """The real one is as small as can be."""
+    """Return the batch of a trial; on Google Cloud it is as small as can be."""
     if site.context.is_local:
         return local_batch(trial)
     return DrillBatch(name=f"drill-{site.context.now():%Y%m%d-%H%M%S}", durations_s=(REAL_DURATION_S,))

@@ -81,7 +81,7 @@ class DrillSite:
             client.wait(limit_s)
 
     def by_hand(self) -> dict[str, str]:
-        """What a plain ``pulumi`` needs beside the site's environment."""
+        """Return what a plain ``pulumi`` needs beside the site's environment."""
         return wiring.pulumi_shell_environment(self.context)
 
     def invoke(self, *words: str, limit_s: float = COMMAND_LIMIT_S) -> Client:
@@ -93,7 +93,7 @@ class DrillSite:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """A shell starts what is in its background with SIGINT ignored, and children inherit that: not those of a drill."""
+    """Restore SIGINT, which a shell ignores in its background jobs and children inherit: not those of a drill."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         yield
         return
@@ -140,7 +140,7 @@ class Client:
         return True
 
     def where_it_stands(self) -> str:
-        """The stacks of its threads, in its own words, while it runs."""
+        """Return the stacks of its threads, in its own words, while it runs."""
         before = len(self._output["stderr"])
         self.process.send_signal(signal.SIGUSR1)
         time.sleep(STACKS_LIMIT_S)
@@ -159,16 +159,16 @@ class Client:
                 reader.join(1.0)
 
     def events(self) -> list[dict[str, Any]]:
-        """What it told as JSON lines."""
+        """Return the events that it printed as JSON lines."""
         lines = bytes(self._output["stdout"]).decode("utf-8", "replace").splitlines()
         return [event for line in lines if (event := _parse(line)) is not None]
 
     def summary(self) -> Mapping[str, Any]:
-        """What it told at its end of its batch; empty if it did not come to that."""
+        """Return its summary of the batch; empty if it did not come to that."""
         return next((event for event in reversed(self.events()) if event.get("event") == "summary"), {})
 
     def last_words(self) -> str:
-        """The end of what it said, for whoever has to find out."""
+        """Return the end of what it said, for whoever has to find out."""
         return "".join(bytes(text[-2000:]).decode("utf-8", "replace") for text in self._output.values())
 
     def has_crashed(self) -> bool:

@@ -72,7 +72,7 @@ def wait_for_step(
 
 
 def read_records(journal: Path) -> tuple[Record, ...]:
-    """The whole records so far. A journal of a drill has a few kB, so it is simply read again."""
+    """Return the whole records so far. A journal of a drill has a few kB, so it is simply read again."""
     try:
         content = journal.read_bytes()
     except FileNotFoundError:

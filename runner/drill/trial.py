@@ -129,7 +129,7 @@ class TrialRun:
         return any(vm.status in BEING_MADE for vm in found)
 
     def _noticed_s(self, kind: str) -> float | None:
-        """The longest time from taking a VM away to this record about it in the journal, or the first one after it was lost."""
+        """Return the longest time from taking a VM away to this record about it in the journal, or the first one after it was lost."""
         delays = []
         records = read_records(self._evidence.journal) if self._taken else ()
         for vm, taken_at in self._taken.items():
@@ -174,7 +174,7 @@ class TrialRun:
         return round(max([0.0, *((item.gone - struck_on).total_seconds() for item in vms if item.gone)]), 1)
 
     def _check_summary(self, client: Client) -> None:
-        """What the client said at its end must be so."""
+        """Check that the client's summary is true."""
         if client.exit_code is None or client.exit_code < 0:
             return
         states = {job["name"]: job["status"] for job in client.summary().get("jobs", [])}
@@ -196,7 +196,7 @@ class TrialRun:
             self._problems.append(f"something was left, it said: {client.last_words()[-600:]}")
 
     def _go_on(self, finished: Mapping[str, int], client: Client) -> str:
-        """The second command of the user: attach where the batch can go on, cleanup where it never began or is over."""
+        """Return the second command of the user: attach where the batch can go on, cleanup where it never began or is over."""
         batch = self._batch.name
         is_open = self._evidence.is_open()
         session = self._site.context.journal.read(batch)
@@ -224,7 +224,7 @@ class TrialRun:
         self._check_journal()
 
     def _check_journal(self) -> None:
-        """It knew of every VM before there was one, and of the end."""
+        """Check that the journal recorded every VM before it was created, and the end."""
         session = self._site.context.journal.read(self._batch.name)
         if session is not None and not session.has_ended:
             self._problems.append("its journal says that it has not ended")

@@ -29,7 +29,7 @@ class Statement:
 
 
 def read_statements(file: Path) -> list[Statement]:
-    """What the analyses of a batch told. A line that was cut is none."""
+    """Return what the analyses of a batch wrote. A line that was cut does not count."""
     with contextlib.suppress(FileNotFoundError):
         lines = file.read_text(encoding="utf-8").splitlines()
         return [told for line in lines if (told := _read_statement(line)) is not None]
@@ -58,7 +58,7 @@ class SafeSince:
         self._thread.start()
 
     def close(self) -> Mapping[tuple[str, int], float]:
-        """The times since the epoch by job and attempt."""
+        """Return the times since the epoch by job and attempt."""
         self._closed.set()
         self._thread.join()
         return dict(self._seen)
@@ -73,7 +73,7 @@ class SafeSince:
 def runs_in_vain(
     told: Sequence[Statement], safe: Mapping[tuple[str, int], float], *, client_lives_until_s: float
 ) -> list[str]:
-    """Attempts that were begun, or run to their end, though the results of an earlier one were safe. A sentence each.
+    """Return a sentence for each attempt that was begun, or ran to its end, though the results of an earlier one were safe.
 
     An attempt that runs when an earlier one turns out to be safe is a client's to end: until ``client_lives_until_s`` there was
     one.

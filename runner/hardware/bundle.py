@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
-STATE_FOLDER = ".job"
+from runner.model.names import STATE_FOLDER
+
 # Never the name of a job: those do not begin with a dot.
 COMPLETE = ".complete"
 _PIECE_BYTES = 1 << 18

@@ -10,7 +10,6 @@ from typing import Unpack
 
 from runner.errors import InputError
 from runner.hardware.bundle import (
-    STATE_FOLDER,
     Bundle,
     BundleFile,
     check_file_path,
@@ -22,14 +21,14 @@ from runner.hardware.connect import FilePath, SshOptions
 from runner.hardware.remote_state import How, Phase, RemoteState
 from runner.hardware.status import JobStatus
 from runner.hardware.workspace_interface import WorkspaceInterface
-from runner.model.names import is_job_name
+from runner.model.names import STATE_FOLDER, STATUS_VARIABLE, is_job_name
 
 DEFAULT_WORKSPACE = "opensees-hpc/jobs"
 LOG_NAME = "opensees-hpc.log"
 GRACE_S = 5
 # Where the image has its programs; a script of ours finds everything below this one folder.
 STATUS_FILE = f"{STATE_FOLDER}/status"  # what the programs of the image write into it: packer/README.md
-_STATUS = f'OPENSEES_HPC_STATUS_FILE="$PWD/{STATUS_FILE}"\nexport OPENSEES_HPC_STATUS_FILE\n'
+_STATUS = f'{STATUS_VARIABLE}="$PWD/{STATUS_FILE}"\nexport {STATUS_VARIABLE}\n'
 _PREFIX = 'PATH="${OPENSEES_HPC_PREFIX:-/opt/opensees-hpc}/bin:$PATH"\nexport PATH\n'
 
 

@@ -11,9 +11,9 @@ from importlib import resources
 from runner.errors import RemoteError
 from runner.hardware.bundle import Bundle, BundleFile, remote_scripts, tar_bundles, tar_files
 from runner.hardware.remote_state import RemoteState, read_state
+from runner.model.names import WORKSPACE_CONTROL_FOLDER
 from runner.ssh import Connection, Result, Stdin, command_line
 
-CONTROL_FOLDER = ".opensees-hpc"
 _ATTACH = "attach.sh"
 
 
@@ -35,8 +35,8 @@ class Workspace:
         self._connection = connection
         self.path = path
         self.session_dir = session_dir
-        self._manager = f"{CONTROL_FOLDER}/{scripts}/manager.sh"
-        self._watcher = f"{CONTROL_FOLDER}/{scripts}/watch.sh"
+        self._manager = f"{WORKSPACE_CONTROL_FOLDER}/{scripts}/manager.sh"
+        self._watcher = f"{WORKSPACE_CONTROL_FOLDER}/{scripts}/watch.sh"
 
     def watch_line(self, arguments: Sequence[str]) -> str:
         """Return the line that starts ``watch.sh``."""

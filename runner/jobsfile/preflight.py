@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import InputError, InputProblem
-from runner.hardware.bundle import STATE_FOLDER
 from runner.hardware.opensees import LOG_NAME
 from runner.model.batch import Batch, Job, parse_batch
+from runner.model.names import STATE_FOLDER
 from runner.model.yaml_source import Location, decode_yaml
 
 ALWAYS_UPLOADED = ("*.tcl", "*.cdata", "*.pltbg")

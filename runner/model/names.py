@@ -32,10 +32,14 @@ RESOURCE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 BATCH_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 JOB_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-])){0,62}")
 
-# Keys of a VM's metadata, from which the watchdog on it takes its settings (packer/vm/lib/opensees_hpc/vm_settings.py).
+# Keys of a VM's metadata, from which the watchdog on it takes its settings (packer/vm/lib/opensees_hpc/vm_settings.py). A batch sets
+# the first three; the others are for an operator.
 VM_BATCH = f"{APP}-batch"
 VM_BUCKET = f"{APP}-bucket"
 VM_LEASE_S = f"{APP}-lease-seconds"
+VM_GRACE_S = f"{APP}-grace-seconds"
+VM_LOOK_S = f"{APP}-look-seconds"
+VM_PUSH_S = f"{APP}-push-seconds"
 
 RESULT_PREFIX = re.compile(
     r"(?P<batch>[^/]+)/(?P<job>[^/]+)/attempt-(?P<attempt>[1-9][0-9]{0,8})(\.push-(?P<push>[2-9]|[1-9][0-9]{1,8}))?"
@@ -45,6 +49,7 @@ CONTROL_PREFIX = "_control"
 LEASE = "lease.json"
 DEFINITION = "batch.json"
 HOME_MARKERS = "home/"
+PREEMPTED = "preempted/"
 
 LIVE_LOGS = ".live"
 RECEIPT = "_receipt"  # beside the folders of jobs, none of which can have this name
@@ -53,6 +58,14 @@ LONGEST_JOB_NAME = 56  # leaves room for the number of an attempt
 RESULTS_ARCHIVE = "results.tar.zst"
 MANIFEST = "manifest.json"
 COMMIT_MARKER = "COMMITTED"
+
+# In a workspace on a VM. The shell scripts of the job manager (runner/hardware/remote) spell these names too.
+WORKSPACE_CONTROL_FOLDER = ".opensees-hpc"
+STATE_FOLDER = ".job"
+DEADLINE_FILE = f"{STATE_FOLDER}/timeout_s"
+END_FILE = f"{STATE_FOLDER}/end"
+STATUS_VARIABLE = "OPENSEES_HPC_STATUS_FILE"  # names the file for how the programs of the image ended
+ATTEMPT_MARK = ".a"
 
 
 def is_batch_name(text: str) -> bool:
@@ -184,7 +197,7 @@ def lease_object(batch: str) -> str:
 
 def preemption_prefix(batch: str) -> str:
     """Where the VMs of a batch that were preempted say so, with a slash at the end."""
-    return f"{control_prefix(batch)}preempted/"
+    return f"{control_prefix(batch)}{PREEMPTED}"
 
 
 def home_marker(job: str, attempt: int) -> str:
@@ -194,10 +207,10 @@ def home_marker(job: str, attempt: int) -> str:
 
 def attempt_folder(job: str, attempt: int) -> str:
     """The ID of one attempt of a job on a VM, and the name of its folder there."""
-    return f"{job}.a{attempt}"
+    return f"{job}{ATTEMPT_MARK}{attempt}"
 
 
 def read_attempt_folder(folder: str) -> tuple[str, int] | None:
     """Job and attempt of a folder that ``attempt_folder`` named; None for any other."""
-    job, mark, number = folder.rpartition(".a")
+    job, mark, number = folder.rpartition(ATTEMPT_MARK)
     return (job, int(number)) if mark and job and number.isdecimal() and number.isascii() else None

@@ -27,7 +27,7 @@ esac
 
 
 def write_program(file: Path, text: str) -> Path:
-    """Moved into place, so that no process that is just being started has it open for writing."""
+    """Write and move into place, so that no process that is being started has it open for writing."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
@@ -109,7 +109,7 @@ class Clone:
         write_program(self.tools / "pulumi-language-python", "#!/bin/sh\n")
 
     def add_pip(self) -> None:
-        """A pip of another Python, as a machine may have one: that of ours. Our base has none on some systems."""
+        """Add a pip of another Python, as a computer may have one: that of ours. Our base has none on some systems."""
         write_program(self.tools / "pip3", f'#!/bin/sh\nexec "{sys.executable}" -m pip "$@"\n')
 
     def add_uv(self) -> None:

@@ -41,7 +41,7 @@ esac
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Mapping[str, str]:
-    """A PATH on which a stub of Go comes first, and no Pulumi at all."""
+    """Return a PATH on which a stub of Go comes first, and no Pulumi at all."""
     write_program(tmp_path / "tools" / "go", GO)
     script = tmp_path / "sdk" / "python" / "cmd" / "pulumi-language-python-exec"
     script.parent.mkdir(parents=True)

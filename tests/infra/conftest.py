@@ -39,17 +39,17 @@ class CloudUnderTest:
         return self.ask("GET", path)
 
     def delete_instance(self, name: str, zone: str = "europe-west4-a") -> None:
-        """Deletes a VM behind everybody's back."""
+        """Delete a VM behind everybody's back."""
         operation = self.ask("DELETE", f"{API}/zones/{zone}/instances/{name}")
         assert self.ask("POST", f"{API}/zones/{zone}/operations/{operation['name']}/wait")["status"] == "DONE"
 
     def project_policy(self) -> dict[str, Any]:
-        """The project's IAM policy, with conditions."""
+        """Return the project's IAM policy, with conditions."""
         wanted = {"options": {"requestedPolicyVersion": 3}}
         return self.ask("POST", "/cloudresourcemanager/v1/projects/local-project:getIamPolicy", wanted)
 
     def set_project_policy(self, policy: Mapping[str, Any]) -> None:
-        """Replaces the project's IAM policy."""
+        """Replace the project's IAM policy."""
         fresh = {"policy": {**policy, "version": 3}}
         self.ask("POST", "/cloudresourcemanager/v1/projects/local-project:setIamPolicy", fresh)
 
@@ -58,18 +58,18 @@ class CloudUnderTest:
         self.ask("POST", "/_local/faults", {"kind": kind, **fault})
 
     def disarm(self) -> None:
-        """Ends all faults."""
+        """End all faults."""
         self.ask("DELETE", "/_local/faults")
 
     def names(self, *kinds: str) -> set[str]:
-        """The names of everything there is, or of some kinds."""
+        """Return the names of everything there is, or of some kinds."""
         found: set[str] = set()
         for kind in kinds or (*SCOPED, *GLOBAL):
             found |= {item["name"] for item in self._items(kind)}
         return found
 
     def names_with_labels(self, labels: Mapping[str, str]) -> set[str]:
-        """The instances that bear these labels."""
+        """Return the instances that bear these labels."""
         return {item["name"] for item in self._items("instances") if labels.items() <= item["labels"].items()}
 
     def _items(self, kind: str) -> list[dict[str, Any]]:
@@ -91,7 +91,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudUnderTest]:
 
 @pytest.fixture(scope="module")
 def site(cloud: CloudUnderTest, tmp_path_factory: pytest.TempPathFactory) -> EngineSite:
-    """An engine that is attached to the cloud, and a checkout of its own, in which ``pulumi`` can be used by hand."""
+    """Return an engine that is attached to the cloud, and a checkout of its own, in which ``pulumi`` can be used by hand."""
     folder = tmp_path_factory.mktemp("engine")
     for part in ("infra", "runner"):
         leave_out = shutil.ignore_patterns("__pycache__", "engine", "Pulumi.*.yaml")

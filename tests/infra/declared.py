@@ -67,7 +67,7 @@ def declare_with_mocks(declare: Callable[[], None], *, stack: str, config: Mappi
 
 @contextlib.contextmanager
 def _event_loop() -> Iterator[None]:
-    """An event loop, and one in each thread of its executor: Pulumi's mocks would make them, and never close them."""
+    """Yield an event loop, and one in each thread of its executor: Pulumi's mocks would make them, and never close them."""
     loops: list[asyncio.AbstractEventLoop] = []
 
     def open_loop() -> None:
@@ -86,5 +86,5 @@ def _event_loop() -> Iterator[None]:
 
 
 def of_type(resources: list[Resource], suffix: str) -> list[Resource]:
-    """The resources whose type ends so, as ``:Bucket``."""
+    """Return the resources whose type ends so, as ``:Bucket``."""
     return [resource for resource in resources if resource.type.endswith(suffix)]

@@ -17,7 +17,7 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 def find_cli_bin() -> Path:
-    """The folder of the Pulumi CLI: in the user's cache where bootstrap puts it, else on PATH. A machine without fails."""
+    """Return the folder of the Pulumi CLI: in the user's cache where bootstrap puts it, else on PATH. A machine without fails."""
     built = sorted((platformdirs.user_cache_path("opensees-hpc") / "pulumi").glob("*/bin/pulumi"))
     on_path = shutil.which("pulumi")
     found = built[-1] if built else Path(on_path) if on_path else None
@@ -26,7 +26,7 @@ def find_cli_bin() -> Path:
 
 
 def make_site(folder: Path, *, infra: Path, more: Mapping[str, str] | None = None) -> EngineSite:
-    """An engine whose home, state and settings are all below ``folder``. The state's folder is there, as it is for commands."""
+    """Return an engine whose home, state and settings are all below ``folder``. The state's folder is there, as it is for commands."""
     (folder / "state").mkdir(parents=True, exist_ok=True)
     env = {
         "PATH": PATH,

@@ -39,11 +39,11 @@ def spec(project: ProjectName, name: str, **settings: object) -> StackSpec:
 
 
 def ignore(progress: StackProgress) -> None:
-    """Listens to nothing."""
+    """Ignore progress."""
 
 
 def run_by_hand(site: EngineSite, project: str, *command: str, **env: str) -> str:
-    """What ``pulumi`` prints in a folder of ``infra/``, in a shell as ``invoke env`` makes it."""
+    """Return what ``pulumi`` prints in a folder of ``infra/``, in a shell as ``invoke env`` makes it."""
     venv_bin = os.path.dirname(sys.executable)  # noqa: PTH120  (a resolved path would leave the environment)
     path = os.pathsep.join([venv_bin, str(site.cli_bin), site.env["PATH"]])
     done = subprocess.run(
@@ -66,7 +66,7 @@ def no_faults(cloud: CloudUnderTest) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def base(stacks: PulumiStacks) -> StackSpec:
-    """The base stack, there for all tests of the module."""
+    """Return the base stack, there for all tests of the module."""
     made = spec("base", "base", protect=False, force_destroy=True)
     stacks.up(made, ignore)
     return made
@@ -74,7 +74,7 @@ def base(stacks: PulumiStacks) -> StackSpec:
 
 @pytest.fixture(scope="module")
 def image(stacks: PulumiStacks, base: StackSpec, cloud: CloudUnderTest) -> str:
-    """An image of the family, made by the image stack in its two phases; builder and stack are gone."""
+    """Return an image of the family, created by the image stack in its two phases; builder and stack are gone."""
     first = stacks.up(spec("image", "bake-1"), ignore)
     assert cloud.names("instances", "disks") == {"bake-1-builder"}
     second = spec("image", "bake-1", image_from_disk=first["disk_id"], image_name=IMAGE)

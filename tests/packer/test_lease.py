@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from packer.vm.lib.opensees_hpc import vm_settings, workspaces
+from packer.vm.lib.opensees_hpc import workspaces
 from packer.vm.lib.opensees_hpc.job_end import read_end
 from packer.vm.lib.opensees_hpc.lease import Duty, Lease, LeaseReader, LeaseWatch, Sight, parse_lease
 from packer.vm.lib.opensees_hpc.vm_cloud import RefusedError, Reply, UnreachableError
@@ -146,16 +145,6 @@ def test_trouble_is_not_taken_for_absence() -> None:
     for error in (UnreachableError("no network"), RefusedError(403, "denied")):
         with pytest.raises(type(error)):
             LeaseReader(Trouble(error), "results", "b1").look()
-
-
-def test_both_sides_use_the_same_words() -> None:
-    assert (vm_settings.BATCH, vm_settings.BUCKET, vm_settings.LEASE_S) == (
-        names.VM_BATCH,
-        names.VM_BUCKET,
-        names.VM_LEASE_S,
-    )
-    assert workspaces.APP == names.APP
-    assert parsedate_to_datetime("Sun, 22 Nov 2026 10:00:00 GMT").timestamp() == 1795341600
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def push(run_command: RunCommand, storage: Storage) -> Push:
 
 
 def fetch(storage: Storage, tmp_path: Path) -> tuple[dict[str, Any], Path]:
-    """The manifest, and the files as the operator's side unpacks and verifies them."""
+    """Return the manifest, and the files as the operator's side unpacks and verifies them."""
     manifest = json.loads(storage.read(PREFIX + MANIFEST))
     archive = tmp_path / "fetched.tar.zst"
     archive.write_bytes(storage.read(PREFIX + RESULTS_ARCHIVE))
@@ -349,7 +349,7 @@ class WeakBucket:
         fill(self._sink(self._gives_up_after.pop(0)) if self._gives_up_after else io.BytesIO())
 
     def create(self, name: str, content: bytes, content_type: str) -> None:
-        """It is there."""
+        """Raise ExistsError: the object is there."""
 
     def look_at(self, name: str) -> None:
         return None

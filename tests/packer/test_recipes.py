@@ -188,7 +188,7 @@ def test_a_check_of_a_machine_that_has_all_says_and_does_nothing(tmp_path: Path)
 
 
 def make_wheel(folder: Path) -> str:
-    """A package of one module in ``folder``; its line for a lock file."""
+    """Return a package of one module in ``folder``; its line for a lock file."""
     info = "tiny-1.0.dist-info"
     wheel = folder / "tiny-1.0-py3-none-any.whl"
     folder.mkdir()

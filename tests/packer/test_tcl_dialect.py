@@ -39,7 +39,7 @@ BENDING = 1.5 * 100.0**3 / (3 * 1000.0 * 50.0)
 
 
 def run_script(tmp_path: Path, run_command: RunCommand, script: str, ranks: int = 0) -> list[str]:
-    """What a script prints, which has to end well."""
+    """Return what a script prints, which has to end well."""
     (tmp_path / "main.tcl").write_text(script)
     ended = run_command(*(("openseesmp", str(ranks)) if ranks else ("opensees",)), "main.tcl")
     assert ended.exit_code == 0, ended

@@ -31,7 +31,7 @@ def without_faults(cloud: EmulatedCloud) -> Iterator[None]:
 
 
 def attempt(job: str) -> str:
-    """The ID of a job's first attempt, as a client gives it."""
+    """Return the ID of a job's first attempt, as a client gives it."""
     return names.attempt_folder(job, 1)
 
 

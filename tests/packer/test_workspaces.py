@@ -50,7 +50,7 @@ def test_what_runs_in_a_workspace_is_the_owner_of_the_home(tmp_path: Path) -> No
 
 
 def _make_job(workspace: Path) -> Path:
-    """A job that has come to its end, with a reserve of two files on a disk on which no more than that fits."""
+    """Return a job that has come to its end, with a reserve of two files on a disk on which no more than that fits."""
     folder = workspace / "a.a1" / ".job"
     folder.mkdir(parents=True)
     for name in ("reserve.1", "reserve.2"):

@@ -16,12 +16,12 @@ _ROOTS = frozenset({"disks", "images", "objects"})
 
 
 def log_file(state: Path) -> Path:
-    """The log of the embedded cloud of this folder."""
+    """Return the log of the embedded cloud of this folder."""
     return state / LOG_FILE
 
 
 def read_tracebacks(log: Path) -> list[str]:
-    """The records of a log that have a traceback, oldest first; none if there is no log."""
+    """Return the records of a log that have a traceback, oldest first; none if there is no log."""
     try:
         text = log.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -30,7 +30,7 @@ def read_tracebacks(log: Path) -> list[str]:
 
 
 def find_logs(folder: Path) -> Iterator[Path]:
-    """The logs of all the embedded clouds below a folder."""
+    """Yield the logs of all the embedded clouds below a folder."""
     for place, folders, files in os.walk(folder):
         if LOG_FILE in files:
             folders[:] = [name for name in folders if name not in _ROOTS]

@@ -18,7 +18,7 @@ class Door:
         self._sessions = sessions
 
     def admit(self, headers: Mapping[str, str], path: str, query: str) -> Caller:
-        """The caller.
+        """Return the caller.
 
         Raises:
             CloudError: 421 for a foreign name, 403 for a web page.
@@ -32,7 +32,7 @@ class Door:
         return self._access.identify(authorization)
 
     def _starter(self, path: str, query: str) -> Caller | None:
-        """The URI of a resumable upload is a credential of its own, as Google's: it stands for whoever began the upload."""
+        """Return who began a resumable upload: its URI is a credential of its own, as Google's is."""
         upload_id = parse_qs(query).get("upload_id", [""])[-1]
         session = self._sessions.find(upload_id) if path.startswith("/upload/") else None
         return None if session is None else session.caller

@@ -40,7 +40,7 @@ class Endpoint:
     objects_closed: bool = False
 
     def read_token(self) -> str:
-        """The owner's token. It is in no field, so that none is shown with the rest.
+        """Return the owner's token. It is in no field, so that none is shown with the rest.
 
         Raises:
             OSError: it cannot be read, or is gone with its cloud.

@@ -45,7 +45,7 @@ class Front:
         self._settings = settings
 
     def routes(self) -> list[tuple[str, str]]:
-        """Method and path of everything that is served."""
+        """Return method and path of everything that is served."""
         routes = [route for route in self._app.routes if isinstance(route, Route)]
         return [(method, route.path) for route in routes for method in sorted(route.methods or ())]
 
@@ -94,7 +94,7 @@ class Front:
             await self._app(scope, receive, send)
 
     def _telling(self, what: str, send: Send) -> Send:
-        """A ``send`` that tells what was answered, before the client hears it."""
+        """Return a ``send`` that reports what was answered, before the client hears it."""
 
         async def send_and_tell(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -138,7 +138,7 @@ async def _drop(receive: Receive, send: Send) -> None:
 
 
 def _cutting_upload(receive: Receive, send: Send, after_bytes: int) -> Receive:
-    """A ``receive`` that cuts the connection once so many bytes of the body have come; whoever reads is told so."""
+    """Return a ``receive`` that cuts the connection once so many bytes of the body have come; the reader gets an error."""
     left = after_bytes
 
     async def receive_and_cut() -> Message:
@@ -154,7 +154,7 @@ def _cutting_upload(receive: Receive, send: Send, after_bytes: int) -> Receive:
 
 
 def _cutting(receive: Receive, send: Send, after_bytes: int) -> Send:
-    """A ``send`` that cuts the connection once so many bytes of the body are out."""
+    """Return a ``send`` that cuts the connection once so many bytes of the body are out."""
     left = after_bytes
 
     async def send_and_cut(message: Message) -> None:

@@ -28,7 +28,7 @@ _REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def start(state: Path, *, timeout_s: float = START_LIMIT_S, options: Sequence[str] = ()) -> Endpoint:
-    """The cloud of this folder, started if it does not run; two processes that start at once get the same one.
+    """Return the cloud of this folder, started if it does not run; two processes that start at once get the same one.
 
     ``options`` as for ``python -m runner.emulator``; they count only if it has to be started. One of a version that took
     requests from everybody is ended and started anew, if nothing runs in it; one that is about to end is waited for.

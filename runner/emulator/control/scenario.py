@@ -48,7 +48,7 @@ class Scenario:
         return self.waiting()
 
     def waiting(self) -> list[Document]:
-        """The steps that have not come."""
+        """Return the steps that have not happened."""
         return list(self._waiting.values())
 
     def clear(self) -> int:
@@ -149,7 +149,7 @@ class Scenario:
 
 
 def _check_step(index: int, step: Any) -> Document:
-    """A step with all its fields: ``event`` ('' for none), ``count``, ``after_s``, ``fault``."""
+    """Return a step with all its fields: ``event`` ('' for none), ``count``, ``after_s``, ``fault``."""
     where = f"step {index + 1}"
     if not isinstance(step, Mapping) or not isinstance(step.get("fault"), Mapping):
         raise refusals.invalid(f"{where}: a step is a mapping with `at` and `fault`, and `fault` one with `kind`")

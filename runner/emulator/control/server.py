@@ -85,7 +85,7 @@ class EmbeddedCloud:
     kill: Callable[[], None] = field(default=_kill_this_process)
 
     def describe(self) -> Document:
-        """What ``/_local/status`` tells besides the instances."""
+        """Return what ``/_local/status`` reports besides the instances."""
         return {**self.endpoint, "objects_closed": self.objects.is_closed}
 
     @asynccontextmanager

@@ -28,7 +28,7 @@ class Naming:
     allowed: bool = True
 
     def make_name(self) -> str:
-        """The logical name in small letters, a dash and seven hexadecimal digits."""
+        """Return the logical name in small letters, a dash and seven hexadecimal digits."""
         if self.proposed:
             return self.proposed
         tail = hashlib.sha256(self.seed).hexdigest()[:7] if self.seed else secrets.token_hex(4)[:7]
@@ -38,7 +38,7 @@ class Naming:
 def check_inputs(
     kind: ResourceType, olds: Properties, news: Properties, naming: Naming
 ) -> tuple[Properties, list[str]]:
-    """The inputs to work with and what is wrong with them (the first list is complete only if the second is empty)."""
+    """Return the inputs to work with and what is wrong with them (the first list is complete only if the second is empty)."""
     checker = _Checker()
     named = _with_name(kind, olds, news, naming)
     inputs = checker.check_object(kind.fields, named, naming.logical_name)

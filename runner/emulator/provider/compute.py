@@ -34,7 +34,7 @@ def set_labels(cloud: Cloud, id: str, edit: Edit) -> None:
 
 
 def without_empty(body: Mapping[str, Any]) -> Answer:
-    """A request's body without nulls, empty strings, lists and objects."""
+    """Return a request's body without nulls, empty strings, lists and objects."""
     return {key: value for key, value in body.items() if value is not None and value not in ("", [], {})}
 
 
@@ -47,11 +47,11 @@ class ComputeOperations(Operations):
     labelled = False
 
     def body(self, cloud: Cloud, news: Properties) -> Answer:
-        """The body of the insert."""
+        """Return the body of the insert."""
         raise NotImplementedError
 
     def state(self, cloud: Cloud, found: Answer, prior: Properties) -> Properties:
-        """The outputs that only this type has; name, project, place, labels and link are added."""
+        """Return the outputs that only this type has; name, project, place, labels and link are added."""
         raise NotImplementedError
 
     def parent(self, cloud: Cloud, news: Properties) -> str:
@@ -85,7 +85,7 @@ class ComputeOperations(Operations):
             raise ProviderError(f"Error waiting to create {self.noun}: {error}") from error
 
     def fetch(self, cloud: Cloud, id: str) -> Answer | None:
-        """The resource as the cloud has it, None if it is gone."""
+        """Return the resource as the cloud has it, None if it is gone."""
         return cloud.rest.find(ROOT + id)
 
     def read(self, cloud: Cloud, id: str, prior: Properties) -> Properties | None:

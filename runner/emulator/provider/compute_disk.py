@@ -25,7 +25,7 @@ from runner.emulator.provider.values import Properties
 
 
 def resolve_image(cloud: Cloud, project: str, said: str) -> str:
-    """The partial link of an image or family; the cloud is asked only where the words leave it open."""
+    """Return the partial link of an image or family; the cloud is asked only where the words leave it open."""
     link = relative(said)
     if link.startswith("projects/"):
         return link
@@ -42,12 +42,12 @@ def resolve_image(cloud: Cloud, project: str, said: str) -> str:
 
 
 def disk_type_link(project: str, zone: str, said: str) -> str:
-    """The partial link of a disk type."""
+    """Return the partial link of a disk type."""
     return relative(said) if "/" in said else f"projects/{project}/zones/{zone}/diskTypes/{said}"
 
 
 def disk_link(project: str, zone: str, said: str) -> str:
-    """The partial link of a disk."""
+    """Return the partial link of a disk."""
     return relative(said) if "/" in said else f"projects/{project}/zones/{zone}/disks/{said}"
 
 

@@ -25,13 +25,13 @@ from runner.emulator.provider.values import Properties
 
 
 def network_link(cloud: Cloud, given: Properties) -> str:
-    """The partial link of the network that a program names."""
+    """Return the partial link of the network that a program names."""
     said = str(given["network"])
     return relative(said) if "/" in said else f"projects/{cloud.place_of(given, 'project')}/global/networks/{said}"
 
 
 def region_link(cloud: Cloud, given: Properties) -> str:
-    """A region as the stock plugin writes it."""
+    """Return a region as the stock plugin writes it."""
     return f"projects/{cloud.place_of(given, 'project')}/global/regions/{cloud.place_of(given, 'region')}"
 
 

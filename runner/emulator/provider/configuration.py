@@ -52,7 +52,7 @@ def find_config_problems(given: Properties) -> list[tuple[str, str]]:
 
 
 def _structured(value: Any, fallback: Any) -> Any:
-    """Maps and booleans come as JSON in a string."""
+    """Decode a map or boolean, which comes as JSON in a string."""
     if not isinstance(value, str):
         return fallback if value is None else value
     try:
@@ -62,7 +62,7 @@ def _structured(value: Any, fallback: Any) -> Any:
 
 
 def read_settings(given: Properties, defaults: Settings) -> Settings:
-    """The settings that ``given`` stands for; what it leaves out, or does not know yet, is the embedded cloud's own."""
+    """Return the settings that ``given`` stands for; what it leaves out, or does not know yet, is the embedded cloud's own."""
     known = {key: value for key, value in given.items() if value is not UNKNOWN}
     labels = {str(key): str(value) for key, value in _structured(known.get("defaultLabels"), {}).items()}
     attribution = ATTRIBUTION_LABELS if _structured(known.get("addPulumiAttributionLabel"), True) else {}

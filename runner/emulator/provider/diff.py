@@ -74,7 +74,7 @@ def needs_delete_first(kind: ResourceType, olds: Properties, old_inputs: Propert
 
 
 def compare(declared: Field, old: Any, new: Any, path: str) -> list[Change]:
-    """The changes from ``old`` (state) to ``new`` (input) of one property."""
+    """Return the changes from ``old`` (state) to ``new`` (input) of one property."""
     if new is None:
         return _compare_with_nothing(declared, old, path)
     if new is UNKNOWN:

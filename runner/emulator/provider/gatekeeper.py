@@ -22,7 +22,7 @@ class Gatekeeper(grpc.ServerInterceptor):  # type: ignore[type-arg]  # it takes 
         self.port = 0
 
     def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
-        """The handler with the question before it; the engine's protocol has calls of one question and one answer only."""
+        """Return the handler with the question before it; the engine's protocol has calls of one question and one answer only."""
         handler = continuation(handler_call_details)
         if handler is None or handler.unary_unary is None:
             return None

@@ -34,7 +34,7 @@ class PolicyOwner:
     locate: Callable[[Cloud, Properties], str] | None = None
 
     def name(self, cloud: Cloud, given: Properties) -> str:
-        """The name under which the policy is asked for."""
+        """Return the name under which the policy is asked for."""
         return self.normalize(cloud, given[self.key]) if self.locate is None else self.locate(cloud, given)
 
 
@@ -107,7 +107,7 @@ class MemberOperations(Operations):
         return self._placed(cloud, named)
 
     def _placed(self, cloud: Cloud, named: Properties) -> Properties:
-        """The properties that name the owner, as the cloud spells them."""
+        """Return the properties that name the owner, as the cloud spells them."""
         if self.owner.locate is None:
             return named | {self.owner.key: self.owner.normalize(cloud, named[self.owner.key])}
         *_, name = path = self.owner.locate(cloud, named).split("/")
@@ -134,7 +134,7 @@ def _is_binding(binding: Answer, role: str, condition: Mapping[str, str] | None)
 
 
 def _without(policy: Answer, role: str, member: str, condition: Mapping[str, str] | None) -> list[Answer]:
-    """Copies of a policy's bindings in which ``member`` no longer has the role."""
+    """Return copies of a policy's bindings in which ``member`` no longer has the role."""
     bindings = [{**binding, "members": list(binding.get("members", []))} for binding in policy.get("bindings", [])]
     for binding in bindings:
         if _is_binding(binding, role, condition):
@@ -173,7 +173,7 @@ def _same_bucket(old: str, new: str) -> bool:
 
 
 def _put_bucket_policy(cloud: Cloud, bucket: str, policy: Answer) -> None:
-    """An empty policy goes without an etag, as the stock plugin does it."""
+    """Write a bucket's policy, an empty one without an etag, as the stock plugin does."""
     body = policy if policy.get("bindings") else {"version": policy["version"]}
     cloud.rest.call("PUT", f"storage/v1/{bucket}/iam", body)
 
@@ -243,7 +243,7 @@ ACCOUNT_IAM_MEMBER = _member_type(
 
 
 def _instance(cloud: Cloud, given: Properties) -> str:
-    """An instance by its name or link, in the zone that is given or the provider's own."""
+    """Return an instance by its name or link, in the zone that is given or the provider's own."""
     said = str(given["instanceName"])
     if "/" in said:
         return said[said.index("projects/") :]

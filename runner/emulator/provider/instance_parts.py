@@ -42,14 +42,14 @@ def same_scopes(old: list[str], new: list[str]) -> bool:
 
 
 def metadata_items(news: Properties) -> list[Answer]:
-    """The metadata with the startup script in it, sorted by key."""
+    """Return the metadata with the startup script in it, sorted by key."""
     script = news.get("metadataStartupScript")
     metadata = {**news.get("metadata", {}), **({STARTUP_SCRIPT: script} if script else {})}
     return [{"key": key, "value": value} for key, value in sorted(metadata.items())]
 
 
 def boot_disk_body(cloud: Cloud, project: str, zone: str, given: Properties) -> Answer:
-    """The boot disk of an insert."""
+    """Return the boot disk of an insert."""
     made = given.get("initializeParams")
     body = {
         "autoDelete": given.get("autoDelete") or None,
@@ -114,7 +114,7 @@ def service_account_body(given: Properties) -> Answer:
 
 
 def boot_disk_state(cloud: Cloud, found: Answer, prior: Properties) -> Properties:
-    """The boot disk as outputs; the disk itself is asked what it was made from.
+    """Return the boot disk as outputs; the disk itself is asked what it was made from.
 
     The stock plugin's table has the key that encrypts it as a secret, also where there is none.
     """
@@ -173,12 +173,12 @@ def scheduling_state(found: Answer | None) -> Properties | None:
 
 
 def service_account_state(found: list[Answer]) -> Properties | None:
-    """The service account as outputs."""
+    """Return the service account as outputs."""
     return {"email": found[0].get("email"), "scopes": found[0].get("scopes", [])} if found else None
 
 
 def metadata_state(found: Answer, prior: Properties) -> Properties:
-    """The metadata as outputs; the startup script stays under the name that the program uses."""
+    """Return the metadata as outputs; the startup script stays under the name that the program uses."""
     metadata = {item["key"]: item.get("value", "") for item in found["metadata"].get("items", [])}
     told: Properties = {"metadataFingerprint": found["metadata"].get("fingerprint")}
     if prior.get("metadataStartupScript"):

@@ -11,18 +11,18 @@ _NAMED_IMAGE = re.compile(r"(?:(?:projects/)?(?P<project>[^/]+)/)?(?:global/imag
 
 
 def tail(link: str) -> str:
-    """The last part of a link: its name."""
+    """Return the last part of a link: its name."""
     return link.rstrip("/").rsplit("/", 1)[-1]
 
 
 def relative(link: str) -> str:
-    """A link from ``projects/`` on; anything else as it is."""
+    """Return a link from ``projects/`` on; anything else as it is."""
     found = _PROJECTS.search(link)
     return found.group() if found else link
 
 
 def same_link(old: str, new: str) -> bool:
-    """Does ``new``, a link or a bare name, name what the link ``old`` names?"""
+    """Return whether ``new``, a link or a bare name, names what the link ``old`` names."""
     return relative(old) == relative(new) or ("/" not in new and tail(old) == new)
 
 

@@ -13,12 +13,12 @@ from runner.emulator.provider.values import UNKNOWN, Properties, prune
 
 
 def plan_create(kind: ResourceType, news: Properties, settings: Settings) -> Properties:
-    """The outputs of something that does not exist: what is given, and unknowns for what the cloud will fill."""
+    """Return the outputs of something that does not exist: what is given, and unknowns for what the cloud will fill."""
     return _plan_object(kind.fields, prune(news)) | _planned_labels(kind, settings, news, {})
 
 
 def plan_update(kind: ResourceType, olds: Properties, news: Properties, settings: Settings) -> Properties:
-    """The outputs after an update: as they are, with what is given on top."""
+    """Return the outputs after an update: as they are, with what is given on top."""
     given = prune(news)
     kept = {
         name: olds[name]
@@ -67,7 +67,7 @@ def _overlay(declared: Field, old: Any, new: Any) -> Any:
 
 
 def inputs_from_state(kind: ResourceType, state: Properties, old_inputs: Properties) -> Properties:
-    """The inputs that would give ``state``: as they were where that still holds, else as the state says.
+    """Return the inputs that would give ``state``: as they were where that still holds, else as the state says.
 
     Without old inputs (an import) everything that a program may give and that is there.
     """

@@ -42,14 +42,14 @@ TYPES = {
 
 
 def find_type(token: str) -> ResourceType:
-    """The type of this token. Raises ProviderError that says what there is."""
+    """Return the type of this token. Raises ProviderError that says what there is."""
     if token not in TYPES:
         raise ProviderError(f"The embedded cloud has no resource type {token!r}. It has: {', '.join(sorted(TYPES))}.")
     return TYPES[token]
 
 
 def find_function(token: str) -> Function:
-    """The function of this token. Raises ProviderError that says what there is."""
+    """Return the function of this token. Raises ProviderError that says what there is."""
     if token not in FUNCTIONS:
         raise ProviderError(f"The embedded cloud has no function {token!r}. It has: {', '.join(sorted(FUNCTIONS))}.")
     return FUNCTIONS[token]

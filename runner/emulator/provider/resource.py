@@ -36,7 +36,7 @@ class Settings:
     default_labels: Mapping[str, str] = field(default_factory=dict)
 
     def place(self, level: str) -> str:
-        """The project, region or zone that stands in."""
+        """Return the project, region or zone that stands in."""
         return str(getattr(self, level))
 
 
@@ -70,14 +70,14 @@ class Cloud:
     pace: float
 
     def place_of(self, given: Mapping[str, object], level: str) -> str:
-        """The project, region or zone that a program gave (a link is fine), or the one that stands in."""
+        """Return the project, region or zone that a program gave (a link is fine), or the one that stands in."""
         found = str(given.get(level) or self.settings.place(level)).rsplit("/", 1)[-1]
         if not found:
             raise ProviderError(f"{level}: required field is not set")
         return found
 
     def labels(self, given: Properties) -> dict[str, str]:
-        """The labels that a resource gets from us: the provider's and the program's."""
+        """Return the labels that a resource gets from us: the provider's and the program's."""
         return {**self.settings.default_labels, **given.get("labels", {})}
 
 
@@ -91,7 +91,7 @@ class Edit:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def touches(self, *names: str) -> bool:
-        """Does a property of one of these names (a dotted path is fine) change, or anything below it?"""
+        """Return whether a property of one of these names (a dotted path is fine) changes, or anything below it."""
         return any(path == name or path.startswith((f"{name}.", f"{name}[")) for path in self.paths for name in names)
 
     @property
@@ -108,7 +108,7 @@ class Operations:
     """
 
     def problems(self, news: Properties) -> list[str]:
-        """What is wrong with inputs that are each right in themselves."""
+        """Return what is wrong with inputs that are each right in themselves."""
         return []
 
     def drift(self, olds: Properties, news: Properties) -> list[str]:
@@ -164,7 +164,7 @@ def plan_labels(settings: Settings, news: Properties, olds: Properties) -> tuple
 
 
 def read_labels(found: Mapping[str, str] | None, prior: Properties) -> Properties:
-    """The three label outputs from what the cloud says: ``labels`` shows only what the program speaks of.
+    """Return the three label outputs from what the cloud says: ``labels`` shows only what the program speaks of.
 
     When it is imported, all labels but the provider's own count as the program's.
     """

@@ -63,42 +63,42 @@ class Field:
 
 
 def text(**how: Any) -> Field:
-    """A string."""
+    """Return a string."""
     return Field(kind=Kind.TEXT, **how)
 
 
 def flag(**how: Any) -> Field:
-    """A boolean."""
+    """Return a boolean."""
     return Field(kind=Kind.FLAG, **how)
 
 
 def number(**how: Any) -> Field:
-    """A number."""
+    """Return a number."""
     return Field(kind=Kind.NUMBER, **how)
 
 
 def mapping(**how: Any) -> Field:
-    """An object with any keys and strings as values."""
+    """Return an object with any keys and strings as values."""
     return Field(kind=Kind.MAP, item=text(), **how)
 
 
 def listing(item: Field, **how: Any) -> Field:
-    """A list in which the order counts."""
+    """Return a list in which the order counts."""
     return Field(kind=Kind.LIST, item=item, **how)
 
 
 def collection(item: Field, **how: Any) -> Field:
-    """A list in which the order does not count."""
+    """Return a list in which the order does not count."""
     return Field(kind=Kind.SET, item=item, **how)
 
 
 def block(fields: Mapping[str, Field], **how: Any) -> Field:
-    """An object with fixed keys."""
+    """Return an object with fixed keys."""
     return Field(kind=Kind.BLOCK, fields=fields, **how)
 
 
 def asset(**how: Any) -> Field:
-    """A file or text that the program hands over."""
+    """Return a file or text that the program hands over."""
     return Field(kind=Kind.ASSET, **how)
 
 
@@ -150,5 +150,5 @@ def all_fields(*groups: Mapping[str, Field]) -> Mapping[str, Field]:
 
 
 def settable(fields: Mapping[str, Field]) -> Sequence[str]:
-    """The names that a program may give, sorted."""
+    """Return the names that a program may give, sorted."""
     return sorted(name for name, declared in fields.items() if not declared.output)

@@ -42,7 +42,7 @@ class Asset:
     path: str | None = None
 
     def read_bytes(self) -> bytes:
-        """The content, read where the provider runs."""
+        """Return the content, read where the provider runs."""
         return Path(self.path).read_bytes() if self.path else (self.text or "").encode()
 
 
@@ -54,7 +54,7 @@ class Secret:
 
 
 def decode(properties: struct_pb2.Struct) -> Properties:
-    """A message's properties as plain Python; nulls are left out."""
+    """Return a message's properties as plain Python; nulls are left out."""
     decoded = {key: decode_value(value) for key, value in properties.fields.items()}
     return {key: value for key, value in decoded.items() if value is not None}
 

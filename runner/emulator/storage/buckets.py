@@ -248,7 +248,7 @@ def _soft_delete(sent: Document, now: str) -> Document:
 
 
 def merge_patch(old: Document, new: Document) -> Document:
-    """A JSON merge patch (RFC 7396)."""
+    """Return a JSON merge patch (RFC 7396)."""
     merged = dict(old)
     for key, value in new.items():
         if value is None:

@@ -43,7 +43,7 @@ class Body:
             self._file.close()
 
     async def add(self, piece: bytes) -> None:
-        """Raises: CloudError, if the disk does not take it."""
+        """Write a piece. Raises CloudError if the disk is full."""
         self._end += piece
         self.size += len(piece)
         if len(self._end) >= IN_MEMORY_BYTES:
@@ -70,7 +70,7 @@ class Body:
 
 
 async def read_orders(request: Request, wanted: ObjectRequest) -> tuple[ObjectRequest, bytes]:
-    """What a body of JSON adds to what is wanted, and what is sent on of it."""
+    """Return what a body of JSON adds to what is wanted, and what is sent on of it."""
     told = await request.body()
     require_json(request.headers.get("content-type", ""), told)
     if wanted.act is Act.COMPOSE:
@@ -82,7 +82,7 @@ async def read_orders(request: Request, wanted: ObjectRequest) -> tuple[ObjectRe
 async def name_upload(
     pieces: AsyncIterator[bytes], headers: Mapping[str, str], wanted: ObjectRequest, body: Body
 ) -> ObjectRequest:
-    """Uploads may name their object at the start of their body, of which as much is taken in as tells the name.
+    """Return uploads may name their object at the start of their body, of which as much is taken in as tells the name.
 
     Raises:
         CloudError: it tells none.

@@ -27,7 +27,7 @@ class Gate:
         self._asking = asyncio.Lock()
 
     async def connect(self) -> socket.socket:
-        """A connection to the object store.
+        """Return a connection to the object store.
 
         Raises:
             OSError: it takes none, or is gone.

@@ -43,7 +43,7 @@ def enter_own_network() -> None:
 
 
 def switch_loopback_on() -> None:
-    """It is off in a new network."""
+    """Bring loopback up, which is down in a new network namespace."""
     import fcntl
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
@@ -64,7 +64,7 @@ def start(command: list[str], alive: int) -> subprocess.Popen[bytes]:
 
 
 def connect(port: int) -> socket.socket | None:
-    """A connection to the command; None if it takes none."""
+    """Return a connection to the command; None if it takes none."""
     with suppress(OSError):
         return socket.create_connection((LOOPBACK, port), CONNECT_LIMIT_S)
     return None
@@ -98,7 +98,7 @@ def hand_over(control: socket.socket, made: socket.socket | None) -> None:
 
 
 def main() -> int:
-    """The command's exit code; 77 if it cannot have a network of its own."""
+    """Return the command's exit code; 77 if it cannot have a network of its own."""
     descriptor, mode, port, *command = sys.argv[1:]
     control = socket.socket(fileno=int(descriptor))
     control.set_inheritable(False)

@@ -34,7 +34,7 @@ class ObjectMetadata:
         return bool(self._store.items(f"{CHANGED}{bucket}/"))
 
     def show(self, document: Mapping[str, Any]) -> Document:
-        """An object as the object store has it, with what was changed of it since."""
+        """Return an object as the object store has it, with what was changed of it since."""
         changes = self._store.get(_key(CHANGED, document)) or {}
         return {key: value for key, value in {**document, **changes}.items() if value is not None}
 
@@ -60,7 +60,7 @@ class ObjectMetadata:
         return int(policy.get("retentionDurationSeconds", 0))
 
     def delete(self, document: Mapping[str, Any]) -> None:
-        """An object was deleted."""
+        """Forget an object that was deleted."""
         now = self._now()
         times = {
             "softDeleteTime": zulu_time(now),
@@ -70,7 +70,7 @@ class ObjectMetadata:
         self._store.delete(_key(CHANGED, document))
 
     def list_deleted(self, bucket: str, query: Mapping[str, str]) -> Document:
-        """The answer of a list with ``softDeleted=true``."""
+        """Return the answer of a list with ``softDeleted=true``."""
         if query.get("versions") == "true":
             raise refusals.invalid("softDeleted and versions cannot both be true.")
         found = self._store.items(f"{DELETED}{bucket}/{query.get('prefix', '')}")
@@ -84,7 +84,7 @@ class ObjectMetadata:
         return {"kind": "storage#objects", **({"items": page} if page else {}), **more}
 
     def find_deleted(self, bucket: str, name: str, query: Mapping[str, str]) -> Document:
-        """The answer of a look at one that is named with ``softDeleted=true`` and its ``generation``.
+        """Return the answer of a look at one that is named with ``softDeleted=true`` and its ``generation``.
 
         Raises:
             CloudError: 400 without a generation; 404 if there is none.

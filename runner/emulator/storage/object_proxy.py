@@ -111,7 +111,7 @@ class ObjectProxy:
     async def _take_in(
         self, request: Request, wanted: ObjectRequest, body: Body, caller: Caller
     ) -> tuple[ObjectRequest, Content]:
-        """What the request's body adds to what is wanted, and what of it is sent on.
+        """Return what the request's body adds to what is wanted, and what of it is sent on.
 
         Nothing more of an upload is taken in once it is known that the caller may not make it.
         """
@@ -156,7 +156,7 @@ class ObjectProxy:
             await self._check_preconditions(wanted)
 
     def _check_rights(self, caller: Caller, wanted: ObjectRequest) -> None:
-        """What can be said without a look at what is there."""
+        """Check the rights that can be judged without a look at the object store."""
         for bucket in {wanted.bucket, *(bucket for bucket, _ in wanted.sources)}:
             if self._store.get(BUCKETS + bucket) is None:
                 raise no_bucket()
@@ -174,7 +174,7 @@ class ObjectProxy:
             self._require(caller, "storage.objects.delete", wanted.bucket, wanted.name)
 
     async def _check_preconditions(self, wanted: ObjectRequest) -> None:
-        """The object store looks at them in some kinds of requests only."""
+        """Check preconditions, which the object store does in some kinds of requests only."""
         asked = wanted.conditions
         if not asked:
             return
@@ -191,7 +191,7 @@ class ObjectProxy:
     # ------------------------------------------------------------------ what the object store does not know
 
     async def _answer_ourselves(self, request: Request, wanted: ObjectRequest) -> Response | None:
-        """Changes of metadata, and looks at what was deleted softly; None for all else."""
+        """Answer changes of metadata and requests for soft-deleted objects; return None for all else."""
         if request.method == "GET" and wanted.query.get("softDeleted") == "true":
             if wanted.act is Act.LIST:
                 return JSONResponse(self._metadata.list_deleted(wanted.bucket, wanted.query))
@@ -205,7 +205,7 @@ class ObjectProxy:
         return JSONResponse(self._metadata.change(found, body, is_whole=request.method == "PUT"))
 
     async def _to_be_kept(self, wanted: ObjectRequest) -> Document | None:
-        """What is about to be deleted, if its bucket deletes softly."""
+        """Return what is about to be deleted, if its bucket deletes softly."""
         if wanted.act is not Act.DELETE or not self._metadata.keeps_deleted(wanted.bucket):
             return None
         return await self._objects.object_document(wanted.bucket, wanted.name)
@@ -242,7 +242,7 @@ class ObjectProxy:
         )
 
     def _build_request(self, request: Request, content: Content, wanted: ObjectRequest) -> httpx.Request:
-        """What the object store is sent: as much as there is, whatever the caller said of its length."""
+        """Return what the object store is sent: as much as there is, whatever the caller said of its length."""
         url = httpx.URL(self._objects.url).copy_with(raw_path=wanted.target.encode())
         left_out = {*_HOP_BY_HOP, "content-length"}
         headers = [(name, value) for name, value in request.headers.items() if name not in left_out]
@@ -252,7 +252,7 @@ class ObjectProxy:
         return self._objects.client.build_request(request.method, url, headers=headers, content=content.read())
 
     def _remember(self, answer: httpx.Response, wanted: ObjectRequest, caller: Caller) -> None:
-        """A resumable upload that began, or came to its end."""
+        """Record that a resumable upload began or ended."""
         if wanted.act is Act.UPLOAD and wanted.query["uploadType"] == "resumable":
             upload_id = parse_qs(urlsplit(answer.headers["location"]).query)["upload_id"][0]
             self._sessions.begin(upload_id, caller, wanted)
@@ -287,7 +287,7 @@ def _raw_path(request: Request) -> str:
 
 
 def shown_headers(answer: httpx.Response, request: Request) -> dict[str, str]:
-    """What the client is shown. Where an upload goes on is here, however the object store itself is reached."""
+    """Return what the client is shown. Where an upload goes on is here, however the object store itself is reached."""
     kept = {
         name: value
         for name, value in answer.headers.items()

@@ -97,16 +97,18 @@ class ObjectRequest:
         return self.door + one
 
     def permissions(self) -> list[tuple[str, str, str]]:
-        """What the caller must have: permission, bucket, object; besides the one to delete what is written over."""
+        """Return what the caller must have: permission, bucket, object; besides the one to delete what is written over."""
         reads = [("storage.objects.get", *source) for source in self.sources]
         word = {Act.LIST: "list", Act.READ: "get", Act.UPDATE: "update", Act.DELETE: "delete"}.get(self.act, "create")
         return [*reads, (f"storage.objects.{word}", self.bucket, self.name)]
 
 
 def read_object_request(method: str, raw_path: str, query: Mapping[str, str]) -> ObjectRequest:
-    """Raises:
-    NotFoundError: there is no such method.
-    CloudError: the name cannot be one.
+    """Read what a request asks of the object store.
+
+    Raises:
+        NotFoundError: there is no such method.
+        CloudError: the name cannot be one.
     """
     found = _PATH.fullmatch(raw_path)
     if found is None:
@@ -150,7 +152,7 @@ def _whole_object(request: ObjectRequest, below: str, told: str) -> ObjectReques
 
 
 def read_sources(body: bytes, bucket: str) -> tuple[list[tuple[str, str]], bytes]:
-    """The objects of which one is composed, and the body with nothing else in it."""
+    """Return the objects of which one is composed, and the body with nothing else in it."""
     asked = read_json(body)
     named = asked.get("sourceObjects")
     if not isinstance(named, list) or not all(isinstance(one, dict) and one.get("name") for one in named):
@@ -165,7 +167,7 @@ def read_sources(body: bytes, bucket: str) -> tuple[list[tuple[str, str]], bytes
 
 
 def name_in_body(upload_type: str, content_type: str, start: bytes, *, is_whole: bool) -> str | None:
-    """The name that an upload's body gives its object; None if more of it has to be seen.
+    """Return the name that an upload's body gives its object; None if more of it has to be seen.
 
     Raises:
         CloudError: there is none.
@@ -184,7 +186,7 @@ def name_in_body(upload_type: str, content_type: str, start: bytes, *, is_whole:
 
 
 def _first_part(content_type: str, start: bytes) -> bytes | None:
-    """The body of the first part of a ``multipart/related``, if the whole of it is there."""
+    """Return the body of the first part of a ``multipart/related``, if the whole of it is there."""
     message = Message()
     message["Content-Type"] = content_type
     boundary = message.get_boundary()
@@ -196,18 +198,20 @@ def _first_part(content_type: str, start: bytes) -> bytes | None:
 
 
 def _decode(written: str) -> str:
-    """A name out of a path."""
+    """Return a name out of a path."""
     return _checked_name(unquote(written))
 
 
 def _bucket(written: str) -> str:
-    """A bucket's name out of a path."""
+    """Return a bucket's name out of a path."""
     return check_bucket_name(unquote(written))
 
 
 def _checked_name(name: str) -> str:
-    """The object store keeps objects in files, below a folder of its bucket: ``../other/x`` would be one of another bucket's, and
-    ``a//b`` or ``./a/b`` other names of ``a/b``, whose rights nobody has looked at. Google takes all of these but ``.`` and ``..``.
+    """Return the name unless it leads elsewhere.
+
+    The object store keeps objects in files, below a folder of its bucket: ``../other/x`` would be one of another bucket's, and ``a//b``
+    or ``./a/b`` other names of ``a/b``, whose rights nobody has checked. Google accepts all of these but ``.`` and ``..``.
 
     Raises:
         CloudError: no object can have this name here.

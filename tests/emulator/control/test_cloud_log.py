@@ -84,6 +84,6 @@ def test_a_defect_of_a_running_cloud_fails_the_test_and_is_told_by_its_status(
 
 
 def status(environment: dict[str, str], *options: str) -> str:
-    """What `invoke local.status` prints."""
+    """Return what `invoke local.status` prints."""
     command = [sys.executable, "-m", "invoke", "local.status", *options]
     return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout

@@ -149,7 +149,7 @@ server.serve_forever()
 
 @contextmanager
 def old_cloud(state: Path, *statuses: str) -> Iterator[subprocess.Popen[str]]:
-    """What is left of a cloud of a version without tokens, as far as its successor asks it: instances of these statuses."""
+    """Yield what is left of a cloud of a version without tokens, as far as its successor asks it: instances of these statuses."""
     told = json.dumps({"instances": [{"name": "vm", "status": status} for status in statuses]})
     command = [sys.executable, "-I", "-S", "-c", OLD_CLOUD, told]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:

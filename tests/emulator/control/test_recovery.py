@@ -15,7 +15,7 @@ LIMIT = {"maxRunDuration": {"seconds": 3600}, "instanceTerminationAction": "STOP
 
 @pytest.fixture
 def clouds(settings: CloudSettings) -> Iterator[list[CloudUnderTest]]:
-    """A first cloud; ``restart`` appends the next one on the same state."""
+    """Yield a first cloud; ``restart`` appends the next one on the same state."""
     started = [CloudUnderTest(settings).start()]
     yield started
     started[-1].stop()

@@ -25,7 +25,7 @@ PROJECT, REGION, ZONE = "demo", "europe-west1", "europe-west1-b"
 
 @pytest.fixture(scope="session")
 def pulumi_command() -> automation.PulumiCommand:
-    """The Pulumi CLI, from PATH or from the cache that bootstrap fills."""
+    """Return the Pulumi CLI, from PATH or from the cache that bootstrap fills."""
     found = shutil.which("pulumi")
     cache = platformdirs.user_cache_path("opensees-hpc") / "pulumi"
     cached = sorted(cache.glob("*/bin/pulumi"))
@@ -37,7 +37,7 @@ def pulumi_command() -> automation.PulumiCommand:
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """The embedded cloud, set up as the one that the traces were recorded with."""
+    """Yield the embedded cloud, set up as the one that the traces were recorded with."""
     state = tmp_path_factory.mktemp("cloud") / "state"
     options = ["--project", PROJECT, "--region", REGION, "--zone", ZONE, "--user", "user@example.com"]
     endpoint = control.start(state, timeout_s=60, options=options)
@@ -50,14 +50,14 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
 
 @pytest.fixture(scope="session")
 def rest(cloud: Endpoint) -> Iterator[httpx.Client]:
-    """The cloud's own routes, past the provider."""
+    """Yield the cloud's own routes, past the provider."""
     with httpx.Client(base_url=cloud.url, headers=cloud.headers, timeout=60) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def recorder(cloud: Endpoint) -> Iterator[Recorder]:
-    """What our provider asks of the cloud."""
+    """Yield what our provider asks of the cloud."""
     with Recorder(cloud.url) as recording:
         yield recording
 
@@ -71,7 +71,7 @@ def provider(recorder: Recorder, cloud: Endpoint) -> Iterator[server.ProviderSer
 
 @pytest.fixture(scope="session")
 def sdk() -> None:
-    """The parts of the SDK that programs use, loaded: loading them warns of what is old in them."""
+    """Load the parts of the SDK that programs use: loading them warns of what is old in them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         for name in ("compute", "organizations", "oslogin", "projects", "serviceaccount", "sql", "storage"):

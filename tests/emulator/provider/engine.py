@@ -67,15 +67,15 @@ class Stack:
         self._run("destroy", "--yes", "--skip-preview", *_flags(refresh, go_on), program=self.program)
 
     def outputs(self) -> Json:
-        """What the program exported, as the state holds it (secrets stay secret)."""
+        """Return what the program exported, as the state holds it (secrets stay secret)."""
         return next((dict(found.get("outputs", {})) for found in self._state() if found["type"] == _ROOT_TYPE), {})
 
     def revealed_outputs(self) -> Json:
-        """What the program exported, secrets as plain text."""
+        """Return what the program exported, secrets as plain text."""
         return dict(json.loads(self._run("stack", "output", "--json", "--show-secrets")))
 
     def resources(self) -> Resources:
-        """What its state has of the cloud, by type and name, as the state holds it (secrets stay secret)."""
+        """Return what its state has of the cloud, by type and name, as the state holds it (secrets stay secret)."""
         custom = [found for found in self._state() if found["type"].startswith("gcp:")]
         return {(found["type"].rsplit(":", 1)[1], found["urn"].rsplit("::", 1)[1]): found for found in custom}
 
@@ -110,7 +110,7 @@ class Engine:
 
     @contextmanager
     def running(self, program: Program, config: Mapping[str, str] | None = None) -> Iterator[Stack]:
-        """An empty stack that has nothing left at the end, whatever happened. ``config``: settings of the stack."""
+        """Yield an empty stack that has nothing left at the end, whatever happened. ``config``: settings of the stack."""
         stack = self._empty.pop() if self._empty and config is None else self._make_stack(config or {})
         stack.program = program
         try:
@@ -129,7 +129,7 @@ class Engine:
 
 
 def failure_of(action: Callable[..., object], **options: bool) -> str:
-    """What the user sees when an action fails."""
+    """Return what the user sees when an action fails."""
     with pytest.raises(CommandError) as caught:
         action(**options)
     return str(caught.value)

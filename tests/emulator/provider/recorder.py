@@ -37,7 +37,7 @@ class Recorder:
         self._server.server_close()
 
     def take(self) -> list[Request]:
-        """What was recorded since the last look."""
+        """Return what was recorded since the last look."""
         with self._guard:
             taken, self._requests = self._requests, []
         return taken
@@ -58,7 +58,7 @@ class Recorder:
 
 
 def verbs_of(requests: Sequence[Request], name: str) -> list[tuple[str, str]]:
-    """What was written for the resource of this name: method and the last part of the path."""
+    """Return what was written for the resource of this name: method and the last part of the path."""
     return [
         (request["method"], request["path"].rsplit("/", 1)[-1])
         for request in requests

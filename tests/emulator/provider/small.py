@@ -14,7 +14,7 @@ IMAGE = "projects/cloud-hpc-image-public/global/images/family/hpc-rocky-linux-8"
 def machine(
     name: str, *, opts: pulumi.ResourceOptions | None = None, image: str = IMAGE, **more: Any
 ) -> gcp.compute.Instance:
-    """A spot VM."""
+    """Return a spot VM."""
     settings: dict[str, Any] = {
         "machine_type": "c2-standard-4",
         "zone": ZONE,
@@ -26,17 +26,17 @@ def machine(
 
 
 def bucket(name: str, *, force: bool = False) -> gcp.storage.Bucket:
-    """A bucket."""
+    """Return a bucket."""
     return gcp.storage.Bucket(name, name=name, location=REGION, uniform_bucket_level_access=True, force_destroy=force)
 
 
 def network(name: str, **more: Any) -> gcp.compute.Network:
-    """A network without subnetworks."""
+    """Return a network without subnetworks."""
     return gcp.compute.Network(name, name=name, auto_create_subnetworks=False, **more)
 
 
 def disk(name: str, **more: Any) -> gcp.compute.Disk:
-    """A small disk."""
+    """Return a small disk."""
     settings: dict[str, Any] = {"zone": ZONE, "size": 20}
     return gcp.compute.Disk(name, name=name, **(settings | more))
 

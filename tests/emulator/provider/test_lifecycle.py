@@ -124,7 +124,7 @@ class Settled:
 
 @pytest.fixture(scope="module")
 def settled(engine: Engine, rest: httpx.Client, recorder: Recorder) -> Iterator[Settled]:
-    """The programs above in one stack."""
+    """Yield the programs above in one stack."""
     body = {"name": "imported", "autoCreateSubnetworks": False, "description": "made by hand"}
     rest.post("/compute/v1/projects/demo/global/networks", json=body).raise_for_status()
 

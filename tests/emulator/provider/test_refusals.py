@@ -45,7 +45,7 @@ class Refused:
 
 
 def declare_first() -> None:
-    """What is there already when the other program comes."""
+    """Declare what exists already when the other program runs."""
     network("taken")
     machine("taken-vm")
     gcp.serviceaccount.Account("taken-account", account_id="taken-account")
@@ -54,7 +54,7 @@ def declare_first() -> None:
 
 
 def declare_passing() -> None:
-    """What succeeds in the end."""
+    """Declare what succeeds in the end."""
     for name in ("stockout-plain", "stockout-details", "spared"):
         machine(name)
     rule: dict[str, Any] = {"allows": [{"protocol": "tcp"}], "source_ranges": ["198.51.100.0/24"]}
@@ -64,7 +64,7 @@ def declare_passing() -> None:
 
 
 def declare_refused() -> None:
-    """What never succeeds."""
+    """Declare what never succeeds."""
     for name in ("quota-operation", "quota-http", "left-vm"):
         machine(name)
     for _, reason, _ in REFUSALS:
@@ -97,7 +97,7 @@ def arm_faults(rest: httpx.Client) -> None:
 
 
 def read_diagnostics(told: str) -> dict[str, str]:
-    """The engine's words by the name of the resource."""
+    """Return the engine's words by the name of the resource."""
     found = re.findall(r"^  gcp:\S+ \(([^)]+)\):\n((?:    .*\n|\n)+)", told, flags=re.MULTILINE)
     return {name: re.sub(r"^    ", "", words, flags=re.MULTILINE) for name, words in found}
 

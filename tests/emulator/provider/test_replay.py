@@ -69,7 +69,7 @@ def rounds_of(engine: Engine, recorder: Recorder, name: str) -> Iterator[Rounds]
 
 @pytest.fixture
 def ground(rest: httpx.Client) -> Iterator[None]:
-    """What the base makes and the others stand on."""
+    """Yield what the base makes and the others stand on."""
 
     def do(method: str, path: str, body: Any = None) -> None:
         answer = rest.request(method, path, json=body).raise_for_status().json()

@@ -39,13 +39,13 @@ CASES = [
 
 @cache
 def answers_of(program: str) -> Mapping[str, Any]:
-    """What was answered to each read, by path."""
+    """Return what was answered to each read, by path."""
     requests = load_trace(f"{program}-6-preview-refresh")
     return {request["path"]: request["response_body"] for request in requests if request["status"] == 200}
 
 
 def read_path(name: str, id: str) -> str:
-    """The read whose answer is about this resource."""
+    """Return the read whose answer is about this resource."""
     match name.split("."):
         case ["compute", "ProjectMetadataItem"]:
             return "/compute/v1/projects/demo"
@@ -89,7 +89,7 @@ def labels_of(kind: ResourceType, declared: Properties) -> Properties:
 
 
 def plan_without(name: str, field: str) -> str:
-    """What is planned after a refresh in which ``field`` was missing."""
+    """Return what is planned after a refresh in which ``field`` was missing."""
     program, token, id, declared = DECLARED[name]
     kind, answers = TYPES[token], answers_of(program)
     inputs, problems = check_inputs(kind, {}, declared, Naming(logical_name="x"))

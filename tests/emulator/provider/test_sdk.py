@@ -38,7 +38,7 @@ def output_types(token: str) -> dict[str, Any]:
 
 
 def assert_alike(declared: Field, found: Any, path: str) -> None:
-    """``declared`` has the shape that the SDK's outputs have."""
+    """Check that ``declared`` has the shape of the SDK's outputs."""
     if declared.kind in SCALARS:
         assert found in SCALARS[declared.kind], path
     elif declared.kind is Kind.MAP:

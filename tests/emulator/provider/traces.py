@@ -22,7 +22,7 @@ def load_trace(name: str) -> list[Request]:
 
 
 def writes_of(requests: Sequence[Request]) -> list[str]:
-    """The writes that counted, each as one line, in order of the alphabet."""
+    """Return the writes that counted, each as one line, in order of the alphabet."""
     writes = [request for request in requests if _is_write(request) and request["status"] < 500]
     return sorted(json.dumps(_essence(request), sort_keys=True) for request in writes)
 

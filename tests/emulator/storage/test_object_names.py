@@ -86,7 +86,7 @@ def take_road(town: Town, road: str, name: str, headers: Json) -> int:
 
 
 def files_of(town: Town) -> set[Path]:
-    """The objects of all buckets, and what lies beside the cloud's folder."""
+    """Return the objects of all buckets, and what lies beside the cloud's folder."""
     state = town.cloud.settings.state
     return {*(state / "objects").rglob("*"), *state.iterdir(), *state.parent.iterdir()}
 

@@ -154,7 +154,7 @@ def test_bucket_policy(bucket: Any) -> None:
 
 
 def store_processes(cloud: CloudUnderTest) -> list[psutil.Process]:
-    """The object store of this cloud, and the gate before it, which is its parent."""
+    """Return the object store of this cloud, and the gate before it, which is its parent."""
     folder = str(cloud.settings.state / "objects")
     return [one for one in psutil.Process().children(recursive=True) if folder in command_of(one)]
 

@@ -66,7 +66,7 @@ def read(town: Town, name: str) -> bytes:
 
 
 def begin(town: Town, kind: str, name: str) -> tuple[str, str, Json, bytes]:
-    """Method, path, headers and body of an upload by the VM."""
+    """Return method, path, headers and body of an upload by the VM."""
     path = f"/upload{_O}?uploadType={kind}&name={name}"
     if kind == "resumable":
         answer = town.send("POST", path, town.vm)

@@ -134,7 +134,7 @@ class ForeignError(Exception):
 
 
 def open_regular(folder: Path, path: str) -> IO[bytes]:
-    """Opens a regular file of the job and nothing else, whatever took the name since it was listed; a pipe must not hold us up.
+    """Open a regular file of the job and nothing else, whatever took the name since it was listed; a pipe must not hold us up.
 
     Raises:
         FileNotFoundError, UnreadableError, ForeignError: it is not there, cannot be read, is none of the job's.

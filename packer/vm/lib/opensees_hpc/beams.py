@@ -15,7 +15,7 @@ MakeIntegration = Callable[[str, Sequence[Value]], int]
 
 
 def translate_beam(values: list[Value], split: Callable[[str], Sequence[str]], make: MakeIntegration) -> list[Value]:
-    """The words of ``element`` with an integration tag where they need one; anything else stays as it is.
+    """Return the words of ``element`` with an integration tag where they need one; anything else stays as it is.
 
     ``element forceBeamColumn 1 1 2 5 $section $transf``, ``… 5 -sections $s1 … $s5 $transf``,
     ``… $transf "HingeRadau …"``.
@@ -38,7 +38,7 @@ def translate_beam(values: list[Value], split: Callable[[str], Sequence[str]], m
 
 
 def _mix_sections(rule: str, sections: list[Value]) -> tuple[str, list[Value]]:
-    """A rule with a section for each point, which OpenSeesPy takes only with the points written out."""
+    """Return a rule with a section for each point, which OpenSeesPy takes only with the points written out."""
     points = find_points(rule, len(sections))
     if len(set(sections)) == 1 or points is None:
         return rule, [sections[0], len(sections)]
@@ -48,7 +48,7 @@ def _mix_sections(rule: str, sections: list[Value]) -> tuple[str, list[Value]]:
 
 
 def take_option(values: list[Value], option: str, default: str) -> tuple[str, list[Value]]:
-    """The value of an option, and the values without it."""
+    """Return the value of an option, and the values without it."""
     if option not in values[:-1]:
         return default, values
     at = values.index(option)

@@ -65,7 +65,7 @@ class Bucket:
         self._bucket = storage.Client(project="none", credentials=credentials).bucket(name)
 
     def create_streamed(self, name: str, fill: Callable[[Sink], None]) -> None:
-        """Creates an object from what ``fill`` writes: in one request if it is small, else as a resumable upload.
+        """Create an object from what ``fill`` writes: in one request if it is small, else as a resumable upload.
 
         The client compares the server's CRC32C with its own at the end.
         """
@@ -75,7 +75,7 @@ class Bucket:
             self.create(name, upload.held(), ARCHIVE_TYPE)
 
     def create(self, name: str, content: bytes, content_type: str) -> None:
-        """Creates a small object."""
+        """Create a small object."""
         blob = self._bucket.blob(name)
         _call(
             name,
@@ -138,7 +138,7 @@ def _fill(upload: _Upload, fill: Callable[[Sink], None]) -> bool:
 
 
 def _open_writer(blob: storage.Blob) -> Any:
-    """A resumable upload. That nothing is there is asked first, so that much is not sent in vain."""
+    """Open a resumable upload, after a check that the object does not exist, so that much is not sent in vain."""
     with contextlib.suppress(api.Forbidden):
         if blob.exists(timeout=REQUEST_TIMEOUT_S, retry=_quick_retry()):
             raise ExistsError(f"{blob.name} is there already")
@@ -162,7 +162,7 @@ def _quick_retry() -> Retry:
 
 
 def _call(name: str, request: Callable[[], Any]) -> Any:
-    """A request with the client's errors as ours."""
+    """Send a request and raise the client's errors as ours."""
     try:
         return request()
     except api.GoogleAPICallError as error:

@@ -55,7 +55,7 @@ class Dialect:
         return self._ops.timeSeries(*_rename_path(values[:1]), *values[1:])
 
     def _inline_series(self, word: str) -> int:
-        """The tag of a series: the word itself, or a new series of what the word describes (``"Linear -factor 2"``)."""
+        """Return the tag of a series: the word itself, or a new series of what the word describes (``"Linear -factor 2"``)."""
         parts = list(self._split(word))
         if len(parts) == 1 and isinstance(tag := parse_word(parts[0]), int):
             return tag

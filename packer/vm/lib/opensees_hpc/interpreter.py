@@ -59,7 +59,7 @@ class Interpreter:
         return ""
 
     def run_script(self, script: Path, arguments: Sequence[str]) -> ScriptEnd:
-        """Sources ``script`` with ``argv0``, ``argc`` and ``argv`` as tclsh sets them."""
+        """Source ``script`` with ``argv0``, ``argc`` and ``argv`` as tclsh sets them."""
         for name, value in (("argv0", str(script)), ("argc", str(len(arguments))), ("tcl_interactive", "0")):
             self._tcl.setvar(name, value)
         self._tcl.setvar("argv", self._tcl.call("list", *arguments) if arguments else "")
@@ -77,7 +77,7 @@ class Interpreter:
             return ""
 
     def flush(self) -> None:
-        """Writes out what the script has printed without a newline, or written to files that it has not closed."""
+        """Write out what the script has printed without a newline, or written to files that it has not closed."""
         self._tcl.call("::opensees::flush_all")
 
 

@@ -6,15 +6,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+from .shared_names import END_FILE
+
 LOST = "lost"
-_FILE = ".job/end"
 _TIME = re.compile(r"(\d+)m([0-9.,]+)s")
 
 
 def read_end(folder: Path) -> dict[str, Any] | None:
     """``how`` (ended, cancelled, timeout, lost), ``exit_code`` (None if nobody saw it), ``wall_s`` and ``core_s``; None if no end is written there."""
     try:
-        how, code, _, began, ended, *used = (folder / _FILE).read_text().split()
+        how, code, _, began, ended, *used = (folder / END_FILE).read_text().split()
         return {
             "how": how,
             "exit_code": None if code == "-" else int(code),
@@ -26,7 +27,7 @@ def read_end(folder: Path) -> dict[str, Any] | None:
 
 
 def _add_times(used: list[str]) -> float | None:
-    """Times as the shell's ``times`` writes them, 1m2.345s, added up."""
+    """Return times as the shell's ``times`` writes them, 1m2.345s, added up."""
     found = [_TIME.fullmatch(text) for text in used]
     seconds = [int(match[1]) * 60 + float(match[2].replace(",", ".")) for match in found if match]
     return round(sum(seconds), 3) if seconds and len(seconds) == len(used) else None

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-CONTROL_FOLDER = ".job"
+from .shared_names import STATE_FOLDER
+
 GONE = "gone, or a link to nothing"
 OUTSIDE = "a link that leads out of the job folder"
 FOREIGN = "a hard link to a file of another user"
@@ -39,7 +40,7 @@ class Selection:
         """Whether a file belongs to the results: included by name, or neither excluded nor one of the job's controls."""
         if any(fnmatchcase(path, pattern) for pattern in self.include):
             return True
-        is_control = path.split("/", 1)[0] == CONTROL_FOLDER
+        is_control = path.split("/", 1)[0] == STATE_FOLDER
         return not is_control and not any(fnmatchcase(path, pattern) for pattern in self.exclude)
 
 

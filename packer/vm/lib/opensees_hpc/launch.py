@@ -22,13 +22,12 @@ from types import FrameType
 from typing import IO
 
 from .rank import OUTPUT_FDS, RANKS, REPORT_FD
+from .shared_names import STATUS_VARIABLE
 
 NO_ENGINE = 69
 LOST_RANK = 70
 STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1
-# Whoever wants to know which of two an exit code over 128 is: a script's, or a signal.
-STATUS_FILE = "OPENSEES_HPC_STATUS_FILE"
 # Ranks ask mpiexec's proxy for a description of the machine, which it writes to /tmp, whatever TMPDIR is, and leaves there when
 # it is ended by a signal. Told of a file that is not there, it writes none, and each rank looks at the machine itself.
 TOPOLOGY = {"HWLOC_XMLFILE": "/nonexistent/topology.xml"}
@@ -134,7 +133,7 @@ def read_events(read_fd: int) -> Iterator[tuple[str, int, int]]:
 
 
 def launch(run: Run, chatter: IO[bytes]) -> End:
-    """Runs to the end; the exit code is by the contract in packer/README.md."""
+    """Run all ranks and return how the run ended; exit codes as in packer/README.md."""
     read_fd, report_fd = os.pipe()
     _forward_signals(report_fd)
     mpiexec = start_mpiexec(run, report_fd, chatter)
@@ -157,7 +156,7 @@ def launch(run: Run, chatter: IO[bytes]) -> End:
 
 
 def judge_end(run: Run, watch: Watch, code: int, chatter: IO[bytes]) -> End:
-    """The end when mpiexec has ended and no rank has reported an error: 0 only if each rank said it ended well."""
+    """Return how a run ended when mpiexec has ended and no rank has reported an error: 0 only if each rank said it ended well."""
     lost = [rank for rank in range(run.ranks) if rank not in watch.codes]
     if code == 0 and not lost:
         return End(code=0)
@@ -172,7 +171,7 @@ def judge_end(run: Run, watch: Watch, code: int, chatter: IO[bytes]) -> End:
 
 
 def open_chatter() -> IO[bytes]:
-    """A place for mpiexec's words; in memory where that exists, so that a full disk does not matter."""
+    """Open a file for mpiexec's output; in memory where that exists, so that a full disk does not matter."""
     if sys.platform == "linux":
         return os.fdopen(os.memfd_create("mpiexec"), "w+b")
     return tempfile.TemporaryFile()
@@ -187,7 +186,8 @@ def main(arguments: Sequence[str]) -> int:
         print("openseesmp: mpiexec is missing from this prefix", file=sys.stderr)  # noqa: T201
         return NO_ENGINE
     run = Run(kind=kind, ranks=int(ranks), script=Path(script), arguments=tuple(rest), mpiexec=Path(mpiexec))
-    status_file = os.environ.pop(STATUS_FILE, "")
+    # Whoever wants to know which of two an exit code over 128 is: a script's, or a signal.
+    status_file = os.environ.pop(STATUS_VARIABLE, "")
     with open_chatter() as chatter:
         end = launch(run, chatter)
     if status_file:

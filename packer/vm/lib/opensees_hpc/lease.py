@@ -15,6 +15,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Protocol
 
+from .shared_names import CONTROL_PREFIX, LEASE
 from .vm_cloud import RefusedError, Reply
 
 FORMAT = 1
@@ -44,7 +45,7 @@ class Storage(Protocol):
 
 
 def parse_lease(content: bytes) -> Lease:
-    """Raises ValueError if it is none, or of a format that this image does not know."""
+    """Raise ValueError if it is none, or of a format that this image does not know."""
     try:
         values: dict[str, Any] = json.loads(content)
         if values["format"] != FORMAT:
@@ -81,12 +82,12 @@ class LeaseReader:
     def __init__(self, storage: Storage, bucket: str, batch: str) -> None:
         self._storage = storage
         self._bucket = bucket
-        self._name = f"_control/{batch}/lease.json"
+        self._name = f"{CONTROL_PREFIX}/{batch}/{LEASE}"
         self._generation = ""
         self._lease: Lease | None = None
 
     def look(self) -> Sight | None:
-        """The lease as it is now, None if there is none.
+        """Return the lease as it is now, None if there is none.
 
         Raises:
             UnreachableError, RefusedError: it could not be read.
@@ -121,30 +122,30 @@ class LeaseWatch:
         self.lease: Lease | None = None
 
     def see(self, sight: Sight, now: float) -> None:
-        """It was read."""
+        """Record that the lease was read."""
         lease = sight.lease
         self.lease = lease
         self._unreadable_since = None
         self._known_until = now + lease.length_s - sight.age_s
 
     def miss(self) -> None:
-        """There is none: what was known of it counts, or the time after boot."""
+        """Record that there is no lease: what was known of it counts, or the time after boot."""
         self._unreadable_since = None
 
     def fail(self, now: float) -> None:
-        """It could not be read, which is not the same as that it has run out."""
+        """Record that the lease could not be read, which does not mean that it has expired."""
         if self._unreadable_since is None:
             self._unreadable_since = now
 
     def left_s(self, now: float) -> float:
-        """How long the VM is still wanted, as far as it is known."""
+        """Return how long the VM is still wanted, in seconds, as far as it is known."""
         until = self._known_until
         if self._unreadable_since is not None:
             until = max(until, self._unreadable_since + self._grace_s)
         return until - now
 
     def duty(self, now: float) -> Duty:
-        """What is to be done."""
+        """Return what the VM has to do."""
         if self.left_s(now) > 0:
             return Duty.WORK
         if self.lease is None or not self.lease.is_detached:

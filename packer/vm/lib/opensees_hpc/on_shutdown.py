@@ -14,8 +14,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from .shared_names import CONTROL_PREFIX, PREEMPTED, VM_BATCH, VM_BUCKET
 from .vm_cloud import Metadata, RefusedError, UnreachableError, VmCloud
-from .vm_settings import BATCH, BUCKET
 from .workspaces import ManagerError, Pushes, Workspace, find_workspaces
 
 BUDGET_S = 20.0
@@ -26,7 +26,7 @@ def main(prefix: Path) -> int:
     """``prefix`` is ``<root>/opt/opensees-hpc``."""
     until = time.monotonic() + BUDGET_S
     metadata = Metadata()
-    batch, bucket = (_patiently(metadata, name, until) for name in (BATCH, BUCKET))
+    batch, bucket = (_patiently(metadata, name, until) for name in (VM_BATCH, VM_BUCKET))
     if not batch or not bucket:
         return 0
     workspaces = find_workspaces(prefix.parent.parent, batch, prefix / "lib")
@@ -61,7 +61,7 @@ def tell_preemption(cloud: VmCloud, batch: str, bucket: str, until: float) -> No
                 "instance": name,
                 "id": cloud.metadata.read("instance/id") or "",
             }
-            cloud.create_object(bucket, f"_control/{batch}/preempted/{name}", json.dumps(content).encode())
+            cloud.create_object(bucket, f"{CONTROL_PREFIX}/{batch}/{PREEMPTED}{name}", json.dumps(content).encode())
             say("preempted; the marker is in the bucket")
             return
         except RefusedError as error:
@@ -73,7 +73,7 @@ def tell_preemption(cloud: VmCloud, batch: str, bucket: str, until: float) -> No
 
 
 def condemn_running(workspaces: list[Workspace]) -> None:
-    """What runs now will not come to its own end: say so before the system begins to kill it."""
+    """Record that running jobs will not come to their own end, before the system begins to kill them."""
     for workspace in workspaces:
         try:
             workspace.condemn_running()

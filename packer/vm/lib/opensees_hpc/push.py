@@ -21,10 +21,7 @@ from .archive import Checked, Checksum, Packed, Sink, pack_files
 from .bucket import Bucket, DeniedError, ExistsError, PushError
 from .job_end import LOST, read_end
 from .job_files import Selection, describe_names, list_files
-
-ARCHIVE = "results.tar.zst"
-MANIFEST = "manifest.json"
-COMMIT_MARKER = "COMMITTED"
+from .shared_names import COMMIT_MARKER, MANIFEST, RESULTS_ARCHIVE
 
 LEFT_OUT = 3
 NOT_ENDED = 7
@@ -72,7 +69,7 @@ def push_archive(push: Push, bucket: ResultBucket, retry: Retry) -> tuple[Packed
     """Packs straight into the upload. If the archive is there already and is what we would send, that is success."""
     paths, skipped = list_files(push.folder, push.selection)
     results: list[Packed] = []
-    name = push.prefix + ARCHIVE
+    name = push.prefix + RESULTS_ARCHIVE
 
     def fill(sink: Sink) -> None:
         results.append(pack_files(push.folder, paths, skipped, WatchedSink(sink, retry)))
@@ -87,7 +84,7 @@ def push_archive(push: Push, bucket: ResultBucket, retry: Retry) -> tuple[Packed
 
 
 def create_or_match(bucket: ResultBucket, name: str, content: bytes, content_type: str) -> bool:
-    """Creates a small object; True if the same was there already."""
+    """Create a small object; True if the same was there already."""
     try:
         bucket.create(name, content, content_type)
     except ExistsError:
@@ -99,7 +96,7 @@ def create_or_match(bucket: ResultBucket, name: str, content: bytes, content_typ
 
 
 def require_match(bucket: ResultBucket, name: str, ours: Checked) -> None:
-    """Raises ExistsError unless the object is byte for byte ours, by size and checksum."""
+    """Raise ExistsError unless the object is byte for byte ours, by size and checksum."""
     theirs = bucket.look_at(name)
     if theirs is None:
         raise ExistsError(f"{name} is there already, and may not be looked at")
@@ -172,7 +169,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def describe(pushed: Pushed, options: argparse.Namespace) -> dict[str, Any]:
-    """The JSON line of a push that succeeded."""
+    """Return the JSON line of a push that succeeded."""
     packed = pushed.packed
     return {
         "event": "pushed",
@@ -214,7 +211,7 @@ def fail(code: int, message: str) -> int:
 
 
 def say(stream: TextIO, line: str) -> None:
-    """A line, past Python's buffers. It may go to a file on a full disk, which must not be the end of a push."""
+    """Write a line past Python's buffers. A full disk below the output must not end a push."""
     content = f"{line}\n".encode(errors="backslashreplace")
     with suppress(OSError):
         while content:

@@ -43,7 +43,7 @@ def _legendre_roots(count: int) -> list[float]:
 
 
 def _lobatto_roots(count: int) -> list[float]:
-    """The inner points: where the slope of the polynomial of degree ``count - 1`` is zero."""
+    """Return the inner points: where the slope of the polynomial of degree ``count - 1`` is zero."""
     degree = count - 1
     roots = []
     for n in range(1, degree):

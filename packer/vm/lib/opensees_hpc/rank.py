@@ -38,7 +38,7 @@ class Rank:
         self.number = int(environment.get("PMI_RANK", "0"))
 
     def take_output(self) -> None:
-        """The launcher's own stdout and stderr instead of mpiexec's pipes."""
+        """Use the launcher's own stdout and stderr instead of mpiexec's pipes."""
         for target, fd in enumerate(self._outputs, start=1):
             os.dup2(fd, target)
             os.close(fd)
@@ -49,7 +49,7 @@ class Rank:
                 os.write(self._report_fd, f"{word} {self.number} {value}\n".encode())
 
     def leave(self, code: int) -> None:
-        """Ends this process. With a code that is not 0 the launcher ends all ranks; MPI is not asked any more."""
+        """End this process. With a code that is not 0 the launcher ends all ranks; MPI is not asked any more."""
         self.report("end", code)
         if code and self._report_fd >= 0:
             time.sleep(WAIT_FOR_LAUNCHER_S)
@@ -58,7 +58,7 @@ class Rank:
 
 
 def end_last_line() -> None:
-    """What a script printed last, without a newline, is a line of its own: OpenSees says a last word when it is unloaded.
+    """End what a script printed last with a newline if it has none: OpenSees prints a line when it is unloaded.
 
     Only where it can be known, in a file such as a job's log.
     """
@@ -75,7 +75,7 @@ def _say(text: str) -> None:
 
 
 def run_tcl(ops: ModuleType, rank: Rank, script: Path, arguments: Sequence[str]) -> int:
-    """Runs a Tcl script; its exit code, 1 for a Tcl error."""
+    """Run a Tcl script; its exit code, 1 for a Tcl error."""
     from .interpreter import Interpreter
 
     interpreter = Interpreter(ops)
@@ -87,7 +87,7 @@ def run_tcl(ops: ModuleType, rank: Rank, script: Path, arguments: Sequence[str])
 
 
 def run_python(ops: ModuleType, rank: Rank, script: Path, arguments: Sequence[str]) -> int:
-    """Runs an OpenSeesPy script as ``__main__``; its exit code, 1 for an exception."""
+    """Run an OpenSeesPy script as ``__main__``; its exit code, 1 for an exception."""
     sys.argv = [str(script), *arguments]
     sys.path.insert(0, str(script.resolve().parent))
     try:
@@ -107,7 +107,7 @@ KINDS: dict[str, Callable[[ModuleType, Rank, Path, Sequence[str]], int]] = {"tcl
 
 
 def run_script(rank: Rank, kind: str, script: Path, arguments: Sequence[str]) -> int:
-    """The script's exit code, with everything flushed: recorders by ``wipe``, then the streams."""
+    """Run the script and return its exit code, with everything flushed: recorders by ``wipe``, then the streams."""
     ops = import_engine()
     if ops.getNP() != rank.wanted_ranks:
         _say(

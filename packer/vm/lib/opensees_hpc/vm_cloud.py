@@ -50,7 +50,7 @@ class Metadata:
         self._url = f"http://{os.environ.get('GCE_METADATA_HOST', 'metadata.google.internal')}/computeMetadata/v1"
 
     def read(self, path: str) -> str | None:
-        """A value, None if there is none of that name."""
+        """Return a value, None if there is none of that name."""
         request = urllib.request.Request(f"{self._url}/{path}", headers={"Metadata-Flavor": "Google"})  # noqa: S310
         try:
             return send(request, METADATA_TIMEOUT_S).body.decode()
@@ -60,7 +60,7 @@ class Metadata:
             raise UnreachableError(f"metadata {path}: {error}") from error
 
     def attribute(self, name: str) -> str:
-        """A custom value of the instance, empty if it is not set."""
+        """Return a custom value of the instance, empty if it is not set."""
         return self.read(f"instance/attributes/{name}") or ""
 
 
@@ -73,7 +73,7 @@ class VmCloud:
         self._token_until = 0.0
 
     def read_object(self, bucket: str, name: str, **query: str) -> Reply:
-        """What Cloud Storage says about an object; its content with ``alt="media"``."""
+        """Return what Cloud Storage says about an object; its content with ``alt="media"``."""
         asked = "".join(f"&{key}={quote(value, safe='')}" for key, value in query.items())
         return self._call("GET", f"{_storage_url()}/storage/v1/b/{bucket}/o/{quote(name, safe='')}?{asked[1:]}")
 
@@ -109,7 +109,7 @@ class VmCloud:
 
 
 def own_url(metadata: Metadata) -> str:
-    """This VM in the Compute API.
+    """Return the URL of this VM in the Compute API.
 
     Raises:
         UnreachableError: the metadata server does not say who we are.

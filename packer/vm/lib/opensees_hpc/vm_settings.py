@@ -1,18 +1,11 @@
-"""What a VM is told by its metadata. The first three names are those of ``runner/model/names.py``."""
+"""The settings of a VM, which its metadata hold."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .shared_names import VM_BATCH, VM_BUCKET, VM_GRACE_S, VM_LEASE_S, VM_LOOK_S, VM_PUSH_S
 from .vm_cloud import Metadata
-
-PREFIX = "opensees-hpc"
-BATCH = f"{PREFIX}-batch"
-BUCKET = f"{PREFIX}-bucket"
-LEASE_S = f"{PREFIX}-lease-seconds"
-GRACE_S = f"{PREFIX}-grace-seconds"
-LOOK_S = f"{PREFIX}-look-seconds"
-PUSH_S = f"{PREFIX}-push-seconds"
 
 LONGEST_LOOK_S = 5.0
 
@@ -32,15 +25,15 @@ class VmSettings:
 
 
 def read_settings(metadata: Metadata) -> VmSettings:
-    """The settings; what is not a number of seconds counts as not set. Raises UnreachableError."""
-    lease_s = _seconds(metadata, LEASE_S, 0.0)
+    """Read the settings; a value that is not a number of seconds counts as not set. Raises UnreachableError."""
+    lease_s = _seconds(metadata, VM_LEASE_S, 0.0)
     return VmSettings(
-        batch=metadata.attribute(BATCH),
-        bucket=metadata.attribute(BUCKET),
+        batch=metadata.attribute(VM_BATCH),
+        bucket=metadata.attribute(VM_BUCKET),
         lease_s=lease_s,
-        grace_s=_seconds(metadata, GRACE_S, lease_s),
-        look_s=_seconds(metadata, LOOK_S, min(LONGEST_LOOK_S, lease_s / 6)),
-        push_s=_seconds(metadata, PUSH_S, 1800.0),
+        grace_s=_seconds(metadata, VM_GRACE_S, lease_s),
+        look_s=_seconds(metadata, VM_LOOK_S, min(LONGEST_LOOK_S, lease_s / 6)),
+        push_s=_seconds(metadata, VM_PUSH_S, 1800.0),
     )
 
 

@@ -38,7 +38,7 @@ class Watchdog:
         self._duty = Duty.WORK
 
     def run(self) -> None:
-        """Returns when the VM is no longer wanted, and everything that is finished is in the bucket."""
+        """Return when the VM is no longer wanted, and all finished results are in the bucket."""
         while not (self._is_over() and self._clear_up()):
             time.sleep(self._settings.look_s)
 
@@ -76,7 +76,7 @@ class Watchdog:
                 say(f"deadlines were not moved: {error}")
 
     def _running_jobs(self, workspace: Workspace) -> list[str]:
-        """The names of the jobs that run; ``?`` if that cannot be told, since nothing then says that none does."""
+        """Return the names of the jobs that run; ``?`` if that cannot be told, since nothing then says that none does."""
         try:
             return [state.name for state in workspace.states() if state.is_running]
         except ManagerError as error:
@@ -142,7 +142,7 @@ def end_vm(cloud: VmCloud) -> None:
 
 
 def watch_settings(metadata: Metadata) -> VmSettings:
-    """The settings, as soon as the metadata server answers."""
+    """Return the settings once the metadata server answers."""
     while True:
         try:
             return read_settings(metadata)
@@ -152,7 +152,7 @@ def watch_settings(metadata: Metadata) -> VmSettings:
 
 
 def take_lock(root: Path) -> IO[bytes] | None:
-    """The right to be the only watchdog of this VM, for as long as the file is open; None if there is another one."""
+    """Return the right to be the only watchdog of this VM, for as long as the file is open; None if there is another one."""
     file = (root / LOCK).open("wb")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,7 +12,7 @@ REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def parse_word(word: str) -> Value:
-    """The number that a word spells, else the word. Stricter than Python: ``1_000``, ``nan`` and ``inf`` are names."""
+    """Return the number that a word spells, else the word. Stricter than Python: ``1_000``, ``nan`` and ``inf`` are names."""
     text = word.strip()
     if INTEGER.fullmatch(text):
         return int(text)
@@ -22,7 +22,7 @@ def parse_word(word: str) -> Value:
 
 
 def parse_list(word: str) -> list[Value] | None:
-    """The numbers of a word that is a list of nothing but numbers (``{1 2 3}``, nested or not), else None."""
+    """Return the numbers of a word that is a list of nothing but numbers (``{1 2 3}``, nested or not), else None."""
     values = [parse_word(part) for part in word.replace("{", " ").replace("}", " ").split()]
     if any(isinstance(value, str) for value in values):
         return None

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-APP = "opensees-hpc"
-CONTROL = ".opensees-hpc"
-DEADLINE, END = ".job/timeout_s", ".job/end"  # in a job's folder, as the manager keeps them
+from .shared_names import APP, ATTEMPT_MARK, DEADLINE_FILE, END_FILE, WORKSPACE_CONTROL_FOLDER
+
 MANAGER_LIMIT_S = 120.0
 # Exit codes of push-results after which trying again changes nothing: done, done with gaps, wrong words, other content, no end, no folder, no image.
 FINAL_CODES = frozenset({"0", "2", "3", "5", "7", "66", "69"})
@@ -62,7 +61,7 @@ class Workspace:
         self._scripts = scripts
 
     def states(self) -> list[JobState]:
-        """The states of all jobs."""
+        """Return the states of all jobs."""
         lines = self._run(self._manager, "status").splitlines()
         return [_parse_state(line) for line in lines if line.count("\t") >= 2]
 
@@ -78,10 +77,10 @@ class Workspace:
     def apply_deadlines(self, deadlines: Mapping[str, float]) -> list[str]:
         """Move the deadlines of attempts of these jobs that have another one; the names of those jobs."""
         moved = []
-        for file in sorted(self.path.glob(f"*/{DEADLINE}")):
+        for file in sorted(self.path.glob(f"*/{DEADLINE_FILE}")):
             folder = file.parents[1].name
             job = job_of_attempt(folder)
-            if job not in deadlines or (self.path / folder / END).exists():
+            if job not in deadlines or (self.path / folder / END_FILE).exists():
                 continue
             wanted = str(round(deadlines[job]))
             if _read_line(file) not in (None, wanted):
@@ -119,8 +118,8 @@ class Workspace:
 
 
 def job_of_attempt(folder: str) -> str:
-    """The job of which this is the folder of one attempt, as the client names it (``<job>.a<number>``); '' if it is none."""
-    job, mark, number = folder.rpartition(".a")
+    """Return the job of which this is the folder of one attempt, as the client names it (``<job>.a<number>``); '' if it is none."""
+    job, mark, number = folder.rpartition(ATTEMPT_MARK)
     return job if mark and number.isdecimal() and number.isascii() else ""
 
 
@@ -140,7 +139,7 @@ def _as_manager_error(what: str) -> Iterator[None]:
 
 
 def find_workspaces(root: Path, batch: str, scripts: Path) -> list[Workspace]:
-    """The workspaces of a batch in all homes below ``root``."""
+    """Return the workspaces of a batch in all homes below ``root``."""
     found = []
     for home in sorted([*root.glob("home/*"), root / "root"]):
         path = home / APP / batch
@@ -151,7 +150,7 @@ def find_workspaces(root: Path, batch: str, scripts: Path) -> list[Workspace]:
 
 
 def _newest_manager(path: Path) -> Path | None:
-    managers = list(path.glob(f"{CONTROL}/*/manager.sh"))
+    managers = list(path.glob(f"{WORKSPACE_CONTROL_FOLDER}/*/manager.sh"))
     return max(managers, key=lambda manager: manager.stat().st_mtime, default=None)
 
 
