@@ -28,13 +28,7 @@ def run(options: batches.Run) -> int:
     def execute(report: RunReport) -> RunSummary:
         context = wiring.make_context(results_folder=_absolute(options.results), listener=screen.listener())
         tell_dead_sessions(context, screen)
-        return command.execute(
-            context,
-            jobs_file=Path(options.jobs),
-            yes=options.yes,
-            detach=options.detach,
-            report=report,
-        )
+        return command.execute(context, options, report=report)
 
     return _run_to_summary(screen, execute)
 
@@ -49,7 +43,7 @@ def attach(options: batches.Attach) -> int:
     def execute(report: RunReport) -> RunSummary:
         context = wiring.make_context(results_folder=_absolute(options.results), listener=screen.listener())
         tell_dead_sessions(context, screen, but=options.batch)
-        return command.execute(context, batch=options.batch, take_over=options.take_over, report=report)
+        return command.execute(context, options, report=report)
 
     return _run_to_summary(screen, execute)
 
@@ -125,7 +119,7 @@ def cleanup(options: batches.Cleanup) -> int:
     screen = new_screen(as_json=options.json, yes=options.yes)
     context = wiring.make_context(listener=screen.listener())
     tell_dead_sessions(context, screen, but=options.batch or options.bake, may_clean=False)
-    summary = command.execute(context, request=options)
+    summary = command.execute(context, options)
     screen.show_cleanup(summary)
     return summary.exit_code
 
@@ -137,7 +131,7 @@ def receipt(options: batches.Receipt) -> int:
 
     context = wiring.make_context()
     dead = tell_dead_sessions(context, _text_screen(options.json), but=options.batch) if options.verify else []
-    view = command.execute(context, name=options.batch, verify=options.verify)
+    view = command.execute(context, options)
     if options.json:
         write(json.dumps({**view.values, "dead_sessions": dead} if options.verify else view.values, indent=2))
     else:

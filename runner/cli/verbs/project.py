@@ -51,7 +51,7 @@ def build(options: project.Build) -> int:
         raise InputError(f"unknown recipe {recipe!r}", remedy=f"known: {', '.join(command.RECIPES)}")
     screen = new_screen(as_json=options.json, yes=options.yes)
     tell_dead_sessions(context, screen)
-    summary = command.execute(context.with_listener(screen.listener()), recipe=recipe, yes=options.yes)
+    summary = command.execute(context.with_listener(screen.listener()), recipe=recipe)
     if isinstance(screen, JsonScreen):
         screen.write("summary", summary.as_json())
     else:
