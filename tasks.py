@@ -1,6 +1,6 @@
-"""Tasks: one word for each thing that is done here, by hand and in CI.
+"""The tasks of Invoke: one word for everything that people and CI do here.
 
-``runner.options`` says what each can be asked for; ``runner.cli.verbs`` does it, and is loaded when it is needed.
+``runner.options`` defines their flags; ``runner.cli.verbs`` executes them, and is loaded when one is called.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from runner.errors import INTERRUPTED_EXIT_CODE, MissingToolError
 from runner.options import batches, developers, local, project
 from runner.options.options import Options
 
-GC_OBJECTS = 100_000  # new ones before the collector looks; Python's own 700 to 2,000 are for small programs
+GC_OBJECTS = 100_000  # new ones before a collection; Python's default of 700 to 2,000 suits small programs
 HELP_WORDS = frozenset({"--help", "-h"})
 
 VERBS = (
@@ -51,7 +51,7 @@ LOCAL_VERBS = (local.Start, local.Stop, local.Status, local.Reset, local.Faults,
 
 open_closed_streams()
 if Path(sys.argv[0]).name in ("invoke", "inv") or Path(sys.argv[0]).parts[-2:] == ("invoke", "__main__.py"):
-    # What invoke prints itself (--help, --list) ends without a word when nobody reads on, as with any command. Verbs are not so.
+    # What Invoke itself prints (--help, --list) ends silently when its reader has gone, as with any command. Verbs do not.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
@@ -69,12 +69,12 @@ class VerbTask(Task[Callable[..., None]]):
 
 
 def _call(kind: type[Options], _: Context, **given: Any) -> None:
-    """Run a verb of ``runner.cli.verbs`` and leave with its exit code."""
+    """Call a verb of ``runner.cli.verbs`` and exit with its code."""
     if HELP_WORDS.intersection(value for value in given.values() if isinstance(value, str)):
-        # Invoke takes the word for an argument that has no default.
+        # Invoke takes the word as the value of a required argument.
         os.execv(sys.executable, [sys.executable, "-m", "invoke", "--help", kind.verb])  # noqa: S606 (our own interpreter)
-    # Pulumi's and Google's packages are hundreds of thousands of objects that stay to the end. To look through them again and
-    # again while they are loaded, and once more at the exit, takes a second of each command (python -X importtime).
+    # The packages of Pulumi and Google create hundreds of thousands of objects that stay to the end. Collections while they are
+    # loaded, and at the exit, would take a second of each command (python -X importtime).
     gc.set_threshold(GC_OBJECTS)
     atexit.register(gc.freeze)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a reader that goes away ends no batch: runner.cli.output
@@ -83,7 +83,7 @@ def _call(kind: type[Options], _: Context, **given: Any) -> None:
     except ModuleNotFoundError as error:
         message = f"error: the Python package {error.name} is missing\nremedy: start commands as `./bootstrap invoke …`"
         raise Exit(message=message, code=MissingToolError.exit_code) from error
-    except KeyboardInterrupt as error:  # Invoke would end with 1, which means another thing
+    except KeyboardInterrupt as error:  # Invoke would exit with 1, which has another meaning
         raise Exit(code=INTERRUPTED_EXIT_CODE) from error
 
     code = getattr(verbs, kind.name)(kind(**given))

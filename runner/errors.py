@@ -2,25 +2,25 @@
 
     HpcError                      1   anything that ends a command
     ├── InputError                2   a jobs file, setting or argument is wrong; nothing was created
-    ├── MissingToolError          3   a program or package that is needed is not there
-    ├── CloudError                4   the cloud said no, or could not be reached
+    ├── MissingToolError          3   a program or package that is needed is missing
+    ├── CloudError                4   Google Cloud API error, or the cloud could not be reached
     │   ├── UnreachableError          no answer at all
     │   ├── PermissionDeniedError     401 or 403
     │   ├── NotFoundError             404
     │   ├── ConflictError             409 or 412
     │   ├── QuotaError                a quota is too small
-    │   └── StockoutError             the zone has no such machine now
+    │   └── StockoutError             the zone has no such VM available now
     ├── RemoteError               5   SSH: connect, host key, a command on an instance
     │   ├── HostKeyError              the host is not the one we know
     │   ├── RemoteCommandError        a remote command ended with an exit code that is not 0
     │   └── JobsNotStartedError       jobs of a submit that a host could not start
     ├── StackError                6   the Pulumi engine failed
     ├── BuildError                7   the image could not be baked or did not validate
-    ├── LeftoverError             8   something billable could not be removed
-    ├── DiskError                10   a disk of this machine is full, over quota or cannot be written; nothing was lost
+    ├── LeftoverError             8   a billable resource could not be removed
+    ├── DiskError                10   a disk of this computer is full, over quota or cannot be written; nothing was lost
     ├── CrashError               11   a fault in opensees-hpc itself; a file has the report
     ├── SimulatorOutputParsingError   what a simulation wrote is not one number
-    └── DeclinedError             9   the user, or the absence of one, said no
+    └── DeclinedError             9   the user declined, or nobody could be asked
 
 A wrong argument of a call is a ValueError, such as JobsRefusedError: IDs of jobs that are taken, or not known.
 
@@ -36,17 +36,17 @@ from pathlib import Path
 INTERRUPTED_EXIT_CODE = 130
 # What each exit code of a command means, wherever it can be one. The help of a command says with which it can end.
 EXIT_CODES: Mapping[int, str] = {
-    0: "all is well",
-    1: "something did not succeed, though the command came to its end",
+    0: "success",
+    1: "something did not succeed, though the command ran to its end",
     2: "a file, setting or argument is wrong; nothing was created",
     3: "a program or package is missing",
-    4: "the cloud said no, or could not be reached",
+    4: "Google Cloud API error, or the cloud could not be reached",
     5: "SSH failed",
     6: "Pulumi failed",
     7: "the image could not be baked, or did not validate",
-    8: "something billable is left, and could not be removed",
-    9: "not agreed to",
-    10: "a disk of this machine is full or cannot be written; nothing was lost",
+    8: "a billable resource is left and could not be removed",
+    9: "declined",
+    10: "a disk of this computer is full or cannot be written; nothing was lost",
     11: "a fault in opensees-hpc itself; a file has the report",
     129: "the terminal was closed (SIGHUP)",
     INTERRUPTED_EXIT_CODE: "Ctrl-C (SIGINT)",
@@ -67,7 +67,7 @@ class HpcError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class InputProblem:
-    """One thing that is wrong in a file: where (1-based line and column, 0 if not known), what, and the remedy."""
+    """One error in a file: where (1-based line and column, 0 if not known), what, and the remedy."""
 
     file: Path | None
     line: int
@@ -93,13 +93,13 @@ class InputError(HpcError):
 
 
 class MissingToolError(HpcError):
-    """A program or package that is needed is not there."""
+    """A program or package that is needed is missing."""
 
     exit_code = 3
 
 
 class CloudError(HpcError):
-    """The cloud said no. ``reason`` is Google's own word (``errors[].reason``), ``status`` the HTTP status, 0 if none.
+    """Google Cloud API error. ``reason`` is Google's own word (``errors[].reason``), ``status`` the HTTP status, 0 if none.
 
     ``retry_after_s``: the wait that the cloud asked for, 0 if it did not.
     """
@@ -134,7 +134,7 @@ class QuotaError(CloudError):
 
 
 class StockoutError(CloudError):
-    """The zone has no such machine now. ``zones_available``: what Google proposes instead, perhaps nothing."""
+    """The zone has no such VM available now. ``zones_available``: the zones that Google proposes instead, if any."""
 
     def __init__(self, message: str, *, reason: str = "", status: int = 0, zones_available: Sequence[str] = ()) -> None:
         super().__init__(message, reason=reason, status=status)
@@ -210,7 +210,7 @@ class BuildError(HpcError):
 
 
 class LeftoverError(HpcError):
-    """Something billable could not be removed. ``items`` names each."""
+    """Billable resources could not be removed. ``items`` names each."""
 
     exit_code = 8
 
@@ -220,13 +220,13 @@ class LeftoverError(HpcError):
 
 
 class DiskError(HpcError):
-    """A disk of this machine is full, over quota or cannot be written. What could not be kept is still where it was."""
+    """A disk of this computer is full, over quota or cannot be written. What could not be saved is still where it was."""
 
     exit_code = 10
 
 
 class CrashError(HpcError):
-    """A fault in opensees-hpc itself. ``report``: the file that has what is needed to mend it, None if none could be written."""
+    """A fault in opensees-hpc itself. ``report``: the file with what is needed to fix it, None if it could not be written."""
 
     exit_code = 11
 
@@ -236,6 +236,6 @@ class CrashError(HpcError):
 
 
 class DeclinedError(HpcError):
-    """The user, or the absence of one, said no."""
+    """The user declined, or nobody could be asked."""
 
     exit_code = 9

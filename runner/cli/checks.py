@@ -1,4 +1,4 @@
-"""What CI does, as functions: types, style, shell scripts, tests, generated documentation."""
+"""What CI checks: types, style, shell scripts, tests, generated documentation."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pathlib import Path
 from runner.cli.output import drain_output
 from runner.errors import DiskError, InputError, MissingToolError
 
-PYTHON_PLACES = ("runner", "infra", "packer", "tests", "benchmarks", "examples", "tasks.py")
-TYPED_PLACES = ("runner", "infra", "tests", "benchmarks", "examples", "tasks.py")
+PYTHON_CODE = ("runner", "infra", "packer", "tests", "benchmarks", "examples", "tasks.py")
+TYPED_CODE = ("runner", "infra", "tests", "benchmarks", "examples", "tasks.py")
 TEST_WORKERS = "2"
 
 
 def lint(root: Path) -> int:
-    """1 if a checker complains, after all of them have run.
+    """Run all checkers; return 1 if one of them complains.
 
     Raises:
-        MissingToolError: one of them is not there.
+        MissingToolError: one of them is missing.
     """
-    python = [place for place in PYTHON_PLACES if (root / place).exists()]
-    typed = [place for place in TYPED_PLACES if (root / place).exists()]
+    python = [path for path in PYTHON_CODE if (root / path).exists()]
+    typed = [path for path in TYPED_CODE if (root / path).exists()]
     scripts = shell_scripts(root)
     complaints = [
         _call(root, [sys.executable, "-m", "ruff", "check", *python]),
@@ -38,7 +38,7 @@ def lint(root: Path) -> int:
 
 
 def test(root: Path, *, select: Sequence[str], with_lint: bool) -> int:
-    """System packages, lint, then pytest; 0 if all is well."""
+    """Install system packages, run lint, then pytest; return 0 if all succeed."""
     from tests.system_packages import prepare
 
     options = prepare()
@@ -48,14 +48,14 @@ def test(root: Path, *, select: Sequence[str], with_lint: bool) -> int:
 
 
 def fresh(root: Path, *, both: bool, bare: bool) -> int:
-    """1 if one of the README's commands fails on a fresh machine."""
+    """Run the README's commands on a minimal system; return 1 if one fails."""
     from tests.fresh.check import check_readme
 
     return int(check_readme(root, both=both, bare=bare) > 0)
 
 
 def write_docs(root: Path, *, check: bool) -> int:
-    """Write the generated documentation, or say with 1 that it is not up to date."""
+    """Write the generated documentation, or with ``check`` return 1 if it is not up to date."""
     stale = 0
     for path, text in generated_docs(root).items():
         if not path.exists() or path.read_text() != text:
@@ -74,7 +74,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def generated_docs(root: Path) -> dict[Path, str]:
-    """Each generated file with the text that it should have."""
+    """Return each generated file with its expected text."""
     from runner.emulator.faults import put_tables
     from runner.model.batch import json_schema
     from runner.model.shared_names import shared_names_module
@@ -88,17 +88,19 @@ def generated_docs(root: Path) -> dict[Path, str]:
 
 
 def shell_scripts(root: Path) -> list[str]:
-    """Every shell script that git knows or would know: by name, or by its first line.
+    """List every shell script in the repository, ignored files aside: by name, or by its first line.
 
     Raises:
-        InputError: git knows nothing of this folder.
+        InputError: this is no repository.
     """
     listed = subprocess.run(  # noqa: S603
         [_tool("git"), "ls-files", "-co", "--exclude-standard"], cwd=root, capture_output=True, text=True, check=False
     )
     if listed.returncode:
-        told = " ".join(listed.stderr.split())
-        raise InputError(f"git cannot list the files of {root}: {told}", remedy="run this in a clone of the repository")
+        message = " ".join(listed.stderr.split())
+        raise InputError(
+            f"git cannot list the files of {root}: {message}", remedy="run this in a clone of the repository"
+        )
     files = [name for name in listed.stdout.splitlines() if (root / name).is_file()]
     return sorted(name for name in files if name.endswith(".sh") or _is_shell(root / name))
 
@@ -112,7 +114,7 @@ def _is_shell(path: Path) -> bool:
 
 
 def _call(root: Path, command: Sequence[str]) -> int:
-    """1 if the command complains; its output goes where ours goes."""
+    """Run a command with our output; return 1 if it fails."""
     sys.stdout.write(
         f"$ {' '.join(Path(word).name if index == 0 else word for index, word in enumerate(command))[:160]}\n"
     )
@@ -121,9 +123,9 @@ def _call(root: Path, command: Sequence[str]) -> int:
 
 
 def _tool(name: str) -> str:
-    """A program beside our Python, else on PATH."""
+    """Find a program beside our Python, else on PATH."""
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
-        raise MissingToolError(f"there is no {name}", remedy=f"install {name}, or start as `./bootstrap invoke …`")
+        raise MissingToolError(f"{name} is missing", remedy=f"install {name}, or start as `./bootstrap invoke …`")
     return found

@@ -1,4 +1,4 @@
-"""How a command ends: what it raised as a sentence with its exit code. No traceback reaches a user; a report of it a file does."""
+"""How a command ends: an error becomes a message and an exit code. Users see no traceback; a report file has it."""
 
 from __future__ import annotations
 
@@ -17,44 +17,46 @@ from runner.errors import INTERRUPTED_EXIT_CODE, CrashError, DiskError, HpcError
 from runner.teardown import Interrupted
 from runner.wiring.logs import CommandLog, current_log
 
-WITHOUT_READERS = frozenset({"run", "attach", "build", "drill"})  # what they do counts, and not what they say of it
+OUTPUT_IS_SECONDARY = frozenset({"run", "attach", "build", "drill"})  # their work counts, not their output
 OWN_PACKAGES = ("runner", "infra", "packer", "tests")
 
 _log = logging.getLogger(__name__)
 
 
-def tell_end(screen: TextScreen | JsonScreen, error: Exception | KeyboardInterrupt) -> int:
-    """Say what ended a command; its exit code."""
+def report_end(screen: TextScreen | JsonScreen, error: Exception | KeyboardInterrupt) -> int:
+    """Report the error that ended a command, and return its exit code."""
     if isinstance(error, KeyboardInterrupt):
-        return _tell_interrupt(error)
+        return _report_interrupt(error)
     log = current_log()
-    told = error if isinstance(error, HpcError) else _explain(error, log)
+    shown = error if isinstance(error, HpcError) else _explain(error, log)
     _log_error(f"ended by {type(error).__name__}: {error}", error)
-    screen.show_error(told, log=None if log is None else log.path)
-    return told.exit_code
+    screen.show_error(shown, log=None if log is None else log.path)
+    return shown.exit_code
 
 
-def tell_lost_output(verb: str, code: int) -> int:
-    """The exit code of a command: not 0 if its output is its result and a disk could not take it, which is told on standard error."""
-    loss = find_lost_output() if code == 0 and verb not in WITHOUT_READERS else None
+def report_lost_output(verb: str, code: int) -> int:
+    """Return the exit code of a command. If its output is its result and could not be written to a disk, report that on standard error."""
+    loss = find_lost_output() if code == 0 and verb not in OUTPUT_IS_SECONDARY else None
     if loss is None:
         return code
-    error = DiskError(f"standard output cannot be written: {loss.strerror}", remedy="let it go where there is room")
-    return tell_end(TextScreen(yes=False, ask=lambda question: False), error)
+    error = DiskError(
+        f"standard output cannot be written: {loss.strerror}", remedy="write it to a disk with free space"
+    )
+    return report_end(TextScreen(yes=False, ask=lambda question: False), error)
 
 
 @contextmanager
-def threads_told() -> Iterator[None]:
-    """Inside, an error that ends a thread, or that nobody can take, is in the log; on the terminal it is a line."""
+def thread_errors_reported() -> Iterator[None]:
+    """Log errors that end a thread, or that Python cannot raise, inside the block; the terminal shows those of threads as a line."""
     before = threading.excepthook, sys.unraisablehook
-    threading.excepthook, sys.unraisablehook = _tell_thread, _tell_unraisable
+    threading.excepthook, sys.unraisablehook = _report_thread, _report_unraisable
     try:
         yield
     finally:
         threading.excepthook, sys.unraisablehook = before
 
 
-def _tell_interrupt(error: KeyboardInterrupt) -> int:
+def _report_interrupt(error: KeyboardInterrupt) -> int:
     _log.info("ended by %s", str(error) or "Ctrl-C")
     if not isinstance(error, Interrupted):
         return INTERRUPTED_EXIT_CODE
@@ -64,7 +66,7 @@ def _tell_interrupt(error: KeyboardInterrupt) -> int:
 
 
 def _explain(error: Exception, log: CommandLog | None) -> HpcError:
-    """An error that nobody thought of, as one of ours, with a report of it in a file."""
+    """Return an unexpected error as one of ours, and write a report of it to a file."""
     if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in OWN_PACKAGES:
         return MissingToolError(
             f"the Python package {error.name} is missing",
@@ -79,19 +81,15 @@ def _explain(error: Exception, log: CommandLog | None) -> HpcError:
 
 
 def _remedy(report: Path | None) -> str:
-    where = (
-        "no report of it could be written"
-        if report is None
-        else f"the report is {report}; send it to whoever maintains this"
-    )
-    return f"{where}; `invoke status` says whether anything still runs"
+    where = "no report could be written" if report is None else f"the report is {report}; send it to the maintainers"
+    return f"{where}; `invoke status` shows whether anything is still running"
 
 
 def _in_a_line(error: BaseException) -> str:
     return " ".join(traceback.format_exception_only(error)[-1].split())
 
 
-def _tell_thread(args: threading.ExceptHookArgs) -> None:
+def _report_thread(args: threading.ExceptHookArgs) -> None:
     if args.exc_value is None or isinstance(args.exc_value, SystemExit):
         return
     name = args.thread.name if args.thread else "a thread"
@@ -99,8 +97,8 @@ def _tell_thread(args: threading.ExceptHookArgs) -> None:
     sys.stderr.write(f"warning: {name} ended: {_in_a_line(args.exc_value)}{_see_log()}\n")
 
 
-def _tell_unraisable(args: Any) -> None:
-    _log_error(f"{args.err_msg or 'an error that nobody can take'}: {args.object!r}", args.exc_value)
+def _report_unraisable(args: Any) -> None:
+    _log_error(f"{args.err_msg or 'an error that cannot be raised'}: {args.object!r}", args.exc_value)
 
 
 def _log_error(what: str, error: BaseException | None) -> None:

@@ -1,7 +1,7 @@
-"""Standard output and error that hold nobody up: a thread of their own writes them, and they are given up when nobody is there.
+"""Standard output and error that never block: a thread writes them, and discards what can no longer be written.
 
-A pager that does not read on, a terminal that was stopped or closed, a full disk behind ``> file``: none of them may keep a
-batch from going on, or from ending with all of its VMs deleted.
+A pager that stops reading, a terminal that was stopped or closed, a full disk behind ``> file``: none of them may keep a
+batch from continuing, or from ending with all of its VMs deleted.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ STANDARD_ERROR = 2  # the highest of the three numbers
 
 
 class _Writer:
-    """Writes what is put to the streams it belongs to, in order."""
+    """Writes queued text to its streams, in order."""
 
     def __init__(self) -> None:
         self._waiting: queue.SimpleQueue[tuple[TextIO, str] | threading.Event] = queue.SimpleQueue()
-        self.lost: dict[TextIO, OSError] = {}  # what kept the rest of a stream from where it was to go
+        self.lost: dict[TextIO, OSError] = {}  # the error since which a stream is discarded
         threading.Thread(target=self._run, daemon=True, name="output").start()
 
     def put(self, stream: TextIO, text: str) -> None:
-        """Have this written; returns at once."""
+        """Queue this text; return at once."""
         self._waiting.put((stream, text))
 
     def drain(self) -> None:
-        """Wait until all that was put is written, or given up."""
+        """Wait until everything that was queued is written or discarded."""
         reached = threading.Event()
         self._waiting.put(reached)
         reached.wait()
@@ -53,70 +53,70 @@ class _Writer:
                 self.lost.setdefault(stream, error)
                 _silence(stream)
             except ValueError:
-                continue  # the stream is closed, or cannot take this text; what follows it perhaps can
+                continue  # the stream is closed, or cannot encode this text; it may take the next one
 
 
 def _silence(stream: TextIO) -> None:
-    """Nobody can read it any more: what follows, and what its buffer still holds, goes nowhere."""
+    """Discard what is written to the stream from now on, and what is in its buffer."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
 
 
-class PatientStream(io.TextIOBase):
-    """A text stream to write to; the writing is done later. ``drain`` waits for it."""
+class QueuedStream(io.TextIOBase):
+    """A text stream whose text is queued and written later. ``drain`` waits for that."""
 
     def __init__(self, stream: TextIO, writer: _Writer) -> None:
         self._stream = stream
         self._writer = writer
 
     def write(self, text: str) -> int:
-        """Put the text into the queue."""
+        """Queue the text."""
         self._writer.put(self._stream, text)
         return len(text)
 
     def flush(self) -> None:
-        """Nothing: each text is flushed when it is written."""
+        """Do nothing: each text is flushed when it is written."""
 
     def drain(self) -> None:
-        """Wait until it is written."""
+        """Wait until all text is written."""
         self._writer.drain()
 
     def find_loss(self) -> OSError | None:
-        """What the disk said that could not take all that was written; None if it could, or if a reader has gone."""
+        """Return the error of a disk that could not store all output; None if there was none, or if only the reader has gone."""
         self.drain()
         error = self._writer.lost.get(self._stream)
         return error if error is not None and error.errno in LOSSES else None
 
     def isatty(self) -> bool:
-        """As the stream behind says."""
+        """Return what the wrapped stream returns."""
         return self._stream.isatty()
 
     def fileno(self) -> int:
-        """As the stream behind says."""
+        """Return what the wrapped stream returns."""
         return self._stream.fileno()
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """As the stream behind says."""
+        """Return what the wrapped stream returns."""
         return self._stream.encoding
 
     @property
     def errors(self) -> str | None:  # type: ignore[override]
-        """As the stream behind says."""
+        """Return what the wrapped stream returns."""
         return self._stream.errors
 
 
 @contextmanager
-def patient_output() -> Iterator[None]:
-    """Inside, ``sys.stdout`` and ``sys.stderr`` hold nobody up. At the end what was written is waited for."""
+def queued_output() -> Iterator[None]:
+    """Replace ``sys.stdout`` and ``sys.stderr`` inside the block by streams that never block. Wait for them at its end."""
     before = sys.stdout, sys.stderr
     for stream in before:
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
-            stream.reconfigure(errors="replace")  # where characters of ours are unknown, ? stands for them
+            stream.reconfigure(errors="replace")  # ? replaces characters that the stream cannot encode
     writer = _Writer()
-    sys.stdout, sys.stderr = (PatientStream(stream, writer) for stream in before)
+    sys.stdout, sys.stderr = (QueuedStream(stream, writer) for stream in before)
     try:
         yield
     finally:
@@ -125,10 +125,10 @@ def patient_output() -> Iterator[None]:
 
 
 def open_closed_streams() -> None:
-    """Let standard streams that this process was started without go nowhere.
+    """Open standard streams that this process was started without on the null device.
 
-    Python has None for them, on which whoever prints fails; and the next file that is opened would get the number of one, so
-    that a child writes its errors into it.
+    Python has None for them, so that printing fails; and the next file to be opened would get the number of one, so that a
+    child process would write its errors into it.
     """
     while (handle := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
         os.set_inheritable(handle, True)
@@ -140,11 +140,11 @@ def open_closed_streams() -> None:
 
 
 def drain_output() -> None:
-    """Wait until all output is written: before somebody else writes to the same terminal."""
-    if isinstance(sys.stdout, PatientStream):
+    """Wait until all output is written, before another program writes to the same terminal."""
+    if isinstance(sys.stdout, QueuedStream):
         sys.stdout.drain()
 
 
 def find_lost_output() -> OSError | None:
-    """What kept standard output from the disk that it was to go to, if anything did. Waits until all of it is written."""
-    return sys.stdout.find_loss() if isinstance(sys.stdout, PatientStream) else None
+    """Wait until all of standard output is written; return the error of a disk that could not store it, if there was one."""
+    return sys.stdout.find_loss() if isinstance(sys.stdout, QueuedStream) else None

@@ -11,12 +11,13 @@ from runner.context import Context
 from runner.errors import InputError, NotFoundError
 from runner.jobsfile import Definition, load_definition, open_batches
 from runner.journal import NameTakenError, SessionState, gone_clients
+from runner.options.batches import Attach
 from runner.teardown import check_known
 
 _log = logging.getLogger(__name__)
 
 
-def execute(context: Context, *, batch: str, take_over: bool = False, report: RunReport | None = None) -> RunSummary:
+def execute(context: Context, options: Attach, *, report: RunReport | None = None) -> RunSummary:
     """Take over a batch: logs go on where they stood, finished jobs are not run again, waiting ones are started.
 
     A batch that cannot be gone on with is left as it was found. ``report`` has the summary also if an error is raised.
@@ -26,11 +27,11 @@ def execute(context: Context, *, batch: str, take_over: bool = False, report: Ru
         WatchedError: another client, of which it is not known that it is gone, watches it, and ``take_over`` was not given.
         NotFoundError: the batch has ended, or never began.
     """
-    if batch:
-        check_batch_name(batch)
+    if options.batch:
+        check_batch_name(options.batch)
     with context.phases.phase("cloud"):
         context.cloud.open()
-        name = batch or _only_open_batch(context)
+        name = options.batch or _only_open_batch(context)
         definition = _load_definition(context, name)
     known = context.journal.read(name)
     predecessors = () if known is None else gone_clients(known)
@@ -42,7 +43,7 @@ def execute(context: Context, *, batch: str, take_over: bool = False, report: Ru
             phases=context.phases,
             session=session,
             report=report or RunReport(),
-            take_over=take_over,
+            take_over=options.take_over,
             predecessors=predecessors,
         )
         return run.go_on()

@@ -51,7 +51,7 @@ class BuildSummary:
         return {"image": self.image, "versions": dict(self.versions), "phases_s": dict(self.phases_s), "exit_code": 0}
 
 
-def execute(context: Context, *, recipe: str, yes: bool) -> BuildSummary:
+def execute(context: Context, *, recipe: str) -> BuildSummary:
     """Bake a new image; the old ones of the family are deprecated, not deleted.
 
     Raises:
@@ -62,7 +62,7 @@ def execute(context: Context, *, recipe: str, yes: bool) -> BuildSummary:
     """
     context.cloud.open()
     context.cloud.check_bake(recipe)
-    _agree(context, recipe, yes=yes)
+    _agree(context, recipe)
     with taking_turns(context):
         return bake(context, recipe=recipe)
 
@@ -107,7 +107,7 @@ def ensure_image(context: Context, *, make: Callable[..., object] = bake) -> Ima
         context.warn(why)
     recipe = context.settings.image_recipe
     if not context.is_local:
-        _agree(context, recipe, yes=False)
+        _agree(context, recipe)
     make(context.with_new_phases(), recipe=recipe)
     image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
     if image is None or not serves(image):
@@ -120,7 +120,7 @@ def serves(image: Image) -> bool:
     return image.format >= names.IMAGE_FORMAT
 
 
-def _agree(context: Context, recipe: str, *, yes: bool) -> None:
+def _agree(context: Context, recipe: str) -> None:
     """Show what a bake may cost, and ask."""
     settings = context.settings
     machine = catalog.MACHINE_TYPES[settings.builder_machine_type]
@@ -129,7 +129,7 @@ def _agree(context: Context, recipe: str, *, yes: bool) -> None:
     context.listener.tell(
         "bake", recipe=recipe, machine_type=machine.name, ceiling_usd=round(ceiling_usd, 2), hours=hours
     )
-    if not yes and not context.listener.on_confirm(f"Bake an image with the recipe {recipe}?"):
+    if not context.listener.on_confirm(f"Bake an image with the recipe {recipe}?"):
         raise DeclinedError("no image was baked", remedy="agree, or give --yes where nobody can be asked")
 
 

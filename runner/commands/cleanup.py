@@ -57,16 +57,16 @@ class CleanupSummary:
         }
 
 
-def execute(context: Context, *, request: Cleanup) -> CleanupSummary:
+def execute(context: Context, options: Cleanup) -> CleanupSummary:
     """Show what would go, ask, remove it, and look again. Idempotent.
 
     Raises:
         InputError: the request makes no sense, nothing knows that batch or bake, or a living process is at it.
         DeclinedError: not agreed to; nothing was removed.
     """
-    scope = _read_scope(context, request)
+    scope = _read_scope(context, options)
     context.cloud.open(needs_engine=False)
-    estate: Estate = DryEstate(context.cloud.estate) if request.dry_run else context.cloud.estate
+    estate: Estate = DryEstate(context.cloud.estate) if options.dry_run else context.cloud.estate
     kinds = _kinds(scope)
     found = estate.find(kinds, scope.labels)
     choices = scope.choose(found.items)
@@ -75,7 +75,7 @@ def execute(context: Context, *, request: Cleanup) -> CleanupSummary:
     _show(context, choices, found.unread)
     taken = tuple(choice.item for choice in choices if choice.is_taken)
     kept = tuple(choice for choice in choices if not choice.is_taken)
-    if taken and not (request.dry_run or request.yes) and not context.listener.on_confirm(f"Delete {_count(taken)}?"):
+    if taken and not (options.dry_run or options.yes) and not context.listener.on_confirm(f"Delete {_count(taken)}?"):
         raise DeclinedError("nothing was deleted", remedy="agree, or give --yes where nobody can be asked")
     report = SweepReport(removals=(), left=(), unread=found.unread)
     if taken:
@@ -84,39 +84,39 @@ def execute(context: Context, *, request: Cleanup) -> CleanupSummary:
             lambda: _look_again(context, scope),
             Agreement(found=found, items=taken),
             kinds=kinds,
-            tell=lambda removal: _tell(context, removal, request),
+            tell=lambda removal: _tell(context, removal, options),
         )
-    if not request.dry_run:
+    if not options.dry_run:
         keys = {item.key for item in taken}
         untouched = [item for item in found.items if item.kind in BILLED and item.key not in keys]
         _end_sessions(context, scope, report, untouched)
         with suppress(CloudError):  # what is left here costs nothing
             forget_inputs_of_gone(context)
-    return CleanupSummary(report=report, kept=kept, dry_run=request.dry_run)
+    return CleanupSummary(report=report, kept=kept, dry_run=options.dry_run)
 
 
-def _read_scope(context: Context, request: Cleanup) -> Scope:
-    given = [name for name in ("batch", "bake", "everything") if getattr(request, name)]
+def _read_scope(context: Context, options: Cleanup) -> Scope:
+    given = [name for name in ("batch", "bake", "everything") if getattr(options, name)]
     if len(given) > 1:
         raise InputError(f"--{' and --'.join(given)} exclude each other")
-    if request.results and not (request.batch or request.everything):
+    if options.results and not (options.batch or options.everything):
         raise InputError("--results goes with --batch or --everything: it deletes what analyses have brought about")
-    for name in (request.batch, request.bake):
+    for name in (options.batch, options.bake):
         if name and not names.is_batch_name(name):
             raise InputError(f"{name!r} is not the name of a batch or bake")
     busy = busy_sessions(context)
-    for name in (request.batch, request.bake):
+    for name in (options.batch, options.bake):
         if name in busy:
             raise InputError(f"{busy[name]} is at {name}", remedy="end that command: it cleans up behind itself")
     return Scope(
         now=context.now(),
-        owner=request.owner or context.settings.owner,
-        batch=request.batch,
-        bake=request.bake,
-        everything=request.everything,
-        results=request.results,
+        owner=options.owner or context.settings.owner,
+        batch=options.batch,
+        bake=options.bake,
+        everything=options.everything,
+        results=options.results,
         busy=busy,
-        gone=clients_gone(context) if request.everything else (),
+        gone=clients_gone(context) if options.everything else (),
     )
 
 
@@ -151,8 +151,8 @@ def _show(context: Context, choices: Iterable[Choice], unread: Iterable[Unread])
         context.warn(f"could not be looked at: {text}")
 
 
-def _tell(context: Context, removal: Removal, request: Cleanup) -> None:
-    if not request.dry_run:
+def _tell(context: Context, removal: Removal, options: Cleanup) -> None:
+    if not options.dry_run:
         tell_removal(context, removal)
 
 

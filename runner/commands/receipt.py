@@ -11,6 +11,7 @@ from runner.context import Context
 from runner.errors import DiskError, InputError
 from runner.model.receipt import make_receipt
 from runner.model.session import Session
+from runner.options.batches import Receipt
 from runner.teardown import read_receipt, receipt_files, write_receipt
 
 
@@ -23,13 +24,14 @@ class ReceiptView:
     exit_code: int
 
 
-def execute(context: Context, *, name: str, verify: bool) -> ReceiptView:
+def execute(context: Context, options: Receipt) -> ReceiptView:
     """The receipt as it was written at the end; with ``verify`` a new one, from what the cloud says now.
 
     Raises:
         InputError: this machine has no journal of that name, or the settings are about another project.
         DiskError: nothing of the journal can be read.
     """
+    name = options.batch
     session = context.journal.read(name)
     if session is None:
         known = ", ".join(context.journal.names()[-5:]) or "none yet"
@@ -38,7 +40,7 @@ def execute(context: Context, *, name: str, verify: bool) -> ReceiptView:
         remedy = f"`invoke cleanup --batch {name} --dry-run` asks the cloud itself"
         raise DiskError("; ".join(session.troubles), remedy=remedy)
     stored = receipt_files(context, name)[0]
-    if not verify:
+    if not options.verify:
         values = read_receipt(stored) or make_receipt(session, made=context.now()).as_json()
         return ReceiptView(values=values, page=stored.with_suffix(".html"), exit_code=0)
     _check_project(context, session)

@@ -19,6 +19,7 @@ from runner.journal import NameTakenError, SessionState
 from runner.model import names
 from runner.model.plan import Plan, hourly_price, make_plan, next_name
 from runner.model.quota import find_rooms
+from runner.options.batches import Run
 from runner.system.files import disk_errors_mapped, require_folder
 
 _log = logging.getLogger(__name__)
@@ -26,14 +27,7 @@ _log = logging.getLogger(__name__)
 RESULTS_ELSEWHERE = "--results names another folder"
 
 
-def execute(
-    context: Context,
-    *,
-    jobs_file: Path,
-    yes: bool,
-    detach: bool = False,
-    report: RunReport | None = None,
-) -> RunSummary:
+def execute(context: Context, options: Run, *, report: RunReport | None = None) -> RunSummary:
     """Run a batch from its jobs file to the end of its VMs. ``report`` has the summary also if an error is raised.
 
     Raises:
@@ -44,14 +38,14 @@ def execute(
         HpcError: what failed, after everything that was created is gone (or named in the error's notes).
     """
     with context.phases.phase("preflight"):
-        checked = check_batch(jobs_file)
+        checked = check_batch(Path(options.jobs))
     with context.phases.phase("cloud"):
         context.cloud.open()
         base = begin_reading_base(context)
         plan = _plan(context, checked)
         context.cloud.warm_up()
         plan = _fit_quota(context, plan, checked)
-    _agree(context, plan, checked, yes=yes)
+    _agree(context, plan, checked)
     require_folder(context.results_folder, more=RESULTS_ELSEWHERE)
     with taking_turns(context):
         with context.phases.phase("base"):
@@ -69,7 +63,7 @@ def execute(
             phases=context.phases,
             session=session,
             report=report or RunReport(),
-            detach=detach,
+            detach=options.detach,
         )
         return run.begin()
 
@@ -182,7 +176,7 @@ def _fit_quota(context: Context, plan: Plan, checked: CheckedBatch) -> Plan:
     )
 
 
-def _agree(context: Context, plan: Plan, checked: CheckedBatch, *, yes: bool) -> None:
+def _agree(context: Context, plan: Plan, checked: CheckedBatch) -> None:
     """Show what will be created and what it may cost, hold it to the budget, and ask."""
     ceiling_usd = 0.0 if context.is_local else plan.ceiling_usd
     context.listener.tell(
@@ -209,5 +203,5 @@ def _agree(context: Context, plan: Plan, checked: CheckedBatch, *, yes: bool) ->
             "raise budget_usd, lower timeout_min or machines.max_vms, or choose a smaller machine type",
         )
         raise InputError([problem])
-    if not yes and not context.listener.on_confirm(f"Create this and run {len(plan.jobs)} jobs?"):
+    if not context.listener.on_confirm(f"Create this and run {len(plan.jobs)} jobs?"):
         raise DeclinedError("nothing was created", remedy="agree, or give --yes where nobody can be asked")

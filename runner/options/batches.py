@@ -29,7 +29,7 @@ class Run(
     yes: Yes = False
     json: JsonWithSummary = False
     results: ResultsFolder = "results"
-    detach: Annotated[bool, "leave when every VM has enough to do; `invoke attach` goes on with the batch"] = False
+    detach: Annotated[bool, "exit when every VM has enough jobs; `invoke attach` continues the batch"] = False
 
 
 class Attach(
@@ -37,23 +37,23 @@ class Attach(
     verb="attach",
     exits=CLOUD_VERB
     | usual_exits(5, 6, 8)
-    | {0: "every job succeeded and nothing is left, or the batch goes on"}
+    | {0: "every job succeeded and nothing is left, or the batch is still running"}
     | JOB_FAILED,
 ):
-    """Go on with a batch that runs without a client, from any machine: after --detach, a crash, a closed laptop."""
+    """Continue a batch that runs without a client, from any computer: after --detach, a crash, a closed laptop."""
 
-    batch: Annotated[str, "the batch; may be left out if there is only one"] = ""
+    batch: Annotated[str, "the batch; optional if there is only one"] = ""
     json: JsonLines = False
     results: ResultsFolder = "results"
-    take_over: Annotated[bool, "also from another client that seems to be watching"] = False
+    take_over: Annotated[bool, "take the batch over even if another client may still be watching it"] = False
 
 
 class Extend(Options, verb="extend", exits=CLOUD_VERB):
-    """Move the deadlines of a running batch, from any machine; never beyond the end of its VMs, which is shown."""
+    """Move the deadlines of a running batch, from any computer; never beyond the end of its VMs, which is shown."""
 
-    batch: Annotated[str, "the batch that runs"]
-    minutes: Annotated[str, "how much later; negative for earlier"] = ""
-    job: Annotated[str, "this job only"] = ""
+    batch: Annotated[str, "the running batch"]
+    minutes: Annotated[str, "how many minutes later; negative for earlier"] = ""
+    job: Annotated[str, "only this job"] = ""
     json: JsonObject = False
 
 
@@ -61,19 +61,23 @@ class Results(
     Options,
     verb="results",
     exits=CLOUD_VERB
-    | {0: "all that was pushed is home", 1: "something is damaged or not pushed to its end", 10: "no room here"},
+    | {
+        0: "all pushed results are downloaded",
+        1: "a result is corrupt or was not pushed completely",
+        10: "no disk space here",
+    },
 ):
-    """List the results that are still in the bucket, or bring those of a batch home, verified."""
+    """List the results that are still in the bucket, or download and verify those of a batch."""
 
-    batch: Annotated[
-        str, "bring home what this batch has in the bucket; without it: list what is there, of which batch"
-    ] = ""
+    batch: Annotated[str, "download the results of this batch; without it: list the results in the bucket by batch"] = (
+        ""
+    )
     json: Annotated[bool, JSON_WITH_SUMMARY_HELP + ". Without --batch: one object"] = False
     results: ResultsFolder = "results"
 
 
 class Status(Options, verb="status", exits=CLOUD_VERB | usual_exits(6)):
-    """Say what exists, from the cloud itself: image, VMs, batches, bucket, cost by the hour."""
+    """Show what exists, as the cloud reports it: image, VMs, batches, bucket, cost per hour."""
 
     json: Annotated[bool, "one JSON object: target, project, image, vms, batches, bucket, cost"] = False
 
@@ -84,26 +88,26 @@ class Cleanup(
     exits=CLOUD_VERB
     | usual_exits(6, 9)
     | {
-        0: "nothing is left of what was asked for",
-        2: "there is no such batch, or a command of this machine is at it",
-        8: "something is left: a client is at it, it is another owner's, it is new since the question, it could not be "
-        "deleted or looked at",
+        0: "nothing that was to be deleted is left",
+        2: "there is no such batch, or a command on this computer is using it",
+        8: "something is left: a client uses it, another owner has it, it is new since the question, or it could not be "
+        "deleted or read",
     },
 ):
-    """Delete what has outlived its purpose, or a batch, a bake, everything; found by label, without any local memory.
+    """Delete expired resources, or a batch, a bake, everything; found by label, without any local state.
 
-    What is deleted is what was shown. A client that lives keeps what it is at; --batch ends a batch whose client is on another
-    machine all the same.
+    Only what was shown is deleted. What a living client uses is kept, but --batch ends a batch even if its client, on another
+    computer, is alive.
     """
 
-    batch: Annotated[str, "end this batch: everything that bears its label"] = ""
+    batch: Annotated[str, "end this batch: delete everything with its label"] = ""
     bake: Annotated[str, "end this bake"] = ""
     everything: Annotated[
         bool,
-        "everything of yours, running or not, except what a live client is working on; with --results the base and its bucket too",
+        "all of your resources, running or not, except those that a living client uses; with --results the base and its bucket too",
     ] = False
-    results: Annotated[bool, "results too (with --batch), or the bucket (with --everything)"] = False
-    owner: Annotated[str, "whose things: yours if not given, any for everybody's"] = ""
+    results: Annotated[bool, "delete the results too (with --batch), or the bucket (with --everything)"] = False
+    owner: Annotated[str, "whose resources: yours by default; any: everybody's"] = ""
     dry_run: Annotated[bool, "show the same list, delete nothing"] = False
     yes: YesOnly = False
     json: JsonWithSummary = False
@@ -115,12 +119,12 @@ class Receipt(
     exits=CLOUD_VERB
     | {
         0: "nothing is left, or the cloud was not asked",
-        4: "the cloud could not say",
-        8: "something is still there",
+        4: "the cloud gave no answer",
+        8: "something still exists",
     },
 ):
-    """Show what a batch or bake intended, created and left, with times and cost."""
+    """Show what a batch or bake planned, created and left, with times and cost."""
 
     batch: Annotated[str, "the batch, or the bake"]
-    verify: Annotated[bool, "ask the cloud again for each thing, by name and by label"] = False
+    verify: Annotated[bool, "ask the cloud about each resource again, by name and by label"] = False
     json: Annotated[bool, "one JSON object; docs/receipt.md describes it"] = False

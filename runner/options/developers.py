@@ -1,4 +1,4 @@
-"""The verbs of who works on this project."""
+"""The verbs for developers of this project."""
 
 from typing import Annotated
 
@@ -19,13 +19,13 @@ class Test(Options, verb="test", exits=ANY_VERB | usual_exits(1, 3)):
 class Fresh(Options, verb="fresh", exits=ANY_VERB | usual_exits(1, 3)):
     """Try the README's first command on a minimal Debian, made with debootstrap, as an ordinary user. Needs root."""
 
-    all: Annotated[bool, "the README's second command too, all tests: an hour"] = False
+    all: Annotated[bool, "also the README's second command, all tests: an hour"] = False
     bare: Annotated[
-        bool, "without the Pulumi CLI of this machine, so that it is downloaded or built: some minutes more"
+        bool, "without the Pulumi CLI of this computer, so that it is downloaded or built: a few minutes more"
     ] = False
 
 
 class Docs(Options, verb="docs", exits=ANY_VERB | usual_exits(1)):
     """Write the generated parts of docs/: the schema of jobs files."""
 
-    check: Annotated[bool, "only say whether they are up to date"] = False
+    check: Annotated[bool, "only check whether they are up to date"] = False

@@ -6,15 +6,15 @@ from runner.options.options import ANY_VERB, JsonLines, Options, YesOnly, usual_
 
 
 class Start(Options, verb="local.start", exits=ANY_VERB | usual_exits(4)):
-    """Start the embedded cloud (commands do it by themselves)."""
+    """Start the embedded cloud (commands do so by themselves)."""
 
 
 class Stop(Options, verb="local.stop", exits=ANY_VERB | usual_exits(4)):
-    """Stop the embedded cloud; its instances end, what it was told stays."""
+    """Stop the embedded cloud and its instances; its state is kept."""
 
 
 class Status(Options, verb="local.status", exits=ANY_VERB):
-    """Say whether the embedded cloud runs, and where."""
+    """Show whether the embedded cloud is running, and where."""
 
     json: JsonLines = False
 
@@ -22,16 +22,16 @@ class Status(Options, verb="local.status", exits=ANY_VERB):
 class Reset(Options, verb="local.reset", exits=ANY_VERB | usual_exits(4, 9)):
     """Stop the embedded cloud and delete everything in it, the state of its stacks, and the journals and receipts of its batches.
 
-    Results that are at home stay.
+    Downloaded results are kept.
     """
 
     yes: YesOnly = False
 
 
 class Faults(Options, verb="local.faults", exits=ANY_VERB | usual_exits(4)):
-    """Let things go wrong in the embedded cloud, and show what is armed."""
+    """Arm faults in the embedded cloud, and list those that are armed."""
 
-    scenario: Annotated[str, "a YAML file with faults and when they come, see docs/faults.md"] = ""
+    scenario: Annotated[str, "a YAML file with faults and their times, see docs/faults.md"] = ""
     clear: Annotated[bool, "disarm everything first"] = False
     json: JsonLines = False
 

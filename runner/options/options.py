@@ -1,4 +1,4 @@
-"""The class that all options are made of, and the flags that several verbs share."""
+"""The base class of all options, and the flags and exit codes that several verbs share."""
 
 import inspect
 from collections.abc import Mapping
@@ -6,11 +6,11 @@ from typing import Annotated, Any, ClassVar, dataclass_transform, get_args
 
 from runner.errors import EXIT_CODES
 
-JSON_HELP = "one JSON object a line instead of text"
+JSON_HELP = "one JSON object per line instead of text"
 JSON_WITH_SUMMARY_HELP = JSON_HELP + "; the last has event: summary"
 
-Debug = Annotated[bool, "a finer log, and on standard error too"]
-Yes = Annotated[bool, "do not ask; show what will be created and go on"]
+Debug = Annotated[bool, "log in more detail, and to standard error too"]
+Yes = Annotated[bool, "do not ask; show what will be created and continue"]
 YesOnly = Annotated[bool, "do not ask"]
 JsonLines = Annotated[bool, JSON_HELP]
 JsonWithSummary = Annotated[bool, JSON_WITH_SUMMARY_HELP]
@@ -29,13 +29,13 @@ CLOUD_VERB = ANY_VERB | usual_exits(3, 4)
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 class Options:
-    """What a verb was asked for. A subclass is one verb: its docstring describes the verb, each field is a flag, and each field's type
-    is ``Annotated`` with the help of the flag. A field without a default must be given.
+    """The options of one verb. The docstring of a subclass describes the verb, each field is a flag, and the type of each field is
+    ``Annotated`` with the help of the flag. A field without a default is required.
 
-    To a type checker these are frozen, keyword-only dataclasses. Real ones cost 0.6 ms each, and each command would wait for all of them.
+    Type checkers see frozen, keyword-only dataclasses. Real ones take 0.6 ms each to create, and each command would wait for all of them.
     """
 
-    verb: ClassVar[str]  # as it is typed: local.start
+    verb: ClassVar[str]  # as users type it: local.start
     name: ClassVar[str]  # without its collection: start
     exits: ClassVar[Mapping[int, str]]
     signature: ClassVar[inspect.Signature]
@@ -43,7 +43,7 @@ class Options:
     debug: Debug = False
 
     def __init_subclass__(cls, *, verb: str, exits: Mapping[int, str]) -> None:
-        """Take the verb, as it is typed, and its exit codes with what they mean."""
+        """Set the verb, as users type it, and the meanings of its exit codes."""
         cls.verb, cls.name, cls.exits = verb, verb.rpartition(".")[2], exits
         flags = {**inspect.get_annotations(cls), "debug": Debug}
         parameters = [

@@ -1,4 +1,4 @@
-"""What CI does, where it cannot be done."""
+"""The checks of CI where they cannot run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runner.cli.checks import shell_scripts
 from runner.errors import InputError
 
 
-def test_a_folder_that_is_no_clone(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_clone(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"git cannot list the files of .*: fatal: not a git repository") as caught:
         shell_scripts(tmp_path)
     assert "clone" in caught.value.remedy

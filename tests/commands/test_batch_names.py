@@ -9,12 +9,13 @@ import pytest
 from runner.commands import attach, extend, results
 from runner.context import Context
 from runner.errors import InputError, NotFoundError
+from runner.options.batches import Attach
 from tests.support.cloud_estate import BUCKET, ME, Estate
 from tests.support.command_site import CommandSite
 
 
 def attach_to(context: Context, batch: str) -> None:
-    attach.execute(context, batch=batch)
+    attach.execute(context, Attach(batch=batch))
 
 
 def extend_it(context: Context, batch: str) -> None:

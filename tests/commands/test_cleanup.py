@@ -154,7 +154,7 @@ def test_keys_of_ours_that_have_ended(estate: Estate) -> None:
     moved = cleanup.execute(
         # The cloud's clock was moved, ours is not: the context's is what the sweep goes by.
         type(late)(**{**vars(late), "now": lambda: datetime.now(UTC) + timedelta(seconds=300)}),
-        request=Cleanup(yes=True),
+        Cleanup(yes=True),
     )
     assert len(gone(moved)) == 1
     left = estate.ask("GET", f"{users}/loginProfile")["sshPublicKeys"].values()
@@ -385,5 +385,5 @@ def test_everything_takes_what_a_client_has_that_is_known_to_be_gone(estate: Est
 )
 def test_requests_that_make_no_sense(fresh_site: CommandSite, request_: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match=told):
-        cleanup.execute(fresh_site.context(), request=Cleanup(**request_))
+        cleanup.execute(fresh_site.context(), Cleanup(**request_))
     assert not fresh_site.is_cloud_running

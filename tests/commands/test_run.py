@@ -19,6 +19,7 @@ from runner.model.events import Event, Listener
 from runner.model.plan import hourly_price
 from runner.model.quota import RegionQuota
 from runner.model.settings import Settings
+from runner.options.batches import Run
 from tests.support.small_cloud import SmallCompute, small_context
 
 IMAGE = Image(
@@ -74,7 +75,7 @@ def test_price_and_quota_go_by_the_disks_that_the_image_needs(
     told: list[Event] = []
     listener = Listener(on_progress=told.append, on_confirm=lambda question: False)
     with pytest.raises(DeclinedError):
-        run.execute(google(tmp_path, image=image).with_listener(listener), jobs_file=jobs_file, yes=False)
+        run.execute(google(tmp_path, image=image).with_listener(listener), Run(jobs=str(jobs_file)))
     (plan,) = [cast(Any, event.facts) for event in told if event.event == "plan"]
     assert len(plan["instances"]) == vms
     price = vms * hourly_price(catalog.MACHINE_TYPES[plan["machine_type"]], disk_gib)
@@ -88,11 +89,11 @@ def test_what_a_bake_lacks_is_told_before_anything_is_asked_or_made(
 ) -> None:
     context = google(tmp_path, image=image, check_bake=has_no_tcl)
     with pytest.raises(MissingToolError, match="no Tcl for the recipe wheels"):
-        run.execute(context, jobs_file=jobs_file, yes=True)
+        run.execute(context, Run(jobs=str(jobs_file)))
 
 
 def test_a_machine_that_could_not_bake_runs_what_is_baked(tmp_path: Path, jobs_file: Path) -> None:
     current = replace(IMAGE, labels={names.IMAGE_FORMAT_LABEL: str(names.IMAGE_FORMAT)})
     context = google(tmp_path, image=current, check_bake=has_no_tcl)
     with pytest.raises(DeclinedError):
-        run.execute(context, jobs_file=jobs_file, yes=False)
+        run.execute(context, Run(jobs=str(jobs_file)))

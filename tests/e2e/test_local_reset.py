@@ -14,7 +14,7 @@ def test_it_says_what_goes_and_asks(tmp_path: Path) -> None:
     journal.begin("b1", "run").close()
     refused = site.invoke("local.reset")
     assert refused.returncode == 9
-    for word in ("images", "results that are not home", "stacks", "journals and receipts", "nothing was deleted"):
+    for word in ("images", "results that are not downloaded", "stacks", "journals and receipts", "nothing was deleted"):
         assert word in refused.stderr, refused.stderr
     assert journal.names() == ["b1"]
     done = site.invoke("local.reset", "--yes")

@@ -133,7 +133,7 @@ class Estate:
     def clean(self, listener: Listener | None = None, **request: Any) -> CleanupSummary:
         given = Cleanup(**{"yes": True, **request})
         context = self.site.context()
-        return cleanup.execute(context if listener is None else context.with_listener(listener), request=given)
+        return cleanup.execute(context if listener is None else context.with_listener(listener), given)
 
     def dump(self) -> list[tuple[str, str]]:
         """Everything that the cloud knows, and the names of all objects."""

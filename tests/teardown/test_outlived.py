@@ -34,7 +34,7 @@ def test_an_orphan_is_found_long_before_its_wall_and_from_any_machine(estate: Es
         for batch in ("orphan", "drained")
         for kind, end in (("instance", "0"), ("disk", "data"))
     } | {"instance off-0 in europe-west4-a"}
-    dry = cleanup.execute(elsewhere.context(), request=Cleanup(**request))
+    dry = cleanup.execute(elsewhere.context(), Cleanup(**request))
     assert {str(removal.item) for removal in dry.report.removals} == wanted
     kept = {str(choice.item): choice.reason for choice in dry.kept}
     assert kept.keys() == {"instance alone-0 in europe-west4-a", "disk alone-data in europe-west4-a"}

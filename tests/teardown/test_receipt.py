@@ -14,6 +14,7 @@ from runner.model import names
 from runner.model.leftover import SETTINGS_ONLY, Kind
 from runner.model.receipt_items import ItemState
 from runner.model.session import Session
+from runner.options.batches import Receipt
 from runner.teardown.receipt import close_session, closed_session, write_receipt
 from runner.vms.guard import Vm, VMGuard
 from tests.support.command_site import CommandSite
@@ -70,22 +71,22 @@ def test_a_batch_that_left_nothing(site: CommandSite) -> None:
 def test_verify_says_what_came_back(site: CommandSite) -> None:
     run_one_vm(site, "back")
     context = site.context()
-    first = command.execute(context, name="back", verify=True)
+    first = command.execute(context, Receipt(batch="back", verify=True))
     assert first.exit_code == 0
     site.insert_vm("back-0", batch="back")
-    again = command.execute(context, name="back", verify=True)
+    again = command.execute(context, Receipt(batch="back", verify=True))
     assert again.exit_code == 8
     assert again.values["left_over"][0] == f"instance back-0 in {site.start_cloud().zone}"
     assert "Still there" in again.page.read_text()
     site.delete_vm("back-0")
-    assert command.execute(context, name="back", verify=True).exit_code == 0
+    assert command.execute(context, Receipt(batch="back", verify=True)).exit_code == 0
 
 
 def test_verify_finds_by_label_what_the_journal_never_knew(site: CommandSite) -> None:
     run_one_vm(site, "stray")
     site.insert_vm("other-name", batch="stray")
     site.insert_vm("not-ours", batch="another")
-    view = command.execute(site.context(), name="stray", verify=True)
+    view = command.execute(site.context(), Receipt(batch="stray", verify=True))
     assert (view.exit_code, view.values["left_over"]) == (8, [f"instance other-name in {site.start_cloud().zone}"])
     site.delete_vm("other-name")
     site.delete_vm("not-ours")
@@ -105,7 +106,7 @@ def test_closing_journals_what_is_gone_and_ends_only_if_all_is(site: CommandSite
         assert [item.state for item in receipt.items] == [ItemState.GONE, ItemState.NEVER_CREATED]
         assert open_resources(state.read()) == ()
         assert "404 notFound" in state.read().gone[0].answers
-    view = command.execute(site.context(), name="closing", verify=False)
+    view = command.execute(site.context(), Receipt(batch="closing"))
     assert (view.values["ended"] is not None, view.values["left_over"]) == (True, [])
 
 
@@ -161,7 +162,7 @@ def test_a_stack_that_is_only_a_settings_file_is_not_left_over(site: CommandSite
 def test_a_cloud_that_refuses_proves_nothing(site: CommandSite) -> None:
     run_one_vm(site, "refused")
     site.arm(kind="http", match="GET /compute/.*refused-0", status=403, reason="forbidden", message="no", times=10)
-    view = command.execute(site.context(), name="refused", verify=True)
+    view = command.execute(site.context(), Receipt(batch="refused", verify=True))
     assert view.exit_code == 4
     assert "could not be asked" in view.values["items"][0]["answer"]
     assert "Not proven gone" in view.page.read_text()
@@ -172,27 +173,27 @@ def test_without_verify_no_cloud_is_asked(fresh_site: CommandSite) -> None:
         state.intend("instance", "b-0", "europe-west4-a")
         state.record("gone", kind="instance", name="b-0", zone="europe-west4-a", answer="404")
         state.end("completed")
-    view = command.execute(fresh_site.context(), name="b", verify=False)
+    view = command.execute(fresh_site.context(), Receipt(batch="b"))
     assert (view.exit_code, view.values["asked"], view.values["items"][0]["state"]) == (0, None, "gone")
     assert not fresh_site.is_cloud_running
 
 
 def test_names_that_are_not_known_are_told_with_those_that_are(fresh_site: CommandSite) -> None:
     with pytest.raises(InputError) as caught:
-        command.execute(fresh_site.context(), name="b", verify=False)
+        command.execute(fresh_site.context(), Receipt(batch="b"))
     assert "none yet" in caught.value.remedy
     begin(fresh_site, "other").close()
     with pytest.raises(InputError) as caught:
-        command.execute(fresh_site.context(), name="b", verify=True)
+        command.execute(fresh_site.context(), Receipt(batch="b", verify=True))
     assert "other" in caught.value.remedy
     with pytest.raises(InputError):
-        command.execute(fresh_site.context(), name="../b", verify=False)
+        command.execute(fresh_site.context(), Receipt(batch="../b"))
 
 
 def test_another_project_is_not_asked(fresh_site: CommandSite) -> None:
     begin(fresh_site, "b", project="another-project").close()
     with pytest.raises(InputError, match="another-project") as caught:
-        command.execute(fresh_site.context(), name="b", verify=True)
+        command.execute(fresh_site.context(), Receipt(batch="b", verify=True))
     assert "OPENSEES_HPC_PROJECT=another-project" in caught.value.remedy
     assert not fresh_site.is_cloud_running
 
@@ -210,4 +211,4 @@ def test_a_damaged_receipt_is_told_anew_from_the_journal(fresh_site: CommandSite
     file: Path = fresh_site.home / "local" / "receipts" / "b.json"
     file.parent.mkdir(parents=True)
     file.write_text("{torn")
-    assert command.execute(fresh_site.context(), name="b", verify=False).values["name"] == "b"
+    assert command.execute(fresh_site.context(), Receipt(batch="b")).values["name"] == "b"

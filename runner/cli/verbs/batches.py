@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from runner import wiring
 from runner.cli.console import JsonScreen, TextScreen
-from runner.cli.ending import tell_end
-from runner.cli.verbs.verb import Screen, new_screen, new_text_screen, tell_dead_sessions, verb, write
+from runner.cli.ending import report_end
+from runner.cli.verbs.verb import Screen, new_screen, new_text_screen, report_abandoned, verb, write
 from runner.options import batches
 from runner.teardown import raised_signals
 
@@ -27,35 +27,29 @@ def run(options: batches.Run) -> int:
 
     def execute(report: RunReport) -> RunSummary:
         context = wiring.make_context(results_folder=_absolute(options.results), listener=screen.listener())
-        tell_dead_sessions(context, screen)
-        return command.execute(
-            context,
-            jobs_file=Path(options.jobs),
-            yes=options.yes,
-            detach=options.detach,
-            report=report,
-        )
+        report_abandoned(context, screen)
+        return command.execute(context, options, report=report)
 
     return _run_to_summary(screen, execute)
 
 
 @verb
 def attach(options: batches.Attach) -> int:
-    """Go on with a batch."""
+    """Continue a batch."""
     from runner.commands import attach as command
 
     screen = new_screen(as_json=options.json, yes=True)
 
     def execute(report: RunReport) -> RunSummary:
         context = wiring.make_context(results_folder=_absolute(options.results), listener=screen.listener())
-        tell_dead_sessions(context, screen, but=options.batch)
-        return command.execute(context, batch=options.batch, take_over=options.take_over, report=report)
+        report_abandoned(context, screen, but=options.batch)
+        return command.execute(context, options, report=report)
 
     return _run_to_summary(screen, execute)
 
 
 def _run_to_summary(screen: Screen, execute: Callable[[RunReport], RunSummary]) -> int:
-    """Drive a batch, and show what it came to, whatever ends it; the exit code."""
+    """Execute a batch, show its summary whatever ends it, and return the exit code."""
     from runner.batch import RunReport
 
     report = RunReport()
@@ -63,19 +57,19 @@ def _run_to_summary(screen: Screen, execute: Callable[[RunReport], RunSummary]) 
         with raised_signals():
             summary = execute(report)
     except (Exception, KeyboardInterrupt) as error:
-        summary = report.cut_off(tell_end(screen, error))
+        summary = report.cut_off(report_end(screen, error))
     screen.show_summary(summary)
     return summary.exit_code
 
 
 @verb
 def extend(options: batches.Extend) -> int:
-    """Give running jobs more time."""
+    """Move the deadlines of a running batch."""
     from runner.commands import extend as command
 
     more = command.read_minutes(options.minutes)
     context = wiring.make_context()
-    dead = tell_dead_sessions(context, _text_screen(options.json), but=options.batch)
+    dead = report_abandoned(context, _text_screen(options.json), but=options.batch)
     extension = command.execute(context, batch=options.batch, minutes=more, job=options.job)
     write(json.dumps(extension.as_json() | {"dead_sessions": dead}) if options.json else str(extension))
     return 0
@@ -83,17 +77,17 @@ def extend(options: batches.Extend) -> int:
 
 @verb
 def results(options: batches.Results) -> int:
-    """List what is still in the bucket, or bring home what a batch has there."""
+    """List the results in the bucket, or download those of a batch."""
     from runner.commands import results as command
 
     screen = new_screen(as_json=options.json, yes=True)
     context = wiring.make_context(results_folder=_absolute(options.results), listener=screen.listener())
     if not options.batch:
-        dead = tell_dead_sessions(context, _text_screen(options.json))
+        dead = report_abandoned(context, _text_screen(options.json))
         values = command.list_sets(context) | {"dead_sessions": dead}
         write(json.dumps(values, indent=2) if options.json else "\n".join(command.list_lines(values)))
         return 0
-    tell_dead_sessions(context, screen, but=options.batch)
+    report_abandoned(context, screen, but=options.batch)
     summary = command.execute(context, batch=options.batch)
     if isinstance(screen, JsonScreen):
         screen.write("summary", summary.as_json())
@@ -104,11 +98,11 @@ def results(options: batches.Results) -> int:
 
 @verb
 def status(options: batches.Status) -> int:
-    """Say what exists."""
+    """Show what exists."""
     from runner.commands import status as command
 
     context = wiring.make_context()
-    dead = tell_dead_sessions(context, _text_screen(options.json))
+    dead = report_abandoned(context, _text_screen(options.json))
     values = command.execute(context) | {"dead_sessions": dead}
     if options.json:
         write(json.dumps(values, indent=2))
@@ -119,25 +113,25 @@ def status(options: batches.Status) -> int:
 
 @verb
 def cleanup(options: batches.Cleanup) -> int:
-    """Remove what has outlived its purpose."""
+    """Delete expired resources, or what the options name."""
     from runner.commands import cleanup as command
 
     screen = new_screen(as_json=options.json, yes=options.yes)
     context = wiring.make_context(listener=screen.listener())
-    tell_dead_sessions(context, screen, but=options.batch or options.bake, may_clean=False)
-    summary = command.execute(context, request=options)
+    report_abandoned(context, screen, but=options.batch or options.bake, may_clean=False)
+    summary = command.execute(context, options)
     screen.show_cleanup(summary)
     return summary.exit_code
 
 
 @verb
 def receipt(options: batches.Receipt) -> int:
-    """Show a receipt, or prove it again."""
+    """Show a receipt, or verify it again."""
     from runner.commands import receipt as command
 
     context = wiring.make_context()
-    dead = tell_dead_sessions(context, _text_screen(options.json), but=options.batch) if options.verify else []
-    view = command.execute(context, name=options.batch, verify=options.verify)
+    dead = report_abandoned(context, _text_screen(options.json), but=options.batch) if options.verify else []
+    view = command.execute(context, options)
     if options.json:
         write(json.dumps({**view.values, "dead_sessions": dead} if options.verify else view.values, indent=2))
     else:
@@ -146,7 +140,7 @@ def receipt(options: batches.Receipt) -> int:
 
 
 def _text_screen(as_json: bool) -> TextScreen | None:
-    """Where a command whose JSON is one object tells people what it meets."""
+    """Return the screen for events of a command whose JSON is one object; None if it prints that."""
     return None if as_json else new_text_screen()
 
 

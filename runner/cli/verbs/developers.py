@@ -1,4 +1,4 @@
-"""The verbs of who works on this project."""
+"""The verbs for developers of this project."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from runner.teardown import raised_signals
 
 @verb
 def lint(_: developers.Lint) -> int:
-    """Types, style, shell scripts."""
+    """Check types, style and shell scripts."""
     return checks.lint(wiring.ROOT)
 
 
 @verb
 def test(options: developers.Test) -> int:
-    """Lint and tests."""
+    """Run lint and tests."""
     from runner.commands.arguments import read_words
 
     return checks.test(wiring.ROOT, select=read_words("--select", options.select), with_lint=not options.no_lint)
@@ -25,12 +25,12 @@ def test(options: developers.Test) -> int:
 
 @verb
 def fresh(options: developers.Fresh) -> int:
-    """The README on a fresh machine."""
+    """Try the README on a minimal system."""
     with raised_signals():
         return checks.fresh(wiring.ROOT, both=options.all, bare=options.bare)
 
 
 @verb
 def docs(options: developers.Docs) -> int:
-    """The generated parts of docs/."""
+    """Write or check the generated parts of docs/."""
     return checks.write_docs(wiring.ROOT, check=options.check)

@@ -16,7 +16,7 @@ from runner.wiring import embedded
 def start(_: local.Start) -> int:
     """Start the embedded cloud."""
     endpoint = embedded.start_embedded_cloud(os.environ)
-    write(f"the embedded cloud answers at {endpoint.url}")
+    write(f"the embedded cloud is running at {endpoint.url}")
     return 0
 
 
@@ -30,36 +30,38 @@ def stop(_: local.Stop) -> int:
 
 @verb
 def status(options: local.Status) -> int:
-    """Say whether the embedded cloud runs."""
+    """Show whether the embedded cloud is running."""
     values = embedded.embedded_cloud_status(os.environ)
     if options.json:
         write(json.dumps(values))
         return 0
     if values["running"]:
-        write(f"the embedded cloud answers at {values['url']} (process {values['pid']}); its state: {values['state']}")
+        write(
+            f"the embedded cloud is running at {values['url']} (process {values['pid']}); its state: {values['state']}"
+        )
         if not values["objects_closed"]:
             write("other users of this computer can reach the objects in its buckets: see docs/safety.md")
     else:
-        write(f"the embedded cloud does not run; its state: {values['state']}")
-    write(f"tracebacks in its log, each a defect of ours: {values['tracebacks']}; its log: {values['log']}")
+        write(f"the embedded cloud is not running; its state: {values['state']}")
+    write(f"tracebacks in its log, each a bug in opensees-hpc: {values['tracebacks']}; its log: {values['log']}")
     return 0
 
 
 @verb
 def reset(options: local.Reset) -> int:
-    """Delete the embedded cloud and all that is remembered of it."""
-    what = "everything in the embedded cloud (images, VMs, buckets with results that are not home)"
+    """Delete the embedded cloud with its stacks, journals and receipts."""
+    what = "everything in the embedded cloud (images, VMs, buckets with results that are not downloaded)"
     memory = "the state of its stacks, and the journals and receipts of its batches"
     if not options.yes and not ask(f"Delete {what}, {memory}?"):
         raise DeclinedError("nothing was deleted", remedy="agree, or give --yes where nobody can be asked")
     embedded.reset_embedded_cloud(os.environ)
-    write(f"the embedded cloud is empty; gone too: {memory}")
+    write(f"the embedded cloud is empty; also deleted: {memory}")
     return 0
 
 
 @verb
 def faults(options: local.Faults) -> int:
-    """Arm the faults of a scenario, or disarm all; then show what is armed."""
+    """Arm the faults of a scenario, or disarm all; then list what is armed."""
     if options.clear:
         embedded.clear_faults(os.environ)
     file = Path(options.scenario)

@@ -7,7 +7,7 @@ import subprocess
 
 from runner import wiring
 from runner.cli.console import JsonScreen
-from runner.cli.verbs.verb import new_screen, tell_dead_sessions, verb, write, write_exports
+from runner.cli.verbs.verb import new_screen, report_abandoned, verb, write, write_exports
 from runner.errors import DeclinedError, InputError, MissingToolError
 from runner.options import project
 
@@ -50,8 +50,8 @@ def build(options: project.Build) -> int:
     if recipe not in command.RECIPES:
         raise InputError(f"unknown recipe {recipe!r}", remedy=f"known: {', '.join(command.RECIPES)}")
     screen = new_screen(as_json=options.json, yes=options.yes)
-    tell_dead_sessions(context, screen)
-    summary = command.execute(context.with_listener(screen.listener()), recipe=recipe, yes=options.yes)
+    report_abandoned(context, screen)
+    summary = command.execute(context.with_listener(screen.listener()), recipe=recipe)
     if isinstance(screen, JsonScreen):
         screen.write("summary", summary.as_json())
     else:
@@ -71,7 +71,7 @@ def env(options: project.Env) -> int:
             return subprocess.call([own], env=os.environ | added)  # noqa: S603 (the user's own shell)
         except OSError as error:
             raise MissingToolError(
-                f"the shell {own} does not start: {error.strerror}", remedy="let SHELL name one that does"
+                f"the shell {own} cannot be started: {error.strerror}", remedy="set SHELL to one that starts"
             ) from error
     write_exports(added)
     return 0
@@ -79,18 +79,18 @@ def env(options: project.Env) -> int:
 
 @verb
 def drill(options: project.Drill) -> int:
-    """Harm batches on purpose, and show what the nets leave."""
+    """Break batches on purpose, and show what is left."""
     from runner.drill import places, program, request
 
     trials = request.read_trials(options)
     screen = new_screen(as_json=options.json, yes=options.yes)
     listener = screen.listener()
     if options.on == "google" and not listener.on_confirm(
-        "Run an analysis of a minute on a spot VM of your project, which costs money?"
+        "Run an analysis of one minute on a spot VM in your project, which costs money?"
     ):
         raise DeclinedError("nothing was created", remedy="agree, or give --yes where nobody can be asked")
-    place = places.google_site if options.on == "google" else places.temporary_local_site
-    with place(os.environ, lambda message: listener.tell("warning", message=message)) as site:
+    open_site = places.google_site if options.on == "google" else places.temporary_local_site
+    with open_site(os.environ, lambda message: listener.tell("warning", message=message)) as site:
         summary = program.execute(site, trials, listener)
     screen.show_drill(summary)
     return summary.exit_code

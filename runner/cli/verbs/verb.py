@@ -1,4 +1,4 @@
-"""What every verb has: a log, a screen, and an end that is a sentence with an exit code."""
+"""What every verb has: a log, a screen, and an error that becomes a message and an exit code."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from runner import wiring
 from runner.cli.console import JsonScreen, TextScreen
-from runner.cli.ending import tell_end, tell_lost_output, threads_told
-from runner.cli.output import drain_output, patient_output
+from runner.cli.ending import report_end, report_lost_output, thread_errors_reported
+from runner.cli.output import drain_output, queued_output
 from runner.options.options import Options
 
 if TYPE_CHECKING:
@@ -25,34 +25,34 @@ Asked = TypeVar("Asked", bound=Options)
 
 
 def verb(function: Callable[[Asked], int]) -> Callable[[Asked], int]:
-    """Let what a verb raises end as a sentence with its exit code, on the screen that the verb uses. Whoever reads holds nothing up.
+    """Turn what a verb raises into a message on its screen and an exit code. A slow reader of the output holds nothing up.
 
-    Every verb has a log; with ``--debug`` a finer one, on standard error too.
+    Every verb has a log, which is more detailed with ``--debug`` and goes to standard error too.
     """
 
     @functools.wraps(function)
     def call(options: Asked) -> int:
-        faulthandler.register(signal.SIGUSR1)  # kill -USR1 has a command that stands still say where, on standard error
+        faulthandler.register(signal.SIGUSR1)  # kill -USR1 shows on standard error where a command hangs
         given = {key: value for key, value in vars(options).items() if key != "debug"}
         session = str(given.get("batch") or given.get("bake") or "")
-        with patient_output(), threads_told():
+        with queued_output(), thread_errors_reported():
             screen = new_screen(as_json=bool(given.get("json")), yes=False)
             try:
                 with wiring.command_log(os.environ, options.verb, given, session=session, debug=options.debug):
                     try:
-                        return tell_lost_output(options.verb, function(options))
+                        return report_lost_output(options.verb, function(options))
                     except (Exception, KeyboardInterrupt) as error:
-                        return tell_end(screen, error)
+                        return report_end(screen, error)
             except (Exception, KeyboardInterrupt) as error:  # before there is a log, or after it
-                return tell_end(screen, error)
+                return report_end(screen, error)
 
     return call
 
 
 def ask(question: str) -> bool:
-    """Ask a person; where there is none, the answer is no."""
+    """Ask at the terminal. Without a terminal the answer is no."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        sys.stderr.write(f"{question} Not a terminal: give --yes to agree.\n")
+        sys.stderr.write(f"{question} This is not a terminal: give --yes to agree.\n")
         return False
     drain_output()
     try:
@@ -68,15 +68,16 @@ def new_screen(*, as_json: bool, yes: bool) -> Screen:
 
 
 def new_text_screen() -> TextScreen:
-    """Return a screen for people, to whom no question is answered with yes beforehand."""
+    """Return a text screen that asks every question."""
     return TextScreen(yes=False, ask=ask)
 
 
-def tell_dead_sessions(
+def report_abandoned(
     context: Context, screen: Screen | None, *, but: str = "", may_clean: bool = True
 ) -> list[dict[str, Any]]:
-    """At the start of a command that reaches the cloud: batches that nobody looks after, with what they cost; dead bakes are
-    cleaned up. As JSON values too, for a command that prints one object: it has no screen for them.
+    """Report abandoned batches with their cost, and clean up abandoned bakes, before a command does its own work in the cloud.
+
+    Return them as JSON values, for commands that print one object and have no ``screen``.
     """
     from runner.model.events import Listener
     from runner.recovery import report_dead_sessions

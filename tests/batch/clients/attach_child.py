@@ -14,6 +14,7 @@ from typing import Any
 from runner.commands import attach
 from runner.emulator import control
 from runner.errors import HpcError
+from runner.options.batches import Attach
 from tests.batch.clients.client import Client, Engine
 from tests.support.bucket import Batch, Site
 
@@ -42,7 +43,7 @@ def main(site_home: Path, name: str, home: Path) -> None:
     say("ready")
     sys.stdin.readline()
     try:
-        attach.execute(client.context, batch=name)
+        attach.execute(client.context, Attach(batch=name))
     except HpcError as error:
         say([type(error).__name__, error.exit_code, error.message, error.remedy])
 

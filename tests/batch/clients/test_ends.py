@@ -28,6 +28,7 @@ from runner.model.events import Event, Listener, Phases
 from runner.model.lease import Lease
 from runner.model.session import Owner
 from runner.model.states import JobState
+from runner.options.batches import Attach
 from runner.recovery.sessions import report_dead_sessions
 from runner.results.claims import FOLDER
 from runner.stacks.contract import EngineLimit, OnProgress, StackSpec
@@ -59,7 +60,7 @@ def attach_to(
     client: Client, *, listener: Listener | None = None, take_over: bool = False, report: RunReport | None = None
 ) -> RunSummary:
     context = client.context.with_listener(listener or client.listener)
-    return attach.execute(context, batch=client.batch.name, take_over=take_over, report=report)
+    return attach.execute(context, Attach(batch=client.batch.name, take_over=take_over), report=report)
 
 
 def left_by(report: RunReport) -> dict[str, JobState]:

@@ -76,7 +76,9 @@ def test_a_defect_of_a_running_cloud_fails_the_test_and_is_told_by_its_status(
         told = status(environment, "--json")
         assert json.loads(told)["tracebacks"] == len(read_tracebacks(log_file(state))) == 1
         assert json.loads(told)["log"] == str(log_file(state))
-        assert f"tracebacks in its log, each a defect of ours: 1; its log: {log_file(state)}" in status(environment)
+        assert f"tracebacks in its log, each a bug in opensees-hpc: 1; its log: {log_file(state)}" in status(
+            environment
+        )
     finally:
         control.stop(state)
     with pytest.raises(AssertionError, match="NotADirectoryError"):
