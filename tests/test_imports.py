@@ -44,7 +44,7 @@ ROOMS = {
     "lease": "model results",
     "inventory": "google model stacks system",
     "context": "google hardware inventory journal model results ssh stacks",
-    "vms": "context google model system",
+    "vms": "context google inventory model system",
     "base": "context model stacks system",
     "teardown": "context google inventory journal model stacks system",
     "jobsfile": "context hardware model results system teardown",

@@ -79,7 +79,7 @@ def bake(context: Context, *, recipe: str) -> BuildSummary:
         with (
             closed_session(run.context),
             raised_signals(),
-            VMGuard(context.cloud.compute, (), journal=session, tell=context.warn) as guard,
+            VMGuard(run.context) as guard,
             Steps(context.listener) as steps,
         ):
             _log.info("the bake is %s", run.name, extra={"session": run.name})

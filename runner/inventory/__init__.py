@@ -9,7 +9,7 @@ from runner.inventory.identity import OurAccounts, OurKeys, OurRole
 from runner.inventory.inventory import CloudEstate, DryEstate, Estate, Unread
 from runner.inventory.stacks import RememberedStacks
 from runner.inventory.storage import StorageShelf
-from runner.inventory.sweep import Agreement, Removal, SweepReport, sweep, sweep_agreed
+from runner.inventory.sweep import Agreement, Removal, SweepReport, leftover_error, remove_items, sweep, sweep_agreed
 
 __all__ = [
     "COLLECTIONS",
@@ -28,6 +28,8 @@ __all__ = [
     "StorageShelf",
     "SweepReport",
     "Unread",
+    "leftover_error",
+    "remove_items",
     "scope_of",
     "sweep",
     "sweep_agreed",

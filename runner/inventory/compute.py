@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from runner.errors import NotFoundError
-from runner.google import Api, Json, Operations, segment
+from runner.errors import NotFoundError, PermissionDeniedError
+from runner.google import GONE_ALREADY, Api, Json, Operations, segment
 from runner.model import names
 from runner.model.leftover import BASE_PART, VALIDATED, Item, Kind
 
@@ -45,9 +45,25 @@ class LabelledCompute:
         ]
 
     def remove(self, item: Item) -> str:
-        """Delete it and wait."""
+        """Delete it and wait. That the user may not delete what is not there is no error."""
         scope = scope_of(item.kind, item.place, is_regional=item.is_regional)
-        return self._operations.delete(f"{scope}/{COLLECTIONS[item.kind]}/{segment(item.name)}")
+        path = f"{scope}/{COLLECTIONS[item.kind]}/{segment(item.name)}"
+        try:
+            return self._operations.delete(path)
+        except PermissionDeniedError:
+            if self._is_there(path):
+                raise
+            return GONE_ALREADY
+
+    def _is_there(self, path: str) -> bool:
+        """Look for it; where that is not allowed either, it may be there."""
+        try:
+            self._api.get(f"{self._project}/{path}")
+        except NotFoundError:
+            return False
+        except PermissionDeniedError:
+            return True
+        return True
 
 
 class OurNetwork:

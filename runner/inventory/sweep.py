@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import groupby
 
-from runner.errors import HpcError
+from runner.errors import HpcError, LeftoverError, PermissionDeniedError
 from runner.inventory.inventory import Estate, Findings, Unread
 from runner.model.lease import Lease
 from runner.model.leftover import BILLED, ORDER, Choice, Item, Kind, Scope, find_watchers
@@ -20,11 +20,15 @@ GUARDING = (Kind.CONTROL, Kind.STACK)  # what knows of VMs stays as long as one 
 
 @dataclass(frozen=True, kw_only=True)
 class Removal:
-    """What became of one item: ``answer`` are the cloud's words, or why it is still there; ``at``: when."""
+    """What became of one item: ``answer`` are the cloud's words, or why it is still there; ``at``: when.
+
+    ``is_refused``: the user may not remove it, and asking again does not change that.
+    """
 
     item: Item
     is_gone: bool
     answer: str
+    is_refused: bool = False
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -50,6 +54,14 @@ class SweepReport:
     def items_left(self) -> list[str]:
         """What is still there, or may be, a text each."""
         return [*map(str, self.left), *(f"unknown, could not be read: {text}" for text in self.unread)]
+
+
+def leftover_error(title: str, report: SweepReport, *, remedy: str) -> LeftoverError:
+    """Return the error that names what is still there, with the last answer to each removal; ``title``: of what it is."""
+    answers = {str(removal.item): f"{removal.item}: {removal.answer}" for removal in report.removals}
+    left = report.items_left
+    told = "; ".join(answers.get(text, text) for text in left)
+    return LeftoverError(f"{title}: still there: {told}", items=left, remedy=remedy)
 
 
 def _ignore(removal: Removal) -> None:
@@ -204,14 +216,15 @@ def _remove_all(
                 yield removal
             else:
                 free.append(item)
-        for removal in _remove_side_by_side(estate, free):
+        for removal in remove_items(estate, free):
             if kind in BILLED and not removal.is_gone:
                 guarded.setdefault(removal.item.purpose, removal.item)
             tell(removal)
             yield removal
 
 
-def _remove_side_by_side(estate: Estate, items: Collection[Item]) -> Iterable[Removal]:
+def remove_items(estate: Estate, items: Collection[Item]) -> Iterable[Removal]:
+    """Remove these items, several at once, and yield what became of each. An error with one does not stop the others."""
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="sweep") as pool:
         for future in as_completed([pool.submit(_remove, estate, item) for item in items]):
             yield future.result()
@@ -221,4 +234,7 @@ def _remove(estate: Estate, item: Item) -> Removal:
     try:
         return Removal(item=item, is_gone=True, answer=estate.remove(item))
     except HpcError as error:
-        return Removal(item=item, is_gone=False, answer=str(error))
+        is_refused = isinstance(error, PermissionDeniedError)
+        return Removal(item=item, is_gone=False, answer=str(error), is_refused=is_refused)
+    except Exception as error:  # a defect of ours with one of them: the others cost money all the same
+        return Removal(item=item, is_gone=False, answer=repr(error))

@@ -10,8 +10,8 @@ import threading
 from dataclasses import dataclass
 
 from runner.context import Context
-from runner.errors import HpcError, LeftoverError, StackError
-from runner.inventory import Removal, SweepReport, sweep
+from runner.errors import HpcError, StackError
+from runner.inventory import Removal, leftover_error, sweep
 from runner.model import names
 from runner.model.leftover import ANY_OWNER, BILLED, Item, Kind, Scope
 from runner.model.stockout import is_of_gone_vms
@@ -123,12 +123,6 @@ def tell_removal(context: Context, removal: Removal) -> None:
     """One line an item."""
     state = "deleted" if removal.is_gone else "failed"
     context.listener.tell("sweep", what=str(removal.item), state=state, message=removal.answer)
-
-
-def leftover_error(title: str, report: SweepReport, *, remedy: str) -> LeftoverError:
-    """What is still there after a sweep."""
-    left = report.items_left
-    return LeftoverError(f"{title}: still there: {', '.join(left)}", items=left, remedy=remedy)
 
 
 def _option(stack: _Stack) -> str:

@@ -1,45 +1,28 @@
 """A guard over VMs: from before they exist until the cloud says that they are gone, or until somebody else answers for them.
 
-The guard needs no memory of success: it deletes by name what was intended, whether or not it was ever seen. An insertion that
-was on its way when its caller died can still come through after a first "not found", so what was never seen is looked for again.
+A facade. VMs are deleted as any sweep deletes them (``runner.inventory``); what the guard adds is the journal, signals, and the
+wait for a late insertion: one that was on its way when its client died can still come through after a first "not found". So
+the guard deletes by name what was intended, whether or not it was ever seen, and looks again for what never was.
+
+Bakes have one. A batch ends by its stack and by label alone: should a VM of it come late, it finds no lease and deletes itself.
+A builder boots a plain image, on which nothing would do that.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
-from runner.errors import LeftoverError, PermissionDeniedError
-from runner.model.leftover import Kind
+from runner.context import SessionContext
+from runner.google import GONE_ALREADY
+from runner.inventory import Removal, SweepReport, leftover_error, remove_items
+from runner.model.leftover import Item, Kind
 from runner.system.signals import ending_signals_raised, signals_put_off
 
-AT_ONCE = 8
 LAST_POLL_S = 5.0
-
-
-class VmCloud(Protocol):
-    """What the guard asks of a cloud; ``google.compute.Compute`` is one. Both calls may raise CloudError."""
-
-    def instance(self, zone: str, name: str) -> object | None:
-        """The VM, or None if the cloud has none of that name there."""
-
-    def delete_instance(self, zone: str, name: str) -> None:
-        """Delete it; nothing if it is gone already."""
-
-
-class VmJournal(Protocol):
-    """Where the guard writes down what it is about to answer for; ``journal.journal.SessionState`` is one."""
-
-    def intend(self, kind: str, name: str, zone: str = "", **facts: Any) -> None:
-        """Before a VM exists. If this raises, it must not be created."""
-
-    def record(self, fact: str, /, **facts: Any) -> None:
-        """What has become of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +33,14 @@ class Vm:
     zone: str
     facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
-    def __str__(self) -> str:
-        return f"instance {self.name} in {self.zone}"
+    @property
+    def item(self) -> Item:
+        """The VM as a sweep sees it."""
+        return Item(kind=Kind.INSTANCE, name=self.name, place=self.zone)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class GuardLimits:
     """How long the guard goes on. ``settle_s``: how long a VM that was never seen may still appear."""
 
     gone_s: float = 600.0
@@ -64,27 +49,19 @@ class Patience:
 
 
 class VMGuard:
-    """``with VMGuard(cloud, vms, tell=…, journal=…) as guard: create(); guard.created(name); …; guard.disarm()``.
+    """``with VMGuard(context, vms) as guard: create(); guard.created(name); …; guard.disarm()``.
 
     On any way out without ``disarm`` (an exception, Ctrl-C, SIGTERM, SIGHUP) each VM is deleted and waited for until the cloud
-    says that it is gone. Deleting what is gone already is no error. What could not be deleted is told, in a LeftoverError, or in
-    a note on the exception that was under way. Signals during the deletion are told, and obeyed by nobody. ``tell`` hears of these,
-    and of each try that failed.
+    says that it is gone. Deleting what is gone already is no error. What could not be deleted is in a LeftoverError, or in a
+    note on the exception that was under way. Signals during the deletion are reported, and do not stop it; so is each attempt
+    that failed.
     """
 
     def __init__(
-        self,
-        cloud: VmCloud,
-        vms: Vm | Iterable[Vm],
-        *,
-        tell: Callable[[str], None],
-        journal: VmJournal | None = None,
-        patience: Patience | None = None,
+        self, context: SessionContext, vms: Vm | Iterable[Vm] = (), *, limits: GuardLimits | None = None
     ) -> None:
-        self._cloud = cloud
-        self._journal = journal
-        self._patience = patience or Patience()
-        self._tell = tell
+        self._context = context
+        self._limits = limits or GuardLimits()
         self._to_come = [vms] if isinstance(vms, Vm) else list(vms)
         self._guarded: list[Vm] = []
         self._seen: set[Vm] = set()
@@ -96,27 +73,26 @@ class VMGuard:
         return tuple(self._guarded)
 
     def add(self, vm: Vm) -> None:
-        """One more VM, before it exists.
+        """Guard one more VM, before it exists.
 
         Raises:
             HpcError: the journal cannot be written; then it must not be created.
         """
-        if self._journal is not None:
-            self._journal.intend(Kind.INSTANCE.value, vm.name, vm.zone, **vm.facts)
+        self._context.session.intend(Kind.INSTANCE.value, vm.name, vm.zone, **vm.facts)
         self._guarded.append(vm)
 
     def created(self, name: str) -> None:
-        """The VM was seen to be there."""
+        """Note that the VM was seen to be there."""
         vm = self._newest(name)
         self._seen.add(vm)
         self._record("created", vm)
 
     def gone(self, name: str, answer: str) -> None:
-        """The cloud was heard to say that the VM is gone; it is not guarded any more."""
+        """Guard the VM no more: the cloud was heard to say that it is gone."""
         self._forget(self._newest(name), answer)
 
     def disarm(self, *names: str) -> None:
-        """Somebody else answers for these VMs from here, or for all of them; a second call is harmless."""
+        """Leave these VMs, or all of them, to somebody else who answers for them from here. A second call is harmless."""
         self._guarded = [vm for vm in self._guarded if names and vm.name not in names]
 
     def __enter__(self) -> Self:
@@ -133,58 +109,47 @@ class VMGuard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            with signals_put_off(self._tell):
-                failures = self._delete_all() if self._guarded else {}
+            with signals_put_off(self._context.warn):
+                report = self._delete_all()
         finally:
             self._signals.close()
-        if not failures:
+        if report.is_clean:
             return
-        left = [f"{vm}: {why}" for vm, why in failures.items()]
+        leftover = leftover_error(self._context.session.name, report, remedy="run `invoke cleanup`")
         if error is None:
-            items = [str(vm) for vm in failures]
-            raise LeftoverError(f"still there: {'; '.join(left)}", items=items, remedy="run `invoke cleanup`")
-        for item in left:
-            error.add_note(f"still there: {item}")
+            raise leftover
+        error.add_note(str(leftover))
 
-    def _delete_all(self) -> dict[Vm, str]:
-        """Why some VMs may still be there; empty if all are gone."""
-        give_up_at = time.monotonic() + self._patience.gone_s
-        settled_at = time.monotonic() + self._patience.settle_s
-        outcomes: dict[Vm, _Outcome] = {}
-        poll_s = self._patience.poll_s
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="vm-guard") as pool:
-            while self._guarded:
-                vms = self.guarded
-                outcomes |= zip(vms, pool.map(self._delete, vms), strict=True)
-                self._forget_what_is_gone(outcomes, is_settled=time.monotonic() >= settled_at)
-                if all(outcomes[vm].is_final for vm in self._guarded) or time.monotonic() > give_up_at:
-                    break
-                time.sleep(poll_s)
-                poll_s = min(2 * poll_s, LAST_POLL_S)
-        return {vm: outcomes[vm].trouble for vm in self._guarded}
+    def _delete_all(self) -> SweepReport:
+        """Delete the VMs until the cloud has none of them, or the time is up."""
+        now, pause_s = self._context.monotonic, self._limits.poll_s
+        give_up_at, settled_at = now() + self._limits.gone_s, now() + self._limits.settle_s
+        removals: dict[tuple[Kind, str, str], Removal] = {}
+        while self._guarded:
+            items = {vm.item.key: vm.item for vm in self._guarded}
+            last = {removal.item.key: removal for removal in remove_items(self._context.cloud.estate, items.values())}
+            removals.update(last)
+            self._forget_what_is_gone(last, is_settled=now() >= settled_at)
+            if all(last[vm.item.key].is_refused for vm in self._guarded) or now() > give_up_at:
+                break
+            self._context.sleep(pause_s)
+            pause_s = min(2 * pause_s, LAST_POLL_S)
+        left = {vm.item.key: vm.item for vm in self._guarded}
+        return SweepReport(removals=tuple(removals.values()), left=tuple(left.values()), unread=())
 
-    def _delete(self, vm: Vm) -> _Outcome:
-        """One try: delete, then ask whether it is gone. Whatever goes wrong with one VM, the others are gone on with."""
-        try:
-            was_there = self._cloud.instance(vm.zone, vm.name) is not None
-            if was_there:
-                self._cloud.delete_instance(vm.zone, vm.name)
-            is_there = was_there and self._cloud.instance(vm.zone, vm.name) is not None
-        except Exception as error:
-            self._tell(f"{vm} is not deleted yet: {error}")
-            return _Outcome(is_there=None, trouble=str(error), is_final=isinstance(error, PermissionDeniedError))
-        return _Outcome(is_there=is_there, was_there=was_there, trouble="the cloud still lists it")
-
-    def _forget_what_is_gone(self, outcomes: Mapping[Vm, _Outcome], *, is_settled: bool) -> None:
+    def _forget_what_is_gone(self, removals: Mapping[tuple[Kind, str, str], Removal], *, is_settled: bool) -> None:
+        for removal in removals.values():
+            if not removal.is_gone:
+                self._context.warn(f"{removal.item} is not deleted yet: {removal.answer}")
         for vm in self.guarded:
-            outcome = outcomes[vm]
-            if outcome.was_there:
+            removal = removals[vm.item.key]
+            if removal.is_gone and removal.answer != GONE_ALREADY:
                 self._seen.add(vm)
-            if outcome.is_there is False and (vm in self._seen or is_settled):
-                self._forget(vm, "deleted, then not found" if outcome.was_there else "not found")
+            if removal.is_gone and (vm in self._seen or is_settled):
+                self._forget(vm, removal.answer)
 
     def _newest(self, name: str) -> Vm:
-        """The VM that was added last under this name: a second try in another zone may bear the same one."""
+        """Return the VM that was added last under this name: a second attempt in another zone may bear the same one."""
         return next(vm for vm in reversed(self._guarded) if vm.name == name)
 
     def _forget(self, vm: Vm, answer: str) -> None:
@@ -192,15 +157,4 @@ class VMGuard:
         self._record("gone", vm, answer=answer)
 
     def _record(self, fact: str, vm: Vm, **facts: Any) -> None:
-        if self._journal is not None:
-            self._journal.record(fact, kind=Kind.INSTANCE.value, name=vm.name, zone=vm.zone, **facts)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Outcome:
-    """What one try came to. ``is_there`` None: the cloud did not say."""
-
-    is_there: bool | None
-    was_there: bool = False
-    trouble: str = ""
-    is_final: bool = False
+        self._context.session.record(fact, kind=Kind.INSTANCE.value, name=vm.name, zone=vm.zone, **facts)

@@ -40,7 +40,7 @@ def run_one_vm(site: CommandSite, batch: str) -> None:
     """A batch of one VM, to its end."""
     zone = site.start_cloud().zone
     with begin(site, batch) as state:
-        guard = VMGuard(site.context().cloud.compute, Vm(name=f"{batch}-0", zone=zone), tell=print, journal=state)
+        guard = VMGuard(site.context().in_session(state), Vm(name=f"{batch}-0", zone=zone))
         with guard:
             site.insert_vm(f"{batch}-0", batch=batch)
             guard.created(f"{batch}-0")

@@ -6,33 +6,34 @@ import sys
 import time
 from pathlib import Path
 
-from runner.journal.journal import Journal
-from runner.vms.guard import Patience, Vm, VMGuard
+from runner.google import GONE_ALREADY
+from runner.model.leftover import Item
+from runner.vms.guard import GuardLimits, Vm, VMGuard
+from tests.support.small_cloud import SmallCompute, small_context
 
 
-class FolderCloud:
+class FolderEstate:
     """A VM is a file. Deleting takes a moment, so that a second signal can arrive meanwhile."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def instance(self, zone: str, name: str) -> object | None:
-        return True if (self._folder / name).exists() else None
-
-    def delete_instance(self, zone: str, name: str) -> None:
+    def remove(self, item: Item) -> str:
+        if not (self._folder / item.name).exists():
+            return GONE_ALREADY
         sys.stdout.write("deleting\n")
         sys.stdout.flush()
         sys.stdin.readline()
-        (self._folder / name).unlink(missing_ok=True)
+        (self._folder / item.name).unlink(missing_ok=True)
+        return "deleted"
 
 
 def main(folder: Path) -> None:
-    cloud = FolderCloud(folder)
+    context = small_context(folder, SmallCompute(), estate=FolderEstate(folder))
+    limits = GuardLimits(settle_s=0, poll_s=0.01)
     with (
-        Journal(folder=folder / "journal").begin("b", "run") as state,
-        VMGuard(
-            cloud, Vm(name="b-0", zone="z-a"), tell=print, journal=state, patience=Patience(settle_s=0, poll_s=0.01)
-        ) as guard,
+        context.journal.begin("b", "run") as state,
+        VMGuard(context.in_session(state), Vm(name="b-0", zone="z-a"), limits=limits) as guard,
     ):
         (folder / "b-0").touch()
         guard.created("b-0")

@@ -5,25 +5,29 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from runner.context import SessionContext
 from runner.errors import CloudError, HpcError, LeftoverError, PermissionDeniedError
-from runner.google.compute import Compute
+from runner.google import GONE_ALREADY
 from runner.journal.journal import Journal
-from runner.vms.guard import Patience, Vm, VmCloud, VMGuard
+from runner.model.events import Event, Listener
+from runner.model.leftover import Item
+from runner.vms.guard import GuardLimits, Vm, VMGuard
 from tests.support.sessions import open_resources
+from tests.support.small_cloud import SmallCompute, small_context
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIMIT_S = 60
-QUICK = Patience(gone_s=5, settle_s=0, poll_s=0.01)
+QUICK = GuardLimits(gone_s=5, settle_s=0, poll_s=0.01)
 FIRST, SECOND = Vm(name="b-0", zone="z-a", facts={"machine_type": "c2-standard-4"}), Vm(name="b-1", zone="z-b")
 
 
-class FakeCloud:
-    """VMs in a set. ``refuse`` is asked before each deletion; ``late`` appear after so many looks."""
+class FakeEstate:
+    """VMs in a set. ``refuse`` is asked before each deletion; ``late`` appear after so many attempts."""
 
     def __init__(self) -> None:
         self.there: set[tuple[str, str]] = set()
@@ -34,35 +38,38 @@ class FakeCloud:
     def create(self, vm: Vm) -> None:
         self.there.add((vm.zone, vm.name))
 
-    def instance(self, zone: str, name: str) -> object | None:
-        if name in self.late:
-            self.late[name] -= 1
-            if self.late[name] == 0:
-                self.there.add((zone, name))
-        return "RUNNING" if (zone, name) in self.there else None
-
-    def delete_instance(self, zone: str, name: str) -> None:
-        self.refuse(name)
-        self.deleted.append(name)
-        self.there.discard((zone, name))
+    def remove(self, item: Item) -> str:
+        if item.name in self.late:
+            self.late[item.name] -= 1
+            if self.late[item.name] == 0:
+                self.there.add((item.place, item.name))
+        if (item.place, item.name) not in self.there:
+            return GONE_ALREADY
+        self.refuse(item.name)
+        self.deleted.append(item.name)
+        self.there.discard((item.place, item.name))
+        return "deleted"
 
 
 @pytest.fixture
-def cloud() -> FakeCloud:
-    return FakeCloud()
+def cloud() -> FakeEstate:
+    return FakeEstate()
 
 
-def test_compute_is_such_a_cloud() -> None:
-    assert {"instance", "delete_instance"} <= set(dir(Compute))
-    as_seam: type[VmCloud] = Compute
-    assert as_seam is Compute
+@pytest.fixture
+def context(cloud: FakeEstate, tmp_path: Path) -> Iterator[SessionContext]:
+    made = small_context(tmp_path, SmallCompute(), estate=cloud)
+    with made.journal.begin("b", "run") as state:
+        yield made.in_session(state)
 
 
 @pytest.mark.parametrize(
     "error", [ValueError("first"), KeyboardInterrupt(), SystemExit(3), HpcError("first")], ids=repr
 )
-def test_any_exception_deletes_all_and_is_not_hidden(cloud: FakeCloud, error: BaseException) -> None:
-    with pytest.raises(type(error)) as caught, VMGuard(cloud, [FIRST, SECOND], patience=QUICK, tell=print):
+def test_any_exception_deletes_all_and_is_not_hidden(
+    cloud: FakeEstate, context: SessionContext, error: BaseException
+) -> None:
+    with pytest.raises(type(error)) as caught, VMGuard(context, [FIRST, SECOND], limits=QUICK):
         cloud.create(FIRST)
         cloud.create(SECOND)
         raise error
@@ -70,51 +77,52 @@ def test_any_exception_deletes_all_and_is_not_hidden(cloud: FakeCloud, error: Ba
     assert (cloud.there, sorted(cloud.deleted)) == (set(), ["b-0", "b-1"])
 
 
-def test_leaving_without_disarming_deletes(cloud: FakeCloud) -> None:
-    with VMGuard(cloud, FIRST, patience=QUICK, tell=print):
+def test_leaving_without_disarming_deletes(cloud: FakeEstate, context: SessionContext) -> None:
+    with VMGuard(context, FIRST, limits=QUICK):
         cloud.create(FIRST)
     assert cloud.there == set()
 
 
-def test_disarmed_vms_stay(cloud: FakeCloud) -> None:
-    with VMGuard(cloud, [FIRST, SECOND], patience=QUICK, tell=print) as guard:
+def test_disarmed_vms_stay(cloud: FakeEstate, context: SessionContext) -> None:
+    with VMGuard(context, [FIRST, SECOND], limits=QUICK) as guard:
         cloud.create(FIRST)
         cloud.create(SECOND)
         guard.disarm("b-0")
         assert guard.guarded == (SECOND,)
     assert cloud.there == {("z-a", "b-0")}
-    with VMGuard(cloud, FIRST, patience=QUICK, tell=print) as guard:
+    with VMGuard(context, FIRST, limits=QUICK) as guard:
         guard.disarm()
         guard.disarm()
     assert cloud.there == {("z-a", "b-0")}
 
 
-def test_what_was_never_created_or_is_gone_already_is_no_error(cloud: FakeCloud) -> None:
-    with VMGuard(cloud, [FIRST, SECOND], patience=QUICK, tell=print) as guard:
+def test_what_was_never_created_or_is_gone_already_is_no_error(cloud: FakeEstate, context: SessionContext) -> None:
+    with VMGuard(context, [FIRST, SECOND], limits=QUICK) as guard:
         guard.created("b-0")
     assert cloud.deleted == []
 
 
-def test_an_insertion_that_was_on_its_way_is_waited_for(cloud: FakeCloud) -> None:
-    patience = Patience(gone_s=30, settle_s=0.5, poll_s=0.01)
-    with pytest.raises(ValueError, match="cut off"), VMGuard(cloud, FIRST, patience=patience, tell=print):
+def test_an_insertion_that_was_on_its_way_is_waited_for(cloud: FakeEstate, context: SessionContext) -> None:
+    limits = GuardLimits(gone_s=30, settle_s=0.5, poll_s=0.01)
+    with pytest.raises(ValueError, match="cut off"), VMGuard(context, FIRST, limits=limits):
         cloud.late["b-0"] = 3
         raise ValueError("cut off while the insertion was sent")
     assert (cloud.there, cloud.deleted) == (set(), ["b-0"])
 
 
-def test_two_zones_of_one_name_are_both_deleted(cloud: FakeCloud) -> None:
+def test_two_zones_of_one_name_are_both_deleted(cloud: FakeEstate, context: SessionContext) -> None:
     elsewhere = Vm(name="b-0", zone="z-b")
-    with VMGuard(cloud, FIRST, patience=QUICK, tell=print) as guard:
+    with VMGuard(context, FIRST, limits=QUICK) as guard:
         guard.add(elsewhere)
         cloud.create(FIRST)
         cloud.create(elsewhere)
     assert cloud.there == set()
 
 
-def test_errors_are_tried_again_and_do_not_stop_the_others(cloud: FakeCloud) -> None:
+def test_errors_are_tried_again_and_do_not_stop_the_others(cloud: FakeEstate, context: SessionContext) -> None:
     refusals = ["b-0", "b-0"]
-    told: list[str] = []
+    told: list[Event] = []
+    listener = Listener(on_progress=told.append)
 
     def refuse(name: str) -> None:
         if name in refusals:
@@ -122,14 +130,14 @@ def test_errors_are_tried_again_and_do_not_stop_the_others(cloud: FakeCloud) -> 
             raise CloudError("backend error", status=503)
 
     cloud.refuse = refuse
-    with VMGuard(cloud, [FIRST, SECOND], patience=QUICK, tell=told.append):
+    with VMGuard(context.with_listener(listener), [FIRST, SECOND], limits=QUICK):
         cloud.create(FIRST)
         cloud.create(SECOND)
     assert cloud.there == set()
-    assert len(told) == 2
+    assert len([event for event in told if "is not deleted yet" in event.facts["message"]]) == 2
 
 
-def test_what_cannot_be_deleted_is_named(cloud: FakeCloud, tmp_path: Path) -> None:
+def test_what_cannot_be_deleted_is_named(cloud: FakeEstate, context: SessionContext) -> None:
     def refuse(name: str) -> None:
         if name == "b-0":
             raise PermissionDeniedError("Required 'compute.instances.delete' permission", status=403)
@@ -137,47 +145,47 @@ def test_what_cannot_be_deleted_is_named(cloud: FakeCloud, tmp_path: Path) -> No
     cloud.refuse = refuse
     cloud.create(FIRST)
     cloud.create(SECOND)
-    with Journal(folder=tmp_path).begin("b", "run") as state:
-        guard = VMGuard(cloud, [FIRST, SECOND], patience=QUICK, journal=state, tell=print)
-        with pytest.raises(LeftoverError, match=r"compute\.instances\.delete") as caught, guard:
-            assert guard.guarded == (FIRST, SECOND)
-        assert caught.value.items == ("instance b-0 in z-a",)
-        assert [item.name for item in open_resources(state.read())] == ["b-0"]
+    guard = VMGuard(context, [FIRST, SECOND], limits=QUICK)
+    with pytest.raises(LeftoverError, match=r"compute\.instances\.delete") as caught, guard:
+        assert guard.guarded == (FIRST, SECOND)
+    assert caught.value.items == ("instance b-0 in z-a",)
+    assert [item.name for item in open_resources(context.session.read())] == ["b-0"]
 
 
-def test_a_failing_deletion_is_a_note_on_the_first_error(cloud: FakeCloud) -> None:
+def test_a_failing_deletion_is_a_note_on_the_first_error(cloud: FakeEstate, context: SessionContext) -> None:
     def refuse(name: str) -> None:
         raise CloudError("never")
 
     cloud.refuse = refuse
-    patience = Patience(gone_s=0.05, settle_s=0, poll_s=0.01)
-    with pytest.raises(ValueError, match="first") as caught, VMGuard(cloud, FIRST, patience=patience, tell=print):
+    limits = GuardLimits(gone_s=0.05, settle_s=0, poll_s=0.01)
+    with pytest.raises(ValueError, match="first") as caught, VMGuard(context, FIRST, limits=limits):
         cloud.create(FIRST)
         raise ValueError("first")
-    assert caught.value.__notes__ == ["still there: instance b-0 in z-a: never"]
+    assert caught.value.__notes__ == ["b: still there: instance b-0 in z-a: never"]
 
 
-def test_the_journal_knows_before_the_vm_exists_and_after_it_is_gone(cloud: FakeCloud, tmp_path: Path) -> None:
-    with Journal(folder=tmp_path).begin("b", "run") as state:
-        with VMGuard(cloud, FIRST, patience=QUICK, journal=state, tell=print) as guard:
-            (resource,) = state.read().resources
-            assert (resource.kind, resource.name, resource.zone, resource.created) == ("instance", "b-0", "z-a", None)
-            assert resource.facts == {"machine_type": "c2-standard-4"}
-            cloud.create(FIRST)
-            guard.created("b-0")
-            guard.add(SECOND)
-            assert [item.created is not None for item in open_resources(state.read())] == [True, False]
-            guard.gone("b-1", "404 from the operation")
-        assert [(item.name, *item.answers) for item in state.read().gone] == [
-            ("b-0", "deleted, then not found"),
-            ("b-1", "404 from the operation"),
-        ]
+def test_the_journal_knows_before_the_vm_exists_and_after_it_is_gone(
+    cloud: FakeEstate, context: SessionContext
+) -> None:
+    state = context.session
+    with VMGuard(context, FIRST, limits=QUICK) as guard:
+        (resource,) = state.read().resources
+        assert (resource.kind, resource.name, resource.zone, resource.created) == ("instance", "b-0", "z-a", None)
+        assert resource.facts == {"machine_type": "c2-standard-4"}
+        cloud.create(FIRST)
+        guard.created("b-0")
+        guard.add(SECOND)
+        assert [item.created is not None for item in open_resources(state.read())] == [True, False]
+        guard.gone("b-1", "404 from the operation")
+    assert [(item.name, *item.answers) for item in state.read().gone] == [
+        ("b-0", "deleted"),
+        ("b-1", "404 from the operation"),
+    ]
 
 
-def test_without_a_journal_nothing_is_guarded_or_created(cloud: FakeCloud, tmp_path: Path) -> None:
-    state = Journal(folder=tmp_path).begin("b", "run")
-    state.close()
-    with pytest.raises(HpcError, match="journal cannot be written"), VMGuard(cloud, FIRST, journal=state, tell=print):
+def test_without_a_journal_nothing_is_guarded_or_created(cloud: FakeEstate, context: SessionContext) -> None:
+    context.session.close()
+    with pytest.raises(HpcError, match="journal cannot be written"), VMGuard(context, FIRST):
         cloud.create(FIRST)
     assert cloud.there == set()
 
