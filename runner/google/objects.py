@@ -13,8 +13,8 @@ from runner.errors import CloudError, ConflictError, NotFoundError, UnreachableE
 from runner.google.retry import FIRST_DELAY_S, LONGEST_DELAY_S, RETRY_BUDGET_S, RetryPolicy, is_worth_a_retry
 from runner.google.storage_errors import mapped_errors
 from runner.model.foreign import MOST_BYTES
+from runner.system.backoff import Backoff
 from runner.system.files import download_error
-from runner.system.patience import Patience
 
 if TYPE_CHECKING:
     from google.cloud.storage import Bucket, Client
@@ -150,7 +150,7 @@ class Objects:
             DiskError: the file cannot be written.
             NotFoundError: this generation is gone.
         """
-        patience = Patience(budget_s=self._retry_budget_s, first_s=FIRST_DELAY_S, longest_s=LONGEST_DELAY_S)
+        backoff = Backoff(budget_s=self._retry_budget_s, first_s=FIRST_DELAY_S, longest_s=LONGEST_DELAY_S)
         with _opened_file(into) as file:
             if file.tell() > found.size:
                 file.truncate(0)
@@ -163,11 +163,11 @@ class Objects:
                 except CloudError as error:
                     _close_answer(error)
                     if file.tell() > begun:
-                        patience.renew()
+                        backoff.renew()
                     _log.info(
                         "%s: the copy broke off at %d of %d bytes: %s", found.name, file.tell(), found.size, error
                     )
-                    if not is_worth_a_retry(error, is_idempotent=True) or not patience.pause():
+                    if not is_worth_a_retry(error, is_idempotent=True) or not backoff.pause():
                         raise
 
     def close(self) -> None:

@@ -19,8 +19,8 @@ from runner.results.delivery import Delivery, no_step
 from runner.results.manifest import CorruptResultsError, NoRoomError
 from runner.results.store import ResultSet, ResultStore
 from runner.results.tracker import DownloadTracker, HomeSet
+from runner.system.backoff import Backoff
 from runner.system.files import download_error
-from runner.system.patience import Patience, jittered
 
 THREADS = 8
 SHORTEST_LOOK_S = 0.5
@@ -149,7 +149,8 @@ class Collector:
 
     def _poll(self, stop: threading.Event) -> None:
         running: set[Future[HomeSet | None]] = set()
-        pause_s, look_at = SHORTEST_LOOK_S, time.monotonic()
+        backoff = Backoff(first_s=SHORTEST_LOOK_S, longest_s=LONGEST_LOOK_S, factor=1.5)
+        look_at = time.monotonic()
         with ThreadPoolExecutor(THREADS, thread_name_prefix="download") as pool:
             while not stop.is_set():
                 is_time = time.monotonic() >= look_at
@@ -158,9 +159,10 @@ class Collector:
                 running -= ended
                 results = [future.result() for future in ended]
                 came = any(result is not None for result in results)
+                if came:
+                    backoff.renew()
                 if is_time or came:
-                    pause_s = SHORTEST_LOOK_S if came else min(1.5 * pause_s, LONGEST_LOOK_S)
-                    look_at = time.monotonic() + jittered(pause_s)
+                    look_at = time.monotonic() + backoff.next_delay_s()
                 self._rest(stop)
 
     def _begin(
@@ -195,9 +197,9 @@ class Collector:
         """
         hurry = hurry or threading.Event()
         self._wait_until_idle(hurry)
-        patience = _patience()
+        backoff = _new_backoff()
         while not hurry.is_set() and (due := self._due(self._store.all_sets(self._batch), is_over=is_over)):
-            self._fetch_patiently(due, patience, hurry)
+            self._fetch_round(due, backoff, hurry)
         return self._close(is_over=is_over and not hurry.is_set())
 
     def _wait_until_idle(self, hurry: threading.Event) -> None:
@@ -214,7 +216,7 @@ class Collector:
             NotFoundError: it is neither home nor in the bucket.
             CorruptResultsError, DiskError, CloudError: as for ``finish``.
         """
-        patience = _patience()
+        backoff = _new_backoff()
         while True:
             due = self._due(self._store.result_sets(self._batch, job=job, attempt=attempt))
             home = self._tracker.find(job, attempt)
@@ -224,9 +226,9 @@ class Collector:
                 raise damage
             if not due:
                 raise NotFoundError(f"no results of {job}, attempt {attempt}, in the bucket")
-            self._fetch_patiently(due, patience, threading.Event())
+            self._fetch_round(due, backoff, threading.Event())
 
-    def _fetch_patiently(self, due: Sequence[ResultSet], patience: Patience, hurry: threading.Event) -> None:
+    def _fetch_round(self, due: Sequence[ResultSet], backoff: Backoff, hurry: threading.Event) -> None:
         """One round, cut short by ``hurry``. After one in which nothing went forward it waits, or gives up.
 
         Raises:
@@ -239,13 +241,13 @@ class Collector:
         if self._arrivals.disk is not None:
             raise self._arrivals.disk
         if came or any(self._damage.is_known(found) for found in due):
-            patience.renew()
+            backoff.renew()
             return
         disks = [self._arrivals.find_disk(found.job, found.attempt) for found in due]
         if all(disks) and disks[0] is not None:
             raise disks[0]
         trouble = self._arrivals.trouble or UnreachableError(f"{len(due)} result sets do not come home")
-        if not (is_worth_a_retry(trouble, is_idempotent=True) and patience.pause()):
+        if not (is_worth_a_retry(trouble, is_idempotent=True) and backoff.pause()):
             raise trouble
 
     def _close(self, *, is_over: bool) -> Collected:
@@ -372,8 +374,8 @@ def _ended_by(stops: Sequence[threading.Event]) -> Callable[[], None]:
     return check
 
 
-def _patience() -> Patience:
-    return Patience(budget_s=FINISH_BUDGET_S, first_s=SHORTEST_LOOK_S, longest_s=LONGEST_LOOK_S)
+def _new_backoff() -> Backoff:
+    return Backoff(budget_s=FINISH_BUDGET_S, first_s=SHORTEST_LOOK_S, longest_s=LONGEST_LOOK_S)
 
 
 def bring_home(store: ResultStore, results_folder: Path, found: ResultSet, listener: Listener) -> Path:

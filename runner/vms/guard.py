@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self
 
 from runner.errors import LeftoverError, PermissionDeniedError
 from runner.model.leftover import Kind
+from runner.system.backoff import Backoff
 from runner.system.signals import ending_signals_raised, signals_put_off
 
 AT_ONCE = 8
@@ -151,7 +152,7 @@ class VMGuard:
         give_up_at = time.monotonic() + self._patience.gone_s
         settled_at = time.monotonic() + self._patience.settle_s
         outcomes: dict[Vm, _Outcome] = {}
-        poll_s = self._patience.poll_s
+        backoff = Backoff(first_s=self._patience.poll_s, longest_s=LAST_POLL_S)
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="vm-guard") as pool:
             while self._guarded:
                 vms = self.guarded
@@ -159,8 +160,7 @@ class VMGuard:
                 self._forget_what_is_gone(outcomes, is_settled=time.monotonic() >= settled_at)
                 if all(outcomes[vm].is_final for vm in self._guarded) or time.monotonic() > give_up_at:
                     break
-                time.sleep(poll_s)
-                poll_s = min(2 * poll_s, LAST_POLL_S)
+                backoff.pause()
         return {vm: outcomes[vm].trouble for vm in self._guarded}
 
     def _delete(self, vm: Vm) -> _Outcome:
