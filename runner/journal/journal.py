@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from runner.errors import DiskError, InputError
-from runner.journal.file import LineFile, read_last_line
 from runner.journal.owner import (
     OwnerLock,
     describe_this_process,
@@ -29,6 +28,7 @@ from runner.model import names
 from runner.model.session import Session, read_session
 from runner.model.session_record import FORMAT, Record, decode_records, encode_record, is_end
 from runner.system.files import create_private, make_private_folder
+from runner.system.line_file import LineFile, read_last_line
 
 SUFFIX = ".jsonl"
 LOCK_SUFFIX = ".lock"

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from runner.errors import CloudError, DiskError, NotFoundError, UnreachableError
 from runner.google import is_worth_a_retry
@@ -124,14 +123,6 @@ class Collector:
             self._given_up.add((job, attempt))
             self._changed.notify_all()
 
-    def poll_once(self) -> list[HomeSet]:
-        """Look, fetch all that is due, and say what came home. What goes wrong with single sets is told, not raised.
-
-        Raises:
-            CloudError: the bucket cannot be listed.
-        """
-        return self._fetch_all(self._due(self._store.all_sets(self._batch)), threading.Event())
-
     def run(self, stop: threading.Event) -> None:
         """Poll and download until ``stop`` is set: at once what is wanted, else with pauses that grow while nothing comes.
 
@@ -208,25 +199,6 @@ class Collector:
         with self._changed:
             while self._busy and not hurry.is_set():
                 self._changed.wait(TICK_S)  # a signal that sets ``hurry`` wakes nobody
-
-    def fetch(self, job: str, attempt: int) -> HomeSet:
-        """Bring one committed attempt home now, in this thread, if it is not there yet.
-
-        Raises:
-            NotFoundError: it is neither home nor in the bucket.
-            CorruptResultsError, DiskError, CloudError: as for ``finish``.
-        """
-        backoff = _new_backoff()
-        while True:
-            due = self._due(self._store.result_sets(self._batch, job=job, attempt=attempt))
-            home = self._tracker.find(job, attempt)
-            if home is not None and not due:
-                return home
-            if not due and (damage := self._damage.find(job, attempt)):
-                raise damage
-            if not due:
-                raise NotFoundError(f"no results of {job}, attempt {attempt}, in the bucket")
-            self._fetch_round(due, backoff, threading.Event())
 
     def _fetch_round(self, due: Sequence[ResultSet], backoff: Backoff, hurry: threading.Event) -> None:
         """One round, cut short by ``hurry``. After one in which nothing went forward it waits, or gives up.
@@ -376,20 +348,3 @@ def _ended_by(stops: Sequence[threading.Event]) -> Callable[[], None]:
 
 def _new_backoff() -> Backoff:
     return Backoff(budget_s=FINISH_BUDGET_S, first_s=SHORTEST_LOOK_S, longest_s=LONGEST_LOOK_S)
-
-
-def bring_home(store: ResultStore, results_folder: Path, found: ResultSet, listener: Listener) -> Path:
-    """Bring one committed attempt home now, if it is not there yet; its folder.
-
-    Raises:
-        CorruptResultsError: it is not what its manifest says; it stays in the bucket.
-        NotFoundError: it is neither home nor in the bucket.
-    """
-    tracker = DownloadTracker(results_folder / found.batch)
-    collector = Collector(store, found.batch, tracker, listener)
-    return collector.fetch(found.job, found.attempt).folder
-
-
-def collect_rest(store: ResultStore, results_folder: Path, batch: str, listener: Listener) -> Collected:
-    """Bring home what a batch that is over still has in the bucket."""
-    return Collector(store, batch, DownloadTracker(results_folder / batch), listener).finish()

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from runner.system.file_lock import FileLock
 from runner.system.files import USUAL_FILE, download_error, sync_folder
+from runner.system.line_file import LineFile
 
 FILE = ".downloads.jsonl"
 
@@ -183,7 +184,8 @@ class DownloadTracker:
 
     def _write(self, state: str, home: HomeSet, **more: Any) -> None:
         values = {**asdict(home), "folder": str(home.folder.relative_to(self.folder)), **more}
-        append_line(self._file, json.dumps({"state": state, **values}).encode() + b"\n")
+        with LineFile(self._file) as file:
+            file.append(json.dumps({"state": state, **values}).encode() + b"\n")
         self._read_on()
 
     def _read_on(self) -> None:
@@ -236,28 +238,3 @@ def _read_home(values: dict[str, Any], folder: Path) -> HomeSet:
         crc32c=str(values["crc32c"]),
         is_deleted=values.get("is_deleted") is True,
     )
-
-
-def append_line(path: Path, line: bytes) -> None:
-    """Add a line and wait until the disk has it; if it cannot be added whole, the file stays as it was.
-
-    A line that a crash left without an end is ended first, so that it does not swallow this one.
-    """
-    with path.open("a+b", buffering=0) as file:
-        before = file.seek(0, os.SEEK_END)
-        try:
-            _write_all(file, line if _ends_whole(file, before) else b"\n" + line)
-            os.fsync(file.fileno())
-        except OSError:
-            file.truncate(before)
-            raise
-
-
-def _ends_whole(file: IO[bytes], size: int) -> bool:
-    return size == 0 or os.pread(file.fileno(), 1, size - 1) == b"\n"
-
-
-def _write_all(file: IO[bytes], content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[file.write(rest) :]

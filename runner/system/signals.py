@@ -33,8 +33,13 @@ def signals_put_off(tell: Callable[[str], None]) -> Iterator[None]:
     def wait(signum: int, frame: FrameType | None) -> None:
         tell(f"{signal.Signals(signum).name}: still cleaning up, please wait")
 
-    with handled_signals([signum for signum in INTERRUPTING if signal.getsignal(signum) != signal.SIG_IGN], wait):
+    with handled_signals(heeded_signals(), wait):
         yield
+
+
+def heeded_signals() -> list[signal.Signals]:
+    """Return the interrupting signals that this process was not told to ignore, as nohup tells it of SIGHUP."""
+    return [signum for signum in INTERRUPTING if signal.getsignal(signum) != signal.SIG_IGN]
 
 
 @contextmanager
