@@ -40,7 +40,7 @@ class RetryPurse:
         self._lock = threading.Lock()
 
     def take(self) -> bool:
-        """Whether there was one left."""
+        """Take a retry; return whether there was one left."""
         with self._lock:
             if self._left == 0:
                 return False
@@ -48,7 +48,7 @@ class RetryPurse:
             return True
 
     def refill(self) -> None:
-        """A call succeeded."""
+        """Give a retry back: a call succeeded."""
         with self._lock:
             self._left = min(self._size, self._left + 1)
 
@@ -65,7 +65,7 @@ class RetryPolicy:
     monotonic: Callable[[], float] = time.monotonic
 
     def run(self, call: Callable[[], Answer], *, is_idempotent: bool) -> Answer:
-        """The call's answer.
+        """Return the call's answer.
 
         Raises:
             CloudError: the last refusal, when another try is not worth it or the budget is spent.
@@ -92,7 +92,7 @@ class RetryPolicy:
 
 
 def is_worth_a_retry(error: CloudError, *, is_idempotent: bool) -> bool:
-    """Not: what is forbidden, not there, wrong, in conflict, or over a quota. It would be so again."""
+    """Return whether another try may succeed: not if it is forbidden, not found, wrong, in conflict, or over a quota."""
     if error.reason in RATE_REASONS:
         return True
     if error.reason in LASTING_REASONS:

@@ -16,10 +16,10 @@ FOLDER = ".incoming"
 
 @contextmanager
 def claimed(home: Path, name: str) -> Iterator[Path | None]:
-    """The folder ``name`` to work in, below ``home``, as the one before left it; None if another works in it now.
+    """Claim the folder ``name`` to work in, below ``home``, as the one before left it; None if another works in it now.
 
     Raises:
-        DiskError: it cannot be made.
+        DiskError: it cannot be created.
     """
     try:
         lock = _lock(home / FOLDER / f"{name}.lock")

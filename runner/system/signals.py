@@ -27,11 +27,11 @@ def ending_signals_raised() -> Iterator[None]:
 
 
 @contextmanager
-def signals_put_off(tell: Callable[[str], None]) -> Iterator[None]:
-    """Inside, signals that would interrupt are only told: what is being undone is finished first."""
+def signals_put_off(report: Callable[[str], None]) -> Iterator[None]:
+    """Inside, signals that would interrupt are only reported: what is being undone is finished first."""
 
     def wait(signum: int, frame: FrameType | None) -> None:
-        tell(f"{signal.Signals(signum).name}: still cleaning up, please wait")
+        report(f"{signal.Signals(signum).name}: still cleaning up, please wait")
 
     with handled_signals(heeded_signals(), wait):
         yield
