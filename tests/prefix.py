@@ -6,7 +6,6 @@ and runs at the same time wait for each other.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -20,6 +19,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from runner.system.file_lock import FileLock
 from tests.needs import need
 
 PACKER = Path(__file__).parents[1] / "packer"
@@ -80,6 +80,6 @@ def _drop_unused(cache: Path) -> None:
 
 @contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    with file.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with FileLock.of_file(file) as lock:
+        lock.acquire()
         yield

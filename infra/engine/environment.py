@@ -1,6 +1,6 @@
 """The Python environment ``.venv`` beside ``bootstrap``, made from ``requirements.lock``.
 
-Run by a Python that has nothing installed: standard library and ``runner.errors`` only. The stamp is written last, so
+Run by a Python that has nothing installed: standard library, ``runner.errors`` and ``runner.system`` only. The stamp is written last, so
 an environment without one was interrupted and is made anew. ``bootstrap`` compares the stamp's text by itself:
 line 1 the environment's folder, line 2 its interpreter, line 3 the interpreter that was asked for, then the lock file.
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 from infra.engine.pins import Version, parse_version
 from infra.engine.process import exclusive_lock, read_output, report, run_logged, run_main
 from runner.errors import MissingToolError
+from runner.system.files import write_result
 
 STAMP = "bootstrap.stamp"
 PIP_OPTIONS = ("--no-input", "--disable-pip-version-check")
@@ -67,7 +68,7 @@ def make_environment(request: Request) -> None:
         way = create_environment(request)
         install_packages(request, way)
         add_root_to_path(request)
-        write_whole(stamp, describe_environment(request))
+        write_result(stamp, describe_environment(request).encode())
 
 
 def describe_environment(request: Request) -> str:
@@ -199,13 +200,6 @@ def add_root_to_path(request: Request) -> None:
             f"{request.python} does not run", remedy=f"remove {request.folder}, then run the same command again"
         )
     Path(packages, "opensees_hpc.pth").write_text(f"{request.root}\n{QUIET_PIPES}\n", encoding="utf-8")
-
-
-def write_whole(file: Path, text: str) -> None:
-    """So that a reader sees all of it or nothing."""
-    part = file.with_name(f"{file.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(file)
 
 
 def log_file(request: Request) -> Path:

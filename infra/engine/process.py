@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from runner.errors import HpcError, MissingToolError
 from runner.system.file_lock import FileLock
 from runner.system.files import USUAL_FILE
+from runner.system.signals import ending_signals_raised
 
 LAST_LINES = 15
 GRACE_S = 10
@@ -125,10 +125,9 @@ def exclusive_lock(file: Path, *, waiting_for: str) -> Iterator[None]:
 
 def run_main(action: Callable[[], None]) -> int:
     """Run ``action`` as the whole of a program: errors become sentences, signals unwind, the exit code comes back."""
-    signal.signal(signal.SIGTERM, _unwind)
-    signal.signal(signal.SIGHUP, _unwind)
     try:
-        action()
+        with ending_signals_raised():
+            action()
     except KeyboardInterrupt:
         report("interrupted; run it again to go on")
         return 128 + signal.SIGINT
@@ -141,7 +140,3 @@ def run_main(action: Callable[[], None]) -> int:
         report(f"{error}; what was begun is taken up again when you run it again")
         return MissingToolError.exit_code
     return 0
-
-
-def _unwind(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)

@@ -18,6 +18,7 @@ from typing import IO, Any, Protocol
 from runner import wiring
 from runner.context import Context
 from runner.errors import CrashError
+from runner.system.signals import handled_signals
 
 COMMAND_LIMIT_S = 900.0
 STACKS_LIMIT_S = 2.0
@@ -94,14 +95,9 @@ class DrillSite:
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Restore SIGINT, which a shell ignores in its background jobs and children inherit: not those of a drill."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+    is_ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    with handled_signals([signal.SIGINT] if is_ignored else [], signal.default_int_handler):
         yield
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Client:

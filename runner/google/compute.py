@@ -111,7 +111,7 @@ class Compute:
         self._operations = Operations(api, project)
 
     def instances(self, labels: Mapping[str, str]) -> list[Instance]:
-        """The instances of all zones that bear all these labels."""
+        """Return the instances of all zones that bear all these labels."""
         return [_instance(item) for _, item in self._aggregated("instances", labels)]
 
     def instance(self, zone: str, name: str) -> Instance | None:
@@ -140,17 +140,17 @@ class Compute:
         return {str(item["key"]): str(item.get("value", "")) for item in items}
 
     def serial_output(self, zone: str, name: str) -> str:
-        """What the instance wrote to its first serial port."""
+        """Return what the instance wrote to its first serial port."""
         answer = self._api.get(f"{self._instance_path(zone, name)}/serialPort")
         return str(answer.get("contents", ""))
 
     def images(self, family: str) -> list[Image]:
-        """The images of a family, newest first."""
+        """Return the images of a family, newest first."""
         items = self._api.items(f"{self._project}/global/images", filter=f"family={family}")
         return sorted((_image(item) for item in items), key=lambda image: image.created, reverse=True)
 
     def newest_image(self, family: str) -> Image | None:
-        """The image that the family stands for: ready, not deprecated, newest."""
+        """Return the image that the family stands for: ready, not deprecated, newest."""
         usable = [image for image in self.images(family) if image.status == "READY" and not image.deprecated]
         return usable[0] if usable else None
 
@@ -160,7 +160,7 @@ class Compute:
         self._operations.wait(self._api.post(f"{self._project}/global/images/{segment(name)}/deprecate", body))
 
     def read_quotas(self, region: str) -> list[RegionQuota]:
-        """The quotas of a region: CPUS, PREEMPTIBLE_CPUS, IN_USE_ADDRESSES, SSD_TOTAL_GB, INSTANCES…, as they are now."""
+        """Return the quotas of a region: CPUS, PREEMPTIBLE_CPUS, IN_USE_ADDRESSES, SSD_TOTAL_GB, INSTANCES…, as they are now."""
         answer = self._api.get(f"{self._project}/regions/{segment(region)}")
         return [
             RegionQuota(metric=str(one["metric"]), limit=float(one["limit"]), usage=float(one.get("usage", 0.0)))
@@ -168,7 +168,7 @@ class Compute:
         ]
 
     def failed_operations(self, names_of_vms: Collection[str], *, since: datetime) -> list[FailedOperation]:
-        """What failed for these VMs since then, newest first: the codes and details that the Pulumi provider does not show."""
+        """Return what failed for these VMs since then, newest first: the codes and details that the Pulumi provider does not show."""
         path = f"{self._project}/aggregated/operations"
         wanted = "operationType=insert AND status=DONE"
         found = [
@@ -182,14 +182,14 @@ class Compute:
         return sorted(recent, key=lambda failed: datetime.fromisoformat(failed.asked), reverse=True)
 
     def look_up(self, scope: str, collection: str, name: str) -> Json | None:
-        """What the cloud knows of one thing; None if there is none. ``scope``: ``zones/Z``, ``regions/R`` or ``global``."""
+        """Return what the cloud knows of one resource; None if there is none. ``scope``: ``zones/Z``, ``regions/R`` or ``global``."""
         try:
             return self._api.get(f"{self._project}/{scope}/{collection}/{segment(name)}")
         except NotFoundError:
             return None
 
     def operations_on(self, zone: str, instance: str) -> list[Operation]:
-        """What was done to an instance, oldest first. Google remembers it for some days."""
+        """Return what was done to an instance, oldest first. Google remembers it for some days."""
         path = f"{self._project}/zones/{segment(zone)}/operations"
         found = self._api.items(path, filter=f"targetLink eq .*/instances/{instance}")
         return sorted((_operation(item) for item in found), key=lambda operation: operation.started)

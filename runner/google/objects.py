@@ -13,8 +13,8 @@ from runner.errors import CloudError, ConflictError, NotFoundError, UnreachableE
 from runner.google.retry import FIRST_DELAY_S, LONGEST_DELAY_S, RETRY_BUDGET_S, RetryPolicy, is_worth_a_retry
 from runner.google.storage_errors import mapped_errors
 from runner.model.foreign import MOST_BYTES
+from runner.system.backoff import Backoff
 from runner.system.files import download_error
-from runner.system.patience import Patience
 
 if TYPE_CHECKING:
     from google.cloud.storage import Bucket, Client
@@ -55,12 +55,12 @@ class Objects:
         self.bucket = bucket
 
     def exists(self) -> bool:
-        """Whether the bucket is there."""
+        """Return whether the bucket is there."""
         with mapped_errors(f"bucket {self.bucket}"):
             return bool(self._opened().exists(**self._tries()))
 
     def listed(self, prefix: str) -> Iterator[StoredObject]:
-        """All objects whose names begin so, in the order of their names."""
+        """Yield all objects whose names begin so, in the order of their names."""
         with mapped_errors(f"bucket {self.bucket}"):
             for blob in self._opened().list_blobs(prefix=prefix, fields=LISTED_FIELDS, **self._tries()):
                 yield StoredObject(
@@ -71,14 +71,14 @@ class Objects:
                 )
 
     def folders(self, prefix: str) -> list[str]:
-        """What comes next in the names that begin so, up to the following slash."""
+        """Return what comes next in the names that begin so, up to the following slash."""
         with mapped_errors(f"bucket {self.bucket}"):
             pages = self._opened().list_blobs(prefix=prefix, delimiter="/", fields=LISTED_FIELDS, **self._tries())
             list(pages)  # prefixes are known when all pages have been read
             return sorted(str(found).removeprefix(prefix).rstrip("/") for found in pages.prefixes)
 
     def read(self, name: str, *, generation: int = 0) -> tuple[bytes, int]:
-        """Content and generation of a small object. ``generation``: only this one.
+        """Return content and generation of a small object. ``generation``: only this one.
 
         Raises:
             NotFoundError: there is none, or none of this generation any more.
@@ -96,7 +96,7 @@ class Objects:
             return bytes(sink.content), int(blob.generation or 0)
 
     def write(self, name: str, content: bytes, *, if_generation: int | None = None) -> int:
-        """Write a small object; its new generation. ``if_generation``: only over this one, 0: only if there is none.
+        """Write a small object; return its new generation. ``if_generation``: only over this one, 0: only if there is none.
 
         Raises:
             ConflictError: it is of another generation, with other content.
@@ -121,7 +121,7 @@ class Objects:
             blob.upload_from_file(content, rewind=True, size=size, checksum="crc32c", **self._tries())
 
     def delete(self, name: str) -> bool:
-        """Delete an object; whether there was one."""
+        """Delete an object; return whether there was one."""
         try:
             with mapped_errors(name):
                 self._opened().blob(name).delete(**self._tries())
@@ -142,7 +142,7 @@ class Objects:
                 self.delete(name)
 
     def copy_down(self, found: StoredObject, into: Path, *, on_bytes: Callable[[int], None] = _ignore_bytes) -> None:
-        """Copy an object to the file ``into``, going on at the end of what is there: it must be of this generation.
+        """Download an object to the file ``into``, from the end of what is there: it must be of this generation.
 
         ``on_bytes`` hears how many came; what it raises ends the copy, and what has come stays.
 
@@ -150,7 +150,7 @@ class Objects:
             DiskError: the file cannot be written.
             NotFoundError: this generation is gone.
         """
-        patience = Patience(budget_s=self._retry_budget_s, first_s=FIRST_DELAY_S, longest_s=LONGEST_DELAY_S)
+        backoff = Backoff(budget_s=self._retry_budget_s, first_s=FIRST_DELAY_S, longest_s=LONGEST_DELAY_S)
         with _opened_file(into) as file:
             if file.tell() > found.size:
                 file.truncate(0)
@@ -163,11 +163,11 @@ class Objects:
                 except CloudError as error:
                     _close_answer(error)
                     if file.tell() > begun:
-                        patience.renew()
+                        backoff.renew()
                     _log.info(
-                        "%s: the copy broke off at %d of %d bytes: %s", found.name, file.tell(), found.size, error
+                        "%s: the download broke off at %d of %d bytes: %s", found.name, file.tell(), found.size, error
                     )
-                    if not is_worth_a_retry(error, is_idempotent=True) or not patience.pause():
+                    if not is_worth_a_retry(error, is_idempotent=True) or not backoff.pause():
                         raise
 
     def close(self) -> None:
@@ -188,7 +188,7 @@ class Objects:
         )
 
     def _tries(self) -> dict[str, Any]:
-        """Time limit and retries of a call to the client."""
+        """Return time limit and retries of a call to the client."""
         from google.cloud.storage.retry import DEFAULT_RETRY
 
         paced = DEFAULT_RETRY.with_delay(initial=FIRST_DELAY_S, maximum=LONGEST_DELAY_S, multiplier=2.0)
@@ -220,7 +220,7 @@ class _Sink:
 
 
 class _Memory:
-    """A place for a small object. One that is not small was put there by somebody who means no good."""
+    """Memory for a small object. One that is not small was put into the bucket by an attacker."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -235,14 +235,14 @@ class _Memory:
 
 
 def _close_answer(error: CloudError) -> None:
-    """An answer that nobody reads to its end keeps its connection."""
+    """Close an answer that nobody reads to its end: it keeps its connection."""
     answer = getattr(error.__cause__, "response", None)
     if answer is not None:
         answer.close()
 
 
 def _opened_file(path: Path) -> IO[bytes]:
-    """Unbuffered: what a broken copy left is on the disk, and a full disk is noticed where it is written to."""
+    """Open without a buffer: what a broken copy left is on the disk, and a full disk is noticed where it is written to."""
     try:
         return path.open("ab", buffering=0)
     except OSError as error:

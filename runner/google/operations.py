@@ -67,7 +67,7 @@ class Operations:
 
 
 def operation_error(operation: Mapping[str, Any]) -> CloudError:
-    """The error of an operation as one of ours, with the cloud's own words and code."""
+    """Return the error of an operation as one of ours, with the cloud's own words and code."""
     errors = operation["error"]["errors"]
     message = "; ".join(str(item.get("message")) for item in errors)
     code, status = str(errors[0].get("code", "")), int(operation.get("httpErrorStatusCode", 0))

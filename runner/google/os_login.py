@@ -37,15 +37,15 @@ class OsLogin:
         self._key_file = key_file
 
     def import_key(self, *, lifetime_s: float = KEY_LIFETIME_S) -> Login:
-        """Put our public key into the profile for ``lifetime_s`` seconds at least, making the key pair at the first call.
+        """Put our public key into the profile for ``lifetime_s`` seconds at least, creating the key pair at the first call.
 
-        One key pair serves all commands of this home, so that its expiry is only ever moved to a later time.
+        One key pair serves all commands of this state folder, so that its expiry is only ever moved to a later time.
 
         Raises:
             CloudError: the profile is full (it holds 32 KiB), or importing is not allowed.
             DiskError: the key pair cannot be kept.
         """
-        # No other command of this home imports the key meanwhile: of two, the later expiry must stay.
+        # No other command of this state folder imports the key meanwhile: of two, the later expiry must stay.
         with waiting_lock(self._key_file.with_suffix(".lock")):
             with disk_errors_mapped(self._key_file, more=STATE_ELSEWHERE):
                 public = self._public_key()
@@ -66,7 +66,7 @@ class OsLogin:
         return Login(user=str(primary["username"]), key_file=self._key_file, fingerprint=str(fingerprint))
 
     def _ours(self, public: str) -> Mapping[str, Mapping[str, Any]]:
-        """Our key as the profile has it now."""
+        """Return our key as the profile has it now."""
         try:
             return _same_key(self._api.get(f"{self._profile}/loginProfile"), public)
         except NotFoundError:
@@ -84,6 +84,6 @@ class OsLogin:
 
 
 def _same_key(profile: Mapping[str, Any], public: str) -> dict[str, Mapping[str, Any]]:
-    """The keys of a profile that are this one, by fingerprint, whatever their comments."""
+    """Return the keys of a profile that are this one, by fingerprint, whatever their comments."""
     keys: Mapping[str, Mapping[str, Any]] = profile.get("sshPublicKeys", {})
     return {mark: key for mark, key in keys.items() if key.get("key", "").split()[:2] == public.split()[:2]}

@@ -53,7 +53,7 @@ class Endpoints:
 
     @classmethod
     def below(cls, url: str) -> Endpoints:
-        """The endpoints of an embedded cloud at ``url``."""
+        """Return the endpoints of an embedded cloud at ``url``."""
         return cls(
             compute=f"{url}/compute/v1",
             oslogin=f"{url}/oslogin/v1",
@@ -82,22 +82,22 @@ class Api:
         self._knows_partial_success = True
 
     def get(self, path: str, **params: str) -> Json:
-        """The answer to a GET."""
+        """Return the answer to a GET."""
         return self._call("GET", path, params=params, is_idempotent=True)[0]
 
     def get_dated(self, path: str, **params: str) -> tuple[Json, datetime]:
-        """The answer to a GET, and what time it was by the server's clock; by our own if it did not say."""
+        """Return the answer to a GET, and what time it was by the server's clock; by our own if it did not say."""
         answer, date = self._call("GET", path, params=params, is_idempotent=True)
         return answer, _read_date(date) or datetime.now(UTC)
 
     def post(
         self, path: str, body: Mapping[str, Any] | None = None, *, is_idempotent: bool = False, **params: str
     ) -> Json:
-        """The answer to a POST."""
+        """Return the answer to a POST."""
         return self._call("POST", path, params=params, body=dict(body or {}), is_idempotent=is_idempotent)[0]
 
     def delete(self, path: str, **params: str) -> Json:
-        """The answer to a DELETE."""
+        """Return the answer to a DELETE."""
         return self._call("DELETE", path, params=params, is_idempotent=True)[0]
 
     def items(self, path: str, **params: str) -> Iterator[Json]:
@@ -106,7 +106,7 @@ class Api:
             yield from page.get("items", [])
 
     def pages(self, path: str, **params: str) -> Iterator[Json]:
-        """The pages of a list call."""
+        """Yield the pages of a list call."""
         token = ""
         while True:
             page = self.get(path, **params, **({"pageToken": token} if token else {}))
@@ -116,7 +116,7 @@ class Api:
                 return
 
     def whole_pages(self, path: str, **params: str) -> Iterator[Json]:
-        """The pages of an aggregated list, of which no zone or region may be missing.
+        """Yield the pages of an aggregated list, of which no zone or region may be missing.
 
         Google answers 200 without those that it cannot reach; nobody knows then what there is.
 
@@ -133,7 +133,7 @@ class Api:
             yield page
 
     def partial_pages(self, path: str, **params: str) -> Iterator[Json]:
-        """The pages of an aggregated list, perhaps without what Google cannot reach.
+        """Yield the pages of an aggregated list, perhaps without what Google cannot reach.
 
         The current discovery document of Compute v1 does not declare the parameter that asks for this, that of January did.
 
@@ -163,7 +163,7 @@ class Api:
         params: Mapping[str, str] | None = None,
         body: Json | None = None,
     ) -> tuple[Json, str]:
-        """The answer, and the server's ``Date``."""
+        """Return the answer, and the server's ``Date``."""
         return self._policy.run(
             lambda: self._call_once(method, path, params=params, body=body), is_idempotent=is_idempotent
         )
@@ -235,7 +235,7 @@ def segment(text: str) -> str:
 
 
 def _credentials_error(error: Exception, what: str) -> CloudError:
-    """What google.auth says when it is asked for a token, as one of ours."""
+    """Return as one of our errors what google.auth says when it is asked for a token."""
     from google.auth.exceptions import TransportError
 
     if isinstance(error, TransportError):
@@ -244,7 +244,7 @@ def _credentials_error(error: Exception, what: str) -> CloudError:
 
 
 def _missing_scopes(page: Json) -> list[str]:
-    """What Google says that it left out of a page of an aggregated list."""
+    """Return what Google says that it left out of a page of an aggregated list."""
     scopes = {scope: part.get("warning") for scope, part in page.get("items", {}).items()} | {
         "everything": page.get("warning")
     }
@@ -267,7 +267,7 @@ def _read_error(text: str) -> tuple[str, str]:
 
 
 def _read_date(text: str) -> datetime | None:
-    """A ``Date`` of HTTP, which is in UTC; None if there is none."""
+    """Read a ``Date`` of HTTP, which is in UTC; None if there is none."""
     try:
         return parsedate_to_datetime(text).replace(tzinfo=UTC)
     except ValueError:
@@ -275,5 +275,5 @@ def _read_date(text: str) -> datetime | None:
 
 
 def _read_seconds(text: str) -> float:
-    """A ``Retry-After`` in seconds; one that is a date is not heeded."""
+    """Read a ``Retry-After`` in seconds; ignore one that is a date."""
     return float(text) if text.isdecimal() else 0.0

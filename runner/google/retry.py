@@ -8,7 +8,7 @@ successes fill again, so that an outage is not paid for item by item.
 from __future__ import annotations
 
 import logging
-import random
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from runner.errors import CloudError, UnreachableError
 from runner.model.stockout import RATE_REASONS
+from runner.system.backoff import Backoff
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class RetryPurse:
         self._lock = threading.Lock()
 
     def take(self) -> bool:
-        """Whether there was one left."""
+        """Take a retry; return whether there was one left."""
         with self._lock:
             if self._left == 0:
                 return False
@@ -47,7 +48,7 @@ class RetryPurse:
             return True
 
     def refill(self) -> None:
-        """A call succeeded."""
+        """Give a retry back: a call succeeded."""
         with self._lock:
             self._left = min(self._size, self._left + 1)
 
@@ -64,19 +65,23 @@ class RetryPolicy:
     monotonic: Callable[[], float] = time.monotonic
 
     def run(self, call: Callable[[], Answer], *, is_idempotent: bool) -> Answer:
-        """The call's answer.
+        """Return the call's answer.
 
         Raises:
             CloudError: the last refusal, when another try is not worth it or the budget is spent.
         """
-        give_up_at = self.monotonic() + self.budget_s
-        delay_s = self.first_delay_s
+        backoff = Backoff(
+            budget_s=self.budget_s,
+            first_s=self.first_delay_s,
+            longest_s=self.longest_delay_s,
+            monotonic=self.monotonic,
+        )
         while True:
             try:
                 answer = call()
             except CloudError as error:
-                wait_s = max(delay_s * random.uniform(0.5, 1.0), error.retry_after_s)  # noqa: S311 (jitter, no secret)
-                is_late = self.monotonic() + wait_s > give_up_at
+                wait_s = backoff.next_delay_s(least_s=error.retry_after_s)
+                is_late = wait_s == math.inf
                 if not is_worth_a_retry(error, is_idempotent=is_idempotent) or is_late or not self.purse.take():
                     raise
                 _log.info("again in %.2f s, after: %s", wait_s, error)
@@ -84,11 +89,10 @@ class RetryPolicy:
                 self.purse.refill()
                 return answer
             self.sleep(wait_s)
-            delay_s = min(2 * delay_s, self.longest_delay_s)
 
 
 def is_worth_a_retry(error: CloudError, *, is_idempotent: bool) -> bool:
-    """Not: what is forbidden, not there, wrong, in conflict, or over a quota. It would be so again."""
+    """Return whether another try may succeed: not if it is forbidden, not found, wrong, in conflict, or over a quota."""
     if error.reason in RATE_REASONS:
         return True
     if error.reason in LASTING_REASONS:

@@ -9,7 +9,7 @@ from runner.errors import ConflictError, PermissionDeniedError
 from runner.google import GONE_ALREADY, Api, Json, segment
 from runner.model import names
 from runner.model.leftover import BASE_PART, Item, Kind
-from runner.system.patience import Patience
+from runner.system.backoff import Backoff
 
 CONFLICTS_LIMIT_S, FIRST_PAUSE_S, LONGEST_PAUSE_S = 30.0, 0.2, 4.0
 POLICY_VERSION = (
@@ -41,12 +41,12 @@ class OurGrant:
 
     def remove(self, item: Item) -> str:
         """Take it out of the policy; again if somebody else changed that meanwhile."""
-        patience = Patience(budget_s=CONFLICTS_LIMIT_S, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S)
+        backoff = Backoff(budget_s=CONFLICTS_LIMIT_S, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S)
         while True:
             try:
                 return self._remove(item)
             except ConflictError:
-                if not patience.pause():
+                if not backoff.pause():
                     raise
 
     def _remove(self, item: Item) -> str:

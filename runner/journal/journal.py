@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from runner.errors import DiskError, InputError
-from runner.journal.file import LineFile, read_last_line
 from runner.journal.owner import (
     OwnerLock,
     describe_this_process,
@@ -29,13 +28,14 @@ from runner.model import names
 from runner.model.session import Session, read_session
 from runner.model.session_record import FORMAT, Record, decode_records, encode_record, is_end
 from runner.system.files import create_private, make_private_folder
+from runner.system.line_file import LineFile, read_last_line
 
 SUFFIX = ".jsonl"
 LOCK_SUFFIX = ".lock"
 
 
 class NameTakenError(InputError):
-    """There is, or was, a session of that name on this machine."""
+    """There is, or was, a session of that name on this computer."""
 
 
 def _utc_now() -> datetime:
@@ -48,7 +48,7 @@ def _ignore(message: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Journal:
-    """The sessions of one target. ``on_trouble`` is told what could not be written though nothing was at stake; commands write to the
+    """The sessions of one target. ``on_trouble`` is called with what could not be written though nothing was at stake; commands write to the
     one of ``Context.reporting_journal``.
     """
 
@@ -89,7 +89,7 @@ class Journal:
             DiskError: it cannot be written.
         """
         if not self._path(name).exists():
-            raise InputError(f"there is no journal of {name} on this machine")
+            raise InputError(f"there is no journal of {name} on this computer")
         lock = self._lock(name)
         try:
             found = self.read(name)
@@ -106,7 +106,7 @@ class Journal:
             raise
 
     def read(self, name: str) -> Session | None:
-        """A session as its journal tells it, None if there is none. A damaged journal is told in ``troubles``."""
+        """Read a session from its journal; None if there is none. What is wrong with a corrupt journal is in ``troubles``."""
         try:
             content = self._path(name).read_bytes()
         except FileNotFoundError:
@@ -119,7 +119,7 @@ class Journal:
         return _look_for_owner(session, self._lock_path(name))
 
     def names(self) -> list[str]:
-        """The sessions that were ever begun, sorted.
+        """Return the sessions that were ever begun, sorted.
 
         Raises:
             DiskError: the folder is there and cannot be read.
@@ -136,20 +136,20 @@ class Journal:
         return sorted(name for name in ours if names.is_batch_name(name))
 
     def open_sessions(self) -> list[Session]:
-        """The sessions that have not ended. Of the others only the last line is read."""
+        """Return the sessions that have not ended. Of the others only the last line is read."""
         not_ended = (name for name in self.names() if not is_end(read_last_line(self._path(name))))
         found = [self.read(name) for name in not_ended]
         return [session for session in found if session is not None and not session.has_ended]
 
     def unwritable(self, name: str, error: OSError) -> DiskError:
-        """The error of a record that could not be written."""
+        """Return the error of a record that could not be written."""
         return DiskError(
             f"the journal cannot be written, so nothing more may be created: {self._path(name)}: {error.strerror or error}",
             remedy="make room on that disk, or let OPENSEES_HPC_HOME be a folder that can be written to",
         )
 
     def open_file(self, name: str) -> LineFile:
-        """The file of a session, for its owner."""
+        """Open the file of a session, for its owner."""
         return LineFile(self._path(name))
 
     def _lock(self, name: str) -> OwnerLock:
@@ -167,7 +167,7 @@ class Journal:
 
 
 def _look_for_owner(session: Session, lock: Path) -> Session:
-    """The session with what is known of its owner. The lock tells it, but not that of a copy: then its process is looked for.
+    """Add what is known of a session's owner. The lock says it, but not that of a copy: then its process is looked for.
 
     A process that has left the session on purpose may go on with other things.
     """
@@ -184,7 +184,7 @@ def _look_for_owner(session: Session, lock: Path) -> Session:
 
 
 def _checked(name: str) -> str:
-    """A session's name is a file's name here, and may come from a command line."""
+    """Check a session's name: it is a file's name here, and may come from a command line."""
     if not names.is_batch_name(name):
         raise InputError(f"{name!r} is not the name of a batch or bake")
     return name
@@ -205,7 +205,7 @@ class SessionState:
         self._file = journal.open_file(name)
 
     def intend(self, kind: str, name: str, zone: str = "", **facts: Any) -> None:
-        """Say that this will be created now. Only if this returns may it be.
+        """Record that this will be created now. Only if this returns may it be.
 
         Raises:
             DiskError: it could not be written.
@@ -216,18 +216,18 @@ class SessionState:
             raise self._journal.unwritable(self.name, error) from error
 
     def record(self, fact: str, /, **facts: Any) -> None:
-        """Write down what has happened. Never in the way: what cannot be written is told, and written with the next record."""
+        """Record what has happened. Never in the way: what cannot be written is reported, and written with the next record."""
         try:
             self.write(fact, **facts)
         except OSError as error:
             self._hold_back(fact, facts, error)
 
     def end(self, outcome: str) -> None:
-        """The session is over; nothing of it is left to be looked after."""
+        """Record that the session is over, with nothing left to be looked after."""
         self.record("end", outcome=outcome)
 
     def read(self) -> Session:
-        """The session so far."""
+        """Read the session so far."""
         return self._journal.read(self.name) or Session(name=self.name)
 
     def close(self) -> None:
@@ -243,7 +243,7 @@ class SessionState:
             )
 
     def _write_held_back(self) -> str:
-        """Why what was held back could not be written; '' if nothing is missing any more."""
+        """Write what was held back; return why it could not be written, '' if nothing is missing any more."""
         if not self._held_back:
             return ""
         try:

@@ -1,4 +1,4 @@
-"""Who owns a session: this process, told so exactly that no other is taken for it, and the lock that only one can hold.
+"""Who owns a session: this process, described so exactly that no other is taken for it, and the lock that only one can hold.
 
 The lock is the kernel's (``flock``): it ends with its process, whatever ended that. The record beside it says whose it is, and
 decides alone where a file system has no locks.
@@ -25,13 +25,13 @@ from runner.system.file_lock import FileLock
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 MACHINE_ID = Path("/etc/machine-id")
 PID_NAMESPACE = Path("/proc/self/ns/pid")
-PATIENCE_S = 1.0  # somebody who only looks holds the lock for a moment
+LOOKERS_LIMIT_S = 1.0  # somebody who only looks holds the lock for a moment
 CLOCK_SLACK_S = 2.0  # of the time at which a process began, as the system tells it
 _LOOK_S = 0.01
 
 
 def describe_this_process() -> Owner:
-    """This process as an owner."""
+    """Describe this process as an owner."""
     import psutil
 
     return Owner(
@@ -46,7 +46,7 @@ def describe_this_process() -> Owner:
 
 
 def gone_clients(session: Session) -> frozenset[str]:
-    """All processes that ever owned a session and are known to be gone, as ``Lease.is_held_by`` has them."""
+    """Return all processes that ever owned a session and are known to be gone, as ``Lease.is_held_by`` has them."""
     owners = [read_owner(record.facts.get("owner")) for record in session.records]
     gone = [owner for owner in owners if owner is not None and is_known_gone(owner)]
     if session.owner is not None and session.is_owner_gone:
@@ -55,9 +55,9 @@ def gone_clients(session: Session) -> frozenset[str]:
 
 
 def is_known_gone(owner: Owner) -> bool:
-    """Whether it is certain that a process has ended, wherever its record lies: seen here and now, not concluded from a folder.
+    """Return whether it is certain that a process has ended, wherever its record lies: seen here and now, not concluded from a folder.
 
-    Nobody knows of one on another machine, nor of one in another container on this one.
+    Nobody knows of one on another computer, nor of one in another container on this one.
     """
     here = describe_this_process()
     if not owner.is_on_machine_of(here):
@@ -68,7 +68,7 @@ def is_known_gone(owner: Owner) -> bool:
 
 
 def is_process_alive(owner: Owner) -> bool:
-    """Whether this very process still runs here: same machine, same boot, same number, same start."""
+    """Return whether this very process still runs here: same computer, same boot, same number, same start."""
     import psutil
 
     if (owner.machine_id, owner.boot_id) != (_machine_id(), _boot_id()) or not _is_numbered_here(owner):
@@ -82,12 +82,12 @@ def is_process_alive(owner: Owner) -> bool:
 
 
 def _is_numbered_here(owner: Owner) -> bool:
-    """Whether its number counts here; older versions did not say where it does."""
+    """Return whether its number counts here; older versions did not say where it does."""
     return owner.pid_namespace in ("", _pid_namespace())
 
 
 def _is_hidden(pid: int) -> bool:
-    """Whether there is such a process after all: /proc may hide those of other users."""
+    """Return whether there is such a process after all: /proc may hide those of other users."""
     try:
         os.kill(pid, 0)
     except PermissionError:
@@ -98,7 +98,7 @@ def _is_hidden(pid: int) -> bool:
 
 
 class OwnerLock:
-    """The right to go on with one session, held until it is released or the process ends."""
+    """The right to run one session, held until it is released or the process ends."""
 
     def __init__(self, owner: Owner, lock: FileLock) -> None:
         self.owner = owner
@@ -120,8 +120,8 @@ class OwnerLock:
             if not _try_for_a_while(lock):
                 holder = _read_record(lock)
                 raise InputError(
-                    f"{session} is in the hands of {holder or 'another process'}",
-                    remedy="let that process end it, or end that process; everything it made can be taken over then",
+                    f"{session} is being run by {holder or 'another process'}",
+                    remedy="let that process end it, or end that process; everything it created can be taken over then",
                 )
             owner = replace(owner, lock=_name_file(os.fstat(lock.handle)))
             _write_record(lock, owner)
@@ -136,7 +136,7 @@ class OwnerLock:
 
 
 def is_lock_of(path: Path, owner: Owner) -> bool:
-    """Whether this is the very file whose lock an owner holds while it owns its session, not a copy of it."""
+    """Return whether this is the very file whose lock an owner holds while it owns its session, not a copy of it."""
     try:
         return owner.lock == _name_file(path.stat())
     except OSError:
@@ -148,7 +148,7 @@ def _name_file(about: os.stat_result) -> str:
 
 
 def is_owned(path: Path) -> bool:
-    """Whether a living process holds this lock."""
+    """Return whether a living process holds this lock."""
     try:
         lock = FileLock.of_existing(path)
     except OSError:
@@ -158,7 +158,7 @@ def is_owned(path: Path) -> bool:
 
 
 def _try_for_a_while(lock: FileLock) -> bool:
-    until = time.monotonic() + PATIENCE_S
+    until = time.monotonic() + LOOKERS_LIMIT_S
     while not _try_lock(lock):
         if time.monotonic() > until:
             return False

@@ -7,7 +7,7 @@ is. A line that is not whole (power cut, full disk) is told and passed over; not
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -85,9 +85,3 @@ def parse_time(value: object) -> datetime | None:
         return at.astimezone(UTC) if at.tzinfo is not None else None
     except (ValueError, OverflowError):
         return None
-
-
-def last_line(content: bytes) -> bytes:
-    """The last line of a file's end that is not empty."""
-    lines: Sequence[bytes] = content.rstrip(b"\n").rsplit(b"\n", 1)
-    return lines[-1]

@@ -1,4 +1,4 @@
-"""Result sets on their way home: from the bucket to verified files in the folder for results.
+"""Result sets on their way from the bucket to verified files in the folder for results.
 
 Nothing here knows of VMs or of who runs what. What a job's end means is ``batch.outcome``'s.
 """

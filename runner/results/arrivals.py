@@ -1,4 +1,4 @@
-"""What came home and what keeps the rest from coming, each told once."""
+"""What was downloaded and what keeps the rest from it, each reported once."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from runner.results.tracker import HomeSet
 
 
 class Arrivals:
-    """The collector's view of its own luck. Safe for several threads.
+    """The state of a collector's downloads. Safe for several threads.
 
-    ``disk``: there is no room at home since then; ``is_paused``: nothing new is to be begun for that; ``trouble``: the cloud
-    does not answer or refuses since then. A set that alone needs more room than there is keeps no other from coming.
+    ``disk``: no room on this computer's disk since then; ``is_paused``: nothing new is to be begun for that; ``trouble``: the cloud
+    does not answer or refuses since then. A set that alone needs more room than there is does not stop the others.
     """
 
     def __init__(self, listener: Listener) -> None:
@@ -29,23 +29,23 @@ class Arrivals:
         self.is_paused = False
 
     def try_again(self) -> None:
-        """Whatever was, it may be better now."""
+        """Forget all trouble: it may be over."""
         with self._lock:
             self.is_paused, self.disk, self.trouble = False, None, None
 
     def unpause(self) -> bool:
-        """Let something be tried; whether nothing was before."""
+        """Let something be tried; return whether nothing was before."""
         with self._lock:
             was_paused, self.is_paused = self.is_paused, False
             return was_paused
 
     def note_calm(self) -> None:
-        """The cloud answered, and nothing is due."""
+        """Note that the cloud answered, and nothing is due."""
         with self._lock:
             self.trouble = None
 
     def note_home(self, home: HomeSet) -> bool:
-        """A set is home; whether this is news."""
+        """Note that a set is downloaded; return whether this is news."""
         with self._lock:
             is_new = home.key not in self._told
             self._told.add(home.key)
@@ -66,14 +66,14 @@ class Arrivals:
         return is_new
 
     def note_disk(self, error: DiskError) -> None:
-        """There is no room at home."""
+        """Note that there is no room on the disk."""
         with self._lock:
             is_first, self.disk, self.is_paused = self.disk is None, error, True
         if is_first:
             self._listener.tell("results", state="paused", message=error.message, remedy=error.remedy)
 
     def note_too_big(self, found: ResultSet, error: NoRoomError) -> None:
-        """There is less room at home than this set needs."""
+        """Note that there is less room on the disk than this set needs."""
         with self._lock:
             is_first = (found.job, found.attempt) not in self._too_big
             self._too_big[found.job, found.attempt] = error
@@ -82,21 +82,21 @@ class Arrivals:
             self._listener.tell("results", state="too big", message=error.message, remedy=error.remedy, **facts)
 
     def find_disk(self, job: str, attempt: int) -> DiskError | None:
-        """Why there was no room at home for an attempt's results when they were last tried; None if there was."""
+        """Return why there was no room for an attempt's results when they were last tried; None if there was."""
         with self._lock:
             return self.disk or self._too_big.get((job, attempt))
 
     def note_trouble(self, error: CloudError) -> None:
-        """The cloud does not answer, or refuses."""
+        """Note that the cloud does not answer, or refuses."""
         with self._lock:
             is_first, self.trouble = self.trouble is None, error
         if is_first:
-            self._listener.tell("warning", message=f"results do not come home now: {error}")
+            self._listener.tell("warning", message=f"downloads paused: {error}")
 
     def note_defect(self, error: Exception) -> None:
-        """Something went wrong that nobody thought of."""
+        """Note an error that nobody thought of."""
         with self._lock:
             is_first = repr(error) not in self._defects
             self._defects.add(repr(error))
         if is_first:
-            self._listener.tell("warning", message=f"results do not come home now, they are tried again: {error!r}")
+            self._listener.tell("warning", message=f"downloads paused, they are tried again: {error!r}")

@@ -15,21 +15,21 @@ FOLDER = ".incoming"
 
 
 @contextmanager
-def claimed(home: Path, name: str) -> Iterator[Path | None]:
-    """The folder ``name`` to work in, below ``home``, as the one before left it; None if another works in it now.
+def claimed(top: Path, name: str) -> Iterator[Path | None]:
+    """Claim the folder ``name`` to work in, below ``top``, as the one before left it; None if another works in it now.
 
     Raises:
-        DiskError: it cannot be made.
+        DiskError: it cannot be created.
     """
     try:
-        lock = _lock(home / FOLDER / f"{name}.lock")
+        lock = _lock(top / FOLDER / f"{name}.lock")
     except OSError as error:
-        raise download_error(error, home / FOLDER / name) from error
+        raise download_error(error, top / FOLDER / name) from error
     if lock is None:
         yield None
         return
     with lock:
-        folder = home / FOLDER / name
+        folder = top / FOLDER / name
         try:
             yield folder
         finally:
@@ -37,14 +37,14 @@ def claimed(home: Path, name: str) -> Iterator[Path | None]:
                 lock.path.unlink(missing_ok=True)
 
 
-def remove_leftovers(home: Path) -> None:
+def remove_leftovers(top: Path) -> None:
     """Remove what nobody works in any more."""
-    for lock_file in (home / FOLDER).glob("*.lock"):
-        with claimed(home, lock_file.stem) as folder:
+    for lock_file in (top / FOLDER).glob("*.lock"):
+        with claimed(top, lock_file.stem) as folder:
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):
-        (home / FOLDER).rmdir()
+        (top / FOLDER).rmdir()
 
 
 def _lock(path: Path) -> FileLock | None:

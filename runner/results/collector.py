@@ -1,4 +1,4 @@
-"""Results on their way home while a batch runs: look into the bucket, fetch several at once, tell what is wrong with which."""
+"""Downloads while a batch runs: look into the bucket, fetch several sets at once, report what is wrong with which."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from runner.errors import CloudError, DiskError, NotFoundError, UnreachableError
 from runner.google import is_worth_a_retry
@@ -19,8 +18,8 @@ from runner.results.delivery import Delivery, no_step
 from runner.results.manifest import CorruptResultsError, NoRoomError
 from runner.results.store import ResultSet, ResultStore
 from runner.results.tracker import DownloadTracker, HomeSet
+from runner.system.backoff import Backoff
 from runner.system.files import download_error
-from runner.system.patience import Patience, jittered
 
 THREADS = 8
 SHORTEST_LOOK_S = 0.5
@@ -35,7 +34,7 @@ class _Stopped(Exception):  # noqa: N818 (no error: the download goes on another
 
 @dataclass(frozen=True, kw_only=True)
 class Collected:
-    """What is home. ``corrupt``: prefix in the bucket and what is wrong; ``unfinished``: prefixes of pushes without an end."""
+    """What is downloaded. ``corrupt``: prefix in the bucket and what is wrong; ``unfinished``: prefixes of pushes without an end."""
 
     home: tuple[HomeSet, ...]
     corrupt: dict[str, str]
@@ -47,9 +46,9 @@ def _ignore_home(home: HomeSet) -> None:
 
 
 class Collector:
-    """Brings the result sets of a batch home, each once, whatever is interrupted. Safe for several threads and processes.
+    """Downloads the result sets of a batch, each once, whatever is interrupted. Safe for several threads and processes.
 
-    ``on_home(set)``: it is home and not yet deleted in the bucket; after a crash perhaps told again. ``on_step``,
+    ``on_home(set)``: it is downloaded and not yet deleted in the bucket; after a crash perhaps called again. ``on_step``,
     ``keeps_remote``: see ``Delivery``.
     """
 
@@ -83,17 +82,17 @@ class Collector:
         self._busy: set[str] = set()
 
     def wanted(self, job: str, attempt: int) -> None:
-        """This attempt has been pushed: ``run`` fetches it at once."""
+        """Let ``run`` fetch this attempt at once: it has been pushed."""
         with self._changed:
             self._wanted.add((job, attempt))
             self._changed.notify_all()
 
     def wait_home(self, job: str, attempt: int, *, timeout_s: float, least_push: int = 1) -> HomeSet | None:
-        """Wait until ``run``, in another thread, has brought this attempt home; None if it did not in time, or is given up.
+        """Wait until ``run``, in another thread, has downloaded this attempt; None if it did not in time, or is given up.
 
         Raises:
-            DamagedPushError: this push of it, or a later one, arrived damaged; it stays in the bucket.
-            DiskError: there is no room at home; it stays in the bucket.
+            DamagedPushError: this push of it, or a later one, is corrupt; it stays in the bucket.
+            DiskError: there is no room on the disk; it stays in the bucket.
         """
         self.wanted(job, attempt)
         with self._changed:
@@ -106,11 +105,11 @@ class Collector:
         return home
 
     def find_home(self, job: str, attempt: int) -> HomeSet | None:
-        """This attempt, if it is home."""
+        """Return this attempt, if it is downloaded."""
         return self._tracker.find(job, attempt)
 
     def find_attempts(self, job: str) -> set[int]:
-        """The attempts of a job that are whole in the bucket, or at home. What is in neither now was not pushed by now.
+        """Return the attempts of a job that are whole in the bucket, or downloaded. What is neither was not pushed by now.
 
         Raises:
             CloudError: the bucket cannot be listed.
@@ -119,23 +118,15 @@ class Collector:
         return pushed | {home.attempt for home in self._tracker.home_sets() if home.job == job}
 
     def give_up(self, job: str, attempt: int) -> None:
-        """Nobody needs this attempt any more: whoever waits for it is let go."""
+        """Let go whoever waits for this attempt: nobody needs it any more."""
         with self._changed:
             self._given_up.add((job, attempt))
             self._changed.notify_all()
 
-    def poll_once(self) -> list[HomeSet]:
-        """Look, fetch all that is due, and say what came home. What goes wrong with single sets is told, not raised.
-
-        Raises:
-            CloudError: the bucket cannot be listed.
-        """
-        return self._fetch_all(self._due(self._store.all_sets(self._batch)), threading.Event())
-
     def run(self, stop: threading.Event) -> None:
         """Poll and download until ``stop`` is set: at once what is wanted, else with pauses that grow while nothing comes.
 
-        What fails is told and tried again for as long as it runs. Downloads that ``stop`` cuts go on with the next call.
+        What fails is reported and tried again for as long as it runs. Downloads that ``stop`` cuts go on with the next call.
         """
         while not stop.is_set():
             try:
@@ -143,13 +134,14 @@ class Collector:
             except DiskError as error:
                 self._arrivals.note_disk(error)
                 stop.wait(LONGEST_LOOK_S)
-            except Exception as error:  # a defect of ours, or of a library: what can come home without it does
+            except Exception as error:  # a defect of ours, or of a library: what can be downloaded without it is
                 self._arrivals.note_defect(error)
                 stop.wait(LONGEST_LOOK_S)
 
     def _poll(self, stop: threading.Event) -> None:
         running: set[Future[HomeSet | None]] = set()
-        pause_s, look_at = SHORTEST_LOOK_S, time.monotonic()
+        backoff = Backoff(first_s=SHORTEST_LOOK_S, longest_s=LONGEST_LOOK_S, factor=1.5)
+        look_at = time.monotonic()
         with ThreadPoolExecutor(THREADS, thread_name_prefix="download") as pool:
             while not stop.is_set():
                 is_time = time.monotonic() >= look_at
@@ -158,9 +150,10 @@ class Collector:
                 running -= ended
                 results = [future.result() for future in ended]
                 came = any(result is not None for result in results)
+                if came:
+                    backoff.renew()
                 if is_time or came:
-                    pause_s = SHORTEST_LOOK_S if came else min(1.5 * pause_s, LONGEST_LOOK_S)
-                    look_at = time.monotonic() + jittered(pause_s)
+                    look_at = time.monotonic() + backoff.next_delay_s()
                 self._rest(stop)
 
     def _begin(
@@ -184,53 +177,34 @@ class Collector:
             self._changed.notify_all()
 
     def finish(self, *, is_over: bool = True, hurry: threading.Event | None = None) -> Collected:
-        """Bring home everything that was committed, and tell what was not.
+        """Download everything that was committed, and report what was not.
 
-        ``is_over``: no VM can push any more. What a push left without its marker then comes home if it is whole and nothing
-        newer of its job is home, else it is deleted. ``hurry``: as soon as it is set, what is not home stays in the bucket.
+        ``is_over``: no VM can push any more. What a push left without its marker is then downloaded if it is whole and nothing
+        newer of its job is, else it is deleted. ``hurry``: as soon as it is set, what is left stays in the bucket.
 
         Raises:
-            DiskError: no room at home; what is missing stays in the bucket.
+            DiskError: no room on the disk; what is missing stays in the bucket.
             CloudError: the cloud refuses, or nothing went forward for a long time; what is missing stays in the bucket.
         """
         hurry = hurry or threading.Event()
         self._wait_until_idle(hurry)
-        patience = _patience()
+        backoff = _new_backoff()
         while not hurry.is_set() and (due := self._due(self._store.all_sets(self._batch), is_over=is_over)):
-            self._fetch_patiently(due, patience, hurry)
+            self._fetch_round(due, backoff, hurry)
         return self._close(is_over=is_over and not hurry.is_set())
 
     def _wait_until_idle(self, hurry: threading.Event) -> None:
-        """Downloads of ``run`` that were told to stop may still be tidying up, or have come to their end: what is home and
-        what is due is known when they are done."""
+        """Wait for downloads of ``run`` that were told to stop: they may be tidying up, or have come to their end. What is
+        downloaded and what is due is known when they are done."""
         with self._changed:
             while self._busy and not hurry.is_set():
                 self._changed.wait(TICK_S)  # a signal that sets ``hurry`` wakes nobody
 
-    def fetch(self, job: str, attempt: int) -> HomeSet:
-        """Bring one committed attempt home now, in this thread, if it is not there yet.
+    def _fetch_round(self, due: Sequence[ResultSet], backoff: Backoff, hurry: threading.Event) -> None:
+        """Fetch one round, cut short by ``hurry``. After one in which nothing went forward it waits, or gives up.
 
         Raises:
-            NotFoundError: it is neither home nor in the bucket.
-            CorruptResultsError, DiskError, CloudError: as for ``finish``.
-        """
-        patience = _patience()
-        while True:
-            due = self._due(self._store.result_sets(self._batch, job=job, attempt=attempt))
-            home = self._tracker.find(job, attempt)
-            if home is not None and not due:
-                return home
-            if not due and (damage := self._damage.find(job, attempt)):
-                raise damage
-            if not due:
-                raise NotFoundError(f"no results of {job}, attempt {attempt}, in the bucket")
-            self._fetch_patiently(due, patience, threading.Event())
-
-    def _fetch_patiently(self, due: Sequence[ResultSet], patience: Patience, hurry: threading.Event) -> None:
-        """One round, cut short by ``hurry``. After one in which nothing went forward it waits, or gives up.
-
-        Raises:
-            DiskError: there is no room at home.
+            DiskError: there is no room on the disk.
             CloudError: another round is not worth it.
         """
         came = self._fetch_all(due, hurry)
@@ -239,13 +213,13 @@ class Collector:
         if self._arrivals.disk is not None:
             raise self._arrivals.disk
         if came or any(self._damage.is_known(found) for found in due):
-            patience.renew()
+            backoff.renew()
             return
         disks = [self._arrivals.find_disk(found.job, found.attempt) for found in due]
         if all(disks) and disks[0] is not None:
             raise disks[0]
-        trouble = self._arrivals.trouble or UnreachableError(f"{len(due)} result sets do not come home")
-        if not (is_worth_a_retry(trouble, is_idempotent=True) and patience.pause()):
+        trouble = self._arrivals.trouble or UnreachableError(f"{len(due)} result sets cannot be downloaded")
+        if not (is_worth_a_retry(trouble, is_idempotent=True) and backoff.pause()):
             raise trouble
 
     def _close(self, *, is_over: bool) -> Collected:
@@ -262,7 +236,7 @@ class Collector:
         return Collected(home=tuple(self._tracker.home_sets()), corrupt=corrupt, unfinished=unfinished)
 
     def _look(self, *, is_time: bool) -> list[ResultSet]:
-        """What ``run`` begins to fetch now. After trouble nothing is asked for before its time."""
+        """Choose what ``run`` begins to fetch now. After trouble nothing is asked for before its time."""
         with self._changed:
             is_calm = self._arrivals.trouble is None and not self._arrivals.is_paused
             if not (is_time or (self._wanted and is_calm)):
@@ -279,13 +253,13 @@ class Collector:
                 self._wanted |= wanted
             return []
         with self._changed:
-            self._changed.notify_all()  # another process may have brought home what somebody waits for
+            self._changed.notify_all()  # another process may have downloaded what somebody waits for
         with self._changed:
             free = [found for found in sets if found.prefix not in self._busy]
         return self._choose(self._due(free))
 
     def _choose(self, due: Sequence[ResultSet]) -> list[ResultSet]:
-        """All; after the disk was full only the smallest, to see whether there is room again."""
+        """Choose all; after the disk was full only the smallest, to see whether there is room again."""
         if not due:
             self._arrivals.note_calm()
         most = 1 if self._arrivals.unpause() else None
@@ -295,7 +269,7 @@ class Collector:
         return chosen
 
     def _due(self, sets: Iterable[ResultSet], *, is_over: bool = False) -> list[ResultSet]:
-        """What is to be fetched, or only to be deleted in the bucket because it is home. Some of it may be on its way."""
+        """Return what is to be fetched, or only to be deleted in the bucket because it is downloaded. Some may be on its way."""
         return [found for found in sets if self._is_due(found, is_over=is_over)]
 
     def _is_due(self, found: ResultSet, *, is_over: bool) -> bool:
@@ -315,7 +289,7 @@ class Collector:
         return self._delivery.find_at_home(found) is not None or self._delivery.is_superseded(found)
 
     def _fetch_all(self, due: Sequence[ResultSet], hurry: threading.Event) -> list[HomeSet]:
-        """One after the other, several at once. ``hurry``, or an exception in this thread, cuts the downloads short."""
+        """Fetch one after the other, several at once. ``hurry``, or an exception in this thread, cuts the downloads short."""
         self._arrivals.try_again()
         cut = threading.Event()
         with ThreadPoolExecutor(THREADS, thread_name_prefix="download") as pool:
@@ -327,7 +301,7 @@ class Collector:
                 raise
 
     def _try(self, found: ResultSet, *stops: threading.Event) -> HomeSet | None:
-        """Fetch one set, unless and until one of ``stops`` is set; tell what went wrong."""
+        """Fetch one set, unless and until one of ``stops`` is set; report what went wrong."""
         check = _ended_by(stops)
         try:
             if self._arrivals.is_paused or any(stop.is_set() for stop in stops):
@@ -363,7 +337,7 @@ class Collector:
 
 
 def _ended_by(stops: Sequence[threading.Event]) -> Callable[[], None]:
-    """Ends a download as soon as one of these is set. Each download has its own, as others may go on."""
+    """End a download as soon as one of these is set. Each download has its own, as others may go on."""
 
     def check() -> None:
         if any(stop.is_set() for stop in stops):
@@ -372,22 +346,5 @@ def _ended_by(stops: Sequence[threading.Event]) -> Callable[[], None]:
     return check
 
 
-def _patience() -> Patience:
-    return Patience(budget_s=FINISH_BUDGET_S, first_s=SHORTEST_LOOK_S, longest_s=LONGEST_LOOK_S)
-
-
-def bring_home(store: ResultStore, results_folder: Path, found: ResultSet, listener: Listener) -> Path:
-    """Bring one committed attempt home now, if it is not there yet; its folder.
-
-    Raises:
-        CorruptResultsError: it is not what its manifest says; it stays in the bucket.
-        NotFoundError: it is neither home nor in the bucket.
-    """
-    tracker = DownloadTracker(results_folder / found.batch)
-    collector = Collector(store, found.batch, tracker, listener)
-    return collector.fetch(found.job, found.attempt).folder
-
-
-def collect_rest(store: ResultStore, results_folder: Path, batch: str, listener: Listener) -> Collected:
-    """Bring home what a batch that is over still has in the bucket."""
-    return Collector(store, batch, DownloadTracker(results_folder / batch), listener).finish()
+def _new_backoff() -> Backoff:
+    return Backoff(budget_s=FINISH_BUDGET_S, first_s=SHORTEST_LOOK_S, longest_s=LONGEST_LOOK_S)

@@ -1,4 +1,4 @@
-"""Result sets that arrived damaged: told, and left in the bucket until a later push of their attempt is home."""
+"""Corrupt result sets: reported, and left in the bucket until a later push of their attempt is downloaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Generations = tuple[int, int]
 
 
 class DamagedPushError(CorruptResultsError):
-    """A push of an attempt arrived damaged. ``push``: its number; the next one has a place of its own in the bucket."""
+    """A push of an attempt is corrupt. ``push``: its number; the next one has a prefix of its own in the bucket."""
 
     def __init__(self, message: str, *, push: int) -> None:
         super().__init__(message)
@@ -20,7 +20,7 @@ class DamagedPushError(CorruptResultsError):
 
 
 class Damage:
-    """Which sets of a batch are damaged. Safe for several threads."""
+    """The corrupt sets of a batch. Safe for several threads."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
@@ -29,24 +29,24 @@ class Damage:
         self._last: dict[tuple[str, int], DamagedPushError] = {}
 
     def is_known(self, found: ResultSet) -> bool:
-        """Whether it was found damaged and is still the same: to fetch it once more would change nothing."""
+        """Return whether it was found corrupt and is still the same: to fetch it once more would change nothing."""
         with self._lock:
             known = self._known.get(found.prefix)
             return known is not None and known[0] == _generations(found)
 
     def problems(self) -> dict[str, str]:
-        """What is wrong, by prefix in the bucket."""
+        """Return what is wrong, by prefix in the bucket."""
         with self._lock:
             return {prefix: problem for prefix, (_, problem) in sorted(self._known.items())}
 
     def find(self, job: str, attempt: int, *, least_push: int = 1) -> DamagedPushError | None:
-        """What is wrong with the last push of an attempt; None if that is fine, not there, or one before ``least_push``."""
+        """Return what is wrong with the last push of an attempt; None if that is fine, not there, or one before ``least_push``."""
         with self._lock:
             last = self._last.get((job, attempt))
             return last if last is not None and last.push >= least_push else None
 
     def note(self, found: ResultSet, error: CorruptResultsError) -> None:
-        """Tell it, and remember."""
+        """Report it, and remember."""
         self._listener.tell(
             "results", job=found.job, attempt=found.attempt, state="corrupt", prefix=found.prefix, message=str(error)
         )

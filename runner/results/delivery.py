@@ -1,4 +1,4 @@
-"""One result set on its way from the bucket to its folder at home, in steps between which a crash may come.
+"""One result set on its way from the bucket to its folder, in steps between which a crash may come.
 
 Archive to a working folder (going on where a copy was cut off), checked against the server's own CRC32C and the manifest,
 unpacked with each file checked, all on the disk; announced, renamed, recorded; and only then deleted in the bucket, marker
@@ -28,7 +28,7 @@ from runner.results.store import ResultSet, ResultStore
 from runner.results.tracker import DownloadTracker, HomeSet
 from runner.system.files import STAYS_IN_BUCKET, download_error
 
-DAMAGED_TRIES = 3
+CORRUPT_TRIES = 3
 ROOM_TO_SPARE_BYTES = 16 << 20
 STEPS = (
     "claimed",
@@ -44,7 +44,7 @@ STEPS = (
 
 
 def no_step(step: str, found: ResultSet) -> None:
-    """Nobody listens."""
+    """Ignore the step."""
     return None
 
 
@@ -62,9 +62,9 @@ def _no_home(home: HomeSet) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """Brings result sets of one batch home. Safe for several threads and processes.
+    """Downloads result sets of one batch. Safe for several threads and processes.
 
-    ``on_step`` hears each of ``STEPS`` when it is done, ``on_bytes`` how much has come, ``on_home`` of each set that is home
+    ``on_step`` hears each of ``STEPS`` when it is done, ``on_bytes`` how much has come, ``on_home`` of each set that is downloaded
     before it is deleted in the bucket (perhaps again after a crash), ``on_file`` is called before each file that is unpacked.
     What they raise ends the call; it can be repeated.
     ``keeps_remote``: nothing is deleted in the bucket, because somebody else counts on finding it there.
@@ -79,11 +79,11 @@ class Delivery:
     keeps_remote: bool = False
 
     def bring_home(self, found: ResultSet) -> HomeSet | None:
-        """The set at home; None if another thread or process is about it, or if it is superseded.
+        """Download a set; None if another thread or process is about it, or if it is superseded.
 
         Raises:
-            CorruptResultsError: it is not what its manifest says. It stays in the bucket, nothing of it at home.
-            DiskError: no room at home. It stays in the bucket, nothing of it at home. NoRoomError: others may have room.
+            CorruptResultsError: it is not what its manifest says. It stays in the bucket, nothing of it on the disk.
+            DiskError: no room on the disk. It stays in the bucket, nothing of it on the disk. NoRoomError: others may have room.
             NotFoundError: it is gone, or another one since it was listed.
             CloudError: no answer in time; what has come stays for the next call.
         """
@@ -102,8 +102,8 @@ class Delivery:
             return home
 
     def is_superseded(self, found: ResultSet) -> bool:
-        """Whether it is not needed any more: a later push of the same attempt is home, or another attempt, for which this one
-        was cancelled."""
+        """Return whether it is not needed any more: a later push of the same attempt is downloaded, or another attempt, for which
+        this one was cancelled."""
         known = self.tracker.find(found.job, found.attempt)
         if known is not None:
             return known.push > found.push
@@ -117,7 +117,7 @@ class Delivery:
         return end is not None and end.how == CANCELLED
 
     def find_at_home(self, found: ResultSet) -> HomeSet | None:
-        """The set that came from the very same archive; whoever took its folder away gets it again."""
+        """Find the set that came from the very same archive; whoever took its folder away gets it again."""
         if found.archive is None:
             return None
         same = self.tracker.find_same(found.job, found.attempt, found.archive.size, found.archive.crc32c)
@@ -147,7 +147,7 @@ class Delivery:
         return self.tracker.place(verified, home, on_step=lambda step: self.on_step(step, found))
 
     def _as_home(self, found: ResultSet, manifest: Manifest) -> HomeSet:
-        """The set as it will be at home, if what the server says of the archive is what the manifest says."""
+        """Return the set as it will be on the disk, if what the server says of the archive is what the manifest says."""
         if found.archive is None:
             raise CorruptResultsError(f"{found}: there is no archive")
         there = Checked(size=found.archive.size, crc32c=found.archive.crc32c)
@@ -177,13 +177,13 @@ class Delivery:
         self.on_step("unpacked", found)
 
     def _copy(self, found: ResultSet, manifest: Manifest, archive: Path) -> None:
-        """The archive as the server has it: what was damaged on its way comes once more."""
-        for _ in range(DAMAGED_TRIES):
+        """Download the archive as the server has it: what was corrupted on its way is fetched once more."""
+        for _ in range(CORRUPT_TRIES):
             self.store.copy_archive(found, archive, on_bytes=self.on_bytes)
             if checksum_file(archive) == manifest.archive:
                 return
             archive.unlink()
-        raise UnreachableError(f"{found}: the archive arrived damaged {DAMAGED_TRIES} times")
+        raise UnreachableError(f"{found}: the archive arrived corrupt {CORRUPT_TRIES} times")
 
     def _delete(self, found: ResultSet, home: HomeSet) -> None:
         self.store.delete_marker(found)
@@ -195,7 +195,7 @@ class Delivery:
 
 
 def _prepare(work: Path, *, keep: set[Path]) -> None:
-    """The working folder without what was left of another generation or in the middle of unpacking."""
+    """Clear the working folder of what was left of another generation or in the middle of unpacking."""
     try:
         work.mkdir(exist_ok=True)
         for path in work.iterdir():
@@ -208,7 +208,7 @@ def _prepare(work: Path, *, keep: set[Path]) -> None:
 
 
 def _require_room(archive: Path, manifest: Manifest) -> None:
-    """Ask before, so that a disk is not filled to the brim for nothing. Quotas are only known when they are hit."""
+    """Check the room first, so that a disk is not filled to the brim for nothing. Quotas are only known when they are hit."""
     there = archive.stat().st_size if archive.exists() else 0
     needed = manifest.archive.size - there + manifest.unpacked_bytes
     free = shutil.disk_usage(archive.parent).free

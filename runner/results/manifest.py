@@ -82,7 +82,7 @@ class Readable(Protocol):
 
 
 def read_manifest(values: Any) -> Manifest:
-    """A manifest from its JSON values.
+    """Read a manifest from its JSON values.
 
     Raises:
         CorruptResultsError: it is not one, or of a format that this version does not know.
@@ -157,7 +157,7 @@ def copy_checked(source: Readable, target: IO[bytes] | None) -> Checked:
 
 
 def check_name(name: str) -> PurePosixPath:
-    """The relative path that ``name`` stands for.
+    """Return the relative path that ``name`` stands for.
 
     Raises:
         CorruptResultsError: it leads outside, or no file can have that name.
@@ -206,7 +206,7 @@ def _listed(names: Mapping[str, object]) -> str:
 
 
 def _write(content: Content, path: Path, *, mode: int) -> Checked:
-    """A new file, with the rights that the user's umask leaves."""
+    """Create a new file, with the rights that the user's umask leaves."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with os.fdopen(handle, "wb") as file:
@@ -214,7 +214,7 @@ def _write(content: Content, path: Path, *, mode: int) -> Checked:
 
 
 def _path(value: Any) -> str:
-    """A path of a manifest: what no file of a VM can be called is refused here, what leads out where it is unpacked."""
+    """Read a path of a manifest: what no file of a VM can be called is refused here, what leads out where it is unpacked."""
     path = plain_text(value)
     if len(path.encode("utf-8", "surrogateescape")) > MOST_NAME_BYTES or path.count("/") > MOST_FOLDERS:
         raise ValueError(f"no result file has such a name: {shorten(path)}")

@@ -1,7 +1,7 @@
 """Result sets in the bucket: which are there, what they consist of, delete them; and the control objects of batches.
 
 A result set is what one attempt of a job left: an archive, a manifest with sizes and CRC32C, a commit marker written last.
-Without the marker it is not whole. Nothing in the bucket is ever overwritten: what is pushed again has a place of its own.
+Without the marker it is not whole. Nothing in the bucket is ever overwritten: what is pushed again has a prefix of its own.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ class Buckets:
         self._new_client = new_client
 
     def exists(self, name: str) -> bool:
-        """Whether the bucket is there."""
+        """Return whether the bucket is there."""
         with mapped_errors(f"bucket {name}"):
             return bool(self._new_client().bucket(name).exists(timeout=RETRY_BUDGET_S))
 
     def make_state_bucket(self, name: str, location: str) -> None:
-        """A private bucket that keeps old versions: a lost or half-written state can be taken back."""
+        """Create a private bucket that keeps old versions: a lost or half-written state can be taken back."""
         with mapped_errors(f"bucket {name}"):
             bucket = self._new_client().bucket(name)
             bucket.versioning_enabled = True
@@ -97,28 +97,28 @@ class ResultStore:
         self.objects.close()
 
     def exists(self) -> bool:
-        """Whether the bucket is there."""
+        """Return whether the bucket is there."""
         return self.objects.exists()
 
     def all_sets(self, batch: str, *, job: str = "", attempt: int = 0) -> list[ResultSet]:
-        """The result sets of a batch, or of one attempt of a job, committed or not, in one listing."""
+        """Return the result sets of a batch, or of one attempt of a job, committed or not, in one listing."""
         prefix = names.result_prefix(batch, job, attempt).rstrip("/") if job else f"{batch}/"
         found = _as_sets(self.objects.listed(prefix))
         mine = [item for item in found if not job or (item.job, item.attempt) == (job, attempt)]
         return sorted(mine, key=lambda item: (item.job, item.attempt, item.push))
 
     def result_sets(self, batch: str, *, job: str = "", attempt: int = 0) -> list[ResultSet]:
-        """The committed ones among them."""
+        """Return the committed ones among them."""
         return [item for item in self.all_sets(batch, job=job, attempt=attempt) if item.is_committed]
 
     def everything(self) -> list[ResultSet]:
-        """The result sets of all batches, committed or not."""
+        """Return the result sets of all batches, committed or not."""
         return sorted(
             _as_sets(self.objects.listed("")), key=lambda item: (item.batch, item.job, item.attempt, item.push)
         )
 
     def read_manifest(self, found: ResultSet) -> Manifest:
-        """What a result set consists of, by its own word.
+        """Read what a result set consists of, by its own word.
 
         Raises:
             CorruptResultsError: there is no manifest, or it is none.
@@ -138,7 +138,7 @@ class ResultStore:
         return read_manifest(values)
 
     def delete_marker(self, found: ResultSet) -> None:
-        """The first step of a deletion: from now on nobody takes the set for a whole one."""
+        """Delete the commit marker, as the first step: from now on nobody takes the set for a whole one."""
         self.objects.delete(found.prefix + names.COMMIT_MARKER)
 
     def delete(self, found: ResultSet) -> None:
@@ -147,11 +147,11 @@ class ResultStore:
         self.delete_contents(found)
 
     def delete_contents(self, found: ResultSet) -> None:
-        """The second step: all but the marker."""
+        """Delete all but the marker, as the second step."""
         self.objects.delete_all([found.prefix + name for name in (names.RESULTS_ARCHIVE, names.MANIFEST)])
 
     def discard_unfinished(self, batch: str) -> list[str]:
-        """Delete what a push of this batch left without a commit marker; the prefixes. Only when no VM can go on with it."""
+        """Delete what a push of this batch left without a commit marker; return the prefixes. Only when no VM can go on with it."""
         listed = [item.name for item in self.objects.listed(f"{batch}/")]
         committed = {_folder(name) for name in listed if name.endswith("/" + names.COMMIT_MARKER)}
         unfinished = [name for name in listed if _folder(name) not in committed]
@@ -160,12 +160,12 @@ class ResultStore:
         return sorted({_folder(name) for name in unfinished})
 
     def batches(self) -> list[str]:
-        """The names of batches that have anything in the bucket, control objects too."""
+        """Return the names of batches that have anything in the bucket, control objects too."""
         own = (name for name in self.objects.folders("") if names.is_batch_name(name))
         return sorted({*own, *self.controlled_batches()})
 
     def use(self) -> list[BucketUse]:
-        """What each batch has in the bucket; control objects are not counted."""
+        """Return what each batch has in the bucket; control objects are not counted."""
         found: dict[str, tuple[int, int]] = {}
         for item in self.objects.listed(""):
             batch = item.name.split("/", 1)[0]
@@ -175,16 +175,16 @@ class ResultStore:
         return [BucketUse(batch=batch, objects=n, size_bytes=size) for batch, (n, size) in sorted(found.items())]
 
     def controlled_batches(self) -> list[str]:
-        """The batches that have control objects."""
+        """Return the batches that have control objects."""
         return self.objects.folders(f"{names.CONTROL_PREFIX}/")
 
     def list_control(self, batch: str) -> list[str]:
-        """The names of a batch's control objects, such as ``lease.json`` and ``inputs/a.tar.gz``."""
+        """Return the names of a batch's control objects, such as ``lease.json`` and ``inputs/a.tar.gz``."""
         prefix = names.control_prefix(batch)
         return [item.name.removeprefix(prefix) for item in self.objects.listed(prefix)]
 
     def get_control(self, batch: str, name: str) -> ControlObject | None:
-        """A control object of a batch, None if there is none."""
+        """Read a control object of a batch; None if there is none."""
         try:
             content, generation = self.objects.read(names.control_prefix(batch) + name)
         except NotFoundError:
@@ -192,7 +192,7 @@ class ResultStore:
         return ControlObject(content=content, generation=generation)
 
     def put_control(self, batch: str, name: str, content: bytes, *, if_generation: int | None = None) -> int:
-        """Write a control object; its new generation. ``if_generation``: only over this one, 0: only if there is none.
+        """Write a control object; return its new generation. ``if_generation``: only over this one, 0: only if there is none.
 
         Raises:
             ConflictError: somebody else has written other content meanwhile.
@@ -200,7 +200,7 @@ class ResultStore:
         return self.objects.write(names.control_prefix(batch) + name, content, if_generation=if_generation)
 
     def find_control(self, batch: str, name: str) -> StoredObject | None:
-        """A control object as it is listed, None if there is none."""
+        """Find a control object as it is listed; None if there is none."""
         full = names.control_prefix(batch) + name
         return next((item for item in self.objects.listed(full) if item.name == full), None)
 
@@ -214,14 +214,14 @@ class ResultStore:
             self.objects.delete(item.name)
 
     def copy_archive(self, found: ResultSet, into: Path, *, on_bytes: Callable[[int], None]) -> None:
-        """Copy a set's archive to the file ``into``, or what is missing there; see ``Objects.copy_down``."""
+        """Download a set's archive to the file ``into``, or what is missing there; see ``Objects.copy_down``."""
         if found.archive is None:
             raise CorruptResultsError(f"{found}: there is no archive")
         self.objects.copy_down(found.archive, into, on_bytes=on_bytes)
 
 
 def _as_sets(listed: Iterable[StoredObject]) -> list[ResultSet]:
-    """Objects put together to sets; what is not below a prefix of ours is passed over."""
+    """Group objects into result sets; ignore what is not below a prefix of ours."""
     folders: dict[str, dict[str, StoredObject]] = {}
     for item in listed:
         folders.setdefault(_folder(item.name), {})[item.name.rpartition("/")[2]] = item

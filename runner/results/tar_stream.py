@@ -1,4 +1,4 @@
-"""The members of a tar in zstd that a hostile machine may have written: one after the other, in memory that is known before.
+"""The members of a tar in zstd that a hostile VM may have written: one after the other, in memory that is known before.
 
 Python's ``tarfile`` reads a header of any length whole, keeps every member that it has seen, and calls itself for each header
 that describes the next one. Our VMs write regular files with at most a long name before each, so that nothing else is read.
@@ -47,7 +47,7 @@ class Content:
         self._left = size
 
     def read(self, size: int) -> bytes:
-        """At most ``size`` bytes; none at the end.
+        """Read at most ``size`` bytes; none at the end.
 
         Raises:
             ForeignArchiveError: the archive ends before.
@@ -59,7 +59,7 @@ class Content:
 
 @contextmanager
 def opened_archive(archive: Path) -> Iterator[Iterator[tuple[Member, Content]]]:
-    """The members of an archive in a file, with their contents.
+    """Open an archive; yield its members with their contents.
 
     Raises (also while they are read):
         ForeignArchiveError: it cannot be read on.
@@ -76,7 +76,7 @@ def opened_archive(archive: Path) -> Iterator[Iterator[tuple[Member, Content]]]:
 
 
 def read_members(source: Source) -> Iterator[tuple[Member, Content]]:
-    """The members of a tar.
+    """Yield the members of a tar.
 
     Raises:
         ForeignArchiveError: there is something in it that our VMs do not write, or its end is missing.
@@ -102,7 +102,7 @@ def _as_member(header: tarfile.TarInfo, name: str) -> Member:
 
 
 def _read_header(source: Source) -> tarfile.TarInfo | None:
-    """The next header; None at the mark of the archive's end."""
+    """Read the next header; None at the mark of the archive's end."""
     block = _read_exactly(source, BLOCK_BYTES)
     try:
         header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
@@ -116,7 +116,7 @@ def _read_header(source: Source) -> tarfile.TarInfo | None:
 
 
 def _read_long_name(source: Source, size: int) -> str:
-    """The content of a header that is the next one's name, and ends with a zero byte."""
+    """Read the content of a header that is the next one's name, and ends with a zero byte."""
     if size > MOST_NAME_BYTES + 1:
         raise ForeignArchiveError(f"refused: a name of {size} bytes")
     content = _read_exactly(source, size + -size % BLOCK_BYTES)[:size]

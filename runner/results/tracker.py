@@ -1,4 +1,4 @@
-"""Which result sets of a batch are home, in ``<results>/<batch>/.downloads.jsonl``, and the only place that puts them there.
+"""The downloaded result sets of a batch, in ``<results>/<batch>/.downloads.jsonl``; no other module puts them into their folders.
 
 One JSON record a line, on the disk before the call returns. A line that was torn by a crash is passed over; a rename whose
 record is missing is found out by looking. Several threads and processes may use one folder: whoever writes holds its lock.
@@ -13,17 +13,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from runner.system.file_lock import FileLock
 from runner.system.files import USUAL_FILE, download_error, sync_folder
+from runner.system.line_file import LineFile
 
 FILE = ".downloads.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
 class HomeSet:
-    """A result set at home. ``size_bytes`` and ``crc32c`` are its archive's, by which it is known again in the bucket.
+    """A downloaded result set. ``size_bytes`` and ``crc32c`` are its archive's, by which it is known again in the bucket.
 
     ``is_deleted``: nothing of it is in the bucket any more.
     """
@@ -56,7 +57,7 @@ def _no_step(name: str) -> None:
 
 
 class DownloadTracker:
-    """The result sets of one batch that are home in ``folder``. Reading never waits for a lock and never writes.
+    """The result sets of one batch that are downloaded to ``folder``. Reading never waits for a lock and never writes.
 
     Raises (all): DiskError.
     """
@@ -73,28 +74,28 @@ class DownloadTracker:
                 pass  # finishes what a crash left between a rename and its record
 
     def home_sets(self) -> list[HomeSet]:
-        """All sets that are home, by job and attempt."""
+        """Return all downloaded sets, by job and attempt."""
         with self._mutex:
             self._read_on()
             return sorted(self._homes.values(), key=lambda home: (home.job, home.attempt, home.push))
 
     def is_home(self, job: str) -> bool:
-        """Whether an attempt of the job came home, even if the user has moved its folder since."""
+        """Return whether an attempt of the job was downloaded, even if the user has moved its folder since."""
         return any(home.job == job for home in self.home_sets())
 
     def find(self, job: str, attempt: int = 0) -> HomeSet | None:
-        """This attempt of a job; without a number the newest. None if it is not home."""
+        """Find this attempt of a job; without a number the newest. None if it is not downloaded."""
         found = [home for home in self.home_sets() if home.job == job and attempt in (0, home.attempt)]
         return max(found, key=lambda home: (home.attempt, home.push), default=None)
 
     def find_same(self, job: str, attempt: int, size_bytes: int, crc32c: str) -> HomeSet | None:
-        """The set at home that came from this very archive."""
+        """Find the downloaded set that came from this very archive."""
         with self._mutex:
             self._read_on()
             return self._homes.get((job, attempt, size_bytes, crc32c))
 
     def place(self, source: Path, home: HomeSet, *, on_step: Callable[[str], None] = _no_step) -> HomeSet:
-        """Rename the folder ``source``, which is on the disk already, to where ``home`` belongs; ``home`` with that folder.
+        """Rename the folder ``source``, which is on the disk already, to where ``home`` belongs; return ``home`` with that folder.
 
         The newest attempt is in ``<job>``, any other in ``<job>.attempt-<n>``. Nothing is overwritten.
 
@@ -116,25 +117,25 @@ class DownloadTracker:
         return home
 
     def knows(self, folder: Path) -> bool:
-        """Whether a set that is home lies in this folder."""
+        """Return whether a downloaded set lies in this folder."""
         with self._mutex:
             self._read_on()
             return self._holder(folder) is not None
 
     def record_deleted(self, home: HomeSet) -> None:
-        """Nothing of it is in the bucket any more."""
+        """Record that nothing of it is in the bucket any more."""
         with self._locked():
             self._write("deleted", replace(self._homes.get(home.key, home), is_deleted=True))
 
     def _is_there(self) -> bool:
-        """Whether anything was ever recorded."""
+        """Return whether anything was ever recorded."""
         try:
             return self._file.exists()
         except OSError as error:  # such as a name that is too long, or a folder that may not be looked into
             raise download_error(error, self._file) from error
 
     def _holder(self, folder: Path) -> HomeSet | None:
-        """The last that was put there; one before it that the user took away may be recorded for the same folder."""
+        """Return the last that was put there; one before it that the user took away may be recorded for the same folder."""
         return next((home for home in reversed(self._homes.values()) if home.folder == folder), None)
 
     def _free_folder(self, home: HomeSet) -> Path:
@@ -156,7 +157,7 @@ class DownloadTracker:
         return home
 
     def _settle(self) -> None:
-        """Announced renames that were done, but not recorded: the target is there, the source is not."""
+        """Record announced renames that were done, but not recorded: the target is there, the source is not."""
         for move in list(self._announced.values()):
             if move.home.folder.is_dir() and not move.source.exists():
                 sync_folder(self.folder)
@@ -165,7 +166,7 @@ class DownloadTracker:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Alone among all threads and processes, with all that they wrote. Not to be nested."""
+        """Be alone among all threads and processes, with all that they wrote. Not to be nested."""
         with self._mutex:
             try:
                 is_new = not self._file.exists()
@@ -183,7 +184,8 @@ class DownloadTracker:
 
     def _write(self, state: str, home: HomeSet, **more: Any) -> None:
         values = {**asdict(home), "folder": str(home.folder.relative_to(self.folder)), **more}
-        append_line(self._file, json.dumps({"state": state, **values}).encode() + b"\n")
+        with LineFile(self._file) as file:
+            file.append(json.dumps({"state": state, **values}).encode() + b"\n")
         self._read_on()
 
     def _read_on(self) -> None:
@@ -204,7 +206,7 @@ class DownloadTracker:
             self._take_in(line)
 
     def _forget(self) -> None:
-        """The file is another one than before."""
+        """Forget all: the file is another one than before."""
         self._offset = 0
         self._homes.clear()
         self._announced.clear()
@@ -236,28 +238,3 @@ def _read_home(values: dict[str, Any], folder: Path) -> HomeSet:
         crc32c=str(values["crc32c"]),
         is_deleted=values.get("is_deleted") is True,
     )
-
-
-def append_line(path: Path, line: bytes) -> None:
-    """Add a line and wait until the disk has it; if it cannot be added whole, the file stays as it was.
-
-    A line that a crash left without an end is ended first, so that it does not swallow this one.
-    """
-    with path.open("a+b", buffering=0) as file:
-        before = file.seek(0, os.SEEK_END)
-        try:
-            _write_all(file, line if _ends_whole(file, before) else b"\n" + line)
-            os.fsync(file.fileno())
-        except OSError:
-            file.truncate(before)
-            raise
-
-
-def _ends_whole(file: IO[bytes], size: int) -> bool:
-    return size == 0 or os.pread(file.fileno(), 1, size - 1) == b"\n"
-
-
-def _write_all(file: IO[bytes], content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[file.write(rest) :]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
+import math
 import time
 from collections.abc import Callable
 
@@ -15,17 +15,13 @@ from runner.ssh.auth import HostKeyCheck, connect_options, explain_connect_error
 from runner.ssh.session import Session
 from runner.ssh.shell import Call, ConnectionLostError, Ended
 from runner.ssh.target import SshTarget
+from runner.system.backoff import Backoff
 
 _log = logging.getLogger(__name__)
 
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 5.0
 _CLOSE_LIMIT_S = 3.0
-
-
-def next_delay_s(delay_s: float) -> float:
-    """Return the delay after ``delay_s``: twice as long, at most five seconds, with jitter so that clients do not retry in step."""
-    return min(delay_s * 2, LONGEST_DELAY_S) * random.uniform(0.8, 1.2)  # noqa: S311 (jitter, not a secret)
 
 
 class Link:
@@ -55,7 +51,8 @@ class Link:
 
         Raises: RemoteError, HostKeyError.
         """
-        delay_s, give_up_at, tries = FIRST_DELAY_S, 0.0, 0
+        backoff: Backoff | None = None
+        tries = 0
         while True:
             connected_at = None
             try:
@@ -69,15 +66,17 @@ class Link:
                 ended.tries = tries
                 return ended
             now = time.monotonic()
-            if not give_up_at or (connected_at is not None and now - connected_at > LONGEST_DELAY_S):
+            if backoff is None or (connected_at is not None and now - connected_at > LONGEST_DELAY_S):
                 # The first loss, or one after a time in which all was well; to wait long for a connection in vain is not that.
-                delay_s, give_up_at = FIRST_DELAY_S, now + self.target.reconnect_limit_s
-            if now + delay_s > give_up_at:
+                backoff = Backoff(
+                    first_s=FIRST_DELAY_S, longest_s=LONGEST_DELAY_S, budget_s=self.target.reconnect_limit_s
+                )
+            delay_s = backoff.next_delay_s()
+            if delay_s == math.inf:
                 _log.info("%s: lost, gave up: %s", self.target.label, reason)
                 raise self._explain_loss(reason)
             _log.info("%s: lost, again in %.2f s: %s", self.target.label, delay_s, reason)
             await asyncio.sleep(delay_s)
-            delay_s = next_delay_s(delay_s)
 
     async def _connect_or_lose(self) -> Session:
         try:

@@ -1,4 +1,4 @@
-"""This machine: files that are whole or not there, locks, signals, pauses that grow.
+"""This computer: files that are whole or not there, locks, lines, signals, delays that grow.
 
 Nothing here knows of a cloud or of a batch. Each module is imported by name.
 """

@@ -1,6 +1,6 @@
 """Files and folders of ours: whole or not there, on the disk when the call returns, and for nobody but their owner.
 
-What lies below this user's state folder (journals, receipts, settings and states of stacks, keys, the embedded cloud) is made
+What lies below this user's state folder (journals, receipts, settings and states of stacks, keys, the embedded cloud) is created
 here, with rights that do not depend on the umask. Results are the user's own files: they follow the umask. What a disk says becomes one of our
 errors here, too.
 """
@@ -31,14 +31,14 @@ MANY_FILES = 100  # to write out whatever else the disk is behind with is worth 
 LOCAL_FILE_SYSTEMS = frozenset({"ext4", "xfs"})
 NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})  # some file systems have none
 
-STAYS_IN_BUCKET = "nothing was deleted in the bucket, and what is missing is fetched again"
+STAYS_IN_BUCKET = "nothing was deleted in the bucket, and what is missing is downloaded again"
 STATE_ELSEWHERE = "OPENSEES_HPC_HOME names another folder for what commands keep"
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 IN_THE_WAY = frozenset({errno.ENOTDIR, errno.EEXIST, errno.EISDIR})
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder, and what is missing above it, for this user alone. What is there stays as it is."""
+    """Create a folder, and what is missing above it, for this user alone. What is there stays as it is."""
     if folder.is_dir():
         return
     if not folder.parent.is_dir():
@@ -51,7 +51,7 @@ def make_private_folder(folder: Path) -> None:
 
 
 def open_private(path: Path) -> IO[bytes]:
-    """Open a file to read it and to append to it, unbuffered; if there is none it is made, for this user alone."""
+    """Open a file to read it and to append to it, unbuffered; if there is none it is created, for this user alone."""
     make_private_folder(path.parent)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PRIVATE_FILE)
     return os.fdopen(handle, "ab+", buffering=0)
@@ -70,9 +70,9 @@ def write_result(path: Path, content: bytes) -> None:
 
 
 def create_private(path: Path, content: bytes) -> None:
-    """A new file for this user alone: with all of ``content``, whatever happens meanwhile, or not at all.
+    """Create a file for this user alone: with all of ``content``, whatever happens meanwhile, or not at all.
 
-    Of many processes that call this at once exactly one makes the file.
+    Of many processes that call this at once exactly one creates the file.
 
     Raises:
         FileExistsError: there is one of that name.
@@ -121,12 +121,12 @@ def _replace(path: Path, content: bytes, mode: int) -> None:
 
 
 def _beside(path: Path) -> Path:
-    """A name in the same folder that nobody else has."""
+    """Return a name in the same folder that nobody else has."""
     return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:
-    """A new file, on the disk when this returns, or not there."""
+    """Create a file: on the disk when this returns, or not there."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -139,7 +139,7 @@ def _write_new(path: Path, content: bytes, mode: int) -> None:
 
 
 def _give_name(fresh: Path, path: Path, content: bytes) -> None:
-    """A second name, which is given to one process only, over NFS too."""
+    """Give a file its second name, which one process only gets, over NFS too."""
     try:
         os.link(fresh, path)
     except FileExistsError:
@@ -152,13 +152,13 @@ def _give_name(fresh: Path, path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make names in it last: POSIX keeps them only when the folder itself is synced."""
+    """Let names in it last: POSIX keeps them only when the folder itself is synced."""
     _sync(folder)
 
 
 @contextmanager
 def synced_tree(top: Path, *, on_file: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """At the end of the block the disk has all files and folders that were made below the folder ``top`` in it.
+    """At the end of the block the disk has all files and folders that were created below the folder ``top`` in it.
 
     ``on_file`` is called before each file that is waited for by itself; what it raises ends the call.
 
@@ -167,7 +167,7 @@ def synced_tree(top: Path, *, on_file: Callable[[], object] = lambda: None) -> I
     """
     handle = os.open(
         top, os.O_RDONLY | os.O_CLOEXEC
-    )  # open from before the first write: its errors are told of from here
+    )  # open from before the first write: its errors are reported from here
     try:
         yield
         folders = list(os.walk(top, topdown=False))
@@ -185,9 +185,9 @@ def synced_tree(top: Path, *, on_file: Callable[[], object] = lambda: None) -> I
 
 
 def is_synced_at_once(folder: Path, mounts: str, release: str) -> bool:
-    """Whether ``syncfs`` means and tells of one file system what ``fsync`` does of each file, at a small part of its cost.
+    """Return whether ``syncfs`` does and reports for one file system what ``fsync`` does for each file, at a small part of its cost.
 
-    Linux tells the errors since 5.8 (man 2 syncfs), and what a server or a program does for a file system is not known.
+    Linux reports the errors since 5.8 (man 2 syncfs), and what a server or a program does for a file system is not known.
     ``mounts``: /proc/self/mountinfo; ``release``: of the kernel.
     """
     found = re.match(r"(\d+)\.(\d+)", release)
@@ -225,14 +225,14 @@ def _sync(path: Path) -> None:
 
 
 def disk_error(error: OSError, where: Path | str, *, more: str = "") -> DiskError:
-    """What this machine's disk said about ``where``. The remedy is what helps against that; the caller knows what ``more`` to say."""
+    """Return as one of our errors what this computer's disk said about ``where``. The remedy says what helps; the caller knows what ``more`` to say."""
     remedy = "; ".join(part for part in (_what_helps(error), more) if part)
     which = f": {error.filename}" if isinstance(error.filename, str | os.PathLike) else ""
     return DiskError(f"cannot write below {Path(where).parent}: {error.strerror or error}{which}", remedy=remedy)
 
 
 def download_error(error: OSError, where: Path | str) -> DiskError:
-    """What this machine's disk said while results came home."""
+    """Return as one of our errors what this computer's disk said while results were downloaded."""
     return disk_error(error, where, more=STAYS_IN_BUCKET)
 
 
@@ -246,10 +246,10 @@ def disk_errors_mapped(where: Path | str, *, more: str = "") -> Iterator[None]:
 
 
 def require_folder(folder: Path, *, more: str = "") -> None:
-    """Make the folder if it is not there, and see that files can be made in it.
+    """Create the folder if it is not there, and check that files can be created in it.
 
     Raises:
-        DiskError: it cannot be made, or not written to.
+        DiskError: it cannot be created, or not written to.
     """
     with disk_errors_mapped(folder / "file", more=more):
         folder.mkdir(parents=True, exist_ok=True)

@@ -27,14 +27,19 @@ def ending_signals_raised() -> Iterator[None]:
 
 
 @contextmanager
-def signals_put_off(tell: Callable[[str], None]) -> Iterator[None]:
-    """Inside, signals that would interrupt are only told: what is being undone is finished first."""
+def signals_put_off(report: Callable[[str], None]) -> Iterator[None]:
+    """Inside, signals that would interrupt are only reported: what is being undone is finished first."""
 
     def wait(signum: int, frame: FrameType | None) -> None:
-        tell(f"{signal.Signals(signum).name}: still cleaning up, please wait")
+        report(f"{signal.Signals(signum).name}: still cleaning up, please wait")
 
-    with handled_signals([signum for signum in INTERRUPTING if signal.getsignal(signum) != signal.SIG_IGN], wait):
+    with handled_signals(heeded_signals(), wait):
         yield
+
+
+def heeded_signals() -> list[signal.Signals]:
+    """Return the interrupting signals that this process was not told to ignore, as nohup tells it of SIGHUP."""
+    return [signum for signum in INTERRUPTING if signal.getsignal(signum) != signal.SIG_IGN]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from runner.model.events import Listener
-from runner.system.signals import INTERRUPTING, handled_signals
+from runner.system.signals import handled_signals, heeded_signals
 
 
 class Interrupted(KeyboardInterrupt):
@@ -106,7 +106,7 @@ def raised_signals() -> Iterator[None]:
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise Interrupted(signum)
 
-    with handled_signals(_heeded(), interrupt):
+    with handled_signals(heeded_signals(), interrupt):
         yield
 
 
@@ -128,10 +128,5 @@ def deferred_signals(listener: Listener, hurry: threading.Event, *, is_second: b
             what = "cleaning up faster; VMs are still deleted"
         listener.tell("warning", message=f"{signal.Signals(signum).name}: {what}")
 
-    with handled_signals(_heeded(), tell):
+    with handled_signals(heeded_signals(), tell):
         yield
-
-
-def _heeded() -> list[signal.Signals]:
-    """The signals that this process was not told to ignore, as nohup tells it of SIGHUP."""
-    return [signum for signum in INTERRUPTING if signal.getsignal(signum) != signal.SIG_IGN]

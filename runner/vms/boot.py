@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from runner.context import Context
 from runner.errors import RemoteError
 from runner.google import Instance
+from runner.system.backoff import Backoff
 
 HOST_KEY_LIMIT_S = 10 * 60.0  # from its making; a bake's builder has to come up from a plain image
 SSH_LIMIT_S = 3 * 60.0  # from its host key, which is published when its SSH server starts
@@ -25,7 +26,7 @@ def wait_for_host_keys(context: Context, instance: Instance, is_wanted: Callable
     """
     compute = context.cloud.compute
     give_up_at = context.monotonic() + HOST_KEY_LIMIT_S
-    delay_s = FIRST_DELAY_S
+    backoff = Backoff(first_s=FIRST_DELAY_S, longest_s=LONGEST_DELAY_S, factor=1.5, sleep=context.sleep)
     while True:
         if keys := compute.guest_attributes(instance.zone, instance.name, HOST_KEY_NAMESPACE):
             return keys
@@ -40,5 +41,4 @@ def wait_for_host_keys(context: Context, instance: Instance, is_wanted: Callable
                 + "\n".join(end),
                 host=instance.name,
             )
-        context.sleep(delay_s)
-        delay_s = min(1.5 * delay_s, LONGEST_DELAY_S)
+        backoff.pause()

@@ -20,6 +20,7 @@ from runner.context import SessionContext
 from runner.google import GONE_ALREADY
 from runner.inventory import Removal, SweepReport, leftover_error, remove_items
 from runner.model.leftover import Item, Kind
+from runner.system.backoff import Backoff
 from runner.system.signals import ending_signals_raised, signals_put_off
 
 LAST_POLL_S = 5.0
@@ -122,8 +123,9 @@ class VMGuard:
 
     def _delete_all(self) -> SweepReport:
         """Delete the VMs until the cloud has none of them, or the time is up."""
-        now, pause_s = self._context.monotonic, self._limits.poll_s
+        now = self._context.monotonic
         give_up_at, settled_at = now() + self._limits.gone_s, now() + self._limits.settle_s
+        backoff = Backoff(first_s=self._limits.poll_s, longest_s=LAST_POLL_S, sleep=self._context.sleep, monotonic=now)
         removals: dict[tuple[Kind, str, str], Removal] = {}
         while self._guarded:
             items = {vm.item.key: vm.item for vm in self._guarded}
@@ -132,8 +134,7 @@ class VMGuard:
             self._forget_what_is_gone(last, is_settled=now() >= settled_at)
             if all(last[vm.item.key].is_refused for vm in self._guarded) or now() > give_up_at:
                 break
-            self._context.sleep(pause_s)
-            pause_s = min(2 * pause_s, LAST_POLL_S)
+            backoff.pause()
         left = {vm.item.key: vm.item for vm in self._guarded}
         return SweepReport(removals=tuple(removals.values()), left=tuple(left.values()), unread=())
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.model.session import Session, read_owner, read_session
-from runner.model.session_record import Record, decode_records, encode_record, is_end, last_line, parse_time
+from runner.model.session_record import Record, decode_records, encode_record, is_end, parse_time
+from runner.system.line_file import last_line
 from tests.support.sessions import open_resources
 
 BEGUN = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)

@@ -7,30 +7,28 @@ import threading
 
 import pytest
 
-from runner.errors import NotFoundError, PermissionDeniedError
-from runner.model.events import Listener
+from runner.errors import PermissionDeniedError
 from runner.results.claims import FOLDER, claimed
-from runner.results.collector import bring_home, collect_rest
-from runner.results.manifest import CorruptResultsError
 from runner.results.store import ResultSet
 from runner.results.tracker import HomeSet
-from tests.results.collecting import LIMIT_S, Told, damage, make_collector, running, until
+from tests.results.collecting import LIMIT_S, Told, make_collector, running, until
 from tests.support.bucket import FILES, Batch
 
 # ---------------------------------------------------------------- poll and finish
 
 
-def test_a_poll_brings_each_set_home_once(batch: Batch) -> None:
+def test_each_set_is_downloaded_once_and_not_before_it_is_committed(batch: Batch) -> None:
     told = Told()
     collector = make_collector(batch, told)
-    assert collector.poll_once() == []
-    batch.push("a")
-    batch.push("b")
-    batch.push("c", parts="am")
-    assert sorted(home.job for home in collector.poll_once()) == ["a", "b"]
-    assert collector.poll_once() == []
-    batch.push("c", parts="c")
-    assert [home.job for home in collector.poll_once()] == ["c"]
+    with running(collector):
+        batch.push("a")
+        batch.push("b")
+        batch.push("c", parts="am")
+        until(lambda: len(batch.objects()) == 2)
+        assert [home.job for home in collector.finish(is_over=False).home] == ["a", "b"]
+        batch.push("c", parts="c")
+        until(lambda: batch.objects() == [])
+    told.events = [event for event in told.events if event.facts.get("state") != "unfinished"]
     assert batch.at_home() == {job: dict(FILES) for job in "abc"}
     assert batch.objects() == []
     assert told.states() == ["home"] * 3
@@ -61,7 +59,7 @@ def test_the_end_of_looking_leaves_pushes_that_go_on(batch: Batch) -> None:
 def test_an_attempt_that_was_given_up_does_not_displace_a_newer_one(batch: Batch) -> None:
     batch.push("a", {"which": b"2"}, attempt=2)
     collector = make_collector(batch, Told())
-    collector.poll_once()
+    collector.finish(is_over=False)
     batch.push("a", {"which": b"1"}, attempt=1, parts="am")
     batch.push("a", {"which": b"3"}, attempt=3, parts="am")
     collector.finish()
@@ -72,7 +70,7 @@ def test_an_attempt_that_was_given_up_does_not_displace_a_newer_one(batch: Batch
 def test_control_objects_are_not_touched(batch: Batch) -> None:
     batch.store.put_control(batch.name, "lease.json", b"{}")
     batch.push("a")
-    collect_rest(batch.context.cloud.results, batch.context.results_folder, batch.name, Listener())
+    make_collector(batch, Told()).finish()
     assert batch.store.list_control(batch.name) == ["lease.json"]
 
 
@@ -80,7 +78,8 @@ def test_what_a_crash_left_after_the_record_is_told_again_and_deleted(batch: Bat
     batch.push("a")
     batch.site.fault(kind="http", status=403, match="DELETE", times=None)
     first = Told()
-    assert make_collector(batch, first).poll_once() == []
+    with pytest.raises(PermissionDeniedError):
+        make_collector(batch, first).finish()
     assert first.warnings()
     batch.site.clear_faults()
     homes: list[HomeSet] = []
@@ -89,25 +88,6 @@ def test_what_a_crash_left_after_the_record_is_told_again_and_deleted(batch: Bat
     assert told.states() == ["home"]
     assert [home.job for home in homes] == ["a"]
     assert batch.objects() == []
-
-
-def test_one_attempt_is_fetched_on_demand(batch: Batch) -> None:
-    batch.push("a")
-    batch.push("b")
-    (found, _) = batch.store.result_sets(batch.name)
-    assert (
-        bring_home(batch.context.cloud.results, batch.context.results_folder, found, Listener()) == batch.folder / "a"
-    )
-    assert (
-        bring_home(batch.context.cloud.results, batch.context.results_folder, found, Listener()) == batch.folder / "a"
-    )
-    assert list(batch.at_home()) == ["a"]
-    collector = make_collector(batch, Told())
-    with pytest.raises(NotFoundError):
-        collector.fetch("none", 1)
-    damage(batch, "b")
-    with pytest.raises(CorruptResultsError):
-        collector.fetch("b", 1)
 
 
 # ---------------------------------------------------------------- beside the batch

@@ -33,13 +33,13 @@ def test_damage_is_told_once_and_mended_by_a_later_push(batch: Batch) -> None:
     damage(batch)
     told = Told()
     collector = make_collector(batch, told)
-    assert [home.job for home in collector.poll_once()] == ["b"]
-    assert collector.poll_once() == []
+    assert [home.job for home in collector.finish(is_over=False).home] == ["b"]
+    assert [home.job for home in collector.finish(is_over=False).home] == ["b"]
     assert sorted(told.states()) == ["corrupt", "home"]
     assert len(batch.objects()) == 3, "it is kept"
     batch.push("a", push=2)
-    assert [home.push for home in collector.poll_once()] == [2]
     collected = collector.finish()
+    assert [(home.job, home.push) for home in collected.home] == [("a", 2), ("b", 1)]
     assert batch.at_home()["a"] == dict(FILES)
     assert (batch.objects(), collected.unfinished) == ([], ())
 
@@ -78,9 +78,9 @@ def test_a_damaged_set_that_was_replaced_is_tried_again(batch: Batch) -> None:
     batch.push("a")
     damage(batch)
     collector = make_collector(batch, Told())
-    assert collector.poll_once() == []
+    assert collector.finish(is_over=False).home == ()
     batch.push("a")
-    assert [home.job for home in collector.poll_once()] == ["a"]
+    assert [home.job for home in collector.finish(is_over=False).home] == ["a"]
 
 
 # ---------------------------------------------------------------- a full disk
@@ -234,7 +234,7 @@ def test_a_folder_that_cannot_be_made_is_said(bucket_site: Site, tmp_path: Path)
     batch.store.close()
 
 
-def test_an_error_of_the_listing_is_raised_by_a_poll(batch: Batch) -> None:
+def test_an_error_of_the_listing_is_raised_at_the_end(batch: Batch) -> None:
     batch.site.fault(kind="http", status=403, match=r"GET /storage/v1/b/[^/]+/o\?")
     with pytest.raises(CloudError):
-        make_collector(batch, Told()).poll_once()
+        make_collector(batch, Told()).finish()

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import DiskError
-from runner.results.tracker import FILE, DownloadTracker, HomeSet, append_line
+from runner.results.tracker import FILE, DownloadTracker, HomeSet
+from runner.system.line_file import LineFile
 from tests.results.tracker_child import home_set, make_source
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -183,8 +184,9 @@ def test_rubbish_is_passed_over(tmp_path: Path, rubbish: bytes) -> None:
 def test_records_of_a_newer_version_are_understood_as_far_as_possible(tmp_path: Path) -> None:
     placed = _place(DownloadTracker(tmp_path), "a")
     line = json.loads((tmp_path / FILE).read_text().splitlines()[-1])
-    append_line(tmp_path / FILE, json.dumps({**line, "state": "archived", "shelf": 7}).encode() + b"\n")
-    append_line(tmp_path / FILE, json.dumps({**line, "job": "b", "shelf": 7}).encode() + b"\n")
+    with LineFile(tmp_path / FILE) as file:
+        file.append(json.dumps({**line, "state": "archived", "color": 7}).encode() + b"\n")
+        file.append(json.dumps({**line, "job": "b", "color": 7}).encode() + b"\n")
     sets = DownloadTracker(tmp_path).home_sets()
     assert [home.job for home in sets] == ["a", "b"]
     assert sets[0] == placed

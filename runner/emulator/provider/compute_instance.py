@@ -25,6 +25,7 @@ from runner.emulator.provider.schema import (
     text,
 )
 from runner.emulator.provider.values import Properties
+from runner.system.backoff import growing_delays
 
 STOP_REFUSED = (
     "Changing the machine_type, min_cpu_platform, service_account, enable_display, shielded_instance_config, "
@@ -251,10 +252,12 @@ class InstanceOperations(ComputeOperations):
 def _pauses() -> Iterator[float]:
     """Before each look, until there is no time for another one."""
     yield FIRST_LOOK_S
-    waited_s, pause_s = FIRST_LOOK_S, SHORTEST_PAUSE_S
-    while waited_s < STATUS_LIMIT_S:
+    waited_s = FIRST_LOOK_S
+    for pause_s in growing_delays(SHORTEST_PAUSE_S, LONGEST_PAUSE_S):
+        if waited_s >= STATUS_LIMIT_S:
+            return
         yield pause_s
-        waited_s, pause_s = waited_s + pause_s, min(2 * pause_s, LONGEST_PAUSE_S)
+        waited_s += pause_s
 
 
 def _machine_type(project: str, zone: str, news: Properties) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 import httpx
 
+from runner.system.backoff import growing_delays
+
 Answer = dict[str, Any]
 
 _RETRIED = frozenset({429, 500, 502, 503})
@@ -96,6 +98,7 @@ class Rest:
         params = {"alt": "json", **(query or {})}
         if body is not None:
             more["json"] = body
+        pauses_s = growing_delays(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         for attempt in range(_ATTEMPTS):
             last = attempt == _ATTEMPTS - 1
             try:
@@ -108,7 +111,7 @@ class Rest:
             else:
                 if response.status_code not in _RETRIED or last:
                     return _answer(response)
-            self._closed.wait(min(_FIRST_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S))
+            self._closed.wait(next(pauses_s))
         raise AssertionError("unreachable")
 
     def get(self, path: str, **query: str) -> Answer:

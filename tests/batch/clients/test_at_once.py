@@ -61,7 +61,7 @@ def test_on_one_machine(client: Client, batch: Batch, number: int, journal: str)
         client.context.journal.begin(batch.name, "run").close()
     loser = race(batch, client.home, client.home)
     assert (loser[0], loser[1]) == ("InputError", 2), loser
-    assert "is in the hands of" in loser[2]
+    assert "is being run by" in loser[2]
     assert "let that process end it" in loser[3]
 
 

@@ -6,17 +6,19 @@ import contextlib
 import errno
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
-
-from runner.model.session_record import last_line
+from types import TracebackType
+from typing import Self
 
 TAIL_BYTES = 8192
 
 
 class LineFile:
-    """Appends lines. Safe for several threads; the caller sees to it that no other process writes."""
+    """Appends lines to a file that is there. Safe for several threads; the caller sees to it that no other process writes."""
 
     def __init__(self, path: Path) -> None:
+        """Open the file. Raises: OSError."""
         self._lock = threading.Lock()
         self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         self._is_open = True
@@ -50,13 +52,21 @@ class LineFile:
                 self._is_open = False
                 os.close(self._handle)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     def _ends_whole(self) -> bool:
         size = os.fstat(self._handle).st_size
         return size == 0 or os.pread(self._handle, 1, size - 1) == b"\n"
 
 
 def read_last_line(path: Path) -> bytes:
-    """The last line of a file that is not empty, as far as it lies in the last few KiB; empty if the file cannot be read."""
+    """Return the last line of a file that is not empty, as far as it lies in the last few KiB; nothing if the file cannot be read."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -64,3 +74,9 @@ def read_last_line(path: Path) -> bytes:
             return last_line(file.read())
     except OSError:
         return b""
+
+
+def last_line(content: bytes) -> bytes:
+    """Return the last line of a file's end that is not empty."""
+    lines: Sequence[bytes] = content.rstrip(b"\n").rsplit(b"\n", 1)
+    return lines[-1]
