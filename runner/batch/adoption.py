@@ -7,17 +7,38 @@ every VM has said what it has, or is known to be lost: a job must not run twice.
 from __future__ import annotations
 
 from runner.batch.controller import Controller
+from runner.batch.download_notes import read_download_notes
 from runner.batch.downloads import Downloads
-from runner.batch.fleet import Fleet
-from runner.batch.home_markers import read_home_notes
+from runner.batch.live_logs import LiveLogs
 from runner.batch.outcome import read_outcome
+from runner.batch.parts import BatchParts
 from runner.batch.summary import JobOutcome
-from runner.context import Context
+from runner.context import Context, SessionContext
+from runner.errors import DiskError
 from runner.jobsfile import Definition
 from runner.lease import read_preempted
 from runner.model.session import Session
 from runner.model.states import JobState
-from runner.results import Collector, DownloadTracker
+from runner.results import DownloadTracker
+
+
+def find_finished(context: SessionContext, definition: Definition, parts: BatchParts) -> None:
+    """Download what is in the bucket, and set aside the jobs that have ended, as far as they were not started again."""
+    has_room = True
+    listener, tracker = context.listener, parts.tracker
+    downloaded_before = {results.key for results in tracker.home_sets()}
+    try:
+        parts.collector.finish(is_over=False)
+    except DiskError as error:
+        has_room = False
+        listener.tell("warning", message=f"going on; results wait in the bucket until there is room: {error}")
+    live_logs = LiveLogs(context.results_folder / definition.plan.batch, listener)
+    for results in tracker.home_sets():
+        if results.key not in downloaded_before:
+            live_logs.tell_rest(results)
+    restore_finished(context, definition, tracker, parts.controller)
+    if not has_room:
+        set_aside_pushed(context, definition, parts.controller)
 
 
 def restore_finished(
@@ -27,7 +48,7 @@ def restore_finished(
 
     Nor is one whose folder the user has moved since: its note in the bucket tells of it, or nobody does any more.
     """
-    noted = read_home_notes(context, definition.plan.batch)
+    noted = read_download_notes(context, definition.plan.batch)
     for inputs in definition.inputs:
         name, home = inputs.job.name, tracker.find(inputs.job.name)
         found = noted.get(name)
@@ -53,25 +74,25 @@ def set_aside_pushed(context: Context, definition: Definition, controller: Contr
             controller.set_aside(JobOutcome(name=name, state=JobState.LOST, message=message))
 
 
-def note_attempts(context: Context, session: Session, controller: Controller) -> None:
-    """Numbers of attempts that were used, as far as journal and bucket know: a new attempt must not meet an old one's objects."""
-    for trace in session.jobs:
-        controller.note_attempt(trace.name, int(trace.facts.get("attempt") or 0))
-    for found in context.cloud.results.all_sets(session.name):
-        controller.note_attempt(found.job, found.attempt)
+def take_over_vms(context: SessionContext, parts: BatchParts) -> None:
+    """Learn from every VM that is there what jobs it has, and follow those.
 
-
-def adopt_machines(
-    context: Context, session: Session, controller: Controller, fleet: Fleet, collector: Collector
-) -> None:
-    """Hear of every VM that is there what it has, and go on with that. ``session``: as this machine's journal tells it.
-
-    Results come home meanwhile: a VM may be lost before all others are heard of, and its jobs have not ended before theirs are home.
+    Downloads go on meanwhile: a VM may be lost before all others were asked, and its jobs have not ended before their results are here.
     """
+    session, controller = context.session.read(), parts.controller
+    _note_attempts(context, session, controller)
     instances = context.cloud.compute.instances(session.labels)
     preempted = read_preempted(context.cloud.results, session.name)
     known = (resource.name for resource in session.resources)
     controller.expect_machines(instances, names_used={*known, *preempted, *(instance.name for instance in instances)})
-    fleet.adopt(instances, answered=session.answered)
-    with Downloads(collector):
-        controller.hear_machines(fleet)
+    parts.fleet.adopt(instances, answered=session.answered)
+    with Downloads(parts.collector):
+        controller.hear_machines()
+
+
+def _note_attempts(context: Context, session: Session, controller: Controller) -> None:
+    """Note the numbers of attempts that journal and bucket know: a new attempt must not meet an old one's objects."""
+    for trace in session.jobs:
+        controller.note_attempt(trace.name, int(trace.facts.get("attempt") or 0))
+    for found in context.cloud.results.all_sets(session.name):
+        controller.note_attempt(found.job, found.attempt)

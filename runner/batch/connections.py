@@ -14,7 +14,6 @@ from runner.batch.threads import Threads
 from runner.context import Context
 from runner.hardware import JobStatus
 from runner.model import names
-from runner.model.events import Listener
 from runner.results import Collector
 
 if TYPE_CHECKING:
@@ -33,21 +32,19 @@ class Connections:
         context: Context,
         batch: str,
         collector: Collector,
-        listener: Listener,
         tell: Callable[[Message], None],
     ) -> None:
         self._context = context
         self._batch = batch
         self._collector = collector
-        self._listener = listener
         self._tell = tell
         self._interfaces: dict[str, OpenSeesInterface] = {}
         self._followers: dict[Attempt, threading.Thread] = {}
         self._closed = threading.Event()
-        self.live_logs = LiveLogs(context.results_folder / batch, listener)
+        self.live_logs = LiveLogs(context.results_folder / batch, context.listener)
         self.threads = Threads(
             lambda error: tell(ThreadFailed(error=error)),
-            lambda name, error: listener.tell("warning", message=f"{name}: {error}"),
+            lambda name, error: context.listener.tell("warning", message=f"{name}: {error}"),
         )
 
     @property
@@ -81,7 +78,6 @@ class Connections:
             interface=self._interfaces[assignment.machine],
             collector=self._collector,
             live_logs=self.live_logs,
-            listener=self._listener,
             tell=self._tell,
             check=check,
             closed=self._closed,

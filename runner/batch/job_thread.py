@@ -16,7 +16,6 @@ from runner.errors import HpcError, RemoteError, UnreachableError
 from runner.jobsfile import JobInputs
 from runner.lease import WatchedError
 from runner.model import names
-from runner.model.events import Listener
 from runner.model.states import JobState
 from runner.results import Collector, DamagedPushError, HomeSet
 
@@ -67,7 +66,6 @@ class JobThread:
     interface: OpenSeesInterface
     collector: Collector
     live_logs: LiveLogs
-    listener: Listener
     tell: Callable[[Message], None]
     check: Callable[[], None]
     closed: threading.Event
@@ -141,7 +139,7 @@ class JobThread:
         if not content:
             return
         for line in content.removesuffix(b"\n").decode("utf-8", "replace").split("\n"):
-            self.listener.log(self.assignment.name, line)
+            self.context.listener.log(self.assignment.name, line)
 
     def _wait_for_push(self) -> JobOutput:
         """What the job left, after its push has ended, however long that takes: the VM's own end is the limit.
@@ -222,7 +220,7 @@ class JobThread:
         from runner.hardware.opensees import OpenSeesJob
 
         job = self.assignment
-        self.listener.tell("results", job=job.name, attempt=job.attempt, state="asked again", push=push)
+        self.context.listener.tell("results", job=job.name, attempt=job.attempt, state="asked again", push=push)
         name = f"{job.remote_id}.push-{push}"
         status = self.interface.get_job_status(name)
         if status is not JobStatus.RUNNING:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import queue
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -137,3 +139,24 @@ Message = (
     | LeaseGone
     | ThreadFailed
 )
+
+
+class Inbox:
+    """The messages of all threads, oldest first, for the controller."""
+
+    def __init__(self) -> None:
+        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+
+    def tell(self, message: Message) -> None:
+        """Add a message, from any thread."""
+        self._messages.put(message)
+
+    def next(self) -> Message:
+        """Wait for the next message."""
+        return self._messages.get()
+
+    def rest(self) -> Iterator[Message]:
+        """Yield the messages that are there, without waiting for more."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                yield self._messages.get_nowait()

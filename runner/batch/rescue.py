@@ -20,7 +20,6 @@ from runner.google import Instance, is_worth_a_retry
 from runner.lease import WatchedError
 from runner.model import names
 from runner.model.batch import Expectation
-from runner.model.events import Listener
 from runner.model.roster import JobEntry
 from runner.results import Collector, CorruptResultsError, HomeSet
 
@@ -46,7 +45,6 @@ class Rescue:
     expectations: Mapping[str, Expectation]
     collector: Collector
     live_logs: LiveLogs
-    listener: Listener
     check: Callable[[], None]
     note_ended: Callable[[], None]
     disconnect: Callable[[], None]
@@ -160,4 +158,4 @@ class Rescue:
         return JobDone(attempt=job.attempt, outcome=outcome)
 
     def _warn(self, message: str) -> None:
-        self.listener.tell("warning", message=message)
+        self.context.listener.tell("warning", message=message)

@@ -12,6 +12,7 @@ from runner.lease.keeper import (
     change_lease,
     read_lease,
     read_preempted,
+    taken_over,
 )
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "change_lease",
     "read_lease",
     "read_preempted",
+    "taken_over",
 ]

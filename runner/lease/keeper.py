@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from enum import Enum
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -32,6 +33,11 @@ class WatchedError(ConflictError):
     def __init__(self, message: str, *, holder: str, remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.holder = holder
+
+
+def taken_over(batch: str, holder: str) -> WatchedError:
+    """Return the error of a client whose batch another one has taken over: nothing of it may be touched any more."""
+    return WatchedError(f"batch {batch} is being run by {holder}", holder=holder)
 
 
 class ControlStore(Protocol):
@@ -135,6 +141,14 @@ class LeaseEvents:
     on_gone: Callable[[], None] = lambda: None
 
 
+class LeaseState(Enum):
+    """Whose a lease is, as far as its keeper knows."""
+
+    OURS = "ours"
+    TAKEN = "taken"  # by another client
+    REMOVED = "removed"
+
+
 class LeaseCheck(Protocol):
     """``LeaseKeeper.check``."""
 
@@ -147,7 +161,7 @@ class LeaseKeeper:
     What fails is tried again at the next look, for as long as it takes: ``age_s`` tells how bad it is. At the end of the block
     the lease is left as it is, and runs out; ``detach`` says that nobody needs to watch.
 
-    ``lost_to``: who else has it. ``was_detached``: the batch ran alone before.
+    ``was_detached``: the batch ran alone before.
 
     Raises (entering):
         WatchedError: somebody else watches this batch, and ``take_over`` was not given.
@@ -179,14 +193,18 @@ class LeaseKeeper:
         )
         self._thread = threading.Thread(target=self._keep, daemon=True, name=f"lease of {terms.batch}")
         self.trouble = ""
-        self.is_lost = False
-        self.lost_to = ""
+        self.state = LeaseState.OURS
         self.was_detached = False
 
     @property
     def lease(self) -> Lease:
         """As it was last written or read."""
         return self._lease
+
+    @property
+    def lost_to(self) -> str:
+        """Who else has it; '' if nobody."""
+        return self._lease.holder if self.state is LeaseState.TAKEN else ""
 
     @property
     def age_s(self) -> float:
@@ -230,7 +248,7 @@ class LeaseKeeper:
         asked_at = self._monotonic()
         try:
             with self._writing:
-                due = not self.is_lost and self.age_s >= self._terms.lease_s / RENEWALS_IN_A_LEASE
+                due = self.state is LeaseState.OURS and self.age_s >= self._terms.lease_s / RENEWALS_IN_A_LEASE
                 self._write(lambda lease: lease) if due else self._notice(read_lease(self._store, self._terms.batch))
                 self.trouble = ""
                 self._looked_at = asked_at
@@ -247,14 +265,13 @@ class LeaseKeeper:
         if self._monotonic() - self._looked_at >= within_s:
             self.look()
         if self.lost_to:
-            message = f"{self.lost_to} has the lease of batch {self._terms.batch} now"
-            raise WatchedError(message, holder=self.lost_to)
-        if self.trouble and not self.is_lost and self.age_s > self._terms.lease_s:
+            raise taken_over(self._terms.batch, self.lost_to)
+        if self.trouble and self.state is LeaseState.OURS and self.age_s > self._terms.lease_s:
             raise UnreachableError(f"nobody knows whose batch {self._terms.batch} is by now: {self.trouble}")
 
     def _keep(self) -> None:
         look_s = min(WATCH_S, self._terms.lease_s / (2 * RENEWALS_IN_A_LEASE))
-        while not self.is_lost and not self._stopping.wait(look_s):
+        while self.state is LeaseState.OURS and not self._stopping.wait(look_s):
             self.look()
 
     def _stop(self) -> None:
@@ -282,7 +299,7 @@ class LeaseKeeper:
         terms = self._terms
         is_free = terms.take_over or self._is_ours(lease) or lease.is_held_by(terms.predecessors)
         if lease.is_watched(self._now()) and not is_free:
-            self.lost_to = lease.holder
+            self._lease, self.state = lease, LeaseState.TAKEN
             raise WatchedError(
                 f"batch {terms.batch} is watched by {lease.holder} (last heard of at {lease.renewed:%H:%M:%S} UTC)",
                 holder=lease.holder,
@@ -302,7 +319,7 @@ class LeaseKeeper:
     def _write(self, change: Callable[[Lease], Lease]) -> None:
         """Renew the lease with a change, over what others may have changed in it meanwhile."""
         for _ in range(TRIES):
-            if self.is_lost:
+            if self.state is not LeaseState.OURS:
                 raise ConflictError(
                     f"the lease of batch {self._terms.batch} is lost to {self._lease.holder or 'nobody'}"
                 )
@@ -322,17 +339,14 @@ class LeaseKeeper:
 
     def _notice(self, found: StoredLease | None) -> None:
         """Take in what is in the bucket now: our own last write, somebody's new deadlines, or another holder."""
-        if found is not None and found.generation == self._generation:
-            return
+        if self.state is LeaseState.TAKEN or (found is not None and found.generation == self._generation):
+            return  # what was taken stays so, also when whoever took it has ended the batch and removed the lease
         if found is None:
-            self.is_lost = True
-            self._lease = replace(self._lease, holder="", holder_id="")
+            self._lease, self.state = replace(self._lease, holder="", holder_id=""), LeaseState.REMOVED
             self._events.on_gone()
             return
         if not self._is_ours(found.lease):
-            self.is_lost = True
-            self._lease = found.lease
-            self.lost_to = self._lease.holder
+            self._lease, self.state = found.lease, LeaseState.TAKEN
             self._events.on_lost(self._lease)
             return
         moved = found.lease.deadlines != self._lease.deadlines

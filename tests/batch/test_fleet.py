@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,19 +14,19 @@ from typing import Any
 
 import pytest
 
-from runner.batch.fleet import Fleet, MachineWish, SpecOf
+from runner.batch.fleet import Fleet
 from runner.batch.last_pushes import LastPushes
 from runner.batch.messages import MachineDown, MachineReady, MachinesMade, MachinesRefused, ThreadFailed
 from runner.batch.rescue import PUSH_LIMIT_S
+from runner.batch.stack import MachineWish
 from runner.errors import CloudError, HpcError, QuotaError, StackError, StockoutError, UnreachableError
 from runner.google.compute import Instance
 from runner.google.os_login import Login
-from runner.model.events import Event, Listener, Phases
+from runner.model.events import Event, Listener
 from runner.model.leftover import read_expires
 from runner.model.settings import Settings
-from runner.stacks.contract import StackSpec
 from runner.vms.boot import SSH_LIMIT_S
-from tests.support.small_cloud import LIMIT_S, LOGIN, Inbox, SmallCompute, SmallStacks, instance, small_context
+from tests.support.small_cloud import LIMIT_S, LOGIN, Inbox, SmallCompute, instance, small_context
 
 WISHES = [
     MachineWish(name=f"b-{index}", zone="europe-west4-a", machine_type="c2-standard-4", provisioning="spot")
@@ -34,8 +34,25 @@ WISHES = [
 ]
 
 
-def _spec(wishes: Sequence[MachineWish]) -> StackSpec:
-    return StackSpec(project="analysis", name="b", config={"machines": " ".join(wish.name for wish in wishes)})
+@dataclass(kw_only=True)
+class SmallStack:
+    """``on_up`` hears how manieth update it is and the VMs that are requested, does what the engine would do, and raises what it
+    would raise. ``wishes``: those of each update; ``logins``: how many were asked for."""
+
+    on_up: Callable[[int, list[str]], None]
+    wishes: list[Sequence[MachineWish]] = field(default_factory=list)
+    logins: int = 0
+
+    def check(self, *, within_s: float = 0.0) -> None:
+        """The lease is this client's."""
+
+    def new_login(self) -> Login:
+        self.logins += 1
+        return LOGIN
+
+    def update(self, wishes: Sequence[MachineWish]) -> None:
+        self.wishes.append(wishes)
+        self.on_up(len(self.wishes), [wish.name for wish in wishes])
 
 
 @contextmanager
@@ -44,27 +61,20 @@ def _fleet(
     compute: SmallCompute,
     on_up: Callable[[int, list[str]], None],
     *,
-    spec: SpecOf = _spec,
-    new_login: Callable[[], Login] = lambda: LOGIN,
+    stack: SmallStack | None = None,
     told: list[Event] | None = None,
     **more: Any,
 ) -> Iterator[tuple[Fleet, Inbox]]:
-    context = small_context(folder, compute, SmallStacks(on_up=on_up), **more)
+    context = small_context(folder, compute, **more)
     inbox = Inbox()
     told = [] if told is None else told
     listener = Listener(on_progress=told.append)
     with context.journal.begin("b", "run") as session:
         fleet = Fleet(
-            context=context,
-            batch="b",
-            new_login=new_login,
+            context=context.with_listener(listener).in_session(session),
+            stack=stack or SmallStack(on_up=on_up),
             max_run_s=3600,
-            spec_of=spec,
-            session=session,
             tell=inbox.tell,
-            listener=listener,
-            phases=Phases(listener),
-            check=lambda within_s=0.0: None,
         )
         fleet.start()
         try:
@@ -154,28 +164,20 @@ def test_a_refusal_keeps_its_words_when_its_details_cannot_be_read(tmp_path: Pat
 
 def test_vms_that_come_later_have_a_later_end_and_a_key_that_lasts(tmp_path: Path) -> None:
     compute = SmallCompute(there={"b-0": replace(instance("b-0"), labels={"expires": "20200101-0000"})})
-    ends: list[dict[str, str]] = []
-    logins: list[Login] = []
-
-    def spec(wishes: Sequence[MachineWish]) -> StackSpec:
-        ends.append({wish.name: wish.expires for wish in wishes})
-        return _spec(wishes)
-
-    def new_login() -> Login:
-        logins.append(LOGIN)
-        return LOGIN
 
     def on_up(update: int, wished: list[str]) -> None:
         compute.there |= {name: instance(name) for name in wished}
 
-    with _fleet(tmp_path, compute, on_up, spec=spec, new_login=new_login) as (fleet, inbox):
+    stack = SmallStack(on_up=on_up)
+    with _fleet(tmp_path, compute, on_up, stack=stack) as (fleet, inbox):
         fleet.adopt(list(compute.there.values()))
         fleet.ask_for(WISHES[1:2])
         inbox.wait_for(MachinesMade)
-        assert len(logins) == 1
+        assert stack.logins == 1
         fleet.ask_for(WISHES[2:])
         inbox.wait_for(MachinesMade, 2)
-    assert len(logins) == 2
+    assert stack.logins == 2
+    ends = [{wish.name: wish.expires for wish in wishes} for wishes in stack.wishes]
     assert ends[0]["b-0"] == ends[1]["b-0"] == "20200101-0000", "the label of a VM that is there is let be"
     assert ends[0]["b-1"] == ends[1]["b-1"]
     end = read_expires(ends[1]["b-2"])

@@ -113,7 +113,6 @@ def _run(
         interface=cast(Any, vm),
         collector=cast(Any, home or Home(folder=folder / "home")),
         live_logs=LiveLogs(folder / "logs", Listener()),
-        listener=Listener(),
         tell=told.append,
         check=check,
         closed=closed or threading.Event(),

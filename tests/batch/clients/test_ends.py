@@ -17,14 +17,15 @@ from typing import Any
 import psutil
 import pytest
 
-from runner.batch.run import BatchRun, analysis_spec
+from runner.batch.run import BatchRun
+from runner.batch.stack import analysis_spec
 from runner.batch.summary import RunReport, RunSummary
 from runner.commands import attach
 from runner.errors import HpcError, LeftoverError, PermissionDeniedError
 from runner.jobsfile.definition import load_definition
 from runner.journal.owner import describe_this_process
 from runner.lease.keeper import WatchedError, change_lease
-from runner.model.events import Event, Listener, Phases
+from runner.model.events import Event, Listener
 from runner.model.lease import Lease
 from runner.model.session import Owner
 from runner.model.states import JobState
@@ -46,11 +47,8 @@ def run(client: Client, *jobs: str, listener: Listener | None = None, report: Ru
     listener = listener or client.listener
     with client.context.journal.begin(client.batch.name, "run") as session:
         return BatchRun(
-            context=client.context,
+            context=client.context.with_listener(listener).in_session(session),
             definition=definition,
-            listener=listener,
-            phases=Phases(listener),
-            session=session,
             report=report or RunReport(),
         ).begin()
 

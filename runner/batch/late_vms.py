@@ -11,18 +11,16 @@ from runner.context import Context
 from runner.errors import CloudError, PermissionDeniedError
 from runner.google import Instance
 from runner.lease import LeaseCheck
-from runner.model.events import Listener
 
 
-class Latecomers:
+class LateVMs:
     """Those of one batch. For several threads. ``check``: a CloudError of it says that the batch may be somebody else's, and nothing
     is deleted. ``threads``: a deletion takes up to minutes, in which whoever looks at the VMs has more to see.
     """
 
-    def __init__(self, *, context: Context, threads: Threads, listener: Listener, check: LeaseCheck) -> None:
+    def __init__(self, *, context: Context, threads: Threads, check: LeaseCheck) -> None:
         self._context = context
         self._threads = threads
-        self._listener = listener
         self._check = check
         self._lock = threading.Lock()
         self._unwanted: set[str] = set()
@@ -71,4 +69,4 @@ class Latecomers:
             is_first = name not in self._told
             self._told.add(name)
         if is_first:
-            self._listener.tell("warning", message=message)
+            self._context.listener.tell("warning", message=message)
