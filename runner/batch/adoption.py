@@ -1,7 +1,7 @@
 """Taking over a batch that another client began: what is finished, what runs where, what still waits.
 
-The truth is on the VMs, in the bucket and in the folder of results; nothing is taken from memory. No job is started before
-every VM has said what it has, or is known to be lost: a job must not run twice.
+What counts is on the VMs, in the bucket and in the results folder. No job is started before every VM has said what it has,
+or is known to be lost: a job must not run twice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def find_finished(context: SessionContext, definition: Definition, parts: BatchP
         parts.collector.finish(is_over=False)
     except DiskError as error:
         has_room = False
-        listener.tell("warning", message=f"going on; results wait in the bucket until there is room: {error}")
+        listener.tell(
+            "warning", message=f"downloads paused; results wait in the bucket until there is disk space: {error}"
+        )
     live_logs = LiveLogs(context.results_folder / definition.plan.batch, listener)
     for results in tracker.home_sets():
         if results.key not in downloaded_before:
@@ -44,30 +46,28 @@ def find_finished(context: SessionContext, definition: Definition, parts: BatchP
 def restore_finished(
     context: Context, definition: Definition, tracker: DownloadTracker, controller: Controller
 ) -> None:
-    """Jobs that wait though their verified results are at home, here or with another client, have ended: they are not run again.
+    """Record as ended the jobs that wait though their verified results are downloaded, here or by another client.
 
-    Nor is one whose folder the user has moved since: its note in the bucket tells of it, or nobody does any more.
+    So is one whose folder the user has moved since: its note in the bucket says how it ended, if there is one.
     """
     noted = read_download_notes(context, definition.plan.batch)
     for inputs in definition.inputs:
-        name, home = inputs.job.name, tracker.find(inputs.job.name)
+        name, results = inputs.job.name, tracker.find(inputs.job.name)
         found = noted.get(name)
-        if home is not None and home.folder.is_dir():
-            here = read_outcome(home.folder, name=name, expect=inputs.job.expect)
+        if results is not None and results.folder.is_dir():
+            here = read_outcome(results.folder, name=name, expect=inputs.job.expect)
             found = found if found is not None and here.state is JobState.LOST else here
         if found is not None and found.state is not JobState.LOST:
             controller.set_aside(found)
-        elif home is not None:
-            message = (
-                f"it ended before; its results came home to {home.folder}, where nothing tells any more how it ended"
-            )
-            controller.set_aside(JobOutcome(name=name, state=JobState.LOST, results=home.folder, message=message))
+        elif results is not None:
+            message = f"it ended before; its results were downloaded to {results.folder}, and nothing there says any more how it ended"
+            controller.set_aside(JobOutcome(name=name, state=JobState.LOST, results=results.folder, message=message))
 
 
 def set_aside_pushed(context: Context, definition: Definition, controller: Controller) -> None:
-    """Jobs whose results cannot come home now and wait in the bucket have ended, too: they are not run again."""
+    """Record as ended the jobs whose results wait in the bucket because there is no disk space: they are not run again."""
     pushed = {found.job for found in context.cloud.results.result_sets(definition.plan.batch)}
-    message = "it ended before; its results are in the bucket, and there was no room for them at home"
+    message = "it ended before; its results are in the bucket, and there was no disk space for them here"
     for inputs in definition.inputs:
         name = inputs.job.name
         if name in pushed:
@@ -84,10 +84,10 @@ def take_over_vms(context: SessionContext, parts: BatchParts) -> None:
     instances = context.cloud.compute.instances(session.labels)
     preempted = read_preempted(context.cloud.results, session.name)
     known = (resource.name for resource in session.resources)
-    controller.expect_machines(instances, names_used={*known, *preempted, *(instance.name for instance in instances)})
+    controller.expect_vms(instances, names_used={*known, *preempted, *(instance.name for instance in instances)})
     parts.fleet.adopt(instances, answered=session.answered)
     with Downloads(parts.collector):
-        controller.hear_machines()
+        controller.learn_jobs()
 
 
 def _note_attempts(context: Context, session: Session, controller: Controller) -> None:

@@ -1,6 +1,6 @@
-"""Which jobs' results are at home with which client, noted in the bucket: a client elsewhere must not run them again.
+"""Which client has downloaded which jobs' results, noted in the bucket: a client elsewhere must not run those jobs again.
 
-Results are deleted in the bucket once they are home, so that nothing else there tells of them. The notes go when the batch ends.
+Results are deleted in the bucket once they are downloaded, so nothing else there shows them. The notes are deleted when the batch ends.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def note_download(context: Context, definition: Definition, results: HomeSet) ->
 
 
 def read_download_notes(context: Context, batch: str) -> dict[str, JobOutcome]:
-    """Outcomes by job of the newest attempts that came home, to whatever client. A damaged note says nothing: no client of
-    ours writes one, and it must not keep the other jobs from going on.
+    """Return outcomes by job of the newest attempts that any client has downloaded. A corrupt note is ignored: no client of
+    ours writes one, and it must not stop the other jobs.
 
     Raises:
         CloudError: the notes cannot be read.
@@ -53,7 +53,7 @@ def read_download_notes(context: Context, batch: str) -> dict[str, JobOutcome]:
 def _read_note(job: str, content: bytes) -> JobOutcome | None:
     try:
         values = decode_json(content)
-        where = f"its results are at home on {values['host']!s}, in {values['results']!s}"
+        where = f"its results were downloaded to {values['host']!s}, in {values['results']!s}"
         return JobOutcome(
             name=job,
             state=JobState(values["status"]),

@@ -102,7 +102,7 @@ class BatchEnd:
         try:
             self.parts.lease.detach()
         except CloudError as error:
-            message = f"batch {self.batch} is no longer marked as one that goes on alone; attach to it soon: {error}"
+            message = f"batch {self.batch} is no longer marked as detached; attach to it soon: {error}"
             self.context.listener.tell("warning", message=message)
         else:
             self.context.session.record("detached")
@@ -117,7 +117,7 @@ class BatchEnd:
         collected = self.parts.collector.finish(is_over=self._is_gone, hurry=hurry)
         tell = self.context.listener.tell
         if hurry.is_set():
-            remedy = f"`invoke results --batch {self.batch}` brings home what is there"
+            remedy = f"`invoke results --batch {self.batch}` downloads what is there"
             tell("warning", message=f"results may still be in the bucket: {remedy}")
             return
         for prefix, problem in collected.corrupt.items():
@@ -168,8 +168,8 @@ class BatchEnd:
         if self.how is PartEnd.ENDED:
             return replace(outcome, state=JobState.LOST, message="the batch ended before it did")
         if not self._knows_jobs:
-            return replace(outcome, state=JobState.UNKNOWN, message="this client did not come to look after it")
-        return replace(outcome, message="it goes on without this client")
+            return replace(outcome, state=JobState.UNKNOWN, message="this client never learned how it stands")
+        return replace(outcome, message="it runs on without this client")
 
     def _judge_late(self) -> None:
         """Judge jobs that were given up, or never heard of again, and whose verified results were downloaded all the same."""
@@ -177,21 +177,23 @@ class BatchEnd:
         lost = [found for found in self._outcomes() if found.state is JobState.LOST and found.results is None]
         pushed = self._still_pushed() if lost else frozenset()
         for outcome in lost:
-            home = self.parts.tracker.find(outcome.name)
-            if home is None and outcome.name in pushed:
-                message = f"it ended; its results are in the bucket, and `invoke results --batch {self.batch}` brings them home"
+            results = self.parts.tracker.find(outcome.name)
+            if results is None and outcome.name in pushed:
+                message = (
+                    f"it ended; its results are in the bucket, and `invoke results --batch {self.batch}` downloads them"
+                )
                 self._late[outcome.name] = replace(outcome, message=message)
-            if home is None:
+            if results is None:
                 continue
             found = read_outcome(
-                home.folder,
+                results.folder,
                 name=outcome.name,
                 expect=expectations[outcome.name],
                 machine=outcome.instance,
-                note="its results came home late",
+                note="its results were downloaded late",
             )
             self._late[outcome.name] = found
-            facts = found.facts() | {"attempt": home.attempt}
+            facts = found.facts() | {"attempt": results.attempt}
             self.context.listener.tell("job", **facts)
             self.context.session.record("job", **facts)
 

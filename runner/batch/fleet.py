@@ -1,6 +1,6 @@
-"""The VMs of a batch: made by the engine, booted, watched, made again elsewhere. Threads that tell the controller facts.
+"""The VMs of a batch: created by the engine, booted, watched, created again elsewhere. Its threads report to the controller.
 
-One thread drives the engine, because a stack bears one update at a time; one watches the cloud; one a machine waits for its boot.
+One thread drives the engine, because a stack takes one update at a time; one watches the cloud; one for each VM waits for its boot.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import partial
 
 from runner.batch.last_pushes import LastPushes
 from runner.batch.late_vms import LateVMs
-from runner.batch.messages import MachineDown, MachineReady, MachinesMade, MachinesRefused, Message, ThreadFailed
+from runner.batch.messages import Message, ThreadFailed, VMDown, VMReady, VMsCreated, VMsRefused
 from runner.batch.stack import MachineWish, VMStack
 from runner.batch.threads import Threads
 from runner.batch.wishes import Wishes
@@ -42,8 +42,7 @@ class Fleet:
 
     ``max_run_s``: how long after its creation the cloud ends each VM.
 
-    Nothing happens before ``start``. ``close`` ends all threads and waits for them; the machines stay: ending the batch is somebody
-    else's act.
+    Nothing happens before ``start``. ``close`` ends all threads and waits for them; the VMs stay: ``end`` deletes them.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class Fleet:
         self._max_run_s = max_run_s
         self._tell = tell
         self._login: Login  # from ``start`` on
-        self._places = PlaceFinder(context)
+        self._place_finder = PlaceFinder(context)
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._wishes = Wishes()
@@ -69,7 +68,7 @@ class Fleet:
         self._down: set[str] = set()
         self._answered: set[str] = set()
         self._intended: set[MachineWish] = set()
-        self._made: set[str] = set()  # as the engine's thread listed them last
+        self._created: set[str] = set()  # as the engine's thread listed them last
         self._repeats = 0  # of updates in a row that failed only of VMs that had gone
         self._engine: threading.Thread | None = None
         self._threads = Threads(lambda error: tell(ThreadFailed(error=error)))
@@ -77,10 +76,10 @@ class Fleet:
         self._late_vms = LateVMs(context=context, threads=self._threads, check=stack.check)
 
     def start(self) -> None:
-        """Begin to make and to watch. Call it once.
+        """Start to create and to watch. Call it once.
 
         Raises:
-            CloudError: no key could be left for the machines.
+            CloudError: no key could be left for the VMs.
         """
         self._login = self._stack.new_login()
         self._engine = self._threads.start(self._drive_engine, name="engine")
@@ -88,17 +87,17 @@ class Fleet:
 
     @property
     def is_open(self) -> bool:
-        """Whether machines are still wanted."""
+        """Whether VMs are still wanted."""
         return not self._closed.is_set()
 
-    def ask_for(self, wishes: Sequence[MachineWish]) -> None:
-        """Have these machines made, beside those that are there."""
-        _log.info("asked for: %s", wishes)
+    def request(self, wishes: Sequence[MachineWish]) -> None:
+        """Request these VMs, beside those that are there."""
+        _log.info("requested: %s", wishes)
         self._wishes.add(wishes)
         self._requests.put(tuple(wish.name for wish in wishes))
 
     def adopt(self, instances: Sequence[Instance], *, answered: Collection[str] = ()) -> None:
-        """Take over machines that are there already: they are booted again (which they are at once) and watched.
+        """Take over VMs that are there already: they are connected to and watched.
 
         ``answered``: those that have answered before. They get no time to boot: one that is silent now is given up as any other.
         """
@@ -106,10 +105,10 @@ class Fleet:
         self._answered.update(answered)
         self._intend(wishes)
         self._wishes.add(wishes)
-        self._welcome(instances)
+        self._boot_new(instances)
 
     def forget(self, name: str, *, owes: bool = False) -> None:
-        """A machine that is lost: the next update leaves it out. Whoever looks for its jobs ends it.
+        """Request a lost VM no more: the next update leaves it out. Whoever looks for its jobs deletes it.
 
         ``owes``: results may still come from there, and updates wait for ``note_ended``, though not for ever.
         """
@@ -120,16 +119,16 @@ class Fleet:
             self._down.add(name)
 
     def note_ended(self, name: str) -> None:
-        """A lost machine can push no more."""
+        """Wait no more for what a lost VM may push."""
         self._last_pushes.note_ended(name)
 
     def abandon(self, name: str) -> None:
-        """A machine that nobody looks after, nor ends, any more: should it run after all, it is deleted."""
+        """Delete a VM that nobody else looks after, should it run after all."""
         self.forget(name)
         self._late_vms.add(name)
 
     def close(self) -> None:
-        """End the threads. An engine that runs comes to its end in order, or is killed: the end of the batch must not wait for ever."""
+        """End the threads. An engine that runs is interrupted, then killed: the end of the batch must not wait for ever."""
         with self._lock:
             self._closed.set()
         self._requests.put(None)
@@ -142,7 +141,7 @@ class Fleet:
             self._context.cloud.stacks.interrupt()
         engine.join(ENGINE_END_LIMIT_S)
         if engine.is_alive():
-            self._context.listener.tell("warning", message="the engine does not come to its end; it is killed")
+            self._context.listener.tell("warning", message="the engine does not stop; it is killed")
             self._context.cloud.stacks.kill()
             engine.join(ENGINE_KILL_LIMIT_S)
 
@@ -150,28 +149,28 @@ class Fleet:
         while (asked := self._requests.get()) is not None and self.is_open:
             try:
                 with self._context.phases.phase("up"):
-                    self._make(asked)
+                    self._create(asked)
             except HpcError as error:
-                wanted = self._wishes.names() - self._made
+                wanted = self._wishes.names() - self._created
                 refused = tuple(name for name in asked if name in wanted)
-                self._tell(MachinesRefused(names=refused, error=error))
+                self._tell(VMsRefused(names=refused, error=error))
 
-    def _make(self, asked: Sequence[str]) -> None:
-        """Up, and where a place has none to give, up elsewhere."""
-        while not self._is_made(asked):
+    def _create(self, asked: Sequence[str]) -> None:
+        """Update the stack, once more in another zone where one has no capacity, until these VMs are there."""
+        while not self._update(asked):
             pass
 
-    def _is_made(self, asked: Sequence[str]) -> bool:
-        """One update; False if it is worth another one in other places.
+    def _update(self, asked: Sequence[str]) -> bool:
+        """Run one update; return False if another one is worth a try.
 
         Raises:
-            HpcError: the machines asked for are not there, and there is no other place.
+            HpcError: the VMs requested are not there, and there is no other zone or machine type to try.
         """
         self._last_pushes.wait(lambda: self.is_open)
         if not self.is_open:
             return True
         self._stack.check()
-        if self._made:  # these come later than the first ones, and the key must outlive them too
+        if self._created:  # these come later than the first ones, and the key must outlive them too
             self._login = self._stack.new_login()
         wishes = self._wishes.date(names.expires_label(self._context.now() + timedelta(seconds=self._max_run_s)))
         self._intend(wishes)
@@ -181,38 +180,38 @@ class Fleet:
         except HpcError as error:
             failure = error
         instances = self._list_made(failure)
-        self._welcome(instances)
-        missing = sorted(set(asked) & self._wishes.names() - self._made)
+        self._boot_new(instances)
+        missing = sorted(set(asked) & self._wishes.names() - self._created)
         went = set(missing if failure is None else lost_vms(failure)) & set(missing)
         for name in sorted(went):
-            self._report_down(name, "cloud", "it went while it was being made")
+            self._report_down(name, "cloud", "it was deleted while it was being created")
         refused = [name for name in missing if name not in went]
         if failure is not None and refused:
             if not self.is_open or not self._is_worth_another(refused, failure):
                 raise failure
             return False
-        if failure is not None and self.is_open and not self._is_of_gone_vms(failure):  # closed: it was told to cancel
+        if failure is not None and self.is_open and not self._is_of_gone_vms(failure):  # closed: it was interrupted
             self._context.listener.tell(
-                "warning", message=f"the VMs asked for are there, but not all went well: {failure}"
+                "warning", message=f"the VMs requested are there, but there were errors: {failure}"
             )
         self._repeats = 0
-        self._tell(MachinesMade(instances=tuple(instances)))
+        self._tell(VMsCreated(instances=tuple(instances)))
         return True
 
     def _is_worth_another(self, refused: Sequence[str], failure: HpcError) -> bool:
-        """Whether another update may make what this one did not."""
+        """Return whether another update may create what this one did not."""
         if self._is_of_gone_vms(failure) and self._repeats < MOST_REPEATED_UPDATES:
             self._repeats += 1
             return True
         return self._move_on(refused, failure)
 
     def _is_of_gone_vms(self, failure: HpcError) -> bool:
-        """Whether all that an update complains of is that VMs are gone which the cloud does not show any more: spot VMs go at any time,
-        and one that is lost may go while the update is about to delete it."""
-        return is_of_gone_vms(failure, is_gone=lambda name: name not in self._made)
+        """Return whether an update failed only because VMs are gone: spot VMs may be deleted at any time, also while an update is about
+        to delete them."""
+        return is_of_gone_vms(failure, is_gone=lambda name: name not in self._created)
 
     def _list_made(self, failure: HpcError | None) -> list[Instance]:
-        """All VMs that the cloud shows after an update. They are not given up because the cloud is silent for a while.
+        """Return all VMs that the cloud shows after an update; a cloud that does not answer for a while is asked again.
 
         Raises:
             HpcError: the failure of the update, if it had one; else that of the list.
@@ -230,30 +229,30 @@ class Fleet:
                     raise failure from failure.__cause__  # its diagnostics stay
                 self._context.sleep(LOOK_EVERY_S)
             else:
-                self._made = {found.name for found in instances}
+                self._created = {found.name for found in instances}
                 return instances
 
     def _intend(self, wishes: Sequence[MachineWish]) -> None:
-        """Journal what this update may create: not only what was asked for now, but all that was wished for meanwhile."""
+        """Journal what this update may create: what was requested now, and all that was requested meanwhile."""
         for wish in wishes:
             if wish not in self._intended:
                 self._context.session.intend("instance", wish.name, wish.zone, machine_type=wish.machine_type)
                 self._intended.add(wish)
 
     def _move_on(self, names_missing: Sequence[str], error: HpcError) -> bool:
-        """Wish those that were not made in another place; False if there is none."""
+        """Request in another place those that were not created; return False if there is none."""
         missing = self._wishes.find(names_missing)
         if not missing:
             return False
         place = Place(zone=missing[0].zone, machine_type=missing[0].machine_type)
-        found = self._places.after(place, error, vms=names_missing, is_wanted=lambda: self.is_open)
+        found = self._place_finder.after(place, error, vms=names_missing, is_wanted=lambda: self.is_open)
         _log.info("after %s, for %s: %s", place, names_missing, found or "no other place")
         if found is None:
             return False
         self._wishes.move([wish.name for wish in missing], found)
         return True
 
-    def _welcome(self, instances: Sequence[Instance]) -> None:
+    def _boot_new(self, instances: Sequence[Instance]) -> None:
         """Boot those that are new. For several threads."""
         for instance in instances:
             is_wanted = instance.name in self._wishes.names()
@@ -277,14 +276,14 @@ class Fleet:
             if self.is_open:
                 self._report_down(instance.name, "boot", str(error))
             return
-        with self._lock:  # what is told before ``close`` is the listener's to close, what comes later is ours
+        with self._lock:  # what is reported before ``close`` is the controller's to close, what comes later is ours
             if self.is_open:
-                self._tell(MachineReady(instance=instance, interface=interface))
+                self._tell(VMReady(instance=instance, interface=interface))
                 return
         interface.close()
 
     def _watch(self) -> None:
-        """Two witnesses of a machine's end: its own marker in the bucket, and the cloud's list."""
+        """Watch for the end of VMs: their own markers in the bucket, and the cloud's list."""
         trouble = ""
         while not self._closed.wait(LOOK_EVERY_S):
             try:
@@ -292,28 +291,28 @@ class Fleet:
                 trouble = ""
             except CloudError as error:
                 if not trouble:
-                    self._context.listener.tell("warning", message=f"the state of the VMs cannot be read now: {error}")
+                    self._context.listener.tell("warning", message=f"the state of the VMs cannot be read: {error}")
                 trouble = str(error)
 
     def _look(self) -> None:
-        """Who is gone, and who is there already though the engine is not done: others of its update may take minutes longer."""
+        """Find VMs that are gone, and VMs that are there before the engine is done: others of its update may take minutes longer."""
         with self._lock:
             expected = [name for name in self._seen if name not in self._down]
             coming = self._wishes.names() - set(self._seen)
         if expected:
             for name in read_preempted(self._context.cloud.results, self._batch):
                 if name in expected:
-                    self._report_down(name, "marker", "the cloud took it back (preempted)")
+                    self._report_down(name, "marker", "it was preempted")
         if not (expected or coming or self._late_vms.may_come):
             return
         found = self._context.cloud.compute.instances(names.labels_of_batch(self._batch))
-        self._welcome([instance for instance in found if instance.name in coming and instance.runs])
+        self._boot_new([instance for instance in found if instance.name in coming and instance.runs])
         self._late_vms.end(found)
         there = {instance.name: instance for instance in found}
         for name in expected:
             if name not in there or there[name].has_ended:
                 status = there[name].status if name in there else "gone"
-                self._report_down(name, "cloud", f"the cloud says that it is {status}")
+                self._report_down(name, "cloud", f"its state in the cloud is {status}")
 
     def _report_down(self, name: str, witness: str, reason: str) -> None:
         with self._lock:
@@ -321,7 +320,7 @@ class Fleet:
                 return
             self._down.add(name)
         self._wishes.drop(name)
-        self._tell(MachineDown(name=name, witness=witness, reason=reason))
+        self._tell(VMDown(name=name, witness=witness, reason=reason))
 
 
 def _wish_of(instance: Instance) -> MachineWish:

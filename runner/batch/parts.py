@@ -12,7 +12,7 @@ from runner.batch.controller import Controller
 from runner.batch.download_notes import note_download
 from runner.batch.downloads import Downloads
 from runner.batch.fleet import Fleet
-from runner.batch.messages import CameHome, DeadlinesMoved, Inbox, LeaseGone, LeaseLost
+from runner.batch.messages import DeadlinesMoved, Inbox, LeaseGone, LeaseLost, ResultsDownloaded
 from runner.batch.stack import BatchStack
 from runner.context import SessionContext
 from runner.jobsfile import Definition
@@ -41,7 +41,7 @@ def put_together(
 
     def on_download(results: HomeSet) -> None:
         note_download(context, definition, results)
-        inbox.tell(CameHome(home=results))
+        inbox.tell(ResultsDownloaded(results=results))
 
     terms = _lease_terms(context, definition, take_over=take_over, predecessors=predecessors)
     lease = LeaseKeeper(store, terms, _lease_events(inbox))

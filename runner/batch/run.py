@@ -35,7 +35,7 @@ class BatchRun:
         return self._run(PartEnd.ENDED)
 
     def attach(self) -> RunSummary:
-        """Run a batch that is there: VMs, jobs that run, results that wait. Until that succeeds it is left as found."""
+        """Run a batch that exists: VMs, jobs that run, results that wait. Until that succeeds it is left as found."""
         return self._run(PartEnd.LEFT_AS_FOUND)
 
     def _run(self, end_if_not_ready: PartEnd) -> RunSummary:

@@ -1,4 +1,4 @@
-"""The lease of a batch in the bucket, kept, lost and given back.
+"""The lease of a batch in the bucket, kept and lost.
 
 What a lease says is ``model.lease``'s; nothing here creates or deletes VMs.
 """

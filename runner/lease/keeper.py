@@ -59,10 +59,10 @@ class StoredLease:
 
 
 def read_lease(store: ControlStore, batch: str) -> StoredLease | None:
-    """The lease of a batch, None if it has none.
+    """Return the lease of a batch, None if it has none.
 
     Raises:
-        CloudError: it could not be read, or is damaged.
+        CloudError: it could not be read, or is corrupt.
     """
     found = store.get_control(batch, names.LEASE)
     if found is None:
@@ -74,7 +74,7 @@ def read_lease(store: ControlStore, batch: str) -> StoredLease | None:
 
 
 def change_lease(store: ControlStore, batch: str, change: Callable[[Lease], Lease]) -> Lease:
-    """Rewrite a lease that perhaps somebody else renews at this moment; what it is then.
+    """Rewrite a lease that perhaps somebody else renews at this moment; return what it is then.
 
     Raises:
         CloudError: there is none, or it could not be written.
@@ -89,11 +89,11 @@ def change_lease(store: ControlStore, batch: str, change: Callable[[Lease], Leas
         except ConflictError:
             continue
         return wanted
-    raise ConflictError(f"batch {batch} has no lease, or it changes all the time")
+    raise ConflictError(f"batch {batch} has no lease, or others keep changing it")
 
 
 def read_preempted(store: ControlStore, batch: str) -> set[str]:
-    """The VMs of a batch that said, as their last act, that they were preempted."""
+    """Return the VMs of a batch that wrote, as their last act, that they were preempted."""
     folder = names.preemption_prefix(batch).removeprefix(names.control_prefix(batch))
     return {name.removeprefix(folder) for name in store.list_control(batch) if name.startswith(folder)}
 
@@ -125,13 +125,13 @@ def _now() -> datetime:
 
 
 def _elapsed_s() -> float:
-    """A clock that goes on while the machine sleeps, where there is one."""
+    """Return the time of a clock that runs on while the computer sleeps, where there is one."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseEvents:
-    """Who is told, at entering and from the keeper's thread, which must not be held up.
+    """Callbacks, called at entering and from the keeper's thread, which must not be held up.
 
     ``on_change``: somebody moved a deadline. ``on_lost``: the lease as others have it. ``on_gone``: somebody removed it.
     """
@@ -158,7 +158,7 @@ class LeaseCheck(Protocol):
 class LeaseKeeper:
     """A context manager: takes the lease, renews it every third of its length, looks more often whether somebody changed it.
 
-    What fails is tried again at the next look, for as long as it takes: ``age_s`` tells how bad it is. At the end of the block
+    What fails is tried again at the next look, for as long as it takes: ``age_s`` shows how bad it is. At the end of the block
     the lease is left as it is, and runs out; ``detach`` says that nobody needs to watch.
 
     ``was_detached``: the batch ran alone before.
@@ -198,7 +198,7 @@ class LeaseKeeper:
 
     @property
     def lease(self) -> Lease:
-        """As it was last written or read."""
+        """The lease as it was last written or read."""
         return self._lease
 
     @property
@@ -215,7 +215,7 @@ class LeaseKeeper:
         try:
             return self._begin()
         except BaseException:
-            if self._was_taken and self.was_detached:  # the batch ran alone before, and goes on alone
+            if self._was_taken and self.was_detached:  # the batch ran alone before, and does so again
                 with contextlib.suppress(CloudError):
                     self.detach()
             raise
@@ -223,7 +223,7 @@ class LeaseKeeper:
     def _begin(self) -> Self:
         with self._writing:
             self._take()
-        if self._lease.deadlines != self._terms.deadlines:  # somebody moved them before we came
+        if self._lease.deadlines != self._terms.deadlines:  # somebody moved them before
             self._events.on_change(self._lease)
         self._thread.start()
         return self
@@ -234,7 +234,7 @@ class LeaseKeeper:
         self._stop()
 
     def detach(self) -> None:
-        """Stop watching: running jobs may come to their end, then the VMs go.
+        """Stop watching: running jobs may end, then the VMs delete themselves.
 
         Raises:
             CloudError: the lease is lost, or could not be written.
@@ -244,7 +244,7 @@ class LeaseKeeper:
             self._write(lambda lease: replace(lease, detached=True))
 
     def look(self) -> None:
-        """Renew it if that is due, else see whether somebody changed it. The keeper's thread does this by itself."""
+        """Renew it if that is due, else look whether somebody changed it. The keeper's thread does this by itself."""
         asked_at = self._monotonic()
         try:
             with self._writing:
@@ -267,7 +267,7 @@ class LeaseKeeper:
         if self.lost_to:
             raise taken_over(self._terms.batch, self.lost_to)
         if self.trouble and self.state is LeaseState.OURS and self.age_s > self._terms.lease_s:
-            raise UnreachableError(f"nobody knows whose batch {self._terms.batch} is by now: {self.trouble}")
+            raise UnreachableError(f"the holder of batch {self._terms.batch} is unknown: {self.trouble}")
 
     def _keep(self) -> None:
         look_s = min(WATCH_S, self._terms.lease_s / (2 * RENEWALS_IN_A_LEASE))
@@ -295,7 +295,7 @@ class LeaseKeeper:
         raise refusal
 
     def _claim(self, lease: Lease) -> Lease:
-        """Somebody's lease as ours."""
+        """Return somebody's lease as ours."""
         terms = self._terms
         is_free = terms.take_over or self._is_ours(lease) or lease.is_held_by(terms.predecessors)
         if lease.is_watched(self._now()) and not is_free:
@@ -303,7 +303,7 @@ class LeaseKeeper:
             raise WatchedError(
                 f"batch {terms.batch} is watched by {lease.holder} (last heard of at {lease.renewed:%H:%M:%S} UTC)",
                 holder=lease.holder,
-                remedy=f"let it go on, or take the batch over: invoke attach --batch {terms.batch} --take-over",
+                remedy=f"let it run, or take the batch over: invoke attach --batch {terms.batch} --take-over",
             )
         return replace(
             lease,
@@ -327,7 +327,7 @@ class LeaseKeeper:
                 return self._put(change(self._lease.renew(self._now(), self._terms.lease_s)))
             except (ConflictError, NotFoundError):
                 self._notice(read_lease(self._store, self._terms.batch))
-        raise ConflictError(f"the lease of batch {self._terms.batch} changes all the time")
+        raise ConflictError(f"the lease of batch {self._terms.batch} is changed by others all the time")
 
     def _put(self, lease: Lease) -> None:
         asked_at = self._monotonic()

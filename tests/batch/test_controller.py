@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from runner.batch.adoption import take_over_vms
-from runner.batch.messages import CameHome, LeaseLost, MachineDown, MachinesRefused
+from runner.batch.messages import LeaseLost, ResultsDownloaded, VMDown, VMsRefused
 from runner.batch.parts import BatchParts
 from runner.errors import (
     PermissionDeniedError,
@@ -44,7 +44,7 @@ def test_a_job_that_is_given_up_after_many_lost_vms_is_told_and_journalled(tmp_p
     with running(bench):
         lose(bench, "opensees-hpc-b-0", "marker")
     (outcome,) = bench.controller.outcomes()
-    assert (outcome.state, outcome.message) == (JobState.LOST, "given up: 10 VMs were lost under it")
+    assert (outcome.state, outcome.message) == (JobState.LOST, "given up: 10 VMs were lost while it ran")
     (told,) = [event.facts for event in bench.told if event.facts.get("state") == "lost" and event.event == "job"]
     assert (told["job"], told["attempt"]) == ("a", MOST_ATTEMPTS)
     (trace,) = bench.session.read().jobs
@@ -151,7 +151,7 @@ def test_an_earlier_attempt_that_comes_home_ends_the_job_and_the_later_attempt(t
     with running(bench):
         assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
         assert bench.attempts() == {"a": ("opensees-hpc-b-0", 2)}
-        bench.inbox.tell(CameHome(home=bench.collector.home("a", 1)))
+        bench.inbox.tell(ResultsDownloaded(results=bench.collector.home("a", 1)))
     (outcome,) = bench.controller.outcomes()
     assert outcome.state is JobState.SUCCEEDED
     assert bench.vms["opensees-hpc-b-0"].cancelled == ["a.a2"]
@@ -164,7 +164,7 @@ def test_results_of_the_attempt_that_runs_are_left_to_the_thread_that_follows_it
     bench = make_bench(tmp_path, SmallCompute())
     with running(bench):
         assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
-        bench.inbox.tell(CameHome(home=bench.collector.home("a", 1)))
+        bench.inbox.tell(ResultsDownloaded(results=bench.collector.home("a", 1)))
         bench.vms["opensees-hpc-b-0"].pushed.set()
     (outcome,) = bench.controller.outcomes()
     assert "push-results" in outcome.message
@@ -175,7 +175,7 @@ def test_a_vm_that_is_refused_though_it_answered_gives_its_jobs_back(tmp_path: P
     bench = make_bench(tmp_path, SmallCompute(), jobs="ab")
     with running(bench):
         assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
-        bench.inbox.tell(MachinesRefused(names=("opensees-hpc-b-0",), error=StockoutError("none left")))
+        bench.inbox.tell(VMsRefused(names=("opensees-hpc-b-0",), error=StockoutError("none left")))
     assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2), "b": ("opensees-hpc-b-1", 1)}
 
 
@@ -183,10 +183,10 @@ def test_a_vm_that_is_refused_is_nobodys_and_one_that_is_lost_is_so_after_the_lo
     bench = make_bench(tmp_path, SmallCompute(), jobs="ab")
     lost, refused, last = (f"opensees-hpc-b-{index}" for index in range(3))
     fleet = bench.fleet
-    fleet.on_ask = lambda name: None if name == refused else bench.boot(name)
+    fleet.on_request = lambda name: None if name == refused else bench.boot(name)
     with running(bench):
         assert bench.vms[lost].waiting.wait(LIMIT_S)
-        bench.inbox.tell(MachinesRefused(names=(refused,), error=StockoutError("none left")))
+        bench.inbox.tell(VMsRefused(names=(refused,), error=StockoutError("none left")))
         lose(bench, lost)
     assert fleet.abandoned == [refused, lost]
     assert {machine for machine, _ in bench.attempts().values()} == {last}
@@ -201,13 +201,13 @@ def test_a_vm_that_goes_while_it_is_taken_over_takes_no_other_with_it(tmp_path: 
         "b.a2": JobStatus.PENDING_SUBMIT,
         "c.a3": JobStatus.FAILED_SUBMIT,
     }
-    bench.controller.expect_machines(
+    bench.controller.expect_vms(
         [instance("opensees-hpc-b-5"), instance("opensees-hpc-b-6")],
         names_used=["opensees-hpc-b-5", "opensees-hpc-b-6"],
     )
     bench.boot("opensees-hpc-b-5")
     bench.boot("opensees-hpc-b-6")
-    bench.controller.hear_machines()
+    bench.controller.learn_jobs()
     assert (fleet.forgotten, fleet.abandoned) == (["opensees-hpc-b-5"], ["opensees-hpc-b-5"])
     assert "opensees-hpc-b-5" not in bench.compute.there, (
         "nobody knows what it runs: it is ended before anything is started"
@@ -233,9 +233,9 @@ def test_results_of_a_vm_that_is_lost_while_others_are_taken_over_come_home(tmp_
         bench.boot(name)
         bench.vms[name].pushed.clear()
         if name == lost:  # which is heard when its job was taken over, and the other VM is still being ended
-            bench.inbox.tell(MachineDown(name=lost, witness="marker", reason="the cloud took it back"))
+            bench.inbox.tell(VMDown(name=lost, witness="marker", reason="the cloud took it back"))
 
-    bench.fleet.on_ask = boot
+    bench.fleet.on_request = boot
     parts = SimpleNamespace(controller=bench.controller, fleet=bench.fleet, collector=bench.collector)
     adopting = threading.Thread(target=lambda: take_over_vms(bench.context, cast(BatchParts, parts)), daemon=True)
     adopting.start()
@@ -283,12 +283,12 @@ def test_vms_that_never_come_up_are_not_made_for_ever(tmp_path: Path, witness: s
     bench = make_bench(tmp_path, SmallCompute())
     asked: list[str] = []
 
-    def on_ask(name: str) -> None:
+    def on_request(name: str) -> None:
         asked.append(name)
-        bench.inbox.tell(MachineDown(name=name, witness=witness, reason="it went"))
+        bench.inbox.tell(VMDown(name=name, witness=witness, reason="it went"))
 
-    bench.fleet.on_ask = on_ask
-    with pytest.raises(RemoteError, match="did not come up"):
+    bench.fleet.on_request = on_request
+    with pytest.raises(RemoteError, match="did not start"):
         bench.controller.run()
     bench.controller.close()
     assert len(asked) == most + 1

@@ -16,7 +16,7 @@ import pytest
 
 from runner.batch.fleet import Fleet
 from runner.batch.last_pushes import LastPushes
-from runner.batch.messages import MachineDown, MachineReady, MachinesMade, MachinesRefused, ThreadFailed
+from runner.batch.messages import ThreadFailed, VMDown, VMReady, VMsCreated, VMsRefused
 from runner.batch.rescue import PUSH_LIMIT_S
 from runner.batch.stack import MachineWish
 from runner.errors import CloudError, HpcError, QuotaError, StackError, StockoutError, UnreachableError
@@ -44,7 +44,7 @@ class SmallStack:
     logins: int = 0
 
     def check(self, *, within_s: float = 0.0) -> None:
-        """The lease is this client's."""
+        """Find that the lease is this client's."""
 
     def new_login(self) -> Login:
         self.logins += 1
@@ -84,7 +84,7 @@ def _fleet(
     assert inbox.of(ThreadFailed) == []
 
 
-def _names(messages: Sequence[MachineReady]) -> list[str]:
+def _names(messages: Sequence[VMReady]) -> list[str]:
     return sorted(message.instance.name for message in messages)
 
 
@@ -96,11 +96,11 @@ def test_only_vms_that_are_not_there_are_refused(tmp_path: Path) -> None:
         raise StockoutError("europe-west4-a does not have enough resources available")
 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
-        fleet.ask_for(WISHES)
-        (refused,) = inbox.wait_for(MachinesRefused)
+        fleet.request(WISHES)
+        (refused,) = inbox.wait_for(VMsRefused)
         assert refused.names == ("b-2",)
         assert isinstance(refused.error, StockoutError)
-        assert _names(inbox.wait_for(MachineReady, 2)) == ["b-0", "b-1"]
+        assert _names(inbox.wait_for(VMReady, 2)) == ["b-0", "b-1"]
 
 
 def test_a_silent_cloud_after_a_failure_refuses_nothing_that_was_made(tmp_path: Path) -> None:
@@ -113,8 +113,8 @@ def test_a_silent_cloud_after_a_failure_refuses_nothing_that_was_made(tmp_path: 
         raise StockoutError(f"{update} does not have enough resources available")
 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
-        fleet.ask_for(WISHES)
-        (refused,) = inbox.wait_for(MachinesRefused)
+        fleet.request(WISHES)
+        (refused,) = inbox.wait_for(VMsRefused)
         assert refused.names == ("b-2",)
         assert str(refused.error) == "2 does not have enough resources available"
         assert refused.error.__cause__ is None
@@ -127,10 +127,10 @@ def test_vms_of_a_good_update_wait_for_a_cloud_that_is_silent_for_a_while(tmp_pa
         compute.there |= {name: instance(name) for name in wished}
 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
-        fleet.ask_for(WISHES)
-        inbox.wait_for(MachinesMade)
-        assert inbox.of(MachinesRefused) == []
-        assert len(inbox.wait_for(MachineReady, 3)) == 3
+        fleet.request(WISHES)
+        inbox.wait_for(VMsCreated)
+        assert inbox.of(VMsRefused) == []
+        assert len(inbox.wait_for(VMReady, 3)) == 3
 
 
 def test_a_vm_that_was_made_and_went_before_it_was_seen_is_down(tmp_path: Path) -> None:
@@ -140,9 +140,9 @@ def test_a_vm_that_was_made_and_went_before_it_was_seen_is_down(tmp_path: Path) 
         compute.there |= {name: instance(name) for name in wished if name != "b-1"}
 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
-        fleet.ask_for(WISHES)
-        inbox.wait_for(MachinesMade)
-        (down,) = inbox.of(MachineDown)
+        fleet.request(WISHES)
+        inbox.wait_for(VMsCreated)
+        (down,) = inbox.of(VMDown)
         assert (down.name, down.witness) == ("b-1", "cloud")
 
 
@@ -155,8 +155,8 @@ def test_a_refusal_keeps_its_words_when_its_details_cannot_be_read(tmp_path: Pat
         raise quota
 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
-        fleet.ask_for(WISHES)
-        (refused,) = inbox.wait_for(MachinesRefused)
+        fleet.request(WISHES)
+        (refused,) = inbox.wait_for(VMsRefused)
         error: HpcError = refused.error
         assert (error, refused.names) == (quota, ("b-0", "b-1", "b-2"))
         assert "failed_operations" in compute.asked
@@ -171,11 +171,11 @@ def test_vms_that_come_later_have_a_later_end_and_a_key_that_lasts(tmp_path: Pat
     stack = SmallStack(on_up=on_up)
     with _fleet(tmp_path, compute, on_up, stack=stack) as (fleet, inbox):
         fleet.adopt(list(compute.there.values()))
-        fleet.ask_for(WISHES[1:2])
-        inbox.wait_for(MachinesMade)
+        fleet.request(WISHES[1:2])
+        inbox.wait_for(VMsCreated)
         assert stack.logins == 1
-        fleet.ask_for(WISHES[2:])
-        inbox.wait_for(MachinesMade, 2)
+        fleet.request(WISHES[2:])
+        inbox.wait_for(VMsCreated, 2)
     assert stack.logins == 2
     ends = [{wish.name: wish.expires for wish in wishes} for wishes in stack.wishes]
     assert ends[0]["b-0"] == ends[1]["b-0"] == "20200101-0000", "the label of a VM that is there is let be"
@@ -204,11 +204,11 @@ def test_a_vm_that_went_while_it_was_made_is_a_lost_vm(tmp_path: Path) -> None:
         raise StackError(f"up failed: {LOST}", diagnostics=[LOST], lost_vms=["b-1"])
 
     with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
-        fleet.ask_for(WISHES[:2])
-        inbox.wait_for(MachinesMade)
-        (down,) = inbox.of(MachineDown)
+        fleet.request(WISHES[:2])
+        inbox.wait_for(VMsCreated)
+        (down,) = inbox.of(VMDown)
         assert (down.name, down.witness) == ("b-1", "cloud")
-        assert inbox.of(MachinesRefused) == []
+        assert inbox.of(VMsRefused) == []
     assert _warnings(told) == []
 
 
@@ -222,10 +222,10 @@ def test_where_one_vm_went_and_another_is_refused_each_is_told_as_what_it_is(tmp
         raise quota
 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
-        fleet.ask_for(WISHES)
-        (refused,) = inbox.wait_for(MachinesRefused)
+        fleet.request(WISHES)
+        (refused,) = inbox.wait_for(VMsRefused)
         assert refused.names == ("b-2",)
-        assert [down.name for down in inbox.of(MachineDown)] == ["b-1"]
+        assert [down.name for down in inbox.of(VMDown)] == ["b-1"]
 
 
 def test_jobs_can_start_on_vms_that_run_while_others_are_still_being_made(tmp_path: Path) -> None:
@@ -237,12 +237,12 @@ def test_jobs_can_start_on_vms_that_run_while_others_are_still_being_made(tmp_pa
         compute.there["b-1"] = instance("b-1")
 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
-        fleet.ask_for(WISHES[:2])
-        assert _names(inbox.wait_for(MachineReady)) == ["b-0"]
-        assert inbox.of(MachinesMade) == []
+        fleet.request(WISHES[:2])
+        assert _names(inbox.wait_for(VMReady)) == ["b-0"]
+        assert inbox.of(VMsCreated) == []
         is_heard.set()
-        inbox.wait_for(MachinesMade)
-        assert _names(inbox.wait_for(MachineReady, 2)) == ["b-0", "b-1"]
+        inbox.wait_for(VMsCreated)
+        assert _names(inbox.wait_for(VMReady, 2)) == ["b-0", "b-1"]
 
 
 @pytest.mark.parametrize(("gone", "is_alarm"), [("b-9", False), ("b-0", True)])
@@ -256,8 +256,8 @@ def test_a_vm_that_is_gone_is_no_alarm_when_the_engine_does_not_find_it(
         raise StackError("up failed", diagnostics=[NOT_FOUND.format(gone)])
 
     with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
-        fleet.ask_for(WISHES)
-        inbox.wait_for(MachinesMade)
+        fleet.request(WISHES)
+        inbox.wait_for(VMsCreated)
     assert bool(_warnings(told)) is is_alarm
 
 
@@ -270,9 +270,9 @@ def test_an_update_that_stopped_at_a_vm_that_is_gone_is_made_again(tmp_path: Pat
         compute.there |= {name: instance(name) for name in wished}
 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
-        fleet.ask_for(WISHES[:1])
-        assert _names(inbox.wait_for(MachineReady)) == ["b-0"]
-        assert inbox.of(MachinesRefused) == []
+        fleet.request(WISHES[:1])
+        assert _names(inbox.wait_for(VMReady)) == ["b-0"]
+        assert inbox.of(VMsRefused) == []
 
 
 def test_a_vm_that_answers_when_nobody_wants_it_any_more_leaves_no_connection_open(tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def test_a_vm_that_answers_when_nobody_wants_it_any_more_leaves_no_connection_op
         compute.there |= {name: instance(name) for name in wished}
 
     with _fleet(tmp_path, compute, on_up, job_interface=connect) as (fleet, inbox):
-        fleet.ask_for(WISHES[:1])
+        fleet.request(WISHES[:1])
         assert is_asked.wait(LIMIT_S)
         closing = threading.Thread(target=fleet.close)
         closing.start()
@@ -298,7 +298,7 @@ def test_a_vm_that_answers_when_nobody_wants_it_any_more_leaves_no_connection_op
         may_answer.set()
         closing.join(LIMIT_S)
         assert is_closed.is_set()
-        assert inbox.of(MachineReady) == []
+        assert inbox.of(VMReady) == []
 
 
 def test_a_cloud_that_does_not_answer_the_engine_for_a_while_is_asked_again(tmp_path: Path) -> None:
@@ -311,8 +311,8 @@ def test_a_cloud_that_does_not_answer_the_engine_for_a_while_is_asked_again(tmp_
         compute.there |= {name: instance(name) for name in wished}
 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
-        fleet.ask_for(WISHES[:1])
-        (made,) = inbox.wait_for(MachinesMade)
+        fleet.request(WISHES[:1])
+        (made,) = inbox.wait_for(VMsCreated)
     assert [vm.name for vm in made.instances] == ["b-0"]
 
 
@@ -326,7 +326,7 @@ def test_a_vm_that_has_answered_before_gets_no_time_to_boot(tmp_path: Path) -> N
 
     with _fleet(tmp_path, compute, lambda update, wished: None, job_interface=connect) as (fleet, inbox):
         fleet.adopt(list(compute.there.values()), answered={"b-1"})
-        inbox.wait_for(MachineReady, 2)
+        inbox.wait_for(VMReady, 2)
         assert limits == {"b-0": SSH_LIMIT_S, "b-1": Settings().lost_after_s}
 
 
@@ -339,8 +339,8 @@ def test_an_engine_that_was_told_to_cancel_because_the_batch_is_over_is_no_alarm
         raise StackError("up failed", diagnostics=["context canceled"])
 
     with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
-        fleet.ask_for(WISHES[:1])
-        inbox.wait_for(MachineReady)
+        fleet.request(WISHES[:1])
+        inbox.wait_for(VMReady)
         closing = threading.Thread(target=fleet.close)
         closing.start()
         while fleet.is_open:
@@ -359,8 +359,8 @@ def test_a_vm_that_comes_when_nobody_waits_for_it_any_more_is_deleted(tmp_path: 
         raise StackError("up failed", diagnostics=["the engine was killed"])
 
     with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
-        fleet.ask_for(WISHES[:3])
-        (refused,) = inbox.wait_for(MachinesRefused)
+        fleet.request(WISHES[:3])
+        (refused,) = inbox.wait_for(VMsRefused)
         fleet.abandon(*refused.names)
         fleet.forget("b-2")
         compute.there["b-1"] = instance("b-1")
@@ -384,13 +384,13 @@ def test_no_update_begins_while_results_may_come_from_a_lost_vm(tmp_path: Path) 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
         clock = fleet._context.monotonic
         fleet.forget("b-8", owes=True)
-        fleet.ask_for(WISHES[:1])
-        inbox.wait_for(MachinesMade)
+        fleet.request(WISHES[:1])
+        inbox.wait_for(VMsCreated)
         assert begun[0] >= PUSH_LIMIT_S, "it is waited for, though not for ever"
         fleet.forget("b-9", owes=True)
         fleet.note_ended("b-9")
-        fleet.ask_for(WISHES[1:2])
-        inbox.wait_for(MachinesMade, 2)
+        fleet.request(WISHES[1:2])
+        inbox.wait_for(VMsCreated, 2)
         assert begun[1] < begun[0] + PUSH_LIMIT_S
 
 

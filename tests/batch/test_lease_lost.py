@@ -24,7 +24,7 @@ from tests.support.small_cloud import SmallCompute, small_context
 @pytest.mark.parametrize(
     ("message", "kind"), [(LeaseLost(holder="somebody@there 2"), WatchedError), (LeaseGone(), NotFoundError)]
 )
-def test_a_batch_is_left_alone_only_if_somebody_goes_on_with_it(
+def test_a_batch_is_left_alone_only_if_somebody_else_runs_it(
     tmp_path: Path, message: Message, kind: type[HpcError]
 ) -> None:
     context = small_context(tmp_path, SmallCompute())
@@ -36,7 +36,7 @@ def test_a_batch_is_left_alone_only_if_somebody_goes_on_with_it(
             plan=make_plan(batch, Settings(), name="b"),
             inputs=[JobInputs(job=job, files=(), size_bytes=0) for job in batch.jobs],
             collector=cast(Collector, SimpleNamespace()),
-            fleet=cast(Fleet, SimpleNamespace(ask_for=lambda wishes: None)),
+            fleet=cast(Fleet, SimpleNamespace(request=lambda wishes: None)),
             inbox=inbox,
             check=lambda within_s=0.0: None,
         )

@@ -13,7 +13,7 @@ from typing import Any, cast
 from runner.batch.controller import Controller
 from runner.batch.downloads import Downloads
 from runner.batch.fleet import Fleet
-from runner.batch.messages import Inbox, MachineDown, MachineReady
+from runner.batch.messages import Inbox, VMDown, VMReady
 from runner.batch.stack import MachineWish
 from runner.context import SessionContext
 from runner.errors import (
@@ -81,7 +81,7 @@ class SmallVm:
                 raise GONE
 
     def get_job_output(self, name: str) -> JobOutput:
-        """A job whose results the bucket refused: it ends without them."""
+        """Return the output of a job whose results the bucket refused: it ends without them."""
         return JobOutput(
             status=JobStatus.COMPLETED,
             exit_code=0,
@@ -108,21 +108,21 @@ class SmallVm:
 
 @dataclass(kw_only=True)
 class SmallFleet:
-    """Answers every wish with ``on_ask``."""
+    """Answers every wish with ``on_request``."""
 
-    on_ask: Callable[[str], None]
+    on_request: Callable[[str], None]
     forgotten: list[str] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
     owing: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
 
-    def ask_for(self, wishes: Sequence[MachineWish]) -> None:
+    def request(self, wishes: Sequence[MachineWish]) -> None:
         for wish in wishes:
-            self.on_ask(wish.name)
+            self.on_request(wish.name)
 
     def adopt(self, instances: Sequence[Instance], *, answered: Collection[str] = ()) -> None:
         for found in instances:
-            self.on_ask(found.name)
+            self.on_request(found.name)
 
     def forget(self, name: str, *, owes: bool = False) -> None:
         self.forgotten.append(name)
@@ -207,12 +207,12 @@ class Bench:
     vms: dict[str, SmallVm] = field(default_factory=lambda: defaultdict(SmallVm))
 
     def boot(self, name: str) -> None:
-        """A VM answers. Results are pushed at once, except on the first."""
+        """Let a VM answer. Results are pushed at once, except on the first."""
         self.compute.there[name] = instance(name)
         vm = self.vms[name]
         if name != "opensees-hpc-b-0":
             vm.pushed.set()
-        self.inbox.tell(MachineReady(instance=instance(name), interface=cast(Any, vm)))
+        self.inbox.tell(VMReady(instance=instance(name), interface=cast(Any, vm)))
 
     def attempts(self) -> dict[str, tuple[str, int]]:
         """Where each job ran last, and the how manieth attempt that was."""
@@ -248,7 +248,7 @@ def make_bench(
         disk_gib=50,
         ceiling_usd=1.0,
     )
-    inbox, fleet = Inbox(), SmallFleet(on_ask=lambda name: bench.boot(name))
+    inbox, fleet = Inbox(), SmallFleet(on_request=lambda name: bench.boot(name))
     controller = Controller(
         context=context,
         plan=plan,
@@ -285,6 +285,6 @@ def running(bench: Bench) -> Iterator[None]:
 
 
 def lose(bench: Bench, name: str, witness: str = "ssh") -> None:
-    """A VM is lost while its job's results are on their way, or may be."""
+    """Lose a VM while its job's results are on their way, or may be."""
     assert bench.vms[name].waiting.wait(LIMIT_S)
-    bench.inbox.tell(MachineDown(name=name, witness=witness, reason="nothing is heard of it"))
+    bench.inbox.tell(VMDown(name=name, witness=witness, reason="nothing is heard of it"))

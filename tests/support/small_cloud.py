@@ -26,7 +26,7 @@ LOGIN = Login(user="me", key_file=Path("key"), fingerprint="f")
 
 
 def instance(name: str, status: str = "RUNNING") -> Instance:
-    """A VM as the cloud tells it."""
+    """Return a VM as the cloud has it."""
     return Instance(name=name, zone="europe-west4-a", status=status, machine_type="c2-standard-4", address="127.0.0.1")
 
 
@@ -105,7 +105,7 @@ def small_context(folder: Path, compute: SmallCompute, *, listener: Listener | N
 
 
 class Inbox:
-    """What threads told."""
+    """What threads reported."""
 
     def __init__(self) -> None:
         self.messages: list[Any] = []
@@ -121,7 +121,7 @@ class Inbox:
             return [message for message in self.messages if isinstance(message, kind)]
 
     def wait_for(self, kind: type, count: int = 1) -> Sequence[Any]:
-        """The messages of a kind, as soon as there are so many."""
+        """Wait for so many messages of a kind, and return them."""
         with self._changed:
             self._changed.wait_for(
                 lambda: sum(isinstance(message, kind) for message in self.messages) >= count, LIMIT_S
