@@ -49,7 +49,7 @@ ROOMS = {
     "teardown": "context google inventory journal model stacks system",
     "jobsfile": "context hardware model results system teardown",
     "recovery": "context google jobsfile journal model teardown",
-    "batch": "context google hardware jobsfile journal lease model results stacks teardown vms",
+    "batch": "context google hardware jobsfile lease model results stacks teardown vms",
     "commands": "base batch context google inventory jobsfile journal lease model options results ssh stacks system teardown vms",
     "emulator.state": "system",
     "emulator.wire": "emulator.state",

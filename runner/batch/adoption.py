@@ -1,77 +1,98 @@
 """Taking over a batch that another client began: what is finished, what runs where, what still waits.
 
-The truth is on the VMs, in the bucket and in the folder of results; nothing is taken from memory. No job is started before
-every VM has said what it has, or is known to be lost: a job must not run twice.
+What counts is on the VMs, in the bucket and in the results folder. No job is started before every VM has said what it has,
+or is known to be lost: a job must not run twice.
 """
 
 from __future__ import annotations
 
 from runner.batch.controller import Controller
+from runner.batch.download_notes import read_download_notes
 from runner.batch.downloads import Downloads
-from runner.batch.fleet import Fleet
-from runner.batch.home_markers import read_home_notes
+from runner.batch.live_logs import LiveLogs
 from runner.batch.outcome import read_outcome
+from runner.batch.parts import BatchParts
 from runner.batch.summary import JobOutcome
-from runner.context import Context
+from runner.context import Context, SessionContext
+from runner.errors import DiskError
 from runner.jobsfile import Definition
 from runner.lease import read_preempted
 from runner.model.session import Session
 from runner.model.states import JobState
-from runner.results import Collector, DownloadTracker
+from runner.results import DownloadTracker
+
+
+def find_finished(context: SessionContext, definition: Definition, parts: BatchParts) -> None:
+    """Download what is in the bucket, and set aside the jobs that have ended, as far as they were not started again."""
+    has_room = True
+    listener, tracker = context.listener, parts.tracker
+    downloaded_before = {results.key for results in tracker.home_sets()}
+    try:
+        parts.collector.finish(is_over=False)
+    except DiskError as error:
+        has_room = False
+        listener.tell(
+            "warning", message=f"downloads paused; results wait in the bucket until there is disk space: {error}"
+        )
+    live_logs = LiveLogs(context.results_folder / definition.plan.batch, listener)
+    for results in tracker.home_sets():
+        if results.key not in downloaded_before:
+            live_logs.tell_rest(results)
+    restore_finished(context, definition, tracker, parts.controller)
+    if not has_room:
+        set_aside_pushed(context, definition, parts.controller)
 
 
 def restore_finished(
     context: Context, definition: Definition, tracker: DownloadTracker, controller: Controller
 ) -> None:
-    """Jobs that wait though their verified results are at home, here or with another client, have ended: they are not run again.
+    """Record as ended the jobs that wait though their verified results are downloaded, here or by another client.
 
-    Nor is one whose folder the user has moved since: its note in the bucket tells of it, or nobody does any more.
+    So is one whose folder the user has moved since: its note in the bucket says how it ended, if there is one.
     """
-    noted = read_home_notes(context, definition.plan.batch)
+    noted = read_download_notes(context, definition.plan.batch)
     for inputs in definition.inputs:
-        name, home = inputs.job.name, tracker.find(inputs.job.name)
+        name, results = inputs.job.name, tracker.find(inputs.job.name)
         found = noted.get(name)
-        if home is not None and home.folder.is_dir():
-            here = read_outcome(home.folder, name=name, expect=inputs.job.expect)
+        if results is not None and results.folder.is_dir():
+            here = read_outcome(results.folder, name=name, expect=inputs.job.expect)
             found = found if found is not None and here.state is JobState.LOST else here
         if found is not None and found.state is not JobState.LOST:
             controller.set_aside(found)
-        elif home is not None:
-            message = (
-                f"it ended before; its results came home to {home.folder}, where nothing tells any more how it ended"
-            )
-            controller.set_aside(JobOutcome(name=name, state=JobState.LOST, results=home.folder, message=message))
+        elif results is not None:
+            message = f"it ended before; its results were downloaded to {results.folder}, and nothing there says any more how it ended"
+            controller.set_aside(JobOutcome(name=name, state=JobState.LOST, results=results.folder, message=message))
 
 
 def set_aside_pushed(context: Context, definition: Definition, controller: Controller) -> None:
-    """Jobs whose results cannot come home now and wait in the bucket have ended, too: they are not run again."""
+    """Record as ended the jobs whose results wait in the bucket because there is no disk space: they are not run again."""
     pushed = {found.job for found in context.cloud.results.result_sets(definition.plan.batch)}
-    message = "it ended before; its results are in the bucket, and there was no room for them at home"
+    message = "it ended before; its results are in the bucket, and there was no disk space for them here"
     for inputs in definition.inputs:
         name = inputs.job.name
         if name in pushed:
             controller.set_aside(JobOutcome(name=name, state=JobState.LOST, message=message))
 
 
-def note_attempts(context: Context, session: Session, controller: Controller) -> None:
-    """Numbers of attempts that were used, as far as journal and bucket know: a new attempt must not meet an old one's objects."""
+def take_over_vms(context: SessionContext, parts: BatchParts) -> None:
+    """Learn from every VM that is there what jobs it has, and follow those.
+
+    Downloads go on meanwhile: a VM may be lost before all others were asked, and its jobs have not ended before their results are here.
+    """
+    session, controller = context.session.read(), parts.controller
+    _note_attempts(context, session, controller)
+    instances = context.cloud.compute.instances(session.labels)
+    preempted = read_preempted(context.cloud.results, session.name)
+    known = (resource.name for resource in session.resources)
+    controller.expect_vms(instances, names_used={*known, *preempted, *(instance.name for instance in instances)})
+    parts.fleet.adopt(instances, answered=session.answered)
+    with Downloads(parts.collector):
+        controller.learn_jobs()
+
+
+def _note_attempts(context: Context, session: Session, controller: Controller) -> None:
+    """Note the numbers of attempts that journal and bucket know: a new attempt must not meet an old one's objects."""
     for trace in session.jobs:
         controller.note_attempt(trace.name, int(trace.facts.get("attempt") or 0))
     for found in context.cloud.results.all_sets(session.name):
         controller.note_attempt(found.job, found.attempt)
-
-
-def adopt_machines(
-    context: Context, session: Session, controller: Controller, fleet: Fleet, collector: Collector
-) -> None:
-    """Hear of every VM that is there what it has, and go on with that. ``session``: as this machine's journal tells it.
-
-    Results come home meanwhile: a VM may be lost before all others are heard of, and its jobs have not ended before theirs are home.
-    """
-    instances = context.cloud.compute.instances(session.labels)
-    preempted = read_preempted(context.cloud.results, session.name)
-    known = (resource.name for resource in session.resources)
-    controller.expect_machines(instances, names_used={*known, *preempted, *(instance.name for instance in instances)})
-    fleet.adopt(instances, answered=session.answered)
-    with Downloads(collector):
-        controller.hear_machines(fleet)

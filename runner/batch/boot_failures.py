@@ -1,10 +1,10 @@
-"""How many VMs of a batch may be lost before they answer: after so many it is no bad luck any more."""
+"""How many VMs of a batch may be lost before they answer: more than that is not bad luck."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from runner.batch.messages import MachineDown
+from runner.batch.messages import VMDown
 from runner.errors import RemoteError
 
 # In a row: then the image or the network is at fault, and more VMs cost money for nothing. Of those that the cloud itself took
@@ -13,13 +13,13 @@ MOST_BOOT_FAILURES = 5
 
 
 class BootFailures:
-    """Those in a row. For one thread."""
+    """VMs in a row that were lost before they answered. For one thread."""
 
     def __init__(self) -> None:
         self._count: Counter[bool] = Counter()
 
-    def note(self, message: MachineDown, *, most_vms: int) -> None:
-        """A VM was lost before it answered, in a batch that may have so many.
+    def note(self, message: VMDown, *, most_vms: int) -> None:
+        """Count a VM that was lost before it answered, in a batch of at most ``most_vms``.
 
         Raises:
             RemoteError: too many in a row.
@@ -27,8 +27,8 @@ class BootFailures:
         is_taken = message.witness != "boot"
         self._count[is_taken] += 1
         if self._count[is_taken] > MOST_BOOT_FAILURES * (most_vms if is_taken else 1):
-            raise RemoteError(f"{self._count[is_taken]} VMs in a row did not come up; the last: {message.reason}")
+            raise RemoteError(f"{self._count[is_taken]} VMs in a row did not start; the last one: {message.reason}")
 
     def clear(self) -> None:
-        """One answered."""
+        """Count from zero again: one answered."""
         self._count.clear()

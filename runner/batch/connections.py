@@ -14,7 +14,6 @@ from runner.batch.threads import Threads
 from runner.context import Context
 from runner.hardware import JobStatus
 from runner.model import names
-from runner.model.events import Listener
 from runner.results import Collector
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ Attempt = tuple[str, int]
 
 
 class Connections:
-    """For the controller's thread. ``threads`` may be used for more; what one of them ends with is told."""
+    """For the controller's thread. ``threads`` may be used for more; an error that ends one of them is reported."""
 
     def __init__(
         self,
@@ -33,34 +32,32 @@ class Connections:
         context: Context,
         batch: str,
         collector: Collector,
-        listener: Listener,
         tell: Callable[[Message], None],
     ) -> None:
         self._context = context
         self._batch = batch
         self._collector = collector
-        self._listener = listener
         self._tell = tell
         self._interfaces: dict[str, OpenSeesInterface] = {}
         self._followers: dict[Attempt, threading.Thread] = {}
         self._closed = threading.Event()
-        self.live_logs = LiveLogs(context.results_folder / batch, listener)
+        self.live_logs = LiveLogs(context.results_folder / batch, context.listener)
         self.threads = Threads(
             lambda error: tell(ThreadFailed(error=error)),
-            lambda name, error: listener.tell("warning", message=f"{name}: {error}"),
+            lambda name, error: context.listener.tell("warning", message=f"{name}: {error}"),
         )
 
     @property
     def machines(self) -> list[str]:
-        """The machines that are connected."""
+        """The VMs that are connected."""
         return list(self._interfaces)
 
     def add(self, machine: str, interface: OpenSeesInterface) -> None:
-        """A machine that answers."""
+        """Add a VM that answers."""
         self._interfaces[machine] = interface
 
     def statuses(self, machine: str) -> Mapping[Attempt, JobStatus]:
-        """The attempts that a machine has.
+        """Return the attempts that a VM has.
 
         Raises:
             RemoteError: it does not answer any more.
@@ -70,7 +67,7 @@ class Connections:
         return {attempt: status for attempt, status in attempts.items() if attempt is not None}
 
     def follow(self, assignment: Assignment, *, check: Callable[[], None]) -> None:
-        """Carry out an attempt in a thread of its own, from its submit, unless it is there already, to its results at home.
+        """Carry out an attempt in a thread of its own, from its submit, unless it is there already, to its downloaded results.
 
         ``check``: see ``JobThread``.
         """
@@ -81,7 +78,6 @@ class Connections:
             interface=self._interfaces[assignment.machine],
             collector=self._collector,
             live_logs=self.live_logs,
-            listener=self._listener,
             tell=self._tell,
             check=check,
             closed=self._closed,
@@ -90,14 +86,14 @@ class Connections:
         self._followers[assignment.name, assignment.attempt] = thread
 
     def extend(self, machine: str, attempt: Attempt, seconds: float) -> None:
-        """Have a machine move an attempt's deadline. Nothing if it is not connected."""
+        """Have a VM move an attempt's deadline. Do nothing if it is not connected."""
         interface = self._interfaces.get(machine)
         if interface is not None:
             folder = names.attempt_folder(*attempt)
             self.threads.start(partial(interface.extend_jobs, [folder], seconds), name=f"extend {attempt[0]}")
 
     def stop(self, machine: str, attempts: Collection[Attempt]) -> None:
-        """End attempts that nobody needs any more. Nothing if the machine is not connected."""
+        """End attempts that nobody needs any more. Do nothing if the VM is not connected."""
         interface = self._interfaces.get(machine)
         if interface is None or not attempts:
             return
@@ -107,7 +103,7 @@ class Connections:
         self.threads.start(partial(interface.cancel_jobs, folders), name=f"stop {', '.join(folders)}")
 
     def let_go(self, machine: str, attempts: Iterable[Attempt]) -> Callable[[], None]:
-        """A machine that is lost. What is returned closes its connection, in any thread, and waits for those that followed jobs there."""
+        """Forget a VM that is lost. Return what closes its connection, in any thread, and waits for the threads that followed jobs there."""
         interface = self._interfaces.pop(machine, None)
         followers = [self._followers.pop(attempt) for attempt in attempts if attempt in self._followers]
 
@@ -120,7 +116,7 @@ class Connections:
         return close
 
     def close(self) -> None:
-        """Close all; threads that wait on them end, and are waited for. Jobs on the machines go on."""
+        """Close all; threads that wait on them end, and are waited for. Jobs on the VMs run on."""
         self._closed.set()
         self.live_logs.close()
         for interface in list(self._interfaces.values()):

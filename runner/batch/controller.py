@@ -1,14 +1,11 @@
-"""The controller of a batch: hears what its threads tell, decides, acts. One thread owns the state, so nothing races.
+"""The controller of a batch: reads what threads report, decides, acts. One thread owns the state, so there are no races.
 
-What may happen at any moment: a machine is lost, a job ends, results come home, the engine refuses. All jobs of a lost machine are
-looked for first, see ``rescue``, and wait again only if nothing of them is found. No finished job is run twice.
+At any moment a VM may be lost, a job end, results be downloaded, the engine refuse. All jobs of a lost VM are looked for first, see ``rescue``, and wait again only if nothing of them is found. No finished job is run twice.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import queue
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,37 +14,38 @@ from functools import partial
 from runner.batch.boot_failures import BootFailures
 from runner.batch.connections import Connections
 from runner.batch.deadlines import JobDeadlines
-from runner.batch.fleet import Fleet, MachineWish
+from runner.batch.fleet import Fleet
 from runner.batch.job_thread import Assignment
 from runner.batch.messages import (
-    CameHome,
     DeadlinesMoved,
+    Inbox,
     JobDone,
     JobTrouble,
     LeaseGone,
     LeaseLost,
-    MachineDown,
-    MachineGone,
-    MachineReady,
-    MachinesMade,
-    MachinesRefused,
     Message,
+    ResultsDownloaded,
     ResultsLost,
     SolverEnded,
     ThreadFailed,
+    VMDown,
+    VMGone,
+    VMReady,
+    VMsCreated,
+    VMsRefused,
 )
 from runner.batch.outcome import read_outcome
 from runner.batch.rescue import Rescue
+from runner.batch.stack import MachineWish
 from runner.batch.summary import JobOutcome
-from runner.context import Context
-from runner.errors import ConflictError, NotFoundError, RemoteError
+from runner.context import SessionContext
+from runner.errors import NotFoundError, RemoteError
 from runner.google import Instance
 from runner.hardware import JobStatus
 from runner.jobsfile import JobInputs
-from runner.journal import SessionState
+from runner.lease import LeaseCheck, taken_over
 from runner.model import names
 from runner.model.catalog import MACHINE_TYPES
-from runner.model.events import Listener
 from runner.model.plan import Plan
 from runner.model.roster import JobEntry, MachineEntry, MachineState, Roster
 from runner.model.states import JobState
@@ -57,84 +55,76 @@ _log = logging.getLogger(__name__)
 
 JUST_NOW_S = 0.5  # hundreds of jobs that begin at once need not look at the lease one by one
 NEVER_STARTED = frozenset({JobStatus.PENDING_SUBMIT, JobStatus.FAILED_SUBMIT})
-CAME_LATE = "an earlier attempt, whose results came home late"
-
-
-class TakenOverError(ConflictError):
-    """Another client has the lease of the batch now. Nothing of the batch may be touched any more."""
+DOWNLOADED_LATE = "an earlier attempt, whose results were downloaded late"
 
 
 class Controller:
-    """Runs the jobs of a batch on its fleet. ``tell`` is the only method for other threads."""
+    """Runs the jobs of a batch on its fleet. For one thread: all others report to ``inbox``. ``check``: that of the lease."""
 
     def __init__(
         self,
         *,
-        context: Context,
+        context: SessionContext,
         plan: Plan,
         inputs: Sequence[JobInputs],
         collector: Collector,
-        session: SessionState,
-        listener: Listener,
+        fleet: Fleet,
+        inbox: Inbox,
+        check: LeaseCheck,
     ) -> None:
         self._context = context
         self._plan = plan
         self._inputs = {item.job.name: item for item in inputs}
         self._collector = collector
-        self._session = session
-        self._listener = listener
-        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self._connections = Connections(
-            context=context, batch=plan.batch, collector=collector, listener=listener, tell=self.tell
-        )
+        self._fleet = fleet
+        self._inbox = inbox
+        self._check = check
+        self._connections = Connections(context=context, batch=plan.batch, collector=collector, tell=inbox.tell)
         self._outcomes: dict[str, JobOutcome] = {}
         self._next_index = 0
         self._closed = threading.Event()
         self._failures = BootFailures()
-        self._leaving: set[str] = set()  # lost machines of whose jobs not all is known yet
-        self._deadlines = JobDeadlines(plan.batch, listener, monotonic=context.monotonic)
+        self._leaving: set[str] = set()  # lost VMs of whose jobs not all is known yet
+        self._deadlines = JobDeadlines(plan.batch, context.listener, monotonic=context.monotonic)
         self.roster = Roster(
             [(item.job.name, item.job.np) for item in inputs], fallback_to_standard=plan.fallback == "standard"
         )
 
-    def tell(self, message: Message) -> None:
-        """A fact, from any thread."""
-        self._messages.put(message)
-
-    def run(self, fleet: Fleet, *, until_busy: bool = False) -> bool:
-        """Drive the batch until every job has ended (False), or until it can go on without us (True).
+    def run(self, *, until_busy: bool = False) -> bool:
+        """Run the jobs until every one has ended (True), or until the batch can run on without this client (False).
 
         ``until_busy``: only until every VM has as much to do as it can take.
 
         Raises:
-            HpcError: no machine could be had at all.
+            WatchedError: another client has the batch now. Nothing of it may be touched any more.
+            HpcError: no VM could be created at all.
             BaseException: a defect in one of the threads.
         """
         self._connections.threads.start(partial(self._deadlines.run, self._closed), name="deadlines")
-        self._start_jobs(fleet)
-        self._grow(fleet)
+        self._start_jobs()
+        self._request_vms()
         while not self.roster.is_over:
             if until_busy and self.roster.is_settled:
-                return True
-            self._hear(self._messages.get(), fleet)
-            self._start_jobs(fleet)
-            self._grow(fleet)
-        return False
+                return False
+            self._handle(self._inbox.next())
+            self._start_jobs()
+            self._request_vms()
+        return True
 
     def set_aside(self, outcome: JobOutcome) -> None:
-        """A job that ended before this client came, and is not to be run, whatever became of it. Nothing if it does not wait any more."""
+        """Record how a job ended before this client came: it is not run again. Do nothing if it does not wait any more."""
         if self.roster.job(outcome.name).state is not JobState.WAITING:
             return
         self.roster.restore(outcome.name, outcome.state)
         self._outcomes[outcome.name] = outcome
 
     def note_attempt(self, job: str, attempt: int) -> None:
-        """An attempt that was made before this client came."""
+        """Record an attempt that was made before this client came."""
         if job in self._inputs:
             self.roster.note_attempt(job, attempt)
 
-    def expect_machines(self, instances: Sequence[Instance], *, names_used: Iterable[str]) -> None:
-        """Machines that are there already. No new one gets a name that was used: what was said of the old one is not true of it."""
+    def expect_vms(self, instances: Sequence[Instance], *, names_used: Iterable[str]) -> None:
+        """Expect VMs that are there already. No new one gets a name that was used: what was said of the old one is not true of it."""
         for name in names_used:
             index = name.rpartition("-")[2]
             self._next_index = max(self._next_index, int(index) + 1 if index.isdecimal() else 0)
@@ -144,39 +134,39 @@ class Controller:
                 MachineEntry(name=instance.name, cores=machine.cores, provisioning=instance.provisioning)
             )
 
-    def hear_machines(self, fleet: Fleet) -> None:
-        """Hear of each of these machines what jobs it has, before anything new is started. Those that do not answer are ended."""
+    def learn_jobs(self) -> None:
+        """Learn from each of these VMs what jobs it has, before anything new is started. Those that do not answer are deleted."""
         while self.roster.has(MachineState.COMING):
-            self._hear(self._messages.get(), fleet)
-        found = {name: self._attempts_on(name, fleet) for name in self._connections.machines}
+            self._handle(self._inbox.next())
+        found = {name: self._attempts_on(name) for name in self._connections.machines}
         newest: dict[str, tuple[int, str]] = {}
         for machine, attempts in found.items():
             for job, attempt in attempts:
                 newest[job] = max(newest.get(job, (0, "")), (attempt, machine))
         for name, (attempt, machine) in sorted(newest.items()):
             if not self.roster.job(name).state.has_ended:
-                self._adopt(name, attempt, machine, fleet)
+                self._adopt(name, attempt, machine)
         for machine, attempts in found.items():
             running = [attempt for attempt, status in attempts.items() if status is JobStatus.RUNNING]
             self._connections.stop(machine, [attempt for attempt in running if not self.roster.is_current(*attempt)])
         while self._leaving:
-            self._hear(self._messages.get(), fleet)
+            self._handle(self._inbox.next())
 
-    def _adopt(self, name: str, attempt: int, machine: str, fleet: Fleet) -> None:
+    def _adopt(self, name: str, attempt: int, machine: str) -> None:
         self.roster.adopt(name, machine=machine, attempt=attempt)
-        self._listener.tell("job", job=name, state="running", instance=machine, attempt=attempt, adopted=True)
+        self._context.listener.tell("job", job=name, state="running", instance=machine, attempt=attempt, adopted=True)
         assignment = Assignment(inputs=self._inputs[name], attempt=attempt, machine=machine, is_there=True)
-        self._connections.follow(assignment, check=fleet.check)
+        self._connections.follow(assignment, check=self._check)
 
-    def _attempts_on(self, machine: str, fleet: Fleet) -> Mapping[tuple[str, int], JobStatus]:
-        """The attempts that were begun on a machine; their numbers, and those of others that were put there, are used.
+    def _attempts_on(self, machine: str) -> Mapping[tuple[str, int], JobStatus]:
+        """Return the attempts that were begun on a VM; their numbers, and those of others that were submitted there, are used.
 
-        Nothing if it does not answer any more: then it is lost.
+        Return none if it does not answer any more: then it is lost.
         """
         try:
             statuses = self._connections.statuses(machine)
         except RemoteError as error:
-            self._machine_down(MachineDown(name=machine, witness="ssh", reason=str(error)), fleet)
+            self._vm_down(VMDown(name=machine, witness="ssh", reason=str(error)))
             return {}
         for attempt in statuses:
             self.note_attempt(*attempt)
@@ -187,48 +177,46 @@ class Controller:
         }
 
     def outcomes(self) -> list[JobOutcome]:
-        """What is known of each job, in the file's order."""
+        """Return what is known of each job, in the order of the jobs file."""
         return [self._outcomes.get(job.name) or JobOutcome(name=job.name, state=job.state) for job in self.roster.jobs]
 
     def close(self) -> None:
-        """Close the connections; threads that wait on them end, and are waited for. Jobs on the machines go on."""
+        """Close the connections; threads that wait on them end, and are waited for. Jobs on the VMs run on."""
         self._closed.set()
         self._connections.close()
-        with contextlib.suppress(queue.Empty):
-            while True:  # what was told, and is heard by nobody any more
-                message = self._messages.get_nowait()
-                if isinstance(message, MachineReady):
-                    message.interface.close()
+        for message in self._inbox.rest():  # nobody reads them any more
+            if isinstance(message, VMReady):
+                message.interface.close()
 
-    def _hear(self, message: Message, fleet: Fleet) -> None:
-        _log.debug("heard: %s", message)
+    def _handle(self, message: Message) -> None:
+        _log.debug("message: %s", message)
         match message:
-            case MachineReady():
-                self._machine_ready(message)
-            case MachineDown():
-                self._machine_down(message, fleet)
-            case MachineGone():
+            case VMReady():
+                self._vm_ready(message)
+            case VMDown():
+                self._vm_down(message)
+            case VMGone():
                 self._leaving.discard(message.name)
-                fleet.abandon(message.name)
-            case MachinesMade():
-                self._listener.tell("machines", names=[instance.name for instance in message.instances])
-            case MachinesRefused():
-                self._refused(message, fleet)
+                self._fleet.abandon(message.name)
+            case VMsCreated():
+                self._context.listener.tell("machines", names=[instance.name for instance in message.instances])
+            case VMsRefused():
+                self._refused(message)
             case SolverEnded():
                 self._deadlines.end(message.job, message.attempt)
                 self.roster.solver_ended(message.job, message.attempt)
             case JobDone():
                 self._job_done(message)
             case JobTrouble():
-                self._job_trouble(message, fleet)
+                self._job_trouble(message)
             case ResultsLost():
                 self._results_lost(message)
-            case CameHome():
-                self._came_home(message.home)
+            case ResultsDownloaded():
+                self._results_downloaded(message.results)
             case DeadlinesMoved():
                 self._move_deadlines(message)
             case LeaseLost():
-                raise TakenOverError(f"{message.holder} goes on with batch {self._plan.batch}")
+                raise taken_over(self._plan.batch, message.holder)
             case LeaseGone():
                 raise NotFoundError(
                     f"the lease of batch {self._plan.batch} was removed from the bucket; the batch is ended"
@@ -236,8 +224,8 @@ class Controller:
             case ThreadFailed():
                 raise message.error
 
-    def _grow(self, fleet: Fleet) -> None:
-        """Ask for the machines that waiting jobs need."""
+    def _request_vms(self) -> None:
+        """Request the VMs that waiting jobs need."""
         cores = self._plan.machine.cores
         count = self.roster.new_machines_wanted(most=self._plan.max_vms, cores=cores)
         provisioning = self.roster.provisioning_of_next(self._plan.provisioning)
@@ -245,7 +233,7 @@ class Controller:
         for wish in wishes:
             self.roster.add_machine(MachineEntry(name=wish.name, cores=cores, provisioning=wish.provisioning))
         if wishes:
-            fleet.ask_for(wishes)
+            self._fleet.request(wishes)
 
     def _next_wish(self, provisioning: str) -> MachineWish:
         name = names.instance_name(self._plan.batch, self._next_index)
@@ -254,17 +242,21 @@ class Controller:
             name=name, zone=self._plan.zone, machine_type=self._plan.machine.name, provisioning=provisioning
         )
 
-    def _start_jobs(self, fleet: Fleet) -> None:
+    def _start_jobs(self) -> None:
         for start in self.roster.next_starts():
-            self._listener.tell("job", job=start.job, state="running", instance=start.machine, attempt=start.attempt)
-            self._session.record("job", job=start.job, state="running", attempt=start.attempt, instance=start.machine)
+            self._context.listener.tell(
+                "job", job=start.job, state="running", instance=start.machine, attempt=start.attempt
+            )
+            self._context.session.record(
+                "job", job=start.job, state="running", attempt=start.attempt, instance=start.machine
+            )
             assignment = Assignment(
                 inputs=self._inputs[start.job], attempt=start.attempt, machine=start.machine, is_there=False
             )
             self._deadlines.begin(start.job, start.attempt, assignment.inputs.job.timeout_s)
-            self._connections.follow(assignment, check=partial(fleet.check, within_s=JUST_NOW_S))
+            self._connections.follow(assignment, check=partial(self._check, within_s=JUST_NOW_S))
 
-    def _machine_ready(self, message: MachineReady) -> None:
+    def _vm_ready(self, message: VMReady) -> None:
         name = message.instance.name
         if self._closed.is_set() or self.roster.is_lost(name):
             message.interface.close()
@@ -272,26 +264,26 @@ class Controller:
         self._connections.add(name, message.interface)
         self._failures.clear()
         self.roster.machine_ready(name)
-        self._listener.tell("instance", name=name, state="ready", address=message.instance.address)
+        self._context.listener.tell("instance", name=name, state="ready", address=message.instance.address)
 
-    def _machine_down(self, message: MachineDown, fleet: Fleet) -> None:
+    def _vm_down(self, message: VMDown) -> None:
         if self.roster.is_lost(message.name):
             return
         if self.roster.is_coming(message.name):
             self._failures.note(message, most_vms=self._plan.max_vms)
         facts = {"name": message.name, "witness": message.witness, "reason": message.reason}
-        self._session.record("lost", kind="instance", **facts)
+        self._context.session.record("lost", kind="instance", **facts)
         in_doubt = self.roster.machine_lost(message.name)
         # One that the cloud takes back goes by itself, long before an update comes to its deletions.
         owes = message.witness == "ssh" and any(job.frees_cores for job in in_doubt)
-        fleet.forget(message.name, owes=owes)
-        self._listener.tell("instance", **facts, state="lost", jobs=[job.name for job in in_doubt])
+        self._fleet.forget(message.name, owes=owes)
+        self._context.listener.tell("instance", **facts, state="lost", jobs=[job.name for job in in_doubt])
         for job in in_doubt:
             self._deadlines.end(job.name, job.attempt)
         self._leaving.add(message.name)
-        self._connections.threads.start(self._rescue(message.name, in_doubt, fleet).run, name=f"rescue {message.name}")
+        self._connections.threads.start(self._rescue(message.name, in_doubt).run, name=f"rescue {message.name}")
 
-    def _rescue(self, machine: str, in_doubt: Sequence[JobEntry], fleet: Fleet) -> Rescue:
+    def _rescue(self, machine: str, in_doubt: Sequence[JobEntry]) -> Rescue:
         return Rescue(
             context=self._context,
             batch=self._plan.batch,
@@ -300,38 +292,37 @@ class Controller:
             expectations={job.name: self._inputs[job.name].job.expect for job in in_doubt},
             collector=self._collector,
             live_logs=self._connections.live_logs,
-            listener=self._listener,
-            check=fleet.check,
-            note_ended=partial(fleet.note_ended, machine),
+            check=self._check,
+            note_ended=partial(self._fleet.note_ended, machine),
             disconnect=self._connections.let_go(machine, [(job.name, job.attempt) for job in in_doubt]),
-            tell=self.tell,
+            tell=self._inbox.tell,
             closed=self._closed,
         )
 
     def _move_deadlines(self, message: DeadlinesMoved) -> None:
-        """Let the machines know; jobs that start later get the new deadline at once."""
+        """Move the deadlines of jobs that run; jobs that start later get the new one from the start."""
         for name, seconds in message.deadlines.items():
             if name in self._inputs and self._inputs[name].job.timeout_s != seconds:
                 inputs = self._inputs[name]
                 self._inputs[name] = replace(inputs, job=replace(inputs.job, timeout_s=seconds))
                 self._deadlines.move(name, seconds)
-                self._listener.tell("deadline", job=name, timeout_s=seconds)
+                self._context.listener.tell("deadline", job=name, timeout_s=seconds)
                 job = self.roster.job(name)
                 if job.state is JobState.RUNNING:
                     self._connections.extend(job.machine, (name, job.attempt), seconds)
 
-    def _refused(self, message: MachinesRefused, fleet: Fleet) -> None:
+    def _refused(self, message: VMsRefused) -> None:
         for name in message.names:
             if name in self._connections.machines:  # it was there before it was missed
-                self._machine_down(MachineDown(name=name, witness="cloud", reason=str(message.error)), fleet)
+                self._vm_down(VMDown(name=name, witness="cloud", reason=str(message.error)))
             self.roster.machine_lost(name)
             if name not in self._leaving:  # else the rescue is at it
-                fleet.abandon(name)
+                self._fleet.abandon(name)
         alive = [machine for machine in self.roster.machines if machine.state is not MachineState.LOST]
         if not alive:
             raise message.error
         self._plan = self._plan.with_most(len(alive))
-        self._listener.tell("warning", message=f"going on with {len(alive)} VMs: {message.error}")
+        self._context.listener.tell("warning", message=f"continuing with {len(alive)} VMs: {message.error}")
 
     def _job_done(self, message: JobDone) -> None:
         self._deadlines.end(message.outcome.name, message.attempt)
@@ -345,39 +336,43 @@ class Controller:
     def _note_end(self, outcome: JobOutcome, attempt: int) -> None:
         self._outcomes[outcome.name] = outcome
         facts = outcome.facts() | {"attempt": attempt}
-        self._listener.tell("job", **facts)
-        self._session.record("job", **facts)
+        self._context.listener.tell("job", **facts)
+        self._context.session.record("job", **facts)
 
     def _results_lost(self, message: ResultsLost) -> None:
         if not self.roster.give_back(message.job, message.attempt):
             return
         if self.roster.job(message.job).state is JobState.LOST:
-            reason = f"given up: {message.attempt} VMs were lost under it"
+            reason = f"given up: {message.attempt} VMs were lost while it ran"
             self._note_end(JobOutcome(name=message.job, state=JobState.LOST, message=reason), message.attempt)
         else:
-            self._listener.tell("job", job=message.job, state="waiting", reason="its results went with its VM")
+            self._context.listener.tell(
+                "job", job=message.job, state="waiting", reason="its results were lost with its VM"
+            )
 
-    def _came_home(self, home: HomeSet) -> None:
-        """A job that waits, or runs once more, has ended if any attempt of it comes home: the verdict is of that one.
+    def _results_downloaded(self, results: HomeSet) -> None:
+        """End a job that waits, or runs once more, when the results of any attempt of it are downloaded: the verdict is of that one.
 
         The attempt that counts has a thread of its own, or its VM was lost, and then the rescue looks for it.
         """
-        job = self.roster.job(home.job) if home.job in self._inputs else None
-        if job is None or job.state.has_ended or self.roster.is_current(home.job, home.attempt):
+        job = self.roster.job(results.job) if results.job in self._inputs else None
+        if job is None or job.state.has_ended or self.roster.is_current(results.job, results.attempt):
             return
-        expect = self._inputs[home.job].job.expect
-        self._connections.live_logs.tell_rest(home)
-        self._end_job(read_outcome(home.folder, name=home.job, expect=expect, note=CAME_LATE), home.attempt)
+        expect = self._inputs[results.job].job.expect
+        self._connections.live_logs.tell_rest(results)
+        self._end_job(
+            read_outcome(results.folder, name=results.job, expect=expect, note=DOWNLOADED_LATE), results.attempt
+        )
         if job.state is JobState.RUNNING:
             self._deadlines.end(job.name, job.attempt)
             self._connections.stop(job.machine, [(job.name, job.attempt)])
 
-    def _job_trouble(self, message: JobTrouble, fleet: Fleet) -> None:
-        """A remote error means that the machine does not answer any more; anything else is the job's own end."""
+    def _job_trouble(self, message: JobTrouble) -> None:
+        """Handle an error of a job's thread: a remote error means that the VM does not answer any more, anything else ends the job."""
         if not self.roster.is_current(message.job, message.attempt):
             return
         if isinstance(message.error, RemoteError):
-            self._machine_down(MachineDown(name=message.machine, witness="ssh", reason=str(message.error)), fleet)
+            self._vm_down(VMDown(name=message.machine, witness="ssh", reason=str(message.error)))
             return
         outcome = JobOutcome(
             name=message.job, state=JobState.LOST, instance=message.machine, message=str(message.error)

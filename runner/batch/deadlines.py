@@ -1,6 +1,6 @@
-"""The deadlines of jobs that run, as the client that started them sees them: moved when somebody extends them, told when they are near.
+"""The deadlines of jobs that run, as the client that started them sees them: moved when somebody extends them, announced when they are near.
 
-The VMs end the jobs, each by its own clock; who is told in time can give them more.
+The VMs end the jobs, each by its own clock; a user who is warned in time can extend them.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ class JobDeadlines:
         self._told: set[tuple[str, int]] = set()
 
     def begin(self, job: str, attempt: int, limit_s: float) -> None:
-        """An attempt of a job begins."""
+        """Begin the deadline of an attempt."""
         with self._lock:
             self._running[job, attempt] = Deadline(limit_s, of=f"job {job}", monotonic=self._monotonic)
 
     def end(self, job: str, attempt: int) -> None:
-        """It has ended, or its VM is lost. Nothing if that is known."""
+        """Forget the deadline of an attempt that has ended or whose VM is lost. A second call is harmless."""
         with self._lock:
             self._running.pop((job, attempt), None)
 
     def move(self, job: str, limit_s: float) -> None:
-        """Somebody gave a job another deadline."""
+        """Move a job's deadline: somebody extended it."""
         with self._lock:
             for key, deadline in self._running.items():
                 if key[0] == job and deadline.move_to(limit_s):
                     self._told.discard(key)
 
     def look(self) -> None:
-        """Tell of each deadline once that it is near; those that have passed are the VMs' business."""
+        """Warn once of each deadline that is near; those that have passed are the VMs' business."""
         with self._lock:
             near = {key: one for key, one in self._running.items() if key not in self._told and _is_near(one)}
             self._told.update(near)
@@ -57,7 +57,7 @@ class JobDeadlines:
             self._listener.tell("warning", message=f"{message}; {remedy}")
 
     def run(self, stop: threading.Event) -> None:
-        """Look every ``WATCH_S`` until ``stop``."""
+        """Warn every ``WATCH_S`` until ``stop``."""
         while not stop.wait(WATCH_S):
             self.look()
 

@@ -19,11 +19,11 @@ class Downloads:
         self._thread = threading.Thread(target=collector.run, args=(self._stop,), daemon=True, name="poll and download")
 
     def start(self) -> None:
-        """Begin. Call it once."""
+        """Start. Call it once."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End it, whether it has begun or not; what does not come to its end is fetched again when the VMs are gone."""
+        """Stop, whether it has started or not; an unfinished download is repeated when the VMs are gone."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(END_LIMIT_S)

@@ -1,159 +1,205 @@
-"""The last acts of one client's part in a batch: end it, bring home what is left, judge what came home late, close the journal.
+"""The last acts of one client's part in a batch: end it or leave it, download what is left, judge late results, close the journal.
 
-Each of them only while the batch is this client's: one that goes on, alone or with another client, is left as it is.
+Only a batch that is this client's is touched: one that runs on, alone or with another client, is left as it is.
 """
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field, replace
+from enum import Enum
 
-from runner.batch.controller import Controller
 from runner.batch.outcome import read_outcome
-from runner.batch.summary import JobOutcome
-from runner.context import Context
+from runner.batch.parts import BatchParts
+from runner.batch.summary import JobOutcome, RunSummary
+from runner.context import SessionContext
 from runner.errors import CloudError, HpcError, LeftoverError
 from runner.jobsfile import Definition, forget_inputs
-from runner.journal import SessionState
-from runner.lease import LeaseKeeper
-from runner.model.events import Listener, Phases
 from runner.model.states import JobState
-from runner.results import Collector, DownloadTracker
 from runner.teardown import close_session, deferred_signals, end_batch
+
+
+class PartEnd(Enum):
+    """How one client's part in a batch ends. Only of ENDED is anything of the batch deleted."""
+
+    ENDED = "ended"  # it is over: its VMs are deleted, its results downloaded
+    DETACHED = "detached"  # it runs on alone, to the deadlines of its jobs
+    TAKEN_OVER = "taken over"  # it is another client's
+    LEFT_AS_FOUND = "left as found"  # this client could not run it, or nobody knows whose it is
 
 
 @dataclass(kw_only=True)
 class BatchEnd:
-    """``goes_on``: nothing of the batch was ended, and it may go on without this client. ``is_informed``: this client knows how
-    the jobs stand. ``left_over``: what could not be removed."""
+    """``planned``: how the part ends if it ends now and nobody takes the batch over. ``left_over``: what could not be removed."""
 
-    context: Context
+    context: SessionContext
     definition: Definition
-    session: SessionState
-    listener: Listener
-    phases: Phases
-    lease: LeaseKeeper
-    tracker: DownloadTracker
-    collector: Collector
-    controller: Controller
-    goes_on: bool
-    is_informed: bool
+    parts: BatchParts
+    planned: PartEnd
     left_over: tuple[str, ...] = ()
-    _has_ended: bool = False
+    _is_gone: bool = False  # the cloud has said that nothing billable of the batch is left
+    _knows_jobs: bool = field(init=False)
     _late: dict[str, JobOutcome] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._knows_jobs = self.planned is PartEnd.ENDED
 
     @property
     def batch(self) -> str:
         """The batch's name."""
         return self.definition.plan.batch
 
-    def end(self, hurry: threading.Event) -> None:
-        """Destroy everything of the batch, unless it is another client's by now.
+    @property
+    def how(self) -> PartEnd:
+        """How the part ends as things stand. Whatever was planned, who has lost the lease touches nothing."""
+        return PartEnd.TAKEN_OVER if self.parts.lease.lost_to else self.planned
+
+    def plan(self, how: PartEnd) -> None:
+        """Plan another end, now that this client knows how the jobs stand."""
+        self.planned, self._knows_jobs = how, True
+
+    def detach(self) -> None:
+        """Leave the batch to itself: jobs run to their deadlines, then the VMs end themselves.
 
         Raises:
-            WatchedError, UnreachableError: it is, or nobody knows; nothing was touched.
+            CloudError: the lease is lost, or could not be written; the end is what it was.
+        """
+        self.parts.lease.detach()
+        self.context.session.record("detached")
+        self.planned = PartEnd.DETACHED
+        self.context.listener.tell("detached", batch=self.batch)
+
+    def leave(self, hurry: threading.Event) -> None:
+        """Delete everything of the batch, or leave it as it was found, or do nothing: what ``how`` says.
+
+        Raises:
+            WatchedError, UnreachableError: it is another client's, or nobody knows; nothing was touched.
             LeftoverError: something billable is still there.
         """
-        self.goes_on = True
-        self.lease.check()
-        self.goes_on = False
+        match self.how:
+            case PartEnd.ENDED:
+                self._delete(hurry)
+            case PartEnd.LEFT_AS_FOUND:
+                self._mark_as_found()
+
+    def _delete(self, hurry: threading.Event) -> None:
+        try:
+            self.parts.lease.check()
+        except HpcError:
+            self.planned = PartEnd.LEFT_AS_FOUND
+            raise
         try:
             end_batch(self.context, self.batch, hurry=hurry)
         except LeftoverError as error:
             self.left_over = error.items
             raise
-        self._has_ended = True
+        self._is_gone = True
 
-    def bring_home(self, hurry: threading.Event) -> None:
-        """What was pushed and nobody waited for any more; then nothing of the batch is left in the bucket.
-
-        As long as something of it is there, a push may go on, and whoever attaches needs the batch's definition.
-        """
-        if self.goes_on or self.lease.lost_to:
+    def _mark_as_found(self) -> None:
+        """Mark a batch that ran alone as one that does so again."""
+        if not self.parts.lease.was_detached:
             return
-        collected = self.collector.finish(is_over=self._has_ended, hurry=hurry)
+        try:
+            self.parts.lease.detach()
+        except CloudError as error:
+            message = f"batch {self.batch} is no longer marked as detached; attach to it soon: {error}"
+            self.context.listener.tell("warning", message=message)
+        else:
+            self.context.session.record("detached")
+
+    def download_rest(self, hurry: threading.Event) -> None:
+        """Download what was pushed and nobody waited for any more, then delete the rest of the batch in the bucket.
+
+        As long as a VM is there, a push may go on, and whoever attaches needs the batch's definition.
+        """
+        if self.how is not PartEnd.ENDED:
+            return
+        collected = self.parts.collector.finish(is_over=self._is_gone, hurry=hurry)
+        tell = self.context.listener.tell
         if hurry.is_set():
-            remedy = f"`invoke results --batch {self.batch}` brings home what is there"
-            self.listener.tell("warning", message=f"results may still be in the bucket: {remedy}")
+            remedy = f"`invoke results --batch {self.batch}` downloads what is there"
+            tell("warning", message=f"results may still be in the bucket: {remedy}")
             return
         for prefix, problem in collected.corrupt.items():
-            self.listener.tell("warning", message=f"{prefix} stays in the bucket: {problem}")
-        if self._has_ended:
+            tell("warning", message=f"{prefix} stays in the bucket: {problem}")
+        if self._is_gone:
             self.context.cloud.results.delete_control(self.batch)
             forget_inputs(self.context, self.batch)
 
-    def leave(self) -> None:
-        """Go away and let the batch go on: jobs run to their deadlines, then the VMs end themselves."""
-        self.lease.detach()
-        self.session.record("detached")
-        self.goes_on = True
-        self.listener.tell("detached", batch=self.batch)
+    def close_journal(self, outcome: str) -> None:
+        """Write down the end: last verdicts and receipt of a batch that has ended, or who has it now. One that is left stays open.
 
-    def leave_as_found(self) -> None:
-        """Go away from a batch that could not be gone on with. One that ran alone does so again."""
-        self.goes_on = True
-        if not self.lease.was_detached:
-            return
-        try:
-            self.lease.detach()
-        except CloudError as error:
-            message = f"batch {self.batch} is no longer marked as one that goes on alone; attach to it soon: {error}"
-            self.listener.tell("warning", message=message)
-        else:
-            self.session.record("detached")
+        Trouble with the receipt hides no other error. The journal is closed only if the cloud says that nothing is left.
+        """
+        match self.how:
+            case PartEnd.TAKEN_OVER:
+                self.context.session.end(f"taken over by {self.parts.lease.lost_to}")
+            case PartEnd.ENDED:
+                try:
+                    with (
+                        deferred_signals(self.context.listener, threading.Event()),
+                        self.context.phases.phase("receipt"),
+                    ):
+                        self._judge_late()
+                        close_session(self.context, outcome)
+                except HpcError as error:
+                    self.context.listener.tell("warning", message=str(error))
 
-    def outcomes(self) -> tuple[JobOutcome, ...]:
-        """What is known of each job, in the file's order."""
-        return tuple(self._late.get(outcome.name) or self._as_left(outcome) for outcome in self.controller.outcomes())
+    def summary(self) -> RunSummary:
+        """Return what the batch came to, as far as this client knows."""
+        return RunSummary(
+            batch=self.batch,
+            jobs=self._outcomes(),
+            phases_s=self.context.phases.seconds,
+            parts_s=self.context.phases.parts,
+            left_over=self.left_over,
+            results=self.context.results_folder / self.batch,
+            is_detached=self.how is not PartEnd.ENDED,
+        )
+
+    def _outcomes(self) -> tuple[JobOutcome, ...]:
+        found = self.parts.controller.outcomes()
+        return tuple(self._late.get(outcome.name) or self._as_left(outcome) for outcome in found)
 
     def _as_left(self, outcome: JobOutcome) -> JobOutcome:
-        """A job that has not ended is lost with its batch, and not lost at all if that goes on."""
+        """Return what becomes of a job that has not ended: it is lost with its batch, and not lost at all if that runs on."""
         if outcome.state.has_ended:
             return outcome
-        if not self.goes_on:
+        if self.how is PartEnd.ENDED:
             return replace(outcome, state=JobState.LOST, message="the batch ended before it did")
-        if not self.is_informed:
-            return replace(outcome, state=JobState.UNKNOWN, message="this client did not come to look after it")
-        return replace(outcome, message="it goes on without this client")
+        if not self._knows_jobs:
+            return replace(outcome, state=JobState.UNKNOWN, message="this client never learned how it stands")
+        return replace(outcome, message="it runs on without this client")
 
     def _judge_late(self) -> None:
-        """Judge the jobs that were given up, or never heard of again, and whose verified results came home all the same."""
+        """Judge jobs that were given up, or never heard of again, and whose verified results were downloaded all the same."""
         expectations = {item.job.name: item.job.expect for item in self.definition.inputs}
-        lost = [found for found in self.outcomes() if found.state is JobState.LOST and found.results is None]
+        lost = [found for found in self._outcomes() if found.state is JobState.LOST and found.results is None]
         pushed = self._still_pushed() if lost else frozenset()
         for outcome in lost:
-            home = self.tracker.find(outcome.name)
-            if home is None and outcome.name in pushed:
-                message = f"it ended; its results are in the bucket, and `invoke results --batch {self.batch}` brings them home"
+            results = self.parts.tracker.find(outcome.name)
+            if results is None and outcome.name in pushed:
+                message = (
+                    f"it ended; its results are in the bucket, and `invoke results --batch {self.batch}` downloads them"
+                )
                 self._late[outcome.name] = replace(outcome, message=message)
-            if home is None:
+            if results is None:
                 continue
-            expect = expectations[outcome.name]
             found = read_outcome(
-                home.folder,
+                results.folder,
                 name=outcome.name,
-                expect=expect,
+                expect=expectations[outcome.name],
                 machine=outcome.instance,
-                note="its results came home late",
+                note="its results were downloaded late",
             )
             self._late[outcome.name] = found
-            facts = found.facts() | {"attempt": home.attempt}
-            self.listener.tell("job", **facts)
-            self.session.record("job", **facts)
+            facts = found.facts() | {"attempt": results.attempt}
+            self.context.listener.tell("job", **facts)
+            self.context.session.record("job", **facts)
 
     def _still_pushed(self) -> frozenset[str]:
-        """The jobs whose whole results are in the bucket; none if it cannot be asked."""
+        """Return the jobs whose complete results are in the bucket; none if it cannot be asked."""
         try:
             return frozenset(found.job for found in self.context.cloud.results.result_sets(self.batch))
         except CloudError:
             return frozenset()
-
-    def close_session(self, outcome: str) -> None:
-        """The last verdicts, the receipt, and the journal's end if the cloud says that nothing is left. Trouble with that hides
-        no other error."""
-        try:
-            with deferred_signals(self.listener, threading.Event()), self.phases.phase("receipt"):
-                self._judge_late()
-                close_session(self.context.in_session(self.session), outcome)
-        except HpcError as error:
-            self.listener.tell("warning", message=str(error))

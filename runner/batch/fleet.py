@@ -1,6 +1,6 @@
-"""The VMs of a batch: made by the engine, booted, watched, made again elsewhere. Threads that tell the controller facts.
+"""The VMs of a batch: created by the engine, booted, watched, created again elsewhere. Its threads report to the controller.
 
-One thread drives the engine, because a stack bears one update at a time; one watches the cloud; one a machine waits for its boot.
+One thread drives the engine, because a stack takes one update at a time; one watches the cloud; one for each VM waits for its boot.
 """
 
 from __future__ import annotations
@@ -9,29 +9,26 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
 from runner.batch.last_pushes import LastPushes
-from runner.batch.latecomers import Latecomers
-from runner.batch.messages import MachineDown, MachineReady, MachinesMade, MachinesRefused, Message, ThreadFailed
+from runner.batch.late_vms import LateVMs
+from runner.batch.messages import Message, ThreadFailed, VMDown, VMReady, VMsCreated, VMsRefused
+from runner.batch.stack import MachineWish, VMStack
 from runner.batch.threads import Threads
-from runner.context import Context
+from runner.batch.wishes import Wishes
+from runner.context import SessionContext
 from runner.errors import CloudError, HpcError, UnreachableError
 from runner.google import Instance, Login, is_worth_a_retry
-from runner.journal import SessionState
-from runner.lease import LeaseCheck, read_preempted
+from runner.lease import read_preempted
 from runner.model import names
-from runner.model.events import Listener, Phases
 from runner.model.stockout import Place, is_of_gone_vms, lost_vms
-from runner.stacks import EngineLimit, StackSpec, tell_stack_progress
 from runner.vms import SSH_LIMIT_S, PlaceFinder, wait_for_host_keys
 
 _log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 3.0
-UP_LIMIT_S = 20 * 60.0  # as long as the provider waits for a VM; an engine that takes longer stands still
 LIST_LIMIT_S = 10 * 60.0
 OUTAGE_LIMIT_S = 60.0  # of a cloud that did not answer the engine, either
 ENGINE_END_LIMIT_S = 120.0  # VMs that are just being made take up to a minute
@@ -40,137 +37,98 @@ THREADS_END_LIMIT_S = 10.0  # one that waits for a VM to answer may take longer,
 MOST_REPEATED_UPDATES = 3
 
 
-@dataclass(frozen=True, kw_only=True)
-class MachineWish:
-    """A machine as it is asked for. ``expires``: the label of when it must be gone; '' until it is about to be made."""
-
-    name: str
-    zone: str
-    machine_type: str
-    provisioning: str
-    expires: str = field(default="", compare=False)
-
-    def as_json(self) -> dict[str, str]:
-        """As the stack's setting ``machines`` has it."""
-        values = {
-            "name": self.name,
-            "zone": self.zone,
-            "machine_type": self.machine_type,
-            "provisioning": self.provisioning,
-        }
-        return values | ({"expires": self.expires} if self.expires else {})
-
-
-SpecOf = Callable[[Sequence[MachineWish]], StackSpec]
-
-
 class Fleet:
-    """Makes and watches the machines of one batch. ``tell`` is called from its threads; so is ``check``, before each update: an
-    HpcError of it says that the batch may be somebody else's, and nothing is updated.
+    """Creates and watches the VMs of one batch. ``stack`` and ``tell`` are called from its threads.
 
-    ``max_run_s``: how long after its making the cloud ends each of them; ``new_login`` is good for at least as long.
+    ``max_run_s``: how long after its creation the cloud ends each VM.
 
-    Nothing happens before ``start``. ``close`` ends all threads and waits for them; the machines stay: ending the batch is somebody
-    else's act.
+    Nothing happens before ``start``. ``close`` ends all threads and waits for them; the VMs stay: ``end`` deletes them.
     """
 
     def __init__(
         self,
         *,
-        context: Context,
-        batch: str,
-        new_login: Callable[[], Login],
+        context: SessionContext,
+        stack: VMStack,
         max_run_s: float,
-        spec_of: SpecOf,
-        session: SessionState,
         tell: Callable[[Message], None],
-        listener: Listener,
-        phases: Phases,
-        check: LeaseCheck,
     ) -> None:
         self._context = context
-        self._batch = batch
-        self._new_login = new_login
-        self._login: Login  # from ``start`` on
+        self._batch = context.session.name
+        self._stack = stack
         self._max_run_s = max_run_s
-        self._spec_of = spec_of
-        self._session = session
-        self._places = PlaceFinder(context)
         self._tell = tell
-        self._listener = listener
-        self._phases = phases
-        self.check = check
+        self._login: Login  # from ``start`` on
+        self._place_finder = PlaceFinder(context)
         self._closed = threading.Event()
         self._lock = threading.Lock()
-        self._wanted: dict[str, MachineWish] = {}
+        self._wishes = Wishes()
         self._requests: queue.SimpleQueue[tuple[str, ...] | None] = queue.SimpleQueue()
         self._seen: dict[str, Instance] = {}
         self._down: set[str] = set()
         self._answered: set[str] = set()
         self._intended: set[MachineWish] = set()
-        self._made: set[str] = set()  # as the engine's thread listed them last
+        self._created: set[str] = set()  # as the engine's thread listed them last
         self._repeats = 0  # of updates in a row that failed only of VMs that had gone
         self._engine: threading.Thread | None = None
         self._threads = Threads(lambda error: tell(ThreadFailed(error=error)))
         self._last_pushes = LastPushes(context)
-        self._latecomers = Latecomers(context=context, threads=self._threads, listener=listener, check=check)
+        self._late_vms = LateVMs(context=context, threads=self._threads, check=stack.check)
 
     def start(self) -> None:
-        """Begin to make and to watch. Call it once.
+        """Start to create and to watch. Call it once.
 
         Raises:
-            CloudError: no key could be left for the machines.
+            CloudError: no key could be left for the VMs.
         """
-        self._login = self._new_login()
+        self._login = self._stack.new_login()
         self._engine = self._threads.start(self._drive_engine, name="engine")
         self._threads.start(self._watch, name="watch")
 
     @property
     def is_open(self) -> bool:
-        """Whether machines are still wanted."""
+        """Whether VMs are still wanted."""
         return not self._closed.is_set()
 
-    def ask_for(self, wishes: Sequence[MachineWish]) -> None:
-        """Have these machines made, beside those that are there."""
-        _log.info("asked for: %s", wishes)
-        with self._lock:
-            self._wanted.update({wish.name: wish for wish in wishes})
+    def request(self, wishes: Sequence[MachineWish]) -> None:
+        """Request these VMs, beside those that are there."""
+        _log.info("requested: %s", wishes)
+        self._wishes.add(wishes)
         self._requests.put(tuple(wish.name for wish in wishes))
 
     def adopt(self, instances: Sequence[Instance], *, answered: Collection[str] = ()) -> None:
-        """Take over machines that are there already: they are booted again (which they are at once) and watched.
+        """Take over VMs that are there already: they are connected to and watched.
 
         ``answered``: those that have answered before. They get no time to boot: one that is silent now is given up as any other.
         """
         wishes = [_wish_of(instance) for instance in instances]
         self._answered.update(answered)
         self._intend(wishes)
-        with self._lock:
-            self._wanted.update({wish.name: wish for wish in wishes})
-        self._welcome(instances)
+        self._wishes.add(wishes)
+        self._boot_new(instances)
 
     def forget(self, name: str, *, owes: bool = False) -> None:
-        """A machine that is lost: the next update leaves it out. Whoever looks for its jobs ends it.
+        """Request a lost VM no more: the next update leaves it out. Whoever looks for its jobs deletes it.
 
         ``owes``: results may still come from there, and updates wait for ``note_ended``, though not for ever.
         """
         if owes:
             self._last_pushes.expect(name)
+        self._wishes.drop(name)
         with self._lock:
-            self._wanted.pop(name, None)
             self._down.add(name)
 
     def note_ended(self, name: str) -> None:
-        """A lost machine can push no more."""
+        """Wait no more for what a lost VM may push."""
         self._last_pushes.note_ended(name)
 
     def abandon(self, name: str) -> None:
-        """A machine that nobody looks after, nor ends, any more: should it run after all, it is deleted."""
+        """Delete a VM that nobody else looks after, should it run after all."""
         self.forget(name)
-        self._latecomers.add(name)
+        self._late_vms.add(name)
 
     def close(self) -> None:
-        """End the threads. An engine that runs comes to its end in order, or is killed: the end of the batch must not wait for ever."""
+        """End the threads. An engine that runs is interrupted, then killed: the end of the batch must not wait for ever."""
         with self._lock:
             self._closed.set()
         self._requests.put(None)
@@ -183,84 +141,77 @@ class Fleet:
             self._context.cloud.stacks.interrupt()
         engine.join(ENGINE_END_LIMIT_S)
         if engine.is_alive():
-            self._listener.tell("warning", message="the engine does not come to its end; it is killed")
+            self._context.listener.tell("warning", message="the engine does not stop; it is killed")
             self._context.cloud.stacks.kill()
             engine.join(ENGINE_KILL_LIMIT_S)
 
     def _drive_engine(self) -> None:
         while (asked := self._requests.get()) is not None and self.is_open:
             try:
-                with self._phases.phase("up"):
-                    self._make(asked)
+                with self._context.phases.phase("up"):
+                    self._create(asked)
             except HpcError as error:
-                wanted = set(self._names_wanted()) - self._made
+                wanted = self._wishes.names() - self._created
                 refused = tuple(name for name in asked if name in wanted)
-                self._tell(MachinesRefused(names=refused, error=error))
+                self._tell(VMsRefused(names=refused, error=error))
 
-    def _make(self, asked: Sequence[str]) -> None:
-        """Up, and where a place has none to give, up elsewhere."""
-        while not self._is_made(asked):
+    def _create(self, asked: Sequence[str]) -> None:
+        """Update the stack, once more in another zone where one has no capacity, until these VMs are there."""
+        while not self._update(asked):
             pass
 
-    def _is_made(self, asked: Sequence[str]) -> bool:
-        """One update; False if it is worth another one in other places.
+    def _update(self, asked: Sequence[str]) -> bool:
+        """Run one update; return False if another one is worth a try.
 
         Raises:
-            HpcError: the machines asked for are not there, and there is no other place.
+            HpcError: the VMs requested are not there, and there is no other zone or machine type to try.
         """
         self._last_pushes.wait(lambda: self.is_open)
         if not self.is_open:
             return True
-        self.check()
-        if self._made:  # these come later than the first ones, and the key must outlive them too
-            self._login = self._new_login()
-        wishes = self._dated_wishes()
+        self._stack.check()
+        if self._created:  # these come later than the first ones, and the key must outlive them too
+            self._login = self._stack.new_login()
+        wishes = self._wishes.date(names.expires_label(self._context.now() + timedelta(seconds=self._max_run_s)))
         self._intend(wishes)
         failure: HpcError | None = None
         try:
-            progress = tell_stack_progress(self._listener, self._batch)
-            self._context.cloud.stacks.up(self._spec_of(wishes), progress, limit=EngineLimit(limit_s=UP_LIMIT_S))
+            self._stack.update(wishes)
         except HpcError as error:
             failure = error
         instances = self._list_made(failure)
-        self._welcome(instances)
-        missing = sorted({name for name in asked if name in self._names_wanted()} - self._made)
+        self._boot_new(instances)
+        missing = sorted(set(asked) & self._wishes.names() - self._created)
         went = set(missing if failure is None else lost_vms(failure)) & set(missing)
         for name in sorted(went):
-            self._report_down(name, "cloud", "it went while it was being made")
+            self._report_down(name, "cloud", "it was deleted while it was being created")
         refused = [name for name in missing if name not in went]
         if failure is not None and refused:
             if not self.is_open or not self._is_worth_another(refused, failure):
                 raise failure
             return False
-        if failure is not None and self.is_open and not self._is_of_gone_vms(failure):  # closed: it was told to cancel
-            self._listener.tell("warning", message=f"the VMs asked for are there, but not all went well: {failure}")
+        if failure is not None and self.is_open and not self._is_of_gone_vms(failure):  # closed: it was interrupted
+            self._context.listener.tell(
+                "warning", message=f"the VMs requested are there, but there were errors: {failure}"
+            )
         self._repeats = 0
-        self._tell(MachinesMade(instances=tuple(instances)))
+        self._tell(VMsCreated(instances=tuple(instances)))
         return True
 
     def _is_worth_another(self, refused: Sequence[str], failure: HpcError) -> bool:
-        """Whether another update may make what this one did not."""
+        """Return whether another update may create what this one did not."""
         if self._is_of_gone_vms(failure) and self._repeats < MOST_REPEATED_UPDATES:
             self._repeats += 1
             return True
         return self._move_on(refused, failure)
 
     def _is_of_gone_vms(self, failure: HpcError) -> bool:
-        """Whether all that an update complains of is that VMs are gone which the cloud does not show any more: spot VMs go at any time,
-        and one that is lost may go while the update is about to delete it."""
-        return is_of_gone_vms(failure, is_gone=lambda name: name not in self._made)
-
-    def _dated_wishes(self) -> list[MachineWish]:
-        """All wishes, each with its own end: machines that are made hours later live on for hours longer."""
-        expires = names.expires_label(self._context.now() + timedelta(seconds=self._max_run_s))
-        with self._lock:
-            for name, wish in self._wanted.items():
-                self._wanted[name] = wish if wish.expires else replace(wish, expires=expires)
-            return list(self._wanted.values())
+        """Return whether an update failed only because VMs are gone: spot VMs may be deleted at any time, also while an update is about
+        to delete them."""
+        return is_of_gone_vms(failure, is_gone=lambda name: name not in self._created)
 
     def _list_made(self, failure: HpcError | None) -> list[Instance]:
-        """All VMs that the cloud shows after an update. They are not given up because the cloud is silent for a while.
+        """Return all VMs that the cloud shows after an update; a cloud that does not answer for a while is asked again.
 
         Raises:
             HpcError: the failure of the update, if it had one; else that of the list.
@@ -278,51 +229,45 @@ class Fleet:
                     raise failure from failure.__cause__  # its diagnostics stay
                 self._context.sleep(LOOK_EVERY_S)
             else:
-                self._made = {found.name for found in instances}
+                self._created = {found.name for found in instances}
                 return instances
 
     def _intend(self, wishes: Sequence[MachineWish]) -> None:
-        """Journal what this update may create: not only what was asked for now, but all that was wished for meanwhile."""
+        """Journal what this update may create: what was requested now, and all that was requested meanwhile."""
         for wish in wishes:
             if wish not in self._intended:
-                self._session.intend("instance", wish.name, wish.zone, machine_type=wish.machine_type)
+                self._context.session.intend("instance", wish.name, wish.zone, machine_type=wish.machine_type)
                 self._intended.add(wish)
 
-    def _names_wanted(self) -> list[str]:
-        with self._lock:
-            return list(self._wanted)
-
     def _move_on(self, names_missing: Sequence[str], error: HpcError) -> bool:
-        """Wish those that were not made in another place; False if there is none."""
-        with self._lock:
-            missing = [self._wanted[name] for name in names_missing if name in self._wanted]
+        """Request in another place those that were not created; return False if there is none."""
+        missing = self._wishes.find(names_missing)
         if not missing:
             return False
         place = Place(zone=missing[0].zone, machine_type=missing[0].machine_type)
-        found = self._places.after(place, error, vms=names_missing, is_wanted=lambda: self.is_open)
+        found = self._place_finder.after(place, error, vms=names_missing, is_wanted=lambda: self.is_open)
         _log.info("after %s, for %s: %s", place, names_missing, found or "no other place")
         if found is None:
             return False
-        with self._lock:
-            for wish in missing:
-                self._wanted[wish.name] = replace(wish, zone=found.zone, machine_type=found.machine_type, expires="")
+        self._wishes.move([wish.name for wish in missing], found)
         return True
 
-    def _welcome(self, instances: Sequence[Instance]) -> None:
+    def _boot_new(self, instances: Sequence[Instance]) -> None:
         """Boot those that are new. For several threads."""
         for instance in instances:
+            is_wanted = instance.name in self._wishes.names()
             with self._lock:
                 is_known = instance.name in self._seen
-                is_new = instance.name not in self._seen and instance.name in self._wanted
+                is_new = is_wanted and not is_known
                 self._seen[instance.name] = instance
             if not is_known:
-                self._session.record("created", kind="instance", name=instance.name, zone=instance.zone)
+                self._context.session.record("created", kind="instance", name=instance.name, zone=instance.zone)
             if is_new:
                 self._threads.start(partial(self._boot, instance), name=f"boot {instance.name}")
 
     def _boot(self, instance: Instance) -> None:
         try:
-            with self._phases.phase("boot", of=instance.name):
+            with self._context.phases.phase("boot", of=instance.name):
                 keys: Mapping[str, str] = wait_for_host_keys(self._context, instance, lambda: self.is_open)
                 has_answered = instance.name in self._answered
                 limit_s = self._context.settings.lost_after_s if has_answered else SSH_LIMIT_S
@@ -331,14 +276,14 @@ class Fleet:
             if self.is_open:
                 self._report_down(instance.name, "boot", str(error))
             return
-        with self._lock:  # what is told before ``close`` is the listener's to close, what comes later is ours
+        with self._lock:  # what is reported before ``close`` is the controller's to close, what comes later is ours
             if self.is_open:
-                self._tell(MachineReady(instance=instance, interface=interface))
+                self._tell(VMReady(instance=instance, interface=interface))
                 return
         interface.close()
 
     def _watch(self) -> None:
-        """Two witnesses of a machine's end: its own marker in the bucket, and the cloud's list."""
+        """Watch for the end of VMs: their own markers in the bucket, and the cloud's list."""
         trouble = ""
         while not self._closed.wait(LOOK_EVERY_S):
             try:
@@ -346,36 +291,36 @@ class Fleet:
                 trouble = ""
             except CloudError as error:
                 if not trouble:
-                    self._listener.tell("warning", message=f"the state of the VMs cannot be read now: {error}")
+                    self._context.listener.tell("warning", message=f"the state of the VMs cannot be read: {error}")
                 trouble = str(error)
 
     def _look(self) -> None:
-        """Who is gone, and who is there already though the engine is not done: others of its update may take minutes longer."""
+        """Find VMs that are gone, and VMs that are there before the engine is done: others of its update may take minutes longer."""
         with self._lock:
             expected = [name for name in self._seen if name not in self._down]
-            coming = set(self._wanted) - set(self._seen)
+            coming = self._wishes.names() - set(self._seen)
         if expected:
             for name in read_preempted(self._context.cloud.results, self._batch):
                 if name in expected:
-                    self._report_down(name, "marker", "the cloud took it back (preempted)")
-        if not (expected or coming or self._latecomers.may_come):
+                    self._report_down(name, "marker", "it was preempted")
+        if not (expected or coming or self._late_vms.may_come):
             return
         found = self._context.cloud.compute.instances(names.labels_of_batch(self._batch))
-        self._welcome([instance for instance in found if instance.name in coming and instance.runs])
-        self._latecomers.end(found)
+        self._boot_new([instance for instance in found if instance.name in coming and instance.runs])
+        self._late_vms.end(found)
         there = {instance.name: instance for instance in found}
         for name in expected:
             if name not in there or there[name].has_ended:
                 status = there[name].status if name in there else "gone"
-                self._report_down(name, "cloud", f"the cloud says that it is {status}")
+                self._report_down(name, "cloud", f"its state in the cloud is {status}")
 
     def _report_down(self, name: str, witness: str, reason: str) -> None:
         with self._lock:
             if name in self._down:
                 return
             self._down.add(name)
-            self._wanted.pop(name, None)
-        self._tell(MachineDown(name=name, witness=witness, reason=reason))
+        self._wishes.drop(name)
+        self._tell(VMDown(name=name, witness=witness, reason=reason))
 
 
 def _wish_of(instance: Instance) -> MachineWish:

@@ -1,4 +1,4 @@
-"""One attempt of a job on one VM, as a thread: submit, follow, wait for its push, bring its results home verified."""
+"""One attempt of a job on one VM, as a thread: submit, follow, wait for its push, download and verify its results."""
 
 from __future__ import annotations
 
@@ -16,26 +16,25 @@ from runner.errors import HpcError, RemoteError, UnreachableError
 from runner.jobsfile import JobInputs
 from runner.lease import WatchedError
 from runner.model import names
-from runner.model.events import Listener
 from runner.model.states import JobState
 from runner.results import Collector, DamagedPushError, HomeSet
 
 if TYPE_CHECKING:
     from runner.hardware.opensees import JobOutput, OpenSeesInterface, OpenSeesJob
 
-HOME_LIMIT_S = 30 * 60.0  # for results that are in the bucket
+DOWNLOAD_LIMIT_S = 30 * 60.0  # for results that are in the bucket
 CHECK_AGAIN_S = 2.0
 PUSH_COMMAND = "push-results"
 PUSHED_WITH_GAPS = 3  # packer/README.md has all its exit codes
-PUSHED_NOTHING = 7  # whatever its exit code: the machine was going down when it ended, so that it may have been cut off
+PUSHED_NOTHING = 7  # whatever its exit code: the VM was going down when it ended, so that it may have been cut off
 # An error, no permission, no answer, killed: another push may do better.
 PUSH_FAILED = frozenset({1, 4, 6, 137, 143, -1})
-MOST_PUSHES = 3  # of one attempt, if one fails or what arrives is damaged
+MOST_PUSHES = 3  # of one attempt, if one fails or is corrupt
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """An attempt of a job on a machine. ``is_there``: it was submitted before, by a client that went away."""
+    """An attempt of a job on a VM. ``is_there``: it was submitted before, by a client that went away."""
 
     inputs: JobInputs
     attempt: int
@@ -49,13 +48,13 @@ class Assignment:
 
     @property
     def remote_id(self) -> str:
-        """The ID of this attempt on the machine."""
+        """The ID of this attempt on the VM."""
         return names.attempt_folder(self.name, self.attempt)
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobThread:
-    """The life of one attempt. Everything that it learns is told; it decides nothing.
+    """The life of one attempt. It reports everything that it learns, and decides nothing.
 
     ``check``: raises WatchedError if the batch is another client's by now, UnreachableError if nobody knows: then it is waited for.
     ``closed``: nothing is begun any more.
@@ -67,13 +66,12 @@ class JobThread:
     interface: OpenSeesInterface
     collector: Collector
     live_logs: LiveLogs
-    listener: Listener
     tell: Callable[[Message], None]
     check: Callable[[], None]
     closed: threading.Event
 
     def run(self) -> None:
-        """From submit to results at home."""
+        """Run the attempt, from its submit to its downloaded results."""
         job = self.assignment
         try:
             if not job.is_there and not self._has_submitted():
@@ -85,15 +83,15 @@ class JobThread:
         except HpcError as error:
             self._tell_trouble(error)
         except (OSError, ValueError) as error:  # such as a file of its model that cannot be read any more
-            self._tell_trouble(HpcError(f"it cannot go on: {error}"))
+            self._tell_trouble(HpcError(f"the job cannot continue: {error}"))
 
     def _has_submitted(self) -> bool:
-        """False if the batch is another client's by now, or was ended: this one may have slept since it was decided to begin."""
+        """Submit the job. Return False if the batch is another client's by now, or was ended: this computer may have slept meanwhile."""
         while not self.closed.is_set():
             try:
                 self.check()
             except WatchedError:
-                return False  # who keeps the lease tells that
+                return False  # the keeper of the lease reports that
             except UnreachableError:
                 self.context.sleep(CHECK_AGAIN_S)
             else:
@@ -121,14 +119,14 @@ class JobThread:
         )
 
     def _push_command(self, folder: str, *, push: int) -> tuple[str, ...]:
-        """What sends this attempt's folder to the bucket."""
+        """Return the command that pushes this attempt's folder to the bucket."""
         bucket = self.context.cloud.results.bucket
         prefix = names.result_prefix(self.batch, self.assignment.name, self.assignment.attempt, push)
         with_state = [word for file in STATE_FILES for word in ("--include", file)]
         return (PUSH_COMMAND, "--bucket", bucket, "--prefix", prefix, "--dir", folder, *with_state)
 
     def _follow(self) -> None:
-        """Tell each line of the job's log until the job has ended."""
+        """Report each line of the job's log until the job has ended."""
         rest = b""
         with self.live_logs.opened(self.assignment.remote_id) as log:
             for piece in self.interface.follow_bytes(self.assignment.remote_id, log.size_bytes):
@@ -141,20 +139,20 @@ class JobThread:
         if not content:
             return
         for line in content.removesuffix(b"\n").decode("utf-8", "replace").split("\n"):
-            self.listener.log(self.assignment.name, line)
+            self.context.listener.log(self.assignment.name, line)
 
     def _wait_for_push(self) -> JobOutput:
-        """What the job left, after its push has ended, however long that takes: the VM's own end is the limit.
+        """Return how the job ended, after its push, however long that takes: the VM's own end is the limit.
 
         Raises:
-            RemoteError: nobody saw its end: the machine went down in between.
+            RemoteError: its end is unknown: the VM went down while it ran.
         """
         name = self.assignment.remote_id
         self.interface.wait([name], after=True)
         output = self.interface.get_job_output(name)
         if output is None or output.exit_code is None or output.on_end_exit_code == PUSHED_NOTHING:
             machine = self.assignment.machine
-            raise RemoteError(f"{machine} went down while {self.assignment.name} ran: nobody saw its end", host=machine)
+            raise RemoteError(f"{machine} went down while {self.assignment.name} ran: its end is unknown", host=machine)
         return output
 
     def _finish(self, output: JobOutput) -> JobOutcome:
@@ -171,10 +169,10 @@ class JobThread:
                 message=f"it ended, but its results could not be pushed to the bucket (push-results: {exit_code})",
                 last_lines=output.last_lines,
             )
-        home = self._wait_home(push)
+        results = self._wait_for_download(push)
         self.live_logs.remove(job.remote_id)
         note = "some files could not be read on the VM and were left out" if exit_code == PUSHED_WITH_GAPS else ""
-        return read_outcome(home.folder, name=job.name, expect=job.inputs.job.expect, machine=job.machine, note=note)
+        return read_outcome(results.folder, name=job.name, expect=job.inputs.job.expect, machine=job.machine, note=note)
 
     def _push_until_done(self, exit_code: int | None) -> tuple[int | None, int]:
         """Have the VM push again, a few times, what could not be pushed. The exit code and the number of the last push."""
@@ -186,18 +184,18 @@ class JobThread:
             exit_code, push = again, push + 1
         return exit_code, push
 
-    def _wait_home(self, push: int) -> HomeSet:
-        """The results at home, of this push or a later one; what arrived damaged is pushed again while its VM is there.
+    def _wait_for_download(self, push: int) -> HomeSet:
+        """Return the downloaded results of this push or a later one; what is corrupt is pushed again while its VM is there.
 
         Raises:
-            DamagedPushError: the last push of a few arrived damaged, too.
+            DamagedPushError: the last push of a few is corrupt, too.
             RemoteError: the VM cannot be asked for another one.
-            UnreachableError: nothing came home in time.
+            UnreachableError: nothing was downloaded in time.
         """
         job = self.assignment
         while True:
             try:
-                home = self.collector.wait_home(job.name, job.attempt, timeout_s=HOME_LIMIT_S, least_push=push)
+                results = self.collector.wait_home(job.name, job.attempt, timeout_s=DOWNLOAD_LIMIT_S, least_push=push)
             except DamagedPushError as error:
                 if error.push >= MOST_PUSHES:
                     raise
@@ -205,13 +203,13 @@ class JobThread:
                 code = self._push_again(push)
                 if code not in (0, PUSHED_WITH_GAPS):
                     raise UnreachableError(
-                        f"the results of {job.name} arrived damaged, and cannot be pushed again (push-results: {code})"
+                        f"the results of {job.name} are corrupt, and cannot be pushed again (push-results: {code})"
                     ) from error
                 continue
-            if home is None:
-                limit = f"{HOME_LIMIT_S / 60:.0f} min"
-                raise UnreachableError(f"the results of {job.name} were pushed, but did not come home in {limit}")
-            return home
+            if results is None:
+                limit = f"{DOWNLOAD_LIMIT_S / 60:.0f} min"
+                raise UnreachableError(f"the results of {job.name} were pushed, but not downloaded in {limit}")
+            return results
 
     def _push_again(self, push: int) -> int | None:
         """Have the VM push this attempt once more, and wait until it has; a client before us may have asked for it.
@@ -222,7 +220,7 @@ class JobThread:
         from runner.hardware.opensees import OpenSeesJob
 
         job = self.assignment
-        self.listener.tell("results", job=job.name, attempt=job.attempt, state="asked again", push=push)
+        self.context.listener.tell("results", job=job.name, attempt=job.attempt, state="asked again", push=push)
         name = f"{job.remote_id}.push-{push}"
         status = self.interface.get_job_status(name)
         if status is not JobStatus.RUNNING:

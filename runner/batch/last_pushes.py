@@ -14,7 +14,7 @@ LOOK_S = 1.0
 class LastPushes:
     """Those of one batch. For several threads.
 
-    They cannot stay among the wishes instead: an update looks at what is there and makes again what has gone.
+    They cannot stay among the wishes instead: an update creates again what is gone.
     """
 
     def __init__(self, context: Context) -> None:
@@ -23,17 +23,17 @@ class LastPushes:
         self._awaited: dict[str, float] = {}
 
     def expect(self, name: str) -> None:
-        """Results of this VM may be on their way, for as long as they are waited for."""
+        """Expect results of this VM, for ``PUSH_LIMIT_S`` at most."""
         with self._lock:
             self._awaited[name] = self._context.monotonic() + PUSH_LIMIT_S
 
     def note_ended(self, name: str) -> None:
-        """It can push no more. Nothing if nothing was expected of it."""
+        """Expect nothing of it any more. A second call is harmless."""
         with self._lock:
             self._awaited.pop(name, None)
 
     def wait(self, is_open: Callable[[], bool]) -> None:
-        """Until nothing is expected any more, or nobody needs to wait."""
+        """Wait until nothing is expected any more, or nobody needs to wait."""
         while is_open() and self._are_awaited():
             self._context.sleep(LOOK_S)
 

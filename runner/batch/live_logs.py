@@ -1,4 +1,4 @@
-"""The logs of running jobs at home, as far as they were shown: who attaches later goes on where they stand."""
+"""The logs of running jobs on this computer, as far as they were shown: a client that attaches later continues there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runner.results import HomeSet
 class LiveLogs:
     """Those of one batch, a file for each attempt. Safe for several threads, with one for each attempt.
 
-    A disk that does not take them is told once, and keeps no job from going on: lines are shown then, and not kept.
+    A disk error is reported once, and stops no job: lines are shown then, and not kept.
     """
 
     def __init__(self, batch_folder: Path, listener: Listener) -> None:
@@ -30,7 +30,7 @@ class LiveLogs:
 
     @contextmanager
     def opened(self, attempt: str) -> Iterator[LiveLog]:
-        """The log of an attempt, to go on with."""
+        """Open the log of an attempt, to append to it."""
         log = LiveLog(self, self._path(attempt))
         try:
             yield log
@@ -38,32 +38,32 @@ class LiveLogs:
             log.close()
 
     def remove(self, attempt: str) -> None:
-        """Its results are at home, with all of the log, which was told."""
+        """Remove the log of an attempt whose results are downloaded: they have all of it, and it was shown."""
         with self._lock:
             self._whole.add(attempt)
         with contextlib.suppress(OSError):
             self._path(attempt).unlink(missing_ok=True)
 
-    def tell_rest(self, home: HomeSet) -> None:
-        """The lines of a job's log that nobody has seen, now that it is at home: from where its live log stands. Nothing the second time."""
-        attempt = names.attempt_folder(home.job, home.attempt)
-        live, log = self._path(attempt), home.folder / LOG_NAME
+    def tell_rest(self, results: HomeSet) -> None:
+        """Show the lines of a downloaded log that nobody has seen: from where its live log ends. A second call shows nothing."""
+        attempt = names.attempt_folder(results.job, results.attempt)
+        live, log = self._path(attempt), results.folder / LOG_NAME
         with self._lock:
             is_whole = attempt in self._whole
         if not is_whole and log.is_file():
             with log.open("rb") as file:
                 file.seek(live.stat().st_size if live.is_file() else 0)
                 for line in file:
-                    self._listener.log(home.job, line.rstrip(b"\r\n").decode("utf-8", "replace"))
+                    self._listener.log(results.job, line.rstrip(b"\r\n").decode("utf-8", "replace"))
         self.remove(attempt)
 
     def close(self) -> None:
-        """Remove the folder, unless there are logs of jobs that did not come home."""
+        """Remove the folder, unless it has logs of jobs whose results were not downloaded."""
         with contextlib.suppress(OSError):
             self._folder.rmdir()
 
     def note_trouble(self, error: OSError) -> None:
-        """A log cannot be kept."""
+        """Warn once that logs cannot be kept."""
         with self._lock:
             is_first, self._is_told = not self._is_told, True
         if is_first:
@@ -75,7 +75,7 @@ class LiveLogs:
 
 
 class LiveLog:
-    """The log of one attempt. It holds whole lines only: who goes on from there begins with a whole line."""
+    """The log of one attempt. It has whole lines only: whoever continues begins with a whole line."""
 
     def __init__(self, logs: LiveLogs, path: Path) -> None:
         self._logs = logs
@@ -89,7 +89,7 @@ class LiveLog:
             logs.note_trouble(error)
 
     def add(self, lines: bytes) -> None:
-        """Keep them, if they can be kept."""
+        """Append lines, if they can be kept."""
         if self._file is None:
             return
         try:
@@ -104,8 +104,8 @@ class LiveLog:
             self._logs.note_trouble(error)
 
     def close(self) -> None:
-        """No more of it. A second call is harmless."""
+        """Close it. A second call is harmless."""
         file, self._file = self._file, None
         if file is not None:
-            with contextlib.suppress(OSError):  # over a network, a full disk may be told only now
+            with contextlib.suppress(OSError):  # over a network, a full disk may be noticed only now
                 file.close()

@@ -1,8 +1,10 @@
-"""What the controller of a batch is told by its threads. Each is a fact; the controller alone decides what follows."""
+"""What threads report to the controller of a batch. Each is a fact; the controller alone decides what follows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import queue
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,31 +18,31 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachinesMade:
-    """The engine made what was asked for; ``instances`` are all that the cloud shows for the batch."""
+class VMsCreated:
+    """The engine created what was requested; ``instances`` are all that the cloud shows for the batch."""
 
     instances: tuple[Instance, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachinesRefused:
-    """The engine could not make these, in no place that was tried."""
+class VMsRefused:
+    """The engine could create these in no place that was tried."""
 
     names: tuple[str, ...]
     error: HpcError
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachineReady:
-    """A machine answers."""
+class VMReady:
+    """A VM answers."""
 
     instance: Instance
     interface: OpenSeesInterface
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachineDown:
-    """A machine is lost. ``witness``: who says so (marker, cloud, ssh, boot)."""
+class VMDown:
+    """A VM is lost. ``witness``: who says so (marker, cloud, ssh, boot)."""
 
     name: str
     witness: str
@@ -48,8 +50,8 @@ class MachineDown:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachineGone:
-    """A lost machine can end no job any more, as far as anybody can tell, and all was told of those that it had."""
+class VMGone:
+    """A lost VM can end no job any more, as far as anybody can tell, and all is known of the jobs that it had."""
 
     name: str
 
@@ -64,7 +66,7 @@ class SolverEnded:
 
 @dataclass(frozen=True, kw_only=True)
 class JobDone:
-    """A job's outcome is known and its results are home, or cannot come."""
+    """A job's outcome is known; its results are downloaded, or cannot be."""
 
     attempt: int
     outcome: JobOutcome
@@ -72,7 +74,7 @@ class JobDone:
 
 @dataclass(frozen=True, kw_only=True)
 class JobTrouble:
-    """A machine did not do what a job needed of it."""
+    """A VM did not do what a job needed of it."""
 
     job: str
     attempt: int
@@ -82,17 +84,17 @@ class JobTrouble:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultsLost:
-    """A job was on a machine that is gone, and nothing of it is at home or in the bucket."""
+    """A job was on a VM that is gone, and nothing of it is downloaded or in the bucket."""
 
     job: str
     attempt: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class CameHome:
-    """Verified results of a job are at home, whoever waited for them."""
+class ResultsDownloaded:
+    """Verified results of a job are downloaded, whoever waited for them."""
 
-    home: HomeSet
+    results: HomeSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,14 +106,14 @@ class DeadlinesMoved:
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseLost:
-    """Another client goes on with the batch; this one must leave it alone."""
+    """Another client runs the batch now; this one must leave it alone."""
 
     holder: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseGone:
-    """Somebody removed the lease: nobody goes on with the batch, and its VMs end themselves."""
+    """Somebody removed the lease: no client runs the batch, and its VMs end themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,18 +124,39 @@ class ThreadFailed:
 
 
 Message = (
-    MachinesMade
-    | MachinesRefused
-    | MachineReady
-    | MachineDown
-    | MachineGone
+    VMsCreated
+    | VMsRefused
+    | VMReady
+    | VMDown
+    | VMGone
     | SolverEnded
     | JobDone
     | JobTrouble
     | ResultsLost
-    | CameHome
+    | ResultsDownloaded
     | DeadlinesMoved
     | LeaseLost
     | LeaseGone
     | ThreadFailed
 )
+
+
+class Inbox:
+    """The messages of all threads, oldest first, for the controller."""
+
+    def __init__(self) -> None:
+        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+
+    def tell(self, message: Message) -> None:
+        """Add a message, from any thread."""
+        self._messages.put(message)
+
+    def next(self) -> Message:
+        """Wait for the next message."""
+        return self._messages.get()
+
+    def rest(self) -> Iterator[Message]:
+        """Yield the messages that are there, without waiting for more."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                yield self._messages.get_nowait()

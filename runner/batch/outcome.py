@@ -1,4 +1,4 @@
-"""How a job ended, read from its results at home: what its supervisor on the VM wrote down, and the end of its log."""
+"""How a job ended, read from its downloaded results: what its supervisor on the VM wrote down, and the end of its log."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from runner.model.batch import Expectation
 from runner.model.verdict import EngineEnd, judge, read_engine_end
 
 END_FILE = ".job/end"
-STATE_FILES = (END_FILE, STATUS_FILE)  # those of a job's state that come home, too
+STATE_FILES = (END_FILE, STATUS_FILE)  # those of a job's state that are pushed, too
 LAST_LINES = 20
 LAST_BYTES = 1 << 16  # of the log: a line may be as long as the disk is big
 MOST_END_BYTES = 1000
 
 
 def read_outcome(folder: Path, *, name: str, expect: Expectation, machine: str = "", note: str = "") -> JobOutcome:
-    """The outcome of a job whose verified results are in ``folder``. ``note`` is added to its message."""
+    """Return the outcome of a job whose verified results are in ``folder``. ``note`` is added to its message."""
     end = _read_end(folder / END_FILE)
     last_lines = _read_last_lines(folder / LOG_NAME)
     engine = _read_engine_end(folder / STATUS_FILE)

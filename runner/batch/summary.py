@@ -1,4 +1,4 @@
-"""What a run came to, as values: for the table on the screen, for ``--json``, for a caller in Python."""
+"""The result of a run, as values: for the table on the screen, for ``--json``, for a caller in Python."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runner.model.states import JobState
 
 @dataclass(frozen=True, kw_only=True)
 class JobOutcome:
-    """How a job ended. ``wall_s`` and ``core_s`` in s; ``results``: its folder at home, None if nothing came home.
+    """How a job ended. ``wall_s`` and ``core_s`` in s; ``results``: its folder here, None if nothing was downloaded.
 
     ``signal``: the one that is known to have killed it; an exit code over 128 alone does not say that.
     """
@@ -29,7 +29,7 @@ class JobOutcome:
     last_lines: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """JSON values; ``status`` is the state's word."""
+        """Return JSON values; ``status`` is the state's word."""
         return {
             "name": self.name,
             "status": self.state.value,
@@ -43,7 +43,7 @@ class JobOutcome:
         }
 
     def facts(self) -> dict[str, Any]:
-        """The same, as events and the journal tell a job's end."""
+        """Return the same, as events and the journal have it."""
         values = self.as_json()
         return {"job": values.pop("name"), "state": values.pop("status"), **values}
 
@@ -66,7 +66,7 @@ class RunSummary:
 
     @property
     def exit_code(self) -> int:
-        """That of an error; else 0 only if every job succeeded and nothing is left, or if the batch was left to go on; 8 if
+        """That of an error; else 0 only if every job succeeded and nothing is left, or if the batch runs on without this client; 8 if
         something is left, else 1."""
         if self.error_exit_code is not None:
             return self.error_exit_code
@@ -77,7 +77,7 @@ class RunSummary:
         return 0 if all(job.state is JobState.SUCCEEDED for job in self.jobs) else 1
 
     def as_json(self) -> dict[str, Any]:
-        """JSON values of the event ``summary``."""
+        """Return the JSON values of the event ``summary``."""
         return {
             "batch": self.batch,
             "exit_code": self.exit_code,
@@ -96,7 +96,7 @@ class RunReport:
     summary: RunSummary | None = None
 
     def cut_off(self, exit_code: int) -> RunSummary:
-        """The summary of a run that was ended with this exit code."""
+        """Return the summary of a run that was ended with this exit code."""
         if self.summary is None:
             return RunSummary(batch="", jobs=(), phases_s={}, left_over=(), results=Path(), error_exit_code=exit_code)
         return replace(self.summary, error_exit_code=exit_code)

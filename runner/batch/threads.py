@@ -10,7 +10,7 @@ from runner.errors import HpcError
 
 
 class Threads:
-    """``on_defect`` is told what a thread ended with, ``on_error`` instead if that is an HpcError and ``on_error`` is given.
+    """``on_defect`` is called with what a thread ended with, ``on_error`` instead if that is an HpcError and ``on_error`` is given.
 
     Safe for several threads.
     """
@@ -26,7 +26,7 @@ class Threads:
         self._started: list[threading.Thread] = []
 
     def start(self, work: Callable[[], object], *, name: str) -> threading.Thread:
-        """Begin a thread."""
+        """Start a thread."""
 
         def run() -> None:
             try:
@@ -45,7 +45,7 @@ class Threads:
         return thread
 
     def join(self, limit_s: float) -> bool:
-        """Wait until all have ended, for so long together; whether they have."""
+        """Wait until all have ended, for so long together; return whether they have."""
         give_up_at = time.monotonic() + limit_s
         with self._lock:
             threads = [thread for thread in self._started if thread is not threading.current_thread()]

@@ -37,16 +37,13 @@ def execute(context: Context, options: Attach, *, report: RunReport | None = Non
     predecessors = () if known is None else gone_clients(known)
     with _session(context, name) as session:
         run = BatchRun(
-            context=context,
+            context=context.in_session(session),
             definition=definition,
-            listener=context.listener,
-            phases=context.phases,
-            session=session,
             report=report or RunReport(),
             take_over=options.take_over,
             predecessors=predecessors,
         )
-        return run.go_on()
+        return run.attach()
 
 
 def _load_definition(context: Context, name: str) -> Definition:

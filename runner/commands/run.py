@@ -57,11 +57,8 @@ def execute(context: Context, options: Run, *, report: RunReport | None = None) 
     with session:
         _record_plan(context, definition, session)
         run = BatchRun(
-            context=context,
+            context=context.in_session(session),
             definition=definition,
-            listener=context.listener,
-            phases=context.phases,
-            session=session,
             report=report or RunReport(),
             detach=options.detach,
         )

@@ -1,4 +1,4 @@
-"""The lease of a batch in the bucket, kept, lost and given back.
+"""The lease of a batch in the bucket, kept and lost.
 
 What a lease says is ``model.lease``'s; nothing here creates or deletes VMs.
 """
@@ -12,6 +12,7 @@ from runner.lease.keeper import (
     change_lease,
     read_lease,
     read_preempted,
+    taken_over,
 )
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "change_lease",
     "read_lease",
     "read_preempted",
+    "taken_over",
 ]

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from enum import Enum
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -34,6 +35,11 @@ class WatchedError(ConflictError):
         self.holder = holder
 
 
+def taken_over(batch: str, holder: str) -> WatchedError:
+    """Return the error of a client whose batch another one has taken over: nothing of it may be touched any more."""
+    return WatchedError(f"batch {batch} is being run by {holder}", holder=holder)
+
+
 class ControlStore(Protocol):
     """The control objects of batches. ``put_control`` may be repeated; see ``ResultStore``. Every call may raise CloudError."""
 
@@ -53,10 +59,10 @@ class StoredLease:
 
 
 def read_lease(store: ControlStore, batch: str) -> StoredLease | None:
-    """The lease of a batch, None if it has none.
+    """Return the lease of a batch, None if it has none.
 
     Raises:
-        CloudError: it could not be read, or is damaged.
+        CloudError: it could not be read, or is corrupt.
     """
     found = store.get_control(batch, names.LEASE)
     if found is None:
@@ -68,7 +74,7 @@ def read_lease(store: ControlStore, batch: str) -> StoredLease | None:
 
 
 def change_lease(store: ControlStore, batch: str, change: Callable[[Lease], Lease]) -> Lease:
-    """Rewrite a lease that perhaps somebody else renews at this moment; what it is then.
+    """Rewrite a lease that perhaps somebody else renews at this moment; return what it is then.
 
     Raises:
         CloudError: there is none, or it could not be written.
@@ -83,11 +89,11 @@ def change_lease(store: ControlStore, batch: str, change: Callable[[Lease], Leas
         except ConflictError:
             continue
         return wanted
-    raise ConflictError(f"batch {batch} has no lease, or it changes all the time")
+    raise ConflictError(f"batch {batch} has no lease, or others keep changing it")
 
 
 def read_preempted(store: ControlStore, batch: str) -> set[str]:
-    """The VMs of a batch that said, as their last act, that they were preempted."""
+    """Return the VMs of a batch that wrote, as their last act, that they were preempted."""
     folder = names.preemption_prefix(batch).removeprefix(names.control_prefix(batch))
     return {name.removeprefix(folder) for name in store.list_control(batch) if name.startswith(folder)}
 
@@ -119,13 +125,13 @@ def _now() -> datetime:
 
 
 def _elapsed_s() -> float:
-    """A clock that goes on while the machine sleeps, where there is one."""
+    """Return the time of a clock that runs on while the computer sleeps, where there is one."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseEvents:
-    """Who is told, at entering and from the keeper's thread, which must not be held up.
+    """Callbacks, called at entering and from the keeper's thread, which must not be held up.
 
     ``on_change``: somebody moved a deadline. ``on_lost``: the lease as others have it. ``on_gone``: somebody removed it.
     """
@@ -133,6 +139,14 @@ class LeaseEvents:
     on_change: Callable[[Lease], None] = _ignore_lease
     on_lost: Callable[[Lease], None] = _ignore_lease
     on_gone: Callable[[], None] = lambda: None
+
+
+class LeaseState(Enum):
+    """Whose a lease is, as far as its keeper knows."""
+
+    OURS = "ours"
+    TAKEN = "taken"  # by another client
+    REMOVED = "removed"
 
 
 class LeaseCheck(Protocol):
@@ -144,10 +158,10 @@ class LeaseCheck(Protocol):
 class LeaseKeeper:
     """A context manager: takes the lease, renews it every third of its length, looks more often whether somebody changed it.
 
-    What fails is tried again at the next look, for as long as it takes: ``age_s`` tells how bad it is. At the end of the block
+    What fails is tried again at the next look, for as long as it takes: ``age_s`` shows how bad it is. At the end of the block
     the lease is left as it is, and runs out; ``detach`` says that nobody needs to watch.
 
-    ``lost_to``: who else has it. ``was_detached``: the batch ran alone before.
+    ``was_detached``: the batch ran alone before.
 
     Raises (entering):
         WatchedError: somebody else watches this batch, and ``take_over`` was not given.
@@ -179,14 +193,18 @@ class LeaseKeeper:
         )
         self._thread = threading.Thread(target=self._keep, daemon=True, name=f"lease of {terms.batch}")
         self.trouble = ""
-        self.is_lost = False
-        self.lost_to = ""
+        self.state = LeaseState.OURS
         self.was_detached = False
 
     @property
     def lease(self) -> Lease:
-        """As it was last written or read."""
+        """The lease as it was last written or read."""
         return self._lease
+
+    @property
+    def lost_to(self) -> str:
+        """Who else has it; '' if nobody."""
+        return self._lease.holder if self.state is LeaseState.TAKEN else ""
 
     @property
     def age_s(self) -> float:
@@ -197,7 +215,7 @@ class LeaseKeeper:
         try:
             return self._begin()
         except BaseException:
-            if self._was_taken and self.was_detached:  # the batch ran alone before, and goes on alone
+            if self._was_taken and self.was_detached:  # the batch ran alone before, and does so again
                 with contextlib.suppress(CloudError):
                     self.detach()
             raise
@@ -205,7 +223,7 @@ class LeaseKeeper:
     def _begin(self) -> Self:
         with self._writing:
             self._take()
-        if self._lease.deadlines != self._terms.deadlines:  # somebody moved them before we came
+        if self._lease.deadlines != self._terms.deadlines:  # somebody moved them before
             self._events.on_change(self._lease)
         self._thread.start()
         return self
@@ -216,7 +234,7 @@ class LeaseKeeper:
         self._stop()
 
     def detach(self) -> None:
-        """Stop watching: running jobs may come to their end, then the VMs go.
+        """Stop watching: running jobs may end, then the VMs delete themselves.
 
         Raises:
             CloudError: the lease is lost, or could not be written.
@@ -226,11 +244,11 @@ class LeaseKeeper:
             self._write(lambda lease: replace(lease, detached=True))
 
     def look(self) -> None:
-        """Renew it if that is due, else see whether somebody changed it. The keeper's thread does this by itself."""
+        """Renew it if that is due, else look whether somebody changed it. The keeper's thread does this by itself."""
         asked_at = self._monotonic()
         try:
             with self._writing:
-                due = not self.is_lost and self.age_s >= self._terms.lease_s / RENEWALS_IN_A_LEASE
+                due = self.state is LeaseState.OURS and self.age_s >= self._terms.lease_s / RENEWALS_IN_A_LEASE
                 self._write(lambda lease: lease) if due else self._notice(read_lease(self._store, self._terms.batch))
                 self.trouble = ""
                 self._looked_at = asked_at
@@ -247,14 +265,13 @@ class LeaseKeeper:
         if self._monotonic() - self._looked_at >= within_s:
             self.look()
         if self.lost_to:
-            message = f"{self.lost_to} has the lease of batch {self._terms.batch} now"
-            raise WatchedError(message, holder=self.lost_to)
-        if self.trouble and not self.is_lost and self.age_s > self._terms.lease_s:
-            raise UnreachableError(f"nobody knows whose batch {self._terms.batch} is by now: {self.trouble}")
+            raise taken_over(self._terms.batch, self.lost_to)
+        if self.trouble and self.state is LeaseState.OURS and self.age_s > self._terms.lease_s:
+            raise UnreachableError(f"the holder of batch {self._terms.batch} is unknown: {self.trouble}")
 
     def _keep(self) -> None:
         look_s = min(WATCH_S, self._terms.lease_s / (2 * RENEWALS_IN_A_LEASE))
-        while not self.is_lost and not self._stopping.wait(look_s):
+        while self.state is LeaseState.OURS and not self._stopping.wait(look_s):
             self.look()
 
     def _stop(self) -> None:
@@ -278,15 +295,15 @@ class LeaseKeeper:
         raise refusal
 
     def _claim(self, lease: Lease) -> Lease:
-        """Somebody's lease as ours."""
+        """Return somebody's lease as ours."""
         terms = self._terms
         is_free = terms.take_over or self._is_ours(lease) or lease.is_held_by(terms.predecessors)
         if lease.is_watched(self._now()) and not is_free:
-            self.lost_to = lease.holder
+            self._lease, self.state = lease, LeaseState.TAKEN
             raise WatchedError(
                 f"batch {terms.batch} is watched by {lease.holder} (last heard of at {lease.renewed:%H:%M:%S} UTC)",
                 holder=lease.holder,
-                remedy=f"let it go on, or take the batch over: invoke attach --batch {terms.batch} --take-over",
+                remedy=f"let it run, or take the batch over: invoke attach --batch {terms.batch} --take-over",
             )
         return replace(
             lease,
@@ -302,7 +319,7 @@ class LeaseKeeper:
     def _write(self, change: Callable[[Lease], Lease]) -> None:
         """Renew the lease with a change, over what others may have changed in it meanwhile."""
         for _ in range(TRIES):
-            if self.is_lost:
+            if self.state is not LeaseState.OURS:
                 raise ConflictError(
                     f"the lease of batch {self._terms.batch} is lost to {self._lease.holder or 'nobody'}"
                 )
@@ -310,7 +327,7 @@ class LeaseKeeper:
                 return self._put(change(self._lease.renew(self._now(), self._terms.lease_s)))
             except (ConflictError, NotFoundError):
                 self._notice(read_lease(self._store, self._terms.batch))
-        raise ConflictError(f"the lease of batch {self._terms.batch} changes all the time")
+        raise ConflictError(f"the lease of batch {self._terms.batch} is changed by others all the time")
 
     def _put(self, lease: Lease) -> None:
         asked_at = self._monotonic()
@@ -322,17 +339,14 @@ class LeaseKeeper:
 
     def _notice(self, found: StoredLease | None) -> None:
         """Take in what is in the bucket now: our own last write, somebody's new deadlines, or another holder."""
-        if found is not None and found.generation == self._generation:
-            return
+        if self.state is LeaseState.TAKEN or (found is not None and found.generation == self._generation):
+            return  # what was taken stays so, also when whoever took it has ended the batch and removed the lease
         if found is None:
-            self.is_lost = True
-            self._lease = replace(self._lease, holder="", holder_id="")
+            self._lease, self.state = replace(self._lease, holder="", holder_id=""), LeaseState.REMOVED
             self._events.on_gone()
             return
         if not self._is_ours(found.lease):
-            self.is_lost = True
-            self._lease = found.lease
-            self.lost_to = self._lease.holder
+            self._lease, self.state = found.lease, LeaseState.TAKEN
             self._events.on_lost(self._lease)
             return
         moved = found.lease.deadlines != self._lease.deadlines

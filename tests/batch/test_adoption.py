@@ -64,7 +64,7 @@ def notes() -> Notes:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Of job a, whose results came home."""
+    """Return the folder of job a, whose results were downloaded."""
     tracker = DownloadTracker(tmp_path / "b")
     source = tmp_path / "b" / ".incoming" / "a"
     (source / ".job").mkdir(parents=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from runner.batch.adoption import adopt_machines
-from runner.batch.controller import TakenOverError
-from runner.batch.messages import CameHome, LeaseLost, MachineDown, MachinesRefused
+from runner.batch.adoption import take_over_vms
+from runner.batch.messages import LeaseLost, ResultsDownloaded, VMDown, VMsRefused
+from runner.batch.parts import BatchParts
 from runner.errors import (
     PermissionDeniedError,
     RemoteError,
@@ -22,9 +23,8 @@ from runner.hardware import JobStatus
 from runner.lease.keeper import WatchedError
 from runner.model.roster import MOST_ATTEMPTS
 from runner.model.states import JobState
-from runner.results.collector import Collector
 from runner.results.manifest import CorruptResultsError
-from tests.support.controller_bench import SmallFleet, lose, make_bench, running
+from tests.support.controller_bench import lose, make_bench, running
 from tests.support.small_cloud import LIMIT_S, SmallCompute, instance
 
 
@@ -32,7 +32,7 @@ from tests.support.small_cloud import LIMIT_S, SmallCompute, instance
 def test_a_job_of_a_lost_vm_of_which_nothing_is_found_runs_again(tmp_path: Path, silences: int) -> None:
     compute = SmallCompute(troubles={"instances": [UnreachableError("no answer")] * silences})
     bench = make_bench(tmp_path, compute)
-    with running(bench, bench.fleet()):
+    with running(bench):
         lose(bench, "opensees-hpc-b-0", "marker")
     assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2)}
     assert ("opensees-hpc-b-0" in compute.there) is (silences == 10_000), "what may still run its job is deleted first"
@@ -41,10 +41,10 @@ def test_a_job_of_a_lost_vm_of_which_nothing_is_found_runs_again(tmp_path: Path,
 def test_a_job_that_is_given_up_after_many_lost_vms_is_told_and_journalled(tmp_path: Path) -> None:
     bench = make_bench(tmp_path, SmallCompute())
     bench.controller.note_attempt("a", MOST_ATTEMPTS - 1)
-    with running(bench, bench.fleet()):
+    with running(bench):
         lose(bench, "opensees-hpc-b-0", "marker")
     (outcome,) = bench.controller.outcomes()
-    assert (outcome.state, outcome.message) == (JobState.LOST, "given up: 10 VMs were lost under it")
+    assert (outcome.state, outcome.message) == (JobState.LOST, "given up: 10 VMs were lost while it ran")
     (told,) = [event.facts for event in bench.told if event.facts.get("state") == "lost" and event.event == "job"]
     assert (told["job"], told["attempt"]) == ("a", MOST_ATTEMPTS)
     (trace,) = bench.session.read().jobs
@@ -53,14 +53,14 @@ def test_a_job_that_is_given_up_after_many_lost_vms_is_told_and_journalled(tmp_p
 
 def test_what_arrived_damaged_from_a_lost_vm_runs_again(tmp_path: Path) -> None:
     bench = make_bench(tmp_path, SmallCompute(), error=CorruptResultsError("damaged"), pushed={("a", 1)})
-    with running(bench, bench.fleet()):
+    with running(bench):
         lose(bench, "opensees-hpc-b-0")
     assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2)}
 
 
 def test_all_jobs_of_a_lost_vm_are_looked_for_in_the_bucket(tmp_path: Path) -> None:
     bench = make_bench(tmp_path, SmallCompute(), pushed={("a", 1)})
-    with running(bench, bench.fleet()):
+    with running(bench):
         lose(bench, "opensees-hpc-b-0")
     (outcome,) = bench.controller.outcomes()
     assert (outcome.state, outcome.instance) == (JobState.SUCCEEDED, "opensees-hpc-b-0")
@@ -73,9 +73,9 @@ def test_a_silent_vm_owes_the_results_of_a_job_that_has_ended_there(
     tmp_path: Path, witness: str, has_ended: bool
 ) -> None:
     bench = make_bench(tmp_path, SmallCompute())
-    fleet, lost = bench.fleet(), "opensees-hpc-b-0"
+    fleet, lost = bench.fleet, "opensees-hpc-b-0"
     bench.vms[lost].has_long_jobs = not has_ended
-    with running(bench, fleet):
+    with running(bench):
         lose(bench, lost, witness)
     assert fleet.owing == ([lost] if witness == "ssh" and has_ended else [])
     assert fleet.ended == [lost]
@@ -83,7 +83,7 @@ def test_a_silent_vm_owes_the_results_of_a_job_that_has_ended_there(
 
 def test_a_bucket_that_cannot_be_read_keeps_jobs_from_running_again(tmp_path: Path) -> None:
     bench = make_bench(tmp_path, SmallCompute(), refusals=[UnreachableError("no answer")] * 50, pushed={("a", 1)})
-    with running(bench, bench.fleet()):
+    with running(bench):
         lose(bench, "opensees-hpc-b-0")
     assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1)}
     (warning,) = [event.facts["message"] for event in bench.told if event.event == "warning"]
@@ -92,7 +92,7 @@ def test_a_bucket_that_cannot_be_read_keeps_jobs_from_running_again(tmp_path: Pa
 
 def test_a_bucket_that_refuses_makes_the_job_lost(tmp_path: Path) -> None:
     bench = make_bench(tmp_path, SmallCompute(), refusals=[PermissionDeniedError("not yours")])
-    with running(bench, bench.fleet()):
+    with running(bench):
         lose(bench, "opensees-hpc-b-0")
     (outcome,) = bench.controller.outcomes()
     assert (outcome.state, outcome.message) == (JobState.LOST, "not yours")
@@ -101,7 +101,7 @@ def test_a_bucket_that_refuses_makes_the_job_lost(tmp_path: Path) -> None:
 def test_a_vm_that_goes_by_itself_is_let_go_in_its_own_time(tmp_path: Path) -> None:
     compute = SmallCompute()
     bench = make_bench(tmp_path, compute)
-    with running(bench, bench.fleet()):
+    with running(bench):
         assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
         compute.there["opensees-hpc-b-0"] = instance("opensees-hpc-b-0", "STOPPING")
         lose(bench, "opensees-hpc-b-0", "cloud")
@@ -115,29 +115,28 @@ def test_a_vm_that_goes_by_itself_is_let_go_in_its_own_time(tmp_path: Path) -> N
 
 
 def test_a_batch_that_another_client_has_is_let_be(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path, SmallCompute())
     looked = threading.Event()
 
-    def check(within_s: float = 0.0) -> None:
+    def check(*, within_s: float = 0.0) -> None:
         if not bench.vms["opensees-hpc-b-0"].waiting.is_set():
             return  # when its job began, the batch was this client's
         looked.set()
         raise WatchedError("it is another client's", holder="them")
 
-    fleet = cast(Any, SmallFleet(on_ask=bench.boot, check=check))
+    bench = make_bench(tmp_path, SmallCompute(), check=check)
     ends: list[BaseException] = []
 
     def run() -> None:
         try:
-            bench.controller.run(fleet)
-        except TakenOverError as error:
+            bench.controller.run()
+        except WatchedError as error:
             ends.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     lose(bench, "opensees-hpc-b-0")
     assert looked.wait(LIMIT_S)
-    bench.controller.tell(LeaseLost(holder="them"))
+    bench.inbox.tell(LeaseLost(holder="them"))
     thread.join(LIMIT_S)
     assert ends
     bench.controller.close()
@@ -149,10 +148,10 @@ def test_an_earlier_attempt_that_comes_home_ends_the_job_and_the_later_attempt(t
     bench = make_bench(tmp_path, SmallCompute())
     bench.vms["opensees-hpc-b-0"].pushed.clear()
     bench.controller.note_attempt("a", 1)
-    with running(bench, bench.fleet()):
+    with running(bench):
         assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
         assert bench.attempts() == {"a": ("opensees-hpc-b-0", 2)}
-        bench.controller.tell(CameHome(home=bench.collector.home("a", 1)))
+        bench.inbox.tell(ResultsDownloaded(results=bench.collector.home("a", 1)))
     (outcome,) = bench.controller.outcomes()
     assert outcome.state is JobState.SUCCEEDED
     assert bench.vms["opensees-hpc-b-0"].cancelled == ["a.a2"]
@@ -163,9 +162,9 @@ def test_an_earlier_attempt_that_comes_home_ends_the_job_and_the_later_attempt(t
 
 def test_results_of_the_attempt_that_runs_are_left_to_the_thread_that_follows_it(tmp_path: Path) -> None:
     bench = make_bench(tmp_path, SmallCompute())
-    with running(bench, bench.fleet()):
+    with running(bench):
         assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
-        bench.controller.tell(CameHome(home=bench.collector.home("a", 1)))
+        bench.inbox.tell(ResultsDownloaded(results=bench.collector.home("a", 1)))
         bench.vms["opensees-hpc-b-0"].pushed.set()
     (outcome,) = bench.controller.outcomes()
     assert "push-results" in outcome.message
@@ -174,20 +173,20 @@ def test_results_of_the_attempt_that_runs_are_left_to_the_thread_that_follows_it
 
 def test_a_vm_that_is_refused_though_it_answered_gives_its_jobs_back(tmp_path: Path) -> None:
     bench = make_bench(tmp_path, SmallCompute(), jobs="ab")
-    fleet = bench.fleet()
-    with running(bench, fleet):
+    with running(bench):
         assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
-        bench.controller.tell(MachinesRefused(names=("opensees-hpc-b-0",), error=StockoutError("none left")))
+        bench.inbox.tell(VMsRefused(names=("opensees-hpc-b-0",), error=StockoutError("none left")))
     assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2), "b": ("opensees-hpc-b-1", 1)}
 
 
 def test_a_vm_that_is_refused_is_nobodys_and_one_that_is_lost_is_so_after_the_look_for_its_jobs(tmp_path: Path) -> None:
     bench = make_bench(tmp_path, SmallCompute(), jobs="ab")
     lost, refused, last = (f"opensees-hpc-b-{index}" for index in range(3))
-    fleet = cast(Any, SmallFleet(on_ask=lambda name: None if name == refused else bench.boot(name)))
-    with running(bench, fleet):
+    fleet = bench.fleet
+    fleet.on_request = lambda name: None if name == refused else bench.boot(name)
+    with running(bench):
         assert bench.vms[lost].waiting.wait(LIMIT_S)
-        bench.controller.tell(MachinesRefused(names=(refused,), error=StockoutError("none left")))
+        bench.inbox.tell(VMsRefused(names=(refused,), error=StockoutError("none left")))
         lose(bench, lost)
     assert fleet.abandoned == [refused, lost]
     assert {machine for machine, _ in bench.attempts().values()} == {last}
@@ -195,25 +194,25 @@ def test_a_vm_that_is_refused_is_nobodys_and_one_that_is_lost_is_so_after_the_lo
 
 def test_a_vm_that_goes_while_it_is_taken_over_takes_no_other_with_it(tmp_path: Path) -> None:
     bench = make_bench(tmp_path, SmallCompute(), jobs="abc")
-    fleet = bench.fleet()
+    fleet = bench.fleet
     bench.vms["opensees-hpc-b-5"].statuses = RemoteError("the connection is lost", host="opensees-hpc-b-5")
     bench.vms["opensees-hpc-b-6"].statuses = {
         "a.a1": JobStatus.RUNNING,
         "b.a2": JobStatus.PENDING_SUBMIT,
         "c.a3": JobStatus.FAILED_SUBMIT,
     }
-    bench.controller.expect_machines(
+    bench.controller.expect_vms(
         [instance("opensees-hpc-b-5"), instance("opensees-hpc-b-6")],
         names_used=["opensees-hpc-b-5", "opensees-hpc-b-6"],
     )
     bench.boot("opensees-hpc-b-5")
     bench.boot("opensees-hpc-b-6")
-    bench.controller.hear_machines(fleet)
+    bench.controller.learn_jobs()
     assert (fleet.forgotten, fleet.abandoned) == (["opensees-hpc-b-5"], ["opensees-hpc-b-5"])
     assert "opensees-hpc-b-5" not in bench.compute.there, (
         "nobody knows what it runs: it is ended before anything is started"
     )
-    with running(bench, fleet):
+    with running(bench):
         pass
     assert bench.vms["opensees-hpc-b-6"].followed[0] == "a.a1"
     assert "a.a1" not in bench.vms["opensees-hpc-b-6"].submitted
@@ -234,15 +233,11 @@ def test_results_of_a_vm_that_is_lost_while_others_are_taken_over_come_home(tmp_
         bench.boot(name)
         bench.vms[name].pushed.clear()
         if name == lost:  # which is heard when its job was taken over, and the other VM is still being ended
-            bench.controller.tell(MachineDown(name=lost, witness="marker", reason="the cloud took it back"))
+            bench.inbox.tell(VMDown(name=lost, witness="marker", reason="the cloud took it back"))
 
-    session, fleet = bench.session.read(), cast(Any, SmallFleet(on_ask=boot))
-    adopting = threading.Thread(
-        target=lambda: adopt_machines(
-            bench.context, session, bench.controller, fleet, cast(Collector, bench.collector)
-        ),
-        daemon=True,
-    )
+    bench.fleet.on_request = boot
+    parts = SimpleNamespace(controller=bench.controller, fleet=bench.fleet, collector=bench.collector)
+    adopting = threading.Thread(target=lambda: take_over_vms(bench.context, cast(BatchParts, parts)), daemon=True)
     adopting.start()
     adopting.join(LIMIT_S)
     assert not adopting.is_alive(), bench.told
@@ -256,7 +251,7 @@ def test_results_of_a_vm_that_is_lost_while_others_are_taken_over_come_home(tmp_
 def test_a_job_that_cannot_be_sent_ends_and_the_others_go_on(tmp_path: Path, error: Exception) -> None:
     bench = make_bench(tmp_path, SmallCompute(), jobs="ab")
     bench.vms["opensees-hpc-b-0"].refusals["a.a1"] = error
-    with running(bench, bench.fleet()):
+    with running(bench):
         pass
     outcomes = {outcome.name: outcome.message for outcome in bench.controller.outcomes()}
     assert str(error) in outcomes["a"]
@@ -268,7 +263,7 @@ def test_logs_that_cannot_be_kept_are_shown_and_keep_no_job_from_its_end(tmp_pat
     bench = make_bench(tmp_path, SmallCompute(), jobs="ab")
     (tmp_path / "results").write_text("a file where a folder should be")
     bench.vms["opensees-hpc-b-0"].pushed.set()
-    with running(bench, bench.fleet()):
+    with running(bench):
         pass
     assert sorted(bench.lines) == ["first", "first", "second", "second"]
     (warning,) = [event.facts["message"] for event in bench.told if event.event == "warning"]
@@ -288,11 +283,12 @@ def test_vms_that_never_come_up_are_not_made_for_ever(tmp_path: Path, witness: s
     bench = make_bench(tmp_path, SmallCompute())
     asked: list[str] = []
 
-    def on_ask(name: str) -> None:
+    def on_request(name: str) -> None:
         asked.append(name)
-        bench.controller.tell(MachineDown(name=name, witness=witness, reason="it went"))
+        bench.inbox.tell(VMDown(name=name, witness=witness, reason="it went"))
 
-    with pytest.raises(RemoteError, match="did not come up"):
-        bench.controller.run(cast(Any, SmallFleet(on_ask=on_ask)))
+    bench.fleet.on_request = on_request
+    with pytest.raises(RemoteError, match="did not start"):
+        bench.controller.run()
     bench.controller.close()
     assert len(asked) == most + 1

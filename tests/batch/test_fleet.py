@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,19 +14,19 @@ from typing import Any
 
 import pytest
 
-from runner.batch.fleet import Fleet, MachineWish, SpecOf
+from runner.batch.fleet import Fleet
 from runner.batch.last_pushes import LastPushes
-from runner.batch.messages import MachineDown, MachineReady, MachinesMade, MachinesRefused, ThreadFailed
+from runner.batch.messages import ThreadFailed, VMDown, VMReady, VMsCreated, VMsRefused
 from runner.batch.rescue import PUSH_LIMIT_S
+from runner.batch.stack import MachineWish
 from runner.errors import CloudError, HpcError, QuotaError, StackError, StockoutError, UnreachableError
 from runner.google.compute import Instance
 from runner.google.os_login import Login
-from runner.model.events import Event, Listener, Phases
+from runner.model.events import Event, Listener
 from runner.model.leftover import read_expires
 from runner.model.settings import Settings
-from runner.stacks.contract import StackSpec
 from runner.vms.boot import SSH_LIMIT_S
-from tests.support.small_cloud import LIMIT_S, LOGIN, Inbox, SmallCompute, SmallStacks, instance, small_context
+from tests.support.small_cloud import LIMIT_S, LOGIN, Inbox, SmallCompute, instance, small_context
 
 WISHES = [
     MachineWish(name=f"b-{index}", zone="europe-west4-a", machine_type="c2-standard-4", provisioning="spot")
@@ -34,8 +34,25 @@ WISHES = [
 ]
 
 
-def _spec(wishes: Sequence[MachineWish]) -> StackSpec:
-    return StackSpec(project="analysis", name="b", config={"machines": " ".join(wish.name for wish in wishes)})
+@dataclass(kw_only=True)
+class SmallStack:
+    """``on_up`` hears how manieth update it is and the VMs that are requested, does what the engine would do, and raises what it
+    would raise. ``wishes``: those of each update; ``logins``: how many were asked for."""
+
+    on_up: Callable[[int, list[str]], None]
+    wishes: list[Sequence[MachineWish]] = field(default_factory=list)
+    logins: int = 0
+
+    def check(self, *, within_s: float = 0.0) -> None:
+        """Find that the lease is this client's."""
+
+    def new_login(self) -> Login:
+        self.logins += 1
+        return LOGIN
+
+    def update(self, wishes: Sequence[MachineWish]) -> None:
+        self.wishes.append(wishes)
+        self.on_up(len(self.wishes), [wish.name for wish in wishes])
 
 
 @contextmanager
@@ -44,27 +61,20 @@ def _fleet(
     compute: SmallCompute,
     on_up: Callable[[int, list[str]], None],
     *,
-    spec: SpecOf = _spec,
-    new_login: Callable[[], Login] = lambda: LOGIN,
+    stack: SmallStack | None = None,
     told: list[Event] | None = None,
     **more: Any,
 ) -> Iterator[tuple[Fleet, Inbox]]:
-    context = small_context(folder, compute, SmallStacks(on_up=on_up), **more)
+    context = small_context(folder, compute, **more)
     inbox = Inbox()
     told = [] if told is None else told
     listener = Listener(on_progress=told.append)
     with context.journal.begin("b", "run") as session:
         fleet = Fleet(
-            context=context,
-            batch="b",
-            new_login=new_login,
+            context=context.with_listener(listener).in_session(session),
+            stack=stack or SmallStack(on_up=on_up),
             max_run_s=3600,
-            spec_of=spec,
-            session=session,
             tell=inbox.tell,
-            listener=listener,
-            phases=Phases(listener),
-            check=lambda within_s=0.0: None,
         )
         fleet.start()
         try:
@@ -74,7 +84,7 @@ def _fleet(
     assert inbox.of(ThreadFailed) == []
 
 
-def _names(messages: Sequence[MachineReady]) -> list[str]:
+def _names(messages: Sequence[VMReady]) -> list[str]:
     return sorted(message.instance.name for message in messages)
 
 
@@ -86,11 +96,11 @@ def test_only_vms_that_are_not_there_are_refused(tmp_path: Path) -> None:
         raise StockoutError("europe-west4-a does not have enough resources available")
 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
-        fleet.ask_for(WISHES)
-        (refused,) = inbox.wait_for(MachinesRefused)
+        fleet.request(WISHES)
+        (refused,) = inbox.wait_for(VMsRefused)
         assert refused.names == ("b-2",)
         assert isinstance(refused.error, StockoutError)
-        assert _names(inbox.wait_for(MachineReady, 2)) == ["b-0", "b-1"]
+        assert _names(inbox.wait_for(VMReady, 2)) == ["b-0", "b-1"]
 
 
 def test_a_silent_cloud_after_a_failure_refuses_nothing_that_was_made(tmp_path: Path) -> None:
@@ -103,8 +113,8 @@ def test_a_silent_cloud_after_a_failure_refuses_nothing_that_was_made(tmp_path: 
         raise StockoutError(f"{update} does not have enough resources available")
 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
-        fleet.ask_for(WISHES)
-        (refused,) = inbox.wait_for(MachinesRefused)
+        fleet.request(WISHES)
+        (refused,) = inbox.wait_for(VMsRefused)
         assert refused.names == ("b-2",)
         assert str(refused.error) == "2 does not have enough resources available"
         assert refused.error.__cause__ is None
@@ -117,10 +127,10 @@ def test_vms_of_a_good_update_wait_for_a_cloud_that_is_silent_for_a_while(tmp_pa
         compute.there |= {name: instance(name) for name in wished}
 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
-        fleet.ask_for(WISHES)
-        inbox.wait_for(MachinesMade)
-        assert inbox.of(MachinesRefused) == []
-        assert len(inbox.wait_for(MachineReady, 3)) == 3
+        fleet.request(WISHES)
+        inbox.wait_for(VMsCreated)
+        assert inbox.of(VMsRefused) == []
+        assert len(inbox.wait_for(VMReady, 3)) == 3
 
 
 def test_a_vm_that_was_made_and_went_before_it_was_seen_is_down(tmp_path: Path) -> None:
@@ -130,9 +140,9 @@ def test_a_vm_that_was_made_and_went_before_it_was_seen_is_down(tmp_path: Path) 
         compute.there |= {name: instance(name) for name in wished if name != "b-1"}
 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
-        fleet.ask_for(WISHES)
-        inbox.wait_for(MachinesMade)
-        (down,) = inbox.of(MachineDown)
+        fleet.request(WISHES)
+        inbox.wait_for(VMsCreated)
+        (down,) = inbox.of(VMDown)
         assert (down.name, down.witness) == ("b-1", "cloud")
 
 
@@ -145,8 +155,8 @@ def test_a_refusal_keeps_its_words_when_its_details_cannot_be_read(tmp_path: Pat
         raise quota
 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
-        fleet.ask_for(WISHES)
-        (refused,) = inbox.wait_for(MachinesRefused)
+        fleet.request(WISHES)
+        (refused,) = inbox.wait_for(VMsRefused)
         error: HpcError = refused.error
         assert (error, refused.names) == (quota, ("b-0", "b-1", "b-2"))
         assert "failed_operations" in compute.asked
@@ -154,28 +164,20 @@ def test_a_refusal_keeps_its_words_when_its_details_cannot_be_read(tmp_path: Pat
 
 def test_vms_that_come_later_have_a_later_end_and_a_key_that_lasts(tmp_path: Path) -> None:
     compute = SmallCompute(there={"b-0": replace(instance("b-0"), labels={"expires": "20200101-0000"})})
-    ends: list[dict[str, str]] = []
-    logins: list[Login] = []
-
-    def spec(wishes: Sequence[MachineWish]) -> StackSpec:
-        ends.append({wish.name: wish.expires for wish in wishes})
-        return _spec(wishes)
-
-    def new_login() -> Login:
-        logins.append(LOGIN)
-        return LOGIN
 
     def on_up(update: int, wished: list[str]) -> None:
         compute.there |= {name: instance(name) for name in wished}
 
-    with _fleet(tmp_path, compute, on_up, spec=spec, new_login=new_login) as (fleet, inbox):
+    stack = SmallStack(on_up=on_up)
+    with _fleet(tmp_path, compute, on_up, stack=stack) as (fleet, inbox):
         fleet.adopt(list(compute.there.values()))
-        fleet.ask_for(WISHES[1:2])
-        inbox.wait_for(MachinesMade)
-        assert len(logins) == 1
-        fleet.ask_for(WISHES[2:])
-        inbox.wait_for(MachinesMade, 2)
-    assert len(logins) == 2
+        fleet.request(WISHES[1:2])
+        inbox.wait_for(VMsCreated)
+        assert stack.logins == 1
+        fleet.request(WISHES[2:])
+        inbox.wait_for(VMsCreated, 2)
+    assert stack.logins == 2
+    ends = [{wish.name: wish.expires for wish in wishes} for wishes in stack.wishes]
     assert ends[0]["b-0"] == ends[1]["b-0"] == "20200101-0000", "the label of a VM that is there is let be"
     assert ends[0]["b-1"] == ends[1]["b-1"]
     end = read_expires(ends[1]["b-2"])
@@ -202,11 +204,11 @@ def test_a_vm_that_went_while_it_was_made_is_a_lost_vm(tmp_path: Path) -> None:
         raise StackError(f"up failed: {LOST}", diagnostics=[LOST], lost_vms=["b-1"])
 
     with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
-        fleet.ask_for(WISHES[:2])
-        inbox.wait_for(MachinesMade)
-        (down,) = inbox.of(MachineDown)
+        fleet.request(WISHES[:2])
+        inbox.wait_for(VMsCreated)
+        (down,) = inbox.of(VMDown)
         assert (down.name, down.witness) == ("b-1", "cloud")
-        assert inbox.of(MachinesRefused) == []
+        assert inbox.of(VMsRefused) == []
     assert _warnings(told) == []
 
 
@@ -220,10 +222,10 @@ def test_where_one_vm_went_and_another_is_refused_each_is_told_as_what_it_is(tmp
         raise quota
 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
-        fleet.ask_for(WISHES)
-        (refused,) = inbox.wait_for(MachinesRefused)
+        fleet.request(WISHES)
+        (refused,) = inbox.wait_for(VMsRefused)
         assert refused.names == ("b-2",)
-        assert [down.name for down in inbox.of(MachineDown)] == ["b-1"]
+        assert [down.name for down in inbox.of(VMDown)] == ["b-1"]
 
 
 def test_jobs_can_start_on_vms_that_run_while_others_are_still_being_made(tmp_path: Path) -> None:
@@ -235,12 +237,12 @@ def test_jobs_can_start_on_vms_that_run_while_others_are_still_being_made(tmp_pa
         compute.there["b-1"] = instance("b-1")
 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
-        fleet.ask_for(WISHES[:2])
-        assert _names(inbox.wait_for(MachineReady)) == ["b-0"]
-        assert inbox.of(MachinesMade) == []
+        fleet.request(WISHES[:2])
+        assert _names(inbox.wait_for(VMReady)) == ["b-0"]
+        assert inbox.of(VMsCreated) == []
         is_heard.set()
-        inbox.wait_for(MachinesMade)
-        assert _names(inbox.wait_for(MachineReady, 2)) == ["b-0", "b-1"]
+        inbox.wait_for(VMsCreated)
+        assert _names(inbox.wait_for(VMReady, 2)) == ["b-0", "b-1"]
 
 
 @pytest.mark.parametrize(("gone", "is_alarm"), [("b-9", False), ("b-0", True)])
@@ -254,8 +256,8 @@ def test_a_vm_that_is_gone_is_no_alarm_when_the_engine_does_not_find_it(
         raise StackError("up failed", diagnostics=[NOT_FOUND.format(gone)])
 
     with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
-        fleet.ask_for(WISHES)
-        inbox.wait_for(MachinesMade)
+        fleet.request(WISHES)
+        inbox.wait_for(VMsCreated)
     assert bool(_warnings(told)) is is_alarm
 
 
@@ -268,9 +270,9 @@ def test_an_update_that_stopped_at_a_vm_that_is_gone_is_made_again(tmp_path: Pat
         compute.there |= {name: instance(name) for name in wished}
 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
-        fleet.ask_for(WISHES[:1])
-        assert _names(inbox.wait_for(MachineReady)) == ["b-0"]
-        assert inbox.of(MachinesRefused) == []
+        fleet.request(WISHES[:1])
+        assert _names(inbox.wait_for(VMReady)) == ["b-0"]
+        assert inbox.of(VMsRefused) == []
 
 
 def test_a_vm_that_answers_when_nobody_wants_it_any_more_leaves_no_connection_open(tmp_path: Path) -> None:
@@ -286,7 +288,7 @@ def test_a_vm_that_answers_when_nobody_wants_it_any_more_leaves_no_connection_op
         compute.there |= {name: instance(name) for name in wished}
 
     with _fleet(tmp_path, compute, on_up, job_interface=connect) as (fleet, inbox):
-        fleet.ask_for(WISHES[:1])
+        fleet.request(WISHES[:1])
         assert is_asked.wait(LIMIT_S)
         closing = threading.Thread(target=fleet.close)
         closing.start()
@@ -296,7 +298,7 @@ def test_a_vm_that_answers_when_nobody_wants_it_any_more_leaves_no_connection_op
         may_answer.set()
         closing.join(LIMIT_S)
         assert is_closed.is_set()
-        assert inbox.of(MachineReady) == []
+        assert inbox.of(VMReady) == []
 
 
 def test_a_cloud_that_does_not_answer_the_engine_for_a_while_is_asked_again(tmp_path: Path) -> None:
@@ -309,8 +311,8 @@ def test_a_cloud_that_does_not_answer_the_engine_for_a_while_is_asked_again(tmp_
         compute.there |= {name: instance(name) for name in wished}
 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
-        fleet.ask_for(WISHES[:1])
-        (made,) = inbox.wait_for(MachinesMade)
+        fleet.request(WISHES[:1])
+        (made,) = inbox.wait_for(VMsCreated)
     assert [vm.name for vm in made.instances] == ["b-0"]
 
 
@@ -324,7 +326,7 @@ def test_a_vm_that_has_answered_before_gets_no_time_to_boot(tmp_path: Path) -> N
 
     with _fleet(tmp_path, compute, lambda update, wished: None, job_interface=connect) as (fleet, inbox):
         fleet.adopt(list(compute.there.values()), answered={"b-1"})
-        inbox.wait_for(MachineReady, 2)
+        inbox.wait_for(VMReady, 2)
         assert limits == {"b-0": SSH_LIMIT_S, "b-1": Settings().lost_after_s}
 
 
@@ -337,8 +339,8 @@ def test_an_engine_that_was_told_to_cancel_because_the_batch_is_over_is_no_alarm
         raise StackError("up failed", diagnostics=["context canceled"])
 
     with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
-        fleet.ask_for(WISHES[:1])
-        inbox.wait_for(MachineReady)
+        fleet.request(WISHES[:1])
+        inbox.wait_for(VMReady)
         closing = threading.Thread(target=fleet.close)
         closing.start()
         while fleet.is_open:
@@ -357,8 +359,8 @@ def test_a_vm_that_comes_when_nobody_waits_for_it_any_more_is_deleted(tmp_path: 
         raise StackError("up failed", diagnostics=["the engine was killed"])
 
     with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
-        fleet.ask_for(WISHES[:3])
-        (refused,) = inbox.wait_for(MachinesRefused)
+        fleet.request(WISHES[:3])
+        (refused,) = inbox.wait_for(VMsRefused)
         fleet.abandon(*refused.names)
         fleet.forget("b-2")
         compute.there["b-1"] = instance("b-1")
@@ -382,13 +384,13 @@ def test_no_update_begins_while_results_may_come_from_a_lost_vm(tmp_path: Path) 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
         clock = fleet._context.monotonic
         fleet.forget("b-8", owes=True)
-        fleet.ask_for(WISHES[:1])
-        inbox.wait_for(MachinesMade)
+        fleet.request(WISHES[:1])
+        inbox.wait_for(VMsCreated)
         assert begun[0] >= PUSH_LIMIT_S, "it is waited for, though not for ever"
         fleet.forget("b-9", owes=True)
         fleet.note_ended("b-9")
-        fleet.ask_for(WISHES[1:2])
-        inbox.wait_for(MachinesMade, 2)
+        fleet.request(WISHES[1:2])
+        inbox.wait_for(VMsCreated, 2)
         assert begun[1] < begun[0] + PUSH_LIMIT_S
 
 

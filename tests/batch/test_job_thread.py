@@ -91,7 +91,7 @@ def _run(
     check: Callable[[], None] = lambda: None,
     closed: threading.Event | None = None,
 ) -> Message | None:
-    """What the controller is told last."""
+    """Return what the controller is told last."""
     told: list[Message] = []
     context = small_context(folder, SmallCompute())
     job = Job(
@@ -113,7 +113,6 @@ def _run(
         interface=cast(Any, vm),
         collector=cast(Any, home or Home(folder=folder / "home")),
         live_logs=LiveLogs(folder / "logs", Listener()),
-        listener=Listener(),
         tell=told.append,
         check=check,
         closed=closed or threading.Event(),
@@ -200,4 +199,4 @@ def test_results_that_arrive_damaged_are_pushed_again(tmp_path: Path) -> None:
     assert home.asked == [1, 2, 3]
     message = _run(tmp_path, PushingVm(pushes=[0, FULL]), Home(folder=tmp_path / "home", damaged=(1,)))
     assert isinstance(message, JobTrouble)
-    assert "arrived damaged, and cannot be pushed again" in str(message.error)
+    assert "are corrupt, and cannot be pushed again" in str(message.error)

@@ -8,13 +8,13 @@ from typing import cast
 
 import pytest
 
-from runner.batch.controller import Controller, TakenOverError
+from runner.batch.controller import Controller
 from runner.batch.fleet import Fleet
-from runner.batch.messages import LeaseGone, LeaseLost, Message
+from runner.batch.messages import Inbox, LeaseGone, LeaseLost, Message
 from runner.errors import HpcError, NotFoundError
 from runner.jobsfile.preflight import JobInputs
+from runner.lease.keeper import WatchedError
 from runner.model.batch import parse_batch
-from runner.model.events import Listener
 from runner.model.plan import make_plan
 from runner.model.settings import Settings
 from runner.results.collector import Collector
@@ -22,22 +22,24 @@ from tests.support.small_cloud import SmallCompute, small_context
 
 
 @pytest.mark.parametrize(
-    ("message", "kind"), [(LeaseLost(holder="somebody@there 2"), TakenOverError), (LeaseGone(), NotFoundError)]
+    ("message", "kind"), [(LeaseLost(holder="somebody@there 2"), WatchedError), (LeaseGone(), NotFoundError)]
 )
-def test_a_batch_is_left_alone_only_if_somebody_goes_on_with_it(
+def test_a_batch_is_left_alone_only_if_somebody_else_runs_it(
     tmp_path: Path, message: Message, kind: type[HpcError]
 ) -> None:
     context = small_context(tmp_path, SmallCompute())
     batch = parse_batch("batch: b\njobs: [{name: a, dir: d}]\n", tmp_path / "b.yaml")
     with context.journal.begin("b", "run") as session:
+        inbox = Inbox()
         controller = Controller(
-            context=context,
+            context=context.in_session(session),
             plan=make_plan(batch, Settings(), name="b"),
             inputs=[JobInputs(job=job, files=(), size_bytes=0) for job in batch.jobs],
             collector=cast(Collector, SimpleNamespace()),
-            session=session,
-            listener=Listener(),
+            fleet=cast(Fleet, SimpleNamespace(request=lambda wishes: None)),
+            inbox=inbox,
+            check=lambda within_s=0.0: None,
         )
-        controller.tell(message)
+        inbox.tell(message)
         with pytest.raises(kind):
-            controller.run(cast(Fleet, SimpleNamespace(ask_for=lambda wishes: None)))
+            controller.run()

@@ -14,7 +14,7 @@ from tests.disks import largest_file
 LINE = b"123456789\n"
 
 
-def test_who_comes_later_goes_on_where_it_stands(tmp_path: Path) -> None:
+def test_a_later_client_continues_where_it_ends(tmp_path: Path) -> None:
     for begin in (0, 10, 20):
         logs = LiveLogs(tmp_path, Listener())
         with logs.opened("a.a1") as log:

@@ -58,7 +58,7 @@ def test_what_a_thread_ends_with_is_told(tells_errors: bool) -> None:
     assert len(defects) == (1 if tells_errors else 2)
 
 
-def test_a_thread_that_goes_on_is_not_waited_for_longer_than_said() -> None:
+def test_a_thread_that_runs_on_is_not_waited_for_longer_than_said() -> None:
     threads, may_end = Threads(lambda error: None), threading.Event()
     threads.start(lambda: may_end.wait(LIMIT_S), name="slow")
     assert not threads.join(0.05)

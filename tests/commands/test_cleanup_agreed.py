@@ -13,7 +13,7 @@ import pytest
 
 from runner.commands.cleanup import CleanupSummary
 from runner.journal.journal import SessionState
-from runner.lease.keeper import LeaseEvents, LeaseKeeper, LeaseTerms
+from runner.lease.keeper import LeaseEvents, LeaseKeeper, LeaseState, LeaseTerms
 from runner.model import names
 from runner.model.events import Listener
 from tests.support.cloud_estate import BUCKET, LIMIT_S, ME, PROJECT, Estate, at, gone
@@ -137,7 +137,7 @@ def test_a_client_elsewhere_that_renews_its_lease_all_the_time_hears_of_the_end(
     with keeper:
         summary = Meanwhile(lambda: await_renewal(keeper)).clean(estate, batch="b1")
         assert has_gone.wait(LIMIT_S)
-    assert keeper.is_lost
+    assert keeper.state is LeaseState.REMOVED
     assert (estate.objects(), instances(estate), summary.exit_code) == ([], set(), 0)
 
 

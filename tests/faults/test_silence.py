@@ -107,5 +107,5 @@ def test_jobs_that_ended_while_the_vm_was_silent(site: Site, tmp_path: Path) -> 
     run.wait()
     run.assert_each_job_ended_once()
     assert {event["reason"] for event in run.events if (event["event"], event.get("state")) == ("job", "waiting")} == {
-        "its results went with its VM"
+        "its results were lost with its VM"
     }

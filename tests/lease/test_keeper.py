@@ -15,6 +15,7 @@ from runner.lease.keeper import (
     ControlStore,
     LeaseEvents,
     LeaseKeeper,
+    LeaseState,
     LeaseTerms,
     WatchedError,
     change_lease,
@@ -154,7 +155,7 @@ def test_one_batch_has_one_watcher(batch: Batch, clock: Clock, told: Told, make_
             pass
         with make_keeper(THEM, take_over=True):
             keeper.look()
-            assert keeper.is_lost
+            assert keeper.state is LeaseState.TAKEN
             assert [lease.holder for lease in told.losses] == [THEM]
             with pytest.raises(ConflictError, match="lost"):
                 keeper.detach()
@@ -200,7 +201,7 @@ def test_a_number_that_comes_again_is_somebody_else(batch: Batch, told: Told, ma
                 make_keeper(**terms).__enter__()
         with make_keeper(holder_id="second", take_over=True):
             keeper.look()
-            assert keeper.is_lost
+            assert keeper.state is LeaseState.TAKEN
     with make_keeper(holder_id="third", predecessors=["second"]):
         assert stored(batch).holder_id == "third"
 
@@ -263,7 +264,7 @@ def test_deadlines_that_others_move_are_told_and_kept(
         clock.passed_s = 300
         keeper.look()
         assert dict(stored(batch).deadlines) == {"a": 99.0}, "a renewal is written over what others changed"
-        assert not keeper.is_lost
+        assert keeper.state is LeaseState.OURS
 
 
 def test_a_lost_answer_does_not_lose_the_lease(batch: Batch, clock: Clock, told: Told, make_keeper: Make) -> None:
@@ -274,7 +275,7 @@ def test_a_lost_answer_does_not_lose_the_lease(batch: Batch, clock: Clock, told:
         keeper.look()
         assert "lost" in keeper.trouble
         keeper.look()
-        assert (keeper.trouble, keeper.is_lost, keeper.age_s) == ("", False, 0)
+        assert (keeper.trouble, keeper.state, keeper.age_s) == ("", LeaseState.OURS, 0)
         assert told.losses == []
 
 
@@ -295,7 +296,7 @@ def test_a_lease_that_was_removed_is_not_made_again(batch: Batch, clock: Clock, 
         batch.store.delete_control(batch.name)
         clock.passed_s = 300
         keeper.look()
-        assert keeper.is_lost
+        assert keeper.state is LeaseState.REMOVED
         assert (told.losses, told.times_gone) == ([], 1), "nobody took the batch over"
     assert read_lease(batch.store, batch.name) is None
 
@@ -306,7 +307,7 @@ def test_who_takes_the_batch_after_its_lease_was_removed_is_heard_of(
     with make_keeper() as keeper:
         batch.store.delete_control(batch.name)
         keeper.look()
-        assert keeper.is_lost
+        assert keeper.state is LeaseState.REMOVED
         with make_keeper(THEM):
             clock.passed_s = 300
             with pytest.raises(WatchedError, match=THEM):

@@ -12,9 +12,10 @@ from typing import Any, cast
 
 from runner.batch.controller import Controller
 from runner.batch.downloads import Downloads
-from runner.batch.fleet import Fleet, MachineWish
-from runner.batch.messages import MachineDown, MachineReady
-from runner.context import Context
+from runner.batch.fleet import Fleet
+from runner.batch.messages import Inbox, VMDown, VMReady
+from runner.batch.stack import MachineWish
+from runner.context import SessionContext
 from runner.errors import (
     CloudError,
     HpcError,
@@ -25,6 +26,7 @@ from runner.hardware import JobOutput, JobStatus
 from runner.hardware.watch import LogPiece
 from runner.jobsfile.preflight import JobInputs
 from runner.journal.journal import SessionState
+from runner.lease import LeaseCheck
 from runner.model.batch import Expectation, Job
 from runner.model.catalog import MACHINE_TYPES
 from runner.model.events import Event, Listener
@@ -79,7 +81,7 @@ class SmallVm:
                 raise GONE
 
     def get_job_output(self, name: str) -> JobOutput:
-        """A job whose results the bucket refused: it ends without them."""
+        """Return the output of a job whose results the bucket refused: it ends without them."""
         return JobOutput(
             status=JobStatus.COMPLETED,
             exit_code=0,
@@ -106,22 +108,21 @@ class SmallVm:
 
 @dataclass(kw_only=True)
 class SmallFleet:
-    """Makes ``on_ask`` the answer to every wish."""
+    """Answers every wish with ``on_request``."""
 
-    on_ask: Callable[[str], None]
+    on_request: Callable[[str], None]
     forgotten: list[str] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
     owing: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
-    check: Callable[..., None] = lambda within_s=0.0: None
 
-    def ask_for(self, wishes: Sequence[MachineWish]) -> None:
+    def request(self, wishes: Sequence[MachineWish]) -> None:
         for wish in wishes:
-            self.on_ask(wish.name)
+            self.on_request(wish.name)
 
     def adopt(self, instances: Sequence[Instance], *, answered: Collection[str] = ()) -> None:
         for found in instances:
-            self.on_ask(found.name)
+            self.on_request(found.name)
 
     def forget(self, name: str, *, owes: bool = False) -> None:
         self.forgotten.append(name)
@@ -194,8 +195,10 @@ def _job(name: str, folder: Path) -> Job:
 class Bench:
     """A controller of jobs a, b…, each as wide as a VM, and what it told."""
 
-    context: Context
+    context: SessionContext
     controller: Controller
+    inbox: Inbox
+    fleet: SmallFleet
     compute: SmallCompute
     collector: SmallCollector
     session: SessionState
@@ -203,29 +206,34 @@ class Bench:
     lines: list[str]
     vms: dict[str, SmallVm] = field(default_factory=lambda: defaultdict(SmallVm))
 
-    def fleet(self) -> Any:
-        """Each VM that is asked for answers."""
-        return cast(Fleet, SmallFleet(on_ask=self.boot))
-
     def boot(self, name: str) -> None:
-        """A VM answers. Results are pushed at once, except on the first."""
+        """Let a VM answer. Results are pushed at once, except on the first."""
         self.compute.there[name] = instance(name)
         vm = self.vms[name]
         if name != "opensees-hpc-b-0":
             vm.pushed.set()
-        self.controller.tell(MachineReady(instance=instance(name), interface=cast(Any, vm)))
+        self.inbox.tell(VMReady(instance=instance(name), interface=cast(Any, vm)))
 
     def attempts(self) -> dict[str, tuple[str, int]]:
         """Where each job ran last, and the how manieth attempt that was."""
         return {job.name: (job.machine, job.attempt) for job in self.controller.roster.jobs}
 
 
-def make_bench(folder: Path, compute: SmallCompute, *, jobs: str = "a", **more: Any) -> Bench:
+def never_lost(*, within_s: float = 0.0) -> None:
+    """Find that the lease is this client's."""
+
+
+def make_bench(
+    folder: Path, compute: SmallCompute, *, jobs: str = "a", check: LeaseCheck = never_lost, **more: Any
+) -> Bench:
+    """Return a controller whose fleet answers each wish with a VM that boots at once."""
     collector = SmallCollector(folder=folder / "home", **more)
-    context = small_context(folder, compute)
-    session = context.journal.begin("b", "run")
     told: list[Event] = []
     lines: list[str] = []
+    listener = Listener(on_progress=told.append, on_log=lambda name, line: lines.append(line))
+    outside = small_context(folder, compute).with_listener(listener)
+    session = outside.journal.begin("b", "run")
+    context = outside.in_session(session)
     made = [_job(name, folder) for name in jobs]
     plan = Plan(
         batch="b",
@@ -240,29 +248,34 @@ def make_bench(folder: Path, compute: SmallCompute, *, jobs: str = "a", **more: 
         disk_gib=50,
         ceiling_usd=1.0,
     )
+    inbox, fleet = Inbox(), SmallFleet(on_request=lambda name: bench.boot(name))
     controller = Controller(
         context=context,
         plan=plan,
         inputs=[JobInputs(job=job, files=(), size_bytes=0) for job in made],
         collector=cast(Collector, collector),
-        session=session,
-        listener=Listener(on_progress=told.append, on_log=lambda name, line: lines.append(line)),
+        fleet=cast(Fleet, fleet),
+        inbox=inbox,
+        check=check,
     )
-    return Bench(
+    bench = Bench(
         context=context,
         controller=controller,
+        inbox=inbox,
+        fleet=fleet,
         compute=compute,
         collector=collector,
         session=session,
         told=told,
         lines=lines,
     )
+    return bench
 
 
 @contextmanager
-def running(bench: Bench, fleet: Any) -> Iterator[None]:
+def running(bench: Bench) -> Iterator[None]:
     """Inside, the batch runs; after it, it has come to its end."""
-    thread = threading.Thread(target=lambda: bench.controller.run(fleet), daemon=True)
+    thread = threading.Thread(target=bench.controller.run, daemon=True)
     with Downloads(cast(Collector, bench.collector)):
         thread.start()
         yield
@@ -272,6 +285,6 @@ def running(bench: Bench, fleet: Any) -> Iterator[None]:
 
 
 def lose(bench: Bench, name: str, witness: str = "ssh") -> None:
-    """A VM is lost while its job's results are on their way, or may be."""
+    """Lose a VM while its job's results are on their way, or may be."""
     assert bench.vms[name].waiting.wait(LIMIT_S)
-    bench.controller.tell(MachineDown(name=name, witness=witness, reason="nothing is heard of it"))
+    bench.inbox.tell(VMDown(name=name, witness=witness, reason="nothing is heard of it"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from runner.journal.journal import Journal
 from runner.model.events import Listener, Phases
 from runner.model.settings import Settings
 from runner.model.stockout import FailedOperation
-from runner.stacks.contract import EngineLimit, OnProgress, StackSpec
+from runner.results.store import ResultSet
 
 LIMIT_S = 30.0
 SHORTEST_SLEEP_S = 0.01
@@ -26,7 +26,7 @@ LOGIN = Login(user="me", key_file=Path("key"), fingerprint="f")
 
 
 def instance(name: str, status: str = "RUNNING") -> Instance:
-    """A VM as the cloud tells it."""
+    """Return a VM as the cloud has it."""
     return Instance(name=name, zone="europe-west4-a", status=status, machine_type="c2-standard-4", address="127.0.0.1")
 
 
@@ -62,42 +62,19 @@ class SmallCompute:
             raise waiting.pop(0)
 
 
-@dataclass(kw_only=True)
-class SmallStacks:
-    """``on_up`` hears the machines that are wished for, does what the engine would do, and raises what it would raise."""
-
-    on_up: Callable[[int, list[str]], None]
-    updates: int = 0
-
-    def up(self, spec: StackSpec, on_progress: OnProgress, *, limit: EngineLimit | None = None) -> Mapping[str, object]:
-        self.updates += 1
-        self.on_up(self.updates, spec.config["machines"].split())
-        return {}
-
-    def interrupt(self) -> None:
-        return None
-
-    def kill(self) -> None:
-        return None
-
-
-class NoControls:
-    """A bucket without control objects."""
+class EmptyBucket:
+    """A bucket without objects."""
 
     bucket = "bucket"
 
     def list_control(self, batch: str) -> list[str]:
         return []
 
+    def all_sets(self, batch: str) -> list[ResultSet]:
+        return []
 
-def small_context(
-    folder: Path,
-    compute: SmallCompute,
-    stacks: SmallStacks | None = None,
-    *,
-    listener: Listener | None = None,
-    **more: Any,
-) -> Context:
+
+def small_context(folder: Path, compute: SmallCompute, *, listener: Listener | None = None, **more: Any) -> Context:
     """Commands' context on this cloud; its clock goes by what is slept, so that long waits are short."""
     slept, listener = [0.0], listener or Listener()
 
@@ -107,8 +84,8 @@ def small_context(
 
     parts = {
         "compute": compute,
-        "stacks": stacks,
-        "results": NoControls(),
+        "stacks": SimpleNamespace(interrupt=lambda: None, kill=lambda: None),
+        "results": EmptyBucket(),
         "job_interface": lambda instance, login, keys, batch, *, limit_s: SimpleNamespace(close=lambda: None),
     }
     cloud = SimpleNamespace(**(parts | more))
@@ -128,7 +105,7 @@ def small_context(
 
 
 class Inbox:
-    """What threads told."""
+    """What threads reported."""
 
     def __init__(self) -> None:
         self.messages: list[Any] = []
@@ -144,7 +121,7 @@ class Inbox:
             return [message for message in self.messages if isinstance(message, kind)]
 
     def wait_for(self, kind: type, count: int = 1) -> Sequence[Any]:
-        """The messages of a kind, as soon as there are so many."""
+        """Wait for so many messages of a kind, and return them."""
         with self._changed:
             self._changed.wait_for(
                 lambda: sum(isinstance(message, kind) for message in self.messages) >= count, LIMIT_S

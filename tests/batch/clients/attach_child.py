@@ -1,6 +1,6 @@
 """A process that attaches to a batch when it is told to: ``python -m tests.batch.clients.attach_child SITE BATCH HOME``
 
-Says ``ready``, waits for a line, attaches, and says ``up`` if it goes on, with its VMs still to be made; then it waits for
+Says ``ready``, waits for a line, attaches, and says ``up`` if it runs the batch, with its VMs still to be created; then it waits for
 another line and fails. Last it says the error that ended it: its type, its exit code, its message and remedy.
 """
 

@@ -1,4 +1,4 @@
-"""A client's machine: the bucket and the cloud of the test, but no engine and no keys; it remembers what the engine was asked."""
+"""A client's computer: the bucket and the cloud of the test, but no engine and no keys; it remembers what the engine was asked."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Keys:
 
 
 @dataclass(kw_only=True)
-class Things:
+class SmallInventory:
     """What the cloud has of the batch; what is in the bucket is told by ``bucket``. ``is_stuck``: nothing can be removed."""
 
     items: list[Item] = field(default_factory=list)
@@ -94,10 +94,10 @@ class Doubled:
     real: Any
     stacks: Engine
     logins: Keys
-    estate: Things
+    estate: SmallInventory
 
     def open(self, *, needs_engine: bool = True) -> None:
-        """It is open."""
+        """Do nothing: it is open."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)
@@ -105,13 +105,13 @@ class Doubled:
 
 @dataclass(kw_only=True)
 class Client:
-    """A machine with a journal of its own. ``told``: what its commands have said."""
+    """A computer with a journal of its own. ``told``: the events of its commands."""
 
     batch: Batch
     home: Path
     engine: Engine = field(default_factory=Engine)
     keys: Keys = field(default_factory=Keys)
-    estate: Things = field(default_factory=Things)
+    estate: SmallInventory = field(default_factory=SmallInventory)
     told: list[Event] = field(default_factory=list)
 
     @cached_property
@@ -127,17 +127,17 @@ class Client:
         return Listener(on_progress=self.told.append)
 
     def events(self, word: str) -> list[dict[str, Any]]:
-        """The facts of the events of one kind."""
+        """Return the facts of the events of one kind."""
         return [dict(event.facts) for event in self.told if event.event == word]
 
     def session(self) -> Session:
-        """The batch's journal here."""
+        """Return the batch's journal here."""
         session = self.context.journal.read(self.batch.name)
         assert session is not None
         return session
 
     def define(self, *jobs: str, is_saved: bool = True, owner: str = "") -> Definition:
-        """The batch with these jobs, in the bucket if wanted. ``owner``: somebody else."""
+        """Define the batch with these jobs, and save it in the bucket if wanted. ``owner``: somebody else."""
         folder = self.home / "jobs"
         (folder / "m").mkdir(parents=True)
         (folder / "m" / "main.tcl").write_text("puts done\n")
@@ -159,22 +159,22 @@ class Client:
         return definition
 
     def write_lease(self, holder: str = "somebody@there 2", **changes: Any) -> None:
-        """The batch's lease as another client has it."""
+        """Write the batch's lease as another client has it."""
         lease = replace(new_lease(self.batch.name, holder, datetime.now(UTC), 600), **changes)
         self.batch.store.put_control(self.batch.name, names.LEASE, lease.as_json())
 
     def add_vm(self, owner: str = "") -> None:
-        """A VM of the batch, as a sweep finds it. ``owner``: somebody else's."""
+        """Add a VM of the batch, as a sweep finds it. ``owner``: somebody else's."""
         labels = {"owner": owner or self.context.settings.owner, **names.labels_of_batch(self.batch.name)}
         vm = Item(kind=Kind.INSTANCE, name=f"{self.batch.name}-0", place="europe-west4-a", labels=labels)
         self.estate.items.append(vm)
 
     def lease(self) -> Lease:
-        """As it is in the bucket."""
+        """Return the lease that is in the bucket."""
         found = read_lease(self.batch.store, self.batch.name)
         assert found is not None
         return found.lease
 
     def has_definition(self) -> bool:
-        """Whether the batch can be attached to."""
+        """Return whether the batch can be attached to."""
         return "batch.json" in self.batch.store.list_control(self.batch.name)

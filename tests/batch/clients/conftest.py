@@ -1,4 +1,4 @@
-"""A batch in a bucket, and a client's machine for it."""
+"""A batch in a bucket, and a client's computer for it."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ __all__ = ["batch", "bucket_site", "client"]
 
 @pytest.fixture
 def client(batch: Batch, tmp_path: Path) -> Client:
-    """A machine on which nothing was ever done."""
+    """Return a computer on which nothing was ever done."""
     return Client(batch=batch, home=tmp_path / "home")

@@ -1,4 +1,4 @@
-"""Two attaches at once: one goes on with the batch, the other ends with a sentence, and nothing is lost."""
+"""Two attaches at once: one runs the batch, the other ends with a sentence, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Attach:
         self.process.stdin.flush()
 
     def hear(self) -> Any:
-        """What it says next; what it died of if it says nothing."""
+        """Return what it says next; fail with what ended it if it says nothing."""
         assert self.process.stdout and self.process.stderr
         line = self.process.stdout.readline()
         assert line, self.process.stderr.read()
@@ -54,7 +54,7 @@ def attaching(batch: Batch, home: Path) -> Iterator[Attach]:
 
 @pytest.mark.parametrize("journal", ["none", "left by another"])
 @pytest.mark.parametrize("number", range(TIMES))
-def test_on_one_machine(client: Client, batch: Batch, number: int, journal: str) -> None:
+def test_on_one_computer(client: Client, batch: Batch, number: int, journal: str) -> None:
     client.define("a", "b", "c")
     client.write_lease(detached=True)
     if journal != "none":
@@ -67,7 +67,7 @@ def test_on_one_machine(client: Client, batch: Batch, number: int, journal: str)
 
 @pytest.mark.parametrize("lease", ["detached", "none"])
 @pytest.mark.parametrize("number", range(TIMES))
-def test_on_two_machines(client: Client, batch: Batch, tmp_path: Path, number: int, lease: str) -> None:
+def test_on_two_computers(client: Client, batch: Batch, tmp_path: Path, number: int, lease: str) -> None:
     client.define("a", "b", "c")
     if lease != "none":
         client.write_lease(detached=True)
@@ -78,7 +78,7 @@ def test_on_two_machines(client: Client, batch: Batch, tmp_path: Path, number: i
 
 
 def race(batch: Batch, *homes: Path) -> list[Any]:
-    """Let clients with these homes go at once; how the one ended that did not go on, when one did."""
+    """Let clients with these homes go at once; return how the one ended that did not get the batch."""
     with contextlib.ExitStack() as stack, ThreadPoolExecutor(len(homes)) as pool:
         clients = [stack.enter_context(attaching(batch, home)) for home in homes]
         assert [client.hear() for client in clients] == ["ready"] * len(homes)

@@ -1,4 +1,4 @@
-"""How a client's part in a batch ends, and what of the batch is left then: nothing, or all of it if it goes on without this client."""
+"""How a client's part in a batch ends, and what of the batch is left then: nothing, or all of it if it runs on without this client."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from typing import Any
 import psutil
 import pytest
 
-from runner.batch.run import BatchRun, analysis_spec
+from runner.batch.run import BatchRun
+from runner.batch.stack import analysis_spec
 from runner.batch.summary import RunReport, RunSummary
 from runner.commands import attach
 from runner.errors import HpcError, LeftoverError, PermissionDeniedError
 from runner.jobsfile.definition import load_definition
 from runner.journal.owner import describe_this_process
 from runner.lease.keeper import WatchedError, change_lease
-from runner.model.events import Event, Listener, Phases
+from runner.model.events import Event, Listener
 from runner.model.lease import Lease
 from runner.model.session import Owner
 from runner.model.states import JobState
@@ -42,16 +43,13 @@ ELSEWHERE = "somebody@there 2"
 
 
 def run(client: Client, *jobs: str, listener: Listener | None = None, report: RunReport | None = None) -> RunSummary:
-    """A batch that this client begins."""
+    """Run a batch that this client begins."""
     definition = client.define(*jobs, is_saved=False)
     listener = listener or client.listener
     with client.context.journal.begin(client.batch.name, "run") as session:
         return BatchRun(
-            context=client.context,
+            context=client.context.with_listener(listener).in_session(session),
             definition=definition,
-            listener=listener,
-            phases=Phases(listener),
-            session=session,
             report=report or RunReport(),
         ).begin()
 
@@ -64,7 +62,7 @@ def attach_to(
 
 
 def left_by(report: RunReport) -> dict[str, JobState]:
-    """What a client says of the jobs of a batch that goes on without it."""
+    """Return what a client says of the jobs of a batch that runs on without it."""
     assert report.summary is not None and report.summary.is_detached
     return {job.name: job.state for job in report.summary.jobs}
 
@@ -109,7 +107,7 @@ def test_an_attach_that_is_interrupted_while_it_looks_around_leaves_the_batch_as
     assert client.has_definition()
 
 
-def test_a_batch_stays_its_owners_whoever_goes_on_with_it_and_ends_as_a_whole(client: Client) -> None:
+def test_a_batch_stays_its_owners_whoever_runs_it_and_ends_as_a_whole(client: Client) -> None:
     client.define("a", owner="alice")
     client.write_lease(detached=True)
     definition = load_definition(client.context, client.batch.name)
@@ -129,7 +127,7 @@ def test_an_attach_that_finds_no_lease_to_take_leaves_the_batch_as_it_was(client
     assert not client.session().has_ended
 
 
-def test_an_attach_without_room_for_results_goes_on_and_judges_them_when_they_come(
+def test_an_attach_without_disk_space_runs_the_batch_and_judges_results_when_they_are_downloaded(
     client: Client, batch: Batch
 ) -> None:
     client.define("a", "b")
@@ -151,7 +149,7 @@ def test_an_attach_without_room_for_results_goes_on_and_judges_them_when_they_co
         ("b", JobState.SUCCEEDED),
     ]
     assert summary.exit_code == 0
-    assert all("came home late" in job.message for job in summary.jobs)
+    assert all("downloaded late" in job.message for job in summary.jobs)
     assert set(batch.at_home()) >= {"a", "b"}
     session = client.session()
     assert [(job.name, job.state) for job in session.jobs] == [("a", "succeeded"), ("b", "succeeded")]
@@ -159,7 +157,7 @@ def test_an_attach_without_room_for_results_goes_on_and_judges_them_when_they_co
     assert not client.has_definition()
 
 
-def test_what_was_given_up_and_never_came_home_stays_lost(client: Client) -> None:
+def test_what_was_given_up_and_was_never_downloaded_stays_lost(client: Client) -> None:
     report = RunReport()
     with pytest.raises(HpcError, match="no VM today"):
         run(client, "a", report=report)
@@ -288,7 +286,7 @@ def test_taking_over_is_asked_for_every_time(client: Client) -> None:
 
 
 def leave_behind(client: Client, batch: Batch, **owner: Any) -> Owner:
-    """What a client has left that has ``owner`` instead of this process's own: a journal and a lease."""
+    """Leave the journal and the lease of a client that has ``owner`` instead of this process's own."""
     there = replace(describe_this_process(), **{"lock": "of another folder"} | owner)
     with client.context.journal.begin(batch.name, "run"):
         client.write_lease(str(there), holder_id=there.identity)

@@ -1,4 +1,4 @@
-"""A batch that has lost its client here, and that another one goes on with: told as what it is, and its end is not offered."""
+"""A batch that has lost its client here, and that another one runs: reported as such, and its end is not offered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ELSEWHERE = "somebody@there 2"
 
 
 def leave(client: Client) -> None:
-    """A session whose client has gone, with something that was created."""
+    """Leave a journal whose client is gone, with something that was created."""
     client.define("a")
     with client.context.journal.begin(client.batch.name, "run", project="local-project") as state:
         state.intend("stack", client.batch.name, "analysis")
@@ -28,7 +28,7 @@ def shown(event: Event) -> str:
     return out.getvalue()
 
 
-def test_what_another_client_goes_on_with_is_not_offered_for_its_end(client: Client) -> None:
+def test_what_another_client_runs_is_not_offered_for_its_end(client: Client) -> None:
     leave(client)
     client.write_lease(ELSEWHERE)
     (dead,) = report_dead_sessions(client.context)
@@ -41,7 +41,7 @@ def test_what_another_client_goes_on_with_is_not_offered_for_its_end(client: Cli
     assert "cleanup" not in text
 
 
-def test_what_nobody_goes_on_with_is_offered_for_its_end(client: Client) -> None:
+def test_what_nobody_runs_is_offered_for_its_end(client: Client) -> None:
     leave(client)
     here = describe_this_process()
     an_hour_ago = datetime.now(UTC) - timedelta(hours=1)

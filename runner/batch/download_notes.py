@@ -1,13 +1,12 @@
-"""Which jobs' results are at home with which client, noted in the bucket: a client elsewhere must not run them again.
+"""Which client has downloaded which jobs' results, noted in the bucket: a client elsewhere must not run those jobs again.
 
-Results are deleted in the bucket once they are home, so that nothing else there tells of them. The notes go when the batch ends.
+Results are deleted in the bucket once they are downloaded, so nothing else there shows them. The notes are deleted when the batch ends.
 """
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable
 
 from runner.batch.outcome import read_outcome
 from runner.batch.summary import JobOutcome
@@ -19,23 +18,24 @@ from runner.model.states import JobState
 from runner.results import HomeSet
 
 
-def home_noter(context: Context, definition: Definition) -> Callable[[HomeSet], None]:
-    """Notes a set that has come home to this machine, with the job's outcome. It raises CloudError; noting twice does no harm."""
+def note_download(context: Context, definition: Definition, results: HomeSet) -> None:
+    """Note a result set that was downloaded to this computer, with the job's outcome. Noting twice does no harm.
+
+    Raises:
+        CloudError: it could not be noted.
+    """
     expectations = {item.job.name: item.job.expect for item in definition.inputs}
-
-    def note(home: HomeSet) -> None:
-        if home.job not in expectations:
-            return
-        outcome = read_outcome(home.folder, name=home.job, expect=expectations[home.job])
-        content = json.dumps({"host": platform.node(), **outcome.as_json()}).encode()
-        context.cloud.results.put_control(definition.plan.batch, names.home_marker(home.job, home.attempt), content)
-
-    return note
+    if results.job not in expectations:
+        return
+    outcome = read_outcome(results.folder, name=results.job, expect=expectations[results.job])
+    content = json.dumps({"host": platform.node(), **outcome.as_json()}).encode()
+    marker = names.home_marker(results.job, results.attempt)
+    context.cloud.results.put_control(definition.plan.batch, marker, content)
 
 
-def read_home_notes(context: Context, batch: str) -> dict[str, JobOutcome]:
-    """Outcomes by job of the newest attempts that came home, to whatever client. A damaged note says nothing: no client of
-    ours writes one, and it must not keep the other jobs from going on.
+def read_download_notes(context: Context, batch: str) -> dict[str, JobOutcome]:
+    """Return outcomes by job of the newest attempts that any client has downloaded. A corrupt note is ignored: no client of
+    ours writes one, and it must not stop the other jobs.
 
     Raises:
         CloudError: the notes cannot be read.
@@ -53,7 +53,7 @@ def read_home_notes(context: Context, batch: str) -> dict[str, JobOutcome]:
 def _read_note(job: str, content: bytes) -> JobOutcome | None:
     try:
         values = decode_json(content)
-        where = f"its results are at home on {values['host']!s}, in {values['results']!s}"
+        where = f"its results were downloaded to {values['host']!s}, in {values['results']!s}"
         return JobOutcome(
             name=job,
             state=JobState(values["status"]),

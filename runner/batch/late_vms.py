@@ -1,4 +1,4 @@
-"""VMs that run though nobody waits for them any more, as one does whose making outlasted the engine: they are deleted."""
+"""VMs that run though nobody waits for them any more, such as one that came up after its engine was killed: they are deleted."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ from runner.context import Context
 from runner.errors import CloudError, PermissionDeniedError
 from runner.google import Instance
 from runner.lease import LeaseCheck
-from runner.model.events import Listener
 
 
-class Latecomers:
+class LateVMs:
     """Those of one batch. For several threads. ``check``: a CloudError of it says that the batch may be somebody else's, and nothing
     is deleted. ``threads``: a deletion takes up to minutes, in which whoever looks at the VMs has more to see.
     """
 
-    def __init__(self, *, context: Context, threads: Threads, listener: Listener, check: LeaseCheck) -> None:
+    def __init__(self, *, context: Context, threads: Threads, check: LeaseCheck) -> None:
         self._context = context
         self._threads = threads
-        self._listener = listener
         self._check = check
         self._lock = threading.Lock()
         self._unwanted: set[str] = set()
@@ -30,7 +28,7 @@ class Latecomers:
         self._told: set[str] = set()
 
     def add(self, name: str) -> None:
-        """From now on nobody looks after this one."""
+        """Delete this one as soon as it runs."""
         with self._lock:
             self._unwanted.add(name)
 
@@ -40,7 +38,7 @@ class Latecomers:
         return bool(self._unwanted)
 
     def end(self, found: Sequence[Instance]) -> None:
-        """Begin to delete those of these that are unwanted and run. What cannot be deleted is deleted at a later call."""
+        """Start to delete those of these that are unwanted and run. What cannot be deleted is tried again at the next call."""
         for instance in found:
             with self._lock:
                 is_due = instance.runs and instance.name in self._unwanted - self._ending
@@ -53,12 +51,14 @@ class Latecomers:
             self._check()
             compute = self._context.cloud.compute
             now = compute.instance(instance.zone, instance.name)
-            if now is None or not now.runs:  # whoever looked for its jobs has ended it since
+            if now is None or not now.runs:  # whoever looked for its jobs has deleted it since
                 return
             compute.delete_instance(instance.zone, instance.name)
-            self._tell_once(instance.name, f"{instance.name} came when nobody waited for it any more; it was deleted")
+            self._warn_once(
+                instance.name, f"{instance.name} came late, when nobody waited for it any more; it was deleted"
+            )
         except CloudError as error:
-            self._tell_once(instance.name, f"{instance.name} came late and cannot be deleted now: {error}")
+            self._warn_once(instance.name, f"{instance.name} came late and cannot be deleted: {error}")
             if isinstance(error, PermissionDeniedError):  # which asking again does not change
                 with self._lock:
                     self._unwanted.discard(instance.name)
@@ -66,9 +66,9 @@ class Latecomers:
             with self._lock:
                 self._ending.discard(instance.name)
 
-    def _tell_once(self, name: str, message: str) -> None:
+    def _warn_once(self, name: str, message: str) -> None:
         with self._lock:
             is_first = name not in self._told
             self._told.add(name)
         if is_first:
-            self._listener.tell("warning", message=message)
+            self._context.listener.tell("warning", message=message)
