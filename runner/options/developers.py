@@ -26,6 +26,6 @@ class Fresh(Options, verb="fresh", exits=ANY_VERB | usual_exits(1, 3)):
 
 
 class Docs(Options, verb="docs", exits=ANY_VERB | usual_exits(1)):
-    """Write the generated parts of docs/: the schema of jobs files."""
+    """Write the generated parts of docs/."""
 
     check: Annotated[bool, "only check whether they are up to date"] = False
