@@ -136,31 +136,31 @@ class Operations:
             record[where[2][:-1]] = link(scope)
         return path, record
 
-    async def _run(self, path: str, what: str, work: Work | None, undo: Work | None) -> None:
+    async def _run(self, path: str, description: str, work: Work | None, undo: Work | None) -> None:
         try:
-            if slow := self._faults.hit("slow_operation", what):
+            if slow := self._faults.hit("slow_operation", description):
                 await self._clock.sleep_until(self._clock.now() + slow["delay_s"])
-            failure = await self._work(what, work)
+            failure = await self._work(description, work)
             if failure and undo:
                 await undo()
-            self._finish(path, what, failure)
-            self._faults.report(f"operation {'failed' if failure else 'done'} {what}")
+            self._finish(path, description, failure)
+            self._faults.report(f"operation {'failed' if failure else 'done'} {description}")
         finally:
             self._running.pop(path, None)
 
-    async def _work(self, what: str, work: Work | None) -> Failure | None:
-        if fault := self._faults.hit("failed_operation", what):
+    async def _work(self, description: str, work: Work | None) -> Failure | None:
+        if fault := self._faults.hit("failed_operation", description):
             return Failure(
                 code=fault["code"], message=fault["message"], http_status=fault["status"], http_message="ERROR"
             )
         try:
             return await work() if work else None
         except Exception:
-            _log.exception("operation failed: %s", what)
+            _log.exception("operation failed: %s", description)
             return INTERNAL
 
-    def _finish(self, path: str, what: str, failure: Failure | None) -> None:
-        if self._faults.hit("lost_operation", what):
+    def _finish(self, path: str, description: str, failure: Failure | None) -> None:
+        if self._faults.hit("lost_operation", description):
             self._store.delete(path)
             return
         self.end(path, failure)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from runner.errors import CloudError, ConflictError, NotFoundError, PermissionDeniedError, QuotaError
 
 
-def not_found(what: str) -> NotFoundError:
-    return NotFoundError(f"The resource '{what}' was not found", reason="notFound", status=404)
+def not_found(resource: str) -> NotFoundError:
+    return NotFoundError(f"The resource '{resource}' was not found", reason="notFound", status=404)
 
 
 def missing(message: str) -> NotFoundError:
@@ -14,8 +14,8 @@ def missing(message: str) -> NotFoundError:
     return NotFoundError(message, reason="notFound", status=404)
 
 
-def already_exists(what: str) -> ConflictError:
-    return ConflictError(f"The resource '{what}' already exists", reason="alreadyExists", status=409)
+def already_exists(resource: str) -> ConflictError:
+    return ConflictError(f"The resource '{resource}' already exists", reason="alreadyExists", status=409)
 
 
 def conflict(message: str, *, reason: str = "alreadyExists") -> ConflictError:
@@ -45,16 +45,16 @@ def required(field: str) -> CloudError:
     return CloudError(f"Required field '{field}' not specified", reason="required", status=400)
 
 
-def in_use(kind: str, what: str, user: str) -> CloudError:
+def in_use(kind: str, resource: str, user: str) -> CloudError:
     return CloudError(
-        f"The {kind} resource '{what}' is already being used by '{user}'",
+        f"The {kind} resource '{resource}' is already being used by '{user}'",
         reason="resourceInUseByAnotherResource",
         status=400,
     )
 
 
-def not_ready(what: str) -> CloudError:
-    return CloudError(f"The resource '{what}' is not ready", reason="resourceNotReady", status=400)
+def not_ready(resource: str) -> CloudError:
+    return CloudError(f"The resource '{resource}' is not ready", reason="resourceNotReady", status=400)
 
 
 def stale_metadata() -> ConflictError:
