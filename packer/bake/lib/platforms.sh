@@ -2,7 +2,7 @@
 # What the recipe `full` needs from each system: packages, and where these put libraries. Sourced after python.sh.
 #
 # MPICH on both, where OpenSees' build page has Open MPI: its launcher starts ranks as root and beyond the number of
-# cores without being told, and hands descriptors on, by which openseesmp learns how each rank ended.
+# cores without an option, and hands descriptors on, by which openseesmp learns how each rank ended.
 
 build_packages() {
   case $(package_tool) in
