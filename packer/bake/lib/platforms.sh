@@ -38,7 +38,7 @@ first_file() {
   fail "none of these is here: $*"
 }
 
-# Sets the places that the build needs to know. Globs because the folder bears the machine's name on Debian.
+# Sets the paths that the build needs. Globs because the folder has the architecture's name on Debian.
 # shellcheck disable=SC2034
 locate_libraries() {
   mpi_bin=$(dirname "$(first_file /usr/lib64/mpich/bin/mpicc /usr/bin/mpicc.mpich)")

@@ -104,8 +104,8 @@ class RouterNatOperations(Operations):
         outputs = {key: nat.get(key) for key in (*_PLAIN, *_TIMEOUTS_S, "endpointTypes")}
         log = nat.get("logConfig")
         logged = {"enable": log.get("enable"), "filter": log.get("filter")} if log else None
-        places = {"project": project, "region": region, "router": router}
-        return {"id": "/".join([*places.values(), name]), "name": name, **places, **outputs, "logConfig": logged}
+        parents = {"project": project, "region": region, "router": router}
+        return {"id": "/".join([*parents.values(), name]), "name": name, **parents, **outputs, "logConfig": logged}
 
     def update(self, cloud: Cloud, id: str, edit: Edit) -> None:
         project, region, router, name = _parts(cloud, id)

@@ -28,7 +28,7 @@ class UnfinishedError(ProviderError):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What ``gcp:*`` configures: places that stand in where a program names none, and labels for everything."""
+    """What ``gcp:*`` configures: defaults for project, region and zone, and labels for everything."""
 
     project: str
     region: str

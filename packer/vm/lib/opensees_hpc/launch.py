@@ -180,8 +180,8 @@ def open_chatter() -> IO[bytes]:
 def main(arguments: Sequence[str]) -> int:
     """``python -m opensees_hpc.launch tcl|python|native RANKS SCRIPT [ARGS]``, with the prefix's bin on PATH."""
     kind, ranks, script, *rest = arguments
-    places = os.environ["OPENSEES_HPC_MPI_BIN"]
-    mpiexec = shutil.which("mpiexec.hydra", path=places) or shutil.which("mpiexec", path=places)
+    mpi_bin = os.environ["OPENSEES_HPC_MPI_BIN"]
+    mpiexec = shutil.which("mpiexec.hydra", path=mpi_bin) or shutil.which("mpiexec", path=mpi_bin)
     if mpiexec is None:
         print("openseesmp: mpiexec is missing from this prefix", file=sys.stderr)  # noqa: T201
         return NO_ENGINE
