@@ -1,6 +1,6 @@
 """The provider's Python modules, loaded where they are imported: of itself ``pulumi_gcp`` waits for the first use.
 
-So a program's import can be done ahead, in a thread. The provider's own deprecations, which it tells of while it is being
+So a program's import can be done ahead, in a thread. The provider's own deprecations, of which it warns while it is being
 imported, are none of ours.
 """
 

@@ -1,7 +1,7 @@
 """How a stack's settings are read and checked, before anything is declared. What the settings are: ``infra/*/settings.py``.
 
 Values come from ``Pulumi.<stack>.yaml``: ours from the namespace ``opensees-hpc``, the place from ``gcp``. Whatever is
-wrong is told in one ``pulumi.RunError``, which the engine shows without a traceback.
+wrong is reported in one ``pulumi.RunError``, which the engine shows without a traceback.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MachineTypeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)+$")
 
 
 class Place(BaseModel):
-    """Where things are made. ``zone`` may be left out: then it is the region's zone b, which every region has."""
+    """Where resources are created. ``zone`` may be left out: then it is the region's zone b, which every region has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

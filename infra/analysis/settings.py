@@ -38,7 +38,7 @@ class AnalysisSettings(StackSettings):
 
     machines: tuple[MachineSettings, ...] | None = None
     """The VMs one by one, as a JSON list of objects with ``name`` and, where it differs, ``zone``, ``machine_type``, ``provisioning``, ``expires``.
-    With a lease a name begins with ``opensees-hpc-``: by that IAM tells which VMs may delete themselves."""
+    With a lease a name begins with ``opensees-hpc-``: by that IAM recognizes the VMs that may delete themselves."""
 
     machine_type: MachineTypeName = catalog.DEFAULT_MACHINE_TYPE
     """Machine type of the VMs."""

@@ -25,7 +25,7 @@ def declare() -> None:
 
 def declare_base(settings: BaseSettings) -> None:
     """Export ``bucket``, ``service_account`` (email), ``self_delete_role``, ``self_delete_condition``, ``network`` and ``subnetwork``
-    (links), ``region``, and ``settings``: those of ours that were given, from which the next command tells what it has to add.
+    (links), ``region``, and ``settings``: those of ours that were given, from which the next command learns what it has to add.
     """
     place = settings.place
     after_apis = _enable_apis(settings)

@@ -19,7 +19,7 @@ USE_ACCOUNT_ROLE = "roles/iam.serviceAccountUser"
 
 @dataclass(frozen=True, kw_only=True)
 class VmIdentityArgs:
-    """``bucket``: the only thing that the account may touch; ``operators``: principals; ``tunnel``: they come through IAP."""
+    """``bucket``: the only resource that the account may touch; ``operators``: principals; ``tunnel``: they come through IAP."""
 
     account_id: str
     self_delete_role_id: str

@@ -15,7 +15,7 @@ SCRIPTS = Path(__file__).with_name("vm_scripts")
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseWatch:
-    """The lease of ``batch``. ``lease_s``: 0 for none; then only preemption is told, and ``maxRunDuration`` ends the VM."""
+    """The lease of ``batch``. ``lease_s``: 0 for none; then only preemption is reported, and ``maxRunDuration`` ends the VM."""
 
     batch: str
     project: str
@@ -23,12 +23,12 @@ class LeaseWatch:
 
     def metadata(self) -> dict[str, str]:
         """Return the metadata for the scripts on the VM."""
-        told = {
+        basic = {
             names.VM_BATCH: self.batch,
             names.VM_BUCKET: names.bucket_name(self.project),
             "shutdown-script": (SCRIPTS / "shutdown.sh").read_text(),
         }
         if self.lease_s == 0:
-            return told
+            return basic
         watch = {names.VM_LEASE_S: str(self.lease_s), "startup-script": (SCRIPTS / "startup.sh").read_text()}
-        return told | watch
+        return basic | watch

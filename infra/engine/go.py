@@ -52,7 +52,7 @@ def find_or_install_go(pins: Pins, *, cache: Path, environment: Mapping[str, str
 
 
 def find_go(pins: Pins, *, environment: Mapping[str, str]) -> Path | None:
-    """Asked in a folder whose ``go.mod`` binds nothing, so that it tells its own version."""
+    """Run in a folder whose ``go.mod`` binds nothing, so that it reports its own version."""
     found = shutil.which("go", path=environment.get("PATH"))
     if found is None:
         return None

@@ -1,5 +1,5 @@
-"""The fire drill: batches that are harmed on purpose, and whether anything was left or lost. See docs/drill.md.
+"""The fire drill: fault injection into batches, and whether anything was left over or lost. See docs/drill.md.
 
-It does from outside what a user's day does: it starts ``invoke`` as a user would, kills what can be killed, and asks the cloud
-itself. No command knows that it is in a drill.
+It works from outside: it starts ``invoke`` as a user would, injects faults, and asks the cloud itself. No command knows that it is
+part of a drill.
 """

@@ -69,7 +69,7 @@ class DrillBatch:
             # The first attempt that came home has the job's name; another one would have its number, too.
             folders = sorted([*(results / self.name).glob(job), *(results / self.name).glob(f"{job}.*")])
             if len(folders) > 1:
-                problems.append(f"{job} is at home {len(folders)} times")
+                problems.append(f"{job} was downloaded {len(folders)} times")
             for folder in folders:
                 wanted = f"job {job.removeprefix('j-')}\n"
                 file = folder / "out.txt"

@@ -1,4 +1,4 @@
-"""Random harm at random moments: what a trial does stands in its seed and number, so that it can be carried out again."""
+"""Random faults at random moments: a seed and a number determine what a trial does, so that it can be repeated."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import secrets
 from dataclasses import dataclass, field
 from enum import Enum
 
-from runner.drill.blows import Blow
+from runner.drill.random_faults import RandomFault
 
-MOST_STRIKES = 3
-WINDOW_S = 20.0  # from the batch's first record on; a batch that is left in peace takes about as long
+MOST_FAULTS = 3
+WINDOW_S = 20.0  # from the batch's first record on; a batch without faults takes about as long
 DETACHED_SHARE = 0.15
 SHORTEST_S, LONGEST_S = 0.25, 3.0
 JOBS = 12
@@ -19,8 +19,8 @@ NAME_PREFIX = "random"
 SEEDS = 1_000_000
 
 
-class GoingOn(Enum):
-    """What its user does with a batch that is open when its client is gone."""
+class FollowUp(Enum):
+    """What the user does with a batch that is open when its client is gone."""
 
     SOON = "attach at once"
     LATE = "attach when the lease has run out"
@@ -28,39 +28,39 @@ class GoingOn(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Strike:
+class Injection:
     """``at_s``: after the batch's first record."""
 
-    blow: Blow
+    fault: RandomFault
     at_s: float
 
     def __str__(self) -> str:
-        return f"{self.blow.value} at {self.at_s:.1f} s"
+        return f"{self.fault.value} at {self.at_s:.1f} s"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChaosTrial:
-    """One to three strikes on a batch of twelve short analyses, one of which fails on purpose, on three VMs."""
+    """One to three faults in a batch of twelve short analyses, one of which fails on purpose, on three VMs."""
 
     seed: int
     number: int
-    strikes: tuple[Strike, ...] = field(default=())
+    injections: tuple[Injection, ...] = field(default=())
     is_detached: bool = False
-    going_on: GoingOn = GoingOn.SOON
+    follow_up: FollowUp = FollowUp.SOON
     durations_s: tuple[float, ...] = ()
 
     @classmethod
     def draw(cls, seed: int, number: int) -> ChaosTrial:
         """Return the trial that a seed and a number stand for."""
         chance = random.Random(f"{seed}/{number}")  # noqa: S311 (moments, not secrets)
-        blows = chance.sample(list(Blow), chance.randint(1, MOST_STRIKES))
-        strikes = [Strike(blow=blow, at_s=chance.uniform(0.0, WINDOW_S)) for blow in blows]
+        faults = chance.sample(list(RandomFault), chance.randint(1, MOST_FAULTS))
+        injections = [Injection(fault=fault, at_s=chance.uniform(0.0, WINDOW_S)) for fault in faults]
         return cls(
             seed=seed,
             number=number,
-            strikes=tuple(sorted(strikes, key=lambda strike: strike.at_s)),
+            injections=tuple(sorted(injections, key=lambda injection: injection.at_s)),
             is_detached=chance.random() < DETACHED_SHARE,
-            going_on=chance.choice(list(GoingOn)),
+            follow_up=chance.choice(list(FollowUp)),
             durations_s=tuple(chance.uniform(SHORTEST_S, LONGEST_S) for _ in range(JOBS)),
         )
 
@@ -78,7 +78,7 @@ class ChaosTrial:
     def what(self) -> str:
         """For the table."""
         start = "left alone (--detach); " if self.is_detached else ""
-        return f"{start}{'; '.join(map(str, self.strikes))}; then {self.going_on.value}"
+        return f"{start}{'; '.join(map(str, self.injections))}; then {self.follow_up.value}"
 
 
 def draw_trials(count: int, *, seed: int | None) -> list[ChaosTrial]:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from runner.drill.batch import DrillBatch
-from runner.drill.blows import Blow, Scene
-from runner.drill.chaos import JOBS, VMS, ChaosTrial, GoingOn, Strike
+from runner.drill.chaos import JOBS, VMS, ChaosTrial, FollowUp, Injection
 from runner.drill.evidence import Evidence
+from runner.drill.random_faults import RandomFault, Scene
 from runner.drill.site import Client, DrillSite
 from runner.drill.steps import Step, wait_for_step
 from runner.drill.verdict import Verdict
@@ -23,7 +23,7 @@ MOST_COMMANDS = 4  # that a user types until a batch is over
 FAILING = f"j-{JOBS - 1}"
 LEFT_OVER = 8
 MAY_END = frozenset(
-    {Blow.SIGINT, Blow.API_403, Blow.FULL_DISK, Blow.KILL_ENGINE}
+    {RandomFault.SIGINT, RandomFault.API_403, RandomFault.FULL_DISK, RandomFault.KILL_ENGINE}
 )  # a client may end its batch for these
 
 
@@ -88,13 +88,15 @@ class ChaosRun:
         """Whether the batch has to have come to its end with every analysis."""
         if scene.was_ended:
             return False
-        return went_on.endswith("attach") or not any(strike.blow in MAY_END for strike in self._trial.strikes)
+        return went_on.endswith("attach") or not any(injection.fault in MAY_END for injection in self._trial.injections)
 
     def _strike_all(self, scene: Scene) -> None:
-        """Each strike in a thread of its own, at its moment; then the end of the client and of all commands beside it."""
+        """Inject each fault in a thread of its own, at its moment; then wait for the end of the client and of all commands beside it."""
         if not wait_for_step(self._evidence.journal, Step.BEGIN, jobs=JOBS, goes_on=scene.client.is_running):
             self._problems.append(f"the batch never began: {scene.client.last_words()}")
-        threads = [threading.Thread(target=self._strike, args=(scene, strike)) for strike in self._trial.strikes]
+        threads = [
+            threading.Thread(target=self._inject, args=(scene, injection)) for injection in self._trial.injections
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -105,14 +107,14 @@ class ChaosRun:
         if self._site.faults is not None:
             self._site.faults.clear()
 
-    def _strike(self, scene: Scene, strike: Strike) -> None:
+    def _inject(self, scene: Scene, injection: Injection) -> None:
         try:
-            end = time.monotonic() + strike.at_s
+            end = time.monotonic() + injection.at_s
             while time.monotonic() < end and scene.client.is_running():
                 time.sleep(min(0.1, max(0.0, end - time.monotonic())))
-            strike.blow.strike(scene)
+            injection.fault.inject(scene)
         except Exception as error:
-            self._problems.append(f"{strike.blow.value} could not be done: {error!r}")
+            self._problems.append(f"{injection.fault.value} could not be injected: {error!r}")
 
     def _wait_for_end(self, client: Client) -> None:
         if not client.has_ended_within(CLIENT_LIMIT_S):
@@ -122,10 +124,10 @@ class ChaosRun:
 
     def _wait_for_nets(self, scene: Scene) -> tuple[str, ...]:
         """Where the user comes late: what is billable when the nets have had their time, all by themselves."""
-        if self._trial.going_on is not GoingOn.LATE:
+        if self._trial.follow_up is not FollowUp.LATE:
             return ()
         began = time.monotonic()
-        left = self._evidence.wait_for_nets(scene.offspring, on_look=lambda things: None, hung=scene.hung)
+        left = self._evidence.wait_for_nets(scene.descendants, on_look=lambda things: None, hung=scene.hung)
         self._gone_at = None if left else round(time.monotonic() - began, 1)
         return left
 
@@ -154,7 +156,7 @@ class ChaosRun:
 
     def _has_memory_only(self) -> bool:
         """Whether this state folder alone knows the batch: a client with a copy of it took the batch over and ended it."""
-        is_copied = any(strike.blow is Blow.COPIED_STATE for strike in self._trial.strikes)
+        is_copied = any(injection.fault is RandomFault.COPIED_STATE for injection in self._trial.injections)
         return is_copied and bool(self._evidence.left()) and not self._evidence.billed()
 
     def _type(self, verb: str, scene: Scene) -> None:
@@ -164,7 +166,7 @@ class ChaosRun:
             "results": ["results", "--batch", self._batch.name, "--json", "--results", str(self._evidence.results)],
         }[verb]
         scene.was_ended |= verb == "cleanup" and not self._has_memory_only()
-        count = 2 if verb == "attach" and self._trial.going_on is GoingOn.TWICE else 1
+        count = 2 if verb == "attach" and self._trial.follow_up is FollowUp.TWICE else 1
         clients = [self._site.start(*words) for _ in range(count)]
         for client in clients:
             self._wait_for_end(client)
@@ -186,7 +188,7 @@ class ChaosRun:
         if client.exit_code == 0 and states and not summary.get("detached"):
             self._problems.append("exit code 0, though one analysis fails on purpose")
         if is_last and (lost := [name for name, state in states.items() if state == "lost" and name in home]):
-            self._problems.append(f"said to be lost, but at home: {', '.join(sorted(lost))}")
+            self._problems.append(f"reported as lost, but downloaded: {', '.join(sorted(lost))}")
 
     def _check_results(self, finished: Mapping[str, int], *, is_whole: bool) -> None:
         home = self._evidence.home()

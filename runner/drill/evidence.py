@@ -60,7 +60,7 @@ class Evidence:
         false = ", ".join(sorted(said - set(home)))
         on_purpose = ", ".join(sorted(said.intersection(self.batch.failing)))
         return [
-            *([f"said to have succeeded, but not at home: {false}"] if false else []),
+            *([f"reported as succeeded, but not downloaded: {false}"] if false else []),
             *([f"fails on purpose, and was said to have succeeded: {on_purpose}"] if on_purpose else []),
         ]
 

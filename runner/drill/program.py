@@ -10,7 +10,7 @@ from typing import Any
 from runner.drill.batch import DrillBatch
 from runner.drill.chaos import ChaosTrial, draw_trials, read_chaos_name
 from runner.drill.chaos_run import ChaosRun
-from runner.drill.harm import TAKING, VMS_TAKEN, Harm
+from runner.drill.faults import PREEMPTIONS, VMS_TAKEN, Fault
 from runner.drill.site import DrillSite
 from runner.drill.steps import Step
 from runner.drill.trial import Trial, TrialRun
@@ -22,10 +22,10 @@ from runner.teardown import raised_signals
 
 AnyTrial = Trial | ChaosTrial
 LONGEST_DELAY_S = 1.0
-REAL = Trial(step=Step.JOB_RUNNING, harm=Harm.PREEMPTION)
+REAL = Trial(step=Step.JOB_RUNNING, fault=Fault.PREEMPTION)
 REAL_DURATION_S = 60.0
-STORMS = 10
-STORM_JOBS_S = (4.0,) * 20
+MASS_PREEMPTIONS = 10
+MASS_PREEMPTION_JOBS_S = (4.0,) * 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +41,12 @@ class DrillSummary:
 
     @property
     def noticed_s(self) -> float | None:
-        """The longest time until it was noticed that a VM had been taken away; None if none was."""
+        """The longest time until a client noticed that a VM had been preempted, in seconds; None if none was."""
         return max((one.noticed_s for one in self.verdicts if one.noticed_s is not None), default=None)
 
     @property
     def replaced_s(self) -> float | None:
-        """The longest time until another VM was then asked for."""
+        """The longest time until a client then requested another VM, in seconds; None if none was."""
         return max((one.replaced_s for one in self.verdicts if one.replaced_s is not None), default=None)
 
     def as_json(self) -> dict[str, Any]:
@@ -77,19 +77,23 @@ def list_trials(*, everything: bool, only: str, seed: int | None, count: int) ->
 
 
 def choose_trials(*, everything: bool, only: str, seed: int | None) -> list[Trial]:
-    """Return the trials: the client is killed at each step; with ``everything`` each fault is injected at each step, one VM is preempted, and ten times
-    every VM of a larger batch at moments of its own.
+    """Return the trials of the matrix.
 
-    ``only``: ``step/harm``, with commas. ``seed``: in an order and with delays that this number stands for.
+    By default the client is killed at each step. With ``everything`` each fault is injected at each step, one VM is preempted, and ten
+    times every VM of a larger batch, at moments of its own.
+
+    ``only``: ``step/fault``, with commas. ``seed``: in an order and with delays that this number stands for.
 
     Raises:
         InputError: there is no such trial.
     """
-    harms = [harm for harm in Harm if harm not in TAKING] if everything or only else [Harm.KILL_CLIENT]
-    trials: list[Trial] = [Trial(step=step, harm=harm) for harm in harms for step in Step]
+    faults = [fault for fault in Fault if fault not in PREEMPTIONS] if everything or only else [Fault.KILL_CLIENT]
+    trials: list[Trial] = [Trial(step=step, fault=fault) for fault in faults for step in Step]
     if everything or only:
         trials.append(REAL)
-        trials += [Trial(step=Step.CREATED_VM, harm=Harm.EVERY_VM, number=1 + number) for number in range(STORMS)]
+        trials += [
+            Trial(step=Step.CREATED_VM, fault=Fault.EVERY_VM, number=1 + number) for number in range(MASS_PREEMPTIONS)
+        ]
     if only:
         trials = _pick(trials, [word.strip() for word in only.split(",")])
     if seed is None:
@@ -102,17 +106,17 @@ def choose_trials(*, everything: bool, only: str, seed: int | None) -> list[Tria
 def _pick(trials: Iterable[Trial], wanted: Sequence[str]) -> list[Trial]:
     known = {trial.name: trial for trial in trials}
     if unknown := [name for name in wanted if name not in known]:
-        steps, harms = ", ".join(step.value for step in Step), ", ".join(harm.value for harm in Harm)
-        remedy = f"it is step/harm or random/SEED-NUMBER; steps: {steps}; harms: {harms}"
+        steps, faults = ", ".join(step.value for step in Step), ", ".join(fault.value for fault in Fault)
+        remedy = f"it is step/fault or random/SEED-NUMBER; steps: {steps}; faults: {faults}"
         raise InputError(f"no trial {', '.join(unknown)}", remedy=remedy)
     return [known[name] for name in wanted]
 
 
 def execute(site: DrillSite, trials: Sequence[AnyTrial], listener: Listener) -> DrillSummary:
-    """Make base and image if they are not there, then carry out the trials.
+    """Create base and image if they do not exist, then carry out the trials.
 
     Raises:
-        HpcError: the site cannot be made ready.
+        HpcError: the site cannot be prepared.
     """
     verdicts = []
     with raised_signals():
@@ -150,8 +154,8 @@ def _batch_of(site: DrillSite, trial: Trial) -> DrillBatch:
 
 
 def local_batch(trial: Trial) -> DrillBatch:
-    """In the embedded cloud: a few jobs on two VMs; more on more where each VM is taken away."""
+    """Return a batch for the embedded cloud: a few jobs on two VMs; more on more where each VM is preempted."""
     name = f"d-{trial.name.replace('/', '-')}"
-    if trial.harm is Harm.EVERY_VM:
-        return DrillBatch(name=name, durations_s=STORM_JOBS_S, vms=VMS_TAKEN)
+    if trial.fault is Fault.EVERY_VM:
+        return DrillBatch(name=name, durations_s=MASS_PREEMPTION_JOBS_S, vms=VMS_TAKEN)
     return DrillBatch(name=name)

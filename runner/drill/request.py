@@ -27,7 +27,7 @@ def read_trials(options: Drill) -> Sequence[AnyTrial]:
     if options.on == "local":
         return _list(everything=options.all, only=options.only, seed=number, count=drawn or 0)
     if options.all or options.only or drawn:
-        raise InputError("on google there is one trial: one analysis, and its VM is taken away")
+        raise InputError("on google there is one trial: one analysis, and its VM is preempted")
     return [REAL]
 
 

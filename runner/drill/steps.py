@@ -13,7 +13,7 @@ LOOK_EVERY_S = 0.003
 
 
 class Step(Enum):
-    """What a journal says last before the harm is done; in the order of a batch.
+    """The last record of the journal before a fault is injected; in the order of a batch.
 
     UP_RUNNING is between two records: the cloud makes a VM that was intended, and the journal does not say yet that it is there.
     """

@@ -1,4 +1,4 @@
-"""One trial: a batch, harmed once at one step; then what the nets leave, what goes on, and what comes of it."""
+"""One trial: a fault is injected into a batch at one step; then what is left, how the batch is resumed, and its results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psutil
 
 from runner.drill.batch import DrillBatch
 from runner.drill.evidence import Evidence
-from runner.drill.harm import VMS_TAKEN, Harm, Taken, offspring
+from runner.drill.faults import VMS_TAKEN, Fault, Taken, descendants
 from runner.drill.site import Client, DrillSite
 from runner.drill.steps import Step, read_records, wait_for_step
 from runner.drill.verdict import Verdict
@@ -20,39 +20,39 @@ from runner.model import names
 from runner.model.session_record import Record
 
 CLIENT_LIMIT_S = 300.0
-SLOW_BOOT_S = 3.0  # so that the moment is hit at which VMs are being made
-BEING_MADE = ("PROVISIONING", "STAGING")
+SLOW_BOOT_S = 3.0  # so that the moment is hit at which VMs are being created
+STARTING = ("PROVISIONING", "STAGING")
 STEPS = list(Step)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """``delay_s``: between the record of the step and the harm. ``number``: of those that differ in their batch's name only."""
+    """``delay_s``: between the record of the step and the fault. ``number``: of those that differ in their batch's name only."""
 
     step: Step
-    harm: Harm
+    fault: Fault
     delay_s: float = 0.0
     number: int = 0
 
     @property
     def ends_client(self) -> bool:
         """Whether the client has to obey before its batch is done."""
-        return self.harm in (Harm.SIGINT, Harm.SIGTERM) and STEPS.index(self.step) <= STEPS.index(Step.JOB_RUNNING)
+        return self.fault in (Fault.SIGINT, Fault.SIGTERM) and STEPS.index(self.step) <= STEPS.index(Step.JOB_RUNNING)
 
     @property
     def name(self) -> str:
         """As ``--only`` has it."""
-        return f"{self.step.value}/{self.harm.value}" + (f"-{self.number}" if self.number else "")
+        return f"{self.step.value}/{self.fault.value}" + (f"-{self.number}" if self.number else "")
 
     @property
     def moment(self) -> str:
-        """When the harm is done, for the table."""
+        """The step at which the fault is injected, for the table."""
         return self.step.value
 
     @property
     def what(self) -> str:
-        """What is done, for the table."""
-        return self.harm.description
+        """The fault, for the table."""
+        return self.fault.description
 
 
 class TrialRun:
@@ -70,13 +70,13 @@ class TrialRun:
         self._taken: Taken = {}
 
     def carry_out(self) -> Verdict:
-        """From the batch's start to its end."""
+        """Carry the trial out, from the batch's start to its end."""
         verdict = Verdict(trial=self._trial, batch=self._batch.name, jobs=len(self._batch.jobs))
         defects_before = len(self._site.defects())
         try:
             verdict = self._carry_out(verdict)
         except HpcError as error:
-            self._problems.append(f"the drill itself could not go on: {error}")
+            self._problems.append(f"the drill itself could not continue: {error}")
         self._problems += [f"a traceback of the cloud: {told}" for told in self._site.defects()[defects_before:]]
         return replace(verdict, problems=tuple(self._problems))
 
@@ -85,8 +85,8 @@ class TrialRun:
         self._slow_down_boots()
         client = self._site.start("run", "--jobs", str(file), "--yes", "--json", "--results", str(self._results))
         try:
-            offspring_then = self._strike(client)
-            struck_at, struck_on = time.monotonic(), self._site.context.now()
+            processes_then = self._inject(client)
+            injected_at, injected_on = time.monotonic(), self._site.context.now()
             if not client.has_ended_within(CLIENT_LIMIT_S):
                 stands_at = client.where_it_stands()
                 self._problems.append(f"the client did not end within {CLIENT_LIMIT_S:.0f} s; it stood at {stands_at}")
@@ -94,10 +94,10 @@ class TrialRun:
             if client.is_running():
                 client.process.kill()
                 client.wait(CLIENT_LIMIT_S)
-            self._trial.harm.undo(self._site)
+            self._trial.fault.clear(self._site)
             self._let_boots_be()
         self._client_ended_at = time.monotonic()
-        left = self._evidence.wait_for_nets(offspring_then, on_look=self._note_things)
+        left = self._evidence.wait_for_nets(processes_then, on_look=self._note_things)
         finished = self._evidence.finished()
         self._check_summary(client)
         went_on = self._go_on(finished, client)
@@ -107,7 +107,7 @@ class TrialRun:
             verdict,
             finished=len(finished),
             home=len(self._evidence.home()),
-            empty_after_s=None if left else self._empty_after_s(struck_at, struck_on, went_on),
+            empty_after_s=None if left else self._empty_after_s(injected_at, injected_on, went_on),
             client_exit_code=client.exit_code,
             went_on=went_on,
             left_over=left,
@@ -126,7 +126,7 @@ class TrialRun:
 
     def _makes_vm(self) -> bool:
         found = self._site.context.cloud.compute.instances(names.labels_of_batch(self._batch.name))
-        return any(vm.status in BEING_MADE for vm in found)
+        return any(vm.status in STARTING for vm in found)
 
     def _noticed_s(self, kind: str) -> float | None:
         """Return the longest time from taking a VM away to this record about it in the journal, or the first one after it was lost."""
@@ -140,8 +140,8 @@ class TrialRun:
             delays += [(min(later) - taken_at).total_seconds()] if later else []
         return round(max(delays), 1) if delays else None
 
-    def _strike(self, client: Client) -> list[psutil.Process]:
-        """Do the harm at its step; the processes that the client had then."""
+    def _inject(self, client: Client) -> list[psutil.Process]:
+        """Inject the fault at its step; return the processes that the client had then."""
         jobs = len(self._batch.jobs)
         is_there = wait_for_step(
             self._evidence.journal, self._trial.step, jobs=jobs, goes_on=client.is_running, makes_vm=self._makes_vm
@@ -150,28 +150,28 @@ class TrialRun:
             self._problems.append(f"the batch never came to {self._trial.step.value}: {client.last_words()}")
             return []
         time.sleep(self._trial.delay_s)
-        running = offspring(client.pid)
-        self._taken = self._trial.harm.do(self._site, client, self._batch.name)
-        if self._trial.harm is Harm.EVERY_VM and len(self._taken) < VMS_TAKEN:
-            self._problems.append(f"the batch was over when only {len(self._taken)} of its VMs had been taken away")
+        running = descendants(client.pid)
+        self._taken = self._trial.fault.inject(self._site, client, self._batch.name)
+        if self._trial.fault is Fault.EVERY_VM and len(self._taken) < VMS_TAKEN:
+            self._problems.append(f"the batch was over when only {len(self._taken)} of its VMs had been preempted")
         return running
 
     def _note_things(self, things: tuple[str, ...]) -> None:
         if things:
             self._seen_until = time.monotonic()
 
-    def _empty_after_s(self, struck_at: float, struck_on: datetime, went_on: str) -> float:
-        """Since the harm: as it was seen, or where a client ended its VMs itself, as its journal has it.
+    def _empty_after_s(self, injected_at: float, injected_on: datetime, went_on: str) -> float:
+        """Return seconds since the fault: as observed, or where a client ended its VMs itself, by its journal.
 
         A journal that could not be written any more does not say: then they were gone at the client's end.
         """
         if self._seen_until is not None:
-            return round(self._seen_until - struck_at, 1)
+            return round(self._seen_until - injected_at, 1)
         session = self._site.context.journal.read(self._batch.name)
         vms = [item for item in session.created if item.kind == "instance"] if session else []
         if any(item.gone is None or went_on for item in vms):
-            return round(self._client_ended_at - struck_at, 1)
-        return round(max([0.0, *((item.gone - struck_on).total_seconds() for item in vms if item.gone)]), 1)
+            return round(self._client_ended_at - injected_at, 1)
+        return round(max([0.0, *((item.gone - injected_on).total_seconds() for item in vms if item.gone)]), 1)
 
     def _check_summary(self, client: Client) -> None:
         """Check that the client's summary is true."""
@@ -190,7 +190,7 @@ class TrialRun:
             self._problems.append("exit code 0, though it was told to end before its jobs had ended")
         if client.has_crashed():
             self._problems.append(f"a fault of ours: {client.last_words()[-600:]}")
-        if client.exit_code != 0 and self._trial.harm.is_survived:
+        if client.exit_code != 0 and self._trial.fault.is_survived:
             self._problems.append(f"it has to get over this, and ended with {client.exit_code}: {client.last_words()}")
         if client.exit_code == 8:
             self._problems.append(f"something was left, it said: {client.last_words()[-600:]}")

@@ -1,4 +1,4 @@
-"""What came of a trial."""
+"""The result of a trial."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 
-class Harmful(Protocol):
+class DrillTrial(Protocol):
     """A trial, as a verdict speaks of it."""
 
     @property
@@ -15,24 +15,24 @@ class Harmful(Protocol):
 
     @property
     def moment(self) -> str:
-        """When the harm is done."""
+        """When the fault is injected."""
 
     @property
     def what(self) -> str:
-        """What is done."""
+        """What is injected."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What came of a trial.
+    """The result of a trial.
 
-    ``empty_after_s``: from the harm until nothing billable was left, before anybody went on; None if that did not come.
-    ``finished``: jobs that had ended by then, ``home`` those whose results are at home at the end, of ``jobs``.
-    ``went_on``: the command that ended the batch, '' if its own client did. Of VMs that were taken away: ``noticed_s``, the
+    ``empty_after_s``: from the fault until nothing billable was left, before anybody went on; None if that did not come.
+    ``finished``: jobs that had ended by then, ``home`` those whose results are downloaded at the end, of ``jobs``.
+    ``went_on``: the command that ended the batch, '' if its own client did. Of VMs that were preempted: ``noticed_s``, the
     longest until the client knew, and ``replaced_s``, until it then asked for another one.
     """
 
-    trial: Harmful
+    trial: DrillTrial
     batch: str
     jobs: int
     finished: int = 0
@@ -47,7 +47,7 @@ class Verdict:
 
     @property
     def is_good(self) -> bool:
-        """Nothing left, nothing lost, nothing untrue."""
+        """Whether nothing was left over or lost, and all reports were true."""
         return not self.left_over and not self.problems
 
     def as_json(self) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from runner.drill.batch import FAILURE_EXIT_CODE, DrillBatch
-from runner.drill.blows import ACTS, Blow
-from runner.drill.chaos import JOBS, MOST_STRIKES, WINDOW_S, ChaosTrial, draw_trials, read_chaos_name
+from runner.drill.chaos import JOBS, MOST_FAULTS, WINDOW_S, ChaosTrial, draw_trials, read_chaos_name
 from runner.drill.program import list_trials
+from runner.drill.random_faults import INJECTORS, RandomFault
 from runner.drill.witness import CANCEL_LIMIT_S, Statement, ends_of, read_statements, runs_in_vain
 from runner.errors import InputError
 from runner.jobsfile.preflight import check_batch
@@ -32,9 +32,9 @@ def test_other_names_are_no_random_trials(name: str) -> None:
 
 def test_every_blow_is_struck_in_the_window_and_has_its_act() -> None:
     trials = draw_trials(200, seed=0)
-    assert {strike.blow for trial in trials for strike in trial.strikes} == set(Blow) == set(ACTS)
-    assert all(1 <= len(trial.strikes) <= MOST_STRIKES for trial in trials)
-    assert all(0 <= strike.at_s <= WINDOW_S for trial in trials for strike in trial.strikes)
+    assert {injection.fault for trial in trials for injection in trial.injections} == set(RandomFault) == set(INJECTORS)
+    assert all(1 <= len(trial.injections) <= MOST_FAULTS for trial in trials)
+    assert all(0 <= injection.at_s <= WINDOW_S for trial in trials for injection in trial.injections)
     assert {len(trial.durations_s) for trial in trials} == {JOBS}
 
 

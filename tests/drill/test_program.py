@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from runner.drill.batch import DrillBatch
-from runner.drill.harm import Harm
-from runner.drill.program import REAL, STORMS, choose_trials, local_batch
+from runner.drill.faults import Fault
+from runner.drill.program import MASS_PREEMPTIONS, REAL, choose_trials, local_batch
 from runner.drill.steps import Step
 from runner.drill.trial import Trial
 from runner.drill.verdict import Verdict
@@ -19,12 +19,12 @@ from runner.model import names
 
 def test_without_options_the_client_is_killed_at_each_step() -> None:
     trials = choose_trials(everything=False, only="", seed=None)
-    assert [(trial.step, trial.harm) for trial in trials] == [(step, Harm.KILL_CLIENT) for step in Step]
+    assert [(trial.step, trial.fault) for trial in trials] == [(step, Fault.KILL_CLIENT) for step in Step]
 
 
 def test_all_has_every_harm_at_every_step_and_preemptions() -> None:
     trials = choose_trials(everything=True, only="", seed=None)
-    assert len(trials) == len(set(trials)) == len(Step) * (len(Harm) - 2) + 1 + STORMS
+    assert len(trials) == len(set(trials)) == len(Step) * (len(Fault) - 2) + 1 + MASS_PREEMPTIONS
     assert REAL in trials
     assert [trial.name for trial in trials[-2:]] == ["created-vm/every-vm-9", "created-vm/every-vm-10"]
 
@@ -59,11 +59,11 @@ def test_results_that_are_there_twice_or_wrong_are_seen(tmp_path: Path) -> None:
     problems = batch.problems_at_home(tmp_path)
     assert len(problems) == 2
     assert "j-1/out.txt" in problems[0]
-    assert "j-2 is at home 2 times" in problems[1]
+    assert "j-2 was downloaded 2 times" in problems[1]
 
 
 def test_a_verdict_is_good_only_without_problems_and_leftovers() -> None:
-    trial = Trial(step=Step.GONE, harm=Harm.DROP)
+    trial = Trial(step=Step.GONE, fault=Fault.DROP)
     assert Verdict(trial=trial, batch="d", jobs=3).is_good
     assert not Verdict(trial=trial, batch="d", jobs=3, problems=("x",)).is_good
     assert not Verdict(trial=trial, batch="d", jobs=3, left_over=("instance d-0",)).is_good

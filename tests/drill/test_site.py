@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.drill.places import make_local_site, temporary_local_site
 from runner.drill.site import Client
+from runner.drill.targets import make_local_site, temporary_local_site
 from runner.wiring import embedded
 
 ROOT = Path(__file__).resolve().parents[2]

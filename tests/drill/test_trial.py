@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import cast
 
 from runner.drill.batch import DrillBatch
-from runner.drill.harm import Harm
+from runner.drill.faults import Fault
 from runner.drill.site import Client, DrillSite
 from runner.drill.steps import Step
 from runner.drill.trial import Trial, TrialRun
@@ -31,8 +31,11 @@ class BrokenSite:
 
 
 def test_a_traceback_of_the_cloud_during_a_trial_is_a_problem(tmp_path: Path) -> None:
-    trial = Trial(step=Step.BEGIN, harm=Harm.KILL_CLIENT)
+    trial = Trial(step=Step.BEGIN, fault=Fault.KILL_CLIENT)
     site = cast(DrillSite, BrokenSite(tmp_path))
     verdict = TrialRun(site, trial, DrillBatch(name="d")).carry_out()
-    assert verdict.problems == ("the drill itself could not go on: no command", "a traceback of the cloud: Traceback 1")
+    assert verdict.problems == (
+        "the drill itself could not continue: no command",
+        "a traceback of the cloud: Traceback 1",
+    )
     assert not verdict.is_good

@@ -1,4 +1,4 @@
-"""The fault matrix: every harm at every step of the journal. Here a sample that has each of both; `invoke drill --all` has all."""
+"""The fault matrix: every fault at every step of the journal. Here a sample that has each of both; `invoke drill --all` has all."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.drill.harm import Harm
-from runner.drill.places import make_local_site
+from runner.drill.faults import Fault
 from runner.drill.program import choose_trials, execute
 from runner.drill.steps import Step
+from runner.drill.targets import make_local_site
 from runner.model.events import Listener
 from tests.e2e.site import Site
 from tests.needs import need
@@ -55,7 +55,7 @@ def test_nothing_is_left_and_nothing_lost(started: Site, tmp_path: Path, name: s
     assert verdict.batch not in {batch["name"] for batch in (*status["batches"], *status["bucket"]["batches"])}
 
 
-def test_the_sample_has_every_step_and_every_harm() -> None:
+def test_the_sample_has_every_step_and_every_fault() -> None:
     trials = choose_trials(everything=False, only=",".join(SAMPLE), seed=None)
     assert {trial.step for trial in trials} == set(Step)
-    assert {trial.harm for trial in trials} == set(Harm) - {Harm.PREEMPTION}, "which is a part of every-vm"
+    assert {trial.fault for trial in trials} == set(Fault) - {Fault.PREEMPTION}, "which is a part of every-vm"

@@ -1,4 +1,4 @@
-"""Random harm at random moments: a handful of trials here, with fixed seeds; `invoke drill --random N --seed S` has more."""
+"""Random faults at random moments: a handful of trials here, with fixed seeds; `invoke drill --random N --seed S` has more."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.drill.blows import Blow
 from runner.drill.chaos import read_chaos_name
-from runner.drill.places import make_local_site
 from runner.drill.program import execute, list_trials
+from runner.drill.random_faults import RandomFault
+from runner.drill.targets import make_local_site
 from runner.model.events import Listener
 from tests.e2e.site import Site
 
@@ -21,7 +21,7 @@ SAMPLE = ("random/1-22", "random/1-37", "random/1-39", "random/1-46", "random/1-
 
 def test_the_sample_has_every_blow() -> None:
     trials = [read_chaos_name(name) for name in SAMPLE]
-    assert {strike.blow for trial in trials if trial for strike in trial.strikes} == set(Blow)
+    assert {injection.fault for trial in trials if trial for injection in trial.injections} == set(RandomFault)
 
 
 @pytest.mark.parametrize("name", SAMPLE)

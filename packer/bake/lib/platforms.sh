@@ -2,7 +2,7 @@
 # What the recipe `full` needs from each system: packages, and where these put libraries. Sourced after python.sh.
 #
 # MPICH on both, where OpenSees' build page has Open MPI: its launcher starts ranks as root and beyond the number of
-# cores without being told, and hands descriptors on, by which openseesmp learns how each rank ended.
+# cores without an option, and hands descriptors on, by which openseesmp learns how each rank ended.
 
 build_packages() {
   case $(package_tool) in
@@ -38,7 +38,7 @@ first_file() {
   fail "none of these is here: $*"
 }
 
-# Sets the places that the build needs to know. Globs because the folder bears the machine's name on Debian.
+# Sets the paths that the build needs. Globs because the folder has the architecture's name on Debian.
 # shellcheck disable=SC2034
 locate_libraries() {
   mpi_bin=$(dirname "$(first_file /usr/lib64/mpich/bin/mpicc /usr/bin/mpicc.mpich)")

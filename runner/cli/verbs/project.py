@@ -80,7 +80,7 @@ def env(options: project.Env) -> int:
 @verb
 def drill(options: project.Drill) -> int:
     """Break batches on purpose, and show what is left."""
-    from runner.drill import places, program, request
+    from runner.drill import program, request, targets
 
     trials = request.read_trials(options)
     screen = new_screen(as_json=options.json, yes=options.yes)
@@ -89,7 +89,7 @@ def drill(options: project.Drill) -> int:
         "Run an analysis of one minute on a spot VM in your project, which costs money?"
     ):
         raise DeclinedError("nothing was created", remedy="agree, or give --yes where nobody can be asked")
-    open_site = places.google_site if options.on == "google" else places.temporary_local_site
+    open_site = targets.google_site if options.on == "google" else targets.temporary_local_site
     with open_site(os.environ, lambda message: listener.tell("warning", message=message)) as site:
         summary = program.execute(site, trials, listener)
     screen.show_drill(summary)

@@ -1,4 +1,4 @@
-"""The embedded cloud as a process: put together, started, stopped, looked at, harmed by plan.
+"""The embedded cloud as a process: put together, started, stopped, looked at, given faults by plan.
 
 No API is served from here but the admin one. ``start``, ``stop``, ``status``, ``reset`` and ``kill`` work from any process, by the
 cloud's state folder. ``control.server`` loads Starlette: import it late, as a module.

@@ -1,4 +1,4 @@
-"""The embedded cloud's log, as others look at it: what went wrong inside, which no client was told."""
+"""The embedded cloud's log, as others read it: internal errors that no client was shown."""
 
 from __future__ import annotations
 

@@ -134,8 +134,8 @@ def _retire(state: Path, running: Endpoint) -> None:
 
 def _not_started(state: Path, why: str) -> UnreachableError:
     lines = log_file(state).read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
-    told = "\n".join(lines)
-    return UnreachableError(f"the embedded cloud {why}:\n{told}", remedy=f"see {log_file(state)}")
+    last_lines = "\n".join(lines)
+    return UnreachableError(f"the embedded cloud {why}:\n{last_lines}", remedy=f"see {log_file(state)}")
 
 
 def _stop(

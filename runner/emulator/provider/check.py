@@ -130,6 +130,6 @@ class _Checker:
                 f'("{said}") doesn\'t match regexp "^{declared.pattern}$". Examine values at \'{path}\'.'
             )
         if declared.choices and said not in declared.choices:
-            told = " ".join(f'"{choice}"' for choice in declared.choices)
-            self.problems.append(f"expected one of [{told}], got \"{said}\". Examine values at '{path}'.")
+            allowed = " ".join(f'"{choice}"' for choice in declared.choices)
+            self.problems.append(f"expected one of [{allowed}], got \"{said}\". Examine values at '{path}'.")
         return said

@@ -63,9 +63,9 @@ class ComputeOperations(Operations):
         """``projects/P/…/NAME`` from that, from ``P/Z/NAME``, ``Z/NAME`` or ``NAME`` (as an import may say it)."""
         if id.startswith("projects/"):
             return id
-        *places, name = id.split("/")
+        *parents, name = id.split("/")
         levels = ["project", self.level] if self.level else ["project"]
-        given = dict(zip(levels[-len(places) :] if places else [], places, strict=False))
+        given = dict(zip(levels[-len(parents) :] if parents else [], parents, strict=False))
         return f"{self.parent(cloud, given)}/{self.collection}/{name}"
 
     def create(self, cloud: Cloud, news: Properties) -> str:

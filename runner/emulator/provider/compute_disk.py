@@ -82,8 +82,10 @@ class DiskOperations(ComputeOperations):
         )
 
     def state(self, cloud: Cloud, found: Answer, prior: Properties) -> Properties:
-        told = {key: found.get(key) for key in ("description", "users", "architecture", "accessMode", "sourceImageId")}
-        return told | {
+        outputs = {
+            key: found.get(key) for key in ("description", "users", "architecture", "accessMode", "sourceImageId")
+        }
+        return outputs | {
             "size": _whole(found, "sizeGb"),
             "type": tail(found["type"]) if found.get("type") else None,
             "image": found.get("sourceImage"),
@@ -162,10 +164,10 @@ class ImageOperations(ComputeOperations):
 
     def state(self, cloud: Cloud, found: Answer, prior: Properties) -> Properties:
         features = [{"type": feature.get("type")} for feature in found.get("guestOsFeatures", [])]
-        told = {
+        outputs = {
             key: found.get(key) for key in ("description", "family", "storageLocations", "licenses", *self._SOURCES)
         }
-        return told | {
+        return outputs | {
             "diskSizeGb": _whole(found, "diskSizeGb"),
             "archiveSizeBytes": _whole(found, "archiveSizeBytes"),
             "guestOsFeatures": features,

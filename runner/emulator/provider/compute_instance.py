@@ -95,18 +95,18 @@ class InstanceOperations(ComputeOperations):
 
     def _wait_for_status(self, cloud: Cloud, id: str, wanted: str) -> None:
         """Look until it has this status. One that is gone is looked for 21 times: it may be a list that is late."""
-        told, status, misses = f"Error waiting for instance to reach desired status {wanted}", "", 0
+        prefix, status, misses = f"Error waiting for instance to reach desired status {wanted}", "", 0
         for pause_s in _pauses():
             if cloud.cancelled.wait(pause_s * cloud.pace):
-                raise UnfinishedError(id, f"{told}: context canceled")
+                raise UnfinishedError(id, f"{prefix}: context canceled")
             found = self.fetch(cloud, id)
             misses = 0 if found else misses + 1
             if misses > MISSES:
-                raise ProviderError(f"{told}: couldn't find resource ({misses} retries)")
+                raise ProviderError(f"{prefix}: couldn't find resource ({misses} retries)")
             if found and (status := found["status"]) == wanted:
                 return
         why = f"timeout while waiting for state to become '{wanted}' (last state: '{status}', timeout: 20m0s)"
-        raise UnfinishedError(id, f"{told}: {why}")
+        raise UnfinishedError(id, f"{prefix}: {why}")
 
     def fetch(self, cloud: Cloud, id: str) -> Answer | None:
         return cloud.rest.find(ROOT + id, view="FULL")

@@ -47,9 +47,9 @@ class NetworkOperations(ComputeOperations):
         return without_empty(named | {"routingConfig": routing})
 
     def state(self, cloud: Cloud, found: Answer, prior: Properties) -> Properties:
-        told = {key: found.get(key) for key in ("description", "mtu", "autoCreateSubnetworks", self._ORDER)}
+        outputs = {key: found.get(key) for key in ("description", "mtu", "autoCreateSubnetworks", self._ORDER)}
         routing = found.get("routingConfig", {})
-        return told | {
+        return outputs | {
             "routingMode": routing.get("routingMode"),
             "gatewayIpv4": found.get("gatewayIPv4"),
             "networkId": found.get("id"),

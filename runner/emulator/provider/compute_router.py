@@ -101,11 +101,11 @@ class RouterNatOperations(Operations):
         nat = next((nat for nat in (found or {}).get("nats", []) if nat.get("name") == name), None)
         if nat is None:
             return None
-        told = {key: nat.get(key) for key in (*_PLAIN, *_TIMEOUTS_S, "endpointTypes")}
+        outputs = {key: nat.get(key) for key in (*_PLAIN, *_TIMEOUTS_S, "endpointTypes")}
         log = nat.get("logConfig")
         logged = {"enable": log.get("enable"), "filter": log.get("filter")} if log else None
-        places = {"project": project, "region": region, "router": router}
-        return {"id": "/".join([*places.values(), name]), "name": name, **places, **told, "logConfig": logged}
+        parents = {"project": project, "region": region, "router": router}
+        return {"id": "/".join([*parents.values(), name]), "name": name, **parents, **outputs, "logConfig": logged}
 
     def update(self, cloud: Cloud, id: str, edit: Edit) -> None:
         project, region, router, name = _parts(cloud, id)

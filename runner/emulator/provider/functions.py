@@ -96,9 +96,9 @@ def get_zones(cloud: Cloud, args: Properties) -> Properties:
 def get_client_config(cloud: Cloud, args: Properties) -> Properties:
     """organizations.getClientConfig: the provider's settings; nobody has to sign in here."""
     settings = cloud.settings
-    told = {"project": settings.project, "region": settings.region, "zone": settings.zone}
+    outputs = {"project": settings.project, "region": settings.region, "zone": settings.zone}
     id = f'projects/"{settings.project}"/regions/"{settings.region}"/zones/"{settings.zone}"'
-    return told | {"id": id, "accessToken": "local", "defaultLabels": {}}
+    return outputs | {"id": id, "accessToken": "local", "defaultLabels": {}}
 
 
 def get_project(cloud: Cloud, args: Properties) -> Properties:
@@ -148,7 +148,7 @@ _PARTS_OF_INSTANCES = {
 
 
 def _pluralize(part: Properties, names: Mapping[str, str]) -> Properties:
-    """Functions tell of a single block as a list of one."""
+    """Functions return a single block as a list of one."""
     listed: Properties = {}
     for key, value in part.items():
         inner = _pluralize(value, names) if isinstance(value, dict) else value

@@ -79,8 +79,8 @@ class MemberOperations(Operations):
                     return self.owner.put(cloud, owner, change(policy))
                 except ApiError as error:
                     if error.status not in _CONFLICTS or attempt == _ATTEMPTS - 1:
-                        told = f'Error {doing} IAM policy for {self.owner.noun} "{owner}": {error}'
-                        raise ProviderError(told) from error
+                        message = f'Error {doing} IAM policy for {self.owner.noun} "{owner}": {error}'
+                        raise ProviderError(message) from error
                     time.sleep(_PAUSE_S)
 
     def read(self, cloud: Cloud, id: str, prior: Properties) -> Properties | None:

@@ -168,8 +168,8 @@ def scheduling_state(found: Answer | None) -> Properties | None:
     )
     limit = found.get("maxRunDuration")
     seconds = int(limit["seconds"]) if limit and limit.get("seconds") is not None else None
-    told = {key: found.get(key) for key in plain}
-    return told | {"maxRunDuration": {"seconds": seconds, "nanos": limit.get("nanos")} if limit else None}
+    outputs = {key: found.get(key) for key in plain}
+    return outputs | {"maxRunDuration": {"seconds": seconds, "nanos": limit.get("nanos")} if limit else None}
 
 
 def service_account_state(found: list[Answer]) -> Properties | None:
@@ -180,7 +180,7 @@ def service_account_state(found: list[Answer]) -> Properties | None:
 def metadata_state(found: Answer, prior: Properties) -> Properties:
     """Return the metadata as outputs; the startup script stays under the name that the program uses."""
     metadata = {item["key"]: item.get("value", "") for item in found["metadata"].get("items", [])}
-    told: Properties = {"metadataFingerprint": found["metadata"].get("fingerprint")}
+    outputs: Properties = {"metadataFingerprint": found["metadata"].get("fingerprint")}
     if prior.get("metadataStartupScript"):
-        told["metadataStartupScript"] = metadata.pop(STARTUP_SCRIPT, None)
-    return told | {"metadata": metadata}
+        outputs["metadataStartupScript"] = metadata.pop(STARTUP_SCRIPT, None)
+    return outputs | {"metadata": metadata}

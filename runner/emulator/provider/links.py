@@ -1,4 +1,4 @@
-"""The many ways to name one thing in Compute: full links, partial links, bare names, image families."""
+"""The many ways to name one resource in Compute: full links, partial links, bare names, image families."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def same_link(old: str, new: str) -> bool:
 
 
 def same_name(old: str, new: str) -> bool:
-    """Do two links, or names, end alike? For things that can only be in one place (zones, machine types)."""
+    """Return whether two links, or names, end alike. For resources whose name is unique in a project (zones, machine types)."""
     return tail(old) == tail(new)
 
 

@@ -28,7 +28,7 @@ class UnfinishedError(ProviderError):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What ``gcp:*`` configures: places that stand in where a program names none, and labels for everything."""
+    """What ``gcp:*`` configures: defaults for project, region and zone, and labels for everything."""
 
     project: str
     region: str
@@ -41,7 +41,7 @@ class Settings:
 
 
 class Locks:
-    """One lock for each thing that is changed by read, modify, write."""
+    """One lock for each resource that is changed by read, modify, write."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -120,7 +120,7 @@ class Operations:
         return ""
 
     def create(self, cloud: Cloud, news: Properties) -> str:
-        """Create it, wait until it is there, and tell its ID. If this raises, nothing is kept."""
+        """Create it, wait until it exists, and return its ID. If this raises, nothing is kept."""
         raise NotImplementedError
 
     def read(self, cloud: Cloud, id: str, prior: Properties) -> Properties | None:

@@ -34,8 +34,8 @@ class ApiError(Exception):
             words += f"\nDetails:\n{json.dumps(details, indent=2)}\n"
         if len(self.errors) == 1 and self.errors[0].get("message") == self.message:
             return f"{words}, {self.reason}"
-        told = [f"Reason: {error.get('reason', '')}, Message: {error.get('message', '')}" for error in self.errors]
-        return "\n".join([words, "More details:", *told]) if told else words.strip()
+        answered = [f"Reason: {error.get('reason', '')}, Message: {error.get('message', '')}" for error in self.errors]
+        return "\n".join([words, "More details:", *answered]) if answered else words.strip()
 
 
 class OperationError(Exception):
@@ -119,7 +119,7 @@ class Rest:
         return self.call("GET", path, query=query)
 
     def find(self, path: str, **query: str) -> Answer | None:
-        """GET, None if there is no such thing."""
+        """GET, None if there is no such resource."""
         try:
             return self.get(path, **query)
         except ApiError as error:
@@ -151,12 +151,12 @@ class Rest:
 
 def _answer(response: httpx.Response) -> Answer:
     try:
-        told = response.json() if response.content else {}
+        answered = response.json() if response.content else {}
     except ValueError:
-        told = {}
+        answered = {}
     if response.is_success:
-        return dict(told)
-    error = told.get("error") if isinstance(told, dict) else None
+        return dict(answered)
+    error = answered.get("error") if isinstance(answered, dict) else None
     if not isinstance(error, dict):
         error = {"message": f"got HTTP response code {response.status_code} with body: {response.text}"}
     raise ApiError(response.status_code, error)

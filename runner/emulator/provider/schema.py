@@ -130,8 +130,8 @@ def location(level: str, same: Same | None = None) -> dict[str, Field]:
 
 def labels() -> dict[str, Field]:
     """``labels`` and the two outputs that say which labels are there and which of them are ours."""
-    told = output(mapping())
-    return {"labels": mapping(), "effectiveLabels": told, "pulumiLabels": told}
+    shown = output(mapping())
+    return {"labels": mapping(), "effectiveLabels": shown, "pulumiLabels": shown}
 
 
 def deletion_policy() -> dict[str, Field]:

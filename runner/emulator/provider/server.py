@@ -47,7 +47,7 @@ def start(
     uid: int | None = None,
 ) -> ProviderServer:
     """Serve on 127.0.0.1 for the cloud at ``url``, whose owner has ``token``: on the port of the last time if it is free, so
-    that an engine's environment stays right over a restart; else on any. The places stand in where a program names none.
+    that an engine's environment stays right over a restart; else on any. Project, region and zone are the defaults of programs.
     ``pace``: 1 for the stock plugin's own pauses. Only engines of the user ``uid`` are served, that of this process if it is None.
     """
     rest = Rest(url, token)

@@ -69,7 +69,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         return Cloud(rest=self._rest, settings=settings, locks=self._locks, cancelled=cancelled, pace=self._pace)
 
     def _run(self, context: Context, work: Callable[[Cloud], _Answer], prefix: str = "") -> _Answer:
-        """``work``, its errors told to the engine."""
+        """Do ``work``, with its errors reported to the engine."""
         try:
             return work(self._cloud(context))
         except PartlyCreatedError as error:
@@ -261,7 +261,7 @@ def _diff_response(changes: list[Change], *, delete_first: bool) -> Any:
 
 
 def _abort_partly(context: Context, error: PartlyCreatedError) -> NoReturn:
-    """Tell the engine that it exists although creating it failed."""
+    """Report to the engine that it exists although creating it failed."""
     properties = encode(error.known)
     failed = provider_pb2.ErrorResourceInitFailed(
         id=error.id, properties=properties, inputs=properties, reasons=[str(error)]
@@ -269,6 +269,6 @@ def _abort_partly(context: Context, error: PartlyCreatedError) -> NoReturn:
     detail = any_pb2.Any()
     detail.Pack(failed)
     code = grpc.StatusCode.UNKNOWN
-    told = status_pb2.Status(code=code.value[0], message=_one_error(error), details=[detail])
-    context.set_trailing_metadata((("grpc-status-details-bin", told.SerializeToString()),))
-    context.abort(code, told.message)
+    status = status_pb2.Status(code=code.value[0], message=_one_error(error), details=[detail])
+    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+    context.abort(code, status.message)

@@ -1,6 +1,6 @@
 """Property values as the engine sends them, to plain Python and back: unknowns, secrets, assets, whole numbers.
 
-The provider tells the engine that it does not take secrets: the engine unwraps them and marks what comes back under
+The provider reports to the engine that it does not take secrets: the engine unwraps them and marks what comes back under
 the same names, so nothing here can lose one. What is secret without the program's doing is sent as ``Secret``.
 """
 
@@ -24,7 +24,7 @@ Properties = dict[str, Any]
 
 
 class Unknown:
-    """A value that is not known before the thing it comes from exists."""
+    """A value that is not known before the resource it comes from exists."""
 
     def __repr__(self) -> str:
         return "UNKNOWN"
@@ -116,8 +116,8 @@ def _encode_value(value: Any) -> struct_pb2.Value:
         case Secret():
             return struct_pb2.Value(struct_value=encode({SIGNATURE_KEY: _SECRET, "value": value.value}))
         case Asset():
-            told = {SIGNATURE_KEY: _ASSET, "hash": value.hash_hex, "text": value.text, "path": value.path}
-            return struct_pb2.Value(struct_value=encode(told))
+            encoded = {SIGNATURE_KEY: _ASSET, "hash": value.hash_hex, "text": value.text, "path": value.path}
+            return struct_pb2.Value(struct_value=encode(encoded))
         case _:
             return struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
 

@@ -205,7 +205,7 @@ class Buckets:
         if self._store.get(BUCKETS + name) is None:
             raise no_bucket()
         owners = [POLICY_OWNER.format(bucket=name)]
-        wanted = [one for told in call.repeated.get("permissions", ()) for one in told.split(",") if one]
+        wanted = [one for given in call.repeated.get("permissions", ()) for one in given.split(",") if one]
         check_permissions(wanted)
         allowed = [one for one in wanted if self._access.allows(call.caller, one, "", owners=owners)]
         return {"kind": "storage#testIamPermissionsResponse", "permissions": allowed}

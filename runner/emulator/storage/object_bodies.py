@@ -71,21 +71,21 @@ class Body:
 
 async def read_orders(request: Request, wanted: ObjectRequest) -> tuple[ObjectRequest, bytes]:
     """Return what a body of JSON adds to what is wanted, and what is sent on of it."""
-    told = await request.body()
-    require_json(request.headers.get("content-type", ""), told)
+    body = await request.body()
+    require_json(request.headers.get("content-type", ""), body)
     if wanted.act is Act.COMPOSE:
-        sources, told = read_sources(told, wanted.bucket)
-        return replace(wanted, sources=sources), told
-    return wanted, told
+        sources, body = read_sources(body, wanted.bucket)
+        return replace(wanted, sources=sources), body
+    return wanted, body
 
 
 async def name_upload(
     pieces: AsyncIterator[bytes], headers: Mapping[str, str], wanted: ObjectRequest, body: Body
 ) -> ObjectRequest:
-    """Return uploads may name their object at the start of their body, of which as much is taken in as tells the name.
+    """Return the request with the name of its object, which an upload may give at the start of its body; read as much as holds the name.
 
     Raises:
-        CloudError: it tells none.
+        CloudError: it gives none.
     """
     start, name = b"", None
     upload_type, content_type = wanted.query["uploadType"], headers.get("content-type", "")

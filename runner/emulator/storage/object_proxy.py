@@ -211,12 +211,15 @@ class ObjectProxy:
         return await self._objects.object_document(wanted.bucket, wanted.name)
 
     async def _show_changes(self, answer: httpx.Response) -> Response:
-        """Objects as the object store tells them, one or a list, with what was changed of them since."""
-        told = json.loads(await answer.aread())
+        """Answer with objects as the object store describes them, one or a list, with later changes of their metadata."""
+        found_document = json.loads(await answer.aread())
         await answer.aclose()
-        if "items" in told:
-            told["items"] = [self._metadata.show(item) for item in told["items"]]
-        return JSONResponse(self._metadata.show(told) if "generation" in told else told, answer.status_code)
+        if "items" in found_document:
+            found_document["items"] = [self._metadata.show(item) for item in found_document["items"]]
+        return JSONResponse(
+            self._metadata.show(found_document) if "generation" in found_document else found_document,
+            answer.status_code,
+        )
 
     # ------------------------------------------------------------------ streaming
 

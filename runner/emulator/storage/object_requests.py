@@ -136,7 +136,7 @@ def _upload(request: ObjectRequest) -> ObjectRequest:
     return ObjectRequest(act=act, bucket=request.bucket, name=name, query=query, door=request.door)
 
 
-def _whole_object(request: ObjectRequest, below: str, told: str) -> ObjectRequest:
+def _whole_object(request: ObjectRequest, below: str, line: str) -> ObjectRequest:
     if found := _COMPOSE.fullmatch(below):
         name = _decode(found["name"])
         return ObjectRequest(act=Act.COMPOSE, bucket=request.bucket, name=name, query=request.query)
@@ -148,7 +148,7 @@ def _whole_object(request: ObjectRequest, below: str, told: str) -> ObjectReques
             query=request.query,
             sources=[(request.bucket, _decode(found["source"]))],
         )
-    raise refusals.missing(f"No such method: {told}")
+    raise refusals.missing(f"No such method: {line}")
 
 
 def read_sources(body: bytes, bucket: str) -> tuple[list[tuple[str, str]], bytes]:

@@ -1,6 +1,6 @@
 """The archive of a result set: tar in zstd, written as a stream, with the size and CRC32C of every file in it.
 
-The same files give the same bytes, so that a push that is repeated can tell its own archive from another's. Nothing is
+The same files give the same bytes, so that a push that is repeated can recognize its own archive. Nothing is
 written to the disk, which may be full. The manifest describes what was packed, even if a file changed under our hands.
 """
 

@@ -29,7 +29,7 @@ LOST_RANK = 70
 STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1
 # Ranks ask mpiexec's proxy for a description of the machine, which it writes to /tmp, whatever TMPDIR is, and leaves there when
-# it is ended by a signal. Told of a file that is not there, it writes none, and each rank looks at the machine itself.
+# it is ended by a signal. If the file that is named here does not exist, it writes none, and each rank looks at the machine itself.
 TOPOLOGY = {"HWLOC_XMLFILE": "/nonexistent/topology.xml"}
 SIGNAL_WORDS = re.compile(rb"\(signal (\d+)\)")
 
@@ -69,9 +69,9 @@ class End:
 
     def write_down(self, file: str) -> None:
         """``exit CODE`` or ``signal NUMBER``, for who asked for it. A disk that is full keeps no run from its end."""
-        told = f"exit {self.code}" if self.signal is None else f"signal {self.signal}"
+        end = f"exit {self.code}" if self.signal is None else f"signal {self.signal}"
         with contextlib.suppress(OSError):
-            Path(file).write_text(f"{told}\n", encoding="ascii")
+            Path(file).write_text(f"{end}\n", encoding="ascii")
 
 
 @dataclass(kw_only=True)
@@ -165,7 +165,7 @@ def judge_end(run: Run, watch: Watch, code: int, chatter: IO[bytes]) -> End:
     sys.stderr.buffer.write(words)
     named = f"rank {', '.join(map(str, lost))}" if lost else "a rank while leaving MPI"
     print(f"openseesmp: lost {named} (mpiexec ended with {code})", file=sys.stderr)  # noqa: T201
-    # mpiexec exits with the number of the signal that killed a rank as if it were a code; its words tell which it is.
+    # mpiexec exits with the number of the signal that killed a rank as if it were a code; its output says which it is.
     killed = SIGNAL_WORDS.search(words)
     return End.by_signal(int(killed[1])) if killed else End(code=LOST_RANK)
 
@@ -180,8 +180,8 @@ def open_chatter() -> IO[bytes]:
 def main(arguments: Sequence[str]) -> int:
     """``python -m opensees_hpc.launch tcl|python|native RANKS SCRIPT [ARGS]``, with the prefix's bin on PATH."""
     kind, ranks, script, *rest = arguments
-    places = os.environ["OPENSEES_HPC_MPI_BIN"]
-    mpiexec = shutil.which("mpiexec.hydra", path=places) or shutil.which("mpiexec", path=places)
+    mpi_bin = os.environ["OPENSEES_HPC_MPI_BIN"]
+    mpiexec = shutil.which("mpiexec.hydra", path=mpi_bin) or shutil.which("mpiexec", path=mpi_bin)
     if mpiexec is None:
         print("openseesmp: mpiexec is missing from this prefix", file=sys.stderr)  # noqa: T201
         return NO_ENGINE

@@ -1,6 +1,6 @@
 """A VM's last act, within 20 s: condemn what runs, say so in the bucket if it is preempted, push what is finished.
 
-``on-shutdown``, run when the VM is told to go: preemption, deletion, the end of its run time, power off.
+``on-shutdown``, run when the VM shuts down: preemption, deletion, the end of its run time, power off.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ def main(prefix: Path) -> int:
     """``prefix`` is ``<root>/opt/opensees-hpc``."""
     until = time.monotonic() + BUDGET_S
     metadata = Metadata()
-    batch, bucket = (_patiently(metadata, name, until) for name in (VM_BATCH, VM_BUCKET))
+    batch, bucket = (_read_with_retries(metadata, name, until) for name in (VM_BATCH, VM_BUCKET))
     if not batch or not bucket:
         return 0
     workspaces = find_workspaces(prefix.parent.parent, batch, prefix / "lib")
     condemn_running(workspaces)
-    telling = threading.Thread(target=tell_preemption, args=(VmCloud(metadata), batch, bucket, until), daemon=True)
-    telling.start()
+    reporting = threading.Thread(target=report_preemption, args=(VmCloud(metadata), batch, bucket, until), daemon=True)
+    reporting.start()
     push_finished(workspaces, until)
-    telling.join(max(0.0, until - time.monotonic()))
+    reporting.join(max(0.0, until - time.monotonic()))
     return 0
 
 
-def _patiently(metadata: Metadata, name: str, until: float) -> str:
+def _read_with_retries(metadata: Metadata, name: str, until: float) -> str:
     while time.monotonic() < until:
         try:
             return metadata.attribute(name)
@@ -48,7 +48,7 @@ def _patiently(metadata: Metadata, name: str, until: float) -> str:
     return ""
 
 
-def tell_preemption(cloud: VmCloud, batch: str, bucket: str, until: float) -> None:
+def report_preemption(cloud: VmCloud, batch: str, bucket: str, until: float) -> None:
     """Leave a marker in the bucket if, and only if, this is a preemption."""
     while time.monotonic() < until:
         try:

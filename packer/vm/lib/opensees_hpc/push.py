@@ -143,7 +143,7 @@ class Retry:
 
 
 class WatchedSink:
-    """Tells ``retry`` how much has gone through to ``sink``."""
+    """A sink that reports to ``retry`` how much has gone through it."""
 
     def __init__(self, sink: Sink, retry: Retry) -> None:
         self._sink = sink

@@ -1,4 +1,4 @@
-"""One rank of a run: a Tcl or Python script on OpenSees, and how its end is told to the launcher.
+"""One rank of a run: a Tcl or Python script on OpenSees, and how its end is reported to the launcher.
 
 ``python -m opensees_hpc.rank tcl|python SCRIPT [ARGS]``. The launcher's pipe and output streams come as descriptor
 numbers in the environment: output does not pass through mpiexec, so the last line that a failing rank writes is there
@@ -29,7 +29,7 @@ FRONT_END_FAILED = 70
 
 
 class Rank:
-    """What this process tells the launcher: that it began, and with which code its script ended."""
+    """What this process reports to the launcher: that it began, and with which code its script ended."""
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
         self._report_fd = int(environment.pop(REPORT_FD, "-1"))

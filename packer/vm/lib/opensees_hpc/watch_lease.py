@@ -43,7 +43,7 @@ class Watchdog:
             time.sleep(self._settings.look_s)
 
     def _is_over(self) -> bool:
-        """Look at the lease and obey it; whether the VM is no longer wanted."""
+        """Read the lease and obey it; return whether the VM is no longer wanted."""
         self._look()
         duty = self._watch.duty(time.monotonic())
         if duty is not self._duty:
@@ -76,7 +76,7 @@ class Watchdog:
                 say(f"deadlines were not moved: {error}")
 
     def _running_jobs(self, workspace: Workspace) -> list[str]:
-        """Return the names of the jobs that run; ``?`` if that cannot be told, since nothing then says that none does."""
+        """Return the names of the jobs that run; ``?`` if they cannot be read, since there may be some."""
         try:
             return [state.name for state in workspace.states() if state.is_running]
         except ManagerError as error:

@@ -171,7 +171,7 @@ class Pushes:
         self.trouble = ""
 
     def step(self) -> bool:
-        """Begin what has to be begun; whether there is something left to wait for, and time for it."""
+        """Begin pushes that are due; return whether there is something left to wait for, and time for it."""
         self._note_ended()
         waiting = bool(self._running)
         for workspace in self._workspaces:

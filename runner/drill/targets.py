@@ -1,4 +1,4 @@
-"""Where a drill may take place: a temporary home with an embedded cloud of its own, or the user's project on Google Cloud."""
+"""Where a drill runs: in a temporary state folder with an embedded cloud of its own, or in the user's project on Google Cloud."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ LOST_AFTER_S = 10
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedFaults:
-    """The fault board of the embedded cloud of one home. One hand at a time is at it: no fault is armed in a cloud that dies."""
+    """The fault board of one embedded cloud. Only one thread uses it at a time: no fault is armed in a cloud that is being killed."""
 
     environment: Mapping[str, str]
-    _hand: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def arm(self, fault: Mapping[str, Any]) -> None:
-        """Arm one."""
-        with self._hand:
+        """Arm a fault."""
+        with self._lock:
             embedded.arm_fault(self.environment, fault)
 
     def clear(self) -> None:
-        """Disarm all."""
-        with self._hand:
+        """Disarm all faults."""
+        with self._lock:
             embedded.clear_faults(self.environment)
 
     def restart(self) -> None:
         """Kill the cloud and start it again."""
-        with self._hand:
+        with self._lock:
             embedded.restart_embedded_cloud(self.environment)
 
 
 def local_environment(environment: Mapping[str, str], home: Path, *, lease_s: int = LEASE_S) -> dict[str, str]:
-    """Return the environment of commands in a home of their own: nothing of the user's settings counts."""
+    """Return the environment of commands with a state folder of their own: the user's settings do not count."""
     kept = {key: value for key, value in environment.items() if not key.startswith(OUR_VARIABLES) or key in KEPT}
     return kept | {
         "OPENSEES_HPC_HOME": str(home),

@@ -1,4 +1,4 @@
-"""The ways in which a batch is harmed. None of them needs the client's help: signals, limits of the system, the cloud's faults."""
+"""The faults that are injected into a batch. None needs the client's help: signals, limits of the system, faults of the cloud."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ API_FAULTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-class Harm(Enum):
-    """What is done at a step."""
+class Fault(Enum):
+    """A fault that is injected at a step."""
 
     KILL_CLIENT = "kill-client"
     KILL_GROUP = "kill-group"
@@ -64,33 +64,33 @@ class Harm(Enum):
     @property
     def is_survived(self) -> bool:
         """Whether the client has to bring its batch to its end all the same, with every job."""
-        return self in (Harm.API_503, Harm.DROP, Harm.PREEMPTION, Harm.EVERY_VM)
+        return self in (Fault.API_503, Fault.DROP, Fault.PREEMPTION, Fault.EVERY_VM)
 
-    def do(self, site: DrillSite, client: Client, batch: str) -> Taken:
-        """Do it now. Some wait for what they need, for as long as the client runs. Returns the VMs that were taken away, and when."""
-        if self in TAKING:
-            return TAKING[self](site, client, batch)
-        ACTS[self](site, client, batch)
+    def inject(self, site: DrillSite, client: Client, batch: str) -> Taken:
+        """Inject it now. Some wait for what they need, for as long as the client runs. Return the VMs that were preempted, and when."""
+        if self in PREEMPTIONS:
+            return PREEMPTIONS[self](site, client, batch)
+        INJECTORS[self](site, client, batch)
         return {}
 
-    def undo(self, site: DrillSite) -> None:
-        """Let things be as before."""
+    def clear(self, site: DrillSite) -> None:
+        """Disarm a fault of the cloud."""
         if self.value in API_FAULTS and site.faults is not None:
             site.faults.clear()
 
 
 DESCRIPTIONS = {
-    Harm.KILL_CLIENT: "kill -9 of the client",
-    Harm.KILL_GROUP: "kill -9 of the client and of all that it has started",
-    Harm.SIGINT: "SIGINT to the client",
-    Harm.SIGTERM: "SIGTERM to the client",
-    Harm.KILL_ENGINE: "kill -9 of the engine",
-    Harm.FULL_DISK: "the client's disk is full",
-    Harm.API_503: "the cloud says 503, six times",
-    Harm.API_403: "the cloud says 403, once",
-    Harm.DROP: "connections to the cloud are cut, four times",
-    Harm.PREEMPTION: "simulateMaintenanceEvent on a VM",
-    Harm.EVERY_VM: f"simulateMaintenanceEvent on the first {VMS_TAKEN} VMs, each up to {LONGEST_LIFE_S:.0f} s after it runs",
+    Fault.KILL_CLIENT: "kill -9 of the client",
+    Fault.KILL_GROUP: "kill -9 of the client and of all that it has started",
+    Fault.SIGINT: "SIGINT to the client",
+    Fault.SIGTERM: "SIGTERM to the client",
+    Fault.KILL_ENGINE: "kill -9 of the engine",
+    Fault.FULL_DISK: "the client's disk is full",
+    Fault.API_503: "the cloud answers 503, six times",
+    Fault.API_403: "the cloud answers 403, once",
+    Fault.DROP: "connections to the cloud are cut, four times",
+    Fault.PREEMPTION: "simulateMaintenanceEvent on a VM",
+    Fault.EVERY_VM: f"simulateMaintenanceEvent on the first {VMS_TAKEN} VMs, each up to {LONGEST_LIFE_S:.0f} s after it runs",
 }
 
 
@@ -102,8 +102,8 @@ def _signal(signum: signal.Signals) -> Callable[[DrillSite, Client, str], None]:
 
 
 def _kill_group(site: DrillSite, client: Client, batch: str) -> None:
-    """As when a session, or its machine, ends: nobody is left to go on with what was begun."""
-    for pid in (*(process.pid for process in offspring(client.pid)), client.pid):
+    """Kill the client and all its descendants, as when a login session or the computer ends: no process is left to continue."""
+    for pid in (*(process.pid for process in descendants(client.pid)), client.pid):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
@@ -111,7 +111,7 @@ def _kill_group(site: DrillSite, client: Client, batch: str) -> None:
 def _kill_engine(site: DrillSite, client: Client, batch: str) -> None:
     """Kill the engine that runs now, else the next one."""
     while client.is_running():
-        for process in offspring(client.pid):
+        for process in descendants(client.pid):
             if _name(process) == ENGINE:
                 os.kill(process.pid, signal.SIGKILL)
                 return
@@ -130,7 +130,7 @@ def _fill_disk(site: DrillSite, client: Client, batch: str) -> None:
 
 def _fault(site: DrillSite, client: Client, batch: str, *, name: str) -> None:
     if site.faults is None:
-        raise InputError("only the embedded cloud has faults that can be asked for", remedy="invoke drill --on local")
+        raise InputError("only the embedded cloud can inject faults", remedy="invoke drill --on local")
     site.faults.arm(API_FAULTS[name])
 
 
@@ -172,25 +172,25 @@ def _arming(name: str) -> Callable[[DrillSite, Client, str], None]:
     return lambda site, client, batch: _fault(site, client, batch, name=name)
 
 
-ACTS: Mapping[Harm, Callable[[DrillSite, Client, str], None]] = {
-    Harm.KILL_CLIENT: _signal(signal.SIGKILL),
-    Harm.KILL_GROUP: _kill_group,
-    Harm.SIGINT: _signal(signal.SIGINT),
-    Harm.SIGTERM: _signal(signal.SIGTERM),
-    Harm.KILL_ENGINE: _kill_engine,
-    Harm.FULL_DISK: _fill_disk,
-    Harm.API_503: _arming("api-503"),
-    Harm.API_403: _arming("api-403"),
-    Harm.DROP: _arming("drop"),
+INJECTORS: Mapping[Fault, Callable[[DrillSite, Client, str], None]] = {
+    Fault.KILL_CLIENT: _signal(signal.SIGKILL),
+    Fault.KILL_GROUP: _kill_group,
+    Fault.SIGINT: _signal(signal.SIGINT),
+    Fault.SIGTERM: _signal(signal.SIGTERM),
+    Fault.KILL_ENGINE: _kill_engine,
+    Fault.FULL_DISK: _fill_disk,
+    Fault.API_503: _arming("api-503"),
+    Fault.API_403: _arming("api-403"),
+    Fault.DROP: _arming("drop"),
 }
-TAKING: Mapping[Harm, Callable[[DrillSite, Client, str], Taken]] = {
-    Harm.PREEMPTION: _preempt,
-    Harm.EVERY_VM: _preempt_every_vm,
+PREEMPTIONS: Mapping[Fault, Callable[[DrillSite, Client, str], Taken]] = {
+    Fault.PREEMPTION: _preempt,
+    Fault.EVERY_VM: _preempt_every_vm,
 }
 
 
-def offspring(pid: int) -> list[psutil.Process]:
-    """All processes below this one, as they are now."""
+def descendants(pid: int) -> list[psutil.Process]:
+    """Return all processes below this one, as they are now."""
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:

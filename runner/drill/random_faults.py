@@ -1,4 +1,4 @@
-"""What a random trial strikes with, beside the harms of the matrix: what users, colleagues, machines and clouds do at any moment."""
+"""The faults of random trials, beside those of the matrix: what users, colleagues, computers and clouds do at any moment."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from enum import Enum
 import psutil
 
 from runner.drill.evidence import Evidence
-from runner.drill.harm import API_FAULTS, Harm, offspring
-from runner.drill.places import copied_home
+from runner.drill.faults import API_FAULTS, Fault, descendants
 from runner.drill.site import Client, DrillSite
+from runner.drill.targets import copied_home
 from runner.errors import HpcError, NotFoundError
 from runner.model import names
 
@@ -27,15 +27,15 @@ LOOK_EVERY_S = 0.05
 SLOW_BOOT_S = 4.0
 LONGEST_SLEEP_LEASES = 3.0
 COMMAND_LIMIT_S = 300.0
-UNBORN = frozenset({"PROVISIONING", "STAGING"})
+STARTING = frozenset({"PROVISIONING", "STAGING"})
 
 
 @dataclass(kw_only=True)
 class Scene:
-    """A batch while it is struck. ``client`` began it. ``others``: further commands that were started beside it.
+    """A batch into which faults are injected. ``client`` began it. ``others``: further commands that were started beside it.
 
     ``cleanups`` are those of them that say with their exit code what they left to a living client.
-    ``hung``: VMs that stand still, which only a client or their wall ends. ``was_ended``: somebody ended the batch on purpose, so
+    ``hung``: VMs that hang, which only a client or ``maxRunDuration`` ends. ``was_ended``: somebody ended the batch on purpose, so
     that fewer results than analyses are right.
     """
 
@@ -46,77 +46,77 @@ class Scene:
     cleanups: list[Client] = field(default_factory=list)
     hung: set[str] = field(default_factory=set)
     was_ended: bool = False
-    offspring: list[psutil.Process] = field(default_factory=list)
+    descendants: list[psutil.Process] = field(default_factory=list)
 
     @property
     def site(self) -> DrillSite:
-        """Where it takes place."""
+        """The site of the drill."""
         return self.evidence.site
 
     @property
     def name(self) -> str:
-        """The batch's."""
+        """The batch's name."""
         return self.evidence.batch.name
 
     def start(self, *words: str, environment: Mapping[str, str] | None = None) -> Client:
-        """Begin another command beside the client."""
+        """Start another command beside the client."""
         client = self.site.start(*words, environment=environment)
         self.others.append(client)
         return client
 
     def attach_words(self) -> list[str]:
-        """``invoke attach`` as its user types it."""
+        """Return the words of ``invoke attach`` as the user types it."""
         return ["attach", "--batch", self.name, "--json", "--results", str(self.evidence.results)]
 
 
-class Blow(Enum):
-    """What is done at a random moment."""
+class RandomFault(Enum):
+    """A fault that is injected at a random moment."""
 
-    KILL_CLIENT = Harm.KILL_CLIENT.value
-    KILL_GROUP = Harm.KILL_GROUP.value
-    KILL_ENGINE = Harm.KILL_ENGINE.value
-    SIGINT = Harm.SIGINT.value
+    KILL_CLIENT = Fault.KILL_CLIENT.value
+    KILL_GROUP = Fault.KILL_GROUP.value
+    KILL_ENGINE = Fault.KILL_ENGINE.value
+    SIGINT = Fault.SIGINT.value
     SLEEP = "sleep"
-    FULL_DISK = Harm.FULL_DISK.value
+    FULL_DISK = Fault.FULL_DISK.value
     VM_HANGS = "vm-hangs"
     VM_VANISHES = "vm-vanishes"
-    PREEMPTION = Harm.PREEMPTION.value
+    PREEMPTION = Fault.PREEMPTION.value
     SSH_LOST = "ssh-lost"
     CLOUD_RESTARTS = "cloud-restarts"
     DESTROY_BY_HAND = "destroy-by-hand"
     CLEANUP = "cleanup"
     SECOND_CLIENT = "second-client"
     COPIED_STATE = "copied-state"
-    API_503 = Harm.API_503.value
-    API_403 = Harm.API_403.value
-    DROP = Harm.DROP.value
+    API_503 = Fault.API_503.value
+    API_403 = Fault.API_403.value
+    DROP = Fault.DROP.value
 
-    def strike(self, scene: Scene) -> None:
-        """Do it now. Some wait for what they need, for a while."""
-        ACTS[self](scene)
+    def inject(self, scene: Scene) -> None:
+        """Inject it now. Some wait for what they need, for a while."""
+        INJECTORS[self](scene)
 
 
-def _harm(harm: Harm) -> Callable[[Scene], None]:
+def _fault_now(fault: Fault) -> Callable[[Scene], None]:
     def do(scene: Scene) -> None:
         if scene.client.is_running():
-            harm.do(scene.site, scene.client, scene.name)
+            fault.inject(scene.site, scene.client, scene.name)
 
     return do
 
 
 def _interrupt(scene: Scene) -> None:
     scene.was_ended = True
-    _harm(Harm.SIGINT)(scene)
+    _fault_now(Fault.SIGINT)(scene)
 
 
 def _kill_group(scene: Scene) -> None:
-    scene.offspring += offspring(scene.client.pid)
-    _harm(Harm.KILL_GROUP)(scene)
+    scene.descendants += descendants(scene.client.pid)
+    _fault_now(Fault.KILL_GROUP)(scene)
 
 
 def _kill_client(scene: Scene) -> None:
-    scene.offspring += offspring(scene.client.pid)
-    _harm(Harm.KILL_CLIENT)(scene)
+    scene.descendants += descendants(scene.client.pid)
+    _fault_now(Fault.KILL_CLIENT)(scene)
 
 
 def _sleep(scene: Scene) -> None:
@@ -166,21 +166,21 @@ def _preempt(scene: Scene) -> None:
 
 
 def _let_vm_vanish(scene: Scene) -> None:
-    """Preempt a VM while it is being created."""
+    """Delete a VM while it is being created, as Google does when it takes one back."""
     _arm(
         scene,
         kind="slow_boot",
         match=f"/{re.escape(names.instance_name(scene.name, 0)[:-1])}[0-9]+$",
         delay_s=SLOW_BOOT_S,
     )
-    vm = _some_vm(scene, UNBORN)
+    vm = _some_vm(scene, STARTING)
     if vm is not None:
         with contextlib.suppress(NotFoundError):
             scene.site.context.cloud.compute.delete_instance(*vm)
 
 
 def _some_vm(scene: Scene, states: frozenset[str] | set[str]) -> tuple[str, str] | None:
-    """Zone and name of one of the batch's VMs in such a state, waited for a while as long as anybody is at the batch."""
+    """Return zone and name of one of the batch's VMs in such a state; wait for one for a while, as long as the client runs."""
     give_up_at = time.monotonic() + VM_WAIT_S
     while time.monotonic() < give_up_at and scene.client.is_running():
         with contextlib.suppress(HpcError):
@@ -193,7 +193,7 @@ def _some_vm(scene: Scene, states: frozenset[str] | set[str]) -> tuple[str, str]
 
 
 def _restart_cloud(scene: Scene) -> None:
-    """Every VM dies with it, as in a zone that loses its power."""
+    """Kill the cloud and start it again. Every VM dies with it, as in a zone that loses its power."""
     if scene.site.faults is not None:
         scene.site.faults.restart()
 
@@ -211,7 +211,7 @@ def _destroy_by_hand(scene: Scene) -> None:
 
 
 def _clean_up(scene: Scene) -> None:
-    """Somebody cleans up beside the run. A living client's batch is none of its business."""
+    """Run a cleanup beside the client. It must not touch the batch of a living client."""
     what = scene.chance.choice([[], ["--everything"], ["--batch", scene.name]])
     scene.was_ended |= not scene.client.is_running()
     scene.cleanups.append(scene.start("cleanup", *what, "--yes", "--json"))
@@ -222,29 +222,29 @@ def _attach_too(scene: Scene) -> None:
 
 
 def _attach_from_copy(scene: Scene) -> None:
-    """From a copy of the state folder, as a restored backup or a synced home is; half of them insist."""
+    """Attach from a copy of the state folder, such as a restored backup or a synced folder; half of them take the batch over."""
     environment = copied_home(scene.site.environment, scene.site.folder / f"{scene.name}-copy")
-    insists = ["--take-over"] if scene.chance.random() < 0.5 else []
-    scene.start(*scene.attach_words(), *insists, environment=environment)
+    take_over = ["--take-over"] if scene.chance.random() < 0.5 else []
+    scene.start(*scene.attach_words(), *take_over, environment=environment)
 
 
-ACTS: Mapping[Blow, Callable[[Scene], None]] = {
-    Blow.KILL_CLIENT: _kill_client,
-    Blow.KILL_GROUP: _kill_group,
-    Blow.KILL_ENGINE: _harm(Harm.KILL_ENGINE),
-    Blow.SIGINT: _interrupt,
-    Blow.SLEEP: _sleep,
-    Blow.FULL_DISK: _harm(Harm.FULL_DISK),
-    Blow.VM_HANGS: _hang,
-    Blow.VM_VANISHES: _let_vm_vanish,
-    Blow.PREEMPTION: _preempt,
-    Blow.SSH_LOST: _lose_ssh,
-    Blow.CLOUD_RESTARTS: _restart_cloud,
-    Blow.DESTROY_BY_HAND: _destroy_by_hand,
-    Blow.CLEANUP: _clean_up,
-    Blow.SECOND_CLIENT: _attach_too,
-    Blow.COPIED_STATE: _attach_from_copy,
-    Blow.API_503: _api_fault("api-503"),
-    Blow.API_403: _api_fault("api-403"),
-    Blow.DROP: _api_fault("drop"),
+INJECTORS: Mapping[RandomFault, Callable[[Scene], None]] = {
+    RandomFault.KILL_CLIENT: _kill_client,
+    RandomFault.KILL_GROUP: _kill_group,
+    RandomFault.KILL_ENGINE: _fault_now(Fault.KILL_ENGINE),
+    RandomFault.SIGINT: _interrupt,
+    RandomFault.SLEEP: _sleep,
+    RandomFault.FULL_DISK: _fault_now(Fault.FULL_DISK),
+    RandomFault.VM_HANGS: _hang,
+    RandomFault.VM_VANISHES: _let_vm_vanish,
+    RandomFault.PREEMPTION: _preempt,
+    RandomFault.SSH_LOST: _lose_ssh,
+    RandomFault.CLOUD_RESTARTS: _restart_cloud,
+    RandomFault.DESTROY_BY_HAND: _destroy_by_hand,
+    RandomFault.CLEANUP: _clean_up,
+    RandomFault.SECOND_CLIENT: _attach_too,
+    RandomFault.COPIED_STATE: _attach_from_copy,
+    RandomFault.API_503: _api_fault("api-503"),
+    RandomFault.API_403: _api_fault("api-403"),
+    RandomFault.DROP: _api_fault("drop"),
 }
