@@ -4,10 +4,10 @@ Nothing here knows of VMs or of who runs what. What a job's end means is ``batch
 """
 
 from runner.results.collector import THREADS, Collected, Collector
-from runner.results.damage import DamagedPushError
+from runner.results.corrupt_pushes import CorruptPushError
 from runner.results.manifest import CHUNK_BYTES, Checked, CorruptResultsError, check_name, copy_checked
 from runner.results.store import Buckets, ControlObject, ResultSet, ResultStore
-from runner.results.tracker import DownloadTracker, HomeSet
+from runner.results.tracker import DownloadedSet, DownloadTracker
 
 __all__ = [
     "CHUNK_BYTES",
@@ -17,10 +17,10 @@ __all__ = [
     "Collected",
     "Collector",
     "ControlObject",
+    "CorruptPushError",
     "CorruptResultsError",
-    "DamagedPushError",
     "DownloadTracker",
-    "HomeSet",
+    "DownloadedSet",
     "ResultSet",
     "ResultStore",
     "check_name",
