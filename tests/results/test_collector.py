@@ -1,4 +1,4 @@
-"""Results come home while a batch runs: at once when wanted, once each, and through faults."""
+"""Results are downloaded while a batch runs: at once when wanted, once each, and through faults."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_stop_in_the_middle_of_a_download_loses_nothing(batch: Batch) -> None:
 
 
 def test_a_download_that_was_told_to_stop_does_not_go_on_with_the_end(batch: Batch) -> None:
-    """The thread that polls may still be at a download when the end of the batch begins to bring home the rest."""
+    """The thread that polls may still be at a download when the end of the batch begins to download the rest."""
     batch.push("a", {"big": os.urandom(4 << 20)})
     is_begun, may_go_on = threading.Event(), threading.Event()
     copied_by: list[threading.Thread] = []
@@ -194,7 +194,7 @@ def test_the_end_waits_for_what_is_still_unpacked_and_tells_it(batch: Batch) -> 
     assert batch.at_home() == {"a": dict(FILES)}
 
 
-def test_an_end_in_a_hurry_leaves_in_the_bucket_what_is_not_home(batch: Batch) -> None:
+def test_an_end_in_a_hurry_leaves_the_rest_in_the_bucket(batch: Batch) -> None:
     batch.push("a", MANY)
     batch.push("b", parts="am")
     hurry = threading.Event()

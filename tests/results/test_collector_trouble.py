@@ -1,4 +1,4 @@
-"""Results that arrive damaged, disks without room, threads that cannot be had: told, and nothing else is held up or lost."""
+"""Corrupt results, disks without room, threads that cannot be had: reported, and nothing else is held up or lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.bucket import FILES, Batch, Site, new_batch
 # ---------------------------------------------------------------- damage
 
 
-def test_damage_is_told_once_and_mended_by_a_later_push(batch: Batch) -> None:
+def test_a_corrupt_set_is_reported_once_and_mended_by_a_later_push(batch: Batch) -> None:
     batch.push("a")
     batch.push("b")
     damage(batch)
@@ -44,12 +44,12 @@ def test_damage_is_told_once_and_mended_by_a_later_push(batch: Batch) -> None:
     assert (batch.objects(), collected.unfinished) == ([], ())
 
 
-def test_who_waits_for_a_damaged_push_hears_of_it_and_can_wait_for_the_next(batch: Batch) -> None:
+def test_who_waits_for_a_corrupt_push_hears_of_it_and_can_wait_for_the_next(batch: Batch) -> None:
     batch.push("a")
     damage(batch)
     collector = make_collector(batch, Told())
     with running(collector):
-        with pytest.raises(CorruptPushError, match="damaged") as first:
+        with pytest.raises(CorruptPushError, match="corrupt") as first:
             collector.wait_downloaded("a", 1, timeout_s=LIMIT_S)
         assert first.value.push == 1
     batch.push("a", push=2)
@@ -63,7 +63,7 @@ def test_who_waits_for_a_damaged_push_hears_of_it_and_can_wait_for_the_next(batc
     assert downloaded is not None and downloaded.push == 3
 
 
-def test_damage_that_nobody_can_mend_is_told_at_the_end(batch: Batch) -> None:
+def test_corrupt_sets_are_reported_at_the_end(batch: Batch) -> None:
     batch.push("a")
     damage(batch)
     told = Told()
@@ -74,7 +74,7 @@ def test_damage_that_nobody_can_mend_is_told_at_the_end(batch: Batch) -> None:
     assert batch.at_home() == {}
 
 
-def test_a_damaged_set_that_was_replaced_is_tried_again(batch: Batch) -> None:
+def test_a_corrupt_set_that_was_replaced_is_tried_again(batch: Batch) -> None:
     batch.push("a")
     damage(batch)
     collector = make_collector(batch, Told())

@@ -1,4 +1,4 @@
-"""One set on its way home: kill -9 between any two steps loses nothing and fetches nothing twice that was verified."""
+"""One set on its way from the bucket: kill -9 between any two steps loses nothing and fetches nothing twice that was verified."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_kill_9_while_a_newer_attempt_takes_the_place(batch: Batch, step: str) -
 
 
 @pytest.mark.parametrize(("how", "names_at_home"), [("cancelled", {"a"}), ("timeout", {"a", "a.attempt-1"})])
-def test_what_was_cancelled_because_another_attempt_is_home_is_not_needed(
+def test_what_was_cancelled_because_another_attempt_is_downloaded_is_not_needed(
     batch: Batch, how: str, names_at_home: set[str]
 ) -> None:
     batch.push("a", {"which": b"first"})
@@ -186,7 +186,7 @@ def _hostile(batch: Batch) -> None:
     [_altered, _truncated, _other_manifest, _cut_manifest, _no_manifest, _no_archive, _hostile],
     ids=lambda damage: damage.__name__.strip("_"),
 )
-def test_a_damaged_set_stays_in_the_bucket_and_leaves_nothing_at_home(
+def test_a_corrupt_set_stays_in_the_bucket_and_leaves_nothing_on_the_disk(
     batch: Batch, damage: Callable[[Batch], None]
 ) -> None:
     batch.push("a")
@@ -202,10 +202,10 @@ def test_a_damaged_set_stays_in_the_bucket_and_leaves_nothing_at_home(
     for found in batch.store.result_sets(batch.name)[::-1]:
         _delivery(batch).download(found)
     assert batch.at_home() == {"a": dict(FILES)}
-    assert batch.objects() == [], "the damaged one is not needed any more"
+    assert batch.objects() == [], "the corrupt one is not needed any more"
 
 
-def test_a_set_that_goes_while_it_is_fetched_is_not_called_damaged(batch: Batch) -> None:
+def test_a_set_that_goes_while_it_is_fetched_is_not_called_corrupt(batch: Batch) -> None:
     batch.push("a")
     found = _only(batch)
     batch.store.delete(found)
@@ -261,7 +261,7 @@ def test_a_folder_that_the_user_took_away_comes_again_while_it_can(batch: Batch)
     assert batch.at_home() == {"a": dict(FILES)}
 
 
-def test_another_batch_of_the_same_name_is_never_taken_for_home(batch: Batch) -> None:
+def test_another_batch_of_the_same_name_is_never_taken_for_a_downloaded_one(batch: Batch) -> None:
     batch.push("a", {"which": b"last year's"})
     _bring_all(batch)
     batch.push("a", {"which": b"of today"})

@@ -1,4 +1,4 @@
-"""The record of what is home: whole after kill -9 and power cuts at any byte, one truth for two processes."""
+"""The record of what is downloaded: whole after kill -9 and power cuts at any byte, one truth for two processes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_folder_that_cannot_be_looked_into_is_an_error_of_the_disk(tmp_path: P
     assert "a shorter path" in caught.value.remedy
 
 
-def test_what_is_home_is_known_to_the_next_process(tmp_path: Path) -> None:
+def test_what_is_downloaded_is_known_to_the_next_process(tmp_path: Path) -> None:
     placed = _place(DownloadTracker(tmp_path), "a")
     again = DownloadTracker(tmp_path)
     assert again.downloaded_sets() == [placed]

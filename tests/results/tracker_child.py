@@ -1,4 +1,4 @@
-"""A process that puts sets home and says so: ``python -m tests.results.tracker_child FOLDER PREFIX COUNT``."""
+"""A process that puts sets into their folders and says so: ``python -m tests.results.tracker_child FOLDER PREFIX COUNT``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def home_set(folder: Path, job: str, attempt: int, *, crc32c: str = "AAAAAA==") 
 
 
 def make_source(folder: Path, downloaded: DownloadedSet) -> Path:
-    """A verified set, not home yet."""
+    """A verified set, not in its folder yet."""
     source = folder / ".incoming" / f"{downloaded.job}.attempt-{downloaded.attempt}"
     source.mkdir(parents=True, exist_ok=True)
     (source / "attempt").write_text(str(downloaded.attempt))
