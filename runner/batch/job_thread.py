@@ -188,7 +188,7 @@ class JobThread:
         """Return the downloaded results of this push or a later one; what is corrupt is pushed again while its VM is there.
 
         Raises:
-            DamagedPushError: the last push of a few is corrupt, too.
+            CorruptPushError: the last push of a few is corrupt, too.
             RemoteError: the VM cannot be asked for another one.
             UnreachableError: nothing was downloaded in time.
         """

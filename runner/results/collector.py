@@ -91,7 +91,7 @@ class Collector:
         """Wait until ``run``, in another thread, has downloaded this attempt; None if it did not in time, or is given up.
 
         Raises:
-            DamagedPushError: this push of it, or a later one, is corrupt; it stays in the bucket.
+            CorruptPushError: this push of it, or a later one, is corrupt; it stays in the bucket.
             DiskError: there is no room on the disk; it stays in the bucket.
         """
         self.wanted(job, attempt)
@@ -100,8 +100,8 @@ class Collector:
         downloaded = self._tracker.find(job, attempt)
         if downloaded is None and (disk := self._status.find_disk(job, attempt)):
             raise disk
-        if downloaded is None and (damage := self._corrupt.find(job, attempt, least_push=least_push)):
-            raise damage
+        if downloaded is None and (corrupt := self._corrupt.find(job, attempt, least_push=least_push)):
+            raise corrupt
         return downloaded
 
     def find_downloaded(self, job: str, attempt: int) -> DownloadedSet | None:
