@@ -8,11 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
-from runner.google import Compute, Instance, Login, OsLogin
+from runner.google import Buckets, Compute, Instance, Login, OsLogin
 from runner.journal import Journal
 from runner.model.events import Listener, Phases
 from runner.model.settings import Settings
-from runner.results import Buckets, ResultStore
+from runner.results import ResultStore
 
 if TYPE_CHECKING:
     from runner.hardware.opensees import OpenSeesInterface

@@ -26,7 +26,7 @@ def find_finished(context: SessionContext, definition: Definition, parts: BatchP
     """Download what is in the bucket, and set aside the jobs that have ended, as far as they were not started again."""
     has_room = True
     listener, tracker = context.listener, parts.tracker
-    downloaded_before = {results.key for results in tracker.home_sets()}
+    downloaded_before = {results.key for results in tracker.downloaded_sets()}
     try:
         parts.collector.finish(is_over=False)
     except DiskError as error:
@@ -35,7 +35,7 @@ def find_finished(context: SessionContext, definition: Definition, parts: BatchP
             "warning", message=f"downloads paused; results wait in the bucket until there is disk space: {error}"
         )
     live_logs = LiveLogs(context.results_folder / definition.plan.batch, listener)
-    for results in tracker.home_sets():
+    for results in tracker.downloaded_sets():
         if results.key not in downloaded_before:
             live_logs.tell_rest(results)
     restore_finished(context, definition, tracker, parts.controller)

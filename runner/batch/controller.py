@@ -49,7 +49,7 @@ from runner.model.catalog import MACHINE_TYPES
 from runner.model.plan import Plan
 from runner.model.roster import JobEntry, MachineEntry, MachineState, Roster
 from runner.model.states import JobState
-from runner.results import Collector, HomeSet
+from runner.results import Collector, DownloadedSet
 
 _log = logging.getLogger(__name__)
 
@@ -350,7 +350,7 @@ class Controller:
                 "job", job=message.job, state="waiting", reason="its results were lost with its VM"
             )
 
-    def _results_downloaded(self, results: HomeSet) -> None:
+    def _results_downloaded(self, results: DownloadedSet) -> None:
         """End a job that waits, or runs once more, when the results of any attempt of it are downloaded: the verdict is of that one.
 
         The attempt that counts has a thread of its own, or its VM was lost, and then the rescue looks for it.

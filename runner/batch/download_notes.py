@@ -15,10 +15,10 @@ from runner.jobsfile import Definition
 from runner.model import names
 from runner.model.foreign import decode_json, exit_code, optional, real_number
 from runner.model.states import JobState
-from runner.results import HomeSet
+from runner.results import DownloadedSet
 
 
-def note_download(context: Context, definition: Definition, results: HomeSet) -> None:
+def note_download(context: Context, definition: Definition, results: DownloadedSet) -> None:
     """Note a result set that was downloaded to this computer, with the job's outcome. Noting twice does no harm.
 
     Raises:

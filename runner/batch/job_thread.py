@@ -17,7 +17,7 @@ from runner.jobsfile import JobInputs
 from runner.lease import WatchedError
 from runner.model import names
 from runner.model.states import JobState
-from runner.results import Collector, DamagedPushError, HomeSet
+from runner.results import Collector, CorruptPushError, DownloadedSet
 
 if TYPE_CHECKING:
     from runner.hardware.opensees import JobOutput, OpenSeesInterface, OpenSeesJob
@@ -184,19 +184,21 @@ class JobThread:
             exit_code, push = again, push + 1
         return exit_code, push
 
-    def _wait_for_download(self, push: int) -> HomeSet:
+    def _wait_for_download(self, push: int) -> DownloadedSet:
         """Return the downloaded results of this push or a later one; what is corrupt is pushed again while its VM is there.
 
         Raises:
-            DamagedPushError: the last push of a few is corrupt, too.
+            CorruptPushError: the last push of a few is corrupt, too.
             RemoteError: the VM cannot be asked for another one.
             UnreachableError: nothing was downloaded in time.
         """
         job = self.assignment
         while True:
             try:
-                results = self.collector.wait_home(job.name, job.attempt, timeout_s=DOWNLOAD_LIMIT_S, least_push=push)
-            except DamagedPushError as error:
+                results = self.collector.wait_downloaded(
+                    job.name, job.attempt, timeout_s=DOWNLOAD_LIMIT_S, least_push=push
+                )
+            except CorruptPushError as error:
                 if error.push >= MOST_PUSHES:
                     raise
                 push = error.push + 1

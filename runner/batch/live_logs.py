@@ -12,7 +12,7 @@ from typing import IO
 from runner.hardware.opensees import LOG_NAME
 from runner.model import names
 from runner.model.events import Listener
-from runner.results import HomeSet
+from runner.results import DownloadedSet
 
 
 class LiveLogs:
@@ -44,7 +44,7 @@ class LiveLogs:
         with contextlib.suppress(OSError):
             self._path(attempt).unlink(missing_ok=True)
 
-    def tell_rest(self, results: HomeSet) -> None:
+    def tell_rest(self, results: DownloadedSet) -> None:
         """Show the lines of a downloaded log that nobody has seen: from where its live log ends. A second call shows nothing."""
         attempt = names.attempt_folder(results.job, results.attempt)
         live, log = self._path(attempt), results.folder / LOG_NAME

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from runner.batch.summary import JobOutcome
 from runner.errors import HpcError
 from runner.google import Instance
-from runner.results import HomeSet
+from runner.results import DownloadedSet
 
 if TYPE_CHECKING:
     from runner.hardware.opensees import OpenSeesInterface
@@ -94,7 +94,7 @@ class ResultsLost:
 class ResultsDownloaded:
     """Verified results of a job are downloaded, whoever waited for them."""
 
-    results: HomeSet
+    results: DownloadedSet
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from runner.batch.stack import BatchStack
 from runner.context import SessionContext
 from runner.jobsfile import Definition
 from runner.lease import LeaseEvents, LeaseKeeper, LeaseTerms
-from runner.results import Collector, DownloadTracker, HomeSet
+from runner.results import Collector, DownloadedSet, DownloadTracker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +39,14 @@ def put_together(
     inbox = Inbox()
     batch, store = definition.plan.batch, context.cloud.results
 
-    def on_download(results: HomeSet) -> None:
+    def on_download(results: DownloadedSet) -> None:
         note_download(context, definition, results)
         inbox.tell(ResultsDownloaded(results=results))
 
     terms = _lease_terms(context, definition, take_over=take_over, predecessors=predecessors)
     lease = LeaseKeeper(store, terms, _lease_events(inbox))
     tracker = DownloadTracker(context.results_folder / batch)
-    collector = Collector(store, batch, tracker, context.listener, on_home=on_download)
+    collector = Collector(store, batch, tracker, context.listener, on_downloaded=on_download)
     fleet = Fleet(
         context=context,
         stack=BatchStack(context=context, definition=definition, check=lease.check),

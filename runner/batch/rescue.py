@@ -21,7 +21,7 @@ from runner.lease import WatchedError
 from runner.model import names
 from runner.model.batch import Expectation
 from runner.model.roster import JobEntry
-from runner.results import Collector, CorruptResultsError, HomeSet
+from runner.results import Collector, CorruptResultsError, DownloadedSet
 
 PUSH_LIMIT_S = 120.0  # for results that are on their way, and for a VM that goes by itself: it has 30 s, and a minute until it is gone
 CLOUD_LIMIT_S = 10 * 60.0  # for a cloud that does not answer; then nobody can say whether the VM has ended
@@ -100,7 +100,9 @@ class Rescue:
 
     def _may_push(self) -> bool:
         """Return whether it may still push results of a job that is known to have ended."""
-        return any(job.frees_cores and self.collector.find_home(job.name, job.attempt) is None for job in self.jobs)
+        return any(
+            job.frees_cores and self.collector.find_downloaded(job.name, job.attempt) is None for job in self.jobs
+        )
 
     def _look_for(self, job: JobEntry) -> Message:
         """Return what came of a job, in whatever attempt."""
@@ -131,7 +133,7 @@ class Rescue:
                 is_told = True
             self.context.sleep(LOOK_S)
 
-    def _download(self, job: str, attempt: int) -> HomeSet | None:
+    def _download(self, job: str, attempt: int) -> DownloadedSet | None:
         """Return an attempt's results, if it is complete in the bucket or was downloaded before; None if they are corrupt.
 
         Raises:
@@ -141,7 +143,7 @@ class Rescue:
         begun = self.context.monotonic()
         while attempt in self._pushed_attempts(job):
             try:
-                results = self.collector.wait_home(job, attempt, timeout_s=LOOK_S)
+                results = self.collector.wait_downloaded(job, attempt, timeout_s=LOOK_S)
             except CorruptResultsError:  # which is reported already: no VM is there to push it again
                 return None
             if results is not None:
@@ -150,7 +152,7 @@ class Rescue:
                 raise UnreachableError(f"the results of {job} are in the bucket, but cannot be downloaded")
         return None
 
-    def _done(self, job: JobEntry, results: HomeSet) -> JobDone:
+    def _done(self, job: JobEntry, results: DownloadedSet) -> JobDone:
         self.live_logs.tell_rest(results)
         outcome = read_outcome(
             results.folder, name=job.name, expect=self.expectations[job.name], machine=self.machine, note=NOTE

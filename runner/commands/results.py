@@ -8,7 +8,7 @@ from typing import Any
 from runner.commands.arguments import check_batch_name
 from runner.context import Context
 from runner.errors import InputError, NotFoundError
-from runner.results import Collected, Collector, DownloadTracker, HomeSet, ResultSet
+from runner.results import Collected, Collector, DownloadedSet, DownloadTracker, ResultSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class ResultsSummary:
     @property
     def lines(self) -> list[str]:
         """For people."""
-        homes, damaged = self.collected.home, self.collected.corrupt
+        homes, damaged = self.collected.downloaded, self.collected.corrupt
         return [
             *(f"{_named(home.job, home.attempt)}: {home.files} files in {home.folder}" for home in homes),
             *(f"DAMAGED, kept in the bucket as {prefix}: {why}" for prefix, why in damaged.items()),
@@ -39,7 +39,7 @@ class ResultsSummary:
         return {
             "batch": self.batch,
             "exit_code": self.exit_code,
-            "home": [_home(item) for item in self.collected.home],
+            "home": [_home(item) for item in self.collected.downloaded],
             "corrupt": [{"prefix": prefix, "message": why} for prefix, why in self.collected.corrupt.items()],
             "unfinished": list(self.collected.unfinished),
         }
@@ -95,7 +95,7 @@ def execute(context: Context, *, batch: str) -> ResultsSummary:
     context.cloud.open()
     tracker = DownloadTracker(context.results_folder / batch)
     try:
-        is_known = bool(tracker.home_sets() or context.cloud.results.all_sets(batch))
+        is_known = bool(tracker.downloaded_sets() or context.cloud.results.all_sets(batch))
     except NotFoundError:
         is_known = False
     if not is_known:
@@ -122,7 +122,7 @@ def _set(found: ResultSet) -> dict[str, Any]:
     }
 
 
-def _home(home: HomeSet) -> dict[str, Any]:
+def _home(home: DownloadedSet) -> dict[str, Any]:
     return {
         "job": home.job,
         "attempt": home.attempt,

@@ -1,8 +1,9 @@
 """Google's REST APIs and Cloud Storage, as this project needs them: Compute, OS Login, objects, retries, errors.
 
-Nothing here knows of batches, jobs or results. What is created is Pulumi's business.
+Nothing here knows of batches, jobs or results. What is created is Pulumi's business, but for the bucket that holds Pulumi's state.
 """
 
+from runner.google.buckets import Buckets
 from runner.google.compute import Compute, Image, Instance, Operation
 from runner.google.objects import Objects, StoredObject
 from runner.google.operations import GONE_ALREADY, Operations
@@ -18,6 +19,7 @@ __all__ = [
     "NOT_JSON",
     "RETRY_BUDGET_S",
     "Api",
+    "Buckets",
     "Compute",
     "Endpoints",
     "Image",

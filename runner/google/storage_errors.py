@@ -42,7 +42,7 @@ def _as_ours(what: str, error: Exception) -> CloudError | None:
     if isinstance(error, no_answer):
         return UnreachableError(f"{what}: no answer from Cloud Storage: {told}")
     if isinstance(error, DataCorruption):
-        return UnreachableError(f"{what}: arrived damaged: {error}")
+        return UnreachableError(f"{what}: arrived corrupt: {error}")
     if isinstance(error, GoogleAuthError):
         return CloudError(f"{what}: {error}", remedy=LOGIN)
     return None

@@ -4,23 +4,22 @@ Nothing here knows of VMs or of who runs what. What a job's end means is ``batch
 """
 
 from runner.results.collector import THREADS, Collected, Collector
-from runner.results.damage import DamagedPushError
+from runner.results.corrupt_pushes import CorruptPushError
 from runner.results.manifest import CHUNK_BYTES, Checked, CorruptResultsError, check_name, copy_checked
-from runner.results.store import Buckets, ControlObject, ResultSet, ResultStore
-from runner.results.tracker import DownloadTracker, HomeSet
+from runner.results.store import ControlObject, ResultSet, ResultStore
+from runner.results.tracker import DownloadedSet, DownloadTracker
 
 __all__ = [
     "CHUNK_BYTES",
     "THREADS",
-    "Buckets",
     "Checked",
     "Collected",
     "Collector",
     "ControlObject",
+    "CorruptPushError",
     "CorruptResultsError",
-    "DamagedPushError",
     "DownloadTracker",
-    "HomeSet",
+    "DownloadedSet",
     "ResultSet",
     "ResultStore",
     "check_name",

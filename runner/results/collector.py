@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from runner.errors import CloudError, DiskError, NotFoundError, UnreachableError
 from runner.google import is_worth_a_retry
 from runner.model.events import Listener
-from runner.results.arrivals import Arrivals
 from runner.results.claims import remove_leftovers
-from runner.results.damage import Damage
+from runner.results.corrupt_pushes import CorruptPushes
 from runner.results.delivery import Delivery, no_step
+from runner.results.download_status import DownloadStatus
 from runner.results.manifest import CorruptResultsError, NoRoomError
 from runner.results.store import ResultSet, ResultStore
-from runner.results.tracker import DownloadTracker, HomeSet
+from runner.results.tracker import DownloadedSet, DownloadTracker
 from runner.system.backoff import Backoff
 from runner.system.files import download_error
 
@@ -36,19 +36,19 @@ class _Stopped(Exception):  # noqa: N818 (no error: the download goes on another
 class Collected:
     """What is downloaded. ``corrupt``: prefix in the bucket and what is wrong; ``unfinished``: prefixes of pushes without an end."""
 
-    home: tuple[HomeSet, ...]
+    downloaded: tuple[DownloadedSet, ...]
     corrupt: dict[str, str]
     unfinished: tuple[str, ...]
 
 
-def _ignore_home(home: HomeSet) -> None:
+def _ignore_downloaded(downloaded: DownloadedSet) -> None:
     return None
 
 
 class Collector:
     """Downloads the result sets of a batch, each once, whatever is interrupted. Safe for several threads and processes.
 
-    ``on_home(set)``: it is downloaded and not yet deleted in the bucket; after a crash perhaps called again. ``on_step``,
+    ``on_downloaded(set)``: it is downloaded and not yet deleted in the bucket; after a crash perhaps called again. ``on_step``,
     ``keeps_remote``: see ``Delivery``.
     """
 
@@ -59,7 +59,7 @@ class Collector:
         tracker: DownloadTracker,
         listener: Listener,
         *,
-        on_home: Callable[[HomeSet], None] = _ignore_home,
+        on_downloaded: Callable[[DownloadedSet], None] = _ignore_downloaded,
         on_step: Callable[[str, ResultSet], None] = no_step,
         keeps_remote: bool = False,
     ) -> None:
@@ -67,12 +67,12 @@ class Collector:
         self._batch = batch
         self._tracker = tracker
         self._listener = listener
-        self._arrivals = Arrivals(listener)
-        self._damage = Damage(listener)
+        self._status = DownloadStatus(listener)
+        self._corrupt = CorruptPushes(listener)
         self._delivery = Delivery(
             store=self._store,
             tracker=tracker,
-            on_home=on_home,
+            on_downloaded=on_downloaded,
             on_step=on_step,
             keeps_remote=keeps_remote,
         )
@@ -87,24 +87,24 @@ class Collector:
             self._wanted.add((job, attempt))
             self._changed.notify_all()
 
-    def wait_home(self, job: str, attempt: int, *, timeout_s: float, least_push: int = 1) -> HomeSet | None:
+    def wait_downloaded(self, job: str, attempt: int, *, timeout_s: float, least_push: int = 1) -> DownloadedSet | None:
         """Wait until ``run``, in another thread, has downloaded this attempt; None if it did not in time, or is given up.
 
         Raises:
-            DamagedPushError: this push of it, or a later one, is corrupt; it stays in the bucket.
+            CorruptPushError: this push of it, or a later one, is corrupt; it stays in the bucket.
             DiskError: there is no room on the disk; it stays in the bucket.
         """
         self.wanted(job, attempt)
         with self._changed:
             self._changed.wait_for(lambda: self._is_decided(job, attempt, least_push), timeout_s)
-        home = self._tracker.find(job, attempt)
-        if home is None and (disk := self._arrivals.find_disk(job, attempt)):
+        downloaded = self._tracker.find(job, attempt)
+        if downloaded is None and (disk := self._status.find_disk(job, attempt)):
             raise disk
-        if home is None and (damage := self._damage.find(job, attempt, least_push=least_push)):
-            raise damage
-        return home
+        if downloaded is None and (corrupt := self._corrupt.find(job, attempt, least_push=least_push)):
+            raise corrupt
+        return downloaded
 
-    def find_home(self, job: str, attempt: int) -> HomeSet | None:
+    def find_downloaded(self, job: str, attempt: int) -> DownloadedSet | None:
         """Return this attempt, if it is downloaded."""
         return self._tracker.find(job, attempt)
 
@@ -115,7 +115,7 @@ class Collector:
             CloudError: the bucket cannot be listed.
         """
         pushed = {found.attempt for found in self._store.result_sets(self._batch) if found.job == job}
-        return pushed | {home.attempt for home in self._tracker.home_sets() if home.job == job}
+        return pushed | {downloaded.attempt for downloaded in self._tracker.downloaded_sets() if downloaded.job == job}
 
     def give_up(self, job: str, attempt: int) -> None:
         """Let go whoever waits for this attempt: nobody needs it any more."""
@@ -132,14 +132,14 @@ class Collector:
             try:
                 self._poll(stop)
             except DiskError as error:
-                self._arrivals.note_disk(error)
+                self._status.note_disk(error)
                 stop.wait(LONGEST_LOOK_S)
             except Exception as error:  # a defect of ours, or of a library: what can be downloaded without it is
-                self._arrivals.note_defect(error)
+                self._status.note_defect(error)
                 stop.wait(LONGEST_LOOK_S)
 
     def _poll(self, stop: threading.Event) -> None:
-        running: set[Future[HomeSet | None]] = set()
+        running: set[Future[DownloadedSet | None]] = set()
         backoff = Backoff(first_s=SHORTEST_LOOK_S, longest_s=LONGEST_LOOK_S, factor=1.5)
         look_at = time.monotonic()
         with ThreadPoolExecutor(THREADS, thread_name_prefix="download") as pool:
@@ -158,10 +158,10 @@ class Collector:
 
     def _begin(
         self, pool: ThreadPoolExecutor, chosen: Sequence[ResultSet], stop: threading.Event
-    ) -> set[Future[HomeSet | None]]:
+    ) -> set[Future[DownloadedSet | None]]:
         """Fetch these. Those for which no thread can be had are free again: nobody else would ever say that they are done."""
         left = list(reversed(chosen))
-        begun: set[Future[HomeSet | None]] = set()
+        begun: set[Future[DownloadedSet | None]] = set()
         try:
             while left:
                 begun.add(pool.submit(self._try, left[-1], stop))
@@ -210,15 +210,15 @@ class Collector:
         came = self._fetch_all(due, hurry)
         if hurry.is_set():
             return
-        if self._arrivals.disk is not None:
-            raise self._arrivals.disk
-        if came or any(self._damage.is_known(found) for found in due):
+        if self._status.disk is not None:
+            raise self._status.disk
+        if came or any(self._corrupt.is_known(found) for found in due):
             backoff.renew()
             return
-        disks = [self._arrivals.find_disk(found.job, found.attempt) for found in due]
+        disks = [self._status.find_disk(found.job, found.attempt) for found in due]
         if all(disks) and disks[0] is not None:
             raise disks[0]
-        trouble = self._arrivals.trouble or UnreachableError(f"{len(due)} result sets cannot be downloaded")
+        trouble = self._status.trouble or UnreachableError(f"{len(due)} result sets cannot be downloaded")
         if not (is_worth_a_retry(trouble, is_idempotent=True) and backoff.pause()):
             raise trouble
 
@@ -232,13 +232,13 @@ class Collector:
             self._listener.tell("results", state="unfinished", prefix=prefix, message=f"a push without its end: {what}")
         remove_leftovers(self._tracker.folder)
         prefixes = {found.prefix for found in left}
-        corrupt = {prefix: why for prefix, why in self._damage.problems().items() if prefix in prefixes}
-        return Collected(home=tuple(self._tracker.home_sets()), corrupt=corrupt, unfinished=unfinished)
+        corrupt = {prefix: why for prefix, why in self._corrupt.problems().items() if prefix in prefixes}
+        return Collected(downloaded=tuple(self._tracker.downloaded_sets()), corrupt=corrupt, unfinished=unfinished)
 
     def _look(self, *, is_time: bool) -> list[ResultSet]:
         """Choose what ``run`` begins to fetch now. After trouble nothing is asked for before its time."""
         with self._changed:
-            is_calm = self._arrivals.trouble is None and not self._arrivals.is_paused
+            is_calm = self._status.trouble is None and not self._status.is_paused
             if not (is_time or (self._wanted and is_calm)):
                 return []
             wanted, self._wanted = self._wanted, set()
@@ -248,7 +248,7 @@ class Collector:
             else:
                 sets = [found for job, n in wanted for found in self._store.all_sets(self._batch, job=job, attempt=n)]
         except CloudError as error:
-            self._arrivals.note_trouble(error)
+            self._status.note_trouble(error)
             with self._changed:
                 self._wanted |= wanted
             return []
@@ -261,8 +261,8 @@ class Collector:
     def _choose(self, due: Sequence[ResultSet]) -> list[ResultSet]:
         """Choose all; after the disk was full only the smallest, to see whether there is room again."""
         if not due:
-            self._arrivals.note_calm()
-        most = 1 if self._arrivals.unpause() else None
+            self._status.note_calm()
+        most = 1 if self._status.unpause() else None
         chosen = sorted(due, key=lambda found: found.size_bytes)[:most]
         with self._changed:
             self._busy |= {found.prefix for found in chosen}
@@ -273,9 +273,9 @@ class Collector:
         return [found for found in sets if self._is_due(found, is_over=is_over)]
 
     def _is_due(self, found: ResultSet, *, is_over: bool) -> bool:
-        if self._delivery.keeps_remote and self._is_home(found):
+        if self._delivery.keeps_remote and self._is_downloaded(found):
             return False
-        if self._damage.is_known(found):
+        if self._corrupt.is_known(found):
             return self._delivery.is_superseded(found)
         if found.is_committed or found.archive is None:
             return found.is_committed
@@ -285,51 +285,55 @@ class Collector:
         known = self._tracker.find(found.job)
         return is_over and found.manifest is not None and (known is None or known.attempt < found.attempt)
 
-    def _is_home(self, found: ResultSet) -> bool:
-        return self._delivery.find_at_home(found) is not None or self._delivery.is_superseded(found)
+    def _is_downloaded(self, found: ResultSet) -> bool:
+        return self._delivery.find_on_disk(found) is not None or self._delivery.is_superseded(found)
 
-    def _fetch_all(self, due: Sequence[ResultSet], hurry: threading.Event) -> list[HomeSet]:
+    def _fetch_all(self, due: Sequence[ResultSet], hurry: threading.Event) -> list[DownloadedSet]:
         """Fetch one after the other, several at once. ``hurry``, or an exception in this thread, cuts the downloads short."""
-        self._arrivals.try_again()
+        self._status.try_again()
         cut = threading.Event()
         with ThreadPoolExecutor(THREADS, thread_name_prefix="download") as pool:
             try:
-                return [home for home in pool.map(lambda found: self._try(found, hurry, cut), due) if home is not None]
+                return [
+                    downloaded
+                    for downloaded in pool.map(lambda found: self._try(found, hurry, cut), due)
+                    if downloaded is not None
+                ]
             except BaseException:
                 cut.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _try(self, found: ResultSet, *stops: threading.Event) -> HomeSet | None:
+    def _try(self, found: ResultSet, *stops: threading.Event) -> DownloadedSet | None:
         """Fetch one set, unless and until one of ``stops`` is set; report what went wrong."""
         check = _ended_by(stops)
         try:
-            if self._arrivals.is_paused or any(stop.is_set() for stop in stops):
+            if self._status.is_paused or any(stop.is_set() for stop in stops):
                 return None
             delivery = replace(self._delivery, on_bytes=lambda count: check(), on_file=check)
-            home = delivery.bring_home(found)
-            return home if home is not None and self._arrivals.note_home(home) else None
+            downloaded = delivery.download(found)
+            return downloaded if downloaded is not None and self._status.note_downloaded(downloaded) else None
         except (_Stopped, NotFoundError):
             return None  # it goes on later, or it has gone since it was listed
         except CorruptResultsError as error:
-            self._damage.note(found, error)
+            self._corrupt.note(found, error)
         except NoRoomError as error:
-            self._arrivals.note_too_big(found, error)
+            self._status.note_too_big(found, error)
         except DiskError as error:
-            self._arrivals.note_disk(error)
+            self._status.note_disk(error)
         except OSError as error:
-            self._arrivals.note_disk(download_error(error, self._tracker.folder / found.job))
+            self._status.note_disk(download_error(error, self._tracker.folder / found.job))
         except CloudError as error:
-            self._arrivals.note_trouble(error)
+            self._status.note_trouble(error)
         finally:
             self._let_go([found])
         return None
 
     def _is_decided(self, job: str, attempt: int, least_push: int) -> bool:
-        is_home = self._tracker.find(job, attempt) is not None
-        is_damaged = self._damage.find(job, attempt, least_push=least_push) is not None
+        is_downloaded = self._tracker.find(job, attempt) is not None
+        is_corrupt = self._corrupt.find(job, attempt, least_push=least_push) is not None
         is_given_up = (job, attempt) in self._given_up
-        return is_home or is_damaged or is_given_up or self._arrivals.find_disk(job, attempt) is not None
+        return is_downloaded or is_corrupt or is_given_up or self._status.find_disk(job, attempt) is not None
 
     def _rest(self, stop: threading.Event) -> None:
         with self._changed:

@@ -25,7 +25,7 @@ from runner.results.manifest import (
     unpack_archive,
 )
 from runner.results.store import ResultSet, ResultStore
-from runner.results.tracker import DownloadTracker, HomeSet
+from runner.results.tracker import DownloadedSet, DownloadTracker
 from runner.system.files import STAYS_IN_BUCKET, download_error
 
 CORRUPT_TRIES = 3
@@ -56,7 +56,7 @@ def _no_check() -> None:
     return None
 
 
-def _no_home(home: HomeSet) -> None:
+def _no_set(downloaded: DownloadedSet) -> None:
     return None
 
 
@@ -64,7 +64,7 @@ def _no_home(home: HomeSet) -> None:
 class Delivery:
     """Downloads result sets of one batch. Safe for several threads and processes.
 
-    ``on_step`` hears each of ``STEPS`` when it is done, ``on_bytes`` how much has come, ``on_home`` of each set that is downloaded
+    ``on_step`` hears each of ``STEPS`` when it is done, ``on_bytes`` how much has come, ``on_downloaded`` of each set that is downloaded
     before it is deleted in the bucket (perhaps again after a crash), ``on_file`` is called before each file that is unpacked.
     What they raise ends the call; it can be repeated.
     ``keeps_remote``: nothing is deleted in the bucket, because somebody else counts on finding it there.
@@ -75,10 +75,10 @@ class Delivery:
     on_step: Callable[[str, ResultSet], None] = no_step
     on_bytes: Callable[[int], None] = _no_bytes
     on_file: Callable[[], None] = _no_check
-    on_home: Callable[[HomeSet], None] = _no_home
+    on_downloaded: Callable[[DownloadedSet], None] = _no_set
     keeps_remote: bool = False
 
-    def bring_home(self, found: ResultSet) -> HomeSet | None:
+    def download(self, found: ResultSet) -> DownloadedSet | None:
         """Download a set; None if another thread or process is about it, or if it is superseded.
 
         Raises:
@@ -95,11 +95,11 @@ class Delivery:
                 if not self.keeps_remote:
                     self.store.delete(found)
                 return None
-            home = self.find_at_home(found) or self._bring(found, work)
-            self.on_home(home)
+            downloaded = self.find_on_disk(found) or self._download(found, work)
+            self.on_downloaded(downloaded)
             if not self.keeps_remote:
-                self._delete(found, home)
-            return home
+                self._delete(found, downloaded)
+            return downloaded
 
     def is_superseded(self, found: ResultSet) -> bool:
         """Return whether it is not needed any more: a later push of the same attempt is downloaded, or another attempt, for which
@@ -107,7 +107,7 @@ class Delivery:
         known = self.tracker.find(found.job, found.attempt)
         if known is not None:
             return known.push > found.push
-        return self.tracker.is_home(found.job) and self._was_cancelled(found)
+        return self.tracker.is_downloaded(found.job) and self._was_cancelled(found)
 
     def _was_cancelled(self, found: ResultSet) -> bool:
         try:
@@ -116,44 +116,48 @@ class Delivery:
             return False
         return end is not None and end.how == CANCELLED
 
-    def find_at_home(self, found: ResultSet) -> HomeSet | None:
+    def find_on_disk(self, found: ResultSet) -> DownloadedSet | None:
         """Find the set that came from the very same archive; whoever took its folder away gets it again."""
         if found.archive is None:
             return None
         same = self.tracker.find_same(found.job, found.attempt, found.archive.size, found.archive.crc32c)
         return same if same is not None and same.folder.is_dir() else None
 
-    def _bring(self, found: ResultSet, work: Path) -> HomeSet:
+    def _download(self, found: ResultSet, work: Path) -> DownloadedSet:
         try:
-            home = self._fetch(found, work)
+            downloaded = self._fetch(found, work)
         except (CorruptResultsError, DiskError, OSError) as error:
             shutil.rmtree(work, ignore_errors=True)
             if isinstance(error, OSError):
                 raise download_error(error, work) from error
             raise
         shutil.rmtree(work, ignore_errors=True)
-        return home
+        return downloaded
 
-    def _fetch(self, found: ResultSet, work: Path) -> HomeSet:
+    def _fetch(self, found: ResultSet, work: Path) -> DownloadedSet:
         manifest = self.store.read_manifest(found)
-        home = self._as_home(found, manifest)
-        if home.folder.is_dir() and not self.tracker.knows(home.folder) and holds_files(home.folder, manifest):
-            return self.tracker.adopt(home)
+        downloaded = self._as_downloaded(found, manifest)
+        if (
+            downloaded.folder.is_dir()
+            and not self.tracker.knows(downloaded.folder)
+            and holds_files(downloaded.folder, manifest)
+        ):
+            return self.tracker.adopt(downloaded)
         generation = found.archive.generation if found.archive else 0
         archive, verified = work / f"archive-{generation}", work / f"verified-{generation}"
         _prepare(work, keep={archive, verified})
         if not verified.is_dir():
             self._unpack(found, manifest, archive, verified)
-        return self.tracker.place(verified, home, on_step=lambda step: self.on_step(step, found))
+        return self.tracker.place(verified, downloaded, on_step=lambda step: self.on_step(step, found))
 
-    def _as_home(self, found: ResultSet, manifest: Manifest) -> HomeSet:
+    def _as_downloaded(self, found: ResultSet, manifest: Manifest) -> DownloadedSet:
         """Return the set as it will be on the disk, if what the server says of the archive is what the manifest says."""
         if found.archive is None:
             raise CorruptResultsError(f"{found}: there is no archive")
         there = Checked(size=found.archive.size, crc32c=found.archive.crc32c)
         if there != manifest.archive:
             raise CorruptResultsError(f"{found}: the archive has {there}, its manifest says {manifest.archive}")
-        return HomeSet(
+        return DownloadedSet(
             job=found.job,
             attempt=found.attempt,
             push=found.push,
@@ -185,12 +189,12 @@ class Delivery:
             archive.unlink()
         raise UnreachableError(f"{found}: the archive arrived corrupt {CORRUPT_TRIES} times")
 
-    def _delete(self, found: ResultSet, home: HomeSet) -> None:
+    def _delete(self, found: ResultSet, downloaded: DownloadedSet) -> None:
         self.store.delete_marker(found)
         self.on_step("marker deleted", found)
         self.store.delete_contents(found)
         self.on_step("deleted", found)
-        self.tracker.record_deleted(home)
+        self.tracker.record_deleted(downloaded)
         self.on_step("deletion recorded", found)
 
 

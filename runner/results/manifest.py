@@ -98,7 +98,7 @@ def read_manifest(values: Any) -> Manifest:
             raise ValueError(f"its files do not fit into an archive of {archive.size} bytes")
         return Manifest(archive=archive, files=files, end=_end(values.get("end")))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CorruptResultsError(f"the result manifest is damaged: {shorten(error)}") from error
+        raise CorruptResultsError(f"the result manifest is corrupt: {shorten(error)}") from error
 
 
 def unpack_archive(
@@ -197,7 +197,7 @@ def _unpack_member(member: Member, content: Content, wanted: Checked | None, fol
             raise
         raise CorruptResultsError(f"{shorten(member.name)} cannot be unpacked here: {error.strerror}") from error
     if found != wanted:
-        raise CorruptResultsError(f"{shorten(member.name)} arrived damaged: {found}")
+        raise CorruptResultsError(f"{shorten(member.name)} arrived corrupt: {found}")
 
 
 def _listed(names: Mapping[str, object]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from runner.errors import NotFoundError
-from runner.google import RETRY_BUDGET_S, Objects, StoredObject, mapped_errors
+from runner.google import RETRY_BUDGET_S, Objects, StoredObject
 from runner.model import names
 from runner.model.foreign import MOST_BYTES, decode_json
 from runner.results.manifest import CorruptResultsError, Manifest, read_manifest
@@ -55,28 +55,6 @@ class ControlObject:
 
     content: bytes
     generation: int
-
-
-class Buckets:
-    """Buckets of a project by name. Every call may raise CloudError."""
-
-    def __init__(self, new_client: Callable[[], Client]) -> None:
-        self._new_client = new_client
-
-    def exists(self, name: str) -> bool:
-        """Return whether the bucket is there."""
-        with mapped_errors(f"bucket {name}"):
-            return bool(self._new_client().bucket(name).exists(timeout=RETRY_BUDGET_S))
-
-    def make_state_bucket(self, name: str, location: str) -> None:
-        """Create a private bucket that keeps old versions: a lost or half-written state can be taken back."""
-        with mapped_errors(f"bucket {name}"):
-            bucket = self._new_client().bucket(name)
-            bucket.versioning_enabled = True
-            bucket.iam_configuration.uniform_bucket_level_access_enabled = True
-            bucket.iam_configuration.public_access_prevention = "enforced"
-            bucket.labels = {"app": names.APP}
-            bucket.create(location=location, timeout=RETRY_BUDGET_S)
 
 
 class ResultStore:

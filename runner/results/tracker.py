@@ -23,7 +23,7 @@ FILE = ".downloads.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
-class HomeSet:
+class DownloadedSet:
     """A downloaded result set. ``size_bytes`` and ``crc32c`` are its archive's, by which it is known again in the bucket.
 
     ``is_deleted``: nothing of it is in the bucket any more.
@@ -48,7 +48,7 @@ class HomeSet:
 class _Move:
     """A rename that was announced."""
 
-    home: HomeSet
+    downloaded: DownloadedSet
     source: Path
 
 
@@ -67,35 +67,43 @@ class DownloadTracker:
         self._file = folder / FILE
         self._mutex = threading.RLock()
         self._offset = 0
-        self._homes: dict[tuple[str, int, int, str], HomeSet] = {}
+        self._downloaded: dict[tuple[str, int, int, str], DownloadedSet] = {}
         self._announced: dict[tuple[str, int, int, str], _Move] = {}
         if self._is_there():
             with self._locked():
                 pass  # finishes what a crash left between a rename and its record
 
-    def home_sets(self) -> list[HomeSet]:
+    def downloaded_sets(self) -> list[DownloadedSet]:
         """Return all downloaded sets, by job and attempt."""
         with self._mutex:
             self._read_on()
-            return sorted(self._homes.values(), key=lambda home: (home.job, home.attempt, home.push))
+            return sorted(
+                self._downloaded.values(), key=lambda downloaded: (downloaded.job, downloaded.attempt, downloaded.push)
+            )
 
-    def is_home(self, job: str) -> bool:
+    def is_downloaded(self, job: str) -> bool:
         """Return whether an attempt of the job was downloaded, even if the user has moved its folder since."""
-        return any(home.job == job for home in self.home_sets())
+        return any(downloaded.job == job for downloaded in self.downloaded_sets())
 
-    def find(self, job: str, attempt: int = 0) -> HomeSet | None:
+    def find(self, job: str, attempt: int = 0) -> DownloadedSet | None:
         """Find this attempt of a job; without a number the newest. None if it is not downloaded."""
-        found = [home for home in self.home_sets() if home.job == job and attempt in (0, home.attempt)]
-        return max(found, key=lambda home: (home.attempt, home.push), default=None)
+        found = [
+            downloaded
+            for downloaded in self.downloaded_sets()
+            if downloaded.job == job and attempt in (0, downloaded.attempt)
+        ]
+        return max(found, key=lambda downloaded: (downloaded.attempt, downloaded.push), default=None)
 
-    def find_same(self, job: str, attempt: int, size_bytes: int, crc32c: str) -> HomeSet | None:
+    def find_same(self, job: str, attempt: int, size_bytes: int, crc32c: str) -> DownloadedSet | None:
         """Find the downloaded set that came from this very archive."""
         with self._mutex:
             self._read_on()
-            return self._homes.get((job, attempt, size_bytes, crc32c))
+            return self._downloaded.get((job, attempt, size_bytes, crc32c))
 
-    def place(self, source: Path, home: HomeSet, *, on_step: Callable[[str], None] = _no_step) -> HomeSet:
-        """Rename the folder ``source``, which is on the disk already, to where ``home`` belongs; return ``home`` with that folder.
+    def place(
+        self, source: Path, downloaded: DownloadedSet, *, on_step: Callable[[str], None] = _no_step
+    ) -> DownloadedSet:
+        """Rename the folder ``source``, which is on the disk already, to where ``downloaded`` belongs; return ``downloaded`` with that folder.
 
         The newest attempt is in ``<job>``, any other in ``<job>.attempt-<n>``. Nothing is overwritten.
 
@@ -103,18 +111,18 @@ class DownloadTracker:
             DiskError: the record could not be written; the next call or process goes on from there.
         """
         with self._locked():
-            main = self.folder / home.job
+            main = self.folder / downloaded.job
             holder = self._holder(main)
-            if holder is not None and holder.attempt < home.attempt and main.is_dir():
+            if holder is not None and holder.attempt < downloaded.attempt and main.is_dir():
                 self._move(main, replace(holder, folder=self._free_folder(holder)), on_step)
-            folder = main if not os.path.lexists(main) else self._free_folder(home)
-            return self._move(source, replace(home, folder=folder), on_step)
+            folder = main if not os.path.lexists(main) else self._free_folder(downloaded)
+            return self._move(source, replace(downloaded, folder=folder), on_step)
 
-    def adopt(self, home: HomeSet) -> HomeSet:
+    def adopt(self, downloaded: DownloadedSet) -> DownloadedSet:
         """Record a folder that was there and has been found to be this set."""
         with self._locked():
-            self._write("home", home)
-        return home
+            self._write("home", downloaded)
+        return downloaded
 
     def knows(self, folder: Path) -> bool:
         """Return whether a downloaded set lies in this folder."""
@@ -122,10 +130,10 @@ class DownloadTracker:
             self._read_on()
             return self._holder(folder) is not None
 
-    def record_deleted(self, home: HomeSet) -> None:
+    def record_deleted(self, downloaded: DownloadedSet) -> None:
         """Record that nothing of it is in the bucket any more."""
         with self._locked():
-            self._write("deleted", replace(self._homes.get(home.key, home), is_deleted=True))
+            self._write("deleted", replace(self._downloaded.get(downloaded.key, downloaded), is_deleted=True))
 
     def _is_there(self) -> bool:
         """Return whether anything was ever recorded."""
@@ -134,34 +142,36 @@ class DownloadTracker:
         except OSError as error:  # such as a name that is too long, or a folder that may not be looked into
             raise download_error(error, self._file) from error
 
-    def _holder(self, folder: Path) -> HomeSet | None:
+    def _holder(self, folder: Path) -> DownloadedSet | None:
         """Return the last that was put there; one before it that the user took away may be recorded for the same folder."""
-        return next((home for home in reversed(self._homes.values()) if home.folder == folder), None)
+        return next(
+            (downloaded for downloaded in reversed(self._downloaded.values()) if downloaded.folder == folder), None
+        )
 
-    def _free_folder(self, home: HomeSet) -> Path:
-        first = self.folder / f"{home.job}.attempt-{home.attempt}"
+    def _free_folder(self, downloaded: DownloadedSet) -> Path:
+        first = self.folder / f"{downloaded.job}.attempt-{downloaded.attempt}"
         candidate, number = first, 1
         while os.path.lexists(candidate):
             number += 1
             candidate = first.with_name(f"{first.name}.{number}")
         return candidate
 
-    def _move(self, source: Path, home: HomeSet, on_step: Callable[[str], None]) -> HomeSet:
-        self._write("placing", home, source=str(source.relative_to(self.folder)))
+    def _move(self, source: Path, downloaded: DownloadedSet, on_step: Callable[[str], None]) -> DownloadedSet:
+        self._write("placing", downloaded, source=str(source.relative_to(self.folder)))
         on_step("announced")
-        source.rename(home.folder)
+        source.rename(downloaded.folder)
         sync_folder(self.folder)
         on_step("renamed")
-        self._write("home", home)
+        self._write("home", downloaded)
         on_step("recorded")
-        return home
+        return downloaded
 
     def _settle(self) -> None:
         """Record announced renames that were done, but not recorded: the target is there, the source is not."""
         for move in list(self._announced.values()):
-            if move.home.folder.is_dir() and not move.source.exists():
+            if move.downloaded.folder.is_dir() and not move.source.exists():
                 sync_folder(self.folder)
-                self._write("home", move.home)
+                self._write("home", move.downloaded)
         self._announced.clear()
 
     @contextmanager
@@ -182,8 +192,8 @@ class DownloadTracker:
             except OSError as error:
                 raise download_error(error, self._file) from error
 
-    def _write(self, state: str, home: HomeSet, **more: Any) -> None:
-        values = {**asdict(home), "folder": str(home.folder.relative_to(self.folder)), **more}
+    def _write(self, state: str, downloaded: DownloadedSet, **more: Any) -> None:
+        values = {**asdict(downloaded), "folder": str(downloaded.folder.relative_to(self.folder)), **more}
         with LineFile(self._file) as file:
             file.append(json.dumps({"state": state, **values}).encode() + b"\n")
         self._read_on()
@@ -208,27 +218,27 @@ class DownloadTracker:
     def _forget(self) -> None:
         """Forget all: the file is another one than before."""
         self._offset = 0
-        self._homes.clear()
+        self._downloaded.clear()
         self._announced.clear()
 
     def _take_in(self, line: bytes) -> None:
         try:
             values = json.loads(line)
-            home = _read_home(values, self.folder)
+            downloaded = _read_set(values, self.folder)
             source = self.folder / str(values.get("source", ""))
         except (ValueError, TypeError, KeyError, AttributeError):
             return  # torn
         match values.get("state"):
             case "placing":
-                self._announced[home.key] = _Move(home=home, source=source)
+                self._announced[downloaded.key] = _Move(downloaded=downloaded, source=source)
             case "home" | "deleted":
-                self._announced.pop(home.key, None)
-                self._homes.pop(home.key, None)
-                self._homes[home.key] = home
+                self._announced.pop(downloaded.key, None)
+                self._downloaded.pop(downloaded.key, None)
+                self._downloaded[downloaded.key] = downloaded
 
 
-def _read_home(values: dict[str, Any], folder: Path) -> HomeSet:
-    return HomeSet(
+def _read_set(values: dict[str, Any], folder: Path) -> DownloadedSet:
+    return DownloadedSet(
         job=str(values["job"]),
         attempt=int(values["attempt"]),
         push=int(values["push"]),

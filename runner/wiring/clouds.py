@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from runner.errors import MissingToolError
-from runner.google import Api, Compute, Endpoints, Instance, Login, Objects, OsLogin, log_answers
+from runner.google import Api, Buckets, Compute, Endpoints, Instance, Login, Objects, OsLogin, log_answers
 from runner.model import names
 from runner.model.settings import Settings
-from runner.results import Buckets, ResultStore
+from runner.results import ResultStore
 from runner.stacks import known_passphrase, own_passphrase, shared_passphrase
 from runner.system.files import STATE_ELSEWHERE, disk_errors_mapped, make_private_folder
 from runner.vms import SSH_LIMIT_S

@@ -21,7 +21,7 @@ from runner.model import names
 from runner.model.batch import Expectation, parse_batch
 from runner.model.states import JobState
 from runner.results.store import ControlObject
-from runner.results.tracker import DownloadTracker, HomeSet
+from runner.results.tracker import DownloadedSet, DownloadTracker
 
 ENDED = "ended 0 0 10.5 12.75 0m1.500s 0m0.250s\n"
 
@@ -69,7 +69,7 @@ def folder(tmp_path: Path) -> Path:
     source = tmp_path / "b" / ".incoming" / "a"
     (source / ".job").mkdir(parents=True)
     (source / ".job" / "end").write_text(ENDED)
-    home = HomeSet(job="a", attempt=1, push=1, folder=source, files=1, size_bytes=1, crc32c="c")
+    home = DownloadedSet(job="a", attempt=1, push=1, folder=source, files=1, size_bytes=1, crc32c="c")
     return tracker.place(source, home).folder
 
 

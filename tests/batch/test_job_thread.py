@@ -22,8 +22,8 @@ from runner.lease.keeper import WatchedError
 from runner.model.batch import Expectation, Job
 from runner.model.events import Listener
 from runner.model.states import JobState
-from runner.results.damage import DamagedPushError
-from runner.results.tracker import HomeSet
+from runner.results.corrupt_pushes import CorruptPushError
+from runner.results.tracker import DownloadedSet
 from tests.support.small_cloud import SmallCompute, small_context
 
 FULL = RemoteError("the jobs could not be submitted: the disk is full", host="b-0")
@@ -73,13 +73,13 @@ class Home:
     damaged: tuple[int, ...] = ()
     asked: list[int] = field(default_factory=list)
 
-    def wait_home(self, job: str, attempt: int, *, timeout_s: float, least_push: int = 1) -> HomeSet:
+    def wait_downloaded(self, job: str, attempt: int, *, timeout_s: float, least_push: int = 1) -> DownloadedSet:
         self.asked.append(least_push)
         if least_push in self.damaged:
-            raise DamagedPushError("damaged", push=least_push)
+            raise CorruptPushError("damaged", push=least_push)
         (self.folder / ".job").mkdir(parents=True, exist_ok=True)
         (self.folder / ".job" / "end").write_text("ended 0 0 1.0 2.0 - -\n")
-        return HomeSet(
+        return DownloadedSet(
             job=job, attempt=attempt, push=least_push, folder=self.folder, files=1, size_bytes=1, crc32c="AAAAAA=="
         )
 

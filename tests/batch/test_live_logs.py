@@ -8,7 +8,7 @@ from pathlib import Path
 from runner.batch.live_logs import LiveLogs
 from runner.hardware.opensees import LOG_NAME
 from runner.model.events import Event, Listener
-from runner.results.tracker import HomeSet
+from runner.results.tracker import DownloadedSet
 from tests.disks import largest_file
 
 LINE = b"123456789\n"
@@ -48,7 +48,7 @@ def test_the_rest_of_a_log_is_told_once_when_its_results_are_home(tmp_path: Path
     logs = LiveLogs(tmp_path, Listener(on_log=lambda name, line: lines.append(f"{name}: {line}")))
     with logs.opened("a.a1") as log:
         log.add(b"one\n")
-    home = HomeSet(job="a", attempt=1, push=1, folder=tmp_path / "a", files=1, size_bytes=1, crc32c="AAAAAA==")
+    home = DownloadedSet(job="a", attempt=1, push=1, folder=tmp_path / "a", files=1, size_bytes=1, crc32c="AAAAAA==")
     home.folder.mkdir()
     (home.folder / LOG_NAME).write_bytes(b"one\ntwo\nthr\xffee")
     logs.tell_rest(home)

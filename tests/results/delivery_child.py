@@ -1,4 +1,4 @@
-"""A process that brings a batch's sets home and kills itself on the way: ``HOME RESULTS BATCH step|bytes|never [VALUE]``."""
+"""A process that downloads a batch's sets and kills itself on the way: ``STATE_FOLDER RESULTS BATCH step|bytes|never [VALUE]``."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Death:
             kill_oneself()
 
 
-def main(home: str, results: str, batch: str, mode: str, value: str = "") -> None:
-    environment = {"OPENSEES_HPC_HOME": home, "OPENSEES_HPC_TARGET": "local"}
+def main(downloaded: str, results: str, batch: str, mode: str, value: str = "") -> None:
+    environment = {"OPENSEES_HPC_HOME": downloaded, "OPENSEES_HPC_TARGET": "local"}
     context = wiring.make_context(environment, results_folder=Path(results))
     death, store = Death(mode, value), context.cloud.results
     tracker = DownloadTracker(context.results_folder / batch)
     delivery = Delivery(store=store, tracker=tracker, on_step=death.on_step, on_bytes=death.on_bytes)
     for found in store.result_sets(batch):
-        delivery.bring_home(found)
+        delivery.download(found)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Results come home while a batch runs: at once when wanted, once each, and through faults."""
+"""Results are downloaded while a batch runs: at once when wanted, once each, and through faults."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from runner.errors import PermissionDeniedError
 from runner.results.claims import FOLDER, claimed
 from runner.results.store import ResultSet
-from runner.results.tracker import HomeSet
+from runner.results.tracker import DownloadedSet
 from tests.results.collecting import LIMIT_S, Told, make_collector, running, until
 from tests.support.bucket import FILES, Batch
 
@@ -25,7 +25,7 @@ def test_each_set_is_downloaded_once_and_not_before_it_is_committed(batch: Batch
         batch.push("b")
         batch.push("c", parts="am")
         until(lambda: len(batch.objects()) == 2)
-        assert [home.job for home in collector.finish(is_over=False).home] == ["a", "b"]
+        assert [downloaded.job for downloaded in collector.finish(is_over=False).downloaded] == ["a", "b"]
         batch.push("c", parts="c")
         until(lambda: batch.objects() == [])
     told.events = [event for event in told.events if event.facts.get("state") != "unfinished"]
@@ -40,7 +40,7 @@ def test_the_end_tells_what_was_never_committed(batch: Batch) -> None:
     batch.push("no-manifest", parts="a")
     told = Told()
     collected = make_collector(batch, told).finish()
-    assert [home.job for home in collected.home] == ["no-marker", "whole"]
+    assert [downloaded.job for downloaded in collected.downloaded] == ["no-marker", "whole"]
     assert collected.unfinished == (f"{batch.name}/no-manifest/attempt-1/",)
     assert told.states().count("unfinished") == 1
     assert batch.objects() == []
@@ -51,7 +51,7 @@ def test_the_end_of_looking_leaves_pushes_that_go_on(batch: Batch) -> None:
     batch.push("a")
     batch.push("b", parts="am")
     collected = make_collector(batch, Told()).finish(is_over=False)
-    assert [home.job for home in collected.home] == ["a"]
+    assert [downloaded.job for downloaded in collected.downloaded] == ["a"]
     assert collected.unfinished == (f"{batch.name}/b/attempt-1/",)
     assert len(batch.objects()) == 2
 
@@ -82,11 +82,11 @@ def test_what_a_crash_left_after_the_record_is_told_again_and_deleted(batch: Bat
         make_collector(batch, first).finish()
     assert first.warnings()
     batch.site.clear_faults()
-    homes: list[HomeSet] = []
+    downloaded_sets: list[DownloadedSet] = []
     told = Told()
-    make_collector(batch, told, on_home=homes.append).finish()
+    make_collector(batch, told, on_downloaded=downloaded_sets.append).finish()
     assert told.states() == ["home"]
-    assert [home.job for home in homes] == ["a"]
+    assert [downloaded.job for downloaded in downloaded_sets] == ["a"]
     assert batch.objects() == []
 
 
@@ -99,12 +99,12 @@ def test_what_is_wanted_comes_at_once_and_the_rest_by_itself(batch: Batch) -> No
     with running(collector):
         for number in range(5):
             batch.push(f"job-{number}")
-            home = collector.wait_home(f"job-{number}", 1, timeout_s=LIMIT_S)
-            assert home is not None
-            assert home.folder == batch.folder / f"job-{number}"
+            downloaded = collector.wait_downloaded(f"job-{number}", 1, timeout_s=LIMIT_S)
+            assert downloaded is not None
+            assert downloaded.folder == batch.folder / f"job-{number}"
         batch.push("by-itself")
         until(lambda: "by-itself" in batch.at_home())
-        assert collector.wait_home("never", 1, timeout_s=0.2) is None
+        assert collector.wait_downloaded("never", 1, timeout_s=0.2) is None
     until(lambda: batch.objects() == [])
     assert told.states() == ["home"] * 6
 
@@ -115,12 +115,12 @@ def test_a_stop_in_the_middle_of_a_download_loses_nothing(batch: Batch) -> None:
     collector = make_collector(batch, Told())
     with running(collector):
         until(lambda: (batch.folder / FOLDER / "a.attempt-1").exists())
-    assert [home.job for home in collector.finish().home] == ["a"]
+    assert [downloaded.job for downloaded in collector.finish().downloaded] == ["a"]
     assert len(batch.at_home()["a"]) == 2
 
 
 def test_a_download_that_was_told_to_stop_does_not_go_on_with_the_end(batch: Batch) -> None:
-    """The thread that polls may still be at a download when the end of the batch begins to bring home the rest."""
+    """The thread that polls may still be at a download when the end of the batch begins to download the rest."""
     batch.push("a", {"big": os.urandom(4 << 20)})
     is_begun, may_go_on = threading.Event(), threading.Event()
     copied_by: list[threading.Thread] = []
@@ -140,13 +140,13 @@ def test_a_download_that_was_told_to_stop_does_not_go_on_with_the_end(batch: Bat
     poller.start()
     assert is_begun.wait(LIMIT_S)
     stop.set()
-    homes: list[HomeSet] = []
-    ending = threading.Thread(target=lambda: homes.extend(collector.finish().home))
+    downloaded_sets: list[DownloadedSet] = []
+    ending = threading.Thread(target=lambda: downloaded_sets.extend(collector.finish().downloaded))
     ending.start()
     may_go_on.set()
     ending.join(LIMIT_S)
     poller.join(LIMIT_S)
-    assert [home.job for home in homes] == ["a"]
+    assert [downloaded.job for downloaded in downloaded_sets] == ["a"]
     assert copied_by and not set(copied_by) & set(stopped_by)
 
 
@@ -160,7 +160,7 @@ def test_a_stop_in_the_middle_of_unpacking_is_heeded_and_loses_nothing(batch: Ba
     with running(collector):
         until(lambda: len(list(unpacking.glob("out/*"))) > 10)
     assert batch.at_home() == {}
-    assert [home.job for home in collector.finish().home] == ["a"]
+    assert [downloaded.job for downloaded in collector.finish().downloaded] == ["a"]
     assert batch.at_home() == {"a": MANY}
 
 
@@ -180,19 +180,21 @@ def test_the_end_waits_for_what_is_still_unpacked_and_tells_it(batch: Batch) -> 
     poller.start()
     assert is_unpacked.wait(LIMIT_S)
     stop.set()
-    homes: list[str] = []
-    ending = threading.Thread(target=lambda: homes.extend(home.job for home in collector.finish().home))
+    downloaded_sets: list[str] = []
+    ending = threading.Thread(
+        target=lambda: downloaded_sets.extend(downloaded.job for downloaded in collector.finish().downloaded)
+    )
     ending.start()
     ending.join(0.5)
     assert ending.is_alive(), "it waits for what is not decided yet"
     may_go_on.set()
     for thread in (ending, poller):
         thread.join(LIMIT_S)
-    assert homes == ["a"]
+    assert downloaded_sets == ["a"]
     assert batch.at_home() == {"a": dict(FILES)}
 
 
-def test_an_end_in_a_hurry_leaves_in_the_bucket_what_is_not_home(batch: Batch) -> None:
+def test_an_end_in_a_hurry_leaves_the_rest_in_the_bucket(batch: Batch) -> None:
     batch.push("a", MANY)
     batch.push("b", parts="am")
     hurry = threading.Event()
@@ -202,7 +204,7 @@ def test_an_end_in_a_hurry_leaves_in_the_bucket_what_is_not_home(batch: Batch) -
             hurry.set()
 
     collected = make_collector(batch, Told(), on_step=hasten).finish(hurry=hurry)
-    assert (collected.home, batch.at_home()) == ((), {})
+    assert (collected.downloaded, batch.at_home()) == ((), {})
     assert len(batch.objects()) == 5, "of b too, which may be whole"
 
 
@@ -213,7 +215,7 @@ def test_it_goes_on_after_an_outage(batch: Batch) -> None:
     batch.site.fault(kind="http", status=403, match=r"GET /storage/v1/b/[^/]+/o\?", times=2)
     with running(collector):
         until(lambda: bool(told.warnings()))
-        assert collector.wait_home("a", 1, timeout_s=LIMIT_S) is not None
+        assert collector.wait_downloaded("a", 1, timeout_s=LIMIT_S) is not None
     assert len(told.warnings()) == 1
 
 
@@ -223,7 +225,7 @@ def test_the_end_survives_refusals_that_pass_and_not_others(batch: Batch) -> Non
     for match in ("GET .*manifest", r"GET .*results\.tar\.zst", "DELETE", r"GET /storage/v1/b/[^/]+/o\?"):
         batch.site.fault(kind="http", status=503, match=match, times=2)
         batch.site.fault(kind="drop", match=match, times=2)
-    assert len(make_collector(batch, Told()).finish().home) == 6
+    assert len(make_collector(batch, Told()).finish().downloaded) == 6
     batch.push("a")
     batch.site.fault(kind="http", status=403, reason="forbidden", match="GET .*manifest", times=None)
     with pytest.raises(PermissionDeniedError):
@@ -237,7 +239,7 @@ def test_the_end_waits_for_another_process(batch: Batch) -> None:
     collector = make_collector(batch, Told())
     done: list[int] = []
     with claimed(batch.folder, "a.attempt-1"):
-        thread = threading.Thread(target=lambda: done.append(len(collector.finish().home)))
+        thread = threading.Thread(target=lambda: done.append(len(collector.finish().downloaded)))
         thread.start()
         assert thread.is_alive()
         assert batch.at_home() == {}

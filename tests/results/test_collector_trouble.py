@@ -1,4 +1,4 @@
-"""Results that arrive damaged, disks without room, threads that cannot be had: told, and nothing else is held up or lost."""
+"""Corrupt results, disks without room, threads that cannot be had: reported, and nothing else is held up or lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runner.errors import CloudError, DiskError
 from runner.model import names
 from runner.model.events import Event, Listener
 from runner.results.collector import Collector
-from runner.results.damage import DamagedPushError
+from runner.results.corrupt_pushes import CorruptPushError
 from runner.results.store import ResultSet
 from runner.results.tracker import DownloadTracker
 from tests.disks import largest_file
@@ -27,43 +27,43 @@ from tests.support.bucket import FILES, Batch, Site, new_batch
 # ---------------------------------------------------------------- damage
 
 
-def test_damage_is_told_once_and_mended_by_a_later_push(batch: Batch) -> None:
+def test_a_corrupt_set_is_reported_once_and_mended_by_a_later_push(batch: Batch) -> None:
     batch.push("a")
     batch.push("b")
     damage(batch)
     told = Told()
     collector = make_collector(batch, told)
-    assert [home.job for home in collector.finish(is_over=False).home] == ["b"]
-    assert [home.job for home in collector.finish(is_over=False).home] == ["b"]
+    assert [downloaded.job for downloaded in collector.finish(is_over=False).downloaded] == ["b"]
+    assert [downloaded.job for downloaded in collector.finish(is_over=False).downloaded] == ["b"]
     assert sorted(told.states()) == ["corrupt", "home"]
     assert len(batch.objects()) == 3, "it is kept"
     batch.push("a", push=2)
     collected = collector.finish()
-    assert [(home.job, home.push) for home in collected.home] == [("a", 2), ("b", 1)]
+    assert [(downloaded.job, downloaded.push) for downloaded in collected.downloaded] == [("a", 2), ("b", 1)]
     assert batch.at_home()["a"] == dict(FILES)
     assert (batch.objects(), collected.unfinished) == ([], ())
 
 
-def test_who_waits_for_a_damaged_push_hears_of_it_and_can_wait_for_the_next(batch: Batch) -> None:
+def test_who_waits_for_a_corrupt_push_hears_of_it_and_can_wait_for_the_next(batch: Batch) -> None:
     batch.push("a")
     damage(batch)
     collector = make_collector(batch, Told())
     with running(collector):
-        with pytest.raises(DamagedPushError, match="damaged") as first:
-            collector.wait_home("a", 1, timeout_s=LIMIT_S)
+        with pytest.raises(CorruptPushError, match="corrupt") as first:
+            collector.wait_downloaded("a", 1, timeout_s=LIMIT_S)
         assert first.value.push == 1
     batch.push("a", push=2)
     batch.put("a", names.MANIFEST, b"[]", push=2)
     with running(collector):
-        with pytest.raises(DamagedPushError) as second:
-            collector.wait_home("a", 1, timeout_s=LIMIT_S, least_push=2)
+        with pytest.raises(CorruptPushError) as second:
+            collector.wait_downloaded("a", 1, timeout_s=LIMIT_S, least_push=2)
         assert second.value.push == 2
         batch.push("a", push=3)
-        home = collector.wait_home("a", 1, timeout_s=LIMIT_S, least_push=3)
-    assert home is not None and home.push == 3
+        downloaded = collector.wait_downloaded("a", 1, timeout_s=LIMIT_S, least_push=3)
+    assert downloaded is not None and downloaded.push == 3
 
 
-def test_damage_that_nobody_can_mend_is_told_at_the_end(batch: Batch) -> None:
+def test_corrupt_sets_are_reported_at_the_end(batch: Batch) -> None:
     batch.push("a")
     damage(batch)
     told = Told()
@@ -74,13 +74,13 @@ def test_damage_that_nobody_can_mend_is_told_at_the_end(batch: Batch) -> None:
     assert batch.at_home() == {}
 
 
-def test_a_damaged_set_that_was_replaced_is_tried_again(batch: Batch) -> None:
+def test_a_corrupt_set_that_was_replaced_is_tried_again(batch: Batch) -> None:
     batch.push("a")
     damage(batch)
     collector = make_collector(batch, Told())
-    assert collector.finish(is_over=False).home == ()
+    assert collector.finish(is_over=False).downloaded == ()
     batch.push("a")
-    assert [home.job for home in collector.finish(is_over=False).home] == ["a"]
+    assert [downloaded.job for downloaded in collector.finish(is_over=False).downloaded] == ["a"]
 
 
 # ---------------------------------------------------------------- a full disk
@@ -102,7 +102,7 @@ def test_a_full_disk_stops_the_end_without_loss(batch: Batch, files: dict[str, b
     assert len(batch.objects()) == 9
     assert batch.at_home() == {}
     assert [path for path in batch.folder.rglob("*") if path.is_file() and path.stat().st_size > 4096] == []
-    assert len(collector.finish().home) == 3
+    assert len(collector.finish().downloaded) == 3
     assert batch.at_home() == {f"job-{number}": files for number in range(3)}
 
 
@@ -115,7 +115,7 @@ def test_it_goes_on_by_itself_when_there_is_room_again(batch: Batch) -> None:
         limit.enter_context(largest_file(50_000))
         with running(collector):
             with pytest.raises(DiskError):
-                collector.wait_home("job-0", 1, timeout_s=LIMIT_S)
+                collector.wait_downloaded("job-0", 1, timeout_s=LIMIT_S)
             limit.close()
             until(lambda: len(batch.at_home()) == 3)
     assert told.states()[:2] == ["paused", "resumed"]
@@ -184,7 +184,7 @@ def test_what_no_thread_could_be_had_for_comes_home_in_the_end(batch: Batch) -> 
     watchdog.start()
     collected = collector.finish(hurry=hurry)
     watchdog.cancel()
-    assert [home.job for home in collected.home] == ["a", "b"]
+    assert [downloaded.job for downloaded in collected.downloaded] == ["a", "b"]
 
 
 def _claim(batch: Batch, job: str, size: int) -> None:
@@ -206,9 +206,9 @@ def test_a_set_that_needs_more_room_than_there_is_fills_no_disk_and_keeps_no_oth
     collector = make_collector(batch, told)
     with running(collector):
         with pytest.raises(DiskError, match="MB are needed"):
-            collector.wait_home("a", 1, timeout_s=LIMIT_S)
+            collector.wait_downloaded("a", 1, timeout_s=LIMIT_S)
         for number in range(10):
-            assert collector.wait_home(f"big-{number}", 1, timeout_s=LIMIT_S) is not None
+            assert collector.wait_downloaded(f"big-{number}", 1, timeout_s=LIMIT_S) is not None
     assert (told.states().count("too big"), told.states().count("paused")) == (1, 0)
     with pytest.raises(DiskError, match="MB are needed"):
         make_collector(batch, Told()).finish()
@@ -220,7 +220,7 @@ def test_what_no_archive_can_hold_is_corrupt_and_keeps_no_other_back(batch: Batc
     batch.push("b")
     told = Told()
     collected = make_collector(batch, told).finish()
-    assert [home.job for home in collected.home] == ["b"]
+    assert [downloaded.job for downloaded in collected.downloaded] == ["b"]
     assert list(collected.corrupt) == [f"{batch.name}/a/attempt-1/"]
 
 

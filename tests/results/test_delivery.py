@@ -1,4 +1,4 @@
-"""One set on its way home: kill -9 between any two steps loses nothing and fetches nothing twice that was verified."""
+"""One set on its way from the bucket: kill -9 between any two steps loses nothing and fetches nothing twice that was verified."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runner.results.claims import FOLDER, claimed
 from runner.results.delivery import STEPS, Delivery
 from runner.results.manifest import CorruptResultsError
 from runner.results.store import ResultSet
-from runner.results.tracker import FILE, DownloadTracker, HomeSet
+from runner.results.tracker import FILE, DownloadedSet, DownloadTracker
 from tests.support.bucket import FILES, Batch, pack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,27 +49,27 @@ def _only(batch: Batch, *, is_committed: bool = True) -> ResultSet:
     return found
 
 
-def _bring_all(batch: Batch) -> list[HomeSet | None]:
+def _bring_all(batch: Batch) -> list[DownloadedSet | None]:
     """What the next process does: whatever is committed, or was left by a deletion that was cut off."""
-    return [_delivery(batch).bring_home(found) for found in batch.store.all_sets(batch.name)]
+    return [_delivery(batch).download(found) for found in batch.store.all_sets(batch.name)]
 
 
 def test_a_set_comes_home_whole_and_is_deleted_in_the_bucket(batch: Batch) -> None:
     batch.push("a", BIG)
     steps: list[str] = []
-    told: list[tuple[HomeSet, list[str]]] = []
+    told: list[tuple[DownloadedSet, list[str]]] = []
     delivery = _delivery(
         batch,
         on_step=lambda step, found: steps.append(step),
-        on_home=lambda home: told.append((home, batch.objects())),
+        on_downloaded=lambda downloaded: told.append((downloaded, batch.objects())),
     )
-    home = delivery.bring_home(_only(batch))
+    downloaded = delivery.download(_only(batch))
     assert tuple(steps) == STEPS
     assert batch.at_home() == {"a": BIG}
     assert batch.objects() == []
-    assert home is not None
-    assert (home.job, home.attempt, home.files, home.folder) == ("a", 1, 4, batch.folder / "a")
-    assert [(item.key, len(objects)) for item, objects in told] == [(home.key, 3)], "told before the deletion"
+    assert downloaded is not None
+    assert (downloaded.job, downloaded.attempt, downloaded.files, downloaded.folder) == ("a", 1, 4, batch.folder / "a")
+    assert [(item.key, len(objects)) for item, objects in told] == [(downloaded.key, 3)], "told before the deletion"
     assert list((batch.folder / FOLDER).iterdir()) == []
 
 
@@ -82,7 +82,7 @@ def test_kill_9_after_any_step(batch: Batch, step: str) -> None:
     _bring_all(batch)
     assert batch.at_home() == {"a": dict(FILES)}
     assert batch.objects() == []
-    assert [home.job for home in DownloadTracker(batch.folder).home_sets()] == ["a"]
+    assert [downloaded.job for downloaded in DownloadTracker(batch.folder).downloaded_sets()] == ["a"]
 
 
 @pytest.mark.parametrize("step", ["unpacked", "announced", "renamed", "recorded"])
@@ -97,7 +97,7 @@ def test_kill_9_while_a_newer_attempt_takes_the_place(batch: Batch, step: str) -
 
 
 @pytest.mark.parametrize(("how", "names_at_home"), [("cancelled", {"a"}), ("timeout", {"a", "a.attempt-1"})])
-def test_what_was_cancelled_because_another_attempt_is_home_is_not_needed(
+def test_what_was_cancelled_because_another_attempt_is_downloaded_is_not_needed(
     batch: Batch, how: str, names_at_home: set[str]
 ) -> None:
     batch.push("a", {"which": b"first"})
@@ -120,7 +120,7 @@ def test_kill_9_in_the_middle_of_a_copy(batch: Batch, count: int) -> None:
     _die(batch, "bytes", str(count))
     came: list[int] = []
     found = _only(batch)
-    _delivery(batch, on_bytes=came.append).bring_home(found)
+    _delivery(batch, on_bytes=came.append).download(found)
     assert batch.at_home() == {"a": BIG}
     assert found.archive is not None
     assert sum(came) <= found.archive.size - count, "it went on where it was"
@@ -186,31 +186,31 @@ def _hostile(batch: Batch) -> None:
     [_altered, _truncated, _other_manifest, _cut_manifest, _no_manifest, _no_archive, _hostile],
     ids=lambda damage: damage.__name__.strip("_"),
 )
-def test_a_damaged_set_stays_in_the_bucket_and_leaves_nothing_at_home(
+def test_a_corrupt_set_stays_in_the_bucket_and_leaves_nothing_on_the_disk(
     batch: Batch, damage: Callable[[Batch], None]
 ) -> None:
     batch.push("a")
     damage(batch)
     before = batch.objects()
     with pytest.raises(CorruptResultsError, match="a, attempt 1"):
-        _delivery(batch).bring_home(_only(batch))
+        _delivery(batch).download(_only(batch))
     assert batch.objects() == before
     assert batch.at_home() == {}
-    assert not DownloadTracker(batch.folder).is_home("a")
+    assert not DownloadTracker(batch.folder).is_downloaded("a")
     assert not (batch.context.results_folder.parent / "escape").exists()
     batch.push("a", push=2)
     for found in batch.store.result_sets(batch.name)[::-1]:
-        _delivery(batch).bring_home(found)
+        _delivery(batch).download(found)
     assert batch.at_home() == {"a": dict(FILES)}
-    assert batch.objects() == [], "the damaged one is not needed any more"
+    assert batch.objects() == [], "the corrupt one is not needed any more"
 
 
-def test_a_set_that_goes_while_it_is_fetched_is_not_called_damaged(batch: Batch) -> None:
+def test_a_set_that_goes_while_it_is_fetched_is_not_called_corrupt(batch: Batch) -> None:
     batch.push("a")
     found = _only(batch)
     batch.store.delete(found)
     with pytest.raises(NotFoundError):
-        _delivery(batch).bring_home(found)
+        _delivery(batch).download(found)
 
 
 # ---------------------------------------------------------------- others
@@ -221,8 +221,8 @@ def test_a_set_that_another_is_about_is_left_to_it(batch: Batch) -> None:
     batch.folder.mkdir(parents=True)
     with claimed(batch.folder, "a.attempt-1") as work:
         assert work is not None
-        assert _delivery(batch).bring_home(_only(batch)) is None
-    assert _delivery(batch).bring_home(_only(batch)) is not None
+        assert _delivery(batch).download(_only(batch)) is None
+    assert _delivery(batch).download(_only(batch)) is not None
 
 
 def test_two_processes_bring_each_set_home_once(batch: Batch) -> None:
@@ -261,7 +261,7 @@ def test_a_folder_that_the_user_took_away_comes_again_while_it_can(batch: Batch)
     assert batch.at_home() == {"a": dict(FILES)}
 
 
-def test_another_batch_of_the_same_name_is_never_taken_for_home(batch: Batch) -> None:
+def test_another_batch_of_the_same_name_is_never_taken_for_a_downloaded_one(batch: Batch) -> None:
     batch.push("a", {"which": b"last year's"})
     _bring_all(batch)
     batch.push("a", {"which": b"of today"})

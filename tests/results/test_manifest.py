@@ -1,4 +1,4 @@
-"""Result sets on their way home: whole and checked, or refused with nothing kept."""
+"""Result sets on their way from the bucket: whole and checked, or refused with nothing kept."""
 
 from __future__ import annotations
 
@@ -153,6 +153,6 @@ def test_a_folder_is_known_again_by_its_manifest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("values", [{}, [], None, {"format": 2}, {"format": 1, "files": [{}]}, "text"])
-def test_a_damaged_manifest_is_told(values: Any) -> None:
+def test_a_corrupt_manifest_is_reported(values: Any) -> None:
     with pytest.raises(CorruptResultsError):
         read_manifest(values)

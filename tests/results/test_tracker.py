@@ -1,4 +1,4 @@
-"""The record of what is home: whole after kill -9 and power cuts at any byte, one truth for two processes."""
+"""The record of what is downloaded: whole after kill -9 and power cuts at any byte, one truth for two processes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 from runner.errors import DiskError
-from runner.results.tracker import FILE, DownloadTracker, HomeSet
+from runner.results.tracker import FILE, DownloadedSet, DownloadTracker
 from runner.system.line_file import LineFile
 from tests.results.tracker_child import home_set, make_source
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _place(tracker: DownloadTracker, job: str, attempt: int = 1, **more: Callable[[str], None]) -> HomeSet:
-    home = home_set(tracker.folder, job, attempt)
-    return tracker.place(make_source(tracker.folder, home), home, **more)
+def _place(tracker: DownloadTracker, job: str, attempt: int = 1, **more: Callable[[str], None]) -> DownloadedSet:
+    downloaded = home_set(tracker.folder, job, attempt)
+    return tracker.place(make_source(tracker.folder, downloaded), downloaded, **more)
 
 
 def _folders(folder: Path) -> dict[str, str]:
@@ -49,7 +49,7 @@ def _crash_at(step: str, *, after: int = 0) -> Callable[[str], None]:
 
 def test_an_empty_folder_has_nothing_and_is_not_made(tmp_path: Path) -> None:
     tracker = DownloadTracker(tmp_path / "batch")
-    assert (tracker.home_sets(), tracker.is_home("a"), tracker.find("a")) == ([], False, None)
+    assert (tracker.downloaded_sets(), tracker.is_downloaded("a"), tracker.find("a")) == ([], False, None)
     assert not (tmp_path / "batch").exists()
 
 
@@ -59,23 +59,27 @@ def test_a_folder_that_cannot_be_looked_into_is_an_error_of_the_disk(tmp_path: P
     assert "a shorter path" in caught.value.remedy
 
 
-def test_what_is_home_is_known_to_the_next_process(tmp_path: Path) -> None:
+def test_what_is_downloaded_is_known_to_the_next_process(tmp_path: Path) -> None:
     placed = _place(DownloadTracker(tmp_path), "a")
     again = DownloadTracker(tmp_path)
-    assert again.home_sets() == [placed]
-    assert again.is_home("a")
-    assert not again.is_home("b")
+    assert again.downloaded_sets() == [placed]
+    assert again.is_downloaded("a")
+    assert not again.is_downloaded("b")
     assert again.find_same("a", 1, placed.size_bytes, placed.crc32c) == placed
     assert again.find_same("a", 1, placed.size_bytes, "other") is None
     again.record_deleted(placed)
-    assert [home.is_deleted for home in DownloadTracker(tmp_path).home_sets()] == [True]
+    assert [downloaded.is_deleted for downloaded in DownloadTracker(tmp_path).downloaded_sets()] == [True]
 
 
 def test_a_record_of_another_tracker_is_seen_at_once(tmp_path: Path) -> None:
     one, other = DownloadTracker(tmp_path), DownloadTracker(tmp_path)
     _place(one, "a")
     _place(other, "b")
-    assert [home.job for home in one.home_sets()] == [home.job for home in other.home_sets()] == ["a", "b"]
+    assert (
+        [downloaded.job for downloaded in one.downloaded_sets()]
+        == [downloaded.job for downloaded in other.downloaded_sets()]
+        == ["a", "b"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,8 +98,8 @@ def test_the_newest_attempt_has_the_name_and_nothing_is_overwritten(
 ) -> None:
     tracker = DownloadTracker(tmp_path)
     for number, attempt in enumerate(order):
-        home = home_set(tmp_path, "a", attempt, crc32c=f"crc {number}")
-        tracker.place(make_source(tmp_path, home), home)
+        downloaded = home_set(tmp_path, "a", attempt, crc32c=f"crc {number}")
+        tracker.place(make_source(tmp_path, downloaded), downloaded)
     assert _folders(tmp_path) == expected
     newest = DownloadTracker(tmp_path).find("a")
     assert newest is not None
@@ -108,7 +112,7 @@ def test_a_job_may_be_named_like_an_attempt_of_another(tmp_path: Path) -> None:
     _place(tracker, "a", 2)
     late = _place(tracker, "a", 1)
     assert late.folder.name == "a.attempt-1.2"
-    assert tracker.home_sets()[-1].folder.name == "a.attempt-1"
+    assert tracker.downloaded_sets()[-1].folder.name == "a.attempt-1"
 
 
 def test_a_folder_of_the_user_is_left_alone(tmp_path: Path) -> None:
@@ -123,13 +127,13 @@ def test_a_link_to_nothing_is_not_written_through(tmp_path: Path) -> None:
     assert _place(DownloadTracker(tmp_path), "a").folder.name == "a.attempt-1"
 
 
-@pytest.mark.parametrize(("step", "is_home"), [("announced", False), ("renamed", True), ("recorded", True)])
-def test_a_crash_at_any_step_of_placing(tmp_path: Path, step: str, is_home: bool) -> None:
+@pytest.mark.parametrize(("step", "is_downloaded"), [("announced", False), ("renamed", True), ("recorded", True)])
+def test_a_crash_at_any_step_of_placing(tmp_path: Path, step: str, is_downloaded: bool) -> None:
     with pytest.raises(CrashError):
         _place(DownloadTracker(tmp_path), "a", on_step=_crash_at(step))
     again = DownloadTracker(tmp_path)
-    assert again.is_home("a") is is_home
-    if not is_home:
+    assert again.is_downloaded("a") is is_downloaded
+    if not is_downloaded:
         _place(again, "a")
     assert _folders(tmp_path) == {"a": "1"}
 
@@ -147,7 +151,10 @@ def test_a_crash_while_an_older_attempt_moves_aside(tmp_path: Path, step: str, a
         assert again.find("a", 2) is None
         again.place(source, newer)
     assert _folders(tmp_path) == {"a": "2", "a.attempt-1": "1"}
-    assert {home.attempt: home.folder.name for home in again.home_sets()} == {1: "a.attempt-1", 2: "a"}
+    assert {downloaded.attempt: downloaded.folder.name for downloaded in again.downloaded_sets()} == {
+        1: "a.attempt-1",
+        2: "a",
+    }
 
 
 def test_a_file_that_was_cut_at_any_byte_can_be_read_and_written(tmp_path: Path) -> None:
@@ -162,9 +169,9 @@ def test_a_file_that_was_cut_at_any_byte_can_be_read_and_written(tmp_path: Path)
         (folder / FILE).write_bytes(content[:cut])
         lines_left = sum(end <= cut for end in ends)
         torn = DownloadTracker(folder)
-        assert [home.job for home in torn.home_sets()] == ["a", "b", "c"][: lines_left // 2]
+        assert [downloaded.job for downloaded in torn.downloaded_sets()] == ["a", "b", "c"][: lines_left // 2]
         _place(torn, "d")
-        assert DownloadTracker(folder).is_home("d")
+        assert DownloadTracker(folder).is_downloaded("d")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +185,7 @@ def test_rubbish_is_passed_over(tmp_path: Path, rubbish: bytes) -> None:
         file.write(rubbish)
     tracker = DownloadTracker(tmp_path)
     _place(tracker, "b")
-    assert [home.job for home in DownloadTracker(tmp_path).home_sets()] == ["a", "b"]
+    assert [downloaded.job for downloaded in DownloadTracker(tmp_path).downloaded_sets()] == ["a", "b"]
 
 
 def test_records_of_a_newer_version_are_understood_as_far_as_possible(tmp_path: Path) -> None:
@@ -187,8 +194,8 @@ def test_records_of_a_newer_version_are_understood_as_far_as_possible(tmp_path: 
     with LineFile(tmp_path / FILE) as file:
         file.append(json.dumps({**line, "state": "archived", "color": 7}).encode() + b"\n")
         file.append(json.dumps({**line, "job": "b", "color": 7}).encode() + b"\n")
-    sets = DownloadTracker(tmp_path).home_sets()
-    assert [home.job for home in sets] == ["a", "b"]
+    sets = DownloadTracker(tmp_path).downloaded_sets()
+    assert [downloaded.job for downloaded in sets] == ["a", "b"]
     assert sets[0] == placed
 
 
@@ -197,9 +204,9 @@ def test_a_file_that_is_gone_is_begun_anew(tmp_path: Path) -> None:
     _place(tracker, "a")
     _place(tracker, "b")
     (tmp_path / FILE).write_bytes(b"")
-    assert tracker.home_sets() == []
+    assert tracker.downloaded_sets() == []
     _place(tracker, "c")
-    assert [home.job for home in tracker.home_sets()] == ["c"]
+    assert [downloaded.job for downloaded in tracker.downloaded_sets()] == ["c"]
 
 
 def _start(folder: Path, *words: str) -> subprocess.Popen[str]:
@@ -215,12 +222,12 @@ def test_kill_9_forgets_nothing_that_was_said(tmp_path: Path, count: int) -> Non
         child.send_signal(signal.SIGKILL)
         said += child.stdout.read().split()
     tracker = DownloadTracker(tmp_path)
-    at_home = {home.job for home in tracker.home_sets()}
+    at_home = {downloaded.job for downloaded in tracker.downloaded_sets()}
     assert len(said) >= count
     assert set(said) <= at_home
     assert at_home == set(_folders(tmp_path))
     _place(tracker, "after")
-    assert DownloadTracker(tmp_path).is_home("after")
+    assert DownloadTracker(tmp_path).is_downloaded("after")
 
 
 def test_two_processes_in_one_folder(tmp_path: Path) -> None:
@@ -230,7 +237,7 @@ def test_two_processes_in_one_folder(tmp_path: Path) -> None:
         assert child.returncode == 0, stderr
     tracker = DownloadTracker(tmp_path)
     expected = {f"{prefix}{number}" for prefix in ("x", "y") for number in range(40)}
-    assert {home.job for home in tracker.home_sets()} == expected == set(_folders(tmp_path))
+    assert {downloaded.job for downloaded in tracker.downloaded_sets()} == expected == set(_folders(tmp_path))
     assert all(json.loads(line) for line in (tmp_path / FILE).read_text().splitlines())
 
 

@@ -1,33 +1,33 @@
-"""A process that puts sets home and says so: ``python -m tests.results.tracker_child FOLDER PREFIX COUNT``."""
+"""A process that puts sets into their folders and says so: ``python -m tests.results.tracker_child FOLDER PREFIX COUNT``."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from runner.results.tracker import DownloadTracker, HomeSet
+from runner.results.tracker import DownloadedSet, DownloadTracker
 
 
-def home_set(folder: Path, job: str, attempt: int, *, crc32c: str = "AAAAAA==") -> HomeSet:
-    return HomeSet(
+def home_set(folder: Path, job: str, attempt: int, *, crc32c: str = "AAAAAA==") -> DownloadedSet:
+    return DownloadedSet(
         job=job, attempt=attempt, push=1, folder=folder / job, files=1, size_bytes=10 + attempt, crc32c=crc32c
     )
 
 
-def make_source(folder: Path, home: HomeSet) -> Path:
-    """A verified set, not home yet."""
-    source = folder / ".incoming" / f"{home.job}.attempt-{home.attempt}"
+def make_source(folder: Path, downloaded: DownloadedSet) -> Path:
+    """A verified set, not in its folder yet."""
+    source = folder / ".incoming" / f"{downloaded.job}.attempt-{downloaded.attempt}"
     source.mkdir(parents=True, exist_ok=True)
-    (source / "attempt").write_text(str(home.attempt))
+    (source / "attempt").write_text(str(downloaded.attempt))
     return source
 
 
 def main(folder: Path, prefix: str, count: int) -> None:
     tracker = DownloadTracker(folder)
     for number in range(count):
-        home = home_set(folder, f"{prefix}{number}", 1)
-        tracker.place(make_source(folder, home), home)
-        sys.stdout.write(f"{home.job}\n")
+        downloaded = home_set(folder, f"{prefix}{number}", 1)
+        tracker.place(make_source(folder, downloaded), downloaded)
+        sys.stdout.write(f"{downloaded.job}\n")
         sys.stdout.flush()
 
 

@@ -32,7 +32,7 @@ from runner.model.catalog import MACHINE_TYPES
 from runner.model.events import Event, Listener
 from runner.model.plan import Plan
 from runner.results.collector import Collector
-from runner.results.tracker import HomeSet
+from runner.results.tracker import DownloadedSet
 from tests.support.small_cloud import LIMIT_S, SmallCompute, instance, small_context
 
 MACHINE = MACHINE_TYPES["c2-standard-4"]
@@ -157,24 +157,24 @@ class SmallCollector:
             raise self.refusals.pop(0)
         return {attempt for name, attempt in self.pushed if name == job}
 
-    def find_home(self, job: str, attempt: int) -> HomeSet | None:
+    def find_downloaded(self, job: str, attempt: int) -> DownloadedSet | None:
         return self.home(job, attempt) if (job, attempt) in self.pushed and self.runs.is_set() else None
 
-    def wait_home(self, job: str, attempt: int, *, timeout_s: float, least_push: int = 1) -> HomeSet | None:
+    def wait_downloaded(self, job: str, attempt: int, *, timeout_s: float, least_push: int = 1) -> DownloadedSet | None:
         if self.error is not None:
             raise self.error
         self.runs.wait(0.01)
-        return self.find_home(job, attempt)
+        return self.find_downloaded(job, attempt)
 
     def give_up(self, job: str, attempt: int) -> None:
         self.given_up.append((job, attempt))
 
-    def home(self, job: str, attempt: int) -> HomeSet:
+    def home(self, job: str, attempt: int) -> DownloadedSet:
         """Results that say that the job ended well."""
         folder = self.folder / job
         (folder / ".job").mkdir(parents=True, exist_ok=True)
         (folder / ".job" / "end").write_text("ended 0 0 1.0 2.0 - -\n")
-        return HomeSet(job=job, attempt=attempt, push=1, folder=folder, files=1, size_bytes=1, crc32c="AAAAAA==")
+        return DownloadedSet(job=job, attempt=attempt, push=1, folder=folder, files=1, size_bytes=1, crc32c="AAAAAA==")
 
 
 def _job(name: str, folder: Path) -> Job:

@@ -11,7 +11,7 @@ from runner.results.store import ResultSet
 Generations = tuple[int, int]
 
 
-class DamagedPushError(CorruptResultsError):
+class CorruptPushError(CorruptResultsError):
     """A push of an attempt is corrupt. ``push``: its number; the next one has a prefix of its own in the bucket."""
 
     def __init__(self, message: str, *, push: int) -> None:
@@ -19,14 +19,14 @@ class DamagedPushError(CorruptResultsError):
         self.push = push
 
 
-class Damage:
+class CorruptPushes:
     """The corrupt sets of a batch. Safe for several threads."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._lock = threading.Lock()
         self._known: dict[str, tuple[Generations, str]] = {}
-        self._last: dict[tuple[str, int], DamagedPushError] = {}
+        self._last: dict[tuple[str, int], CorruptPushError] = {}
 
     def is_known(self, found: ResultSet) -> bool:
         """Return whether it was found corrupt and is still the same: to fetch it once more would change nothing."""
@@ -39,7 +39,7 @@ class Damage:
         with self._lock:
             return {prefix: problem for prefix, (_, problem) in sorted(self._known.items())}
 
-    def find(self, job: str, attempt: int, *, least_push: int = 1) -> DamagedPushError | None:
+    def find(self, job: str, attempt: int, *, least_push: int = 1) -> CorruptPushError | None:
         """Return what is wrong with the last push of an attempt; None if that is fine, not there, or one before ``least_push``."""
         with self._lock:
             last = self._last.get((job, attempt))
@@ -54,7 +54,7 @@ class Damage:
             self._known[found.prefix] = (_generations(found), str(error))
             last = self._last.get((found.job, found.attempt))
             if last is None or found.push >= last.push:
-                self._last[found.job, found.attempt] = DamagedPushError(str(error), push=found.push)
+                self._last[found.job, found.attempt] = CorruptPushError(str(error), push=found.push)
 
 
 def _generations(found: ResultSet) -> Generations:

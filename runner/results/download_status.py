@@ -8,10 +8,10 @@ from runner.errors import CloudError, DiskError
 from runner.model.events import Listener
 from runner.results.manifest import NoRoomError
 from runner.results.store import ResultSet
-from runner.results.tracker import HomeSet
+from runner.results.tracker import DownloadedSet
 
 
-class Arrivals:
+class DownloadStatus:
     """The state of a collector's downloads. Safe for several threads.
 
     ``disk``: no room on this computer's disk since then; ``is_paused``: nothing new is to be begun for that; ``trouble``: the cloud
@@ -44,24 +44,24 @@ class Arrivals:
         with self._lock:
             self.trouble = None
 
-    def note_home(self, home: HomeSet) -> bool:
+    def note_downloaded(self, downloaded: DownloadedSet) -> bool:
         """Note that a set is downloaded; return whether this is news."""
         with self._lock:
-            is_new = home.key not in self._told
-            self._told.add(home.key)
-            self._too_big.pop((home.job, home.attempt), None)
+            is_new = downloaded.key not in self._told
+            self._told.add(downloaded.key)
+            self._too_big.pop((downloaded.job, downloaded.attempt), None)
             had_no_room, self.disk, self.trouble = self.disk is not None, None, None
         if had_no_room:
             self._listener.tell("results", state="resumed")
         if is_new:
             self._listener.tell(
                 "results",
-                job=home.job,
-                attempt=home.attempt,
+                job=downloaded.job,
+                attempt=downloaded.attempt,
                 state="home",
-                files=home.files,
-                bytes=home.size_bytes,
-                folder=str(home.folder),
+                files=downloaded.files,
+                bytes=downloaded.size_bytes,
+                folder=str(downloaded.folder),
             )
         return is_new
 
