@@ -1,4 +1,4 @@
-"""``invoke build``: bake, clean up, validate, and only then make an image of the family ``opensees-hpc``."""
+"""``invoke build``: bake, clean up, validate, and only then create an image of the family ``opensees-hpc``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.base import ensure_base, taking_turns
+from runner.base import base_lock, ensure_base
 from runner.context import Context, SessionContext
 from runner.errors import BuildError, DeclinedError, HpcError, RemoteCommandError
 from runner.google import Image
@@ -40,7 +40,7 @@ LABEL_KEY = re.compile(r"[^a-z0-9_-]")
 
 @dataclass(frozen=True, kw_only=True)
 class BuildSummary:
-    """The image that was made. ``versions``: what is in it, as validated inside it."""
+    """The image that was created. ``versions``: what is in it, as validated inside it."""
 
     image: str
     versions: Mapping[str, str]
@@ -55,20 +55,20 @@ def execute(context: Context, *, recipe: str) -> BuildSummary:
     """Bake a new image; the old ones of the family are deprecated, not deleted.
 
     Raises:
-        MissingToolError: this machine lacks what the bake needs; nothing was created.
-        DeclinedError: not agreed to; nothing was created.
+        MissingToolError: this computer lacks what the bake needs; nothing was created.
+        DeclinedError: the user declined; nothing was created.
         BuildError: a script failed or the image did not validate; the builder is gone.
         LeftoverError: the builder could not be removed.
     """
     context.cloud.open()
     context.cloud.check_bake(recipe)
     _agree(context, recipe)
-    with taking_turns(context):
+    with base_lock(context):
         return bake(context, recipe=recipe)
 
 
 def bake(context: Context, *, recipe: str) -> BuildSummary:
-    """The pipeline: builder, bake, clean up, validate, stop, image from disk, builder gone."""
+    """Run the pipeline: builder, bake, clean up, validate, stop, image from disk, builder gone."""
     with context.phases.phase("base"):
         ensure_base(context)
     begun, settings = context.now(), context.settings
@@ -84,19 +84,19 @@ def bake(context: Context, *, recipe: str) -> BuildSummary:
         ):
             _log.info("the bake is %s", run.name, extra={"session": run.name})
             run.announce()
-            versions = run.make_image(steps, guard)
+            versions = run.create_image(steps, guard)
     with context.phases.phase("deprecate"):
         run.deprecate_older()
     return BuildSummary(image=run.image_name, versions=versions, phases_s=context.phases.seconds)
 
 
 def ensure_image(context: Context, *, make: Callable[..., object] = bake) -> Image:
-    """The newest usable image of the family, baked if there is none, or only one that lacks what this version counts on.
+    """Return the newest usable image of the family, baked if there is none, or only one that lacks what this version counts on.
 
     ``make`` bakes it, as ``bake`` does.
 
     Raises:
-        DeclinedError: there is none, and baking was not agreed to.
+        DeclinedError: there is none, and the user declined to bake one.
         BuildError: it could not be baked.
     """
     image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
@@ -111,12 +111,12 @@ def ensure_image(context: Context, *, make: Callable[..., object] = bake) -> Ima
     make(context.with_new_phases(), recipe=recipe)
     image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
     if image is None or not serves(image):
-        raise BuildError("the image was made, but the cloud does not list it as ready")
+        raise BuildError("the image was created, but the cloud does not list it as ready")
     return image
 
 
 def serves(image: Image) -> bool:
-    """Whether it has what this version counts on."""
+    """Return whether the image has what this version counts on."""
     return image.format >= names.IMAGE_FORMAT
 
 
@@ -130,7 +130,7 @@ def _agree(context: Context, recipe: str) -> None:
         "bake", recipe=recipe, machine_type=machine.name, ceiling_usd=round(ceiling_usd, 2), hours=hours
     )
     if not context.listener.on_confirm(f"Bake an image with the recipe {recipe}?"):
-        raise DeclinedError("no image was baked", remedy="agree, or give --yes where nobody can be asked")
+        raise DeclinedError("no image was baked", remedy="confirm, or give --yes where nobody can be asked")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,14 +162,14 @@ class _Bake:
         )
         session.intend("stack", self.name, "image")
 
-    def make_image(self, steps: Steps, guard: VMGuard) -> Mapping[str, str]:
-        """The image from a validated builder; the versions of what is in it."""
+    def create_image(self, steps: Steps, guard: VMGuard) -> Mapping[str, str]:
+        """Create the image from a validated builder; return the versions of what is in it."""
         steps.undo(
             f"end bake {self.name}",
             lambda: end_bake(self.context, self.name, hurry=steps.hurry),
         )
         with self.context.phases.phase("up"):
-            place, outputs = self._make_builder(guard)
+            place, outputs = self._create_builder(guard)
         connections = ExitStack()
         steps.undo("close the connection", connections.close)
         with self.context.phases.phase("boot"):
@@ -196,8 +196,8 @@ class _Bake:
             if image.name != self.image_name and not image.deprecated:
                 compute.deprecate_image(image.name, replacement=self.image_name)
 
-    def _make_builder(self, guard: VMGuard) -> tuple[Place, Mapping[str, object]]:
-        """A builder that runs, where there is one to be had, and the stack's outputs."""
+    def _create_builder(self, guard: VMGuard) -> tuple[Place, Mapping[str, object]]:
+        """Create a builder in the first zone that has one, and return where it is and the stack's outputs."""
         builder = names.builder_name(self.name)
         settings = self.context.settings
         finder = PlaceFinder(self.context)
@@ -241,7 +241,7 @@ class _Bake:
         return cloud.connect(builder, login, wait_for_host_keys(self.context, builder, lambda: True))
 
     def _bake_on(self, connection: Connection) -> Mapping[str, str]:
-        """Upload, build, clean up, validate."""
+        """Upload, build, clean up, validate; return the versions of what was built."""
         with self.context.phases.phase("upload"):
             unpack = 'rm -rf -- "$1" && mkdir -- "$1" && tar -xzf - -C "$1"'
             result = connection.run_script(unpack, REMOTE_FOLDER, stdin=archive_folder(self.context.root / "packer"))
@@ -260,12 +260,12 @@ class _Bake:
             raise BuildError("validate.sh ended without the versions of what is in the image") from error
 
     def _script(self, connection: Connection, script: str, *arguments: str) -> list[str]:
-        """Run a script of packer/bake as root, its output streamed; the lines of its standard output.
+        """Run a script of packer/bake as root, its output streamed; return the lines of its standard output.
 
         Raises:
             BuildError: its exit code was not 0.
         """
-        out, err = _Lines(self._tell(script)), _Lines(self._tell(script))
+        out, err = _Lines(self._log_line(script)), _Lines(self._log_line(script))
         words = ["sudo", "bash", f"bake/{script}", *arguments]
         result = connection.run(
             words, folder=REMOTE_FOLDER, on_output=lambda s, data: (out if s == 1 else err).feed(data)
@@ -277,12 +277,12 @@ class _Bake:
             raise _build_error(failed, [*out.lines, *err.lines])
         return out.lines
 
-    def _tell(self, script: str) -> Callable[[str], None]:
+    def _log_line(self, script: str) -> Callable[[str], None]:
         return lambda line: self.context.listener.log(script.removesuffix(".sh"), line)
 
 
 class _Lines:
-    """Bytes to lines, told as they come."""
+    """Bytes to lines, reported as they come."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
@@ -290,13 +290,13 @@ class _Lines:
         self.lines: list[str] = []
 
     def feed(self, data: bytes) -> None:
-        """More output."""
+        """Take more output."""
         *whole, self._rest = (self._rest + data).split(b"\n")
         for line in whole:
             self._keep(line)
 
     def end(self) -> None:
-        """No more output."""
+        """Take note that no more output comes."""
         if self._rest:
             self._keep(self._rest)
         self._rest = b""
@@ -315,7 +315,7 @@ def _build_error(failed: RemoteCommandError, lines: Sequence[str]) -> BuildError
 
 
 def archive_folder(folder: Path) -> bytes:
-    """A folder as a compressed tar, without what Python or editors leave there; owners are left out.
+    """Return a folder as a compressed tar, without what Python or editors leave there; owners are left out.
 
     Everybody may read it, whatever the umask of whoever cloned the repository: jobs do not run as root.
 

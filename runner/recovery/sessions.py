@@ -1,6 +1,6 @@
-"""What other clients left behind: told, with its price by the hour, at the start of every command.
+"""What other clients left behind: reported, with its price by the hour, at the start of every command.
 
-A batch whose client is gone is offered to be gone on with or to be ended, a bake is cleaned at once. Without an open journal
+For a batch whose client is gone, the commands that continue or end it are shown; a bake is cleaned up at once. Without an open journal
 nothing happens here: no cloud is asked, none is started, and nothing is imported that takes time.
 """
 
@@ -24,7 +24,7 @@ def report_dead_sessions(
     besides: Collection[str] = (),
     may_clean: bool = True,
 ) -> list[DeadSession]:
-    """Tell each session that has not ended and whose owner is gone, as an event ``dead_session``; they are returned.
+    """Report each session that has not ended and whose owner is gone, as an event ``dead_session``; they are returned.
 
     ``clean_bake`` removes everything of a bake of this machine and raises HpcError if it cannot; if it is not given,
     ``end_bake`` does; not ``may_clean``: a dead bake is only told. ``besides``: the sessions that the command itself is about. Trouble with a session or with the cloud is
