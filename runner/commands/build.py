@@ -90,10 +90,8 @@ def bake(context: Context, *, recipe: str) -> BuildSummary:
     return BuildSummary(image=run.image_name, versions=versions, phases_s=context.phases.seconds)
 
 
-def ensure_image(context: Context, *, make: Callable[..., object] = bake) -> Image:
+def ensure_image(context: Context) -> Image:
     """Return the newest usable image of the family, baked if there is none, or only one that lacks what this version counts on.
-
-    ``make`` bakes it, as ``bake`` does.
 
     Raises:
         DeclinedError: there is none, and the user declined to bake one.
@@ -108,7 +106,7 @@ def ensure_image(context: Context, *, make: Callable[..., object] = bake) -> Ima
     recipe = context.settings.image_recipe
     if not context.is_local:
         _agree(context, recipe)
-    make(context.with_new_phases(), recipe=recipe)
+    bake(context.with_new_phases(), recipe=recipe)
     image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
     if image is None or not serves(image):
         raise BuildError("the image was created, but the cloud does not list it as ready")

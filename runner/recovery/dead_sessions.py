@@ -77,11 +77,9 @@ def tell_dead_sessions(
     context: Context,
     dead: Sequence[Session],
     *,
-    clean_bake: Callable[[Session], object] | None = None,
     may_clean: bool = True,
 ) -> list[DeadSession]:
     """See ``sessions.report_dead_sessions``."""
-    clean = clean_bake or (lambda session: end_bake(context.with_new_phases(), session.name))
     to_price: list[tuple[Session, bool]] = []
     for session in dead:
         is_from_here = session.is_owner_gone
@@ -89,7 +87,7 @@ def tell_dead_sessions(
             _close(context, session, "its client was gone before anything was created")
             continue
         is_ours_to_clean = may_clean and is_from_here and session.kind == BAKE
-        if not (is_ours_to_clean and _clean(context, session, clean)):
+        if not (is_ours_to_clean and _clean(context, session)):
             to_price.append((session, is_from_here))
     found = _price(context, to_price) if to_price else []
     for item in found:
@@ -97,11 +95,11 @@ def tell_dead_sessions(
     return found
 
 
-def _clean(context: Context, session: Session, clean: Callable[[Session], object]) -> bool:
+def _clean(context: Context, session: Session) -> bool:
     """Remove everything of an abandoned bake; return whether that is done."""
     context.listener.tell("bake_cleanup", name=session.name, state="started")
     outcome = "its client was gone; everything of it was removed"
-    if not _close(context, session, outcome, first=lambda: clean(session)):
+    if not _close(context, session, outcome, first=lambda: end_bake(context.with_new_phases(), session.name)):
         return False
     context.listener.tell("bake_cleanup", name=session.name, state="done")
     return True
