@@ -8,9 +8,9 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from runner.bake import ensure_image, serves
 from runner.base import base_lock, begin_reading_base, ensure_base
 from runner.batch import BatchRun, RunReport, RunSummary
-from runner.commands.build import ensure_image, serves
 from runner.context import Context
 from runner.errors import DeclinedError, InputError, NotFoundError, QuotaError
 from runner.google import Image

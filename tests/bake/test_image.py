@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any, Self, cast
 
 import pytest
 
-from runner.commands.build import archive_folder, ensure_image
+from runner.bake.image import ensure_image
 from runner.context import Context
 from runner.errors import BuildError, DeclinedError
 from runner.google import GONE_ALREADY
@@ -157,19 +155,3 @@ def test_image_that_is_not_what_was_baked_is_an_error(cloud: ImageCloud) -> None
     cloud.labels_of_bake = {}
     with pytest.raises(BuildError):
         cloud.ensure()
-
-
-def test_scripts_that_cannot_be_read_are_an_error_with_a_remedy(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"cannot be read: .*gone: No such file") as caught:
-        archive_folder(tmp_path / "gone")
-    assert "clone the repository again" in caught.value.remedy
-
-
-def test_scripts_go_to_the_builder_readable_for_everybody(tmp_path: Path) -> None:
-    (tmp_path / "files").mkdir()
-    for path, mode in (("files/script", 0o700), ("files/data", 0o600), ("files", 0o700)):
-        (tmp_path / path).touch()
-        (tmp_path / path).chmod(mode)
-    with tarfile.open(fileobj=io.BytesIO(archive_folder(tmp_path))) as tar:
-        modes = {member.name: member.mode for member in tar}
-    assert modes == {".": 0o755, "./files": 0o755, "./files/script": 0o755, "./files/data": 0o644}
