@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.commands.build import ensure_image
+from runner.bake import ensure_image
 from runner.errors import HpcError
 from runner.google import Api, Operations
 from runner.model.events import Listener

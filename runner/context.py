@@ -1,4 +1,4 @@
-"""What commands are handed: settings, the rooms below it ready to use, and who is told. ``runner.wiring`` builds it."""
+"""What commands are handed: settings, the rooms below ready to use, and the listener. ``runner.wiring`` builds it."""
 
 from __future__ import annotations
 
@@ -59,37 +59,37 @@ class Cloud(Protocol):
         """
 
     def check_bake(self, recipe: str) -> None:
-        """Make sure of what a bake with this recipe takes from this machine: nothing, where VMs bring all of it.
+        """Make sure of what a bake with this recipe takes from this computer: nothing, where VMs bring all of it.
 
         Raises: MissingToolError, with all that is missing; asked before anything is created.
         """
 
     def warm_up(self) -> None:
-        """Begin to load what a batch needs soon, beside what happens now. Harmless if it is not needed."""
+        """Begin to load in the background what a batch needs soon. Harmless if it is not needed."""
 
     def prepare_by_hand(self) -> None:
         """Let plain ``pulumi`` in infra/* find the settings of our stacks."""
 
     def pulumi_environment(self) -> dict[str, str]:
-        """What a plain ``pulumi`` needs in its environment to work on our stacks. Makes their passphrase if there is none yet.
+        """Return what a plain ``pulumi`` needs in its environment to work on our stacks; create their passphrase if there is none.
 
         Raises: CloudError when a state in a bucket has the passphrase and the bucket does not answer.
         """
 
     def connect(self, instance: Instance, login: Login, host_keys: Mapping[str, str]) -> Connection:
-        """An SSH connection to an instance, host key verified against ``host_keys`` (type to base64)."""
+        """Return an SSH connection to an instance, its host key verified against ``host_keys`` (type to base64)."""
 
     def job_interface(
         self, instance: Instance, login: Login, host_keys: Mapping[str, str], batch: str, *, limit_s: float
     ) -> OpenSeesInterface:
-        """The job interface of an instance, with the batch's workspace, if it answers within ``limit_s``."""
+        """Return the job interface of an instance, with the batch's workspace, if it answers within ``limit_s``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """The one value that every command is handed, beside its own arguments.
 
-    ``listener``: who is told what happens. ``phases``: how long each phase of the command took.
+    ``listener``: hears what happens. ``phases``: how long each phase of the command took.
     """
 
     settings: Settings
@@ -105,15 +105,15 @@ class Context:
     phases: Phases = field(default_factory=lambda: Phases(Listener()))
 
     def with_listener(self, listener: Listener) -> Self:
-        """The context of a command that this listener hears: its phases begin at nothing."""
+        """Return the context of a command that this listener hears, with no phases yet."""
         return replace(self, listener=listener, phases=Phases(listener))
 
     def with_new_phases(self) -> Self:
-        """The same, for a part of the command whose phases are counted apart."""
+        """Return the same context for a part of the command whose phases are counted apart."""
         return self.with_listener(self.listener)
 
     def in_session(self, session: SessionState) -> SessionContext:
-        """The context of what happens while this session is owned."""
+        """Return the context of what happens while this session is owned."""
         own = {each.name: getattr(self, each.name) for each in fields(Context)}
         return SessionContext(**own, session=session)
 

@@ -47,10 +47,11 @@ ROOMS = {
     "vms": "context google inventory model system",
     "base": "context model stacks system",
     "teardown": "context google inventory journal model stacks system",
+    "bake": "base context google model ssh stacks teardown vms",
     "jobsfile": "context hardware model results system teardown",
     "recovery": "context google jobsfile journal model teardown",
     "batch": "context google hardware jobsfile lease model results stacks teardown vms",
-    "commands": "base batch context google inventory jobsfile journal lease model options results ssh stacks system teardown vms",
+    "commands": "bake base batch context google inventory jobsfile journal lease model options results system teardown",
     "emulator.state": "system",
     "emulator.wire": "emulator.state",
     "emulator.faults": "emulator.state emulator.wire",
@@ -64,7 +65,7 @@ ROOMS = {
     "emulator.control": "emulator.compute emulator.faults emulator.http emulator.iam emulator.identity emulator.state "
     "emulator.storage emulator.wire system",
     "emulator": "emulator.compute emulator.control emulator.machines emulator.provider emulator.state emulator.wire system",
-    "wiring": "commands context emulator.control google hardware inventory journal model results ssh stacks system vms infra",
+    "wiring": "bake context emulator.control google hardware inventory journal model results ssh stacks system vms infra",
     "drill": "commands context google model options results system teardown wiring",
     "cli": "batch commands context drill emulator.faults model options recovery teardown wiring tests.system_packages tests.fresh",
 }

@@ -1,14 +1,14 @@
-"""The stack ``base`` that all batches share, and the turns that commands take at it.
+"""The stack ``base`` that all batches share, and the lock that commands take before they change it.
 
 What it consists of is declared in ``infra/base``.
 """
 
+from runner.base.lock import base_lock
 from runner.base.stack import begin_reading_base, ensure_base, wanted_settings
-from runner.base.turns import taking_turns
 
 __all__ = [
+    "base_lock",
     "begin_reading_base",
     "ensure_base",
-    "taking_turns",
     "wanted_settings",
 ]

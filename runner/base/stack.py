@@ -1,4 +1,4 @@
-"""The stack ``base``: made when it is missing, after asking where that costs something."""
+"""The stack ``base``: created when it is missing, after asking where that costs something."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Outputs = Mapping[str, Any]
 
 
 def base_spec(context: Context, wanted: Mapping[str, Any]) -> StackSpec:
-    """The stack ``base`` with these settings of its own, in our project and region."""
+    """Return the stack ``base`` with these settings of its own, in our project and region."""
     settings = context.settings
     place = {
         "gcp:project": settings.project,
@@ -32,7 +32,7 @@ def base_spec(context: Context, wanted: Mapping[str, Any]) -> StackSpec:
 
 
 def wanted_settings(context: Context, base: Outputs | None) -> dict[str, Any]:
-    """The settings that the stack ``base`` needs for this user: those that it has, this operator and these addresses.
+    """Return the settings that the stack ``base`` needs for this user: those that it has, this operator and these addresses.
 
     Nobody else is taken out, as their batches may run now. ``base``: its outputs, None if it is not there.
 
@@ -77,7 +77,7 @@ def _check_reachable(context: Context, ranges: list[str]) -> None:
 
 
 def begin_reading_base(context: Context) -> Future[Outputs | None]:
-    """Ask for the outputs of the stack ``base`` while something else is done: the engine takes half a second to say them."""
+    """Begin to read the outputs of the stack ``base`` in the background: the engine takes half a second."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="base")
     read = pool.submit(context.cloud.stacks.outputs, "base", names.BASE_STACK)
     pool.shutdown(wait=False)
@@ -85,13 +85,13 @@ def begin_reading_base(context: Context) -> Future[Outputs | None]:
 
 
 def ensure_base(context: Context, known: Outputs | None = None) -> Outputs:
-    """The outputs of the stack ``base``, which is made if its bucket is not there, and brought up to date if it is of an
+    """Return the outputs of the stack ``base``, created if its bucket is not there, and brought up to date if it is of an
     older version or does not admit this operator or these addresses. ``known``: the outputs, where they were read just now.
 
     Raises:
         InputError: the settings do not go with it.
-        DeclinedError: it is missing or out of date, and changing that was not agreed to.
-        StackError: it could not be made.
+        DeclinedError: it is missing or out of date, and the user declined to change that.
+        StackError: it could not be created.
     """
     if known and _serves(context, known):
         return known
@@ -101,7 +101,7 @@ def ensure_base(context: Context, known: Outputs | None = None) -> Outputs:
         return base
     if not context.is_local and not context.listener.on_confirm(_question(context, base, wanted)):
         raise DeclinedError(
-            "the stack base is missing or out of date", remedy="agree, give --yes, or run `pulumi up` in infra/base"
+            "the stack base is missing or out of date", remedy="confirm, give --yes, or run `pulumi up` in infra/base"
         )
     return context.cloud.stacks.up(base_spec(context, wanted), tell_stack_progress(context.listener, names.BASE_STACK))
 
@@ -118,8 +118,9 @@ def _question(context: Context, base: Outputs | None, wanted: Mapping[str, Any])
     if known is None or known == wanted or not (base and "self_delete_role" in base):
         return (
             f"The project {project} has no bucket, service account and network of ours yet, or they are of an older "
-            "version. Make them?"
+            "version. Create them?"
         )
-    lists = {"ssh_ranges": [IAP_RANGE], "operators": []}
-    new = [item for key, none in lists.items() for item in wanted.get(key, []) if item not in known.get(key, none)]
-    return f"The VMs of project {project} do not admit {', '.join(new)} yet. Let them?"
+    ranges = [item for item in wanted.get("ssh_ranges", []) if item not in known.get("ssh_ranges", [IAP_RANGE])]
+    operators = [item for item in wanted.get("operators", []) if item not in known.get("operators", [])]
+    who = [f"from {item}" for item in ranges] + [f"by {item}" for item in operators]
+    return f"Allow SSH {', '.join(who)} to VMs in project {project}?"

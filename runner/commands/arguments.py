@@ -14,10 +14,10 @@ MOST_DIGITS = len(str(MOST))
 
 
 def read_whole_number(option: str, text: str, *, least: int, most: int = MOST) -> int | None:
-    """The number that was given with ``option``; None if none was.
+    """Return the number that was given with ``option``; None if none was.
 
     Raises:
-        InputError: it is no whole number in this range.
+        InputError: it is not a whole number in this range.
     """
     if not text:
         return None
@@ -30,7 +30,7 @@ def read_whole_number(option: str, text: str, *, least: int, most: int = MOST) -
 
 
 def read_words(option: str, text: str) -> list[str]:
-    """The words that were given with ``option``, as a shell would divide them.
+    """Return the words that were given with ``option``, as a shell would divide them.
 
     Raises:
         InputError: a quote has no end.
@@ -38,7 +38,7 @@ def read_words(option: str, text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise InputError(f"{option} {shorten(text)}: {error}", remedy="give each quote its other one") from error
+        raise InputError(f"{option} {shorten(text)}: {error}", remedy="close each quote") from error
 
 
 def check_batch_name(name: str, *, remedy: str = "`invoke status` shows what exists") -> None:
@@ -48,4 +48,4 @@ def check_batch_name(name: str, *, remedy: str = "`invoke status` shows what exi
         InputError: none can.
     """
     if not names.is_batch_name(name):
-        raise InputError(f"{shorten(name)} is no name of a batch", remedy=remedy)
+        raise InputError(f"{shorten(name)} is not the name of a batch", remedy=remedy)

@@ -1,4 +1,4 @@
-"""``invoke attach``: go on with a batch, on this machine or another one, given the bucket and the stack's state."""
+"""``invoke attach``: continue a batch, on this computer or another one, given the bucket and the stack's state."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 def execute(context: Context, options: Attach, *, report: RunReport | None = None) -> RunSummary:
     """Take over a batch: logs go on where they stood, finished jobs are not run again, waiting ones are started.
 
-    A batch that cannot be gone on with is left as it was found. ``report`` has the summary also if an error is raised.
+    A batch that cannot be continued is left as it was found. ``report`` has the summary also if an error is raised.
 
     Raises:
         InputError: no batch is open, or more than one and none was named, or nothing knows the one that was, or its client is alive.
@@ -66,7 +66,7 @@ def _only_open_batch(context: Context) -> str:
 
 
 def _session(context: Context, name: str) -> SessionState:
-    """The batch's journal: the one on this machine, or a new one where another machine began it."""
+    """Open the batch's journal: the one on this computer, or a new one where another computer began it."""
     _log.info("the batch is %s", name, extra={"session": name})
     settings, journal = context.settings, context.reporting_journal
     if name not in journal.names():

@@ -1,4 +1,4 @@
-"""``invoke cleanup``: remove what has outlived its purpose, or a batch, a bake, everything; the cloud itself is asked what there is.
+"""``invoke cleanup``: remove expired resources, or a batch, a bake, everything; the cloud itself is asked what there is.
 
 Needs no memory: no journal, no stack; Pulumi only to list and forget the stacks of a state in a bucket. Where there is a
 journal, what was cleaned up is ended in it.
@@ -18,7 +18,7 @@ from runner.jobsfile import forget_inputs_of_gone
 from runner.model import names
 from runner.model.leftover import BILLED, Choice, Item, Kind, Scope
 from runner.options.batches import Cleanup
-from runner.teardown import busy_sessions, check_known, clients_gone, tell_removal
+from runner.teardown import busy_sessions, check_known, clients_gone, report_removal
 
 CLEANED_UP = "cleaned up"
 
@@ -33,11 +33,11 @@ class CleanupSummary:
 
     @property
     def stays(self) -> list[str]:
-        """What was asked for and stays, a text each with its reason: a client is at it, it is not the user's, it is new."""
+        """What was asked for and stays, a text each with its reason: a client uses it, it is not the user's, it is new."""
         choices = [*(choice for choice in self.kept if choice.is_spared), *self.report.spared]
         return [
             *(f"{choice.item}: {choice.reason}" for choice in choices),
-            *(f"{item}: it is new since you were asked" for item in self.report.appeared),
+            *(f"{item}: it appeared after you were asked" for item in self.report.appeared),
         ]
 
     @property
@@ -61,8 +61,8 @@ def execute(context: Context, options: Cleanup) -> CleanupSummary:
     """Show what would go, ask, remove it, and look again. Idempotent.
 
     Raises:
-        InputError: the request makes no sense, nothing knows that batch or bake, or a living process is at it.
-        DeclinedError: not agreed to; nothing was removed.
+        InputError: the request makes no sense, nothing knows that batch or bake, or a living process uses it.
+        DeclinedError: the user declined; nothing was removed.
     """
     scope = _read_scope(context, options)
     context.cloud.open(needs_engine=False)
@@ -76,7 +76,7 @@ def execute(context: Context, options: Cleanup) -> CleanupSummary:
     taken = tuple(choice.item for choice in choices if choice.is_taken)
     kept = tuple(choice for choice in choices if not choice.is_taken)
     if taken and not (options.dry_run or options.yes) and not context.listener.on_confirm(f"Delete {_count(taken)}?"):
-        raise DeclinedError("nothing was deleted", remedy="agree, or give --yes where nobody can be asked")
+        raise DeclinedError("nothing was deleted", remedy="confirm, or give --yes where nobody can be asked")
     report = SweepReport(removals=(), left=(), unread=found.unread)
     if taken:
         report = sweep_agreed(
@@ -107,7 +107,9 @@ def _read_scope(context: Context, options: Cleanup) -> Scope:
     busy = busy_sessions(context)
     for name in (options.batch, options.bake):
         if name in busy:
-            raise InputError(f"{busy[name]} is at {name}", remedy="end that command: it cleans up behind itself")
+            raise InputError(
+                f"{name} is being run by {busy[name]}", remedy="end that command: it cleans up behind itself"
+            )
     return Scope(
         now=context.now(),
         owner=options.owner or context.settings.owner,
@@ -121,12 +123,12 @@ def _read_scope(context: Context, options: Cleanup) -> Scope:
 
 
 def _look_again(context: Context, scope: Scope) -> Scope:
-    """The same scope a while later: who is at what by now, and what time it is."""
+    """Return the scope as it is now: which sessions have a living client by now, and what time it is."""
     return replace(scope, now=context.now(), busy=busy_sessions(context))
 
 
 def _kinds(scope: Scope) -> tuple[Kind, ...]:
-    """What has to be looked at; results only where they count, because that reads the whole bucket."""
+    """Return the kinds to look at; results only where they count, because that reads the whole bucket."""
     if scope.batch:
         return (*BILLED, Kind.CONTROL, *([Kind.RESULTS] if scope.results else []), Kind.STACK)
     if scope.bake:
@@ -153,11 +155,11 @@ def _show(context: Context, choices: Iterable[Choice], unread: Iterable[Unread])
 
 def _tell(context: Context, removal: Removal, options: Cleanup) -> None:
     if not options.dry_run:
-        tell_removal(context, removal)
+        report_removal(context, removal)
 
 
 def _end_sessions(context: Context, scope: Scope, report: SweepReport, untouched: Iterable[Item]) -> None:
-    """Let the journals know: a session of which nothing billable is left has ended. ``untouched``: what costs and was not to go."""
+    """End the journals of sessions of which nothing billable is left. ``untouched``: what costs and was not to go."""
     spared = (choice.item for choice in report.spared)
     left = {item.purpose for item in (*report.left, *spared, *report.appeared, *untouched)}
     purposes = {removal.item.purpose for removal in report.removals} | {scope.batch, scope.bake}
@@ -189,4 +191,4 @@ def _choice_values(choice: Choice) -> dict[str, Any]:
 
 
 def _count(taken: Collection[Item]) -> str:
-    return "this one thing" if len(taken) == 1 else f"these {len(taken)} things"
+    return "this resource" if len(taken) == 1 else f"these {len(taken)} resources"

@@ -1,4 +1,4 @@
-"""``invoke extend``: give running jobs more time, from any machine.
+"""``invoke extend``: give running jobs more time, from any computer.
 
 Only the lease is rewritten. The watchdog on each VM reads it and moves the deadlines of the jobs there; a client that watches
 the batch reads it too.
@@ -54,17 +54,17 @@ class Extension:
 
 
 def read_minutes(text: str) -> float:
-    """A number of minutes as somebody typed it.
+    """Read a number of minutes as somebody typed it.
 
     Raises:
-        InputError: it is none.
+        InputError: it is not one.
     """
     try:
         minutes = float(text)
     except ValueError:
         minutes = math.nan
     if not 0 < abs(minutes) <= MOST_MINUTES:
-        told = f"{shorten(text)} is no number of minutes, at most {MOST_MINUTES:.0f} and not 0"
+        told = f"{shorten(text)} is not a number of minutes, at most {MOST_MINUTES:.0f} and not 0"
         raise InputError(told, remedy="for example: --minutes 30")
     return minutes
 
@@ -97,7 +97,7 @@ def execute(context: Context, *, batch: str, minutes: float, job: str = "") -> E
         )
 
     if read_lease(context.cloud.results, batch) is None:
-        raise InputError(f"batch {batch} has no lease, so its VMs cannot be told of another deadline")
+        raise InputError(f"batch {batch} has no lease, so its deadlines cannot be changed")
     lease = change_lease(context.cloud.results, batch, move)
     return Extension(
         batch=batch,
@@ -108,7 +108,7 @@ def execute(context: Context, *, batch: str, minutes: float, job: str = "") -> E
 
 
 def _move(deadlines: Mapping[str, float], minutes: float, *, longest_s: float | None) -> dict[str, float]:
-    """The new deadlines; a job that was there since its VM began cannot go on after the VM's end either."""
+    """Return the new deadlines; a job that began with its VM cannot outlast the VM either."""
     moved = {name: Deadline(limit_s, wall_s=longest_s, of=f"job {name}") for name, limit_s in deadlines.items()}
     for deadline in moved.values():
         deadline.extend(minutes)
@@ -126,7 +126,7 @@ def _check_wall(batch: str, at: datetime, wall: datetime | None) -> None:
 
 
 def _longest_run_s(instances: Sequence[Instance]) -> float | None:
-    """How long the VM that lives longest runs; None if there is one without an end."""
+    """Return how long the longest-living VM runs, in s; None if there is one without an end."""
     runs = [_run_s(instance) for instance in instances]
     return None if None in runs else max(run_s for run_s in runs if run_s is not None)
 
@@ -138,7 +138,7 @@ def _run_s(instance: Instance) -> float | None:
 
 
 def _read_timeouts(context: Context, batch: str) -> dict[str, float]:
-    """The deadlines that the jobs were given in the jobs file."""
+    """Read the deadlines that the jobs were given in the jobs file."""
     found = context.cloud.results.get_control(batch, names.DEFINITION)
     if found is None:
         return {}
@@ -148,7 +148,7 @@ def _read_timeouts(context: Context, batch: str) -> dict[str, float]:
             plain_text(job["name"]): real_number(job["timeout_s"]) for job in jobs if job.get("timeout_s") is not None
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CloudError(f"the definition of batch {batch} in the bucket is damaged: {shorten(error)}") from error
+        raise CloudError(f"the definition of batch {batch} in the bucket is corrupt: {shorten(error)}") from error
 
 
 def _shown(at: datetime | None) -> str | None:

@@ -25,18 +25,18 @@ class ReceiptView:
 
 
 def execute(context: Context, options: Receipt) -> ReceiptView:
-    """The receipt as it was written at the end; with ``verify`` a new one, from what the cloud says now.
+    """Return the receipt as it was written at the end; with ``verify`` a new one, from what the cloud says now.
 
     Raises:
-        InputError: this machine has no journal of that name, or the settings are about another project.
+        InputError: this computer has no journal of that name, or the settings are about another project.
         DiskError: nothing of the journal can be read.
     """
     name = options.batch
     session = context.journal.read(name)
     if session is None:
         known = ", ".join(context.journal.names()[-5:]) or "none yet"
-        raise InputError(f"there is no journal of {name} on this machine", remedy=f"the latest: {known}")
-    if session.troubles and not session.records:  # it would tell of nothing, as if nothing had been made
+        raise InputError(f"there is no journal of {name} on this computer", remedy=f"the latest: {known}")
+    if session.troubles and not session.records:  # it would report nothing, as if nothing had been created
         remedy = f"`invoke cleanup --batch {name} --dry-run` asks the cloud itself"
         raise DiskError("; ".join(session.troubles), remedy=remedy)
     stored = receipt_files(context, name)[0]

@@ -1,4 +1,4 @@
-"""``invoke results``: what of which batch is still in the bucket, and bring one batch's home."""
+"""``invoke results``: list what is still in the bucket, by batch, and download the results of one."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class ResultsSummary:
 
     @property
     def exit_code(self) -> int:
-        """0 if all that was pushed is home, 1 if something is damaged or not pushed to its end."""
+        """0 if all that was pushed is downloaded, 1 if something is corrupt or not pushed to its end."""
         return 1 if self.collected.corrupt or self.collected.unfinished else 0
 
     @property
     def lines(self) -> list[str]:
         """For people."""
-        homes, damaged = self.collected.downloaded, self.collected.corrupt
+        downloaded, corrupt = self.collected.downloaded, self.collected.corrupt
         return [
-            *(f"{_named(home.job, home.attempt)}: {home.files} files in {home.folder}" for home in homes),
-            *(f"DAMAGED, kept in the bucket as {prefix}: {why}" for prefix, why in damaged.items()),
+            *(f"{_named(each.job, each.attempt)}: {each.files} files in {each.folder}" for each in downloaded),
+            *(f"CORRUPT, kept in the bucket as {prefix}: {why}" for prefix, why in corrupt.items()),
             *(f"not pushed to its end: {prefix}" for prefix in self.collected.unfinished),
-            f"batch {self.batch}: {len(homes)} result sets are home, {len(damaged)} are damaged",
+            f"batch {self.batch}: {len(downloaded)} result sets are downloaded, {len(corrupt)} are corrupt",
         ]
 
     def as_json(self) -> dict[str, Any]:
@@ -67,28 +67,28 @@ def list_sets(context: Context) -> dict[str, Any]:
 
 
 def list_lines(values: dict[str, Any]) -> list[str]:
-    """What ``list_sets`` found, for people."""
+    """Return what ``list_sets`` found as lines for people."""
     lines = []
     for batch in values["batches"]:
         sets = batch["sets"]
         committed = [item for item in sets if item["committed"]]
         size = sum(item["bytes"] for item in sets)
-        jobs = ", ".join(_named(item["job"], item["attempt"]) for item in committed) or "none whole yet"
+        jobs = ", ".join(_named(item["job"], item["attempt"]) for item in committed) or "none complete yet"
         on_its_way = f", {len(sets) - len(committed)} not pushed to their end" if len(committed) < len(sets) else ""
         lines.append(f"{batch['name']}: {len(committed)} result sets{on_its_way}, {size:,} bytes: {jobs}")
-    remedy = "`invoke results --batch NAME` brings them home"
+    remedy = "`invoke results --batch NAME` downloads them"
     return [*lines, remedy] if lines else [f"no results in the bucket {values['bucket']}"]
 
 
 def execute(context: Context, *, batch: str) -> ResultsSummary:
-    """Bring home what a batch has in the bucket, whether it runs or not. Pushes that may still go on are left alone.
+    """Download what a batch has in the bucket, whether it runs or not. Pushes that may still go on are left alone.
 
     Of a batch that is not over, which has control objects, nothing is deleted in the bucket: its own client may be on another
-    machine and would take the jobs for lost.
+    computer and would take the jobs for lost.
 
     Raises:
-        InputError: there is no such batch, neither in the bucket nor at home.
-        DiskError: no room at home; what is missing stays in the bucket.
+        InputError: there is no such batch, neither in the bucket nor downloaded.
+        DiskError: no room for the results; what is missing stays in the bucket.
         CloudError: the cloud does not answer, or not to us.
     """
     check_batch_name(batch, remedy="`invoke results` lists those with results")

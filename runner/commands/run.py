@@ -8,9 +8,9 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from runner.base import begin_reading_base, ensure_base, taking_turns
+from runner.bake import ensure_image, serves
+from runner.base import base_lock, begin_reading_base, ensure_base
 from runner.batch import BatchRun, RunReport, RunSummary
-from runner.commands.build import ensure_image, serves
 from runner.context import Context
 from runner.errors import DeclinedError, InputError, NotFoundError, QuotaError
 from runner.google import Image
@@ -32,8 +32,8 @@ def execute(context: Context, options: Run, *, report: RunReport | None = None) 
 
     Raises:
         InputError: the jobs file is wrong; nothing was created.
-        MissingToolError: this machine lacks something that is needed; nothing was created.
-        DeclinedError: not agreed to; nothing was created.
+        MissingToolError: this computer lacks something that is needed; nothing was created.
+        DeclinedError: the user declined; nothing was created.
         DiskError: the folder for results cannot be written; nothing was created.
         HpcError: what failed, after everything that was created is gone (or named in the error's notes).
     """
@@ -47,7 +47,7 @@ def execute(context: Context, options: Run, *, report: RunReport | None = None) 
         plan = _fit_quota(context, plan, checked)
     _agree(context, plan, checked)
     require_folder(context.results_folder, more=RESULTS_ELSEWHERE)
-    with taking_turns(context):
+    with base_lock(context):
         with context.phases.phase("base"):
             ensure_base(context, base.result())
         with context.phases.phase("image"):
@@ -66,10 +66,10 @@ def execute(context: Context, options: Run, *, report: RunReport | None = None) 
 
 
 def _plan(context: Context, checked: CheckedBatch) -> Plan:
-    """The plan, under a name that nothing has, with disks that hold the image of now.
+    """Return the plan, under a name that nothing has, with disks that hold the current image.
 
     Raises:
-        MissingToolError: an image will have to be baked first, for which this machine lacks something.
+        MissingToolError: an image will have to be baked first, for which this computer lacks something.
     """
     name = next_name(checked.batch.name, _names_taken(context))
     image = context.cloud.compute.newest_image(names.IMAGE_FAMILY)
@@ -79,19 +79,19 @@ def _plan(context: Context, checked: CheckedBatch) -> Plan:
 
 
 def _names_taken(context: Context) -> set[str]:
-    """The names that a journal, a stack, a folder of results or anything in the bucket has."""
+    """Return the names that a journal, a stack, a folder of results or anything in the bucket has."""
     taken = {
         *context.journal.names(),
         *context.cloud.stacks.names("analysis"),
-        *_names_at_home(context.results_folder),
+        *_names_downloaded(context.results_folder),
     }
-    with contextlib.suppress(NotFoundError):  # the bucket is made with the base stack
+    with contextlib.suppress(NotFoundError):  # the bucket is created with the base stack
         taken.update(context.cloud.results.batches())
     return taken
 
 
-def _names_at_home(folder: Path) -> set[str]:
-    """What lies in the folder for results, if it is there yet.
+def _names_downloaded(folder: Path) -> set[str]:
+    """Return the names in the folder for results, if it is there yet.
 
     Raises:
         DiskError: it cannot be read.
@@ -104,7 +104,7 @@ def _names_at_home(folder: Path) -> set[str]:
 
 
 def _begin_session(context: Context, plan: Plan, *, wanted: str) -> tuple[Plan, SessionState]:
-    """The batch's journal, and the plan under its name: a command that began at the same time may have taken the first one."""
+    """Begin the batch's journal, and return the plan under its name: a command that began at the same time may have taken the first one."""
     settings, refused = context.settings, set[str]()
     while True:
         try:
@@ -114,7 +114,7 @@ def _begin_session(context: Context, plan: Plan, *, wanted: str) -> tuple[Plan, 
         except NameTakenError:
             refused.add(plan.batch)
             name = next_name(wanted, _names_taken(context) | refused)
-            message = f"{plan.batch} was begun by another command meanwhile; this batch is {name}"
+            message = f"{plan.batch} was begun by another command meanwhile; this batch is named named {name}"
             context.listener.tell("warning", message=message, batch=name)
             instances = tuple(names.instance_name(name, index) for index in range(len(plan.instances)))
             plan = replace(plan, batch=name, instances=instances)
@@ -124,7 +124,7 @@ def _begin_session(context: Context, plan: Plan, *, wanted: str) -> tuple[Plan, 
 
 
 def _define(context: Context, plan: Plan, checked: CheckedBatch, image: Image) -> Definition:
-    """The batch as every client of it will know it, with the time at which its VMs end by themselves."""
+    """Return the batch as every client of it will know it, with the time at which its VMs end by themselves."""
     expires = context.now() + timedelta(seconds=plan.max_run_s)
     return Definition(
         owner=context.settings.owner,
@@ -137,7 +137,7 @@ def _define(context: Context, plan: Plan, checked: CheckedBatch, image: Image) -
 
 
 def _record_plan(context: Context, definition: Definition, session: SessionState) -> None:
-    """What the receipt will tell the cost by."""
+    """Record what the receipt will compute the cost from."""
     plan = definition.plan
     session.record(
         "plan",
@@ -151,7 +151,7 @@ def _record_plan(context: Context, definition: Definition, session: SessionState
 
 
 def _fit_quota(context: Context, plan: Plan, checked: CheckedBatch) -> Plan:
-    """The plan with no more VMs than the region's quotas have room for, each of them for as much longer.
+    """Return the plan with no more VMs than the region's quotas have room for, each of them for as much longer.
 
     Raises:
         QuotaError: there is room for none.
@@ -165,7 +165,7 @@ def _fit_quota(context: Context, plan: Plan, checked: CheckedBatch) -> Plan:
         remedy = "ask for more under IAM & Admin > Quotas, or choose a smaller machines.type or another region"
         raise QuotaError(f"{context.settings.region}: {rooms[0]}", remedy=remedy)
     message = (
-        f"{context.settings.region}: {rooms[0]}; the batch goes on {rooms[0].vms} instead of {len(plan.instances)} VMs"
+        f"{context.settings.region}: {rooms[0]}; the batch gets {rooms[0].vms} instead of {len(plan.instances)} VMs"
     )
     context.warn(message)
     return make_plan(
@@ -201,4 +201,4 @@ def _agree(context: Context, plan: Plan, checked: CheckedBatch) -> None:
         )
         raise InputError([problem])
     if not context.listener.on_confirm(f"Create this and run {len(plan.jobs)} jobs?"):
-        raise DeclinedError("nothing was created", remedy="agree, or give --yes where nobody can be asked")
+        raise DeclinedError("nothing was created", remedy="confirm, or give --yes where nobody can be asked")

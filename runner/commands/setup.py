@@ -1,4 +1,4 @@
-"""``invoke setup``: prove that a project on Google Cloud can be used, make the bucket for Pulumi's state, keep the settings."""
+"""``invoke setup``: prove that a project on Google Cloud can be used, create the bucket for Pulumi's state, save the settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from runner.base import ensure_base, taking_turns, wanted_settings
+from runner.base import base_lock, ensure_base, wanted_settings
 from runner.context import Context
 from runner.errors import DeclinedError, InputError
 from runner.model import names
@@ -29,7 +29,7 @@ class MergedSettings:
 
 
 def merge_settings(before: str, file: Path, typed: Mapping[str, Any]) -> MergedSettings:
-    """The settings file for the target google: what ``before`` has in it, and over that what was typed; empty is not typed.
+    """Return the settings file for the target google: what ``before`` has in it, and over that what was typed; empty is not typed.
 
     Raises:
         InputError: the file is wrong, or would be, or a key is missing.
@@ -46,21 +46,23 @@ def merge_settings(before: str, file: Path, typed: Mapping[str, Any]) -> MergedS
 
 
 def execute(context: Context, *, file: Path, text: str) -> str:
-    """Check the project, make the state bucket if it is missing, bring a base that is there up to date with the settings,
-    write ``text`` to ``file``; where Pulumi's state is.
+    """Check the project, create the state bucket if it is missing, bring a base that is there up to date with the settings,
+    write ``text`` to ``file``; return where Pulumi's state is.
 
     Raises:
         InputError: the settings let no VM be reached, or do not go with the base.
-        DeclinedError: making the bucket or changing the base was not agreed to; nothing was written.
+        DeclinedError: the user declined to create the bucket or to change the base; nothing was written.
         CloudError: the project cannot be used.
         DiskError: the settings cannot be written.
     """
     context.cloud.open()
     _ensure_state_bucket(context)
-    engine = context.cloud.pulumi_environment()  # the state's passphrase is made, or taken over from who was here first
+    engine = (
+        context.cloud.pulumi_environment()
+    )  # the state's passphrase is created, or taken over from who was here first
     base = context.cloud.stacks.outputs("base", names.BASE_STACK)
     if base:
-        with taking_turns(context):
+        with base_lock(context):
             ensure_base(context, base)
     else:
         wanted_settings(context, None)
@@ -73,10 +75,10 @@ def _ensure_state_bucket(context: Context) -> None:
     bucket = names.state_bucket_name(context.settings.project)
     if context.cloud.buckets.exists(bucket):
         return
-    # With no state there is no base: what no base can be made with is told before all else.
+    # With no state there is no base: what no base can be created with is reported before all else.
     wanted_settings(context, None)
     if not context.listener.on_confirm(
-        f"Make the versioned bucket {bucket} in {context.settings.region} for Pulumi's state?"
+        f"Create the versioned bucket {bucket} in {context.settings.region} for Pulumi's state?"
     ):
-        raise DeclinedError("nothing was made", remedy="agree, or give --yes")
+        raise DeclinedError("nothing was created", remedy="confirm, or give --yes")
     context.cloud.buckets.make_state_bucket(bucket, context.settings.region)

@@ -11,14 +11,14 @@ from runner.google import Image, Instance
 from runner.model import catalog, names
 from runner.model.leftover import Item, Kind
 from runner.model.plan import price_per_hour
-from runner.teardown import item_of, outlived
+from runner.teardown import find_expired, item_of
 
 
 def execute(context: Context) -> dict[str, Any]:
-    """JSON values: ``target, project, image, vms, without_vm, batches, bucket, cost``; lists are empty when there is nothing.
+    """Return JSON values: ``target, project, image, vms, without_vm, batches, bucket, cost``; lists are empty when there is nothing.
 
     ``without_vm`` are disks and addresses that none of these VMs has: they are billed all the same. ``outlived`` at each of
-    these things says why ``cleanup`` would delete it, or nothing.
+    these resources says why ``cleanup`` would delete it, or nothing.
 
     Raises:
         CloudError: the cloud does not answer, or not to us. What could not be read is never shown as absent.
@@ -33,14 +33,14 @@ def execute(context: Context) -> dict[str, Any]:
     except NotFoundError:
         use, bucket_exists = [], False
     items = [*map(item_of, instances), *_find_beside(context)]
-    reasons = outlived(context, items)
+    reasons = find_expired(context, items)
     vms = [
         _vm(instance, settings.disk_gib, is_local=context.is_local)
         | {"outlived": reasons.get(item_of(instance).key, "")}
         for instance in instances
     ]
     without_vm = [
-        _thing(item, is_local=context.is_local) | {"outlived": reasons.get(item.key, "")}
+        _resource(item, is_local=context.is_local) | {"outlived": reasons.get(item.key, "")}
         for item in _without_vm(items, instances)
     ]
     prices = [thing["usd_per_hour_at_most"] for thing in (*vms, *without_vm)]
@@ -88,7 +88,7 @@ def _vm(instance: Instance, usual_disk_gib: int, *, is_local: bool) -> dict[str,
 
 
 def _find_beside(context: Context) -> Sequence[Item]:
-    """Our disks and addresses, and the leases of batches."""
+    """Find our disks and addresses, and the leases of batches."""
     found = context.cloud.estate.find((Kind.DISK, Kind.ADDRESS, Kind.CONTROL), {"app": names.APP})
     if found.unread:
         raise CloudError(f"could not be looked at: {'; '.join(map(str, found.unread))}")
@@ -96,13 +96,13 @@ def _find_beside(context: Context) -> Sequence[Item]:
 
 
 def _without_vm(items: Iterable[Item], instances: Sequence[Instance]) -> list[Item]:
-    """The disks and addresses among them, but those whose price is in that of a VM."""
+    """Return the disks and addresses among them, but those whose price is in that of a VM."""
     vms = {f"{instance.zone}/{instance.name}" for instance in instances}
     kinds = (Kind.DISK, Kind.ADDRESS)
     return [item for item in items if item.kind in kinds and vms.isdisjoint(item.users)]
 
 
-def _thing(item: Item, *, is_local: bool) -> dict[str, Any]:
+def _resource(item: Item, *, is_local: bool) -> dict[str, Any]:
     price = item.size_gib * catalog.DISK_USD_PER_GIB_HOUR
     if item.kind is Kind.ADDRESS:
         price = catalog.IDLE_ADDRESS_USD_PER_HOUR

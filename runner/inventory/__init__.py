@@ -8,7 +8,7 @@ from runner.inventory.grants import OurGrant
 from runner.inventory.identity import OurAccounts, OurKeys, OurRole
 from runner.inventory.inventory import CloudEstate, DryEstate, Estate, Unread
 from runner.inventory.stacks import RememberedStacks
-from runner.inventory.storage import StorageShelf
+from runner.inventory.storage import OurStorage
 from runner.inventory.sweep import Agreement, Removal, SweepReport, leftover_error, remove_items, sweep, sweep_agreed
 
 __all__ = [
@@ -23,9 +23,9 @@ __all__ = [
     "OurKeys",
     "OurNetwork",
     "OurRole",
+    "OurStorage",
     "RememberedStacks",
     "Removal",
-    "StorageShelf",
     "SweepReport",
     "Unread",
     "leftover_error",

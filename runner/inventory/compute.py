@@ -1,4 +1,4 @@
-"""The parts of the estate in Compute Engine: what bears labels, and the parts of our network, which cannot."""
+"""The parts of the inventory in Compute Engine: what bears labels, and the parts of our network, which cannot."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ NETWORK_PARTS = {
     Kind.SUBNETWORK: ("subnetworks", "regions", names.SUBNETWORK),
     Kind.NETWORK: ("networks", "global", names.NETWORK),
 }
-RECIPE_LABEL = "recipe"  # only an image that was made after its validation bears it
+RECIPE_LABEL = "recipe"  # only an image that was created after its validation bears it
 
 
 class LabelledCompute:
-    """Instances, disks, addresses and images by label. A thing without the label is never even listed."""
+    """Instances, disks, addresses and images by label. What does not bear the label is never even listed."""
 
     kinds = tuple(COLLECTIONS)
 
@@ -31,17 +31,17 @@ class LabelledCompute:
         self._operations = Operations(api, project)
 
     def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
-        """The items of one kind that bear all these labels."""
+        """List the items of one kind that bear all these labels."""
         collection, wanted = COLLECTIONS[kind], names.label_filter(labels)
         if kind is Kind.IMAGE:
             found = self._api.items(f"{self._project}/global/images", filter=wanted)
             return [_item(kind, "global", image, state=_image_state(image)) for image in found]
         pages = self._api.whole_pages(f"{self._project}/aggregated/{collection}", filter=wanted)
         return [
-            _item(kind, scope, thing, state=str(thing.get("status", "")))
+            _item(kind, scope, found, state=str(found.get("status", "")))
             for page in pages
             for scope, part in page.get("items", {}).items()
-            for thing in part.get(collection, [])
+            for found in part.get(collection, [])
         ]
 
     def remove(self, item: Item) -> str:
@@ -69,7 +69,7 @@ class LabelledCompute:
 class OurNetwork:
     """Firewall, router, subnetwork, network: they have no labels, but names that are ours, and hang on our network.
 
-    ``owner_of_base`` tells whose the base is: the owner of its bucket.
+    ``owner_of_base`` returns whose the base is: the owner of its bucket.
     """
 
     kinds = tuple(NETWORK_PARTS)
@@ -82,7 +82,7 @@ class OurNetwork:
         self._operations = Operations(api, project)
 
     def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
-        """The part of this kind, if it is there."""
+        """List the part of this kind, if it is there."""
         try:
             found = self._api.get(f"{self._project}/{self._path(kind)}")
         except NotFoundError:
@@ -119,7 +119,7 @@ def _item(kind: Kind, scope: str, found: Mapping[str, Any], *, state: str) -> It
 
 
 def _user(link: str) -> str:
-    """Zone and name of a VM, from its link ``…/zones/ZONE/instances/NAME``; other users are told alike."""
+    """Return zone and name of a VM, from its link ``…/zones/ZONE/instances/NAME``; other users in the same way."""
     parts = link.split("/")
     return "/".join((*parts[-3:-2], parts[-1]))
 
@@ -130,7 +130,7 @@ def _image_state(image: Json) -> str:
 
 
 def scope_of(kind: Kind, place: str, *, is_regional: bool = False) -> str:
-    """Where the cloud keeps a thing: ``zones/Z``, ``regions/R`` or ``global``. Of our kinds only addresses are always of a region."""
+    """Return where the cloud keeps a resource: ``zones/Z``, ``regions/R`` or ``global``. Of our kinds only addresses are always of a region."""
     if not place:
         return "global"
     return f"{'regions' if is_regional or kind is Kind.ADDRESS else 'zones'}/{segment(place)}"

@@ -1,4 +1,4 @@
-"""The part of the estate in the project's IAM policy: the grant by which VMs may delete themselves."""
+"""The part of the inventory in the project's IAM policy: the grant by which VMs may delete themselves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POLICY_VERSION = (
 
 
 class OurGrant:
-    """The binding of the self-delete role in the project's policy, told by the title of its condition: a part of the base.
+    """The binding of the self-delete role in the project's policy, known by the title of its condition: a part of the base.
 
     Who may not read the policy sees none. It costs nothing, and grants nothing any more once role or account are gone.
     """
@@ -31,7 +31,7 @@ class OurGrant:
         self._owner_of_base = owner_of_base
 
     def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
-        """The grants, one for each role that it is of."""
+        """List the grants, one for each role."""
         try:
             roles = sorted({str(binding["role"]) for binding in self._read().get("bindings", []) if _is_ours(binding)})
         except PermissionDeniedError:
@@ -65,5 +65,5 @@ class OurGrant:
 
 
 def _is_ours(binding: Mapping[str, Any]) -> bool:
-    """Its members are not asked for: an account that is gone is called otherwise in a policy."""
+    """Go by the title, not the members: an account that is gone has another name in a policy."""
     return bool((binding.get("condition") or {}).get("title") == names.SELF_DELETE_ROLE_TITLE)

@@ -1,4 +1,4 @@
-"""The parts of the estate that are identities: our keys in the operator's OS Login profile, service accounts, the role."""
+"""The parts of the inventory that are identities: our keys in the operator's OS Login profile, service accounts, the role."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class OurKeys:
         self._owner = owner
 
     def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
-        """Our keys."""
+        """List our keys."""
         try:
             keys = self._api.get(f"{self._profile}/loginProfile").get("sshPublicKeys", {})
         except NotFoundError:
@@ -58,7 +58,7 @@ class OurAccounts:
         self._owner_of_base = owner_of_base
 
     def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
-        """Our accounts."""
+        """List our accounts."""
         accounts = (one for page in self._api.pages(self._path) for one in page.get("accounts", []))
         items = (self._item(account) for account in accounts)
         return [item for item in items if item is not None]
@@ -85,7 +85,7 @@ class OurRole:
     """The custom role by which VMs may delete themselves, of whatever ID: a part of the base.
 
     A deleted role is listed no more. For a week it can be undeleted, which Pulumi's provider does; for a month after that its
-    ID can neither be undeleted nor made anew.
+    ID can neither be undeleted nor created again.
     """
 
     kinds = (Kind.ROLE,)
@@ -96,7 +96,7 @@ class OurRole:
         self._owner_of_base = owner_of_base
 
     def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
-        """The role, if it is there."""
+        """List the role, if it is there."""
         roles = (role for page in self._api.pages(self._path) for role in page.get("roles", []))
         ours = [role for role in roles if _is_our_role(role)]
         marks = {"app": names.APP, "owner": self._owner_of_base(), "part": BASE_PART} if ours else {}
@@ -112,12 +112,12 @@ class OurRole:
 
 
 def _is_our_role(role: Mapping[str, Any]) -> bool:
-    """By its usual ID, or by its title where settings give it another one."""
+    """Go by its usual ID, or by its title where settings give it another one."""
     is_usual = str(role["name"]).endswith(f"/{names.SELF_DELETE_ROLE_ID}")
     return (is_usual or role.get("title") == names.SELF_DELETE_ROLE_TITLE) and not role.get("deleted")
 
 
 def _is_ours(key: Mapping[str, Any]) -> bool:
-    """Type, key, comment: the comment is ours."""
+    """Return whether the comment, after type and key, is ours."""
     words = str(key.get("key", "")).split(maxsplit=2)
     return len(words) == 3 and words[2].strip() == KEY_COMMENT

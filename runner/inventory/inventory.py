@@ -1,4 +1,4 @@
-"""Everything of ours in the cloud, found by labels and names, and its removal. Needs no memory of what was made.
+"""Everything of ours in the cloud, found by labels and names, and its removal. Needs no memory of what was created.
 
 ``Estate`` is the seam: ``CloudEstate`` asks the cloud's APIs, ``DryEstate`` is around another one and removes nothing.
 """
@@ -35,7 +35,7 @@ class Findings:
 class Estate(Protocol):
     """All of ours in one project.
 
-    ``find`` never raises CloudError: a kind that cannot be read is told in ``unread``, and the others are read all the same.
+    ``find`` never raises CloudError: a kind that cannot be read is in ``unread``, and the others are read all the same.
     ``remove`` is idempotent (what is gone already is no error), waits until the item is gone, and says the cloud's answer in
     words. It may be called from several threads.
 
@@ -43,13 +43,13 @@ class Estate(Protocol):
     """
 
     def find(self, kinds: Collection[Kind], labels: Mapping[str, str]) -> Findings:
-        """What there is of these kinds; where the cloud can filter by labels, only what bears these."""
+        """Find what there is of these kinds; where the cloud can filter by labels, only what bears these."""
 
     def remove(self, item: Item) -> str:
         """Remove one item."""
 
 
-class Shelf(Protocol):
+class Part(Protocol):
     """The items of some kinds, all behind one API.
 
     Raises (both): HpcError.
@@ -60,37 +60,37 @@ class Shelf(Protocol):
         """Its kinds."""
 
     def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
-        """The items of one of its kinds."""
+        """List the items of one of its kinds."""
 
     def remove(self, item: Item) -> str:
         """See ``Estate.remove``."""
 
 
 class CloudEstate:
-    """See ``Estate``. Kinds of which no shelf knows are not there."""
+    """See ``Estate``. Kinds of which no part knows are not there."""
 
-    def __init__(self, shelves: Sequence[Shelf]) -> None:
-        self._shelves = {kind: shelf for shelf in shelves for kind in shelf.kinds}
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = {kind: part for part in parts for kind in part.kinds}
 
     def find(self, kinds: Collection[Kind], labels: Mapping[str, str]) -> Findings:
         """See ``Estate.find``."""
         items: list[Item] = []
         unread: list[Unread] = []
         for kind in Kind:
-            if kind not in kinds or kind not in self._shelves:
+            if kind not in kinds or kind not in self._parts:
                 continue
             try:
-                items.extend(self._shelves[kind].list_items(kind, labels))
+                items.extend(self._parts[kind].list_items(kind, labels))
             except HpcError as error:
                 unread.append(Unread(kind=kind, message=str(error)))
         return Findings(items=tuple(items), unread=tuple(unread))
 
     def remove(self, item: Item) -> str:
         """See ``Estate.remove``."""
-        shelf = self._shelves.get(item.kind)
-        if shelf is None:
-            raise CloudError(f"nobody knows how to remove a thing of the kind {item.kind.value}")
-        return shelf.remove(item)
+        part = self._parts.get(item.kind)
+        if part is None:
+            raise CloudError(f"there is no way to remove a resource of the kind {item.kind.value}")
+        return part.remove(item)
 
 
 class DryEstate:
@@ -106,6 +106,6 @@ class DryEstate:
         return Findings(items=tuple(item for item in found.items if item.key not in self._removed), unread=found.unread)
 
     def remove(self, item: Item) -> str:
-        """Only remembers it."""
+        """Only remember it."""
         self._removed.add(item.key)
         return "nothing was done: a dry run"

@@ -1,4 +1,4 @@
-"""The part of the estate that is memory: the stacks of Pulumi. They cost nothing, but say untrue things."""
+"""The part of the inventory that is memory: the stacks of Pulumi. They cost nothing, but may be out of date."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RememberedStacks:
     """Stacks by their settings and state files. To remove one is to forget it: what was in it is removed before, by label.
 
     ``engine`` gives the engine that forgets them in order; where it cannot, their files are put away. It is also asked for the
-    stacks of a state that is not on this machine; those of other machines do not say whose they are.
+    stacks of a state that is not on this computer; those of other computers do not say whose they are.
     """
 
     kinds = (Kind.STACK,)
@@ -28,7 +28,7 @@ class RememberedStacks:
         self._owner = owner
 
     def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
-        """The stacks of all projects; where the labels speak of a batch or a bake, those of its project."""
+        """List the stacks of all projects; where the labels speak of a batch or a bake, those of its project."""
         asked = [project for project in PROJECTS if PURPOSE_LABELS.get(project) in labels]
         return [item for project in asked or PROJECTS for item in self._of_project(project)]
 
@@ -60,7 +60,7 @@ class RememberedStacks:
 
 
 def forget_stack(engine: Callable[[], Stacks], records: StackRecords, project: ProjectName, name: str) -> str:
-    """Forget a stack of which everything is gone: by the engine, else by its files; how it was done.
+    """Forget a stack of which everything is gone: by the engine, else by its files; return how it was done.
 
     Raises:
         StackError: neither could; its remedy is the command that finishes the work.

@@ -1,4 +1,4 @@
-"""The parts of the estate in Cloud Storage: our buckets, and in the results bucket what each batch has there.
+"""The parts of the inventory in Cloud Storage: our buckets, and in the results bucket what each batch has there.
 
 By the bare JSON API: the client library takes half a second to import, and a sweep needs a list and a delete.
 """
@@ -45,7 +45,7 @@ class _Pile:
         return f"{self.objects} object{'s' * (self.objects != 1)}, {self.size_bytes:,} bytes"
 
 
-class StorageShelf:
+class OurStorage:
     """Buckets with our label; of the results bucket also control objects and results, an item for each batch.
 
     ``api`` is at ``…/storage/v1``. Objects have no labels: their owner is the one that the batch's definition names, else
@@ -60,7 +60,7 @@ class StorageShelf:
         self._bucket = names.bucket_name(project)
 
     def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
-        """The items of one kind; ``labels`` may name a batch. Leases are with the control objects."""
+        """List the items of one kind; ``labels`` may name a batch. Leases are with the control objects."""
         if kind is Kind.LEASE:
             return []
         if kind is Kind.BUCKET:
@@ -73,7 +73,7 @@ class StorageShelf:
             return []
 
     def owner_of_base(self) -> str:
-        """Whose the results bucket is; '' without one, or without that label."""
+        """Return whose the results bucket is; '' without one, or without that label."""
         try:
             found = self._api.get(f"b/{quote(self._bucket)}")
         except NotFoundError:
@@ -120,7 +120,7 @@ class StorageShelf:
                 yield found
 
     def _bucket_item(self, found: Mapping[str, Any]) -> Item:
-        """``until`` is the second that has begun: what is put into it later was not there when it was seen."""
+        """Return the item; ``until`` is the second that has begun: what is put into it later was not there when it was seen."""
         name = str(found["name"])
         parts = {names.bucket_name(self._project): BASE_PART, names.state_bucket_name(self._project): STATE_PART}
         marks = {str(key): str(value) for key, value in found.get("labels", {}).items()}
@@ -134,7 +134,7 @@ class StorageShelf:
         )
 
     def _piles(self, kind: Kind, batch: str) -> dict[str, _Pile]:
-        """What each batch has, or one of them."""
+        """Return what each batch has, or one of them."""
         root = f"{names.CONTROL_PREFIX}/" if kind is Kind.CONTROL else ""
         piles: dict[str, _Pile] = {}
         for found in self._list_objects(self._bucket, f"{root}{batch}/" if batch else root):
@@ -161,7 +161,7 @@ class StorageShelf:
         )
 
     def _see_lease(self, batch: str, pile: _Pile) -> LeaseSight | None:
-        """The batch's lease; None if there is none, or it is damaged."""
+        """Read the batch's lease; None if there is none, or it is corrupt."""
         name = names.lease_object(batch)
         if name not in pile.updated:
             return None
@@ -172,7 +172,7 @@ class StorageShelf:
             return None
 
     def _read(self, name: str) -> tuple[dict[str, Any], datetime]:
-        """A JSON object in the bucket, empty if it is not there or is no such thing; and when that was, by the server's clock."""
+        """Read a JSON object in the bucket, empty if it is not there or not JSON; and when that was, by the server's clock."""
         try:
             return self._api.get_dated(f"b/{quote(self._bucket)}/o/{quote(name, safe='')}", alt="media")
         except CloudError as error:
@@ -185,7 +185,7 @@ class StorageShelf:
         yield from self._api.items(f"b/{quote(bucket)}/o", versions="true", **wanted)
 
     def _delete_objects(self, bucket: str, prefix: str, *, until: str) -> int:
-        """Delete all objects below a prefix that were written until then, old versions too; how many there were.
+        """Delete all objects below a prefix that were written until then, old versions too; return how many there were.
 
         Raises:
             CloudError: the first refusal, after all others were tried.
@@ -216,7 +216,7 @@ class StorageShelf:
 
 
 def _is_seen(values: Mapping[str, Any], sight: LeaseSight | None) -> bool:
-    """Whether a lease as it is in the bucket is of the holder whom somebody saw, or of nobody by now."""
+    """Return whether a lease as it is in the bucket is of the holder whom somebody saw, or of nobody by now."""
     try:
         now = lease_of_values(values)
     except ValueError:
@@ -225,7 +225,7 @@ def _is_seen(values: Mapping[str, Any], sight: LeaseSight | None) -> bool:
 
 
 def _last_time(pile: _Pile, lease: LeaseSight | None) -> datetime:
-    """The end of its lease; without one its youngest object counts, since somebody may come."""
+    """Return the end of its lease; without one its youngest object counts, since somebody may come."""
     if lease is not None:
         return datetime.fromtimestamp(lease.lease.expires, UTC)
     return _read_time(pile.youngest)

@@ -47,7 +47,7 @@ class SweepReport:
 
     @property
     def is_clean(self) -> bool:
-        """Was everything seen to be gone?"""
+        """Whether everything was seen to be gone."""
         return not self.left and not self.unread
 
     @property
@@ -97,7 +97,7 @@ def sweep(
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """What somebody was shown, and which of it may go: exactly these things, none that has one's name by now."""
+    """What somebody was shown, and which of it may go: exactly these resources, none that has the name of one by now."""
 
     found: Findings
     items: tuple[Item, ...]
@@ -111,10 +111,10 @@ def sweep_agreed(
     kinds: Collection[Kind],
     tell: Callable[[Removal], None] = _ignore,
 ) -> SweepReport:
-    """Remove what was agreed to, and nothing else. What a client is at by now is spared: ``read_scope`` is asked at each look.
+    """Remove what was agreed to, and nothing else. What a client uses by now is spared: ``read_scope`` is asked at each look.
 
     A batch by its name is taken from the client that watched it when that was agreed to: its lease goes first, else that client
-    would go on, and make other VMs. Then it is looked again, since somebody else may have taken it over.
+    would go on, and create other VMs. Then it is looked again, since somebody else may have taken it over.
 
     ``tell`` is called for each removal, in this thread.
     """
@@ -161,7 +161,7 @@ class _Look:
 def _look(
     estate: Estate, scope: Scope, agreement: Agreement, kinds: Collection[Kind], removals: Collection[object]
 ) -> _Look:
-    """Look again. A thing that was tried does not cease to be ours when what proved it is gone."""
+    """Look again. A resource that was tried stays ours when what proved it is gone."""
     found = estate.find(kinds, scope.labels)
     choices = {choice.item.key: choice for choice in scope.choose(found.items)}
     agreed = {item.key: item for item in agreement.items}
@@ -196,7 +196,7 @@ def _is_same_watch(before: Lease | None, now: Lease) -> bool:
 
 
 def _taken(scope: Scope, found: Findings, removals: Collection[object]) -> list[Item]:
-    """What the scope takes, and what it took before: a thing does not cease to be ours when what proved it is gone."""
+    """Return what the scope takes, and what it took before: a resource stays ours when what proved it is gone."""
     chosen = {choice.item.key for choice in scope.choose(found.items) if choice.is_taken}
     return [item for item in found.items if item.key in chosen or item.key in removals]
 
@@ -204,7 +204,7 @@ def _taken(scope: Scope, found: Findings, removals: Collection[object]) -> list[
 def _remove_all(
     estate: Estate, items: Iterable[Item], tell: Callable[[Removal], None], *, there: Iterable[Item] = ()
 ) -> Iterable[Removal]:
-    """Kind after kind, several of a kind at once. ``there``: what stays."""
+    """Remove kind after kind, several of a kind at once. ``there``: what stays."""
     guarded = {item.purpose: item for item in there if item.kind in BILLED}
     ordered = sorted(items, key=lambda item: (ORDER[item.kind], item.key[1:]))
     for kind, group in groupby(ordered, key=lambda item: item.kind):

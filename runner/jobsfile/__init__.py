@@ -1,4 +1,4 @@
-"""What a jobs file names on this machine and in the bucket: the preflight, the definition of a batch, its input files.
+"""What a jobs file names on this computer and in the bucket: the preflight, the definition of a batch, its input files.
 
 What the file means is ``model.batch``'s. No VM and no stack is touched here.
 """

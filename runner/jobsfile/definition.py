@@ -1,4 +1,4 @@
-"""What a batch is, kept in the bucket: enough for another client, on another machine, to go on with it.
+"""What a batch is, kept in the bucket: enough for another client, on another computer, to continue it.
 
 ``batch.json`` says the plan and the jobs; ``inputs/<hash>.tar.gz`` holds the files of a job's folder, once for all jobs that
 share them.
@@ -31,7 +31,7 @@ FORMAT = 1
 @dataclass(frozen=True, kw_only=True)
 class Definition:
     """A batch that was begun: its plan, its jobs with their files, the image that its VMs boot, and when they must be gone
-    (ISO 8601, for their label). ``owner``: whose it stays, whoever goes on with it."""
+    (ISO 8601, for their label). ``owner``: whose it stays, whoever continues it."""
 
     owner: str
     plan: Plan
@@ -69,7 +69,7 @@ def save_definition(context: Context, definition: Definition) -> None:
 
 
 def open_batches(context: Context) -> list[str]:
-    """The batches that a client can go on with: those whose definition is in the bucket. None if there is no bucket yet."""
+    """Return the batches that a client can continue: those whose definition is in the bucket. None if there is no bucket yet."""
     store = context.cloud.results
     try:
         return [batch for batch in store.controlled_batches() if names.DEFINITION in store.list_control(batch)]
@@ -78,17 +78,17 @@ def open_batches(context: Context) -> list[str]:
 
 
 def load_definition(context: Context, batch: str) -> Definition:
-    """The definition of a batch from the bucket; the files of its jobs are unpacked in this user's home.
+    """Read the definition of a batch from the bucket, and unpack the files of its jobs in the state folder.
 
     Raises:
         NotFoundError: the bucket has none: the batch has ended, or was never begun.
-        CloudError: it is damaged, or of a newer format.
+        CloudError: it is corrupt, or of a newer format.
         DiskError: the files of its jobs cannot be unpacked here.
     """
     found = context.cloud.results.get_control(batch, names.DEFINITION)
     if found is None:
         raise NotFoundError(
-            f"there is nothing of batch {batch} in the bucket to go on with: it has ended, or never began",
+            f"there is nothing of batch {batch} in the bucket to continue: it has ended, or never began",
             remedy=f"`invoke status` lists what there is, `invoke cleanup --batch {batch}` removes what may be left of it",
         )
     try:
@@ -112,7 +112,7 @@ def load_definition(context: Context, batch: str) -> Definition:
             expires=str(values["expires"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError, ValidationError, CorruptResultsError) as error:
-        raise CloudError(f"the definition of batch {batch} in the bucket is damaged: {shorten(error)}") from error
+        raise CloudError(f"the definition of batch {batch} in the bucket is corrupt: {shorten(error)}") from error
     except OSError as error:
         raise disk_error(error, error.filename or context.home, more=STATE_ELSEWHERE) from error
 

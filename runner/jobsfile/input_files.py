@@ -1,4 +1,4 @@
-"""The input files of a batch's jobs, in the bucket and at home with a client that attached: as streams, never whole in memory.
+"""The input files of a batch's jobs, in the bucket and with a client that attached: as streams, never whole in memory.
 
 ``inputs/<hash>.tar.gz`` in the bucket holds the files of one folder. What a client unpacks lies in its state folder, below the
 project, whose bucket it is, for as long as that has the batch.
@@ -30,14 +30,14 @@ PIECE_BYTES = 1 << 20
 
 
 def save_inputs(context: Context, batch: str, folder: Path, files: Sequence[str]) -> str:
-    """Put files of a folder into the bucket; the key by which a client finds them again, which is the same for the same files.
+    """Put files of a folder into the bucket; return the key by which a client finds them again, which is the same for the same files.
 
     Raises:
         InputError: a file has gone since it was looked for, or cannot be read.
         DiskError: the archive cannot be made in the state folder.
         CloudError: it cannot be written to the bucket.
     """
-    scratch = _home_of(context, batch).parent
+    scratch = _folder_of(context, batch).parent
     with disk_errors_mapped(scratch / batch, more=STATE_ELSEWHERE):
         make_private_folder(scratch)
         with tempfile.TemporaryFile(dir=scratch) as file:  # without a name: whatever happens, nothing of it stays
@@ -47,13 +47,13 @@ def save_inputs(context: Context, batch: str, folder: Path, files: Sequence[str]
 
 
 def fetch_inputs(context: Context, batch: str, key: str) -> Path:
-    """The folder with these files, unpacked if it is not there. Several clients of a home may do so at once.
+    """Return the folder with these files, unpacked if it is not there. Several clients with one state folder may do so at once.
 
     Raises:
         CloudError: they are not in the bucket, or not what was put there.
         OSError: they cannot be unpacked here.
     """
-    here = _home_of(context, batch) / str(check_name(key))
+    here = _folder_of(context, batch) / str(check_name(key))
     if here.is_dir():
         return here
     make_private_folder(here.parent)
@@ -61,27 +61,27 @@ def fetch_inputs(context: Context, batch: str, key: str) -> Path:
     try:
         _fetch(context, batch, key, work / "packed")
         _unpack(work / "packed", work / "files")
-        _give(work / "files", here)
+        _move_in(work / "files", here)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return here
 
 
 def forget_inputs(context: Context, batch: str) -> None:
-    """Delete what was unpacked of a batch that is over. Whatever cannot be deleted is in nobody's way."""
-    shutil.rmtree(_home_of(context, batch), ignore_errors=True)
+    """Delete what was unpacked of a batch that is over. What cannot be deleted does no harm."""
+    shutil.rmtree(_folder_of(context, batch), ignore_errors=True)
 
 
 def forget_inputs_of_gone(context: Context) -> None:
-    """The same for all batches that the bucket does not know any more: another client may have ended them.
+    """Do so for all batches that the bucket does not know any more: another client may have ended them.
 
-    A batch that a process here is at is left to it.
+    A batch that a process here runs is left to it.
 
     Raises:
         CloudError: the bucket cannot be listed; nothing was deleted.
         HpcError: the journals cannot be read; nothing was deleted.
     """
-    folder = _home_of(context, "any").parent
+    folder = _folder_of(context, "any").parent
     with contextlib.suppress(FileNotFoundError):
         there = {path.name for path in folder.iterdir() if names.is_batch_name(path.name)}
         known = {*context.cloud.results.controlled_batches(), *busy_sessions(context)} if there else set()
@@ -89,7 +89,7 @@ def forget_inputs_of_gone(context: Context) -> None:
             forget_inputs(context, batch)
 
 
-def _home_of(context: Context, batch: str) -> Path:
+def _folder_of(context: Context, batch: str) -> Path:
     return context.home / context.settings.target / "inputs" / context.settings.project / batch
 
 
@@ -116,7 +116,7 @@ class _Digested:
 
 
 class _Source:
-    """One input file, whose errors are told from those of where it is written to. It has ``size`` bytes until it is read."""
+    """One input file, whose errors are kept apart from those of the file that is written. It has ``size`` bytes until it is read."""
 
     def __init__(self, file: IO[bytes], folder: Path, size: int) -> None:
         self._file = file
@@ -124,7 +124,7 @@ class _Source:
         self._left = size
 
     def read(self, size: int) -> bytes:
-        with _read_errors_told(self._folder):
+        with _read_errors_mapped(self._folder):
             content = self._file.read(min(size, self._left))
             if not content and self._left:
                 raise OSError(0, "it became shorter", self._file.name)
@@ -133,7 +133,7 @@ class _Source:
 
 
 def _pack(folder: Path, files: Sequence[str], into: IO[bytes]) -> str:
-    """Write a compressed tar that is the same for the same files, with no times and no owners; its key."""
+    """Write a compressed tar that is the same for the same files, with no times and no owners; return its key."""
     digested = _Digested(into)
     with (
         gzip.GzipFile(filename="", mode="wb", compresslevel=1, mtime=0, fileobj=cast(Any, digested)) as packed,
@@ -149,12 +149,12 @@ def _pack(folder: Path, files: Sequence[str], into: IO[bytes]) -> str:
 
 
 def _opened(folder: Path, name: str) -> IO[bytes]:
-    with _read_errors_told(folder):
+    with _read_errors_mapped(folder):
         return (folder / name).open("rb")
 
 
 @contextlib.contextmanager
-def _read_errors_told(folder: Path) -> Iterator[None]:
+def _read_errors_mapped(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -165,7 +165,7 @@ def _read_errors_told(folder: Path) -> Iterator[None]:
 
 
 def _fetch(context: Context, batch: str, key: str, into: Path) -> None:
-    """The archive as it was put there: its key is the digest of it."""
+    """Download the archive as it was put there: its key is the digest of it."""
     store = context.cloud.results
     found = store.find_control(batch, _object_name(key))
     if found is None:
@@ -185,7 +185,7 @@ def _unpack(packed: Path, folder: Path) -> None:
                 if content is not None and member.isreg():
                     _write(content, folder / check_name(member.name), mode=0o700 if member.mode & 0o100 else 0o600)
     except (tarfile.TarError, EOFError, zlib.error, CorruptResultsError) as error:
-        raise CloudError(f"input files in the bucket are damaged: {error}") from error
+        raise CloudError(f"input files in the bucket are corrupt: {error}") from error
 
 
 def _write(content: IO[bytes], path: Path, *, mode: int) -> None:
@@ -195,8 +195,8 @@ def _write(content: IO[bytes], path: Path, *, mode: int) -> None:
         shutil.copyfileobj(content, file, PIECE_BYTES)
 
 
-def _give(made: Path, here: Path) -> None:
-    """Its name; another client that was quicker has made the same."""
+def _move_in(made: Path, here: Path) -> None:
+    """Move the files to their place, unless another client was quicker, with the same files."""
     try:
         made.rename(here)
     except OSError:

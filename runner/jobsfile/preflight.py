@@ -73,11 +73,11 @@ class _Look:
         self.size_bytes = 0
 
     def files(self) -> tuple[str, ...]:
-        """What ``problems`` found, relative to the folder."""
+        """Return what ``problems`` found, relative to the folder."""
         return tuple(sorted(_relative(path, self._job.folder) for path in self._found))
 
     def problems(self) -> Iterator[InputProblem]:
-        """Look for all that the job names."""
+        """Look for all that the job names, and yield what is wrong."""
         folder = self._job.folder
         why = _why_not(folder, stat.S_ISDIR, "folder", os.R_OK | os.X_OK)
         if why:
@@ -106,7 +106,7 @@ class _Look:
             self._add(main)
 
     def _match_problems(self, pattern: str, place: Location, *, asked: bool) -> Iterator[InputProblem]:
-        """What a pattern matches is added; what it may not match is a problem if somebody ``asked`` for it."""
+        """Add what a pattern matches; what it may not match is a problem if somebody ``asked`` for it."""
         folder = self._job.folder
         main = folder / self._job.main  # has had its own complaints
         try:
@@ -141,7 +141,7 @@ class _Look:
 
 
 def _why_not(path: Path, is_wanted: Callable[[int], bool], wanted: str, access: int) -> str:
-    """Why a path cannot be used as what it should be; empty if it can."""
+    """Return why a path cannot be used as what it should be; empty if it can."""
     try:
         if not is_wanted(path.stat().st_mode):
             return f"is not a {wanted}"
@@ -161,7 +161,7 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _is_reserved(path: Path, folder: Path) -> bool:
-    """Whether it lies where a job's log and state will be: as in the results of an earlier run."""
+    """Return whether it lies where a job's log and state will be, as in the results of an earlier run."""
     relative = path.relative_to(folder)
     return relative.parts[0] == STATE_FOLDER or relative.as_posix() == LOG_NAME
 

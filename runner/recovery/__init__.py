@@ -1,4 +1,4 @@
-"""Sessions that nobody looks after any more: told, or ended where that asks nothing of anybody.
+"""Abandoned sessions: reported, or ended where nobody needs to be asked.
 
 Batches that live are left alone.
 """

@@ -1,4 +1,4 @@
-"""Sessions that nobody looks after: told with their price by the hour, or ended where that asks nothing of anybody."""
+"""Abandoned sessions: reported with their price by the hour, or ended where nobody needs to be asked."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from runner.model.lease import LeaseSight
 from runner.model.leftover import Item, Kind
 from runner.model.plan import price_per_hour
 from runner.model.session import BAKE, Session
-from runner.teardown import Key, end_bake, item_of, outlived, write_receipt
+from runner.teardown import Key, end_bake, find_expired, item_of, write_receipt
 
 ASK_LIMIT_S = 15.0  # a command that has nothing to do with the cloud must not wait for a network that is down
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadSession:
-    """A batch or bake that nobody looks after. ``instances`` None: the cloud could not be asked, ``trouble`` says why.
+    """A batch or bake without a living client. ``instances`` None: the cloud could not be asked, ``trouble`` says why.
 
-    ``usd_per_hour`` None: not known. ``is_from_here``: begun on this machine, and it is certain that its client is gone.
-    ``can_go_on``: its definition is in the bucket, as far as is known. ``watched_by``: another client that goes on with it.
-    ``outlived``: why instances have outlived their purpose, by their name.
+    ``usd_per_hour`` None: not known. ``is_from_here``: begun on this computer, and it is certain that its client is gone.
+    ``can_go_on``: its definition is in the bucket, as far as is known. ``watched_by``: another client that runs it.
+    ``outlived``: why instances have expired, by their name.
     """
 
     session: Session
@@ -42,7 +42,7 @@ class DeadSession:
 
     @property
     def offers(self) -> tuple[str, ...]:
-        """The commands that go on with it or end it. What somebody else goes on with can only be taken over."""
+        """The commands that continue it or end it. What another client runs can only be taken over."""
         name = self.session.name
         if self.watched_by:
             return (f"invoke attach --batch {name} --take-over",)
@@ -77,11 +77,9 @@ def tell_dead_sessions(
     context: Context,
     dead: Sequence[Session],
     *,
-    clean_bake: Callable[[Session], object] | None = None,
     may_clean: bool = True,
 ) -> list[DeadSession]:
     """See ``sessions.report_dead_sessions``."""
-    clean = clean_bake or (lambda session: end_bake(context.with_new_phases(), session.name))
     to_price: list[tuple[Session, bool]] = []
     for session in dead:
         is_from_here = session.is_owner_gone
@@ -89,7 +87,7 @@ def tell_dead_sessions(
             _close(context, session, "its client was gone before anything was created")
             continue
         is_ours_to_clean = may_clean and is_from_here and session.kind == BAKE
-        if not (is_ours_to_clean and _clean(context, session, clean)):
+        if not (is_ours_to_clean and _clean(context, session)):
             to_price.append((session, is_from_here))
     found = _price(context, to_price) if to_price else []
     for item in found:
@@ -97,11 +95,11 @@ def tell_dead_sessions(
     return found
 
 
-def _clean(context: Context, session: Session, clean: Callable[[Session], object]) -> bool:
-    """Remove everything of a dead bake; whether it is done."""
+def _clean(context: Context, session: Session) -> bool:
+    """Remove everything of an abandoned bake; return whether that is done."""
     context.listener.tell("bake_cleanup", name=session.name, state="started")
     outcome = "its client was gone; everything of it was removed"
-    if not _close(context, session, outcome, first=lambda: clean(session)):
+    if not _close(context, session, outcome, first=lambda: end_bake(context.with_new_phases(), session.name)):
         return False
     context.listener.tell("bake_cleanup", name=session.name, state="done")
     return True
@@ -114,7 +112,7 @@ def _close(
     *,
     first: Callable[[], object] = lambda: None,
 ) -> bool:
-    """End a dead session, as its owner, after ``first``; False if that is not possible, or somebody else is at it."""
+    """End an abandoned session, as its owner, after ``first``; return False if that is not possible, or somebody else does."""
     try:
         with context.reporting_journal.resume(session.name) as state:
             first()
@@ -135,7 +133,7 @@ def _close(
 class _There:
     """What the cloud says that there is: our instances, the batches whose definition is in the bucket, and their leases.
 
-    ``outlived``: why things have outlived their purpose, as ``outlived.outlived`` has it.
+    ``outlived``: why resources have expired, as ``find_expired`` has it.
     """
 
     instances: Sequence[Instance]
@@ -145,7 +143,7 @@ class _There:
 
 
 def _price(context: Context, sessions: Sequence[tuple[Session, bool]]) -> list[DeadSession]:
-    """What each of them costs now, by what the cloud says that there is of it."""
+    """Return what each of them costs now, by what the cloud says that there is of it."""
     there, trouble = _ask_with_limit(context, {session.name for session, _ in sessions})
     found = []
     for session, is_from_here in sessions:
@@ -171,14 +169,14 @@ def _price(context: Context, sessions: Sequence[tuple[Session, bool]]) -> list[D
 
 
 def _watcher(session: Session, sight: LeaseSight | None) -> str:
-    """Who watches a batch now, if it is nobody of whom it is known that he is gone."""
+    """Return the client that watches a batch now, if it is not known to be gone."""
     if sight is None or not sight.is_watched:
         return ""
     return "" if sight.lease.is_held_by(gone_clients(session)) else sight.lease.holder
 
 
 def _ask_with_limit(context: Context, wanted: Collection[str]) -> tuple[_There | None, str]:
-    """What there is, or None and why that is not known, within a limit. ``wanted``: whose leases are read."""
+    """Return what there is, or None and why that is not known, within a limit. ``wanted``: whose leases are read."""
     answers: list[_There] = []
     troubles: list[str] = []
 
@@ -193,7 +191,7 @@ def _ask_with_limit(context: Context, wanted: Collection[str]) -> tuple[_There |
                     instances=instances,
                     open_batches=batches,
                     leases={item.batch: item.lease for item in controls if item.lease is not None},
-                    outlived=outlived(context, [*map(item_of, instances), *controls]),
+                    outlived=find_expired(context, [*map(item_of, instances), *controls]),
                 )
             )
         except HpcError as error:
@@ -208,7 +206,7 @@ def _ask_with_limit(context: Context, wanted: Collection[str]) -> tuple[_There |
 
 
 def _find_control(context: Context, batch: str) -> Sequence[Item]:
-    """The control objects of a batch, with its lease."""
+    """Find the control objects of a batch, with its lease."""
     found = context.cloud.estate.find((Kind.CONTROL,), names.labels_of_batch(batch))
     if found.unread:
         raise CloudError("; ".join(map(str, found.unread)))

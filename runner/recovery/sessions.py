@@ -1,17 +1,16 @@
-"""What other clients left behind: told, with its price by the hour, at the start of every command.
+"""What other clients left behind: reported, with its price by the hour, at the start of every command.
 
-A batch whose client is gone is offered to be gone on with or to be ended, a bake is cleaned at once. Without an open journal
+For a batch whose client is gone, the commands that continue or end it are shown; a bake is cleaned up at once. Without an open journal
 nothing happens here: no cloud is asked, none is started, and nothing is imported that takes time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from runner.context import Context
 from runner.errors import HpcError
-from runner.model.session import Session
 
 if TYPE_CHECKING:
     from runner.recovery.dead_sessions import DeadSession
@@ -20,15 +19,13 @@ if TYPE_CHECKING:
 def report_dead_sessions(
     context: Context,
     *,
-    clean_bake: Callable[[Session], object] | None = None,
     besides: Collection[str] = (),
     may_clean: bool = True,
 ) -> list[DeadSession]:
-    """Tell each session that has not ended and whose owner is gone, as an event ``dead_session``; they are returned.
+    """Report each session that has not ended and whose owner is gone, as an event ``dead_session``; they are returned.
 
-    ``clean_bake`` removes everything of a bake of this machine and raises HpcError if it cannot; if it is not given,
-    ``end_bake`` does; not ``may_clean``: a dead bake is only told. ``besides``: the sessions that the command itself is about. Trouble with a session or with the cloud is
-    told, not raised: a command that has another purpose goes on.
+    Not ``may_clean``: an abandoned bake is only reported. ``besides``: the sessions that the command itself is about. Trouble
+    with a session or with the cloud is a warning: a command that has another purpose goes on.
     """
     try:
         dead = [item for item in context.journal.open_sessions() if item.is_dead and item.name not in besides]
@@ -39,4 +36,4 @@ def report_dead_sessions(
         return []
     from runner.recovery.dead_sessions import tell_dead_sessions
 
-    return tell_dead_sessions(context, dead, clean_bake=clean_bake, may_clean=may_clean)
+    return tell_dead_sessions(context, dead, may_clean=may_clean)

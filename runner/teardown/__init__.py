@@ -3,9 +3,9 @@
 Nothing here starts anything.
 """
 
-from runner.teardown.end import end_bake, end_batch, tell_removal
+from runner.teardown.end import end_bake, end_batch, report_removal
+from runner.teardown.expired import Key, busy_sessions, clients_gone, find_expired, item_of
 from runner.teardown.known import check_known
-from runner.teardown.outlived import Key, busy_sessions, clients_gone, item_of, outlived
 from runner.teardown.receipt import close_session, closed_session, read_receipt, receipt_files, write_receipt
 from runner.teardown.steps import Interrupted, Steps, Undo, cancel_all, deferred_signals, raised_signals
 
@@ -23,11 +23,11 @@ __all__ = [
     "deferred_signals",
     "end_bake",
     "end_batch",
+    "find_expired",
     "item_of",
-    "outlived",
     "raised_signals",
     "read_receipt",
     "receipt_files",
-    "tell_removal",
+    "report_removal",
     "write_receipt",
 ]

@@ -56,7 +56,7 @@ def end_bake(
     *,
     hurry: threading.Event | None = None,
 ) -> Ending:
-    """The same for a bake: its builder and what belongs to it; an image that was validated stays."""
+    """Do the same for a bake: its builder and what belongs to it; an image that was validated stays."""
     limit = EngineLimit(limit_s=DESTROY_LIMIT_S, hurry=hurry or threading.Event())
     scope = Scope(now=context.now(), owner=context.settings.owner, bake=bake)
     return _end(_Stack(project="image", name=bake), scope, limit, context)
@@ -81,7 +81,7 @@ def _end(stack: _Stack, scope: Scope, limit: EngineLimit, context: Context) -> E
         failure = _destroy(context, stack, limit)
     kinds = (*BILLED, Kind.IMAGE) if scope.bake else BILLED
     with context.phases.phase("check"):
-        report = sweep(context.cloud.estate, scope, kinds=kinds, tell=lambda removal: tell_removal(context, removal))
+        report = sweep(context.cloud.estate, scope, kinds=kinds, tell=lambda removal: report_removal(context, removal))
     if not report.is_clean:
         raise leftover_error(stack.title, report, remedy=f"invoke cleanup {_option(stack)} --yes") from failure
     finish = "" if failure is None else _forget(context, stack)
@@ -89,7 +89,7 @@ def _end(stack: _Stack, scope: Scope, limit: EngineLimit, context: Context) -> E
 
 
 def _destroy(context: Context, stack: _Stack, limit: EngineLimit) -> HpcError | None:
-    """What kept the engine from destroying and removing the stack, None if nothing did."""
+    """Destroy and remove the stack; return what kept the engine from it, None if nothing did."""
     try:
         if limit.hurry.is_set():
             raise StackError("there was no time to destroy the stack")
@@ -101,13 +101,13 @@ def _destroy(context: Context, stack: _Stack, limit: EngineLimit) -> HpcError | 
         if not is_of_gone_vms(
             error, is_gone=lambda name: True
         ):  # one that goes by itself while it is about to be deleted
-            context.warn(f"pulumi destroy failed, going on by label: {error}")
+            context.warn(f"pulumi destroy failed, deleting by label: {error}")
         return error
     return None
 
 
 def _forget(context: Context, stack: _Stack) -> str:
-    """Forget a stack of which nothing is left; the command that does it by hand if that fails."""
+    """Forget a stack of which nothing is left; return the command that does it by hand if that fails."""
     try:
         context.cloud.estate.remove(stack.item)
     except HpcError as error:
@@ -119,8 +119,8 @@ def _forget(context: Context, stack: _Stack) -> str:
     return ""
 
 
-def tell_removal(context: Context, removal: Removal) -> None:
-    """One line an item."""
+def report_removal(context: Context, removal: Removal) -> None:
+    """Report what became of one item."""
     state = "deleted" if removal.is_gone else "failed"
     context.listener.tell("sweep", what=str(removal.item), state=state, message=removal.answer)
 

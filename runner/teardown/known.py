@@ -30,7 +30,7 @@ def check_known(context: Context, *, batch: str = "", bake: str = "") -> None:
         return
     kind, other = ("batch", "bake") if batch else ("bake", "batch")
     raise InputError(
-        f"there is no {kind} {name}: neither the cloud, nor the bucket, nor a stack, nor a journal on this machine knows it",
+        f"there is no {kind} {name}: neither the cloud, nor the bucket, nor a stack, nor a journal on this computer knows it",
         remedy=f"{name} is a {other}: --{other} {name}" if name in others else _near(name, own - {""}),
     )
 

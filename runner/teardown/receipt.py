@@ -28,8 +28,8 @@ AT_ONCE = 8
 
 
 def close_session(context: SessionContext, outcome: str) -> Receipt:
-    """The last act of a batch or bake, whatever its outcome: journal what the cloud says is gone, end the session if nothing is
-    left and everything could be asked, write the receipt. What is left keeps the session open: the next command tells it.
+    """Close a batch or bake, whatever its outcome: journal what the cloud says is gone, end the session if nothing is left
+    and everything could be asked, write the receipt. What is left keeps the session open: the next command reports it.
 
     Raises:
         HpcError: the receipt cannot be written; the session has ended all the same.
@@ -50,7 +50,7 @@ def close_session(context: SessionContext, outcome: str) -> Receipt:
 
 @contextlib.contextmanager
 def closed_session(context: SessionContext) -> Iterator[None]:
-    """Whatever way what is inside ends, the session is closed behind it. Trouble with that is told and hides no other error."""
+    """Close the session at the end of what is inside, however it ends. An error in that is a warning and hides no other error."""
     outcome = "completed"
     try:
         yield
@@ -89,7 +89,7 @@ def _write(context: Context, receipt: Receipt) -> None:
 
 
 def receipt_files(context: Context, name: str, session: Session | None = None) -> list[Path]:
-    """The JSON files of a receipt; each has its page beside it. A batch's results may lie elsewhere than new ones would."""
+    """Return the JSON files of a receipt; each has its page beside it. A batch's results may lie elsewhere than new ones would."""
     files = [context.home / context.settings.target / "receipts" / f"{name}.json"]
     if session is not None and session.kind != BAKE:
         folder = session.plan.get("results")
@@ -99,7 +99,7 @@ def receipt_files(context: Context, name: str, session: Session | None = None) -
 
 
 def _ask(context: Context, session: Session) -> list[Answer]:
-    """An answer for each name that the session knows, and for each thing that bears its label."""
+    """Return an answer for each name that the session knows, and for each resource that bears its label."""
     try:
         found = context.cloud.estate.find(ASKED_KINDS, session.labels)
     except HpcError as error:
@@ -122,7 +122,7 @@ def _ask(context: Context, session: Session) -> list[Answer]:
 
 
 def _names_once(session: Session) -> list[Resource]:
-    """One thing for each name of a kind that can be asked for."""
+    """Return one resource for each name of a kind that can be asked for."""
     kinds = {kind.value for kind in ASKED_KINDS}
     return list({_key(item): item for item in session.resources if item.kind in kinds}.values())
 
@@ -174,7 +174,7 @@ def _item_key(item: Item) -> tuple[str, str, str]:
 
 
 def read_receipt(file: Path) -> Mapping[str, Any] | None:
-    """A stored receipt; None if there is none, or it is damaged: then the journal tells it anew."""
+    """Read a stored receipt; None if there is none, or it is corrupt: then it is made again from the journal."""
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

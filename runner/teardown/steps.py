@@ -1,7 +1,7 @@
 """One place that undoes. An undo is registered before its act, is idempotent, and runs whatever happened since.
 
-Undos run newest first. The first error is what the caller sees; an undo that fails is told as a note on it, and never hides
-it. While undos run, interrupts are put off: they are told to the listener and do not stop the cleaning; the second signal of
+Undos run newest first. The first error is what the caller sees; an undo that fails is a note on it, and never hides
+it. While undos run, interrupts are put off: they are reported and do not stop the cleanup; the second signal of
 all makes it faster.
 """
 
@@ -27,14 +27,14 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Undo:
-    """What takes something back at the end of the steps, unless it is cancelled. ``description`` is for people only."""
+    """An act that takes something back at the end of the steps, unless it is cancelled. ``description`` is for people only."""
 
     def __init__(self, description: str, action: Callable[[], object]) -> None:
         self.description = description
         self._action: Callable[[], object] | None = action
 
     def cancel(self) -> None:
-        """Leave what it would take away. A second call is harmless, and so is one after it ran."""
+        """Leave what it would take back. A second call is harmless, and so is one after it ran."""
         self._action = None
 
     def run(self) -> None:
@@ -94,14 +94,14 @@ class Steps:
 
 
 def cancel_all(undos: Iterable[Undo]) -> None:
-    """Leave what these undos would take away."""
+    """Leave what these undos would take back."""
     for undo in undos:
         undo.cancel()
 
 
 @contextmanager
 def raised_signals() -> Iterator[None]:
-    """Inside, SIGINT, SIGTERM and SIGHUP raise ``Interrupted`` in the main thread, so that every ``finally`` runs."""
+    """Make SIGINT, SIGTERM and SIGHUP inside raise ``Interrupted`` in the main thread, so that every ``finally`` runs."""
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise Interrupted(signum)
@@ -112,7 +112,7 @@ def raised_signals() -> Iterator[None]:
 
 @contextmanager
 def deferred_signals(listener: Listener, hurry: threading.Event, *, is_second: bool = False) -> Iterator[None]:
-    """Inside, the same signals do not stop the cleaning. The second one sets ``hurry``, which makes it faster.
+    """Keep the same signals inside from stopping the cleanup. The second one sets ``hurry``, which makes it faster.
 
     ``is_second``: the first one came before.
     """
@@ -122,7 +122,7 @@ def deferred_signals(listener: Listener, hurry: threading.Event, *, is_second: b
         nonlocal heard
         heard += 1
         if heard == 1:
-            what = "cleaning up already; once more makes it faster"
+            what = "already cleaning up; send it again to hurry"
         else:
             hurry.set()
             what = "cleaning up faster; VMs are still deleted"

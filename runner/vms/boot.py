@@ -9,7 +9,7 @@ from runner.errors import RemoteError
 from runner.google import Instance
 from runner.system.backoff import Backoff
 
-HOST_KEY_LIMIT_S = 10 * 60.0  # from its making; a bake's builder has to come up from a plain image
+HOST_KEY_LIMIT_S = 10 * 60.0  # from its creation; a bake's builder has to come up from a plain image
 SSH_LIMIT_S = 3 * 60.0  # from its host key, which is published when its SSH server starts
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 3.0
@@ -17,7 +17,7 @@ HOST_KEY_NAMESPACE = "hostkeys"
 
 
 def wait_for_host_keys(context: Context, instance: Instance, is_wanted: Callable[[], bool]) -> Mapping[str, str]:
-    """The SSH host keys of an instance, type to base64, as soon as it has published them.
+    """Wait for the SSH host keys of an instance, type to base64, until it has published them.
 
     ``is_wanted`` is asked between looks; when it says no, the wait ends with an error.
 

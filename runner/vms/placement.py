@@ -1,4 +1,4 @@
-"""Where a VM is asked for next, when the place that it was asked for had none. Used by batches and bakes."""
+"""Where to ask for a VM next, when the zone that was asked had none. Used by batches and bakes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PlaceFinder:
     def after(
         self, place: Place, error: HpcError, *, vms: Collection[str], is_wanted: Callable[[], bool]
     ) -> Place | None:
-        """The place to try for ``vms`` after ``place`` answered with ``error``: another one, the same once more, or None."""
+        """Return the place to try for ``vms`` after ``place`` answered with ``error``: another one, the same once more, or None."""
         refusal = classify(error, self._details(vms))
         if isinstance(refusal, Stockout):
             self._tried.append(place)
@@ -44,7 +44,7 @@ class PlaceFinder:
         return None
 
     def _details(self, vms: Collection[str]) -> list[FailedOperation]:
-        """What the cloud itself says of these VMs; nothing if it does not answer: the error's own words are there."""
+        """Return what the cloud itself says of these VMs; nothing if it does not answer: the error says enough."""
         try:
             return self._context.cloud.compute.failed_operations(vms, since=self._began)
         except CloudError:

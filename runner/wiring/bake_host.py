@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from runner.commands.build import RECIPES
+from runner.bake import RECIPES
 from runner.errors import MissingToolError
 
 CHECK_LIMIT_S = 60.0

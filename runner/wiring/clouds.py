@@ -146,14 +146,14 @@ class ConnectedCloud:
             OurKeys,
             OurNetwork,
             OurRole,
+            OurStorage,
             RememberedStacks,
-            StorageShelf,
         )
         from runner.stacks import StackRecords
 
         settings, endpoints = self.settings, self.endpoints
         compute = Api(endpoints.compute, self.new_session)
-        storage = StorageShelf(Api(f"{endpoints.storage}/storage/v1", self.new_session), settings.project)
+        storage = OurStorage(Api(f"{endpoints.storage}/storage/v1", self.new_session), settings.project)
         records = StackRecords(infra=ROOT / "infra", work=self._engine_folder, backend_url=self.backend_url)
         profile, iam = Api(endpoints.oslogin, self.new_session), Api(endpoints.iam, self.new_session)
         return CloudEstate(

@@ -41,7 +41,7 @@ def test_a_base_is_made_after_asking_and_then_left_alone(tmp_path: Path) -> None
     assert ensure_base(context.with_listener(person.listener)) == made
     assert ensure_base(context.with_listener(person.listener), made) == made
     assert stack.ups == [MINE]
-    assert ["Make them?" in question for question in person.asked] == [True]
+    assert ["Create them?" in question for question in person.asked] == [True]
 
 
 def test_who_says_no_has_nothing_changed(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_new_address_is_let_in_beside_the_old_ones(tmp_path: Path) -> None:
     ensure_base(context.with_listener(person.listener), stack.now)
     ensure_base(context.with_listener(person.listener), stack.now)
     assert stack.ups == [MINE | {"ssh_ranges": [OFFICE, HOME]}]
-    assert person.asked == [f"The VMs of project my-project do not admit {HOME} yet. Let them?"]
+    assert person.asked == [f"Allow SSH from {HOME} to VMs in project my-project?"]
 
 
 def test_an_address_within_a_range_that_is_let_in_changes_nothing(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_the_role_has_the_id_of_the_settings_until_it_is_made(tmp_path: Path) ->
         context = context_of(tmp_path, stack, **other)
         made = ensure_base(context.with_listener(person.listener))
         assert stack.ups == [MINE | other]
-        assert ["Make them?" in question for question in person.asked] == [True]
+        assert ["Create them?" in question for question in person.asked] == [True]
         assert ensure_base(context_of(tmp_path, stack).with_listener(Person(answer=False).listener)) == made
     whole = base_with(**MINE)
     ensure_base(context_of(tmp_path, whole, **other).with_listener(Person(answer=False).listener))

@@ -22,16 +22,16 @@ def extend_it(context: Context, batch: str) -> None:
     extend.execute(context, batch=batch, minutes=5)
 
 
-def bring_home(context: Context, batch: str) -> None:
+def download(context: Context, batch: str) -> None:
     results.execute(context, batch=batch)
 
 
 @pytest.mark.parametrize("name", ["../b1", "B1", "b1;reboot", "b" * 80])
-@pytest.mark.parametrize("command", [attach_to, extend_it, bring_home], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("command", [attach_to, extend_it, download], ids=lambda f: f.__name__)
 def test_what_can_be_no_name_of_a_batch(
     fresh_site: CommandSite, command: Callable[[Context, str], None], name: str
 ) -> None:
-    with pytest.raises(InputError, match="is no name of a batch") as caught:
+    with pytest.raises(InputError, match="is not the name of a batch") as caught:
         command(fresh_site.context(), name)
     assert caught.value.remedy
     assert not fresh_site.is_cloud_running

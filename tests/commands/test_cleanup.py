@@ -310,7 +310,7 @@ def test_it_is_asked_before_anything_is_deleted(estate: Estate) -> None:
 
     with pytest.raises(DeclinedError):
         estate.clean(Listener(on_confirm=refuse), yes=False)
-    assert asked == ["Delete this one thing?"]
+    assert asked == ["Delete this resource?"]
     assert len(estate.site.context().cloud.compute.instances(ME)) == 1
     assert estate.clean(Listener(on_confirm=lambda question: True), yes=False).exit_code == 0
 
@@ -331,7 +331,7 @@ def test_a_batch_that_somebody_runs_is_left_to_them(estate: Estate) -> None:
     estate.base()
     estate.vm("busy-0", ME, batch="busy", expires=at(-1))
     with context.journal.begin("busy", "run", target="local", project=PROJECT):
-        with pytest.raises(InputError, match="is at busy"):
+        with pytest.raises(InputError, match="busy is being run by"):
             estate.clean(batch="busy")
         summary = estate.clean(everything=True, results=True)
         assert all("is at " in choice.reason for choice in summary.kept)

@@ -59,7 +59,7 @@ def test_what_has_the_name_by_now_is_something_else(estate: Estate) -> None:
     assert gone(summary) == {"instance b1-1 in europe-west4-a"}
     assert [str(item) for item in summary.report.appeared] == ["instance b1-0 in europe-west4-a"]
     assert summary.exit_code == 8
-    assert summary.stays == ["instance b1-0 in europe-west4-a: it is new since you were asked"]
+    assert summary.stays == ["instance b1-0 in europe-west4-a: it appeared after you were asked"]
     assert instances(estate) == {"b1-0"}
     assert gone(estate.clean()) == {"instance b1-0 in europe-west4-a"}
 

@@ -141,5 +141,5 @@ def test_what_cannot_be_extended_is_told(site: CommandSite, context: Context) ->
 
 @pytest.mark.parametrize("text", ["", "soon", "nan", "inf", "0", "1e300", "-1e300"])
 def test_minutes_are_a_number(text: str) -> None:
-    with pytest.raises(InputError, match="is no number of minutes"):
+    with pytest.raises(InputError, match="is not a number of minutes"):
         extend.read_minutes(text)

@@ -63,7 +63,7 @@ def test_what_is_not_whole_is_said(batch: Batch) -> None:
     summary = execute(batch.context, batch=batch.name)
     assert summary.exit_code == 1
     assert [line.split(":")[0] for line in summary.lines] == [
-        f"DAMAGED, kept in the bucket as {batch.name}/b/attempt-1/",
+        f"CORRUPT, kept in the bucket as {batch.name}/b/attempt-1/",
         "not pushed to its end",
         f"batch {batch.name}",
     ]

@@ -12,7 +12,7 @@ import pytest
 
 from runner.errors import CloudError, ConflictError, NotFoundError
 from runner.google.rest import Api
-from runner.inventory.storage import LEASE_TRIES, StorageShelf
+from runner.inventory.storage import LEASE_TRIES, OurStorage
 from runner.model import names
 from runner.model.lease import Lease, new_lease, see_lease
 from runner.model.leftover import Item, Kind
@@ -57,7 +57,7 @@ class Bucket:
 
 
 def take(bucket: Bucket) -> str:
-    return StorageShelf(cast(Api, bucket), "project").remove(LEASE)
+    return OurStorage(cast(Api, bucket), "project").remove(LEASE)
 
 
 def test_it_goes_however_young_it_is() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import psutil
 import pytest
 
 from runner.context import Context
-from runner.errors import LeftoverError
 from runner.journal.owner import describe_this_process
+from runner.model.events import Event, Listener
 from runner.model.session import Session
 from runner.recovery.sessions import report_dead_sessions
 from tests.support.command_site import CommandSite
@@ -31,13 +32,9 @@ def leave(site: CommandSite, name: str, *, kind: Any = "run", zone: str = "", **
 
 
 def rewrite_owner(site: CommandSite, name: str) -> None:
-    """As if the folder had been copied to this machine from another one."""
+    """As if the folder had been copied to this computer from another one."""
     file = site.context().journal.folder / f"{name}.jsonl"
-    file.write_text(file.read_text().replace(describe_this_process().machine_id, "another-machine"))
-
-
-def never_clean(session: Session) -> None:
-    raise AssertionError(f"{session.name} must not be touched")
+    file.write_text(file.read_text().replace(describe_this_process().machine_id, "another-computer"))
 
 
 def read(context: Context, name: str) -> Session:
@@ -50,7 +47,7 @@ def test_a_dead_batch_is_told_with_what_it_costs_and_how_to_go_on(site: CommandS
     zone = site.insert_vm("lost-0", batch="lost")
     site.insert_vm("unrelated-0", batch="unrelated")
     leave(site, "lost", zone=zone)
-    (dead,) = report_dead_sessions(site.context(), clean_bake=never_clean)
+    (dead,) = report_dead_sessions(site.context())
     assert (dead.session.name, dead.is_from_here, dead.usd_per_hour, dead.trouble) == ("lost", True, 0.0, "")
     (told,) = site.events("dead_session")
     (vm,) = told["instances"]
@@ -93,7 +90,7 @@ def test_what_died_before_it_created_anything_is_just_ended(fresh_site: CommandS
 
 
 def test_without_an_open_journal_nothing_is_started(fresh_site: CommandSite) -> None:
-    assert report_dead_sessions(fresh_site.context(), clean_bake=never_clean) == []
+    assert report_dead_sessions(fresh_site.context()) == []
     assert not fresh_site.is_cloud_running
     assert not fresh_site.home.exists()
 
@@ -108,57 +105,59 @@ def test_many_ended_journals_are_not_read_whole(fresh_site: CommandSite) -> None
     assert report_dead_sessions(fresh_site.context()) == []
 
 
-def test_a_dead_bake_is_cleaned_at_once(site: CommandSite) -> None:
-    zone = site.insert_vm("bake-20261122-100000-builder", bake="bake-20261122-100000")
-    leave(site, "bake-20261122-100000", kind="bake", zone=zone)
+def during_the_destroy(site: CommandSite, act: Callable[[], None]) -> Listener:
+    """Act while a bake is cleaned up, and remember what is told."""
 
-    def clean(session: Session) -> None:
-        assert session.is_owner_alive is False
-        assert read(site.context(), session.name).is_owner_alive
-        site.delete_vm(f"{session.name}-builder")
+    def hear(event: Event) -> None:
+        site.told.append(event)
+        if event.event == "phase" and (event.facts["phase"], event.facts["state"]) == ("destroy", "started"):
+            act()
 
-    assert report_dead_sessions(site.context(), clean_bake=clean) == []
+    return Listener(on_progress=hear)
+
+
+def test_an_abandoned_bake_is_cleaned_up_at_once(site: CommandSite) -> None:
+    name = "bake-20261122-110000"
+    zone = site.insert_vm(f"{name}-builder", bake=name, owner="you")
+    leave(site, name, kind="bake", zone=zone)
+    owned: list[bool] = []
+    listener = during_the_destroy(site, lambda: owned.append(read(site.context(), name).is_owner_alive))
+    assert report_dead_sessions(site.context().with_listener(listener)) == []
+    assert owned == [True]
     assert [event["state"] for event in site.events("bake_cleanup")] == ["started", "done"]
-    assert read(site.context(), "bake-20261122-100000").has_ended
-    assert (site.home / "local" / "receipts" / "bake-20261122-100000.html").exists()
+    assert site.context().cloud.compute.instances({"bake": name}) == []
+    assert read(site.context(), name).has_ended
+    assert (site.home / "local" / "receipts" / f"{name}.html").exists()
 
 
-def test_the_real_end_of_a_bake_cleans_it(site: CommandSite) -> None:
-    zone = site.insert_vm("bake-20261122-110000-builder", bake="bake-20261122-110000", owner="you")
-    leave(site, "bake-20261122-110000", kind="bake", zone=zone)
+def test_a_bake_that_cannot_be_cleaned_up_is_reported(site: CommandSite) -> None:
+    name = "bake-20261122-120000"
+    zone = site.insert_vm(f"{name}-builder", bake=name, owner="you")
+    leave(site, name, kind="bake", zone=zone)
+    site.arm(
+        kind="http", match=f"DELETE .*/instances/{name}-builder", status=403, reason="forbidden", message="no", times=9
+    )
+    (dead,) = report_dead_sessions(site.context())
+    assert dead.offers == (f"invoke cleanup --bake {name}",)
+    told = [event["message"] for event in site.events("warning")]
+    assert any(f"still there: instance {name}-builder" in message for message in told), told
+    assert not read(site.context(), name).has_ended
+    site.disarm()
     assert report_dead_sessions(site.context()) == []
-    assert site.context().cloud.compute.instances({"bake": "bake-20261122-110000"}) == []
-    assert read(site.context(), "bake-20261122-110000").has_ended
 
 
-def test_a_bake_that_cannot_be_cleaned_is_told(site: CommandSite) -> None:
-    leave(site, "bake-20261122-120000", kind="bake", zone="europe-west4-a")
-
-    def fail(session: Session) -> None:
-        raise LeftoverError("still there: the builder", items=["builder"])
-
-    (dead,) = report_dead_sessions(site.context(), clean_bake=fail)
-    assert dead.offers == ("invoke cleanup --bake bake-20261122-120000",)
-    assert "still there: the builder" in site.events("warning")[0]["message"]
-    assert not read(site.context(), "bake-20261122-120000").has_ended
-    assert report_dead_sessions(site.context(), clean_bake=lambda session: None) == []
-
-
-def test_a_bake_that_another_command_cleans_is_left_to_it(site: CommandSite) -> None:
+def test_a_bake_that_another_command_cleans_up_is_left_to_it(site: CommandSite) -> None:
     leave(site, "bake-20261122-130000", kind="bake", zone="europe-west4-a")
     others: list[Any] = []
-
-    def clean(session: Session) -> None:
-        others.extend(report_dead_sessions(site.context(), clean_bake=never_clean))
-
-    assert report_dead_sessions(site.context(), clean_bake=clean) == []
-    assert others == []
+    listener = during_the_destroy(site, lambda: others.append(report_dead_sessions(site.context())))
+    assert report_dead_sessions(site.context().with_listener(listener)) == []
+    assert others == [[]]
 
 
-def test_nothing_of_another_machine_is_touched(site: CommandSite) -> None:
+def test_nothing_of_another_computer_is_touched(site: CommandSite) -> None:
     leave(site, "bake-20261122-140000", kind="bake", zone="europe-west4-a")
     rewrite_owner(site, "bake-20261122-140000")
-    (dead,) = report_dead_sessions(site.context(), clean_bake=never_clean)
+    (dead,) = report_dead_sessions(site.context())
     assert not dead.is_from_here
     report_dead_sessions(site.context(), besides=["bake-20261122-140000"])
     with site.context().journal.resume("bake-20261122-140000") as state:
@@ -177,7 +176,7 @@ def test_a_bake_is_cleaned_only_if_its_client_is_known_to_be_gone(site: CommandS
         first["owner"] |= here if is_seen else {"pid": 2**22 + 1, "pid_namespace": "pid:[1]"}
         first["owner"]["lock"] = "of another folder"
         file.write_text("".join(json.dumps(line) + "\n" for line in (first, *rest)))
-        found = report_dead_sessions(site.context(), clean_bake=never_clean)
+        found = report_dead_sessions(site.context())
         living.kill()
     assert [dead.is_from_here for dead in found] == ([] if is_seen else [False])
     with site.context().journal.resume(name) as state:

@@ -1,4 +1,4 @@
-"""What has outlived its purpose, for those who only tell it: they say what ``cleanup`` would, by the same rules."""
+"""Which resources have expired, for those who only report it: what ``cleanup`` would delete, by the same rules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Key = tuple[Kind, str, str]
 
 
 def busy_sessions(context: Context) -> Mapping[str, str]:
-    """The batches and bakes that a living process of this machine is at, and who.
+    """Return the batches and bakes that a living process of this computer runs, and which process.
 
     Raises:
         HpcError: the journals cannot be read.
@@ -27,7 +27,7 @@ def busy_sessions(context: Context) -> Mapping[str, str]:
 
 
 def clients_gone(context: Context) -> frozenset[str]:
-    """The clients of all open batches of which this machine knows that they are gone, as ``Lease.is_held_by`` has them.
+    """Return the clients of all open batches of which this computer knows that they are gone, as ``Lease.is_held_by`` has them.
 
     Raises:
         HpcError: the journals cannot be read.
@@ -36,18 +36,18 @@ def clients_gone(context: Context) -> frozenset[str]:
     return frozenset().union(*(gone_clients(session) for session in sessions if session.is_dead))
 
 
-def outlived(context: Context, items: Iterable[Item]) -> dict[Key, str]:
-    """Why each has outlived its purpose, by its key, whoever owns it. ``items``: all there is, with the leases of batches."""
+def find_expired(context: Context, items: Iterable[Item]) -> dict[Key, str]:
+    """Return why each has expired, by its key, whoever owns it. ``items``: all there is, with the leases of batches."""
     try:
         busy = busy_sessions(context)
-    except HpcError:  # told at the start of the command
+    except HpcError:  # reported at the start of the command
         busy = {}
     scope = Scope(now=context.now(), owner=ANY_OWNER, busy=busy)
     return {choice.item.key: choice.reason for choice in scope.choose(items) if choice.is_taken}
 
 
 def item_of(instance: Instance) -> Item:
-    """A VM as a sweep sees it."""
+    """Return a VM as a sweep sees it."""
     return Item(
         kind=Kind.INSTANCE,
         name=instance.name,

@@ -1,0 +1,23 @@
+"""The lock on what all commands share: the stack base and the image."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from runner.context import Context
+from runner.system.file_lock import waiting_lock
+
+FILE = "making-base-and-image.lock"
+
+
+def base_lock(context: Context) -> AbstractContextManager[None]:
+    """Keep other commands with this state folder from creating base or image; they wait, and then find them there.
+
+    Raises (entering):
+        DiskError: there is no lock file, and none can be created.
+    """
+
+    def report() -> None:
+        context.warn("another command is creating base or image; waiting for it")
+
+    return waiting_lock(context.home / context.settings.target / FILE, on_wait=report)
