@@ -7,15 +7,13 @@ from runner.teardown.end import end_bake, end_batch, report_removal
 from runner.teardown.expired import Key, busy_sessions, clients_gone, find_expired, item_of
 from runner.teardown.known import check_known
 from runner.teardown.receipt import close_session, closed_session, read_receipt, receipt_files, write_receipt
-from runner.teardown.steps import Interrupted, Steps, Undo, cancel_all, deferred_signals, raised_signals
+from runner.teardown.steps import Interrupted, Steps, deferred_signals, raised_signals
 
 __all__ = [
     "Interrupted",
     "Key",
     "Steps",
-    "Undo",
     "busy_sessions",
-    "cancel_all",
     "check_known",
     "clients_gone",
     "close_session",

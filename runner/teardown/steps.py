@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -26,21 +27,12 @@ class Interrupted(KeyboardInterrupt):
         self.exit_code = 128 + signum
 
 
-class Undo:
-    """An act that takes something back at the end of the steps, unless it is cancelled. ``description`` is for people only."""
+@dataclass(frozen=True, kw_only=True)
+class _Undo:
+    """An act at the end of the steps. ``description`` is for people only."""
 
-    def __init__(self, description: str, action: Callable[[], object]) -> None:
-        self.description = description
-        self._action: Callable[[], object] | None = action
-
-    def cancel(self) -> None:
-        """Leave what it would take back. A second call is harmless, and so is one after it ran."""
-        self._action = None
-
-    def run(self) -> None:
-        """Do it, if it was not cancelled."""
-        if self._action is not None:
-            self._action()
+    description: str
+    run: Callable[[], object]
 
 
 class Steps:
@@ -51,14 +43,12 @@ class Steps:
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._undos: list[Undo] = []
+        self._undos: list[_Undo] = []
         self.hurry = threading.Event()
 
-    def undo(self, description: str, action: Callable[[], object]) -> Undo:
+    def undo(self, description: str, action: Callable[[], object]) -> None:
         """Register ``action``; call this before the act that it undoes."""
-        undo = Undo(description, action)
-        self._undos.append(undo)
-        return undo
+        self._undos.append(_Undo(description=description, run=action))
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +73,7 @@ class Steps:
             if error is not None:
                 error.add_note(str(failure))
 
-    def _run(self, undo: Undo) -> Exception | None:
+    def _run(self, undo: _Undo) -> Exception | None:
         try:
             undo.run()
         except Exception as failure:
@@ -91,12 +81,6 @@ class Steps:
             failure.add_note(f"while trying to {undo.description}")
             return failure
         return None
-
-
-def cancel_all(undos: Iterable[Undo]) -> None:
-    """Leave what these undos would take back."""
-    for undo in undos:
-        undo.cancel()
 
 
 @contextmanager

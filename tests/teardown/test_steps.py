@@ -9,7 +9,7 @@ import pytest
 
 from runner.errors import HpcError
 from runner.model.events import Event, Listener
-from runner.teardown.steps import Interrupted, Steps, cancel_all, raised_signals
+from runner.teardown.steps import Interrupted, Steps, raised_signals
 
 
 def _fail(message: str) -> None:
@@ -22,33 +22,6 @@ def test_undos_run_newest_first() -> None:
         steps.undo("first", lambda: done.append("first"))
         steps.undo("second", lambda: done.append("second"))
     assert done == ["second", "first"]
-
-
-def test_a_cancelled_undo_is_not_run_whatever_others_are_called() -> None:
-    done: list[str] = []
-    with Steps(Listener()) as steps:
-        cancelled = steps.undo("end batch b1", lambda: done.append("cancelled"))
-        steps.undo("end batch b1", lambda: done.append("same words"))
-        steps.undo("end batch b10", lambda: done.append("same beginning"))
-        cancelled.cancel()
-        cancelled.cancel()
-    assert done == ["same beginning", "same words"]
-
-
-def test_an_undo_can_be_cancelled_by_one_that_runs_before_it() -> None:
-    done: list[str] = []
-    with Steps(Listener()) as steps:
-        older = steps.undo("older", lambda: done.append("older"))
-        steps.undo("newer", older.cancel)
-    assert done == []
-
-
-def test_all_of_some_undos_are_cancelled() -> None:
-    done: list[str] = []
-    with Steps(Listener()) as steps:
-        undos = [steps.undo(word, lambda word=word: done.append(word)) for word in ("a", "b", "c")]  # type: ignore[misc]
-        cancel_all(undos[:2])
-    assert done == ["c"]
 
 
 def test_a_failing_undo_does_not_hide_the_first_error_nor_stop_the_others() -> None:
