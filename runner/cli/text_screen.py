@@ -1,8 +1,7 @@
-"""What commands look like on a terminal, and as JSON lines. The only place that prints."""
+"""What commands look like on a terminal. Events bring their own text; summaries and tables are drawn here."""
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 import unicodedata
@@ -16,21 +15,13 @@ from rich.text import Text
 
 from runner.batch import JobOutcome, RunSummary
 from runner.commands.cleanup import CleanupSummary
-from runner.errors import HpcError
-from runner.model.events import Event, Listener
+from runner.model.events import STATE_STYLES, CommandFailed, Event, Line, Lines, Listener, Warned
 from runner.model.states import JobState
 
 if TYPE_CHECKING:
     from runner.drill.program import DrillSummary
     from runner.drill.verdict import Verdict
 
-STATE_STYLES = {
-    JobState.SUCCEEDED: "green",
-    JobState.FAILED: "red",
-    JobState.TIMED_OUT: "red",
-    JobState.LOST: "bold red",
-    JobState.UNKNOWN: "yellow",
-}
 PIPE_COLUMNS = 160
 JOB_COLOURS = ("cyan", "magenta", "blue", "yellow", "green")
 
@@ -59,23 +50,14 @@ class TextScreen:
         self._print(Text.assemble((name, colour), " │ ", printable(line)))
 
     def show_event(self, event: Event) -> None:
-        """An event in a line or a few; what nobody wants to read is left out."""
-        show = getattr(self, f"_show_{event.event}", None)
-        if show is not None:
-            show(event.facts)
+        """Print the event's own text, if it has one."""
+        self._print_lines(event.as_text() or ())
 
-    def show_error(self, error: HpcError, *, log: Path | None = None) -> None:
-        """An error with its remedy and notes, and where the log is; no traceback."""
-        kind = Text("error: ", style="bold red")
-        lines = [Text.assemble(kind, printable(error.message, keep_lines=True))]
-        lines += [Text(f"  {printable(note, keep_lines=True)}") for note in getattr(error, "__notes__", [])]
-        if error.remedy:
-            lines.append(Text.assemble(("remedy: ", "bold"), error.remedy))
-        if log is not None:
-            lines.append(Text(f"log: {log}", style="dim"))
+    def show_error(self, error: CommandFailed) -> None:
+        """Print an error with its remedy and notes, and where the log is, on standard error; no traceback."""
         stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-        for line in lines:
-            stderr.print(line)
+        for line in error.as_text():
+            stderr.print(_assemble(line))
 
     def show_summary(self, summary: RunSummary) -> None:
         """The table at the end, and what each phase took. Nothing if there was no batch."""
@@ -190,7 +172,7 @@ class TextScreen:
             )
         self._print(table)
         for trouble in values["troubles"]:
-            self._show_warning({"message": trouble})
+            self.show_event(Warned(message=trouble))
         more = "" if values["is_cost_known"] else ", and what has no known price"
         self._print(
             f"VM time {values['vm_seconds']:.0f} s, at most {values['usd_at_most']:.2f} USD{more} ({values['price']})"
@@ -213,169 +195,25 @@ class TextScreen:
         for line in job.last_lines:
             self._print(Text(f"    {printable(line)}", style="dim"))
 
-    def _show_trial_started(self, facts: Mapping[str, Any]) -> None:
-        self._print(Text(f"{facts['number']}/{facts['of']} {facts['step']}: {facts['what']}", style="dim"))
-
-    def _show_trial(self, facts: Mapping[str, Any]) -> None:
-        for problem in (*facts["problems"], *(f"STILL THERE: {item}" for item in facts["left_over"])):
-            self._print(Text(f"  {printable(str(problem), keep_lines=True)}", style="red"))
-
-    def _show_plan(self, facts: Mapping[str, Any]) -> None:
-        count = len(facts["instances"])
-        self._print(Text(f"batch {facts['batch']}: {facts['jobs']} jobs on {facts['target']}", style="bold"))
-        self._print(
-            f"  {count} {facts['provisioning']} VM{'s' * (count != 1)} {facts['machine_type']} "
-            f"({facts['cores']} cores each) in {facts['zone']}, each deleted by the cloud after {facts['max_run_s'] / 60:.0f} min at the latest"
-        )
-        cost = (
-            f"at most {facts['ceiling_usd']:.2f} USD ({facts['price_usd_per_hour']:.2f} USD an hour, list price on demand)"
-            if facts["price_usd_per_hour"]
-            else "nothing: the embedded cloud runs on this machine"
-        )
-        self._print(f"  cost: {cost}; results: {facts['results']}")
-
-    def _show_phase(self, facts: Mapping[str, Any]) -> None:
-        texts = {
-            "up": "creating VMs with pulumi up",
-            "destroy": "pulumi destroy",
-            "base": "bucket, service account and network",
-            "image": "image",
-            "jobs": "running jobs",
-        }
-        if facts["phase"] in texts and facts["state"] == "started":
-            self._print(Text(f"── {texts[facts['phase']]}", style="bold"))
-
-    def _show_stack(self, facts: Mapping[str, Any]) -> None:
-        if facts["op"] == "unlock":
-            self._print(Text(f"   {facts['name']}: {printable(facts['message'])}", style="yellow"))
-        elif facts["state"] != "started" and facts["op"] not in ("same", "read"):
-            took = f" ({facts['seconds']:.1f} s)" if facts["state"] == "done" else f": {facts['message']}"
-            self._print(Text(f"   {facts['op']} {facts['type']} {facts['name']} {facts['state']}{took}", style="dim"))
-
-    def _show_instance(self, facts: Mapping[str, Any]) -> None:
-        if facts["state"] == "ready":
-            self._print(Text(f"   {facts['name']} is ready at {facts['address']}", style="dim"))
-            return
-        jobs = f"; looking for the results of {', '.join(facts['jobs'])}" if facts["jobs"] else ""
-        self._print(Text(f"✗ {facts['name']} is lost: {printable(facts['reason'])}{jobs}", style="yellow"))
-
-    def _show_step(self, facts: Mapping[str, Any]) -> None:
-        self._print(Text(f"   {facts['what']}", style="dim"))
-
-    def _show_job(self, facts: Mapping[str, Any]) -> None:
-        if facts["state"] == "running":
-            self._print(Text(f"▶ {facts['job']} on {facts['instance']}", style="dim"))
-        elif facts["state"] == "waiting":
-            self._print(Text(f"  {facts['job']} waits again: {facts['reason']}", style="yellow"))
-        else:
-            style = STATE_STYLES.get(JobState(facts["state"]), "")
-            self._print(Text.assemble("■ ", (f"{facts['job']} {facts['state']}", style)))
-
-    def _show_results(self, facts: Mapping[str, Any]) -> None:
-        """What comes home is in the table at the end; here is what keeps it from coming."""
-        if facts["state"] in ("corrupt", "unfinished"):
-            where = facts["prefix"]
-            self._print(Text(f"results {where} {facts['state']}: {printable(facts['message'])}", style="yellow"))
-        elif facts["state"] in ("paused", "too big"):
-            which = f"results of {facts['job']}" if "job" in facts else "results"
-            text = f"{which} do not come home now: {printable(facts['message'])}; {facts['remedy']}"
-            self._print(Text(text, style="bold red"))
-        elif facts["state"] == "resumed":
-            self._print("there is room again; results come home")
-
-    def _show_warning(self, facts: Mapping[str, Any]) -> None:
-        self._print(Text.assemble(("warning: ", "yellow"), printable(str(facts["message"]), keep_lines=True)))
-
-    def _show_dead_session(self, facts: Mapping[str, Any]) -> None:
-        kind = "bake" if facts["kind"] == "bake" else "batch"
-        state = "goes on without a client" if facts["is_detached"] else f"was left by {facts['owner']}, which is gone"
-        if not facts["is_from_here"]:
-            state = f"was begun elsewhere by {facts['owner']}; let it be if that still runs"
-        if facts["watched_by"]:
-            state = f"is gone on with by {printable(facts['watched_by'])}"
-        count, usd = facts["instances"], facts["usd_per_hour_at_most"]
-        vms = "the cloud could not be asked" if count is None else f"{len(count)} VM{'s' * (len(count) != 1)} there now"
-        cost = "" if usd is None else f", {usd:.2f} USD an hour at most"
-        trouble = f" ({printable(facts['trouble'])})" if facts["trouble"] else ""
-        over = sum(bool(vm["outlived"]) for vm in count or ())
-        past = f", {over} of them past {'its' if over == 1 else 'their'} purpose (invoke cleanup)" if over else ""
-        self._print(Text.assemble((f"{kind} {facts['name']} ", "bold yellow"), f"{state}: {vms}{past}{cost}{trouble}"))
-        if facts["watched_by"]:
-            self._print(f"  nothing has to be done; {facts['offers'][0]} to go on with it from here")
-        else:
-            self._print(f"  {' to go on, or '.join(facts['offers'])} to end it")
-
-    def _show_bake_cleanup(self, facts: Mapping[str, Any]) -> None:
-        what = "removing what it left" if facts["state"] == "started" else "nothing of it is left"
-        self._print(Text(f"bake {facts['name']} lost its client: {what}", style="yellow"))
-
-    def _show_cleanup(self, facts: Mapping[str, Any]) -> None:
-        self._print(Text(f"── cleaning up: {printable(str(facts['reason']))}", style="bold yellow"))
-
-    def _show_undo(self, facts: Mapping[str, Any]) -> None:
-        self._print(Text(f"could not {facts['what']}: {facts['message']}", style="red"))
-
-    def _show_found(self, facts: Mapping[str, Any]) -> None:
-        mark, style = ("-", "yellow") if facts["taken"] else (" ", "dim")
-        state = f" ({facts['state']})" if facts["state"] else ""
-        self._print(Text(f" {mark} {facts['what']}{state}: {facts['reason']}", style=style))
-
-    def _show_sweep(self, facts: Mapping[str, Any]) -> None:
-        style = "red" if facts["state"] == "failed" else "yellow"
-        self._print(Text(f"   {facts['what']} {facts['state']}: {facts.get('message', '')}", style=style))
-
     def _print(self, text: Text | Table | str) -> None:
         with self._lock:
             self.console.print(text)
 
-
-class JsonScreen:
-    """A listener's callbacks that print one JSON object a line."""
-
-    def __init__(self, *, yes: bool, ask: Callable[[str], bool]) -> None:
-        self._yes = yes
-        self._ask = ask
-        self._lock = threading.RLock()  # a signal's handler prints, too
-
-    def listener(self) -> Listener:
-        """The callbacks."""
-        return Listener(
-            on_progress=lambda event: self.write(event.event, event.facts),
-            on_log=lambda name, line: self.write("log", {"job": name, "line": line}),
-            on_confirm=lambda question: self._yes or self._ask(question),
-        )
-
-    def show_error(self, error: HpcError, *, log: Path | None = None) -> None:
-        """An error as an event."""
-        facts = {"message": error.message, "remedy": error.remedy, "exit_code": error.exit_code}
-        more = {"notes": list(getattr(error, "__notes__", [])), "log": None if log is None else str(log)}
-        self.write("error", facts | more)
-
-    def show_summary(self, summary: RunSummary) -> None:
-        """The last line."""
-        self.write("summary", summary.as_json())
-
-    def show_cleanup(self, summary: CleanupSummary) -> None:
-        """The last line."""
-        self.write("summary", summary.as_json())
-
-    def show_drill(self, summary: DrillSummary) -> None:
-        """The last line."""
-        self.write("summary", summary.as_json())
-
-    def write(self, event: str, facts: Mapping[str, Any]) -> None:
-        """One line, flushed: a reader sees it at once."""
+    def _print_lines(self, lines: Lines) -> None:
         with self._lock:
-            sys.stdout.write(json.dumps({"event": event, **facts}, default=str) + "\n")
-            sys.stdout.flush()
+            for line in lines:
+                self.console.print(_assemble(line))
 
 
-def printable(text: str, *, keep_lines: bool = False) -> str:
-    """``text`` without control characters: a remote program must not drive this terminal."""
-    kept = {"\t", "\n"} if keep_lines else {"\t"}
+def printable(text: str) -> str:
+    """Escape control characters, line breaks too: a remote program must not drive this terminal."""
     return "".join(
-        c if c in kept or unicodedata.category(c) not in ("Cc", "Cs", "Cf") else f"\\x{ord(c):02x}" for c in text
+        c if c == "\t" or unicodedata.category(c) not in ("Cc", "Cs", "Cf") else f"\\x{ord(c):02x}" for c in text
     )
+
+
+def _assemble(line: Line) -> Text:
+    return Text.assemble(*((printable(span.text), span.style) for span in line))
 
 
 def _phases(summary: RunSummary) -> str:
