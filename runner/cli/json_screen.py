@@ -25,7 +25,7 @@ class JsonScreen:
         self._lock = threading.RLock()  # a signal's handler prints, too
 
     def listener(self) -> Listener:
-        """The callbacks."""
+        """Return the callbacks."""
         return Listener(
             on_progress=self.show_event,
             on_log=lambda name, line: self.write("log", {"job": name, "line": line}),
@@ -41,15 +41,15 @@ class JsonScreen:
         self.show_event(error)
 
     def show_summary(self, summary: RunSummary) -> None:
-        """The last line."""
+        """Write the last line."""
         self.write("summary", summary.as_json())
 
     def show_cleanup(self, summary: CleanupSummary) -> None:
-        """The last line."""
+        """Write the last line."""
         self.write("summary", summary.as_json())
 
     def show_drill(self, summary: DrillSummary) -> None:
-        """The last line."""
+        """Write the last line."""
         self.write("summary", summary.as_json())
 
     def write(self, event: str, facts: Mapping[str, Any]) -> None:

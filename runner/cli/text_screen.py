@@ -37,15 +37,15 @@ class TextScreen:
         self._colours: dict[str, str] = {}
 
     def listener(self) -> Listener:
-        """The callbacks."""
+        """Return the callbacks."""
         return Listener(on_progress=self.show_event, on_log=self.show_line, on_confirm=self.confirm)
 
     def confirm(self, question: str) -> bool:
-        """Yes by ``--yes``, or by a person at a terminal."""
+        """Return the answer: yes by ``--yes``, else that of a person at a terminal."""
         return self._yes or self._ask(question)
 
     def show_line(self, name: str, line: str) -> None:
-        """A line of a job, with its name."""
+        """Print a line of a job, with its name."""
         colour = self._colours.setdefault(name, JOB_COLOURS[len(self._colours) % len(JOB_COLOURS)])
         self._print(Text.assemble((name, colour), " │ ", printable(line)))
 
@@ -60,12 +60,12 @@ class TextScreen:
             stderr.print(_assemble(line))
 
     def show_summary(self, summary: RunSummary) -> None:
-        """The table at the end, and what each phase took. Nothing if there was no batch."""
+        """Print the table at the end, and what each phase took. Nothing if there was no batch."""
         if not summary.batch:
             return
         if summary.is_detached:
             self.console.print(
-                f"batch {summary.batch} goes on without this client; go on with it: invoke attach --batch {summary.batch}"
+                f"batch {summary.batch} is running without this client; to continue it: invoke attach --batch {summary.batch}"
             )
             return
         table = Table(title=f"batch {summary.batch}", title_justify="left")
@@ -86,7 +86,7 @@ class TextScreen:
             self.console.print("nothing is left running")
 
     def show_cleanup(self, summary: CleanupSummary) -> None:
-        """What is left, or that nothing is."""
+        """Print what is left, or that nothing is."""
         for item in (*summary.report.items_left, *summary.stays):
             self.console.print(Text(f"STILL THERE: {item}", style="bold red"))
         count = len(summary.report.removals)
@@ -96,15 +96,15 @@ class TextScreen:
             self.console.print(f"{count} deleted, nothing is left" if count else "there is nothing to clean up")
 
     def show_drill(self, summary: DrillSummary) -> None:
-        """A row for each trial, and whether all is well."""
+        """Print a row for each trial, and whether all is well."""
         table = Table(title="drill", title_justify="left")
         columns = (
             "step",
-            "what was done",
+            "fault",
             "last VM gone after",
             "finished",
-            "at home",
-            "went on by",
+            "downloaded",
+            "ended by",
             "left over",
             "verdict",
         )
@@ -116,11 +116,13 @@ class TextScreen:
         good = sum(verdict.is_good for verdict in summary.verdicts)
         self._print(f"{good} of {len(summary.verdicts)} trials: nothing was left, nothing was lost")
         if summary.noticed_s is not None:
-            asked = "" if summary.replaced_s is None else f", and another one asked for after {summary.replaced_s} s"
-            self._print(f"a VM that was taken away was noticed after at most {summary.noticed_s} s{asked}")
+            requested = (
+                "" if summary.replaced_s is None else f", and another one requested after {summary.replaced_s} s"
+            )
+            self._print(f"a VM that was taken away was noticed after at most {summary.noticed_s} s{requested}")
 
     def show_image(self, image: str, versions: Mapping[str, str], phases_s: Mapping[str, float]) -> None:
-        """What was baked."""
+        """Print what was baked."""
         self.console.print(Text(f"image {image} is ready", style="green"))
         self.console.print("  " + ", ".join(f"{key} {value}" for key, value in versions.items()))
         self.console.print(
@@ -128,11 +130,11 @@ class TextScreen:
         )
 
     def show_status(self, values: Mapping[str, Any]) -> None:
-        """What exists."""
+        """Print what exists."""
         self.console.print(f"target {values['target']}, project {values['project']}")
         image = values["image"]
         self.console.print(
-            f"image: {image['name']} of {image['created']}" if image else "image: none (invoke build makes one)"
+            f"image: {image['name']} of {image['created']}" if image else "image: none (invoke build bakes one)"
         )
         table = Table("VM", "status", "batch or bake", "type", "zone", "expires (UTC)", "USD/h at most")
         for vm in values["vms"]:
@@ -141,39 +143,45 @@ class TextScreen:
             shown = "unknown" if price is None else f"{price:.2f}"
             table.add_row(vm["name"], vm["status"], owner, vm["machine_type"], vm["zone"], vm["expires"], shown)
         self.console.print(table if values["vms"] else "VMs: none")
-        for thing in values["without_vm"]:
-            what = f"{thing['kind']} {thing['name']} in {thing['place'] or 'all regions'}, which no VM of ours has"
-            owner = thing["batch"] or thing["bake"]
-            self.console.print(f"{what}, of {owner or 'no batch'}: {thing['usd_per_hour_at_most']:.4f} USD/h at most")
-        for kind, thing in [("VM", vm) for vm in values["vms"]] + [(one["kind"], one) for one in values["without_vm"]]:
-            if thing["outlived"]:
-                why = f"{kind} {thing['name']} has outlived its purpose: {thing['outlived']} (invoke cleanup)"
+        for item in values["without_vm"]:
+            what = f"{item['kind']} {item['name']} in {item['place'] or 'all regions'}, which no VM of ours uses"
+            owner = item["batch"] or item["bake"]
+            self.console.print(f"{what}, of {owner or 'no batch'}: {item['usd_per_hour_at_most']:.4f} USD/h at most")
+        for kind, item in [("VM", vm) for vm in values["vms"]] + [(one["kind"], one) for one in values["without_vm"]]:
+            if item["outlived"]:
+                why = f"{kind} {item['name']} has expired: {item['outlived']} (invoke cleanup)"
                 self.console.print(Text(why, style="yellow"))
         self.console.print("batches: " + (", ".join(batch["name"] for batch in values["batches"]) or "none"))
         bucket = values["bucket"]
         held = "; ".join(
-            f"{item['name']}: {item['objects']} objects, {item['bytes']:,} bytes" for item in bucket["batches"]
+            f"{part['name']}: {part['objects']} objects, {part['bytes']:,} bytes" for part in bucket["batches"]
         )
-        self.console.print(f"bucket {bucket['name']}: " + ((held or "empty") if bucket["exists"] else "not made yet"))
+        self.console.print(
+            f"bucket {bucket['name']}: " + ((held or "empty") if bucket["exists"] else "not created yet")
+        )
 
     def show_receipt(self, values: Mapping[str, Any], page: Path) -> None:
-        """What was intended, created and gone, and whether that is proven."""
+        """Print what was intended, created and gone, and whether that is proven."""
         table = Table(title=f"receipt of {values['name']}", title_justify="left")
-        for column in ("thing", "state", "the cloud's answer", "seconds", "USD at most"):
+        for column in ("resource", "state", "the cloud's answer", "seconds", "USD at most"):
             table.add_column(
                 column, overflow="fold", justify="right" if column in ("seconds", "USD at most") else "left"
             )
         for item in values["items"]:
             style = {"still there": "bold red", "unknown": "yellow"}.get(item["state"], "green")
             usd = "?" if item["usd_at_most"] is None else f"{item['usd_at_most']:.4f}"
-            thing = f"{item['kind']} {item['name']}" + (f" in {item['zone']}" if item["zone"] else "")
+            resource = f"{item['kind']} {item['name']}" + (f" in {item['zone']}" if item["zone"] else "")
             table.add_row(
-                printable(thing), Text(item["state"], style), printable(item["answer"]), f"{item['seconds']:.0f}", usd
+                printable(resource),
+                Text(item["state"], style),
+                printable(item["answer"]),
+                f"{item['seconds']:.0f}",
+                usd,
             )
         self._print(table)
         for trouble in values["troubles"]:
             self.show_event(Warned(message=trouble))
-        more = "" if values["is_cost_known"] else ", and what has no known price"
+        more = "" if values["is_cost_known"] else ", plus resources without a known price"
         self._print(
             f"VM time {values['vm_seconds']:.0f} s, at most {values['usd_at_most']:.2f} USD{more} ({values['price']})"
         )
@@ -182,7 +190,7 @@ class TextScreen:
         elif values["unknown"]:
             self._print(Text(f"not proven gone: {'; '.join(values['unknown'])}", style="yellow"))
         elif values["asked"]:
-            self._print(Text(f"nothing is left, says the cloud at {values['asked']}", style="green"))
+            self._print(Text(f"nothing is left, as the cloud says at {values['asked']}", style="green"))
         else:
             self._print(f"from the journal alone; invoke receipt {values['name']} --verify asks the cloud")
         if page.exists():
@@ -217,7 +225,7 @@ def _assemble(line: Line) -> Text:
 
 
 def _phases(summary: RunSummary) -> str:
-    """What each phase took; of one that several things go through at once, the longest."""
+    """Return what each phase took; of one that several VMs go through at once, the longest."""
     longest = {f"{name} at most": max(parts.values()) for name, parts in summary.parts_s.items() if parts}
     return "  ".join(f"{name} {seconds:.1f} s" for name, seconds in {**summary.phases_s, **longest}.items())
 
@@ -247,7 +255,7 @@ def _summary_row(job: JobOutcome) -> tuple[Text | str, ...]:
 
 
 def _near(path: Path) -> str:
-    """A path as a user would type it from here."""
+    """Return a path as a user would type it from here."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 

@@ -42,7 +42,7 @@ class PlanMade(Event):
         cost = (
             f"at most {self.ceiling_usd:.2f} USD ({self.price_usd_per_hour:.2f} USD an hour, list price on demand)"
             if self.price_usd_per_hour
-            else "nothing: the embedded cloud runs on this machine"
+            else "nothing: the embedded cloud runs on this computer"
         )
         return (
             *one_line(f"batch {self.batch}: {self.jobs} jobs on {self.target}", "bold"),
@@ -64,7 +64,7 @@ class BatchRenamed(Event):
 
     def as_text(self) -> Lines:
         """Return a warning."""
-        message = f"{self.planned} was begun by another command meanwhile; this batch is {self.batch}"
+        message = f"another command has just started {self.planned}; this batch is named {self.batch}"
         return ((Span("warning: ", "yellow"), Span(message)),)
 
 
@@ -134,7 +134,7 @@ class JobWaiting(Event):
 
     def as_text(self) -> Lines:
         """Return why."""
-        return one_line(f"  {self.job} waits again: {self.reason}", "yellow")
+        return one_line(f"  {self.job} is queued again: {self.reason}", "yellow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +169,7 @@ class DeadlineMoved(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchDetached(Event):
-    """The client leaves the batch, which goes on by itself."""
+    """The client leaves the batch, which runs by itself from here on."""
 
     kind: ClassVar[str] = "detached"
     batch: Annotated[str, "name of the batch"]
@@ -240,7 +240,7 @@ class DownloadsPaused(Event):
 
     def as_text(self) -> Lines:
         """Return why, and what to do."""
-        return one_line(f"results do not come home now: {self.message}; {self.remedy}", "bold red")
+        return one_line(f"downloads paused: {self.message}; {self.remedy}", "bold red")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +257,7 @@ class ResultsTooBig(Event):
 
     def as_text(self) -> Lines:
         """Return why, and what to do."""
-        text = f"results of {self.job} do not come home now: {self.message}; {self.remedy}"
+        text = f"download of the results of {self.job} paused: {self.message}; {self.remedy}"
         return one_line(text, "bold red")
 
 
@@ -270,4 +270,4 @@ class DownloadsResumed(Event):
 
     def as_text(self) -> Lines:
         """Return the news."""
-        return one_line("there is room again; results come home")
+        return one_line("there is room again; downloads resumed")

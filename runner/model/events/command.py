@@ -1,4 +1,4 @@
-"""Events of any command: phases, warnings, errors, what the engine does, how things are cleaned up, who was left alone."""
+"""Events of any command: phases, warnings, errors, what the engine does, how resources are cleaned up, what was abandoned."""
 
 from __future__ import annotations
 
@@ -94,9 +94,7 @@ class ResourceChanged(Event):
     stack: Annotated[str, "name of the stack"]
     type: Annotated[str, "the resource's type, as Pulumi names it"]
     name: Annotated[str, "the resource's name"]
-    op: Annotated[
-        str, "what is done, as Pulumi names it: create, delete, same…; `unlock`: a lock that was left was removed"
-    ]
+    op: Annotated[str, "what is done, as Pulumi names it: create, delete, same…; `unlock`: a stale lock was removed"]
     state: Annotated[Literal["started", "done", "failed"], "how far it is"]
     seconds: Annotated[float, "what it took, in s; 0 while it goes on"]
     message: Annotated[str, "why it failed, else empty"]
@@ -159,7 +157,7 @@ class ItemFound(Event):
     reason: Annotated[str, "why, or why not"]
     owner: Annotated[str, "whose it is; empty if it does not say"]
     expires: Annotated[str, "its label `expires`, UTC; may be empty"]
-    has_expired: Annotated[bool, "whether it is of no use any more, whatever was asked"]
+    has_expired: Annotated[bool, "whether it is an expired resource, whatever was asked for"]
 
     def as_text(self) -> Lines:
         """Return a line, marked if it is to be removed."""
@@ -194,8 +192,8 @@ class BakeCleanup(Event):
 
     def as_text(self) -> Lines:
         """Return what is done about it."""
-        what = "removing what it left" if self.state == "started" else "nothing of it is left"
-        return one_line(f"bake {self.name} lost its client: {what}", "yellow")
+        what = "removing its resources" if self.state == "started" else "nothing of it is left"
+        return one_line(f"bake {self.name} was abandoned: {what}", "yellow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,47 +204,47 @@ class AbandonedInstance:
     zone: Annotated[str, "its zone"]
     status: Annotated[str, "its status, as Google names it"]
     machine_type: Annotated[str, "its machine type, as Google names it"]
-    outlived: Annotated[str, "why it is of no use any more; else empty"]
+    outlived: Annotated[str, "why it counts as expired; else empty"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionAbandoned(Event):
-    """A batch or bake that no client of this computer looks after, found at the beginning of a command."""
+    """An abandoned batch or bake: no client of this computer runs it. Found at the beginning of a command."""
 
     kind: ClassVar[str] = "dead_session"
     json_names: ClassVar[Mapping[str, str]] = {"session_kind": "kind"}
     name: Annotated[str, "name of the batch or bake"]
     session_kind: Annotated[str, "`run` or `bake`"]
-    owner: Annotated[str, "who began it, as `user@host pid`; empty if that is not known"]
-    started: Annotated[str | None, "when it began, ISO 8601, UTC"]
-    is_detached: Annotated[bool, "whether it was left on purpose, and goes on"]
+    owner: Annotated[str, "who started it, as `user@host pid`; empty if that is not known"]
+    started: Annotated[str | None, "when it was started, ISO 8601, UTC"]
+    is_detached: Annotated[bool, "whether its client left it on purpose, to run by itself"]
     is_from_here: Annotated[bool, "whether it was begun on this computer, and its client is certainly gone"]
     watched_by: Annotated[str, "another client that runs it; else empty"]
     instances: Annotated[tuple[AbandonedInstance, ...] | None, "its VMs; null: the cloud could not be asked"]
     usd_per_hour_at_most: Annotated[float | None, "what they cost, in USD an hour; null: not known"]
     trouble: Annotated[str, "why the cloud could not be asked; else empty"]
-    offers: Annotated[tuple[str, ...], "the commands that run it further or end it"]
+    offers: Annotated[tuple[str, ...], "the commands that continue it or end it"]
 
     def as_text(self) -> Lines:
         """Return what it is, what it costs, and what can be done."""
         what = "bake" if self.session_kind == "bake" else "batch"
         first: Line = (Span(f"{what} {self.name} ", "bold yellow"), Span(f"{self._standing()}: {self._costs()}"))
         if self.watched_by:
-            return (first, *one_line(f"  nothing has to be done; {self.offers[0]} to go on with it from here"))
-        return (first, *one_line(f"  {' to go on, or '.join(self.offers)} to end it"))
+            return (first, *one_line(f"  nothing has to be done; {self.offers[0]} to take it over"))
+        return (first, *one_line(f"  {' to continue, or '.join(self.offers)} to end it"))
 
     def _standing(self) -> str:
         if self.watched_by:
-            return f"is gone on with by {self.watched_by}"
+            return f"is being run by {self.watched_by}"
         if not self.is_from_here:
-            return f"was begun elsewhere by {self.owner}; let it be if that still runs"
-        return "goes on without a client" if self.is_detached else f"was left by {self.owner}, which is gone"
+            return f"was started elsewhere by {self.owner}; leave it alone if that still runs"
+        return "is running without a client" if self.is_detached else f"was abandoned by {self.owner}"
 
     def _costs(self) -> str:
         vms = self.instances
         count = "the cloud could not be asked" if vms is None else f"{len(vms)} VM{'s' * (len(vms) != 1)} there now"
         over = sum(bool(vm.outlived) for vm in vms or ())
-        past = f", {over} of them past {'its' if over == 1 else 'their'} purpose (invoke cleanup)" if over else ""
+        past = f", {over} of them expired (invoke cleanup)" if over else ""
         usd = self.usd_per_hour_at_most
         cost = "" if usd is None else f", {usd:.2f} USD an hour at most"
         return f"{count}{past}{cost}" + (f" ({self.trouble})" if self.trouble else "")

@@ -37,7 +37,7 @@ def test_what_another_client_runs_is_not_offered_for_its_end(client: Client) -> 
     (event,) = client.told
     assert event.as_json()["watched_by"] == ELSEWHERE
     text = shown(event)
-    assert f"is gone on with by {ELSEWHERE}" in text
+    assert f"is being run by {ELSEWHERE}" in text
     assert "cleanup" not in text
 
 

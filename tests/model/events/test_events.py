@@ -116,8 +116,8 @@ def test_an_abandoned_batch_is_told_with_its_vms() -> None:
     values = event.as_json()
     assert (values["kind"], values["instances"][0]["name"]) == ("run", "b-0")
     assert ["".join(span.text for span in line) for line in event.as_text()] == [
-        "batch b was left by me@here 1, which is gone: 1 VM there now, 0.25 USD an hour at most",
-        "  invoke attach --batch b to go on, or invoke cleanup --batch b to end it",
+        "batch b was abandoned by me@here 1: 1 VM there now, 0.25 USD an hour at most",
+        "  invoke attach --batch b to continue, or invoke cleanup --batch b to end it",
     ]
 
 
