@@ -124,7 +124,7 @@ class Context:
 
     def warn(self, message: str) -> None:
         """Report what the user should know of, and what ends nothing."""
-        self.listener.tell("warning", message=message)
+        self.listener.warn(message)
 
     @property
     def is_local(self) -> bool:

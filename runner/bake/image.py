@@ -17,6 +17,7 @@ from runner.context import Context, SessionContext
 from runner.errors import BuildError, DeclinedError, HpcError
 from runner.google import Image
 from runner.model import catalog, names
+from runner.model.events import BakePlanned
 from runner.model.plan import hourly_price
 from runner.model.stockout import Place
 from runner.stacks import StackSpec, tell_stack_progress
@@ -102,8 +103,8 @@ def ask_for_bake(context: Context, recipe: str) -> None:
     machine = catalog.MACHINE_TYPES[settings.builder_machine_type]
     hours = LONGEST_BAKE_S[recipe] / 3600
     ceiling_usd = 0.0 if context.is_local else hours * hourly_price(machine, settings.disk_gib)
-    context.listener.tell(
-        "bake", recipe=recipe, machine_type=machine.name, ceiling_usd=round(ceiling_usd, 2), hours=hours
+    context.listener.report(
+        BakePlanned(recipe=recipe, machine_type=machine.name, ceiling_usd=round(ceiling_usd, 2), hours=hours)
     )
     if not context.listener.on_confirm(f"Bake an image with the recipe {recipe}?"):
         raise DeclinedError("no image was baked", remedy="confirm, or give --yes where nobody can be asked")

@@ -31,9 +31,7 @@ def find_finished(context: SessionContext, definition: Definition, parts: BatchP
         parts.collector.finish(is_over=False)
     except DiskError as error:
         has_room = False
-        listener.tell(
-            "warning", message=f"downloads paused; results wait in the bucket until there is disk space: {error}"
-        )
+        listener.warn(f"downloads paused; results wait in the bucket until there is disk space: {error}")
     live_logs = LiveLogs(context.results_folder / definition.plan.batch, listener)
     for results in tracker.downloaded_sets():
         if results.key not in downloaded_before:

@@ -44,7 +44,7 @@ class Connections:
         self.live_logs = LiveLogs(context.results_folder / batch, context.listener)
         self.threads = Threads(
             lambda error: tell(ThreadFailed(error=error)),
-            lambda name, error: context.listener.tell("warning", message=f"{name}: {error}"),
+            lambda name, error: context.warn(f"{name}: {error}"),
         )
 
     @property

@@ -46,6 +46,7 @@ from runner.jobsfile import JobInputs
 from runner.lease import LeaseCheck, taken_over
 from runner.model import names
 from runner.model.catalog import MACHINE_TYPES
+from runner.model.events import DeadlineMoved, InstanceLost, InstanceReady, InstancesCreated, JobStarted, JobWaiting
 from runner.model.plan import Plan
 from runner.model.roster import JobEntry, MachineEntry, MachineState, Roster
 from runner.model.states import JobState
@@ -154,7 +155,7 @@ class Controller:
 
     def _adopt(self, name: str, attempt: int, machine: str) -> None:
         self.roster.adopt(name, machine=machine, attempt=attempt)
-        self._context.listener.tell("job", job=name, state="running", instance=machine, attempt=attempt, adopted=True)
+        self._context.listener.report(JobStarted(job=name, instance=machine, attempt=attempt, adopted=True))
         assignment = Assignment(inputs=self._inputs[name], attempt=attempt, machine=machine, is_there=True)
         self._connections.follow(assignment, check=self._check)
 
@@ -199,7 +200,9 @@ class Controller:
                 self._leaving.discard(message.name)
                 self._fleet.abandon(message.name)
             case VMsCreated():
-                self._context.listener.tell("machines", names=[instance.name for instance in message.instances])
+                self._context.listener.report(
+                    InstancesCreated(names=tuple(instance.name for instance in message.instances))
+                )
             case VMsRefused():
                 self._refused(message)
             case SolverEnded():
@@ -244,9 +247,7 @@ class Controller:
 
     def _start_jobs(self) -> None:
         for start in self.roster.next_starts():
-            self._context.listener.tell(
-                "job", job=start.job, state="running", instance=start.machine, attempt=start.attempt
-            )
+            self._context.listener.report(JobStarted(job=start.job, instance=start.machine, attempt=start.attempt))
             self._context.session.record(
                 "job", job=start.job, state="running", attempt=start.attempt, instance=start.machine
             )
@@ -264,7 +265,7 @@ class Controller:
         self._connections.add(name, message.interface)
         self._failures.clear()
         self.roster.machine_ready(name)
-        self._context.listener.tell("instance", name=name, state="ready", address=message.instance.address)
+        self._context.listener.report(InstanceReady(name=name, address=message.instance.address))
 
     def _vm_down(self, message: VMDown) -> None:
         if self.roster.is_lost(message.name):
@@ -277,7 +278,7 @@ class Controller:
         # One that the cloud takes back goes by itself, long before an update comes to its deletions.
         owes = message.witness == "ssh" and any(job.frees_cores for job in in_doubt)
         self._fleet.forget(message.name, owes=owes)
-        self._context.listener.tell("instance", **facts, state="lost", jobs=[job.name for job in in_doubt])
+        self._context.listener.report(InstanceLost(**facts, jobs=tuple(job.name for job in in_doubt)))
         for job in in_doubt:
             self._deadlines.end(job.name, job.attempt)
         self._leaving.add(message.name)
@@ -306,7 +307,7 @@ class Controller:
                 inputs = self._inputs[name]
                 self._inputs[name] = replace(inputs, job=replace(inputs.job, timeout_s=seconds))
                 self._deadlines.move(name, seconds)
-                self._context.listener.tell("deadline", job=name, timeout_s=seconds)
+                self._context.listener.report(DeadlineMoved(job=name, timeout_s=seconds))
                 job = self.roster.job(name)
                 if job.state is JobState.RUNNING:
                     self._connections.extend(job.machine, (name, job.attempt), seconds)
@@ -322,7 +323,7 @@ class Controller:
         if not alive:
             raise message.error
         self._plan = self._plan.with_most(len(alive))
-        self._context.listener.tell("warning", message=f"continuing with {len(alive)} VMs: {message.error}")
+        self._context.warn(f"continuing with {len(alive)} VMs: {message.error}")
 
     def _job_done(self, message: JobDone) -> None:
         self._deadlines.end(message.outcome.name, message.attempt)
@@ -335,9 +336,9 @@ class Controller:
 
     def _note_end(self, outcome: JobOutcome, attempt: int) -> None:
         self._outcomes[outcome.name] = outcome
-        facts = outcome.facts() | {"attempt": attempt}
-        self._context.listener.tell("job", **facts)
-        self._context.session.record("job", **facts)
+        event = outcome.as_event(attempt)
+        self._context.listener.report(event)
+        self._context.session.record("job", **event.as_json())
 
     def _results_lost(self, message: ResultsLost) -> None:
         if not self.roster.give_back(message.job, message.attempt):
@@ -346,9 +347,7 @@ class Controller:
             reason = f"given up: {message.attempt} VMs were lost while it ran"
             self._note_end(JobOutcome(name=message.job, state=JobState.LOST, message=reason), message.attempt)
         else:
-            self._context.listener.tell(
-                "job", job=message.job, state="waiting", reason="its results were lost with its VM"
-            )
+            self._context.listener.report(JobWaiting(job=message.job, reason="its results were lost with its VM"))
 
     def _results_downloaded(self, results: DownloadedSet) -> None:
         """End a job that waits, or runs once more, when the results of any attempt of it are downloaded: the verdict is of that one.

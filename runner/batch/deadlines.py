@@ -54,7 +54,7 @@ class JobDeadlines:
                 f"job {job} is ended at its deadline in {deadline.remaining_s / 60:.0f} min, unless it ends before"
             )
             remedy = f"`invoke extend --batch {self._batch} --job {job} --minutes 30` gives it more"
-            self._listener.tell("warning", message=f"{message}; {remedy}")
+            self._listener.warn(f"{message}; {remedy}")
 
     def run(self, stop: threading.Event) -> None:
         """Warn every ``WATCH_S`` until ``stop``."""

@@ -15,6 +15,7 @@ from runner.batch.summary import JobOutcome, RunSummary
 from runner.context import SessionContext
 from runner.errors import CloudError, HpcError, LeftoverError
 from runner.jobsfile import Definition, forget_inputs
+from runner.model.events import BatchDetached
 from runner.model.states import JobState
 from runner.teardown import close_session, deferred_signals, end_batch
 
@@ -67,7 +68,7 @@ class BatchEnd:
         self.parts.lease.detach()
         self.context.session.record("detached")
         self.planned = PartEnd.DETACHED
-        self.context.listener.tell("detached", batch=self.batch)
+        self.context.listener.report(BatchDetached(batch=self.batch))
 
     def leave(self, hurry: threading.Event) -> None:
         """Delete everything of the batch, or leave it as it was found, or do nothing: what ``how`` says.
@@ -103,7 +104,7 @@ class BatchEnd:
             self.parts.lease.detach()
         except CloudError as error:
             message = f"batch {self.batch} is no longer marked as detached; attach to it soon: {error}"
-            self.context.listener.tell("warning", message=message)
+            self.context.warn(message)
         else:
             self.context.session.record("detached")
 
@@ -115,13 +116,12 @@ class BatchEnd:
         if self.how is not PartEnd.ENDED:
             return
         collected = self.parts.collector.finish(is_over=self._is_gone, hurry=hurry)
-        tell = self.context.listener.tell
         if hurry.is_set():
             remedy = f"`invoke results --batch {self.batch}` downloads what is there"
-            tell("warning", message=f"results may still be in the bucket: {remedy}")
+            self.context.warn(f"results may still be in the bucket: {remedy}")
             return
         for prefix, problem in collected.corrupt.items():
-            tell("warning", message=f"{prefix} stays in the bucket: {problem}")
+            self.context.warn(f"{prefix} stays in the bucket: {problem}")
         if self._is_gone:
             self.context.cloud.results.delete_control(self.batch)
             forget_inputs(self.context, self.batch)
@@ -143,7 +143,7 @@ class BatchEnd:
                         self._judge_late()
                         close_session(self.context, outcome)
                 except HpcError as error:
-                    self.context.listener.tell("warning", message=str(error))
+                    self.context.warn(str(error))
 
     def summary(self) -> RunSummary:
         """Return what the batch came to, as far as this client knows."""
@@ -193,9 +193,9 @@ class BatchEnd:
                 note="its results were downloaded late",
             )
             self._late[outcome.name] = found
-            facts = found.facts() | {"attempt": results.attempt}
-            self.context.listener.tell("job", **facts)
-            self.context.session.record("job", **facts)
+            event = found.as_event(results.attempt)
+            self.context.listener.report(event)
+            self.context.session.record("job", **event.as_json())
 
     def _still_pushed(self) -> frozenset[str]:
         """Return the jobs whose complete results are in the bucket; none if it cannot be asked."""

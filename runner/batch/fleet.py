@@ -141,7 +141,7 @@ class Fleet:
             self._context.cloud.stacks.interrupt()
         engine.join(ENGINE_END_LIMIT_S)
         if engine.is_alive():
-            self._context.listener.tell("warning", message="the engine does not stop; it is killed")
+            self._context.warn("the engine does not stop; it is killed")
             self._context.cloud.stacks.kill()
             engine.join(ENGINE_KILL_LIMIT_S)
 
@@ -191,9 +191,7 @@ class Fleet:
                 raise failure
             return False
         if failure is not None and self.is_open and not self._is_of_gone_vms(failure):  # closed: it was interrupted
-            self._context.listener.tell(
-                "warning", message=f"the VMs requested are there, but there were errors: {failure}"
-            )
+            self._context.warn(f"the VMs requested are there, but there were errors: {failure}")
         self._repeats = 0
         self._tell(VMsCreated(instances=tuple(instances)))
         return True
@@ -291,7 +289,7 @@ class Fleet:
                 trouble = ""
             except CloudError as error:
                 if not trouble:
-                    self._context.listener.tell("warning", message=f"the state of the VMs cannot be read: {error}")
+                    self._context.warn(f"the state of the VMs cannot be read: {error}")
                 trouble = str(error)
 
     def _look(self) -> None:

@@ -16,6 +16,7 @@ from runner.errors import HpcError, RemoteError, UnreachableError
 from runner.jobsfile import JobInputs
 from runner.lease import WatchedError
 from runner.model import names
+from runner.model.events import ResultsAskedAgain
 from runner.model.states import JobState
 from runner.results import Collector, CorruptPushError, DownloadedSet
 
@@ -222,7 +223,7 @@ class JobThread:
         from runner.hardware.opensees import OpenSeesJob
 
         job = self.assignment
-        self.context.listener.tell("results", job=job.name, attempt=job.attempt, state="asked again", push=push)
+        self.context.listener.report(ResultsAskedAgain(job=job.name, attempt=job.attempt, push=push))
         name = f"{job.remote_id}.push-{push}"
         status = self.interface.get_job_status(name)
         if status is not JobStatus.RUNNING:

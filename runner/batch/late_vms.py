@@ -71,4 +71,4 @@ class LateVMs:
             is_first = name not in self._told
             self._told.add(name)
         if is_first:
-            self._context.listener.tell("warning", message=message)
+            self._context.warn(message)

@@ -68,7 +68,7 @@ class LiveLogs:
             is_first, self._is_told = not self._is_told, True
         if is_first:
             why = error.strerror or error
-            self._listener.tell("warning", message=f"log lines are shown, but not kept in {self._folder}: {why}")
+            self._listener.warn(f"log lines are shown, but not kept in {self._folder}: {why}")
 
     def _path(self, attempt: str) -> Path:
         return self._folder / f"{attempt}.log"

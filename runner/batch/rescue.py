@@ -160,4 +160,4 @@ class Rescue:
         return JobDone(attempt=job.attempt, outcome=outcome)
 
     def _warn(self, message: str) -> None:
-        self.context.listener.tell("warning", message=message)
+        self.context.warn(message)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from runner.model.events import JobEnded
 from runner.model.states import JobState
 
 
@@ -42,10 +43,20 @@ class JobOutcome:
             "message": self.message,
         }
 
-    def facts(self) -> dict[str, Any]:
-        """Return the same, as events and the journal have it."""
-        values = self.as_json()
-        return {"job": values.pop("name"), "state": values.pop("status"), **values}
+    def as_event(self, attempt: int) -> JobEnded:
+        """Return the event that reports this end of an attempt; the journal keeps the same facts."""
+        return JobEnded(
+            job=self.name,
+            state=self.state,
+            exit_code=self.exit_code,
+            signal=self.signal,
+            wall_s=self.wall_s,
+            core_s=self.core_s,
+            instance=self.instance,
+            results=None if self.results is None else str(self.results),
+            message=self.message,
+            attempt=attempt,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,10 +77,13 @@ def generated_docs(root: Path) -> dict[Path, str]:
     """Return each generated file with its expected text."""
     from runner.emulator.faults import put_tables
     from runner.model.batch import json_schema
+    from runner.model.events import EVENTS
+    from runner.model.events.page import render_page
     from runner.model.shared_names import shared_names_module
 
     faults = root / "docs" / "faults.md"
     return {
+        root / "docs" / "events.md": render_page(EVENTS),
         root / "docs" / "jobs.schema.json": json.dumps(json_schema(), indent=2) + "\n",
         faults: put_tables(faults.read_text(encoding="utf-8")),
         root / "packer" / "vm" / "lib" / "opensees_hpc" / "shared_names.py": shared_names_module(),

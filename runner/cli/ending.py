@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from runner.cli.console import JsonScreen, TextScreen
+from runner.cli.json_screen import JsonScreen
 from runner.cli.output import find_lost_output
+from runner.cli.text_screen import TextScreen
 from runner.errors import INTERRUPTED_EXIT_CODE, CrashError, DiskError, HpcError, MissingToolError
+from runner.model.events import CommandFailed
 from runner.teardown import Interrupted
 from runner.wiring.logs import CommandLog, current_log
 
@@ -30,7 +32,7 @@ def report_end(screen: TextScreen | JsonScreen, error: Exception | KeyboardInter
     log = current_log()
     shown = error if isinstance(error, HpcError) else _explain(error, log)
     _log_error(f"ended by {type(error).__name__}: {error}", error)
-    screen.show_error(shown, log=None if log is None else log.path)
+    screen.show_error(_as_event(shown, log))
     return shown.exit_code
 
 
@@ -54,6 +56,16 @@ def thread_errors_reported() -> Iterator[None]:
         yield
     finally:
         threading.excepthook, sys.unraisablehook = before
+
+
+def _as_event(error: HpcError, log: CommandLog | None) -> CommandFailed:
+    return CommandFailed(
+        message=error.message,
+        remedy=error.remedy,
+        exit_code=error.exit_code,
+        notes=tuple(getattr(error, "__notes__", ())),
+        log=None if log is None or log.path is None else str(log.path),
+    )
 
 
 def _report_interrupt(error: KeyboardInterrupt) -> int:

@@ -16,6 +16,7 @@ from runner.errors import CloudError, DeclinedError, HpcError, InputError, Lefto
 from runner.inventory import Agreement, DryEstate, Estate, Removal, SweepReport, Unread, sweep_agreed
 from runner.jobsfile import forget_inputs_of_gone
 from runner.model import names
+from runner.model.events import ItemFound
 from runner.model.leftover import BILLED, Choice, Item, Kind, Scope
 from runner.options.batches import Cleanup
 from runner.teardown import busy_sessions, check_known, clients_gone, report_removal
@@ -139,15 +140,16 @@ def _kinds(scope: Scope) -> tuple[Kind, ...]:
 def _show(context: Context, choices: Iterable[Choice], unread: Iterable[Unread]) -> None:
     for choice in choices:
         item = choice.item
-        context.listener.tell(
-            "found",
-            what=str(item),
-            state=item.state,
-            taken=choice.is_taken,
-            reason=choice.reason,
-            owner=item.owner,
-            expires=item.labels.get("expires", ""),
-            has_expired=choice.is_outlived,
+        context.listener.report(
+            ItemFound(
+                what=str(item),
+                state=item.state,
+                taken=choice.is_taken,
+                reason=choice.reason,
+                owner=item.owner,
+                expires=item.labels.get("expires", ""),
+                has_expired=choice.is_outlived,
+            )
         )
     for text in unread:
         context.warn(f"could not be looked at: {text}")

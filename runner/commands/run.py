@@ -17,6 +17,7 @@ from runner.google import Image
 from runner.jobsfile import CheckedBatch, Definition, check_batch
 from runner.journal import NameTakenError, SessionState
 from runner.model import names
+from runner.model.events import BatchRenamed, PlanMade
 from runner.model.plan import Plan, hourly_price, make_plan, next_name
 from runner.model.quota import find_rooms
 from runner.options.batches import Run
@@ -114,8 +115,7 @@ def _begin_session(context: Context, plan: Plan, *, wanted: str) -> tuple[Plan, 
         except NameTakenError:
             refused.add(plan.batch)
             name = next_name(wanted, _names_taken(context) | refused)
-            message = f"{plan.batch} was begun by another command meanwhile; this batch is named named {name}"
-            context.listener.tell("warning", message=message, batch=name)
+            context.listener.report(BatchRenamed(planned=plan.batch, batch=name))
             instances = tuple(names.instance_name(name, index) for index in range(len(plan.instances)))
             plan = replace(plan, batch=name, instances=instances)
         else:
@@ -176,21 +176,22 @@ def _fit_quota(context: Context, plan: Plan, checked: CheckedBatch) -> Plan:
 def _agree(context: Context, plan: Plan, checked: CheckedBatch) -> None:
     """Show what will be created and what it may cost, hold it to the budget, and ask."""
     ceiling_usd = 0.0 if context.is_local else plan.ceiling_usd
-    context.listener.tell(
-        "plan",
-        batch=plan.batch,
-        target=context.settings.target,
-        jobs=len(plan.jobs),
-        instances=list(plan.instances),
-        machine_type=plan.machine.name,
-        cores=plan.machine.cores,
-        provisioning=plan.provisioning,
-        zone=plan.zone,
-        max_run_s=plan.max_run_s,
-        upload_bytes=sum(inputs.size_bytes for inputs in checked.inputs),
-        price_usd_per_hour=0.0 if context.is_local else round(plan.price_usd_per_hour, 4),
-        ceiling_usd=round(ceiling_usd, 4),
-        results=str(context.results_folder / plan.batch),
+    context.listener.report(
+        PlanMade(
+            batch=plan.batch,
+            target=context.settings.target,
+            jobs=len(plan.jobs),
+            instances=plan.instances,
+            machine_type=plan.machine.name,
+            cores=plan.machine.cores,
+            provisioning=plan.provisioning,
+            zone=plan.zone,
+            max_run_s=plan.max_run_s,
+            upload_bytes=sum(inputs.size_bytes for inputs in checked.inputs),
+            price_usd_per_hour=0.0 if context.is_local else round(plan.price_usd_per_hour, 4),
+            ceiling_usd=round(ceiling_usd, 4),
+            results=str(context.results_folder / plan.batch),
+        )
     )
     limits = [limit for limit in (checked.batch.budget_usd, context.settings.budget_usd) if limit is not None]
     if limits and ceiling_usd > min(limits):

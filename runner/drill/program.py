@@ -17,7 +17,7 @@ from runner.drill.trial import Trial, TrialRun
 from runner.drill.verdict import Verdict
 from runner.errors import HpcError, InputError
 from runner.model import names
-from runner.model.events import Listener
+from runner.model.events import Listener, StepStarted, TrialStarted
 from runner.teardown import raised_signals
 
 AnyTrial = Trial | ChaosTrial
@@ -124,9 +124,9 @@ def execute(site: DrillSite, trials: Sequence[AnyTrial], listener: Listener) -> 
         if site.context.is_local:
             _prepare(site, listener)
         for number, trial in enumerate(trials, start=1):
-            listener.tell("trial_started", number=number, of=len(trials), step=trial.moment, what=trial.what)
+            listener.report(TrialStarted(number=number, of=len(trials), step=trial.moment, what=trial.what))
             verdict = _carry_out(site, trial)
-            listener.tell("trial", **verdict.as_json())
+            listener.report(verdict.as_event())
             verdicts.append(verdict)
     return DrillSummary(verdicts=tuple(verdicts))
 
@@ -140,7 +140,7 @@ def _carry_out(site: DrillSite, trial: AnyTrial) -> Verdict:
 def _prepare(site: DrillSite, listener: Listener) -> None:
     if site.context.cloud.compute.newest_image(names.IMAGE_FAMILY) is not None:
         return
-    listener.tell("step", what="base and image for the drill")
+    listener.report(StepStarted(what="base and image for the drill"))
     done = site.invoke("build", "--yes", "--json")
     if done.exit_code != 0:
         raise HpcError(f"no image for the drill: {done.last_words()}")

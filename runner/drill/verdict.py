@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from runner.model.events import TrialEnded
+
 
 class DrillTrial(Protocol):
     """A trial, as a verdict speaks of it."""
@@ -50,22 +52,26 @@ class Verdict:
         """Whether nothing was left over or lost, and all reports were true."""
         return not self.left_over and not self.problems
 
+    def as_event(self) -> TrialEnded:
+        """Return the event that reports it."""
+        return TrialEnded(
+            trial=self.trial.name,
+            step=self.trial.moment,
+            what=self.trial.what,
+            batch=self.batch,
+            client_exit_code=self.client_exit_code,
+            empty_after_s=self.empty_after_s,
+            jobs=self.jobs,
+            finished=self.finished,
+            home=self.home,
+            went_on=self.went_on,
+            noticed_s=self.noticed_s,
+            replaced_s=self.replaced_s,
+            left_over=self.left_over,
+            problems=self.problems,
+            verdict="ok" if self.is_good else "FAILED",
+        )
+
     def as_json(self) -> dict[str, Any]:
-        """JSON values of the event ``trial``."""
-        return {
-            "trial": self.trial.name,
-            "step": self.trial.moment,
-            "what": self.trial.what,
-            "batch": self.batch,
-            "client_exit_code": self.client_exit_code,
-            "empty_after_s": self.empty_after_s,
-            "jobs": self.jobs,
-            "finished": self.finished,
-            "home": self.home,
-            "went_on": self.went_on,
-            "noticed_s": self.noticed_s,
-            "replaced_s": self.replaced_s,
-            "left_over": list(self.left_over),
-            "problems": list(self.problems),
-            "verdict": "ok" if self.is_good else "FAILED",
-        }
+        """Return the JSON values of the event ``trial``."""
+        return self.as_event().as_json()

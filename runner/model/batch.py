@@ -109,7 +109,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """A jobs file that made sense. ``source`` still knows where each value stood."""
+    """A valid jobs file. ``source`` still knows where each value stood."""
 
     name: str
     jobs: tuple[Job, ...]
@@ -140,7 +140,7 @@ def parse_batch(text: str, file: Path) -> Batch:
 
 
 def _with_texts(source: YamlSource) -> dict[str, Any]:
-    """The file's values, those of ``args`` and ``matrix`` as they are written: an analysis gets 1.10 and 010 unchanged."""
+    """Return the file's values, those of ``args`` and ``matrix`` as they are written: an analysis gets 1.10 and 010 unchanged."""
     values = dict(source.values)
     if isinstance(values.get("jobs"), list):
         values["jobs"] = [_entry_with_texts(entry, ("jobs", i), source) for i, entry in enumerate(values["jobs"])]
@@ -167,12 +167,12 @@ def _texts(values: list[Any], at: Location, source: YamlSource) -> list[Any]:
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of a jobs file, for editors."""
+    """Return the JSON schema of a jobs file, for editors."""
     return JobsFile.model_json_schema()
 
 
 def _problems(error: ValidationError, source: YamlSource) -> Iterator[InputProblem]:
-    """Pydantic's complaints in our words, with places. Union branches (int, float, str) speak once."""
+    """Yield Pydantic's complaints in our words, each with its line and column. Union branches (int, float, str) speak once."""
     seen: set[tuple[int, int]] = set()
     for item in error.errors(include_url=False):
         location = tuple(part for part in item["loc"] if _in_file(source, part, item["loc"]))
@@ -184,7 +184,7 @@ def _problems(error: ValidationError, source: YamlSource) -> Iterator[InputProbl
 
 
 def _in_file(source: YamlSource, part: int | str, whole: tuple[int | str, ...]) -> bool:
-    """Whether ``part`` is a key or index of the file: pydantic adds the names of union branches at the end."""
+    """Return whether ``part`` is a key or index of the file: pydantic adds the names of union branches at the end."""
     return whole[: whole.index(part) + 1] in source.marks
 
 
@@ -227,7 +227,7 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
 
 
 def _expand(parsed: JobsFile, file: Path) -> Iterator[Job]:
-    """One job for each entry, or for each combination of its matrix."""
+    """Yield one job for each entry, or for each combination of its matrix."""
     for index, entry in enumerate(parsed.jobs):
         matrix = entry.matrix or {}
         for values in itertools.product(*matrix.values()):
@@ -250,7 +250,7 @@ def _fill(template: str, values: Mapping[str, str]) -> str:
 
 
 def _name_problems(parsed: JobsFile, jobs: tuple[Job, ...], source: YamlSource) -> Iterator[InputProblem]:
-    """Names that are not names, and names that stand twice (folders of some systems know no upper and lower case)."""
+    """Yield invalid and duplicate names (some file systems do not tell upper from lower case)."""
     if not names.is_batch_name(parsed.batch):
         yield source.problem(
             ("batch",),
@@ -316,12 +316,12 @@ def _include_problems(patterns: list[str], at: Location, source: YamlSource) -> 
 
 
 def _is_relative(path: str) -> bool:
-    """Whether it is relative, and does not lead out of the folder."""
+    """Return whether a path is relative, and does not lead out of the folder."""
     return path != "" and not PurePosixPath(path).is_absolute() and ".." not in path.split("/") and "\\" not in path
 
 
 def _placeholder_problems(entry: JobEntry, index: int, source: YamlSource) -> Iterator[InputProblem]:
-    """A ``{key}`` that the matrix does not have: almost always a slip."""
+    """Yield a problem for each ``{key}`` that the matrix does not have: almost always a slip."""
     known = set(entry.matrix or {})
     texts: list[tuple[Location, str]] = [(("jobs", index, "name"), entry.name)]
     texts += [(("jobs", index, "args", i), arg) for i, arg in enumerate(entry.args) if isinstance(arg, str)]

@@ -33,7 +33,7 @@ class MachineType:
 def _family(
     prefix: str, sizes: Iterable[int], *, ram_per_vcpu_gib: float, usd_per_vcpu_hour: float
 ) -> list[MachineType]:
-    """The sizes of a family whose vCPUs are hyper-threads, two to a core, and whose price is proportional."""
+    """Return the sizes of a family whose vCPUs are hyper-threads, two to a core, and whose price is proportional."""
     return [
         MachineType(
             name=f"{prefix}-{vcpus}",
@@ -60,7 +60,7 @@ LARGEST_CORES = max(machine.cores for machine in MACHINE_TYPES.values())
 
 
 def smallest_with(cores: int, *, at_least: MachineType) -> MachineType:
-    """The cheapest machine type with so many cores: ``at_least`` itself if it has them.
+    """Return the cheapest machine type with so many cores: ``at_least`` itself if it has them.
 
     Raises:
         ValueError: no machine type has so many.

@@ -20,7 +20,7 @@ MOST_VALUES = 4_000_000
 
 
 def decode_json(content: bytes) -> Any:
-    """The value of a JSON text in UTF-8.
+    """Return the value of a JSON text in UTF-8.
 
     Raises:
         ValueError: it is none, is too big, has too many values, is nested too deep, or says a name twice.
@@ -73,7 +73,7 @@ def exit_code(value: Any) -> int:
 
 
 def optional(read: Callable[[Any], Value], value: Any) -> Value | None:
-    """What ``read`` makes of ``value``; None is None."""
+    """Return what ``read`` makes of ``value``; None for None."""
     return None if value is None else read(value)
 
 
@@ -89,7 +89,7 @@ def plain_text(value: Any) -> str:
 
 
 def shorten(value: Any, most: int = 200) -> str:
-    """How a value is written in Python, or its beginning: what is foreign may be long."""
+    """Return how a value is written in Python, cut if that is long."""
     try:
         text = repr(value[:most] if isinstance(value, str | bytes | list) else value)
     except (ValueError, RecursionError) as error:  # a number of too many digits; nested too deep

@@ -36,19 +36,19 @@ class Lease:
     deadlines: Mapping[str, float] = field(default_factory=dict)
 
     def is_held_by(self, clients: Collection[str]) -> bool:
-        """Whether its holder is one of these, by ID; by name where the lease of an older version has no ID."""
+        """Return whether its holder is one of these, by ID; by name where the lease of an older version has no ID."""
         return bool(self.holder) and (self.holder_id or self.holder) in clients
 
     def is_same_watch(self, other: Lease) -> bool:
-        """Whether one and the same process has both."""
+        """Return whether one and the same process holds both."""
         return (self.holder, self.holder_id) == (other.holder, other.holder_id)
 
     def renew(self, now: datetime, lease_s: float) -> Lease:
-        """The same lease, from now on."""
+        """Return the same lease, starting now."""
         return replace(self, renewed=now, expires=now.timestamp() + lease_s)
 
     def restate(self, **changes: Any) -> Lease:
-        """The lease with these changes, as somebody writes it who does not watch the batch: both its times stay the holder's.
+        """Return the lease with these changes, as written by a client that does not watch the batch: both times stay the holder's.
 
         So it keeps its length, which counts from this writing; one that nobody renews any more has none left.
         """
@@ -56,11 +56,11 @@ class Lease:
         return replace(self, expires=self.expires if is_kept else self.renewed.timestamp(), **changes)
 
     def is_watched(self, now: datetime) -> bool:
-        """Whether somebody else has it: it has a holder, and has not run out."""
+        """Return whether it is held: it has a holder, and has not run out."""
         return bool(self.holder) and not self.detached and self.expires > now.timestamp()
 
     def as_json(self) -> bytes:
-        """As it is in the bucket."""
+        """Return the object's content, as it is in the bucket."""
         values: dict[str, Any] = {
             "format": FORMAT,
             "batch": self.batch,
@@ -102,7 +102,7 @@ class LeaseSight:
 
 
 def see_lease(lease: Lease, *, updated: datetime, served: datetime) -> LeaseSight:
-    """A lease that was written at ``updated`` and read at ``served``, both by the storage server's clock.
+    """Return a lease that was written at ``updated`` and read at ``served``, both by the storage server's clock.
 
     It is over when its age says so, as the VMs count it, or the end that its holder wrote: whichever comes first.
     """
@@ -112,13 +112,13 @@ def see_lease(lease: Lease, *, updated: datetime, served: datetime) -> LeaseSigh
 
 
 def new_lease(batch: str, holder: str, now: datetime, lease_s: float, *, holder_id: str = "") -> Lease:
-    """A lease that begins now."""
+    """Return a lease that begins now."""
     expires = (now + timedelta(seconds=lease_s)).timestamp()
     return Lease(batch=batch, renewed=now, expires=expires, holder=holder, holder_id=holder_id)
 
 
 def parse_lease(content: bytes) -> Lease:
-    """What is in the bucket, as a lease.
+    """Read what is in the bucket as a lease.
 
     Raises:
         ValueError: it is none, or of a format that this version does not know.
@@ -126,12 +126,12 @@ def parse_lease(content: bytes) -> Lease:
     try:
         values = decode_json(content)
     except ValueError as error:
-        raise ValueError(f"a damaged lease: {error}") from error
+        raise ValueError(f"a corrupt lease: {error}") from error
     return lease_of_values(values)
 
 
 def lease_of_values(values: Mapping[str, Any]) -> Lease:
-    """The same from JSON values.
+    """Read JSON values as a lease.
 
     Raises:
         ValueError: see ``parse_lease``.
@@ -149,11 +149,11 @@ def lease_of_values(values: Mapping[str, Any]) -> Lease:
             deadlines={job: real_number(seconds) for job, seconds in (values.get("deadlines") or {}).items()},
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"a damaged lease: {shorten(error)}") from error
+        raise ValueError(f"a corrupt lease: {shorten(error)}") from error
 
 
 def _aware(text: str) -> datetime:
-    """A time that can be compared with ours, whatever is asked of it."""
+    """Read a time that has a zone, so that it can be compared with ours."""
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError(f"{text} is in no time zone")

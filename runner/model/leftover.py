@@ -1,6 +1,6 @@
-"""What of ours may be removed, and what not: the decisions of a sweep. Pure; nothing here asks or touches a cloud.
+"""Which of our resources may be removed, and which not: the decisions of a sweep. Pure; nothing here asks or touches a cloud.
 
-A thing is ours if it bears the label ``app``; where labels cannot be had (firewalls, networks, service accounts, objects)
+A resource is ours if it bears the label ``app``; where labels cannot be had (firewalls, networks, service accounts, objects)
 its name, its place in our bucket or its description say so, and whoever lists it puts that into ``labels``.
 """
 
@@ -19,13 +19,13 @@ ANY_OWNER = "any"
 BASE_PART = "base"
 STATE_PART = "state"
 VALIDATED = "validated"
-SETTINGS_ONLY = "only its settings are here"  # of a stack: nothing says that it was ever made, or it is gone
+SETTINGS_ONLY = "only its settings are here"  # of a stack: nothing says that it was ever created, or it is gone
 
 
 class Kind(Enum):
-    """The kinds of things, in the order in which they can be removed: what is used comes after its users.
+    """The kinds of resources, in the order in which they can be removed: what is used comes after its users.
 
-    A lease is found as one of the control objects of its batch, and is a thing of its own only where it goes before all else.
+    A lease is found as one of the control objects of its batch, and is an item of its own only where it goes before all else.
     """
 
     LEASE = "lease"
@@ -59,12 +59,12 @@ ORDER = {kind: index for index, kind in enumerate(Kind)}
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One thing of ours. ``place``: zone, region, bucket or project; '' where there is only one. ``state``: a word for it.
+    """One resource of ours. ``place``: zone, region, bucket or project; '' where there is only one. ``state``: a word for it.
     Of disks and addresses ``users`` are what they are attached to, as ``ZONE/NAME`` for a VM; ``size_gib`` is a disk's.
     ``is_regional``: of what may be in a zone or a region, that its place is a region.
 
     ``labels``: ``app``, ``owner``, ``batch`` or ``bake``, ``expires``, ``part`` for what belongs to the stack ``base``.
-    ``lease``: at the control objects of a batch, if it has one. ``uid``: the cloud's own ID, or when it was made; what has the
+    ``lease``: at the control objects of a batch, if it has one. ``uid``: the cloud's own ID, or when it was created; what has the
     same name later has another one. Of objects ``since`` and ``until`` are when the oldest and the youngest were written.
     """
 
@@ -93,12 +93,12 @@ class Item:
 
     @property
     def purpose(self) -> str:
-        """The batch or bake for which it was made."""
+        """The batch or bake for which it was created."""
         return self.batch or self.bake
 
     @property
     def owner(self) -> str:
-        """Whose it is, or ''."""
+        """The owner, or ''."""
         return self.labels.get("owner", "")
 
     @property
@@ -108,15 +108,15 @@ class Item:
 
     @property
     def key(self) -> tuple[Kind, str, str]:
-        """What tells it from all others."""
+        """The kind, place and name, which no other item has together."""
         return self.kind, self.place, self.name
 
     def is_still(self, earlier: Item) -> bool:
-        """Whether it is what was seen earlier under its key, and not something new of the same name."""
+        """Return whether it is what was seen earlier under its key, and not something new of the same name."""
         return (self.key, self.uid) == (earlier.key, earlier.uid) and (not earlier.until or self.since <= earlier.until)
 
     def has_expired(self, now: datetime) -> bool:
-        """Should it be gone by now?"""
+        """Return whether it should be gone by now."""
         return self.expires_at is not None and self.expires_at <= now
 
     def __str__(self) -> str:
@@ -125,9 +125,9 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Whether an item shall be removed, and why, or why not. ``is_outlived``: it has outlived its purpose, whatever was asked.
+    """Whether an item shall be removed, and why, or why not. ``is_outlived``: it has expired, whatever was asked.
 
-    ``is_spared``: it was asked for, and stays because a client that lives is at it, or needs it, or because it is somebody else's.
+    ``is_spared``: it was asked for, and stays because a living client uses it, or because it is somebody else's.
     """
 
     item: Item
@@ -138,7 +138,7 @@ class Choice:
 
 
 class Found:
-    """All that was found together, at ``now``: what one thing tells of another, and which of them have outlived their purpose.
+    """All that was found together, at ``now``: what one tells of another, and which of them have expired.
 
     ``alive``: the batches and bakes that have something which has not.
     """
@@ -151,9 +151,9 @@ class Found:
         self.alive = frozenset(item.purpose for item in self.items if item.purpose and self._is_alive(item))
 
     def judge(self, item: Item) -> Choice | None:
-        """Whether it has outlived its purpose, or why not though it looks so; None if there is nothing to be said against it.
+        """Return whether it has expired, or why not though it looks so; None if nothing speaks against it.
 
-        Three things speak against one: its label, that it is of a VM that is switched off and only costs, and the lease of its
+        Three facts speak against one: its label, that it is of a VM that is switched off and only costs, and the lease of its
         batch. As long as that runs, somebody looks after all of it.
         """
         lease, reason = self._leases.get(item.batch), self._why_by_itself(item)
@@ -168,13 +168,13 @@ class Found:
         if item.has_expired(self._now):
             return f"expired at {item.expires_at:{SHOWN}} UTC"
         if _is_switched_off(item):
-            return f"it is {item.state}, and its disk costs"
+            return f"it is {item.state}, and its disk still costs money"
         if item.kind in (Kind.DISK, Kind.ADDRESS) and item.users and self._switched_off.issuperset(item.users):
             return "its VM is switched off"
         return ""
 
     def _judge_by_lease(self, item: Item, lease: LeaseSight) -> Choice:
-        """What becomes of it when nobody renews the lease any more."""
+        """Return what becomes of it when nobody renews the lease any more."""
         if lease.jobs_left_s <= 0:
             left = "left with --detach, its last deadline was" if lease.lease.detached else "its lease ended"
             reason = f"{left} at {self._after(lease.jobs_left_s)}"
@@ -193,21 +193,21 @@ class Found:
 
 
 def find_watchers(items: Iterable[Item]) -> dict[str, Lease]:
-    """The leases by which somebody watches a batch."""
+    """Return the leases by which somebody watches a batch."""
     sights = {item.batch: item.lease for item in items if item.lease is not None}
     return {batch: sight.lease for batch, sight in sights.items() if sight.is_watched}
 
 
 def _is_switched_off(item: Item) -> bool:
-    """A batch's VM that could not delete itself. The builder of a bake is switched off on purpose, while its image is made."""
+    """Return whether it is a batch's VM that could not delete itself. The builder of a bake is switched off on purpose, while its image is made."""
     return item.kind is Kind.INSTANCE and bool(item.batch) and item.state in SWITCHED_OFF
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """What a sweep is about: one batch, one bake, everything of this owner, or (none of these) what has outlived its purpose.
+    """What a sweep is about: one batch, one bake, everything of this owner, or (none of these) what has expired.
 
-    ``results``: results and, with ``everything``, the bucket too. ``owner``: the owner whose things may be touched, or ``any``.
+    ``results``: results and, with ``everything``, the bucket too. ``owner``: the owner whose resources may be touched, or ``any``.
     ``busy``: batches and bakes that a living process is at, and who; they are left to it. ``gone``: clients that are known to be
     gone, as ``Lease.is_held_by`` has them; everything but what others watch is taken, one batch by its name whoever watches it.
     """
@@ -223,13 +223,13 @@ class Scope:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What everything in this scope bears, for the cloud's own filter."""
+        """The labels of everything in this scope, for the cloud's own filter."""
         if self.batch:
             return names.labels_of_batch(self.batch)
         return names.labels_of_bake(self.bake) if self.bake else {"app": names.APP}
 
     def choose(self, items: Iterable[Item]) -> list[Choice]:
-        """A choice for each item that this scope speaks of: expired ones first, then in the order of removal."""
+        """Return a choice for each item that this scope speaks of: expired ones first, then in the order of removal."""
         found = Found(items, self.now)
         choices = [
             replace(choice, is_outlived=_is_outlived(found, item))
@@ -250,20 +250,20 @@ class Scope:
             by_name = bool(self.batch or self.bake)
             return Choice(item=item, is_taken=False, reason=f"{whose}; --owner any takes it too", is_spared=by_name)
         if wanted.is_taken and item.purpose in self.busy:
-            reason = f"{self.busy[item.purpose]} is at it"
+            reason = f"in use by {self.busy[item.purpose]}"
             return Choice(item=item, is_taken=False, reason=reason, is_spared=self.everything)
         if wanted.is_taken and self.everything and item.batch in (watchers := self._watchers(found)):
-            reason = f"{watchers[item.batch]} watches it; --batch {item.batch} takes it all the same"
+            reason = f"{watchers[item.batch]} watches it; --batch {item.batch} removes it all the same"
             return Choice(item=item, is_taken=False, reason=reason, is_spared=True)
         return wanted
 
     def _watchers(self, found: Found) -> Mapping[str, str]:
-        """Who watches which batch, as far as nobody knows that they are gone."""
+        """Return who watches which batch, as far as nobody knows that they are gone."""
         watched = find_watchers(found.items)
         return {batch: lease.holder for batch, lease in watched.items() if not lease.is_held_by(self.gone)}
 
     def _wish(self, item: Item, found: Found) -> Choice | None:
-        """The choice before it is asked whose it is; None if the scope does not speak of this item."""
+        """Return the choice before it is asked whose it is; None if the scope does not speak of this item."""
         if self.batch:
             is_meant = item.batch == self.batch and (item.kind is not Kind.RESULTS or self.results)
             return Choice(item=item, is_taken=True, reason=f"of batch {self.batch}") if is_meant else None
@@ -289,8 +289,8 @@ class Scope:
             return Choice(item=item, is_taken=False, reason="kept: it is valid, and ends by itself")
         clients = {**self._watchers(found), **self.busy}
         if clients and (item.kind is Kind.BUCKET or item.labels.get("part") == BASE_PART):
-            at_it = ", ".join(f"{who} is at {name}" for name, who in sorted(clients.items()))
-            return Choice(item=item, is_taken=False, reason=f"kept: {at_it}, which needs it", is_spared=True)
+            users = ", ".join(f"{name}, in use by {who}" for name, who in sorted(clients.items()))
+            return Choice(item=item, is_taken=False, reason=f"kept: needed by {users}", is_spared=True)
         return Choice(item=item, is_taken=True, reason="of everything")
 
     def _wish_of_dead(self, item: Item, found: Found) -> Choice | None:
@@ -307,7 +307,7 @@ class Scope:
         return None
 
     def _owner_of(self, item: Item, listed: Collection[Item]) -> str:
-        """Whose it is; a stack that does not say it belongs with what else there is for its purpose."""
+        """Return whose it is; a stack that does not say it belongs with what else there is for its purpose."""
         if item.owner or item.kind is not Kind.STACK or not item.purpose:
             return item.owner
         owners = {other.owner for other in listed if other.owner and other.purpose == item.purpose}
@@ -322,7 +322,7 @@ class Scope:
         )
 
     def _others(self, listed: Collection[Item], kinds: Collection[Kind]) -> list[str]:
-        """Whose things of these kinds may not be touched."""
+        """Return the owners whose resources of these kinds may not be touched."""
         if self.owner == ANY_OWNER:
             return []
         found = (item for item in listed if item.kind in kinds and item.labels.get("part") != STATE_PART)
@@ -335,7 +335,7 @@ def _is_outlived(found: Found, item: Item) -> bool:
 
 
 def _is_orphan(item: Item, owner: str) -> bool:
-    """A part of the base, whose owner nobody can tell once the bucket is gone; it is a project's only one of its name.
+    """Return whether it is a part of the base, whose owner nobody can tell once the bucket is gone; it is a project's only one of its name.
     Or a stack of which nothing else is left that would say whose it was.
     """
     if owner or item.kind is Kind.BUCKET:
@@ -344,7 +344,7 @@ def _is_orphan(item: Item, owner: str) -> bool:
 
 
 def read_expires(text: str) -> datetime | None:
-    """The time of a label ``expires``, in UTC."""
+    """Read the time of a label ``expires``, in UTC."""
     try:
         return datetime.strptime(text, "%Y%m%d-%H%M").replace(tzinfo=UTC)
     except ValueError:
@@ -352,5 +352,5 @@ def read_expires(text: str) -> datetime | None:
 
 
 def read_labels(text: str) -> dict[str, str]:
-    """Labels written as ``key=value`` words into a description, where a thing can have no labels."""
+    """Read labels that are written as ``key=value`` words into a description, where a resource can have no labels."""
     return dict(part.split("=", 1) for part in text.split() if "=" in part)

@@ -1,4 +1,4 @@
-"""Names, labels and paths: the only place that makes them. Infra, runner and the scripts on the VM take them from here.
+"""Names, labels and paths: the only module that builds them. Infra, runner and the scripts on the VM take them from here.
 
 Google's rules: resource names ``[a-z]([-a-z0-9]{0,61}[a-z0-9])?`` (RFC 1035), label values ``[a-z0-9_-]{0,63}``.
 """
@@ -69,22 +69,22 @@ ATTEMPT_MARK = ".a"
 
 
 def is_batch_name(text: str) -> bool:
-    """A batch's name is its stack's name, label value and prefix in the bucket: at most 40 of ``a-z 0-9 -``."""
+    """Return whether it is a batch's name, which is its stack's name, label value and prefix in the bucket: at most 40 of ``a-z 0-9 -``."""
     return BATCH_NAME.fullmatch(text) is not None
 
 
 def is_job_name(text: str) -> bool:
-    """A job's name is a folder and part of an object's name: letters, digits, ``_ -`` and single dots, at most 63."""
+    """Return whether it is a job's name, which is a folder and part of an object's name: letters, digits, ``_ -`` and single dots, at most 63."""
     return JOB_NAME.fullmatch(text) is not None
 
 
 def label_value(text: str) -> str:
-    """The nearest text that Google accepts as a label's value."""
+    """Return the nearest text that Google accepts as a label's value."""
     return re.sub(r"[^a-z0-9_-]", "-", text.lower())[:63]
 
 
 def labels(*, owner: str, expires: datetime | None = None, **more: str) -> dict[str, str]:
-    """The labels that everything of ours bears; ``more``: ``batch`` or ``bake``, and what describes the thing.
+    """Return the labels that everything of ours bears; ``more``: ``batch`` or ``bake``, and what describes the resource.
 
     ``expires`` is written as ``20261122-1530`` in UTC: after that time nothing may still be there.
     """
@@ -95,27 +95,27 @@ def labels(*, owner: str, expires: datetime | None = None, **more: str) -> dict[
 
 
 def expires_label(at: datetime) -> str:
-    """The value of the label ``expires``, in UTC."""
+    """Return the value of the label ``expires``, in UTC."""
     return at.astimezone(UTC).strftime("%Y%m%d-%H%M")
 
 
 def labels_of_batch(batch: str) -> dict[str, str]:
-    """The labels by which everything of a batch is found again."""
+    """Return the labels by which everything of a batch is found again."""
     return {"app": APP, "batch": batch}
 
 
 def labels_of_bake(bake: str) -> dict[str, str]:
-    """The labels by which everything of a bake is found again."""
+    """Return the labels by which everything of a bake is found again."""
     return {"app": APP, "bake": bake}
 
 
 def label_filter(wanted: Mapping[str, str]) -> str:
-    """The ``filter=`` of a Compute list call for things that bear all these labels."""
+    """Return the ``filter=`` of a Compute list call for resources that bear all these labels."""
     return " AND ".join(f"labels.{key}={value}" for key, value in sorted(wanted.items()))
 
 
 def bucket_name(project: str) -> str:
-    """The results bucket of a project (bucket names are global, so the project's ID is in it)."""
+    """Return the results bucket of a project (bucket names are global, so the project's ID is in it)."""
     return f"{project}-{APP}"[:63]
 
 
@@ -123,27 +123,27 @@ STATE_PASSPHRASE = f"{APP}/passphrase"  # an object beside Pulumi's state, which
 
 
 def state_bucket_name(project: str) -> str:
-    """The bucket of Pulumi's state, for a project on Google Cloud."""
+    """Return the bucket of Pulumi's state, for a project on Google Cloud."""
     return f"{project}-{APP}-state"[:63]
 
 
 def service_account_email(project: str) -> str:
-    """The service account of our VMs."""
+    """Return the service account of our VMs."""
     return f"{SERVICE_ACCOUNT_ID}@{project}.iam.gserviceaccount.com"
 
 
 def self_delete_role(project: str, role_id: str = SELF_DELETE_ROLE_ID) -> str:
-    """The custom role that the service account of our VMs has on the VMs of batches: look at them, delete them."""
+    """Return the custom role that the service account of our VMs has on the VMs of batches: look at them, delete them."""
     return f"projects/{project}/roles/{role_id}"
 
 
 def instance_name(batch: str, index: int) -> str:
-    """The VM number ``index`` (from 0) of a batch. No two batches have one of the same name, and no bake has one of these."""
+    """Return the name of VM number ``index`` (from 0) of a batch. No two batches have one of the same name, and no bake has one of these."""
     return f"{VM_PREFIX}{batch}-{index}"
 
 
 def self_delete_condition() -> str:
-    """The IAM condition that holds for VMs of batches, and for nothing else in a project.
+    """Return the IAM condition that holds for VMs of batches, and for nothing else in a project.
 
     It needs no batch's name, so it is granted once, long before a VM exists. IAM has no regular expressions; ``extract`` gives what
     follows ``/instances/``, and '' for what is no instance.
@@ -154,24 +154,24 @@ def self_delete_condition() -> str:
 
 
 def builder_name(bake: str) -> str:
-    """The builder VM of a bake; ``bake`` is the name of its stack."""
+    """Return the name of the builder VM of a bake; ``bake`` is the name of its stack."""
     return f"{bake}-builder"
 
 
 def bake_name(at: datetime) -> str:
-    """The name of a bake: of its stack, and the value of its label."""
+    """Return the name of a bake: of its stack, and the value of its label."""
     return f"bake-{at.astimezone(UTC).strftime('%Y%m%d-%H%M%S')}"
 
 
 def image_name(at: datetime) -> str:
-    """A versioned image name. It contains the family: without that every refresh plans a replacement."""
+    """Return a versioned image name. It contains the family: without that every refresh plans a replacement."""
     return f"{IMAGE_FAMILY}-{at.astimezone(UTC).strftime('%Y%m%d-%H%M%S')}"
 
 
 def result_prefix(batch: str, job: str, attempt: int, push: int = 1) -> str:
     """Where one attempt of a job leaves its result set in the bucket, with a slash at the end.
 
-    ``push`` above 1: pushed again because the one before arrived damaged; VMs may not overwrite, so it has its own place.
+    ``push`` above 1: pushed again because the one before arrived corrupt; VMs may not overwrite, so it has its own name.
     """
     again = f".push-{push}" if push > 1 else ""
     return f"{batch}/{job}/attempt-{attempt}{again}/"
@@ -191,7 +191,7 @@ def control_prefix(batch: str) -> str:
 
 
 def lease_object(batch: str) -> str:
-    """The lease of a batch: a small JSON object that whoever watches the batch renews."""
+    """Return the name of the lease of a batch: a small JSON object that whoever watches the batch renews."""
     return control_prefix(batch) + LEASE
 
 
@@ -201,12 +201,12 @@ def preemption_prefix(batch: str) -> str:
 
 
 def home_marker(job: str, attempt: int) -> str:
-    """The control object that says that an attempt's results are at home with a client, and with which."""
+    """Return the name of the control object that says that a client downloaded an attempt's results, and which."""
     return f"{HOME_MARKERS}{attempt_folder(job, attempt)}"
 
 
 def attempt_folder(job: str, attempt: int) -> str:
-    """The ID of one attempt of a job on a VM, and the name of its folder there."""
+    """Return the ID of one attempt of a job on a VM, and the name of its folder there."""
     return f"{job}{ATTEMPT_MARK}{attempt}"
 
 

@@ -39,7 +39,7 @@ class Plan:
     ceiling_usd: float
 
     def with_most(self, vms: int) -> Plan:
-        """The same plan with fewer VMs at once; what each may cost stays."""
+        """Return the same plan with fewer VMs at once; what each may cost stays."""
         share = vms / len(self.instances)
         return replace(self, max_vms=vms, instances=self.instances[:vms], ceiling_usd=share * self.ceiling_usd)
 
@@ -112,7 +112,7 @@ def _too_long(batch: Batch, run_s: float, vms: int) -> InputProblem:
 
 
 def vms_needed(widths: Sequence[int], cores: int) -> int:
-    """How many VMs hold all jobs at once: first fit, widest first. Never more than there are jobs."""
+    """Return how many VMs hold all jobs at once: first fit, widest first. Never more than there are jobs."""
     free: list[int] = []
     for width in sorted(widths, reverse=True):
         fitting = next((index for index, room in enumerate(free) if room >= width), None)

@@ -58,7 +58,7 @@ def find_rooms(
     disk_gib: int = 0,
     external_ip: bool = True,
 ) -> list[QuotaRoom]:
-    """The room that each quota leaves, scarcest first. A metric that the region does not tell sets no limit."""
+    """Return the room that each quota leaves, scarcest first. A metric that the region does not report sets no limit."""
     by_metric = {quota.metric: quota for quota in quotas}
     needs = {
         "INSTANCES": 1.0,

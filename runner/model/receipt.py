@@ -20,7 +20,7 @@ PRICE_NOTE = (
     f"list price on demand, {catalog.PRICE_REGION}, {catalog.PRICE_DATE}, with disk and address; "
     "spot VMs cost less, other regions up to a third more"
 )
-FREE_NOTE = "nothing: the embedded cloud runs on this machine"
+FREE_NOTE = "nothing: the embedded cloud runs on this computer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ class Receipt:
 def make_receipt(
     session: Session, *, made: datetime, answers: Sequence[Answer] = (), asked: datetime | None = None
 ) -> Receipt:
-    """The receipt of a session. ``answers``: what the cloud said at ``asked`` about all that the session knows and its label."""
+    """Return the receipt of a session. ``answers``: what the cloud said at ``asked`` about all that the session knows and its label."""
     is_free = session.facts.get("target") == "local"
     items = make_items(session, answers, until=asked or made, is_free=is_free)
     return Receipt(session=session, items=items, is_free=is_free, made=made, asked=asked)

@@ -1,4 +1,4 @@
-"""The items of a receipt, from what the journal knows of each thing and what the cloud says about it. Pure.
+"""The items of a receipt, from what the journal knows of each resource and what the cloud says about it. Pure.
 
 Times come from the cloud's own operations where it still remembers them, else from the journal, whose "intended" is before the
 true begin and whose "gone" is after the true end: either way the time is a ceiling.
@@ -24,7 +24,7 @@ Key = tuple[str, str, str]
 
 
 class ItemState(Enum):
-    """What has become of a thing. ``UNKNOWN``: the cloud could not be asked."""
+    """What has become of a resource. ``UNKNOWN``: the cloud could not be asked."""
 
     GONE = "gone"
     NEVER_CREATED = "never created"
@@ -35,7 +35,7 @@ class ItemState(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class CloudAct:
-    """Something that was done to a thing, as the cloud remembers it: insert, delete, compute.instances.preempted…"""
+    """Something that was done to a resource, as the cloud remembers it: insert, delete, compute.instances.preempted…"""
 
     name: str
     kind: str
@@ -66,7 +66,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class ReceiptItem:
-    """One thing. ``usd_per_hour`` None: its price is not known."""
+    """One resource. ``usd_per_hour`` None: its price is not known."""
 
     kind: str
     name: str
@@ -110,7 +110,7 @@ class _Life:
 def make_items(
     session: Session, answers: Sequence[Answer], *, until: datetime, is_free: bool
 ) -> tuple[ReceiptItem, ...]:
-    """An item for each thing that the session knows, and for each that bears its label all the same. ``until``: now."""
+    """Return an item for each resource that the session knows, and for each that bears its label all the same. ``until``: now."""
     asked = {(answer.kind, answer.name, answer.zone): answer for answer in answers}
     lives = _list_lives(session, asked, until)
     known = {_key(life.resource) for life in lives}
@@ -122,7 +122,7 @@ def make_items(
 
 
 def _list_lives(session: Session, asked: dict[Key, Answer], until: datetime) -> list[_Life]:
-    """Every life that the journal knows, in its order, with the cloud's memory of it if both count the same number."""
+    """Return every life that the journal knows, in its order, with the cloud's memory of it if both count the same number."""
     named: dict[Key, list[Resource]] = {}
     for resource in session.resources:
         named.setdefault(_key(resource), []).append(resource)
@@ -145,7 +145,7 @@ def _list_lives(session: Session, asked: dict[Key, Answer], until: datetime) -> 
 
 
 def split_lives(acts: Sequence[CloudAct]) -> list[list[CloudAct]]:
-    """The acts on one name as lives: each begins with an insertion that came to something."""
+    """Return the acts on one name as lives: each begins with an insertion that came to something."""
     lives: list[list[CloudAct]] = []
     for act in sorted(acts, key=lambda act: act.started):
         if act.kind == "insert" and not act.error:
@@ -193,7 +193,7 @@ def _state(life: _Life) -> ItemState:
 
 
 def _was_never_inserted(life: _Life) -> bool:
-    """The cloud remembers what was done of late, and nothing of it made this."""
+    """Return whether the cloud remembers what was done of late, and nothing of it created this."""
     resource, answer = life.resource, life.answer
     if answer is None or answer.acts is None or resource.created is not None or resource.intended is None:
         return False
@@ -201,7 +201,7 @@ def _was_never_inserted(life: _Life) -> bool:
 
 
 def _words(life: _Life) -> tuple[str, ...]:
-    """The cloud's own answer: what it did, what it was heard to say, what it says now."""
+    """Return the cloud's own answer: what it did, what it was heard to say, what it says now."""
     did = [f"{act.kind} {act.name}" for act in life.acts[1:]]
     now = life.answer.words if life.answer is not None and life.is_last else ""
     heard = life.resource.answers  # those of an earlier receipt may be among them
@@ -209,7 +209,7 @@ def _words(life: _Life) -> tuple[str, ...]:
 
 
 def _seconds(life: _Life, state: ItemState, gone: datetime | None, max_run_s: object) -> float:
-    """How long it existed at most. Where nobody saw it go, the cloud's own limit on its life is the end."""
+    """Return how long it existed at most, in s. Where nobody saw it go, the cloud's own limit on its life is the end."""
     begun = life.acts[0].started if life.acts else life.resource.intended or life.resource.created
     if begun is None or state is ItemState.NEVER_CREATED:
         return 0.0
@@ -228,7 +228,7 @@ def _machine_type(resource: Resource, session: Session) -> str:
 
 
 def _price(resource: Resource, session: Session) -> float | None:
-    """USD an hour on demand. A boot disk or an address is in its VM's price, unless the journal gives it a size or a price."""
+    """Return its price on demand, in USD an hour. A boot disk or an address is in its VM's price, unless the journal gives it a size or a price."""
     own, disk_gib = (_number(resource.facts.get(key)) for key in ("price_usd_per_hour", "disk_gib"))
     if own is not None:
         return own

@@ -19,7 +19,7 @@ NUMBERS = frozenset({"seconds", "USD at most", "attempt"})
 
 
 def render_page(values: Mapping[str, Any]) -> str:
-    """The page of a receipt, from its JSON values."""
+    """Return the page of a receipt, from its JSON values."""
     kind = "bake" if values["kind"] == "bake" else "batch"
     title = f"Receipt of {kind} {values['name']}"
     parts = [
@@ -30,7 +30,7 @@ def render_page(values: Mapping[str, Any]) -> str:
         _summary(values),
         "<h2>What was intended, created and gone</h2>",
         _table(
-            ("thing", "state", "intended", "created", "gone", "the cloud's answer", "seconds", "USD at most"),
+            ("resource", "state", "intended", "created", "gone", "the cloud's answer", "seconds", "USD at most"),
             (_item_row(item) for item in values["items"]),
         ),
     ]
@@ -47,10 +47,10 @@ def render_page(values: Mapping[str, Any]) -> str:
 def _summary(values: Mapping[str, Any]) -> str:
     asked = f"asked at {values['asked']}" if values["asked"] else "not asked; this is from the journal alone"
     cost = f"{values['usd_at_most']:.2f} USD at most" if values["usd_at_most"] else "0 USD"
-    more = "" if values["is_cost_known"] else ", and what has no known price"
+    more = "" if values["is_cost_known"] else ", plus resources without a known price"
     lines = [
-        f"{values['target']} {values['project']}, begun by {values['owner']}",
-        f"begun {values['started']}, ended {values['ended'] or 'not yet'}{_after(': ', values['outcome'])}",
+        f"{values['target']} {values['project']}, started by {values['owner']}",
+        f"started {values['started']}, ended {values['ended'] or 'not yet'}{_after(': ', values['outcome'])}",
         f"VM time {values['vm_seconds']:.0f} s; {cost}{more} ({values['price']})",
         f"the cloud was {asked}",
     ]

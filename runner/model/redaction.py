@@ -79,7 +79,7 @@ class Redaction:
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether what has this name, such as an environment variable, is a secret. One that names a file is not."""
+    """Return whether what has this name, such as an environment variable, is a secret. One that names a file is not."""
     upper = name.upper()
     names_a_file = upper in NO_SECRETS or upper.endswith(("_FILE", "_PATH", "_DIR", "_CREDENTIALS"))
     return SECRET_NAME.search(name) is not None and not names_a_file

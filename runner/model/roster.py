@@ -1,7 +1,7 @@
-"""Who does what in a batch: jobs, machines, and what to do next. Pure bookkeeping; whoever drives it does the acts.
+"""Which VM runs which job of a batch, and what to do next. Pure bookkeeping; whoever drives it does the acts.
 
-First come, first served: the job at the head of the queue waits for a machine with enough free cores, and what follows waits
-with it. A job whose machine was lost is in doubt: it may have ended there, and its results may have been pushed. Only when it is known
+First come, first served: the job at the head of the queue waits for a VM with enough free cores, and what follows waits
+with it. A job whose VM was lost is in doubt: it may have ended there, and its results may have been pushed. Only when it is known
 that they were not, it goes back to the head of the queue with a new attempt; that is no fault of the job.
 """
 
@@ -15,11 +15,11 @@ from runner.model.states import TRANSITIONS, JobState
 
 PREEMPTIONS_BEFORE_STANDARD = 2
 TAIL_SHARE = 0.1  # of a batch's jobs: the last ones, which must not wait for spot again and again
-MOST_ATTEMPTS = 10  # of one job on machines that are lost: then something else is wrong
+MOST_ATTEMPTS = 10  # of one job on VMs that are lost: then something else is wrong
 
 
 class MachineState(Enum):
-    """Where a machine of a batch stands."""
+    """The state of a VM of a batch."""
 
     COMING = "coming"
     READY = "ready"
@@ -28,7 +28,7 @@ class MachineState(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class JobEntry:
-    """A job of a batch. ``attempt`` counts from 1 when it first starts; ``preemptions``: machines lost under it."""
+    """A job of a batch. ``attempt`` counts from 1 when it first starts; ``preemptions``: VMs lost under it."""
 
     name: str
     np: int
@@ -41,7 +41,7 @@ class JobEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class MachineEntry:
-    """A machine of a batch."""
+    """A VM of a batch."""
 
     name: str
     cores: int
@@ -77,7 +77,7 @@ class Roster:
 
     @property
     def machines(self) -> list[MachineEntry]:
-        """All machines, lost ones too."""
+        """All VMs, lost ones too."""
         return list(self._machines.values())
 
     @property
@@ -87,29 +87,29 @@ class Roster:
 
     @property
     def is_settled(self) -> bool:
-        """Nothing can be started now, no machine is still coming and no job is in doubt: what runs, runs by itself."""
+        """Nothing can be started now, no VM is still coming and no job is in doubt: what runs, runs by itself."""
         return not (self.has(MachineState.COMING) or self._in_doubt()) and not (
             self._queue and self._fitting(self._jobs[self._queue[0]].np)
         )
 
     def has(self, state: MachineState) -> bool:
-        """Whether a machine is in this state."""
+        """Return whether a VM is in this state."""
         return any(machine.state is state for machine in self._machines.values())
 
     def job(self, name: str) -> JobEntry:
-        """One job."""
+        """Return one job."""
         return self._jobs[name]
 
     def add_machine(self, machine: MachineEntry) -> None:
-        """A machine that was asked for."""
+        """Add a VM that was requested."""
         self._machines[machine.name] = machine
 
     def machine_ready(self, name: str) -> None:
-        """It answers."""
+        """Note that a VM answers."""
         self._machines[name] = replace(self._machines[name], state=MachineState.READY)
 
     def machine_lost(self, name: str) -> list[JobEntry]:
-        """It is gone, or is given up; the jobs that ran there, all of them in doubt now. Nothing if it was known to be lost.
+        """Note that a VM is gone or given up, and return the jobs that ran there, all in doubt now; none if it was known to be lost.
 
         ``give_back`` or ``end`` decides each of them, when it is known whether its results were pushed.
         """
@@ -122,42 +122,42 @@ class Roster:
         return self.running_on(name)
 
     def is_lost(self, machine: str) -> bool:
-        """Whether a machine was lost."""
+        """Return whether a VM was lost."""
         return machine in self._machines and self._machines[machine].state is MachineState.LOST
 
     def is_coming(self, machine: str) -> bool:
-        """Whether a machine was asked for and has not answered yet."""
+        """Return whether a VM was requested and has not answered yet."""
         return machine in self._machines and self._machines[machine].state is MachineState.COMING
 
     def running_on(self, machine: str) -> list[JobEntry]:
-        """The jobs on a machine that have not ended, those whose results are on their way included."""
+        """Return the jobs on a VM that have not ended, those whose results are on their way included."""
         return [job for job in self._jobs.values() if job.machine == machine and job.state is JobState.RUNNING]
 
     def give_back(self, name: str, attempt: int) -> bool:
-        """A job in doubt whose results did not make it from its machine: it waits again. False if this attempt is over."""
+        """Let a job in doubt wait again: its results were not uploaded from its VM. Return False if this attempt is over."""
         if not self.is_current(name, attempt):
             return False
         self._requeue(self._jobs[name])
         return True
 
     def adopt(self, name: str, *, machine: str, attempt: int) -> None:
-        """A job that was found running, or ended there and not yet judged, on a machine."""
+        """Note a job that was found on a VM, running, or ended and not yet judged."""
         self._queue.remove(name)
         self._jobs[name] = replace(self._jobs[name], state=JobState.RUNNING, machine=machine, attempt=attempt)
 
     def restore(self, name: str, state: JobState) -> None:
-        """A job that had ended before this roster was made."""
+        """Note a job that had ended before this roster was created."""
         self._queue.remove(name)
         self._jobs[name] = replace(self._jobs[name], state=state)
 
     def note_attempt(self, name: str, attempt: int) -> None:
-        """An attempt was made before this roster was: its number, and those below, are used."""
+        """Note an attempt from before this roster was created: its number, and those below, are used."""
         job = self._jobs[name]
         if job.state is JobState.WAITING:
             self._jobs[name] = replace(job, attempt=max(job.attempt, attempt))
 
     def next_starts(self) -> list[Start]:
-        """The jobs to start now, each counted as running from here on."""
+        """Return the jobs to start now, each counted as running from here on."""
         starts: list[Start] = []
         while self._queue and (machine := self._fitting(self._jobs[self._queue[0]].np)):
             job = self._jobs[self._queue.pop(0)]
@@ -169,13 +169,13 @@ class Roster:
         return starts
 
     def solver_ended(self, name: str, attempt: int) -> None:
-        """Its cores are free again; its results are still on their way. Nothing if this attempt is over."""
+        """Free the cores of a job whose results are still on their way. Do nothing if this attempt is over."""
         job = self._jobs[name]
         if job.attempt == attempt and job.state is JobState.RUNNING:
             self._jobs[name] = replace(job, frees_cores=True)
 
     def end(self, name: str, state: JobState) -> None:
-        """A job has ended for good."""
+        """Note that a job has ended for good."""
         job = self._jobs[name]
         if state not in TRANSITIONS[job.state]:
             raise ValueError(f"job {name} is {job.state.value}, it cannot become {state.value}")
@@ -184,12 +184,12 @@ class Roster:
         self._jobs[name] = replace(job, state=state)
 
     def is_current(self, name: str, attempt: int) -> bool:
-        """Whether this attempt is the one that counts: a late word of an earlier one does not."""
+        """Return whether this attempt is the one that counts: a late message about an earlier one does not."""
         job = self._jobs[name]
         return job.attempt == attempt and job.state is JobState.RUNNING
 
     def cores_missing(self) -> int:
-        """Cores that waiting jobs need beyond what is free or coming; 0 if they only have to wait for others to end.
+        """Return how many cores waiting jobs need beyond what is free or coming; 0 if they only have to wait for others to end.
 
         Jobs in doubt count, except those that are known to have ended: a replacement takes longer than the look for their results.
         """
@@ -199,12 +199,12 @@ class Roster:
         return max(0, waiting - sum(self._free_cores(machine) for machine in alive))
 
     def new_machines_wanted(self, *, most: int, cores: int) -> int:
-        """How many machines of so many cores to ask for now, with at most ``most`` alive at once."""
+        """Return how many VMs of so many cores to request now, with at most ``most`` alive at once."""
         alive = sum(machine.state is not MachineState.LOST for machine in self._machines.values())
         return max(0, min(most - alive, -(-self.cores_missing() // cores)))
 
     def provisioning_of_next(self, planned: str) -> str:
-        """``standard`` for a replacement if the batch may and a job was preempted twice, or only its last jobs are left."""
+        """Return ``standard`` for a replacement if the batch allows it and a job was preempted twice, or only its last jobs are left."""
         if planned != "spot" or not self._fallback_to_standard:
             return planned
         open_jobs = [job for job in self._jobs.values() if not job.state.has_ended]

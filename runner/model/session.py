@@ -59,13 +59,13 @@ class Owner:
         return f"{self.user}@{self.host} (process {self.pid})"
 
     def is_on_machine_of(self, other: Owner) -> bool:
-        """Whether both are processes of one machine. A copied disk has another machine's ID, or at least another host's name."""
+        """Return whether both are processes of one computer. A copied disk has another machine's ID, or at least another host's name."""
         return (self.machine_id, self.host) == (other.machine_id, other.host)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """One thing that a session intended, from then to its end; a name that was used again is another one."""
+    """One resource that a session intended, from then to its end; a name that was used again is another one."""
 
     kind: str
     name: str
@@ -98,7 +98,7 @@ class JobTrace:
 class Session:
     """A batch (``run``) or bake as its journal tells it.
 
-    ``is_owner_alive``: a living process is at it, as was seen when the journal was read. ``is_owner_gone``: it is certain that its
+    ``is_owner_alive``: a living process uses it, as was seen when the journal was read. ``is_owner_gone``: it is certain that its
     last owner is not at it any more; neither, where nobody knows. ``troubles``: what could not be read, a sentence each.
     """
 
@@ -126,7 +126,7 @@ class Session:
 
     @property
     def is_dead(self) -> bool:
-        """Not ended, and nobody is at it."""
+        """Not ended, and no process uses it."""
         return not self.has_ended and not self.is_owner_alive
 
     @property
@@ -156,7 +156,7 @@ class Session:
 
 
 def read_session(name: str, records: Sequence[Record], troubles: Sequence[str] = ()) -> Session:
-    """The session that these records tell of. Never raises; what is not understood is in ``records`` all the same."""
+    """Return the session that these records describe. Never raises; what is not understood is in ``records`` all the same."""
     telling = _Telling(Session(name=name, records=tuple(records), troubles=tuple(troubles)))
     for record in records:
         telling.add(record)
@@ -186,13 +186,13 @@ class _Telling:
         }
 
     def add(self, record: Record) -> None:
-        """The next record; nothing if its kind is not known."""
+        """Take the next record; do nothing if its kind is not known."""
         act = self._acts.get(record.kind)
         if act is not None:
             act(record)
 
     def session(self) -> Session:
-        """What it comes to so far."""
+        """Return the session as far as the records go."""
         self._set(plan=self._plan, resources=tuple(self._resources), jobs=tuple(self._jobs.values()))
         if self._session.format > FORMAT:
             newer = f"written by a newer version (format {self._session.format}); what this one does not know is passed over"
@@ -217,7 +217,7 @@ class _Telling:
         self._set(owner=owner, ended=None, outcome="", is_detached=False)
 
     def _live(self, record: Record) -> None:
-        """An intent, or a fact about a resource: the one of this name that is not gone yet, else a new one."""
+        """Apply an intent, or a fact about a resource: to the one of this name that is not gone yet, else to a new one."""
         kind, name, zone = (record.text(key) for key in ("kind", "name", "zone"))
         if not (kind and name):
             return
@@ -246,7 +246,7 @@ class _Telling:
 
 
 def _after(item: Resource, record: Record) -> Resource:
-    """The resource after a record about it. The first time counts for what began, the last answer for what is known."""
+    """Return the resource after a record about it. The first time counts for what began, the last answer for what is known."""
     first = {"intend": "intended", "created": "created", "gone": "gone", "failed": "gone"}[record.kind]
     times: dict[str, Any] = {first: getattr(item, first) or record.at}
     return replace(
@@ -260,7 +260,7 @@ def _after(item: Resource, record: Record) -> Resource:
 
 
 def _read_answers(record: Record) -> tuple[str, ...]:
-    """What the cloud said: several answers, or one."""
+    """Return what the cloud said: several answers, or one."""
     several = record.facts.get("answers")
     if isinstance(several, list | tuple):
         return tuple(text for text in several if isinstance(text, str))
@@ -269,7 +269,7 @@ def _read_answers(record: Record) -> tuple[str, ...]:
 
 
 def _fits(zone: str, other: str) -> bool:
-    """Whether two zones can be the same; one that is not known fits any."""
+    """Return whether two zones can be the same; one that is not known fits any."""
     return not zone or not other or zone == other
 
 
@@ -278,7 +278,7 @@ def _without(facts: Mapping[str, Any], *keys: str) -> dict[str, Any]:
 
 
 def read_owner(value: object) -> Owner | None:
-    """An owner from JSON values; None if it is not whole."""
+    """Read an owner from JSON values; None if it is not whole."""
     if not isinstance(value, Mapping):
         return None
     texts = {key: value.get(key) for key in ("user", "host", "boot_id", "machine_id")}

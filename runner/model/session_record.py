@@ -1,7 +1,7 @@
 """One line of a journal: a fact with its time, as JSON. Pure; what a batch's records come to is in ``session``.
 
 A journal is read by older and newer versions than the one that wrote it: a record of a kind that is not known is kept as it
-is. A line that is not whole (power cut, full disk) is told and passed over; nothing is ever made up from a part of it.
+is. A line that is not whole (power cut, full disk) is reported and skipped; nothing is ever made up from a part of it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Record:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def text(self, key: str) -> str:
-        """A fact as text; empty if it is not there or not a text."""
+        """Return a fact as text; empty if it is not there or not a text."""
         value = self.facts.get(key, "")
         return value if isinstance(value, str) else ""
 
 
 def encode_record(record: Record) -> bytes:
-    """The record as one line of ASCII with its newline.
+    """Return the record as one line of ASCII with its newline.
 
     Raises:
         ValueError: a fact has a name that every record uses itself.
@@ -44,7 +44,7 @@ def encode_record(record: Record) -> bytes:
 
 
 def decode_records(content: bytes) -> tuple[tuple[Record, ...], tuple[str, ...]]:
-    """The records of a journal, and what is wrong with it, a sentence each. Never raises."""
+    """Read the records of a journal, and what is wrong with it, a sentence each. Never raises."""
     records: list[Record] = []
     troubles: list[str] = []
     lines = content.split(b"\n")
@@ -60,7 +60,7 @@ def decode_records(content: bytes) -> tuple[tuple[Record, ...], tuple[str, ...]]
 
 
 def is_end(line: bytes) -> bool:
-    """Whether a journal whose last line this is has ended; a look that saves reading all of it."""
+    """Return whether a journal whose last line this is has ended; a look that saves reading all of it."""
     record = _decode(line)
     return record is not None and record.kind == "end"
 
@@ -77,7 +77,7 @@ def _decode(line: bytes) -> Record | None:
 
 
 def parse_time(value: object) -> datetime | None:
-    """An ISO time with its zone, in UTC; None for anything else."""
+    """Read an ISO time with its zone, in UTC; None for anything else."""
     if not isinstance(value, str):
         return None
     try:

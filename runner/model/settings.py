@@ -123,7 +123,7 @@ class Settings(BaseModel):
 
 
 def is_within(part: str, ranges: Iterable[str]) -> bool:
-    """Is a CIDR range part of one of these?"""
+    """Return whether a CIDR range is part of one of these."""
     inner = ipaddress.ip_network(part, strict=False)
     outer = [ipaddress.ip_network(text, strict=False) for text in ranges]
     return any(
@@ -133,7 +133,7 @@ def is_within(part: str, ranges: Iterable[str]) -> bool:
 
 
 def read_given(text: str, file: Path | None) -> tuple[YamlSource, dict[str, Any]]:
-    """The keys and values that a settings file gives, not yet checked.
+    """Read the keys and values that a settings file gives, not yet checked.
 
     Raises:
         InputError: it is not a mapping.
@@ -145,7 +145,7 @@ def read_given(text: str, file: Path | None) -> tuple[YamlSource, dict[str, Any]
 
 
 def read_settings(text: str, file: Path | None, environment: Mapping[str, str]) -> Settings:
-    """Settings from a file's ``text`` (empty if there is none), overridden by ``environment``.
+    """Read settings from a file's ``text`` (empty if there is none), overridden by ``environment``.
 
     Raises:
         InputError: everything that is wrong, with the place in the file or the variable's name.
@@ -159,7 +159,7 @@ def read_settings(text: str, file: Path | None, environment: Mapping[str, str]) 
 
 
 def variable_name(key: str) -> str:
-    """The environment variable of a key."""
+    """Return the environment variable of a key."""
     return ENVIRONMENT_PREFIX + key.upper()
 
 

@@ -114,7 +114,7 @@ class Place:
 
 
 def read_failure(operation: Mapping[str, Any]) -> FailedOperation | None:
-    """A Compute operation's error; None if it has none, or is not done."""
+    """Read a Compute operation's error; None if it has none, or is not done."""
     errors = (operation.get("error") or {}).get("errors") or []
     if not errors:
         return None
@@ -129,7 +129,7 @@ def read_failure(operation: Mapping[str, Any]) -> FailedOperation | None:
 
 
 def classify(error: BaseException, failed: Iterable[FailedOperation] = ()) -> Refusal:
-    """What an error means; ``failed`` operations of the same attempt, if there are any, know better than its words.
+    """Return what an error means; ``failed`` operations of the same attempt, if there are any, know better than its words.
 
     Of several refusals the one counts that a change of place can cure: a stockout before a quota before the rest. ``Lost`` is
     meant only if nothing else is complained of; ``lost_vms`` names such VMs in any case.
@@ -139,7 +139,7 @@ def classify(error: BaseException, failed: Iterable[FailedOperation] = ()) -> Re
 
 
 def read_lost_vm(text: str, resource: str = "") -> str:
-    """The VM of which a complaint says that it went while it was being made; '' if it says something else.
+    """Return the VM of which a complaint says that it went while it was being created; '' if it says something else.
 
     ``resource``: of which the engine told the complaint, for the words of the plugin do not always name the VM.
     """
@@ -148,13 +148,13 @@ def read_lost_vm(text: str, resource: str = "") -> str:
 
 
 def lost_vms(error: BaseException) -> tuple[str, ...]:
-    """The VMs that went while they were being made, whatever else an update failed of."""
+    """Return the VMs that went while they were being created, whatever else an update failed of."""
     told = [part.lost_vms for part in (error, error.__cause__) if isinstance(part, StackError)]
     return tuple(dict.fromkeys(name for names in told for name in names))
 
 
 def is_of_gone_vms(error: BaseException, *, is_gone: Callable[[str], bool]) -> bool:
-    """Whether all that the engine complains of is that VMs were not found, by names that are gone indeed."""
+    """Return whether all that the engine complains of is that VMs were not found, by names that are gone indeed."""
     told = next((part.diagnostics for part in (error, error.__cause__) if isinstance(part, StackError)), ())
     vms = [read_lost_vm(text, ANY_VM) or _read_vm_not_found(text) for text in told]
     return bool(vms) and all(vm == ANY_VM or (vm and is_gone(vm)) for vm in vms)
@@ -168,19 +168,19 @@ def _read_vm_not_found(text: str) -> str:
 def next_place(
     tried: Sequence[Place], settings: Settings, zones_available: Sequence[str] = (), *, machine_type: str = ""
 ) -> Place | None:
-    """The place to try after ``tried`` (in that order) had none: None if all were tried.
+    """Return the place to try after ``tried`` (in that order) had none: None if all were tried.
 
     First every zone for the machine type that is wanted (``machine_type``, else that of the first place tried, else the
     settings'), then every zone for each type of the same shape. Zones that Google proposed go first, if they are allowed.
     """
     wanted = machine_type or (tried[0].machine_type if tried else settings.machine_type)
     zones = order_zones(settings, zones_available)
-    places = (Place(zone=zone, machine_type=name) for name in same_shape(wanted) for zone in zones)
-    return next((place for place in places if place not in tried), None)
+    candidates = (Place(zone=zone, machine_type=name) for name in same_shape(wanted) for zone in zones)
+    return next((place for place in candidates if place not in tried), None)
 
 
 def order_zones(settings: Settings, zones_available: Sequence[str] = ()) -> list[str]:
-    """The zones to try. A list in the settings is a limit; without one, any zone of the region will do."""
+    """Return the zones to try. A list in the settings is a limit; without one, any zone of the region will do."""
     proposed = [zone for zone in zones_available if zone.rsplit("-", 1)[0] == settings.region]
     if settings.zones:
         proposed = [zone for zone in proposed if zone in settings.zones]
@@ -188,7 +188,7 @@ def order_zones(settings: Settings, zones_available: Sequence[str] = ()) -> list
 
 
 def same_shape(machine_type: str) -> list[str]:
-    """This machine type, then what can stand in for it: as many cores, at most twice as many, as much memory; cheapest first."""
+    """Return this machine type, then what can stand in for it: as many cores, at most twice as many, as much memory; cheapest first."""
     wanted = catalog.MACHINE_TYPES[machine_type]
     others = [
         machine
@@ -270,7 +270,7 @@ def _of_text(text: str) -> Refusal:
 
 
 def _quota(message: str, facts: Mapping[str, Any]) -> Quota:
-    """Metric, limit and region: from the words, which users know, else from the details."""
+    """Read metric, limit and region: from the words, which users know, else from the details."""
     found = _QUOTA.search(message)
     if found:
         limit = float(found["limit"].rstrip("."))

@@ -52,7 +52,7 @@ def judge(
     expect: Expectation,
     engine: EngineEnd | None = None,
 ) -> Verdict:
-    """The verdict on a job that has ended. ``engine``: None if it was not heard to end, as when its launcher was killed itself."""
+    """Return the verdict on a job that has ended. ``engine``: None if it was not heard to end, as when its launcher was killed itself."""
     if timed_out:
         return Verdict(state=JobState.TIMED_OUT, reason=_with_time("ended at its deadline", last_lines))
     if exit_code is None:
@@ -65,7 +65,7 @@ def judge(
 
 
 def time_reached(last_lines: Sequence[str]) -> float | None:
-    """The last time that the lines tell, in s of pseudo-time."""
+    """Return the last time that the lines report, in s of pseudo-time."""
     found = [match.group(1) for line in last_lines for match in TIME_REACHED.finditer(line)]
     return float(found[-1]) if found else None
 

@@ -19,7 +19,7 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader with the scalars of YAML 1.2: ``on``, ``1:30``, ``010``, ``1_000`` and dates are text."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """A node without an end is still being read: an alias of it would make it contain itself."""
+        """Refuse an alias of a node that is still being read: an alias of it would make it contain itself."""
         is_alias = self.check_event(yaml.AliasEvent)
         node = super().compose_node(parent, index)
         if is_alias and node is not None and node.end_mark is None:
@@ -64,13 +64,13 @@ class YamlSource:
         return self.marks.get(at, (1, 1))
 
     def problem(self, location: Sequence[int | str], message: str, remedy: str = "") -> InputProblem:
-        """A complaint about the value at ``location``."""
+        """Return a complaint about the value at ``location``."""
         line, column = self.place(location)
         return InputProblem(file=self.file, line=line, column=column, message=message, remedy=remedy)
 
 
 def decode_yaml(data: bytes, file: Path) -> str:
-    """The text of a YAML file.
+    """Read the text of a YAML file.
 
     Raises:
         InputError: it is not UTF-8, with the line and column.

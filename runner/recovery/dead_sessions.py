@@ -13,6 +13,7 @@ from runner.google import Instance
 from runner.jobsfile import open_batches
 from runner.journal import gone_clients
 from runner.model import names
+from runner.model.events import AbandonedInstance, BakeCleanup, SessionAbandoned
 from runner.model.lease import LeaseSight
 from runner.model.leftover import Item, Kind
 from runner.model.plan import price_per_hour
@@ -51,26 +52,35 @@ class DeadSession:
         end = f"invoke cleanup --batch {name}"
         return (f"invoke attach --batch {name}", end) if self.can_go_on else (end,)
 
-    def as_json(self) -> dict[str, Any]:
-        """JSON values of the event ``dead_session``."""
+    def as_event(self) -> SessionAbandoned:
+        """Return the event that reports it."""
         session, instances = self.session, self.instances
-        return {
-            "name": session.name,
-            "kind": session.kind,
-            "owner": "" if session.owner is None else str(session.owner),
-            "started": None if session.started is None else session.started.isoformat(timespec="seconds"),
-            "is_detached": session.is_detached,
-            "is_from_here": self.is_from_here,
-            "watched_by": self.watched_by,
-            "instances": None
-            if instances is None
-            else [
-                _instance_json(instance) | {"outlived": self.outlived.get(instance.name, "")} for instance in instances
-            ],
-            "usd_per_hour_at_most": self.usd_per_hour,
-            "trouble": self.trouble,
-            "offers": list(self.offers),
-        }
+        return SessionAbandoned(
+            name=session.name,
+            session_kind=session.kind,
+            owner="" if session.owner is None else str(session.owner),
+            started=None if session.started is None else session.started.isoformat(timespec="seconds"),
+            is_detached=session.is_detached,
+            is_from_here=self.is_from_here,
+            watched_by=self.watched_by,
+            instances=None if instances is None else tuple(map(self._describe, instances)),
+            usd_per_hour_at_most=self.usd_per_hour,
+            trouble=self.trouble,
+            offers=self.offers,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON values of the event ``dead_session``."""
+        return self.as_event().as_json()
+
+    def _describe(self, instance: Instance) -> AbandonedInstance:
+        return AbandonedInstance(
+            name=instance.name,
+            zone=instance.zone,
+            status=instance.status,
+            machine_type=instance.machine_type,
+            outlived=self.outlived.get(instance.name, ""),
+        )
 
 
 def tell_dead_sessions(
@@ -91,17 +101,17 @@ def tell_dead_sessions(
             to_price.append((session, is_from_here))
     found = _price(context, to_price) if to_price else []
     for item in found:
-        context.listener.tell("dead_session", **item.as_json())
+        context.listener.report(item.as_event())
     return found
 
 
 def _clean(context: Context, session: Session) -> bool:
     """Remove everything of an abandoned bake; return whether that is done."""
-    context.listener.tell("bake_cleanup", name=session.name, state="started")
+    context.listener.report(BakeCleanup(name=session.name, state="started"))
     outcome = "its client was gone; everything of it was removed"
     if not _close(context, session, outcome, first=lambda: end_bake(context.with_new_phases(), session.name)):
         return False
-    context.listener.tell("bake_cleanup", name=session.name, state="done")
+    context.listener.report(BakeCleanup(name=session.name, state="done"))
     return True
 
 
@@ -228,12 +238,3 @@ def _total(context: Context, instances: Sequence[Instance]) -> float | None:
     ]
     known = [price for price in prices if price is not None]
     return round(sum(known), 4) if len(known) == len(prices) else None
-
-
-def _instance_json(instance: Instance) -> dict[str, Any]:
-    return {
-        "name": instance.name,
-        "zone": instance.zone,
-        "status": instance.status,
-        "machine_type": instance.machine_type,
-    }

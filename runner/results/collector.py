@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from runner.errors import CloudError, DiskError, NotFoundError, UnreachableError
 from runner.google import is_worth_a_retry
-from runner.model.events import Listener
+from runner.model.events import Listener, ResultsUnfinished
 from runner.results.claims import remove_leftovers
 from runner.results.corrupt_pushes import CorruptPushes
 from runner.results.delivery import Delivery, no_step
@@ -229,7 +229,7 @@ class Collector:
             unfinished = tuple(f"{prefix}/" for prefix in self._store.discard_unfinished(self._batch))
         what = "its VM was gone before; discarded" if is_over else "it may still go on"
         for prefix in unfinished:
-            self._listener.tell("results", state="unfinished", prefix=prefix, message=f"a push without its end: {what}")
+            self._listener.report(ResultsUnfinished(prefix=prefix, message=f"a push without its end: {what}"))
         remove_leftovers(self._tracker.folder)
         prefixes = {found.prefix for found in left}
         corrupt = {prefix: why for prefix, why in self._corrupt.problems().items() if prefix in prefixes}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from runner.model.events import Listener
+from runner.model.events import Listener, ResultsCorrupt
 from runner.results.manifest import CorruptResultsError
 from runner.results.store import ResultSet
 
@@ -47,8 +47,8 @@ class CorruptPushes:
 
     def note(self, found: ResultSet, error: CorruptResultsError) -> None:
         """Report it, and remember."""
-        self._listener.tell(
-            "results", job=found.job, attempt=found.attempt, state="corrupt", prefix=found.prefix, message=str(error)
+        self._listener.report(
+            ResultsCorrupt(job=found.job, attempt=found.attempt, prefix=found.prefix, message=str(error))
         )
         with self._lock:
             self._known[found.prefix] = (_generations(found), str(error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from runner.errors import CloudError, DiskError
-from runner.model.events import Listener
+from runner.model.events import DownloadsPaused, DownloadsResumed, Listener, ResultsDownloaded, ResultsTooBig
 from runner.results.manifest import NoRoomError
 from runner.results.store import ResultSet
 from runner.results.tracker import DownloadedSet
@@ -52,16 +52,16 @@ class DownloadStatus:
             self._too_big.pop((downloaded.job, downloaded.attempt), None)
             had_no_room, self.disk, self.trouble = self.disk is not None, None, None
         if had_no_room:
-            self._listener.tell("results", state="resumed")
+            self._listener.report(DownloadsResumed())
         if is_new:
-            self._listener.tell(
-                "results",
-                job=downloaded.job,
-                attempt=downloaded.attempt,
-                state="home",
-                files=downloaded.files,
-                bytes=downloaded.size_bytes,
-                folder=str(downloaded.folder),
+            self._listener.report(
+                ResultsDownloaded(
+                    job=downloaded.job,
+                    attempt=downloaded.attempt,
+                    files=downloaded.files,
+                    bytes=downloaded.size_bytes,
+                    folder=str(downloaded.folder),
+                )
             )
         return is_new
 
@@ -70,7 +70,7 @@ class DownloadStatus:
         with self._lock:
             is_first, self.disk, self.is_paused = self.disk is None, error, True
         if is_first:
-            self._listener.tell("results", state="paused", message=error.message, remedy=error.remedy)
+            self._listener.report(DownloadsPaused(message=error.message, remedy=error.remedy))
 
     def note_too_big(self, found: ResultSet, error: NoRoomError) -> None:
         """Note that there is less room on the disk than this set needs."""
@@ -78,8 +78,15 @@ class DownloadStatus:
             is_first = (found.job, found.attempt) not in self._too_big
             self._too_big[found.job, found.attempt] = error
         if is_first:
-            facts = {"job": found.job, "attempt": found.attempt, "prefix": found.prefix}
-            self._listener.tell("results", state="too big", message=error.message, remedy=error.remedy, **facts)
+            self._listener.report(
+                ResultsTooBig(
+                    message=error.message,
+                    remedy=error.remedy,
+                    job=found.job,
+                    attempt=found.attempt,
+                    prefix=found.prefix,
+                )
+            )
 
     def find_disk(self, job: str, attempt: int) -> DiskError | None:
         """Return why there was no room for an attempt's results when they were last tried; None if there was."""
@@ -91,7 +98,7 @@ class DownloadStatus:
         with self._lock:
             is_first, self.trouble = self.trouble is None, error
         if is_first:
-            self._listener.tell("warning", message=f"downloads paused: {error}")
+            self._listener.warn(f"downloads paused: {error}")
 
     def note_defect(self, error: Exception) -> None:
         """Note an error that nobody thought of."""
@@ -99,4 +106,4 @@ class DownloadStatus:
             is_first = repr(error) not in self._defects
             self._defects.add(repr(error))
         if is_first:
-            self._listener.tell("warning", message=f"downloads paused, they are tried again: {error!r}")
+            self._listener.warn(f"downloads paused, they are tried again: {error!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from runner.model.events import Listener
+from runner.model.events import Listener, ResourceChanged
 from runner.stacks.contract import StackProgress
 
 
@@ -12,15 +12,16 @@ def tell_stack_progress(listener: Listener, stack: str) -> Callable[[StackProgre
     """Return a callback for ``stacks.contract`` that reports what the engine does to ``stack``."""
 
     def tell(progress: StackProgress) -> None:
-        listener.tell(
-            "stack",
-            stack=stack,
-            type=progress.type,
-            name=progress.name,
-            op=progress.op,
-            state=progress.state,
-            seconds=round(progress.seconds, 3),
-            message=progress.message,
+        listener.report(
+            ResourceChanged(
+                stack=stack,
+                type=progress.type,
+                name=progress.name,
+                op=progress.op,
+                state=progress.state,
+                seconds=round(progress.seconds, 3),
+                message=progress.message,
+            )
         )
 
     return tell

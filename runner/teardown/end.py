@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import Literal
 
 from runner.context import Context
 from runner.errors import HpcError, StackError
 from runner.inventory import Removal, leftover_error, sweep
 from runner.model import names
+from runner.model.events import ItemSwept
 from runner.model.leftover import ANY_OWNER, BILLED, Item, Kind, Scope
 from runner.model.stockout import is_of_gone_vms
 from runner.stacks import EngineLimit, ProjectName, tell_stack_progress
@@ -121,8 +123,8 @@ def _forget(context: Context, stack: _Stack) -> str:
 
 def report_removal(context: Context, removal: Removal) -> None:
     """Report what became of one item."""
-    state = "deleted" if removal.is_gone else "failed"
-    context.listener.tell("sweep", what=str(removal.item), state=state, message=removal.answer)
+    state: Literal["deleted", "failed"] = "deleted" if removal.is_gone else "failed"
+    context.listener.report(ItemSwept(what=str(removal.item), state=state, message=removal.answer))
 
 
 def _option(stack: _Stack) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Self
 
-from runner.model.events import Listener
+from runner.model.events import CleanupStarted, Listener, UndoFailed
 from runner.system.signals import handled_signals, heeded_signals
 
 
@@ -59,7 +59,7 @@ class Steps:
         failures: list[Exception] = []
         with deferred_signals(self._listener, self.hurry, is_second=isinstance(error, KeyboardInterrupt)):
             if error is not None and self._undos:
-                self._listener.tell("cleanup", reason=str(error) or type(error).__name__)
+                self._listener.report(CleanupStarted(reason=str(error) or type(error).__name__))
             for undo in reversed(self._undos):
                 failure = self._run(undo)
                 if failure is not None:
@@ -77,7 +77,7 @@ class Steps:
         try:
             undo.run()
         except Exception as failure:
-            self._listener.tell("undo", what=undo.description, state="failed", message=str(failure))
+            self._listener.report(UndoFailed(what=undo.description, message=str(failure)))
             failure.add_note(f"while trying to {undo.description}")
             return failure
         return None
@@ -110,7 +110,7 @@ def deferred_signals(listener: Listener, hurry: threading.Event, *, is_second: b
         else:
             hurry.set()
             what = "cleaning up faster; VMs are still deleted"
-        listener.tell("warning", message=f"{signal.Signals(signum).name}: {what}")
+        listener.warn(f"{signal.Signals(signum).name}: {what}")
 
     with handled_signals(heeded_signals(), tell):
         yield

@@ -121,7 +121,7 @@ class ImageCloud:
         return ensure_image(self.context().with_listener(listener)).name
 
     def warnings(self) -> list[str]:
-        return [event.facts["message"] for event in self.events if event.event == "warning"]
+        return [event.as_json()["message"] for event in self.events if event.kind == "warning"]
 
 
 @pytest.fixture

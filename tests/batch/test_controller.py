@@ -45,7 +45,9 @@ def test_a_job_that_is_given_up_after_many_lost_vms_is_told_and_journalled(tmp_p
         lose(bench, "opensees-hpc-b-0", "marker")
     (outcome,) = bench.controller.outcomes()
     assert (outcome.state, outcome.message) == (JobState.LOST, "given up: 10 VMs were lost while it ran")
-    (told,) = [event.facts for event in bench.told if event.facts.get("state") == "lost" and event.event == "job"]
+    (told,) = [
+        event.as_json() for event in bench.told if event.as_json().get("state") == "lost" and event.kind == "job"
+    ]
     assert (told["job"], told["attempt"]) == ("a", MOST_ATTEMPTS)
     (trace,) = bench.session.read().jobs
     assert trace.state == "lost"
@@ -86,7 +88,7 @@ def test_a_bucket_that_cannot_be_read_keeps_jobs_from_running_again(tmp_path: Pa
     with running(bench):
         lose(bench, "opensees-hpc-b-0")
     assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1)}
-    (warning,) = [event.facts["message"] for event in bench.told if event.event == "warning"]
+    (warning,) = [event.as_json()["message"] for event in bench.told if event.kind == "warning"]
     assert "not run again before the bucket can be read" in warning
 
 
@@ -156,8 +158,8 @@ def test_an_earlier_attempt_that_comes_home_ends_the_job_and_the_later_attempt(t
     assert outcome.state is JobState.SUCCEEDED
     assert bench.vms["opensees-hpc-b-0"].cancelled == ["a.a2"]
     assert bench.collector.given_up == [("a", 2)]
-    (end,) = [event for event in bench.told if (event.event, event.facts.get("state")) == ("job", "succeeded")]
-    assert end.facts["attempt"] == 1
+    (end,) = [event for event in bench.told if (event.kind, event.as_json().get("state")) == ("job", "succeeded")]
+    assert end.as_json()["attempt"] == 1
 
 
 def test_results_of_the_attempt_that_runs_are_left_to_the_thread_that_follows_it(tmp_path: Path) -> None:
@@ -266,7 +268,7 @@ def test_logs_that_cannot_be_kept_are_shown_and_keep_no_job_from_its_end(tmp_pat
     with running(bench):
         pass
     assert sorted(bench.lines) == ["first", "first", "second", "second"]
-    (warning,) = [event.facts["message"] for event in bench.told if event.event == "warning"]
+    (warning,) = [event.as_json()["message"] for event in bench.told if event.kind == "warning"]
     assert "not kept" in warning
 
 

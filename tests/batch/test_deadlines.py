@@ -37,7 +37,7 @@ def bench() -> Bench:
 def test_it_is_told_once_with_what_gives_more_time(bench: Bench) -> None:
     bench.deadlines.begin("a", 1, HOUR_S)
     assert [bench.look_at(HOUR_S - left_s) for left_s in (301, 299, 100, 0)] == [0, 1, 1, 1]
-    assert "`invoke extend --batch b --job a --minutes 30`" in str(bench.told[0].facts["message"])
+    assert "`invoke extend --batch b --job a --minutes 30`" in str(bench.told[0].as_json()["message"])
 
 
 def test_a_short_job_is_not_told_of_from_its_beginning(bench: Bench) -> None:

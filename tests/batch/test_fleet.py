@@ -193,7 +193,7 @@ NOT_FOUND = (
 
 
 def _warnings(told: Sequence[Event]) -> list[str]:
-    return [event.facts["message"] for event in told if event.event == "warning"]
+    return [event.as_json()["message"] for event in told if event.kind == "warning"]
 
 
 def test_a_vm_that_went_while_it_was_made_is_a_lost_vm(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_a_full_disk_is_told_once_and_leaves_whole_lines(tmp_path: Path) -> None
     assert (tmp_path / ".live" / "a.a1.log").read_bytes() == LINE
     assert (tmp_path / ".live" / "b.a1.log").read_bytes() == LINE
     (warning,) = told
-    assert "File too large" in warning.facts["message"]
+    assert "File too large" in warning.as_json()["message"]
 
 
 def test_the_rest_of_a_log_is_told_once_when_its_results_are_home(tmp_path: Path) -> None:

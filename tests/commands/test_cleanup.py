@@ -334,7 +334,7 @@ def test_a_batch_that_somebody_runs_is_left_to_them(estate: Estate) -> None:
         with pytest.raises(InputError, match="busy is being run by"):
             estate.clean(batch="busy")
         summary = estate.clean(everything=True, results=True)
-        assert all("is at " in choice.reason for choice in summary.kept)
+        assert all("in use by " in choice.reason for choice in summary.kept)
         assert (summary.exit_code, len(summary.stays)) == (8, len(summary.kept))
         assert {"network opensees-hpc", f"bucket {BUCKET}"} <= {str(choice.item) for choice in summary.kept}
         assert summary.report.removals == ()
@@ -350,10 +350,12 @@ def test_everything_leaves_a_client_on_another_machine_what_it_is_at(estate: Est
     summary = estate.clean(everything=True, results=True)
     assert "instance alone-0 in europe-west4-a" in gone(summary)
     assert (
-        "instance alive-0 in europe-west4-a: you@there 7 watches it; --batch alive takes it all the same"
+        "instance alive-0 in europe-west4-a: you@there 7 watches it; --batch alive removes it all the same"
         in summary.stays
     )
-    assert any(text.startswith(f"bucket {BUCKET}: kept: you@there 7 is at alive") for text in summary.stays)
+    assert any(
+        text.startswith(f"bucket {BUCKET}: kept: needed by alive, in use by you@there 7") for text in summary.stays
+    )
     assert summary.exit_code == 8
     assert "instance alive-0 in europe-west4-a" in gone(estate.clean(batch="alive"))
     assert estate.clean(everything=True, results=True).exit_code == 0

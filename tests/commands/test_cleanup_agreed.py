@@ -158,7 +158,7 @@ def test_what_a_process_here_is_at_since_is_spared(estate: Estate) -> None:
             return stack.enter_context(journal.resume("b1"))
 
         summary = Meanwhile(go_on).clean(estate, batch="b1")
-        assert "is at it" in spared(summary)["instance b1-0 in europe-west4-a"]
+        assert "in use by" in spared(summary)["instance b1-0 in europe-west4-a"]
         assert (summary.report.removals, summary.exit_code) == ((), 8)
         session = journal.read("b1")
         assert session is not None and not session.has_ended

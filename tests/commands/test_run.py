@@ -76,7 +76,7 @@ def test_price_and_quota_go_by_the_disks_that_the_image_needs(
     listener = Listener(on_progress=told.append, on_confirm=lambda question: False)
     with pytest.raises(DeclinedError):
         run.execute(google(tmp_path, image=image).with_listener(listener), Run(jobs=str(jobs_file)))
-    (plan,) = [cast(Any, event.facts) for event in told if event.event == "plan"]
+    (plan,) = [cast(Any, event.as_json()) for event in told if event.kind == "plan"]
     assert len(plan["instances"]) == vms
     price = vms * hourly_price(catalog.MACHINE_TYPES[plan["machine_type"]], disk_gib)
     assert plan["price_usd_per_hour"] == pytest.approx(price, abs=1e-4)

@@ -32,7 +32,7 @@ def test_in_the_one_object_of_a_command(left: Site, words: tuple[str, ...]) -> N
     assert done.returncode == 0, done.stderr
     (dead,) = json.loads(done.stdout)["dead_sessions"]
     assert (dead["name"], dead["offers"]) == (NAME, [f"invoke cleanup --batch {NAME}"])
-    assert f"batch {NAME} was left by" in left.invoke(*words).stdout
+    assert f"batch {NAME} was abandoned by" in left.invoke(*words).stdout
 
 
 def test_as_an_event(left: Site, tmp_path: Path) -> None:

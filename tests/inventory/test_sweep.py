@@ -135,7 +135,7 @@ def test_what_somebody_is_at_by_now_is_spared_even_if_it_was_tried() -> None:
     estate.stubborn = {"disk": 1}
     report = agreed_sweep(estate, disk, vm, scopes=[SCOPE, replace(SCOPE, busy={"b1": "me@here (process 7)"})])
     assert estate.order == ["vm", "disk"]
-    assert [(str(one.item), one.reason) for one in report.spared] == [("disk disk", "me@here (process 7) is at it")]
+    assert [(str(one.item), one.reason) for one in report.spared] == [("disk disk", "in use by me@here (process 7)")]
 
 
 def watched(holder: str = "bob@there 7") -> Item:

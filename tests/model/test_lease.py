@@ -78,7 +78,7 @@ def test_it_is_watched_by_a_holder_until_it_runs_out() -> None:
 @pytest.mark.parametrize("expires", ["1e999", "-1", "NaN", "1e300"])
 def test_an_end_that_is_no_time_is_refused(expires: str) -> None:
     values = json.loads(make_lease().as_json()) | {"expires": "END"}
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(ValueError, match="corrupt"):
         parse_lease(json.dumps(values).replace('"END"', expires).encode())
 
 

@@ -246,7 +246,7 @@ def test_what_somebody_is_at_is_left_to_them() -> None:
     vm = item(Kind.INSTANCE, "vm", batch="b1", expires=PAST)
     busy = {"b1": "me@here (process 7)"}
     for one in (scope(busy=busy), scope(everything=True, busy=busy), scope(batch="b1", busy=busy)):
-        assert reasons(one, vm) == {"vm": "me@here (process 7) is at it"}
+        assert reasons(one, vm) == {"vm": "in use by me@here (process 7)"}
 
 
 def test_the_base_is_kept_for_what_somebody_is_at() -> None:
@@ -255,7 +255,7 @@ def test_the_base_is_kept_for_what_somebody_is_at() -> None:
     everything = scope(everything=True, results=True, busy=busy)
     assert taken(everything, *BASE, results) == []
     why = reasons(everything, *BASE, results)
-    assert why["bucket"] == why["network"] == "kept: me@here (process 7) is at b1, which needs it"
+    assert why["bucket"] == why["network"] == "kept: needed by b1, in use by me@here (process 7)"
 
 
 def test_everything_is_all_but_what_a_living_client_is_at() -> None:
@@ -270,7 +270,7 @@ def test_everything_is_all_but_what_a_living_client_is_at() -> None:
         choices = one.choose([*things, *BASE])
         assert not any(choice.is_taken for choice in choices)
         assert all(choice.is_spared for choice in choices)
-    assert "--batch b1 takes it" in reasons(scope(everything=True), vm, elsewhere)["vm"]
+    assert "--batch b1 removes it" in reasons(scope(everything=True), vm, elsewhere)["vm"]
 
 
 def test_everything_takes_what_no_living_client_is_at() -> None:

@@ -110,7 +110,7 @@ def during_the_destroy(site: CommandSite, act: Callable[[], None]) -> Listener:
 
     def hear(event: Event) -> None:
         site.told.append(event)
-        if event.event == "phase" and (event.facts["phase"], event.facts["state"]) == ("destroy", "started"):
+        if event.kind == "phase" and (event.as_json()["phase"], event.as_json()["state"]) == ("destroy", "started"):
             act()
 
     return Listener(on_progress=hear)

@@ -29,10 +29,10 @@ class Told:
         return Listener(on_progress=self.events.append)
 
     def states(self) -> list[str]:
-        return [event.facts["state"] for event in self.events if event.event == "results"]
+        return [event.as_json()["state"] for event in self.events if event.kind == "results"]
 
     def warnings(self) -> list[str]:
-        return [event.facts["message"] for event in self.events if event.event == "warning"]
+        return [event.as_json()["message"] for event in self.events if event.kind == "warning"]
 
 
 def make_collector(batch: Batch, told: Told, **more: Any) -> Collector:

@@ -28,7 +28,7 @@ def test_each_set_is_downloaded_once_and_not_before_it_is_committed(batch: Batch
         assert [downloaded.job for downloaded in collector.finish(is_over=False).downloaded] == ["a", "b"]
         batch.push("c", parts="c")
         until(lambda: batch.objects() == [])
-    told.events = [event for event in told.events if event.facts.get("state") != "unfinished"]
+    told.events = [event for event in told.events if event.as_json().get("state") != "unfinished"]
     assert batch.at_home() == {job: dict(FILES) for job in "abc"}
     assert batch.objects() == []
     assert told.states() == ["home"] * 3

@@ -141,8 +141,8 @@ def test_whatever_the_disk_says_is_told_and_tried_again(batch: Batch, step: str)
     with running(collector):
         until(lambda: "home" in told.states())
     assert told.states() == ["paused", "resumed", "home"]
-    (paused,) = [event for event in told.events if event.facts.get("state") == "paused"]
-    assert "Input/output error" in paused.facts["message"]
+    (paused,) = [event for event in told.events if event.as_json().get("state") == "paused"]
+    assert "Input/output error" in paused.as_json()["message"]
 
 
 def test_a_set_that_cannot_come_home_by_a_defect_stops_no_other(batch: Batch) -> None:
@@ -167,8 +167,8 @@ def test_what_no_thread_could_be_had_for_comes_home_in_the_end(batch: Batch) -> 
     warnings: list[str] = []
 
     def on_progress(event: Event) -> None:
-        if event.event == "warning":
-            warnings.append(event.facts["message"])
+        if event.kind == "warning":
+            warnings.append(event.as_json()["message"])
             stop.set()
 
     collector = Collector(

@@ -37,7 +37,7 @@ class CommandSite:
 
     def events(self, word: str) -> list[dict[str, Any]]:
         """The facts of the events of one kind."""
-        return [dict(event.facts) for event in self.told if event.event == word]
+        return [event.as_json() for event in self.told if event.kind == word]
 
     @property
     def cloud_folder(self) -> Path:

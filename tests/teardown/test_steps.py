@@ -64,7 +64,7 @@ def test_signals_while_undoing_are_put_off_and_the_second_makes_it_faster(signal
     with Steps(Listener(on_progress=told.append)) as steps:
         steps.undo("end", interrupted_undo)
     assert seen == hurries
-    assert [event.event for event in told] == ["warning"] * signals
+    assert [event.kind for event in told] == ["warning"] * signals
 
 
 def test_a_signal_while_undoing_after_a_signal_makes_it_faster() -> None:

@@ -134,7 +134,7 @@ def test_errors_are_tried_again_and_do_not_stop_the_others(cloud: FakeEstate, co
         cloud.create(FIRST)
         cloud.create(SECOND)
     assert cloud.there == set()
-    assert len([event for event in told if "is not deleted yet" in event.facts["message"]]) == 2
+    assert len([event for event in told if "is not deleted yet" in event.as_json()["message"]]) == 2
 
 
 def test_what_cannot_be_deleted_is_named(cloud: FakeEstate, context: SessionContext) -> None:

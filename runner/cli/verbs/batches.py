@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner import wiring
-from runner.cli.console import JsonScreen, TextScreen
 from runner.cli.ending import report_end
+from runner.cli.json_screen import JsonScreen
+from runner.cli.text_screen import TextScreen
 from runner.cli.verbs.verb import Screen, new_screen, new_text_screen, report_abandoned, verb, write
 from runner.options import batches
 from runner.teardown import raised_signals

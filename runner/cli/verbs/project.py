@@ -6,7 +6,7 @@ import os
 import subprocess
 
 from runner import wiring
-from runner.cli.console import JsonScreen
+from runner.cli.json_screen import JsonScreen
 from runner.cli.verbs.verb import new_screen, report_abandoned, verb, write, write_exports
 from runner.errors import DeclinedError, InputError, MissingToolError
 from runner.options import project
@@ -90,7 +90,7 @@ def drill(options: project.Drill) -> int:
     ):
         raise DeclinedError("nothing was created", remedy="agree, or give --yes where nobody can be asked")
     open_site = targets.google_site if options.on == "google" else targets.temporary_local_site
-    with open_site(os.environ, lambda message: listener.tell("warning", message=message)) as site:
+    with open_site(os.environ, listener.warn) as site:
         summary = program.execute(site, trials, listener)
     screen.show_drill(summary)
     return summary.exit_code

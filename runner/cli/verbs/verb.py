@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runner import wiring
-from runner.cli.console import JsonScreen, TextScreen
 from runner.cli.ending import report_end, report_lost_output, thread_errors_reported
+from runner.cli.json_screen import JsonScreen
 from runner.cli.output import drain_output, queued_output
+from runner.cli.text_screen import TextScreen
 from runner.options.options import Options
 
 if TYPE_CHECKING:

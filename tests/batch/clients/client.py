@@ -128,7 +128,7 @@ class Client:
 
     def events(self, word: str) -> list[dict[str, Any]]:
         """Return the facts of the events of one kind."""
-        return [dict(event.facts) for event in self.told if event.event == word]
+        return [event.as_json() for event in self.told if event.kind == word]
 
     def session(self) -> Session:
         """Return the batch's journal here."""

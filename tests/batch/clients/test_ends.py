@@ -94,7 +94,7 @@ def test_an_attach_that_is_interrupted_while_it_looks_around_leaves_the_batch_as
     client.add_vm()
 
     def interrupt(event: Event) -> None:
-        if (event.event, event.facts.get("phase"), event.facts.get("state")) == ("phase", "attach", "started"):
+        if (event.kind, event.as_json().get("phase"), event.as_json().get("state")) == ("phase", "attach", "started"):
             signal.raise_signal(signal.SIGINT)
 
     report = RunReport()
@@ -138,7 +138,7 @@ def test_an_attach_without_disk_space_runs_the_batch_and_judges_results_when_the
 
     def make_room(event: Event) -> None:
         client.told.append(event)
-        if event.event == "warning":
+        if event.kind == "warning":
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     with largest_file(50_000):
@@ -220,7 +220,7 @@ def test_a_client_that_lost_its_batch_and_does_not_know_it_yet_ends_nothing(clie
 
     def take_and_interrupt(event: Event) -> None:
         client.told.append(event)
-        if (event.event, event.facts.get("phase"), event.facts.get("state")) == ("phase", "jobs", "started"):
+        if (event.kind, event.as_json().get("phase"), event.as_json().get("state")) == ("phase", "jobs", "started"):
             change_lease(batch.store, batch.name, take)
             signal.raise_signal(signal.SIGHUP)
 
@@ -243,7 +243,7 @@ def test_a_client_that_lost_its_batch_makes_no_more_vms(client: Client, batch: B
 
     def take_before_up(event: Event) -> None:
         client.told.append(event)
-        if (event.event, event.facts.get("phase"), event.facts.get("state")) == ("phase", "up", "started"):
+        if (event.kind, event.as_json().get("phase"), event.as_json().get("state")) == ("phase", "up", "started"):
             change_lease(batch.store, batch.name, take)
 
     with pytest.raises(HpcError, match=ELSEWHERE):
@@ -260,8 +260,8 @@ def test_a_journal_that_cannot_be_written_for_a_while_is_told_and_has_its_end(cl
 
     def fill_at_the_end(event: Event) -> None:
         client.told.append(event)
-        if (event.event, event.facts.get("phase")) == ("phase", "receipt"):
-            if event.facts["state"] == "started":
+        if (event.kind, event.as_json().get("phase")) == ("phase", "receipt"):
+            if event.as_json()["state"] == "started":
                 disk.enter_context(largest_file(1))
             else:
                 disk.close()

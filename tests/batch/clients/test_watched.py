@@ -6,7 +6,7 @@ import io
 from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 
-from runner.cli.console import TextScreen
+from runner.cli.text_screen import TextScreen
 from runner.journal.owner import describe_this_process
 from runner.model.events import Event
 from runner.recovery.sessions import report_dead_sessions
@@ -35,9 +35,9 @@ def test_what_another_client_runs_is_not_offered_for_its_end(client: Client) -> 
     assert (dead.watched_by, dead.trouble) == (ELSEWHERE, "")
     assert dead.offers == (f"invoke attach --batch {client.batch.name} --take-over",)
     (event,) = client.told
-    assert event.facts["watched_by"] == ELSEWHERE
+    assert event.as_json()["watched_by"] == ELSEWHERE
     text = shown(event)
-    assert f"is gone on with by {ELSEWHERE}" in text
+    assert f"is being run by {ELSEWHERE}" in text
     assert "cleanup" not in text
 
 

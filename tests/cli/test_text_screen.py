@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner.batch.summary import RunSummary
-from runner.cli.console import TextScreen
+from runner.cli.text_screen import TextScreen
 from runner.model.events import Event, Listener, Phases
 
 
@@ -20,7 +20,7 @@ def test_parts_are_data_beside_their_phase(capsys: pytest.CaptureFixture[str]) -
             pass
     with phases.phase("bring home"):
         pass
-    assert [event.facts.get("of") for event in events] == ["b 0", "b 0", "b-1", "b-1", None, None]
+    assert [event.as_json().get("of") for event in events] == ["b 0", "b 0", "b-1", "b-1", None, None]
     assert (set(phases.seconds), set(phases.parts["boot"])) == ({"bring home"}, {"b 0", "b-1"})
     summary = RunSummary(
         batch="b",
