@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 from runner.google import Buckets, Compute, Instance, Login, OsLogin
-from runner.journal import Journal
+from runner.journal import Journals
 from runner.model.events import Listener, Phases
 from runner.model.settings import Settings
 from runner.results import ResultStore
 
 if TYPE_CHECKING:
     from runner.hardware.opensees import OpenSeesInterface
-    from runner.inventory import Estate
-    from runner.journal import SessionState
+    from runner.inventory import Inventory
+    from runner.journal import Journal
     from runner.ssh import Connection
     from runner.stacks import Stacks
 
@@ -49,7 +49,7 @@ class Cloud(Protocol):
         """The operator's OS Login profile."""
 
     @property
-    def estate(self) -> Estate:
+    def inventory(self) -> Inventory:
         """Everything of ours that there is, and its removal."""
 
     def open(self, *, needs_engine: bool = True) -> None:
@@ -94,9 +94,9 @@ class Context:
 
     settings: Settings
     cloud: Cloud
-    journal: Journal
+    journals: Journals
     root: Path
-    home: Path
+    state_folder: Path
     results_folder: Path
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
@@ -112,15 +112,15 @@ class Context:
         """Return the same context for a part of the command whose phases are counted apart."""
         return self.with_listener(self.listener)
 
-    def in_session(self, session: SessionState) -> SessionContext:
-        """Return the context of what happens while this session is owned."""
+    def with_journal(self, journal: Journal) -> JournalContext:
+        """Return the context of what happens while this journal is owned."""
         own = {each.name: getattr(self, each.name) for each in fields(Context)}
-        return SessionContext(**own, session=session)
+        return JournalContext(**own, journal=journal)
 
     @property
-    def reporting_journal(self) -> Journal:
-        """The journal to begin or resume a session in: it reports what it cannot write as a warning."""
-        return replace(self.journal, on_trouble=self.warn)
+    def reporting_journals(self) -> Journals:
+        """The journals, for the command that owns one of them: what cannot be written is reported as a warning."""
+        return replace(self.journals, on_trouble=self.warn)
 
     def warn(self, message: str) -> None:
         """Report what the user should know of, and what ends nothing."""
@@ -133,7 +133,7 @@ class Context:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SessionContext(Context):
+class JournalContext(Context):
     """A context with the open journal of the batch or bake that the command works on."""
 
-    session: SessionState
+    journal: Journal

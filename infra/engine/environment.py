@@ -87,7 +87,7 @@ def remove_environment(folder: Path) -> None:
 
 
 def create_environment(request: Request) -> Way:
-    """Try the ways that this machine has, in order.
+    """Try the ways that this computer has, in order.
 
     Raises:
         MissingToolError: none worked; says why for each, and what to install.

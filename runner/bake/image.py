@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.bake.scripts import bake_on
 from runner.base import ensure_base
-from runner.context import Context, SessionContext
+from runner.context import Context, JournalContext
 from runner.errors import BuildError, DeclinedError, HpcError
 from runner.google import Image
 from runner.model import catalog, names
@@ -21,7 +21,7 @@ from runner.model.events import BakePlanned
 from runner.model.plan import hourly_price
 from runner.model.stockout import Place
 from runner.stacks import StackSpec, tell_stack_progress
-from runner.teardown import Steps, closed_session, end_bake, raised_signals
+from runner.teardown import Steps, closed_journal, end_bake, raised_signals
 from runner.vms import PlaceFinder, Vm, VMGuard, wait_for_host_keys
 
 if TYPE_CHECKING:
@@ -51,17 +51,17 @@ def bake(context: Context, *, recipe: str) -> BuildSummary:
     with context.phases.phase("base"):
         ensure_base(context)
     begun, settings = context.now(), context.settings
-    with context.reporting_journal.begin(
+    with context.reporting_journals.begin(
         names.bake_name(begun), "bake", target=settings.target, project=settings.project
-    ) as session:
-        run = _Bake(context=context.in_session(session), recipe=recipe, begun=begun)
+    ) as journal:
+        run = _Bake(context=context.with_journal(journal), recipe=recipe, begun=begun)
         with (
-            closed_session(run.context),
+            closed_journal(run.context),
             raised_signals(),
             VMGuard(run.context) as guard,
             Steps(context.listener) as steps,
         ):
-            _log.info("the bake is %s", run.name, extra={"session": run.name})
+            _log.info("the bake is %s", run.name, extra={"batch": run.name})
             run.announce()
             versions = run.create_image(steps, guard)
     with context.phases.phase("deprecate"):
@@ -114,7 +114,7 @@ def ask_for_bake(context: Context, recipe: str) -> None:
 class _Bake:
     """One bake. Its stack's name is also the value of its label."""
 
-    context: SessionContext
+    context: JournalContext
     recipe: str
     begun: datetime
 
@@ -127,17 +127,17 @@ class _Bake:
         return names.image_name(self.begun)
 
     def announce(self) -> None:
-        """Journal what will be created, before it is."""
-        session, settings = self.context.session, self.context.settings
+        """Journals what will be created, before it is."""
+        journal, settings = self.context.journal, self.context.settings
         machine = catalog.MACHINE_TYPES[settings.builder_machine_type]
-        session.record(
+        journal.record(
             "plan",
             machine_type=machine.name,
             price_usd_per_hour=hourly_price(machine, settings.disk_gib),
             max_run_s=LONGEST_BAKE_S[self.recipe],
             zones=settings.zones_to_try[:1],
         )
-        session.intend("stack", self.name, "image")
+        journal.intend("stack", self.name, "image")
 
     def create_image(self, steps: Steps, guard: VMGuard) -> Mapping[str, str]:
         """Create the image from a validated builder; return the versions of what is in it."""
@@ -161,9 +161,9 @@ class _Bake:
                 "image_description": f"OpenSees, recipe {self.recipe}",
                 "image_labels": json.dumps(labels | own),
             }
-            self.context.session.intend("image", self.image_name, keep=True)
+            self.context.journal.intend("image", self.image_name, keep=True)
             self._up(second, place)
-            self.context.session.record("created", kind="image", name=self.image_name)
+            self.context.journal.record("created", kind="image", name=self.image_name)
         return versions
 
     def deprecate_older(self) -> None:
@@ -181,7 +181,7 @@ class _Bake:
         place = Place(zone=settings.zones_to_try[0], machine_type=settings.builder_machine_type)
         while True:
             guard.add(Vm(name=builder, zone=place.zone, facts={"machine_type": place.machine_type}))
-            self.context.session.intend("disk", builder, place.zone)
+            self.context.journal.intend("disk", builder, place.zone)
             try:
                 outputs = self._up({}, place)
             except HpcError as error:

@@ -20,4 +20,4 @@ def base_lock(context: Context) -> AbstractContextManager[None]:
     def report() -> None:
         context.warn("another command is creating base or image; waiting for it")
 
-    return waiting_lock(context.home / context.settings.target / FILE, on_wait=report)
+    return waiting_lock(context.state_folder / context.settings.target / FILE, on_wait=report)

@@ -13,16 +13,16 @@ from runner.batch.live_logs import LiveLogs
 from runner.batch.outcome import read_outcome
 from runner.batch.parts import BatchParts
 from runner.batch.summary import JobOutcome
-from runner.context import Context, SessionContext
+from runner.context import Context, JournalContext
 from runner.errors import DiskError
 from runner.jobsfile import Definition
 from runner.lease import read_preempted
-from runner.model.session import Session
+from runner.model.journal_state import JournalState
 from runner.model.states import JobState
 from runner.results import DownloadTracker
 
 
-def find_finished(context: SessionContext, definition: Definition, parts: BatchParts) -> None:
+def find_finished(context: JournalContext, definition: Definition, parts: BatchParts) -> None:
     """Download what is in the bucket, and set aside the jobs that have ended, as far as they were not started again."""
     has_room = True
     listener, tracker = context.listener, parts.tracker
@@ -72,25 +72,25 @@ def set_aside_pushed(context: Context, definition: Definition, controller: Contr
             controller.set_aside(JobOutcome(name=name, state=JobState.LOST, message=message))
 
 
-def take_over_vms(context: SessionContext, parts: BatchParts) -> None:
+def take_over_vms(context: JournalContext, parts: BatchParts) -> None:
     """Learn from every VM that is there what jobs it has, and follow those.
 
     Downloads go on meanwhile: a VM may be lost before all others were asked, and its jobs have not ended before their results are here.
     """
-    session, controller = context.session.read(), parts.controller
-    _note_attempts(context, session, controller)
-    instances = context.cloud.compute.instances(session.labels)
-    preempted = read_preempted(context.cloud.results, session.name)
-    known = (resource.name for resource in session.resources)
+    journal, controller = context.journal.read(), parts.controller
+    _note_attempts(context, journal, controller)
+    instances = context.cloud.compute.instances(journal.labels)
+    preempted = read_preempted(context.cloud.results, journal.name)
+    known = (resource.name for resource in journal.resources)
     controller.expect_vms(instances, names_used={*known, *preempted, *(instance.name for instance in instances)})
-    parts.fleet.adopt(instances, answered=session.answered)
+    parts.fleet.adopt(instances, answered=journal.answered)
     with Downloads(parts.collector):
         controller.learn_jobs()
 
 
-def _note_attempts(context: Context, session: Session, controller: Controller) -> None:
+def _note_attempts(context: Context, journal: JournalState, controller: Controller) -> None:
     """Note the numbers of attempts that journal and bucket know: a new attempt must not meet an old one's objects."""
-    for trace in session.jobs:
+    for trace in journal.jobs:
         controller.note_attempt(trace.name, int(trace.facts.get("attempt") or 0))
-    for found in context.cloud.results.all_sets(session.name):
+    for found in context.cloud.results.all_sets(journal.name):
         controller.note_attempt(found.job, found.attempt)

@@ -38,7 +38,7 @@ from runner.batch.outcome import read_outcome
 from runner.batch.rescue import Rescue
 from runner.batch.stack import MachineWish
 from runner.batch.summary import JobOutcome
-from runner.context import SessionContext
+from runner.context import JournalContext
 from runner.errors import NotFoundError, RemoteError
 from runner.google import Instance
 from runner.hardware import JobStatus
@@ -65,7 +65,7 @@ class Controller:
     def __init__(
         self,
         *,
-        context: SessionContext,
+        context: JournalContext,
         plan: Plan,
         inputs: Sequence[JobInputs],
         collector: Collector,
@@ -248,7 +248,7 @@ class Controller:
     def _start_jobs(self) -> None:
         for start in self.roster.next_starts():
             self._context.listener.report(JobStarted(job=start.job, instance=start.machine, attempt=start.attempt))
-            self._context.session.record(
+            self._context.journal.record(
                 "job", job=start.job, state="running", attempt=start.attempt, instance=start.machine
             )
             assignment = Assignment(
@@ -273,7 +273,7 @@ class Controller:
         if self.roster.is_coming(message.name):
             self._failures.note(message, most_vms=self._plan.max_vms)
         facts = {"name": message.name, "witness": message.witness, "reason": message.reason}
-        self._context.session.record("lost", kind="instance", **facts)
+        self._context.journal.record("lost", kind="instance", **facts)
         in_doubt = self.roster.machine_lost(message.name)
         # One that the cloud takes back goes by itself, long before an update comes to its deletions.
         owes = message.witness == "ssh" and any(job.frees_cores for job in in_doubt)
@@ -338,7 +338,7 @@ class Controller:
         self._outcomes[outcome.name] = outcome
         event = outcome.as_event(attempt)
         self._context.listener.report(event)
-        self._context.session.record("job", **event.as_json())
+        self._context.journal.record("job", **event.as_json())
 
     def _results_lost(self, message: ResultsLost) -> None:
         if not self.roster.give_back(message.job, message.attempt):

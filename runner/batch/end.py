@@ -12,12 +12,12 @@ from enum import Enum
 from runner.batch.outcome import read_outcome
 from runner.batch.parts import BatchParts
 from runner.batch.summary import JobOutcome, RunSummary
-from runner.context import SessionContext
+from runner.context import JournalContext
 from runner.errors import CloudError, HpcError, LeftoverError
 from runner.jobsfile import Definition, forget_inputs
 from runner.model.events import BatchDetached
 from runner.model.states import JobState
-from runner.teardown import close_session, deferred_signals, end_batch
+from runner.teardown import close_journal, deferred_signals, end_batch
 
 
 class PartEnd(Enum):
@@ -33,7 +33,7 @@ class PartEnd(Enum):
 class BatchEnd:
     """``planned``: how the part ends if it ends now and nobody takes the batch over. ``left_over``: what could not be removed."""
 
-    context: SessionContext
+    context: JournalContext
     definition: Definition
     parts: BatchParts
     planned: PartEnd
@@ -66,7 +66,7 @@ class BatchEnd:
             CloudError: the lease is lost, or could not be written; the end is what it was.
         """
         self.parts.lease.detach()
-        self.context.session.record("detached")
+        self.context.journal.record("detached")
         self.planned = PartEnd.DETACHED
         self.context.listener.report(BatchDetached(batch=self.batch))
 
@@ -106,7 +106,7 @@ class BatchEnd:
             message = f"batch {self.batch} is no longer marked as detached; attach to it soon: {error}"
             self.context.warn(message)
         else:
-            self.context.session.record("detached")
+            self.context.journal.record("detached")
 
     def download_rest(self, hurry: threading.Event) -> None:
         """Download what was pushed and nobody waited for any more, then delete the rest of the batch in the bucket.
@@ -133,7 +133,7 @@ class BatchEnd:
         """
         match self.how:
             case PartEnd.TAKEN_OVER:
-                self.context.session.end(f"taken over by {self.parts.lease.lost_to}")
+                self.context.journal.end(f"taken over by {self.parts.lease.lost_to}")
             case PartEnd.ENDED:
                 try:
                     with (
@@ -141,7 +141,7 @@ class BatchEnd:
                         self.context.phases.phase("receipt"),
                     ):
                         self._judge_late()
-                        close_session(self.context, outcome)
+                        close_journal(self.context, outcome)
                 except HpcError as error:
                     self.context.warn(str(error))
 
@@ -195,7 +195,7 @@ class BatchEnd:
             self._late[outcome.name] = found
             event = found.as_event(results.attempt)
             self.context.listener.report(event)
-            self.context.session.record("job", **event.as_json())
+            self.context.journal.record("job", **event.as_json())
 
     def _still_pushed(self) -> frozenset[str]:
         """Return the jobs whose complete results are in the bucket; none if it cannot be asked."""

@@ -18,7 +18,7 @@ from runner.batch.messages import Message, ThreadFailed, VMDown, VMReady, VMsCre
 from runner.batch.stack import MachineWish, VMStack
 from runner.batch.threads import Threads
 from runner.batch.wishes import Wishes
-from runner.context import SessionContext
+from runner.context import JournalContext
 from runner.errors import CloudError, HpcError, UnreachableError
 from runner.google import Instance, Login, is_worth_a_retry
 from runner.lease import read_preempted
@@ -48,13 +48,13 @@ class Fleet:
     def __init__(
         self,
         *,
-        context: SessionContext,
+        context: JournalContext,
         stack: VMStack,
         max_run_s: float,
         tell: Callable[[Message], None],
     ) -> None:
         self._context = context
-        self._batch = context.session.name
+        self._batch = context.journal.name
         self._stack = stack
         self._max_run_s = max_run_s
         self._tell = tell
@@ -231,10 +231,10 @@ class Fleet:
                 return instances
 
     def _intend(self, wishes: Sequence[MachineWish]) -> None:
-        """Journal what this update may create: what was requested now, and all that was requested meanwhile."""
+        """Journals what this update may create: what was requested now, and all that was requested meanwhile."""
         for wish in wishes:
             if wish not in self._intended:
-                self._context.session.intend("instance", wish.name, wish.zone, machine_type=wish.machine_type)
+                self._context.journal.intend("instance", wish.name, wish.zone, machine_type=wish.machine_type)
                 self._intended.add(wish)
 
     def _move_on(self, names_missing: Sequence[str], error: HpcError) -> bool:
@@ -259,7 +259,7 @@ class Fleet:
                 is_new = is_wanted and not is_known
                 self._seen[instance.name] = instance
             if not is_known:
-                self._context.session.record("created", kind="instance", name=instance.name, zone=instance.zone)
+                self._context.journal.record("created", kind="instance", name=instance.name, zone=instance.zone)
             if is_new:
                 self._threads.start(partial(self._boot, instance), name=f"boot {instance.name}")
 

@@ -14,7 +14,7 @@ from runner.batch.downloads import Downloads
 from runner.batch.fleet import Fleet
 from runner.batch.messages import DeadlinesMoved, Inbox, LeaseGone, LeaseLost, ResultsDownloaded
 from runner.batch.stack import BatchStack
-from runner.context import SessionContext
+from runner.context import JournalContext
 from runner.jobsfile import Definition
 from runner.lease import LeaseEvents, LeaseKeeper, LeaseTerms
 from runner.results import Collector, DownloadedSet, DownloadTracker
@@ -33,7 +33,7 @@ class BatchParts:
 
 
 def put_together(
-    context: SessionContext, definition: Definition, *, take_over: bool, predecessors: Collection[str]
+    context: JournalContext, definition: Definition, *, take_over: bool, predecessors: Collection[str]
 ) -> BatchParts:
     """Return the parts for a batch. ``take_over``, ``predecessors``: see ``LeaseTerms``."""
     inbox = Inbox()
@@ -73,9 +73,9 @@ def put_together(
 
 
 def _lease_terms(
-    context: SessionContext, definition: Definition, *, take_over: bool, predecessors: Collection[str]
+    context: JournalContext, definition: Definition, *, take_over: bool, predecessors: Collection[str]
 ) -> LeaseTerms:
-    owner = context.session.read().owner
+    owner = context.journal.read().owner
     return LeaseTerms(
         batch=definition.plan.batch,
         lease_s=context.settings.lease_s,

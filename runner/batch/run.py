@@ -9,7 +9,7 @@ from runner.batch.adoption import find_finished, take_over_vms
 from runner.batch.end import BatchEnd, PartEnd
 from runner.batch.parts import BatchParts, put_together
 from runner.batch.summary import RunReport, RunSummary
-from runner.context import SessionContext
+from runner.context import JournalContext
 from runner.errors import LeftoverError
 from runner.jobsfile import Definition, save_definition
 from runner.model.roster import MachineState
@@ -23,7 +23,7 @@ class BatchRun:
     ``report`` has the summary in the end, whatever is raised. ``take_over``, ``predecessors``: see ``LeaseTerms``.
     """
 
-    context: SessionContext
+    context: JournalContext
     definition: Definition
     report: RunReport = field(default_factory=RunReport)
     detach: bool = False
@@ -75,7 +75,7 @@ class BatchRun:
     def _get_ready(self, parts: BatchParts, *, is_new: bool) -> None:
         """Have in place, and learn, what has to be there or known before the first job is started."""
         context = self.context
-        context.session.intend("stack", self.definition.plan.batch, "analysis")
+        context.journal.intend("stack", self.definition.plan.batch, "analysis")
         if is_new:
             save_definition(context, self.definition)
         parts.fleet.start()

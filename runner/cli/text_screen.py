@@ -148,8 +148,8 @@ class TextScreen:
             owner = item["batch"] or item["bake"]
             self.console.print(f"{what}, of {owner or 'no batch'}: {item['usd_per_hour_at_most']:.4f} USD/h at most")
         for kind, item in [("VM", vm) for vm in values["vms"]] + [(one["kind"], one) for one in values["without_vm"]]:
-            if item["outlived"]:
-                why = f"{kind} {item['name']} has expired: {item['outlived']} (invoke cleanup)"
+            if item["expired"]:
+                why = f"{kind} {item['name']} has expired: {item['expired']} (invoke cleanup)"
                 self.console.print(Text(why, style="yellow"))
         self.console.print("batches: " + (", ".join(batch["name"] for batch in values["batches"]) or "none"))
         bucket = values["bucket"]

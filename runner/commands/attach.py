@@ -10,7 +10,7 @@ from runner.commands.arguments import check_batch_name
 from runner.context import Context
 from runner.errors import InputError, NotFoundError
 from runner.jobsfile import Definition, load_definition, open_batches
-from runner.journal import NameTakenError, SessionState, gone_clients
+from runner.journal import Journal, NameTakenError, gone_clients
 from runner.options.batches import Attach
 from runner.teardown import check_known
 
@@ -33,11 +33,11 @@ def execute(context: Context, options: Attach, *, report: RunReport | None = Non
         context.cloud.open()
         name = options.batch or _only_open_batch(context)
         definition = _load_definition(context, name)
-    known = context.journal.read(name)
+    known = context.journals.read(name)
     predecessors = () if known is None else gone_clients(known)
-    with _session(context, name) as session:
+    with _journal(context, name) as journal:
         run = BatchRun(
-            context=context.in_session(session),
+            context=context.with_journal(journal),
             definition=definition,
             report=report or RunReport(),
             take_over=options.take_over,
@@ -65,10 +65,10 @@ def _only_open_batch(context: Context) -> str:
     )
 
 
-def _session(context: Context, name: str) -> SessionState:
+def _journal(context: Context, name: str) -> Journal:
     """Open the batch's journal: the one on this computer, or a new one where another computer began it."""
-    _log.info("the batch is %s", name, extra={"session": name})
-    settings, journal = context.settings, context.reporting_journal
+    _log.info("the batch is %s", name, extra={"batch": name})
+    settings, journal = context.settings, context.reporting_journals
     if name not in journal.names():
         # Another attach may have begun it just now; whether that one still runs is seen below.
         with contextlib.suppress(NameTakenError):

@@ -13,13 +13,13 @@ from typing import Any
 
 from runner.context import Context
 from runner.errors import CloudError, DeclinedError, HpcError, InputError, LeftoverError
-from runner.inventory import Agreement, DryEstate, Estate, Removal, SweepReport, Unread, sweep_agreed
+from runner.inventory import Agreement, DryInventory, Inventory, Removal, SweepReport, Unread, sweep_agreed
 from runner.jobsfile import forget_inputs_of_gone
 from runner.model import names
 from runner.model.events import ItemFound
 from runner.model.leftover import BILLED, Choice, Item, Kind, Scope
 from runner.options.batches import Cleanup
-from runner.teardown import busy_sessions, check_known, clients_gone, report_removal
+from runner.teardown import check_known, clients_gone, find_busy, report_removal
 
 CLEANED_UP = "cleaned up"
 
@@ -67,9 +67,9 @@ def execute(context: Context, options: Cleanup) -> CleanupSummary:
     """
     scope = _read_scope(context, options)
     context.cloud.open(needs_engine=False)
-    estate: Estate = DryEstate(context.cloud.estate) if options.dry_run else context.cloud.estate
+    inventory: Inventory = DryInventory(context.cloud.inventory) if options.dry_run else context.cloud.inventory
     kinds = _kinds(scope)
-    found = estate.find(kinds, scope.labels)
+    found = inventory.find(kinds, scope.labels)
     choices = scope.choose(found.items)
     if not choices and (scope.batch or scope.bake):
         check_known(context, batch=scope.batch, bake=scope.bake)
@@ -81,7 +81,7 @@ def execute(context: Context, options: Cleanup) -> CleanupSummary:
     report = SweepReport(removals=(), left=(), unread=found.unread)
     if taken:
         report = sweep_agreed(
-            estate,
+            inventory,
             lambda: _look_again(context, scope),
             Agreement(found=found, items=taken),
             kinds=kinds,
@@ -90,7 +90,7 @@ def execute(context: Context, options: Cleanup) -> CleanupSummary:
     if not options.dry_run:
         keys = {item.key for item in taken}
         untouched = [item for item in found.items if item.kind in BILLED and item.key not in keys]
-        _end_sessions(context, scope, report, untouched)
+        _end_journals(context, scope, report, untouched)
         with suppress(CloudError):  # what is left here costs nothing
             forget_inputs_of_gone(context)
     return CleanupSummary(report=report, kept=kept, dry_run=options.dry_run)
@@ -105,7 +105,7 @@ def _read_scope(context: Context, options: Cleanup) -> Scope:
     for name in (options.batch, options.bake):
         if name and not names.is_batch_name(name):
             raise InputError(f"{name!r} is not the name of a batch or bake")
-    busy = busy_sessions(context)
+    busy = find_busy(context)
     for name in (options.batch, options.bake):
         if name in busy:
             raise InputError(
@@ -124,8 +124,8 @@ def _read_scope(context: Context, options: Cleanup) -> Scope:
 
 
 def _look_again(context: Context, scope: Scope) -> Scope:
-    """Return the scope as it is now: which sessions have a living client by now, and what time it is."""
-    return replace(scope, now=context.now(), busy=busy_sessions(context))
+    """Return the scope as it is now: which batches have a living client by now, and what time it is."""
+    return replace(scope, now=context.now(), busy=find_busy(context))
 
 
 def _kinds(scope: Scope) -> tuple[Kind, ...]:
@@ -160,27 +160,27 @@ def _tell(context: Context, removal: Removal, options: Cleanup) -> None:
         report_removal(context, removal)
 
 
-def _end_sessions(context: Context, scope: Scope, report: SweepReport, untouched: Iterable[Item]) -> None:
-    """End the journals of sessions of which nothing billable is left. ``untouched``: what costs and was not to go."""
+def _end_journals(context: Context, scope: Scope, report: SweepReport, untouched: Iterable[Item]) -> None:
+    """End the journals of batches and bakes of which nothing billable is left. ``untouched``: what costs and was not to go."""
     spared = (choice.item for choice in report.spared)
     left = {item.purpose for item in (*report.left, *spared, *report.appeared, *untouched)}
     purposes = {removal.item.purpose for removal in report.removals} | {scope.batch, scope.bake}
-    for session in context.journal.open_sessions():
-        if session.is_owner_alive or session.name not in purposes or session.name in left or report.unread:
+    for journal in context.journals.open_journals():
+        if journal.is_owner_alive or journal.name not in purposes or journal.name in left or report.unread:
             continue
-        if session.facts.get("project", context.settings.project) != context.settings.project:
+        if journal.facts.get("project", context.settings.project) != context.settings.project:
             continue  # nobody has looked there
         try:
-            with context.reporting_journal.resume(session.name) as state:
+            with context.reporting_journals.resume(journal.name) as state:
                 for removal in report.removals:
-                    if removal.item.purpose == session.name and removal.item.kind in BILLED:
+                    if removal.item.purpose == journal.name and removal.item.kind in BILLED:
                         item = removal.item
                         state.record(
                             "gone", kind=item.kind.value, name=item.name, zone=item.place, answer=removal.answer
                         )
                 state.end(CLEANED_UP)
         except HpcError as error:
-            context.warn(f"the journal of {session.name} could not be ended: {error}")
+            context.warn(f"the journal of {journal.name} could not be ended: {error}")
 
 
 def _removal_values(removal: Removal, *, dry_run: bool) -> dict[str, Any]:

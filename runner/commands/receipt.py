@@ -9,8 +9,8 @@ from typing import Any
 
 from runner.context import Context
 from runner.errors import DiskError, InputError
+from runner.model.journal_state import JournalState
 from runner.model.receipt import make_receipt
-from runner.model.session import Session
 from runner.options.batches import Receipt
 from runner.teardown import read_receipt, receipt_files, write_receipt
 
@@ -32,27 +32,27 @@ def execute(context: Context, options: Receipt) -> ReceiptView:
         DiskError: nothing of the journal can be read.
     """
     name = options.batch
-    session = context.journal.read(name)
-    if session is None:
-        known = ", ".join(context.journal.names()[-5:]) or "none yet"
+    journal = context.journals.read(name)
+    if journal is None:
+        known = ", ".join(context.journals.names()[-5:]) or "none yet"
         raise InputError(f"there is no journal of {name} on this computer", remedy=f"the latest: {known}")
-    if session.troubles and not session.records:  # it would report nothing, as if nothing had been created
+    if journal.troubles and not journal.records:  # it would report nothing, as if nothing had been created
         remedy = f"`invoke cleanup --batch {name} --dry-run` asks the cloud itself"
-        raise DiskError("; ".join(session.troubles), remedy=remedy)
+        raise DiskError("; ".join(journal.troubles), remedy=remedy)
     stored = receipt_files(context, name)[0]
     if not options.verify:
-        values = read_receipt(stored) or make_receipt(session, made=context.now()).as_json()
+        values = read_receipt(stored) or make_receipt(journal, made=context.now()).as_json()
         return ReceiptView(values=values, page=stored.with_suffix(".html"), exit_code=0)
-    _check_project(context, session)
+    _check_project(context, journal)
     context.cloud.open(needs_engine=False)
-    receipt = write_receipt(context, session)
+    receipt = write_receipt(context, journal)
     return ReceiptView(values=receipt.as_json(), page=stored.with_suffix(".html"), exit_code=receipt.exit_code)
 
 
-def _check_project(context: Context, session: Session) -> None:
-    project = session.facts.get("project", context.settings.project)
+def _check_project(context: Context, journal: JournalState) -> None:
+    project = journal.facts.get("project", context.settings.project)
     if project != context.settings.project:
         raise InputError(
-            f"{session.name} ran in project {project}, the settings are about {context.settings.project}",
+            f"{journal.name} ran in project {project}, the settings are about {context.settings.project}",
             remedy=f"set OPENSEES_HPC_PROJECT={project} for this command",
         )

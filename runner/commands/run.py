@@ -15,7 +15,7 @@ from runner.context import Context
 from runner.errors import DeclinedError, InputError, NotFoundError, QuotaError
 from runner.google import Image
 from runner.jobsfile import CheckedBatch, Definition, check_batch
-from runner.journal import NameTakenError, SessionState
+from runner.journal import Journal, NameTakenError
 from runner.model import names
 from runner.model.events import BatchRenamed, PlanMade
 from runner.model.plan import Plan, hourly_price, make_plan, next_name
@@ -53,12 +53,12 @@ def execute(context: Context, options: Run, *, report: RunReport | None = None) 
             ensure_base(context, base.result())
         with context.phases.phase("image"):
             image = ensure_image(context)
-    plan, session = _begin_session(context, plan, wanted=checked.batch.name)
+    plan, journal = _begin_journal(context, plan, wanted=checked.batch.name)
     definition = _define(context, plan, checked, image)
-    with session:
-        _record_plan(context, definition, session)
+    with journal:
+        _record_plan(context, definition, journal)
         run = BatchRun(
-            context=context.in_session(session),
+            context=context.with_journal(journal),
             definition=definition,
             report=report or RunReport(),
             detach=options.detach,
@@ -82,7 +82,7 @@ def _plan(context: Context, checked: CheckedBatch) -> Plan:
 def _names_taken(context: Context) -> set[str]:
     """Return the names that a journal, a stack, a folder of results or anything in the bucket has."""
     taken = {
-        *context.journal.names(),
+        *context.journals.names(),
         *context.cloud.stacks.names("analysis"),
         *_names_downloaded(context.results_folder),
     }
@@ -104,12 +104,12 @@ def _names_downloaded(folder: Path) -> set[str]:
             return set()
 
 
-def _begin_session(context: Context, plan: Plan, *, wanted: str) -> tuple[Plan, SessionState]:
+def _begin_journal(context: Context, plan: Plan, *, wanted: str) -> tuple[Plan, Journal]:
     """Begin the batch's journal, and return the plan under its name: a command that began at the same time may have taken the first one."""
     settings, refused = context.settings, set[str]()
     while True:
         try:
-            session = context.reporting_journal.begin(
+            journal = context.reporting_journals.begin(
                 plan.batch, "run", target=settings.target, project=settings.project
             )
         except NameTakenError:
@@ -119,8 +119,8 @@ def _begin_session(context: Context, plan: Plan, *, wanted: str) -> tuple[Plan, 
             instances = tuple(names.instance_name(name, index) for index in range(len(plan.instances)))
             plan = replace(plan, batch=name, instances=instances)
         else:
-            _log.info("the batch is %s", plan.batch, extra={"session": plan.batch})
-            return plan, session
+            _log.info("the batch is %s", plan.batch, extra={"batch": plan.batch})
+            return plan, journal
 
 
 def _define(context: Context, plan: Plan, checked: CheckedBatch, image: Image) -> Definition:
@@ -136,10 +136,10 @@ def _define(context: Context, plan: Plan, checked: CheckedBatch, image: Image) -
     )
 
 
-def _record_plan(context: Context, definition: Definition, session: SessionState) -> None:
+def _record_plan(context: Context, definition: Definition, journal: Journal) -> None:
     """Record what the receipt will compute the cost from."""
     plan = definition.plan
-    session.record(
+    journal.record(
         "plan",
         machine_type=plan.machine.name,
         price_usd_per_hour=hourly_price(plan.machine, definition.disk_gib),

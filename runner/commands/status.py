@@ -17,7 +17,7 @@ from runner.teardown import find_expired, item_of
 def execute(context: Context) -> dict[str, Any]:
     """Return JSON values: ``target, project, image, vms, without_vm, batches, bucket, cost``; lists are empty when there is nothing.
 
-    ``without_vm`` are disks and addresses that none of these VMs has: they are billed all the same. ``outlived`` at each of
+    ``without_vm`` are disks and addresses that none of these VMs has: they are billed all the same. ``expired`` at each of
     these resources says why ``cleanup`` would delete it, or nothing.
 
     Raises:
@@ -36,11 +36,11 @@ def execute(context: Context) -> dict[str, Any]:
     reasons = find_expired(context, items)
     vms = [
         _vm(instance, settings.disk_gib, is_local=context.is_local)
-        | {"outlived": reasons.get(item_of(instance).key, "")}
+        | {"expired": reasons.get(item_of(instance).key, "")}
         for instance in instances
     ]
     without_vm = [
-        _resource(item, is_local=context.is_local) | {"outlived": reasons.get(item.key, "")}
+        _resource(item, is_local=context.is_local) | {"expired": reasons.get(item.key, "")}
         for item in _without_vm(items, instances)
     ]
     prices = [thing["usd_per_hour_at_most"] for thing in (*vms, *without_vm)]
@@ -89,7 +89,7 @@ def _vm(instance: Instance, usual_disk_gib: int, *, is_local: bool) -> dict[str,
 
 def _find_beside(context: Context) -> Sequence[Item]:
     """Find our disks and addresses, and the leases of batches."""
-    found = context.cloud.estate.find((Kind.DISK, Kind.ADDRESS, Kind.CONTROL), {"app": names.APP})
+    found = context.cloud.inventory.find((Kind.DISK, Kind.ADDRESS, Kind.CONTROL), {"app": names.APP})
     if found.unread:
         raise CloudError(f"could not be looked at: {'; '.join(map(str, found.unread))}")
     return found.items

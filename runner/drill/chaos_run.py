@@ -147,8 +147,8 @@ class ChaosRun:
     def _next_verb(self) -> str:
         if self._evidence.is_open():
             return "attach"
-        session = self._site.context.journal.read(self._batch.name)
-        if session is not None and not session.has_ended:
+        journal = self._site.context.journals.read(self._batch.name)
+        if journal is not None and not journal.has_ended:
             return "cleanup"
         if self._site.context.cloud.results.result_sets(self._batch.name):
             return "results"
@@ -196,8 +196,8 @@ class ChaosRun:
         self._problems += [f"{job} had finished, and its results are lost" for job in finished if job not in home]
         if is_whole and (missing := set(self._batch.jobs) - set(home)):
             self._problems.append(f"the batch has ended without {', '.join(sorted(missing))}")
-        session = self._site.context.journal.read(self._batch.name)
-        if session is not None and not session.has_ended:
+        journal = self._site.context.journals.read(self._batch.name)
+        if journal is not None and not journal.has_ended:
             self._problems.append("its journal says that it has not ended")
 
     def _check_witness(self, safe: Mapping[tuple[str, int], float]) -> None:

@@ -30,18 +30,18 @@ class Evidence:
     @property
     def journal(self) -> Path:
         """The file of the batch's journal, there or not."""
-        return self.site.context.journal.folder / f"{self.batch.name}.jsonl"
+        return self.site.context.journals.folder / f"{self.batch.name}.jsonl"
 
     def billed(self, *, but: Collection[str] = ()) -> tuple[str, ...]:
         """Return what costs money, and what could not be looked at. ``but``: VMs that do not count, nor do their disks."""
-        found = self.site.context.cloud.estate.find(BILLED, names.labels_of_batch(self.batch.name))
+        found = self.site.context.cloud.inventory.find(BILLED, names.labels_of_batch(self.batch.name))
         counted = (item for item in found.items if item.name not in but)
         return (*map(str, counted), *map(str, found.unread))
 
     def left(self) -> tuple[str, ...]:
         """Return what a batch that is over left: there must be nothing billable, no stack, nothing in the bucket."""
         labels = names.labels_of_batch(self.batch.name)
-        found = self.site.context.cloud.estate.find((*BILLED, *MEMORY), labels)
+        found = self.site.context.cloud.inventory.find((*BILLED, *MEMORY), labels)
         theirs = [str(item) for item in found.items if item.batch == self.batch.name]
         return (*theirs, *map(str, found.unread))
 

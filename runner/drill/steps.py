@@ -7,7 +7,7 @@ from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
-from runner.model.session_record import Record, decode_records
+from runner.model.journal_record import Record, decode_records
 
 LOOK_EVERY_S = 0.003
 

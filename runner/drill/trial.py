@@ -17,7 +17,7 @@ from runner.drill.steps import Step, read_records, wait_for_step
 from runner.drill.verdict import Verdict
 from runner.errors import HpcError
 from runner.model import names
-from runner.model.session_record import Record
+from runner.model.journal_record import Record
 
 CLIENT_LIMIT_S = 300.0
 SLOW_BOOT_S = 3.0  # so that the moment is hit at which VMs are being created
@@ -167,8 +167,8 @@ class TrialRun:
         """
         if self._seen_until is not None:
             return round(self._seen_until - injected_at, 1)
-        session = self._site.context.journal.read(self._batch.name)
-        vms = [item for item in session.created if item.kind == "instance"] if session else []
+        journal = self._site.context.journals.read(self._batch.name)
+        vms = [item for item in journal.created if item.kind == "instance"] if journal else []
         if any(item.gone is None or went_on for item in vms):
             return round(self._client_ended_at - injected_at, 1)
         return round(max([0.0, *((item.gone - injected_on).total_seconds() for item in vms if item.gone)]), 1)
@@ -199,8 +199,8 @@ class TrialRun:
         """Return the second command of the user: attach where the batch can go on, cleanup where it never began or is over."""
         batch = self._batch.name
         is_open = self._evidence.is_open()
-        session = self._site.context.journal.read(batch)
-        if not is_open and (session is None or session.has_ended):
+        journal = self._site.context.journals.read(batch)
+        if not is_open and (journal is None or journal.has_ended):
             return ""
         if is_open and client.exit_code == 0:
             self._problems.append("exit code 0, though the batch is still open in the bucket")
@@ -225,8 +225,8 @@ class TrialRun:
 
     def _check_journal(self) -> None:
         """Check that the journal recorded every VM before it was created, and the end."""
-        session = self._site.context.journal.read(self._batch.name)
-        if session is not None and not session.has_ended:
+        journal = self._site.context.journals.read(self._batch.name)
+        if journal is not None and not journal.has_ended:
             self._problems.append("its journal says that it has not ended")
         intended: set[str] = set()
         for record in read_records(self._evidence.journal):

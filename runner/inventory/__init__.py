@@ -6,7 +6,7 @@ Nothing here decides what may go, that is ``model.leftover``'s, or asks anybody.
 from runner.inventory.compute import COLLECTIONS, LabelledCompute, OurNetwork, scope_of
 from runner.inventory.grants import OurGrant
 from runner.inventory.identity import OurAccounts, OurKeys, OurRole
-from runner.inventory.inventory import CloudEstate, DryEstate, Estate, Unread
+from runner.inventory.inventory import CloudInventory, DryInventory, Inventory, Unread
 from runner.inventory.stacks import RememberedStacks
 from runner.inventory.storage import OurStorage
 from runner.inventory.sweep import Agreement, Removal, SweepReport, leftover_error, remove_items, sweep, sweep_agreed
@@ -14,9 +14,9 @@ from runner.inventory.sweep import Agreement, Removal, SweepReport, leftover_err
 __all__ = [
     "COLLECTIONS",
     "Agreement",
-    "CloudEstate",
-    "DryEstate",
-    "Estate",
+    "CloudInventory",
+    "DryInventory",
+    "Inventory",
     "LabelledCompute",
     "OurAccounts",
     "OurGrant",

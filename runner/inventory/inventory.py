@@ -1,6 +1,6 @@
 """Everything of ours in the cloud, found by labels and names, and its removal. Needs no memory of what was created.
 
-``Estate`` is the seam: ``CloudEstate`` asks the cloud's APIs, ``DryEstate`` is around another one and removes nothing.
+``Inventory`` is the seam: ``CloudInventory`` asks the cloud's APIs, ``DryInventory`` is around another one and removes nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Findings:
     unread: tuple[Unread, ...] = ()
 
 
-class Estate(Protocol):
+class Inventory(Protocol):
     """All of ours in one project.
 
     ``find`` never raises CloudError: a kind that cannot be read is in ``unread``, and the others are read all the same.
@@ -63,17 +63,17 @@ class Part(Protocol):
         """List the items of one of its kinds."""
 
     def remove(self, item: Item) -> str:
-        """See ``Estate.remove``."""
+        """See ``Inventory.remove``."""
 
 
-class CloudEstate:
-    """See ``Estate``. Kinds of which no part knows are not there."""
+class CloudInventory:
+    """See ``Inventory``. Kinds of which no part knows are not there."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self._parts = {kind: part for part in parts for kind in part.kinds}
 
     def find(self, kinds: Collection[Kind], labels: Mapping[str, str]) -> Findings:
-        """See ``Estate.find``."""
+        """See ``Inventory.find``."""
         items: list[Item] = []
         unread: list[Unread] = []
         for kind in Kind:
@@ -86,22 +86,22 @@ class CloudEstate:
         return Findings(items=tuple(items), unread=tuple(unread))
 
     def remove(self, item: Item) -> str:
-        """See ``Estate.remove``."""
+        """See ``Inventory.remove``."""
         part = self._parts.get(item.kind)
         if part is None:
             raise CloudError(f"there is no way to remove a resource of the kind {item.kind.value}")
         return part.remove(item)
 
 
-class DryEstate:
-    """An estate of which nothing is removed: it looks like the one inside, minus what would be gone."""
+class DryInventory:
+    """An inventory of which nothing is removed: it looks like the one inside, minus what would be gone."""
 
-    def __init__(self, inside: Estate) -> None:
+    def __init__(self, inside: Inventory) -> None:
         self._inside = inside
         self._removed: set[tuple[Kind, str, str]] = set()
 
     def find(self, kinds: Collection[Kind], labels: Mapping[str, str]) -> Findings:
-        """See ``Estate.find``."""
+        """See ``Inventory.find``."""
         found = self._inside.find(kinds, labels)
         return Findings(items=tuple(item for item in found.items if item.key not in self._removed), unread=found.unread)
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 
 from runner.errors import HpcError, LeftoverError, PermissionDeniedError
-from runner.inventory.inventory import Estate, Findings, Unread
+from runner.inventory.inventory import Findings, Inventory, Unread
 from runner.model.lease import Lease
 from runner.model.leftover import BILLED, ORDER, Choice, Item, Kind, Scope, find_watchers
 
@@ -69,7 +69,7 @@ def _ignore(removal: Removal) -> None:
 
 
 def sweep(
-    estate: Estate,
+    inventory: Inventory,
     scope: Scope,
     *,
     kinds: Collection[Kind] = tuple(Kind),
@@ -80,14 +80,14 @@ def sweep(
     ``tell`` is called for each removal, in this thread.
     """
     removals: dict[object, Removal] = {}
-    found = estate.find(kinds, scope.labels)
+    found = inventory.find(kinds, scope.labels)
     for _ in range(ROUNDS):
         taken = _taken(scope, found, removals)
         if not taken:
             break
-        done = list(_remove_all(estate, taken, tell))
+        done = list(_remove_all(inventory, taken, tell))
         removals |= {removal.item.key: removal for removal in done}
-        found = estate.find(kinds, scope.labels)
+        found = inventory.find(kinds, scope.labels)
         if not any(removal.is_gone for removal in done):
             break
     return SweepReport(
@@ -104,7 +104,7 @@ class Agreement:
 
 
 def sweep_agreed(
-    estate: Estate,
+    inventory: Inventory,
     read_scope: Callable[[], Scope],
     agreement: Agreement,
     *,
@@ -119,16 +119,16 @@ def sweep_agreed(
     ``tell`` is called for each removal, in this thread.
     """
     removals: dict[object, Removal] = {}
-    look = _look(estate, read_scope(), agreement, kinds, removals)
+    look = _look(inventory, read_scope(), agreement, kinds, removals)
     if look.watches:
-        removals |= {removal.item.key: removal for removal in _remove_all(estate, look.watches, tell)}
-        look = _look(estate, read_scope(), agreement, kinds, removals)
+        removals |= {removal.item.key: removal for removal in _remove_all(inventory, look.watches, tell)}
+        look = _look(inventory, read_scope(), agreement, kinds, removals)
     for _ in range(ROUNDS):
         if not look.todo:
             break
-        done = list(_remove_all(estate, look.todo, tell, there=look.foreign))
+        done = list(_remove_all(inventory, look.todo, tell, there=look.foreign))
         removals |= {removal.item.key: removal for removal in done}
-        look = _look(estate, read_scope(), agreement, kinds, removals)
+        look = _look(inventory, read_scope(), agreement, kinds, removals)
         if not any(removal.is_gone for removal in done):
             break
     return SweepReport(
@@ -159,10 +159,10 @@ class _Look:
 
 
 def _look(
-    estate: Estate, scope: Scope, agreement: Agreement, kinds: Collection[Kind], removals: Collection[object]
+    inventory: Inventory, scope: Scope, agreement: Agreement, kinds: Collection[Kind], removals: Collection[object]
 ) -> _Look:
     """Look again. A resource that was tried stays ours when what proved it is gone."""
-    found = estate.find(kinds, scope.labels)
+    found = inventory.find(kinds, scope.labels)
     choices = {choice.item.key: choice for choice in scope.choose(found.items)}
     agreed = {item.key: item for item in agreement.items}
     before, now = find_watchers(agreement.found.items), find_watchers(found.items)
@@ -202,7 +202,7 @@ def _taken(scope: Scope, found: Findings, removals: Collection[object]) -> list[
 
 
 def _remove_all(
-    estate: Estate, items: Iterable[Item], tell: Callable[[Removal], None], *, there: Iterable[Item] = ()
+    inventory: Inventory, items: Iterable[Item], tell: Callable[[Removal], None], *, there: Iterable[Item] = ()
 ) -> Iterable[Removal]:
     """Remove kind after kind, several of a kind at once. ``there``: what stays."""
     guarded = {item.purpose: item for item in there if item.kind in BILLED}
@@ -216,23 +216,23 @@ def _remove_all(
                 yield removal
             else:
                 free.append(item)
-        for removal in remove_items(estate, free):
+        for removal in remove_items(inventory, free):
             if kind in BILLED and not removal.is_gone:
                 guarded.setdefault(removal.item.purpose, removal.item)
             tell(removal)
             yield removal
 
 
-def remove_items(estate: Estate, items: Collection[Item]) -> Iterable[Removal]:
+def remove_items(inventory: Inventory, items: Collection[Item]) -> Iterable[Removal]:
     """Remove these items, several at once, and yield what became of each. An error with one does not stop the others."""
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="sweep") as pool:
-        for future in as_completed([pool.submit(_remove, estate, item) for item in items]):
+        for future in as_completed([pool.submit(_remove, inventory, item) for item in items]):
             yield future.result()
 
 
-def _remove(estate: Estate, item: Item) -> Removal:
+def _remove(inventory: Inventory, item: Item) -> Removal:
     try:
-        return Removal(item=item, is_gone=True, answer=estate.remove(item))
+        return Removal(item=item, is_gone=True, answer=inventory.remove(item))
     except HpcError as error:
         is_refused = isinstance(error, PermissionDeniedError)
         return Removal(item=item, is_gone=False, answer=str(error), is_refused=is_refused)

@@ -114,7 +114,7 @@ def load_definition(context: Context, batch: str) -> Definition:
     except (KeyError, TypeError, ValueError, AttributeError, ValidationError, CorruptResultsError) as error:
         raise CloudError(f"the definition of batch {batch} in the bucket is corrupt: {shorten(error)}") from error
     except OSError as error:
-        raise disk_error(error, error.filename or context.home, more=STATE_ELSEWHERE) from error
+        raise disk_error(error, error.filename or context.state_folder, more=STATE_ELSEWHERE) from error
 
 
 def _job_values(inputs: JobInputs, key: str) -> dict[str, Any]:

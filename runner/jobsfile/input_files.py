@@ -23,7 +23,7 @@ from runner.errors import CloudError, InputError
 from runner.model import names
 from runner.results import CorruptResultsError, check_name
 from runner.system.files import STATE_ELSEWHERE, disk_errors_mapped, make_private_folder
-from runner.teardown import busy_sessions
+from runner.teardown import find_busy
 
 KEY_LETTERS = 32
 PIECE_BYTES = 1 << 20
@@ -84,13 +84,13 @@ def forget_inputs_of_gone(context: Context) -> None:
     folder = _folder_of(context, "any").parent
     with contextlib.suppress(FileNotFoundError):
         there = {path.name for path in folder.iterdir() if names.is_batch_name(path.name)}
-        known = {*context.cloud.results.controlled_batches(), *busy_sessions(context)} if there else set()
+        known = {*context.cloud.results.controlled_batches(), *find_busy(context)} if there else set()
         for batch in there - known:
             forget_inputs(context, batch)
 
 
 def _folder_of(context: Context, batch: str) -> Path:
-    return context.home / context.settings.target / "inputs" / context.settings.project / batch
+    return context.state_folder / context.settings.target / "inputs" / context.settings.project / batch
 
 
 def _object_name(key: str) -> str:

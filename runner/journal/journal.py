@@ -1,7 +1,7 @@
-"""The journal: what a batch or bake is about to create, and what became of it, on the disk before anything else happens.
+"""The journals: what a batch or bake is about to create, and what became of it, on the disk before anything else happens.
 
-One file of JSON lines a session, below one folder a target. A record of an intent is on the disk before the act that it
-announces; if it cannot be written, the act must not happen. ``runner.model.session`` says what the records mean.
+Each is a file of JSON lines, in one folder for each target. A record of an intent is on the disk before the act that it
+announces; if it cannot be written, the act must not happen. ``runner.model.journal_state`` says what the records mean.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from runner.journal.owner import (
     is_process_alive,
 )
 from runner.model import names
-from runner.model.session import Session, read_session
-from runner.model.session_record import FORMAT, Record, decode_records, encode_record, is_end
+from runner.model.journal_record import FORMAT, Record, decode_records, encode_record, is_end
+from runner.model.journal_state import JournalState, read_journal_state
 from runner.system.files import create_private, make_private_folder
 from runner.system.line_file import LineFile, read_last_line
 
@@ -35,7 +35,7 @@ LOCK_SUFFIX = ".lock"
 
 
 class NameTakenError(InputError):
-    """There is, or was, a session of that name on this computer."""
+    """There is, or was, a journal of that name on this computer."""
 
 
 def _utc_now() -> datetime:
@@ -47,20 +47,20 @@ def _ignore(message: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Journal:
-    """The sessions of one target. ``on_trouble`` is called with what could not be written though nothing was at stake; commands write to the
-    one of ``Context.reporting_journal``.
+class Journals:
+    """The journals of one target. ``on_trouble`` is called with what could not be written though nothing was at stake; commands write to the
+    one of ``Context.reporting_journals``.
     """
 
     folder: Path
     now: Callable[[], datetime] = _utc_now
     on_trouble: Callable[[str], None] = _ignore
 
-    def begin(self, name: str, kind: Literal["run", "bake"], **facts: Any) -> SessionState:
-        """Open the journal of a new session, owned by this process.
+    def begin(self, name: str, kind: Literal["run", "bake"], **facts: Any) -> Journal:
+        """Open the journal of a new batch or bake, owned by this process.
 
         Raises:
-            NameTakenError: there was a session of that name, or there is one now.
+            NameTakenError: there was a journal of that name, or there is one now.
             DiskError: it cannot be written; nothing may be created.
         """
         try:
@@ -70,7 +70,7 @@ class Journal:
         try:
             begun = {"format": FORMAT, "session": kind, "name": name, "owner": asdict(lock.owner)}
             create_private(self._path(name), encode_record(Record(kind="begin", at=self.now(), facts=begun | facts)))
-            return SessionState(self, name, lock)
+            return Journal(self, name, lock)
         except FileExistsError as error:
             lock.release()
             raise NameTakenError(f"there is a journal of {name} already: {self._path(name)}") from error
@@ -81,8 +81,8 @@ class Journal:
             lock.release()
             raise
 
-    def resume(self, name: str) -> SessionState:
-        """Take over a session whose owner is gone, ended or not.
+    def resume(self, name: str) -> Journal:
+        """Take over the journal of a batch or bake whose owner is gone, ended or not.
 
         Raises:
             InputError: there is none, its owner is alive, or a newer version wrote it.
@@ -95,9 +95,9 @@ class Journal:
             found = self.read(name)
             if found is not None and found.format > FORMAT:
                 raise InputError(f"{name} was begun by a newer version of opensees-hpc", remedy="use that version")
-            state = SessionState(self, name, lock)
-            state.write("owner", owner=asdict(lock.owner))
-            return state
+            journal = Journal(self, name, lock)
+            journal.write("owner", owner=asdict(lock.owner))
+            return journal
         except OSError as error:
             lock.release()
             raise self.unwritable(name, error) from error
@@ -105,21 +105,21 @@ class Journal:
             lock.release()
             raise
 
-    def read(self, name: str) -> Session | None:
-        """Read a session from its journal; None if there is none. What is wrong with a corrupt journal is in ``troubles``."""
+    def read(self, name: str) -> JournalState | None:
+        """Read the journal of a batch or bake; None if there is none. What is wrong with a corrupt journal is in ``troubles``."""
         try:
             content = self._path(name).read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
-            return Session(
+            return JournalState(
                 name=name, troubles=(f"the journal cannot be read: {self._path(name)}: {error.strerror or error}",)
             )
-        session = read_session(name, *decode_records(content))
-        return _look_for_owner(session, self._lock_path(name))
+        journal = read_journal_state(name, *decode_records(content))
+        return _look_for_owner(journal, self._lock_path(name))
 
     def names(self) -> list[str]:
-        """Return the sessions that were ever begun, sorted.
+        """Return the names of all journals that were ever begun, sorted.
 
         Raises:
             DiskError: the folder is there and cannot be read.
@@ -135,11 +135,11 @@ class Journal:
         ours = (name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX))
         return sorted(name for name in ours if names.is_batch_name(name))
 
-    def open_sessions(self) -> list[Session]:
-        """Return the sessions that have not ended. Of the others only the last line is read."""
+    def open_journals(self) -> list[JournalState]:
+        """Return the journals that have not ended. Of the others only the last line is read."""
         not_ended = (name for name in self.names() if not is_end(read_last_line(self._path(name))))
         found = [self.read(name) for name in not_ended]
-        return [session for session in found if session is not None and not session.has_ended]
+        return [journal for journal in found if journal is not None and not journal.has_ended]
 
     def unwritable(self, name: str, error: OSError) -> DiskError:
         """Return the error of a record that could not be written."""
@@ -149,7 +149,7 @@ class Journal:
         )
 
     def open_file(self, name: str) -> LineFile:
-        """Open the file of a session, for its owner."""
+        """Open the file of a journal, for its owner."""
         return LineFile(self._path(name))
 
     def _lock(self, name: str) -> OwnerLock:
@@ -166,43 +166,43 @@ class Journal:
         return self.folder / f"{_checked(name)}{LOCK_SUFFIX}"
 
 
-def _look_for_owner(session: Session, lock: Path) -> Session:
-    """Add what is known of a session's owner. The lock says it, but not that of a copy: then its process is looked for.
+def _look_for_owner(journal: JournalState, lock: Path) -> JournalState:
+    """Add what is known of a journal's owner. The lock says it, but not that of a copy: then its process is looked for.
 
-    A process that has left the session on purpose may go on with other things.
+    A process that has left its batch on purpose may go on with other things.
     """
-    owner = session.owner
+    owner = journal.owner
     if is_owned(lock):
-        return replace(session, is_owner_alive=True)
-    if owner is None or session.has_ended:
-        return session
+        return replace(journal, is_owner_alive=True)
+    if owner is None or journal.has_ended:
+        return journal
     is_copy = bool(owner.lock) and not is_lock_of(lock, owner)
-    if is_copy and not session.is_detached and is_process_alive(owner):
-        return replace(session, is_owner_alive=True)
+    if is_copy and not journal.is_detached and is_process_alive(owner):
+        return replace(journal, is_owner_alive=True)
     is_given_up = is_lock_of(lock, owner) and owner.is_on_machine_of(describe_this_process())
-    return replace(session, is_owner_gone=is_given_up or is_known_gone(owner))
+    return replace(journal, is_owner_gone=is_given_up or is_known_gone(owner))
 
 
 def _checked(name: str) -> str:
-    """Check a session's name: it is a file's name here, and may come from a command line."""
+    """Check a journal's name: it is a file's name here, and may come from a command line."""
     if not names.is_batch_name(name):
         raise InputError(f"{name!r} is not the name of a batch or bake")
     return name
 
 
-class SessionState:
-    """One session's journal, owned by this process; ``Journal`` opens it. Safe for several threads.
+class Journal:
+    """The journal of one batch or bake, owned by this process; ``Journals`` opens it. Safe for several threads.
 
-    Closing it gives the session up without ending it: whoever comes next finds it as it is.
+    Closing it gives up the ownership without ending the batch: whoever comes next finds it as it is.
     """
 
-    def __init__(self, journal: Journal, name: str, lock: OwnerLock) -> None:
+    def __init__(self, journals: Journals, name: str, lock: OwnerLock) -> None:
         self.name = name
-        self._journal = journal
+        self._journals = journals
         self._owner_lock = lock
         self._writing = threading.Lock()
         self._held_back: list[bytes] = []
-        self._file = journal.open_file(name)
+        self._file = journals.open_file(name)
 
     def intend(self, kind: str, name: str, zone: str = "", **facts: Any) -> None:
         """Record that this will be created now. Only if this returns may it be.
@@ -213,7 +213,7 @@ class SessionState:
         try:
             self.write("intend", kind=kind, name=name, zone=zone, **facts)
         except OSError as error:
-            raise self._journal.unwritable(self.name, error) from error
+            raise self._journals.unwritable(self.name, error) from error
 
     def record(self, fact: str, /, **facts: Any) -> None:
         """Record what has happened. Never in the way: what cannot be written is reported, and written with the next record."""
@@ -223,21 +223,21 @@ class SessionState:
             self._hold_back(fact, facts, error)
 
     def end(self, outcome: str) -> None:
-        """Record that the session is over, with nothing left to be looked after."""
+        """Record that the batch or bake is over, with nothing left to be looked after."""
         self.record("end", outcome=outcome)
 
-    def read(self) -> Session:
-        """Read the session so far."""
-        return self._journal.read(self.name) or Session(name=self.name)
+    def read(self) -> JournalState:
+        """Read the journal so far."""
+        return self._journals.read(self.name) or JournalState(name=self.name)
 
     def close(self) -> None:
-        """Give the session up, after a last try to write what could not be written. A second call is harmless."""
+        """Give the journal up, after a last try to write what could not be written. A second call is harmless."""
         with self._writing:
             lost = self._write_held_back()
             self._file.close()
         self._owner_lock.release()
         if lost:
-            self._journal.on_trouble(
+            self._journals.on_trouble(
                 f"the journal of {self.name} could not be written to its end ({lost}): the next command will take it for one "
                 "that has not ended"
             )
@@ -274,11 +274,11 @@ class SessionState:
             self._held_back.clear()
 
     def _encode(self, kind: str, facts: dict[str, Any]) -> bytes:
-        return encode_record(Record(kind=kind, at=self._journal.now(), facts=facts))
+        return encode_record(Record(kind=kind, at=self._journals.now(), facts=facts))
 
     def _hold_back(self, kind: str, facts: dict[str, Any], error: OSError) -> None:
         with self._writing:
             is_first = not self._held_back
             self._held_back.append(self._encode(kind, facts))
         if is_first:
-            self._journal.on_trouble(f"the journal of {self.name} cannot be written now: {error.strerror or error}")
+            self._journals.on_trouble(f"the journal of {self.name} cannot be written now: {error.strerror or error}")

@@ -1,4 +1,4 @@
-"""Who owns a session: this process, described so exactly that no other is taken for it, and the lock that only one can hold.
+"""Who owns a journal: this process, described so exactly that no other is taken for it, and the lock that only one can hold.
 
 The lock is the kernel's (``flock``): it ends with its process, whatever ended that. The record beside it says whose it is, and
 decides alone where a file system has no locks.
@@ -19,7 +19,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from runner.errors import DiskError, InputError
-from runner.model.session import Owner, Session, read_owner
+from runner.model.journal_state import JournalState, Owner, read_owner
 from runner.system.file_lock import FileLock
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -45,12 +45,12 @@ def describe_this_process() -> Owner:
     )
 
 
-def gone_clients(session: Session) -> frozenset[str]:
-    """Return all processes that ever owned a session and are known to be gone, as ``Lease.is_held_by`` has them."""
-    owners = [read_owner(record.facts.get("owner")) for record in session.records]
+def gone_clients(journal: JournalState) -> frozenset[str]:
+    """Return all processes that ever owned a journal and are known to be gone, as ``Lease.is_held_by`` has them."""
+    owners = [read_owner(record.facts.get("owner")) for record in journal.records]
     gone = [owner for owner in owners if owner is not None and is_known_gone(owner)]
-    if session.owner is not None and session.is_owner_gone:
-        gone.append(session.owner)
+    if journal.owner is not None and journal.is_owner_gone:
+        gone.append(journal.owner)
     return frozenset(name for owner in gone for name in (owner.identity, str(owner)))
 
 
@@ -98,15 +98,15 @@ def _is_hidden(pid: int) -> bool:
 
 
 class OwnerLock:
-    """The right to run one session, held until it is released or the process ends."""
+    """The right to run one journal, held until it is released or the process ends."""
 
     def __init__(self, owner: Owner, lock: FileLock) -> None:
         self.owner = owner
         self._lock = lock
 
     @classmethod
-    def take(cls, path: Path, owner: Owner, session: str) -> OwnerLock:
-        """Become the owner of ``session``.
+    def take(cls, path: Path, owner: Owner, journal: str) -> OwnerLock:
+        """Become the owner of ``journal``.
 
         Raises:
             InputError: another process is; it is named.
@@ -120,7 +120,7 @@ class OwnerLock:
             if not _try_for_a_while(lock):
                 holder = _read_record(lock)
                 raise InputError(
-                    f"{session} is being run by {holder or 'another process'}",
+                    f"{journal} is being run by {holder or 'another process'}",
                     remedy="let that process end it, or end that process; everything it created can be taken over then",
                 )
             owner = replace(owner, lock=_name_file(os.fstat(lock.handle)))
@@ -136,7 +136,7 @@ class OwnerLock:
 
 
 def is_lock_of(path: Path, owner: Owner) -> bool:
-    """Return whether this is the very file whose lock an owner holds while it owns its session, not a copy of it."""
+    """Return whether this is the very file whose lock an owner holds while it owns its journal, not a copy of it."""
     try:
         return owner.lock == _name_file(path.stat())
     except OSError:

@@ -12,8 +12,8 @@ from typing import Any
 
 from runner.errors import CloudError, LeftoverError
 from runner.model import catalog
+from runner.model.journal_state import JobTrace, JournalState
 from runner.model.receipt_items import INSTANCE, Answer, ItemState, ReceiptItem, make_items
-from runner.model.session import JobTrace, Session
 
 FORMAT = 1
 PRICE_NOTE = (
@@ -25,9 +25,9 @@ FREE_NOTE = "nothing: the embedded cloud runs on this computer"
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """A session's account. ``asked``: when the cloud was asked about it; None if it is from the journal alone."""
+    """The account of a batch or bake. ``asked``: when the cloud was asked about it; None if it is from the journal alone."""
 
-    session: Session
+    journal: JournalState
     items: tuple[ReceiptItem, ...]
     is_free: bool
     made: datetime
@@ -67,38 +67,38 @@ class Receipt:
 
     def as_json(self) -> dict[str, Any]:
         """JSON values; times in ISO 8601, UTC. ``docs/receipt.md`` describes them."""
-        session = self.session
+        journal = self.journal
         return {
             "format": FORMAT,
-            "name": session.name,
-            "kind": session.kind,
-            "target": session.facts.get("target", ""),
-            "project": session.facts.get("project", ""),
-            "owner": "" if session.owner is None else str(session.owner),
-            "started": _iso(session.started),
-            "ended": _iso(session.ended),
-            "outcome": session.outcome,
+            "name": journal.name,
+            "kind": journal.kind,
+            "target": journal.facts.get("target", ""),
+            "project": journal.facts.get("project", ""),
+            "owner": "" if journal.owner is None else str(journal.owner),
+            "started": _iso(journal.started),
+            "ended": _iso(journal.ended),
+            "outcome": journal.outcome,
             "made": _iso(self.made),
             "asked": _iso(self.asked),
             "items": [_item_json(item) for item in self.items],
-            "jobs": [_job_json(job) for job in session.jobs],
+            "jobs": [_job_json(job) for job in journal.jobs],
             "vm_seconds": round(self.vm_seconds, 1),
             "usd_at_most": round(self.usd_at_most, 4),
             "is_cost_known": self.is_cost_known,
             "price": FREE_NOTE if self.is_free else PRICE_NOTE,
             "left_over": list(self.left_over),
             "unknown": list(self.unknown),
-            "troubles": list(session.troubles),
+            "troubles": list(journal.troubles),
         }
 
 
 def make_receipt(
-    session: Session, *, made: datetime, answers: Sequence[Answer] = (), asked: datetime | None = None
+    journal: JournalState, *, made: datetime, answers: Sequence[Answer] = (), asked: datetime | None = None
 ) -> Receipt:
-    """Return the receipt of a session. ``answers``: what the cloud said at ``asked`` about all that the session knows and its label."""
-    is_free = session.facts.get("target") == "local"
-    items = make_items(session, answers, until=asked or made, is_free=is_free)
-    return Receipt(session=session, items=items, is_free=is_free, made=made, asked=asked)
+    """Return the receipt of a journal. ``answers``: what the cloud said at ``asked`` about all that the journal knows and its label."""
+    is_free = journal.facts.get("target") == "local"
+    items = make_items(journal, answers, until=asked or made, is_free=is_free)
+    return Receipt(journal=journal, items=items, is_free=is_free, made=made, asked=asked)
 
 
 def _item_json(item: ReceiptItem) -> dict[str, Any]:

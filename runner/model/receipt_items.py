@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from runner.model import catalog
+from runner.model.journal_state import JournalState, Resource
 from runner.model.leftover import Kind
 from runner.model.plan import hourly_price
-from runner.model.session import Resource, Session
 
 INSTANCE = Kind.INSTANCE.value
 DISK = Kind.DISK.value
@@ -108,23 +108,23 @@ class _Life:
 
 
 def make_items(
-    session: Session, answers: Sequence[Answer], *, until: datetime, is_free: bool
+    journal: JournalState, answers: Sequence[Answer], *, until: datetime, is_free: bool
 ) -> tuple[ReceiptItem, ...]:
-    """Return an item for each resource that the session knows, and for each that bears its label all the same. ``until``: now."""
+    """Return an item for each resource that the journal knows, and for each that bears its label all the same. ``until``: now."""
     asked = {(answer.kind, answer.name, answer.zone): answer for answer in answers}
-    lives = _list_lives(session, asked, until)
+    lives = _list_lives(journal, asked, until)
     known = {_key(life.resource) for life in lives}
     strays = [answer for key, answer in asked.items() if key not in known and answer.is_there]
     return (
-        *(_item(life, session, is_free=is_free) for life in lives),
+        *(_item(life, journal, is_free=is_free) for life in lives),
         *(_stray(answer, is_free=is_free) for answer in strays),
     )
 
 
-def _list_lives(session: Session, asked: dict[Key, Answer], until: datetime) -> list[_Life]:
+def _list_lives(journal: JournalState, asked: dict[Key, Answer], until: datetime) -> list[_Life]:
     """Return every life that the journal knows, in its order, with the cloud's memory of it if both count the same number."""
     named: dict[Key, list[Resource]] = {}
-    for resource in session.resources:
+    for resource in journal.resources:
         named.setdefault(_key(resource), []).append(resource)
     acts: dict[int, Sequence[CloudAct]] = {}
     for key, resources in named.items():
@@ -140,7 +140,7 @@ def _list_lives(session: Session, asked: dict[Key, Answer], until: datetime) -> 
             is_last=named[_key(resource)][-1] is resource,
             until=until,
         )
-        for resource in session.resources
+        for resource in journal.resources
     ]
 
 
@@ -155,7 +155,7 @@ def split_lives(acts: Sequence[CloudAct]) -> list[list[CloudAct]]:
     return lives
 
 
-def _item(life: _Life, session: Session, *, is_free: bool) -> ReceiptItem:
+def _item(life: _Life, journal: JournalState, *, is_free: bool) -> ReceiptItem:
     resource, state = life.resource, _state(life)
     gone = resource.gone
     if state is ItemState.GONE and len(life.acts) > 1:
@@ -171,9 +171,9 @@ def _item(life: _Life, session: Session, *, is_free: bool) -> ReceiptItem:
         created=life.acts[0].ended or life.acts[0].started if life.acts else resource.created,
         gone=gone,
         answers=_words(life),
-        machine_type=_machine_type(resource, session),
-        seconds=_seconds(life, state, gone, session.plan.get("max_run_s")),
-        usd_per_hour=0.0 if is_free else _price(resource, session),
+        machine_type=_machine_type(resource, journal),
+        seconds=_seconds(life, state, gone, journal.plan.get("max_run_s")),
+        usd_per_hour=0.0 if is_free else _price(resource, journal),
     )
 
 
@@ -222,23 +222,23 @@ def _key(resource: Resource) -> Key:
     return resource.kind, resource.name, resource.zone
 
 
-def _machine_type(resource: Resource, session: Session) -> str:
-    planned = session.plan.get("machine_type", "") if resource.kind == INSTANCE else ""
+def _machine_type(resource: Resource, journal: JournalState) -> str:
+    planned = journal.plan.get("machine_type", "") if resource.kind == INSTANCE else ""
     return str(resource.facts.get("machine_type", planned))
 
 
-def _price(resource: Resource, session: Session) -> float | None:
+def _price(resource: Resource, journal: JournalState) -> float | None:
     """Return its price on demand, in USD an hour. A boot disk or an address is in its VM's price, unless the journal gives it a size or a price."""
     own, disk_gib = (_number(resource.facts.get(key)) for key in ("price_usd_per_hour", "disk_gib"))
     if own is not None:
         return own
     if resource.kind != INSTANCE:
         return disk_gib * catalog.DISK_USD_PER_GIB_HOUR if resource.kind == DISK and disk_gib is not None else 0.0
-    name, planned = _machine_type(resource, session), _number(session.plan.get("price_usd_per_hour"))
-    if name == session.plan.get("machine_type", "") and planned is not None:
+    name, planned = _machine_type(resource, journal), _number(journal.plan.get("price_usd_per_hour"))
+    if name == journal.plan.get("machine_type", "") and planned is not None:
         return planned
     machine = catalog.MACHINE_TYPES.get(name)
-    gib = disk_gib or _number(session.plan.get("disk_gib")) or 0
+    gib = disk_gib or _number(journal.plan.get("disk_gib")) or 0
     return None if machine is None else hourly_price(machine, int(gib))
 
 

@@ -1,10 +1,10 @@
-"""Abandoned sessions: reported, or ended where nobody needs to be asked.
+"""Abandoned batches and bakes: reported, or ended where nobody needs to be asked.
 
 Batches that live are left alone.
 """
 
-from runner.recovery.sessions import report_dead_sessions
+from runner.recovery.report import report_abandoned_batches
 
 __all__ = [
-    "report_dead_sessions",
+    "report_abandoned_batches",
 ]

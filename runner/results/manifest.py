@@ -110,7 +110,7 @@ def unpack_archive(
 
     Raises:
         CorruptResultsError: a size, a CRC32C or the list of files is wrong, or a name is hostile or cannot be had here.
-        DiskError: this machine's disk is full or cannot be written.
+        DiskError: this computer's disk is full or cannot be written.
     """
     found = checksum_file(archive)
     if found != manifest.archive:

@@ -83,7 +83,9 @@ def _end(stack: _Stack, scope: Scope, limit: EngineLimit, context: Context) -> E
         failure = _destroy(context, stack, limit)
     kinds = (*BILLED, Kind.IMAGE) if scope.bake else BILLED
     with context.phases.phase("check"):
-        report = sweep(context.cloud.estate, scope, kinds=kinds, tell=lambda removal: report_removal(context, removal))
+        report = sweep(
+            context.cloud.inventory, scope, kinds=kinds, tell=lambda removal: report_removal(context, removal)
+        )
     if not report.is_clean:
         raise leftover_error(stack.title, report, remedy=f"invoke cleanup {_option(stack)} --yes") from failure
     finish = "" if failure is None else _forget(context, stack)
@@ -111,7 +113,7 @@ def _destroy(context: Context, stack: _Stack, limit: EngineLimit) -> HpcError | 
 def _forget(context: Context, stack: _Stack) -> str:
     """Forget a stack of which nothing is left; return the command that does it by hand if that fails."""
     try:
-        context.cloud.estate.remove(stack.item)
+        context.cloud.inventory.remove(stack.item)
     except HpcError as error:
         context.warn(
             f"nothing of {stack.title} is left in the cloud, but its stack could not be removed: {error}\n"

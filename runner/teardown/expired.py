@@ -13,16 +13,16 @@ from runner.model.leftover import ANY_OWNER, Item, Kind, Scope
 Key = tuple[Kind, str, str]
 
 
-def busy_sessions(context: Context) -> Mapping[str, str]:
+def find_busy(context: Context) -> Mapping[str, str]:
     """Return the batches and bakes that a living process of this computer runs, and which process.
 
     Raises:
         HpcError: the journals cannot be read.
     """
     return {
-        session.name: str(session.owner or "a process")
-        for session in context.journal.open_sessions()
-        if session.is_owner_alive
+        journal.name: str(journal.owner or "a process")
+        for journal in context.journals.open_journals()
+        if journal.is_owner_alive
     }
 
 
@@ -32,14 +32,14 @@ def clients_gone(context: Context) -> frozenset[str]:
     Raises:
         HpcError: the journals cannot be read.
     """
-    sessions = context.journal.open_sessions()
-    return frozenset().union(*(gone_clients(session) for session in sessions if session.is_dead))
+    journals = context.journals.open_journals()
+    return frozenset().union(*(gone_clients(journal) for journal in journals if journal.is_abandoned))
 
 
 def find_expired(context: Context, items: Iterable[Item]) -> dict[Key, str]:
     """Return why each has expired, by its key, whoever owns it. ``items``: all there is, with the leases of batches."""
     try:
-        busy = busy_sessions(context)
+        busy = find_busy(context)
     except HpcError:  # reported at the start of the command
         busy = {}
     scope = Scope(now=context.now(), owner=ANY_OWNER, busy=busy)

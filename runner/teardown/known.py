@@ -8,8 +8,8 @@ from collections.abc import Collection
 from runner.context import Context
 from runner.errors import InputError
 from runner.model import names
+from runner.model.journal_state import BAKE
 from runner.model.leftover import BILLED, Kind
-from runner.model.session import BAKE
 
 KNOWING = (*BILLED, Kind.IMAGE, Kind.ACCOUNT, Kind.CONTROL, Kind.RESULTS, Kind.STACK)
 NEAR = 3  # names that are shown
@@ -21,10 +21,10 @@ def check_known(context: Context, *, batch: str = "", bake: str = "") -> None:
     Raises:
         InputError: nothing knows it. If something could not be looked at, nobody can say that.
     """
-    sessions = [session for name in context.journal.names() if (session := context.journal.read(name)) is not None]
-    found = context.cloud.estate.find(KNOWING, {"app": names.APP})
-    bakes = {item.bake for item in found.items} | {one.name for one in sessions if one.kind == BAKE}
-    batches = {item.batch for item in found.items} | {one.name for one in sessions if one.kind != BAKE}
+    journals = [journal for name in context.journals.names() if (journal := context.journals.read(name)) is not None]
+    found = context.cloud.inventory.find(KNOWING, {"app": names.APP})
+    bakes = {item.bake for item in found.items} | {one.name for one in journals if one.kind == BAKE}
+    batches = {item.batch for item in found.items} | {one.name for one in journals if one.kind != BAKE}
     name, own, others = (batch, batches, bakes) if batch else (bake, bakes, batches)
     if name in own or found.unread:
         return

@@ -10,31 +10,31 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runner.context import Context, SessionContext
+from runner.context import Context, JournalContext
 from runner.errors import DiskError, HpcError
 from runner.google import Operation
 from runner.inventory import COLLECTIONS, scope_of
 from runner.model import names
+from runner.model.journal_record import parse_time
+from runner.model.journal_state import BAKE, JournalState, Resource
 from runner.model.leftover import SETTINGS_ONLY, VALIDATED, Item, Kind
 from runner.model.receipt import Receipt, make_receipt
 from runner.model.receipt_items import Answer, CloudAct, ItemState
 from runner.model.receipt_page import render_page
-from runner.model.session import BAKE, Resource, Session
-from runner.model.session_record import parse_time
 from runner.system.files import disk_error, write_private, write_result
 
 ASKED_KINDS = (*COLLECTIONS, Kind.STACK)
 AT_ONCE = 8
 
 
-def close_session(context: SessionContext, outcome: str) -> Receipt:
-    """Close a batch or bake, whatever its outcome: journal what the cloud says is gone, end the session if nothing is left
-    and everything could be asked, write the receipt. What is left keeps the session open: the next command reports it.
+def close_journal(context: JournalContext, outcome: str) -> Receipt:
+    """Close a batch or bake, whatever its outcome: journal what the cloud says is gone, end the journal if nothing is left
+    and everything could be asked, write the receipt. What is left keeps the journal open: the next command reports it.
 
     Raises:
-        HpcError: the receipt cannot be written; the session has ended all the same.
+        HpcError: the receipt cannot be written; the journal has ended all the same.
     """
-    state = context.session
+    state = context.journal
     answers, asked = _ask(context, state.read()), context.now()
     seen = make_receipt(state.read(), made=asked, asked=asked, answers=answers)
     for item in seen.items:
@@ -49,8 +49,8 @@ def close_session(context: SessionContext, outcome: str) -> Receipt:
 
 
 @contextlib.contextmanager
-def closed_session(context: SessionContext) -> Iterator[None]:
-    """Close the session at the end of what is inside, however it ends. An error in that is a warning and hides no other error."""
+def closed_journal(context: JournalContext) -> Iterator[None]:
+    """Close the journal at the end of what is inside, however it ends. An error in that is a warning and hides no other error."""
     outcome = "completed"
     try:
         yield
@@ -59,20 +59,20 @@ def closed_session(context: SessionContext) -> Iterator[None]:
         raise
     finally:
         try:
-            close_session(context, outcome)
+            close_journal(context, outcome)
         except HpcError as trouble:
             context.warn(str(trouble))
 
 
-def write_receipt(context: Context, session: Session) -> Receipt:
-    """Ask the cloud about everything that the session knows and about its label, and write the receipt, here and beside the
-    results. What the cloud could not be asked is in the receipt as unknown. Call it after the session has ended.
+def write_receipt(context: Context, journal: JournalState) -> Receipt:
+    """Ask the cloud about everything that the journal knows and about its label, and write the receipt, here and beside the
+    results. What the cloud could not be asked is in the receipt as unknown. Call it after the journal has ended.
 
     Raises:
         HpcError: the files cannot be written.
     """
     asked = context.now()
-    receipt = make_receipt(session, made=asked, asked=asked, answers=_ask(context, session))
+    receipt = make_receipt(journal, made=asked, asked=asked, answers=_ask(context, journal))
     _write(context, receipt)
     return receipt
 
@@ -81,36 +81,36 @@ def _write(context: Context, receipt: Receipt) -> None:
     values = receipt.as_json()
     content = json.dumps(values, indent=2, default=str).encode() + b"\n"
     page = render_page(values).encode("utf-8", "backslashreplace")
-    stored, *copies = receipt_files(context, receipt.session.name, receipt.session)
+    stored, *copies = receipt_files(context, receipt.journal.name, receipt.journal)
     for file, write in [(stored, write_private), *((copy, write_result) for copy in copies)]:
         with _mapped_errors(file):
             write(file, content)
             write(file.with_suffix(".html"), page)
 
 
-def receipt_files(context: Context, name: str, session: Session | None = None) -> list[Path]:
+def receipt_files(context: Context, name: str, journal: JournalState | None = None) -> list[Path]:
     """Return the JSON files of a receipt; each has its page beside it. A batch's results may lie elsewhere than new ones would."""
-    files = [context.home / context.settings.target / "receipts" / f"{name}.json"]
-    if session is not None and session.kind != BAKE:
-        folder = session.plan.get("results")
+    files = [context.state_folder / context.settings.target / "receipts" / f"{name}.json"]
+    if journal is not None and journal.kind != BAKE:
+        folder = journal.plan.get("results")
         results = Path(folder) if isinstance(folder, str) and folder else context.results_folder / name
         files.append(results / f"{names.RECEIPT}.json")
     return files
 
 
-def _ask(context: Context, session: Session) -> list[Answer]:
-    """Return an answer for each name that the session knows, and for each resource that bears its label."""
+def _ask(context: Context, journal: JournalState) -> list[Answer]:
+    """Return an answer for each name that the journal knows, and for each resource that bears its label."""
     try:
-        found = context.cloud.estate.find(ASKED_KINDS, session.labels)
+        found = context.cloud.inventory.find(ASKED_KINDS, journal.labels)
     except HpcError as error:
-        return [_no_answer(item, error) for item in _names_once(session)]
+        return [_no_answer(item, error) for item in _names_once(journal)]
     listed = {
         _item_key(item): item
         for item in found.items
-        if session.name in (item.batch, item.bake) and item.state != SETTINGS_ONLY
+        if journal.name in (item.batch, item.bake) and item.state != SETTINGS_ONLY
     }
     unread = {item.kind.value for item in found.unread}
-    known = _names_once(session)
+    known = _names_once(journal)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = list(pool.map(partial(_ask_one, context, listed=listed, unread=unread), known))
     strays = set(listed) - {_key(resource) for resource in known}
@@ -121,10 +121,10 @@ def _ask(context: Context, session: Session) -> list[Answer]:
     ]
 
 
-def _names_once(session: Session) -> list[Resource]:
+def _names_once(journal: JournalState) -> list[Resource]:
     """Return one resource for each name of a kind that can be asked for."""
     kinds = {kind.value for kind in ASKED_KINDS}
-    return list({_key(item): item for item in session.resources if item.kind in kinds}.values())
+    return list({_key(item): item for item in journal.resources if item.kind in kinds}.values())
 
 
 def _ask_one(context: Context, resource: Resource, *, listed: Mapping[Any, Item], unread: set[str]) -> Answer:

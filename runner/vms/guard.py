@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from runner.context import SessionContext
+from runner.context import JournalContext
 from runner.google import GONE_ALREADY
 from runner.inventory import Removal, SweepReport, leftover_error, remove_items
 from runner.model.leftover import Item, Kind
@@ -59,7 +59,7 @@ class VMGuard:
     """
 
     def __init__(
-        self, context: SessionContext, vms: Vm | Iterable[Vm] = (), *, limits: GuardLimits | None = None
+        self, context: JournalContext, vms: Vm | Iterable[Vm] = (), *, limits: GuardLimits | None = None
     ) -> None:
         self._context = context
         self._limits = limits or GuardLimits()
@@ -79,7 +79,7 @@ class VMGuard:
         Raises:
             HpcError: the journal cannot be written; then it must not be created.
         """
-        self._context.session.intend(Kind.INSTANCE.value, vm.name, vm.zone, **vm.facts)
+        self._context.journal.intend(Kind.INSTANCE.value, vm.name, vm.zone, **vm.facts)
         self._guarded.append(vm)
 
     def created(self, name: str) -> None:
@@ -116,7 +116,7 @@ class VMGuard:
             self._signals.close()
         if report.is_clean:
             return
-        leftover = leftover_error(self._context.session.name, report, remedy="run `invoke cleanup`")
+        leftover = leftover_error(self._context.journal.name, report, remedy="run `invoke cleanup`")
         if error is None:
             raise leftover
         error.add_note(str(leftover))
@@ -129,7 +129,9 @@ class VMGuard:
         removals: dict[tuple[Kind, str, str], Removal] = {}
         while self._guarded:
             items = {vm.item.key: vm.item for vm in self._guarded}
-            last = {removal.item.key: removal for removal in remove_items(self._context.cloud.estate, items.values())}
+            last = {
+                removal.item.key: removal for removal in remove_items(self._context.cloud.inventory, items.values())
+            }
             removals.update(last)
             self._forget_what_is_gone(last, is_settled=now() >= settled_at)
             if all(last[vm.item.key].is_refused for vm in self._guarded) or now() > give_up_at:
@@ -158,4 +160,4 @@ class VMGuard:
         self._record("gone", vm, answer=answer)
 
     def _record(self, fact: str, vm: Vm, **facts: Any) -> None:
-        self._context.session.record(fact, kind=Kind.INSTANCE.value, name=vm.name, zone=vm.zone, **facts)
+        self._context.journal.record(fact, kind=Kind.INSTANCE.value, name=vm.name, zone=vm.zone, **facts)

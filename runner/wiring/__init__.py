@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.context import Context
-from runner.journal import Journal
+from runner.journal import Journals
 from runner.model.events import Listener, Phases
 from runner.model.settings import read_settings
 from runner.wiring.clouds import ROOT, GoogleCloud, LocalCloud, find_pulumi
@@ -58,9 +58,9 @@ def make_context(
     return Context(
         settings=settings,
         cloud=clouds[settings.target](settings, state_folder, environment),
-        journal=Journal(folder=state_folder / settings.target / "journal"),
+        journals=Journals(folder=state_folder / settings.target / "journal"),
         root=ROOT,
-        home=state_folder,
+        state_folder=state_folder,
         results_folder=results_folder or Path.cwd() / "results",
         now=lambda: datetime.now(UTC),
         monotonic=time.monotonic,

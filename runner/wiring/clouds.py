@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from runner.emulator.control import Endpoint
     from runner.hardware.opensees import OpenSeesInterface
-    from runner.inventory import Estate
+    from runner.inventory import Inventory
     from runner.ssh import Connection, SshTarget
     from runner.stacks import ProjectName
     from runner.stacks.program import Program
@@ -137,9 +137,9 @@ class ConnectedCloud:
         return PulumiStacks(site, _programs())
 
     @cached_property
-    def estate(self) -> Estate:
+    def inventory(self) -> Inventory:
         from runner.inventory import (
-            CloudEstate,
+            CloudInventory,
             LabelledCompute,
             OurAccounts,
             OurGrant,
@@ -156,7 +156,7 @@ class ConnectedCloud:
         storage = OurStorage(Api(f"{endpoints.storage}/storage/v1", self.new_session), settings.project)
         records = StackRecords(infra=ROOT / "infra", work=self._engine_folder, backend_url=self.backend_url)
         profile, iam = Api(endpoints.oslogin, self.new_session), Api(endpoints.iam, self.new_session)
-        return CloudEstate(
+        return CloudInventory(
             [
                 LabelledCompute(compute, settings.project),
                 OurNetwork(compute, settings.project, settings.region, storage.owner_of_base),

@@ -1,6 +1,6 @@
 """The log of a command, and the report of its crash: files in the state folder that only their owner can read.
 
-A command logs to ``logs/<verb>.log`` until it has a batch or bake, and then to ``logs/<batch>.log``: a record with a ``session``
+A command logs to ``logs/<verb>.log`` until it has a batch or bake, and then to ``logs/<batch>.log``: a record with a ``batch``
 (``extra=``) says that it has one now. Earlier lines are in both. Nothing that happens to these files ends a command. Only this
 module attaches handlers, while a command runs.
 """
@@ -86,9 +86,9 @@ class CommandLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line. A line that cannot be written is lost; nothing is raised."""
         try:
-            session = getattr(record, "session", "")
-            if session:
-                self.switch_to(str(session))
+            batch = getattr(record, "batch", "")
+            if batch:
+                self.switch_to(str(batch))
             line = self.format(record) + "\n"
         except Exception:  # such as a message that does not fit its arguments: that must not end a batch
             return
@@ -188,15 +188,15 @@ class _AppendedFile:
 
 @contextlib.contextmanager
 def command_log(
-    environment: Mapping[str, str], verb: str, arguments: Mapping[str, Any], *, session: str = "", debug: bool = False
+    environment: Mapping[str, str], verb: str, arguments: Mapping[str, Any], *, batch: str = "", debug: bool = False
 ) -> Iterator[CommandLog]:
-    """Log to the file of ``session`` inside the block, if that is the name of a batch or bake, else to that of the verb.
+    """Log to the file of ``batch`` inside the block, if that is the name of a batch or bake, else to that of the verb.
 
     ``debug``: in more detail, and to standard error too. Other packages log only warnings.
     """
     redaction = Redaction(value for name, value in environment.items() if is_secret_name(name))
     log = CommandLog(find_state_folder(environment), verb, arguments, redaction)
-    log.switch_to(session)
+    log.switch_to(batch)
     handlers: list[logging.Handler] = [log]
     if debug:
         handlers.append(logging.StreamHandler(sys.stderr))

@@ -97,7 +97,7 @@ class ImageCloud:
             compute,
             logins=SimpleNamespace(import_key=lambda: LOGIN),
             connect=lambda instance, login, keys: BuilderConnection(),
-            estate=SimpleNamespace(find=lambda kinds, labels: Findings(items=()), remove=lambda item: GONE_ALREADY),
+            inventory=SimpleNamespace(find=lambda kinds, labels: Findings(items=()), remove=lambda item: GONE_ALREADY),
         )
         cast(Any, made.cloud).stacks = self
         return made if self.is_local else replace(made, settings=Settings.model_validate(GOOGLE))

@@ -49,7 +49,7 @@ def test_a_job_that_is_given_up_after_many_lost_vms_is_told_and_journalled(tmp_p
         event.as_json() for event in bench.told if event.as_json().get("state") == "lost" and event.kind == "job"
     ]
     assert (told["job"], told["attempt"]) == ("a", MOST_ATTEMPTS)
-    (trace,) = bench.session.read().jobs
+    (trace,) = bench.journal.read().jobs
     assert trace.state == "lost"
 
 

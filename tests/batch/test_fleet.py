@@ -69,9 +69,9 @@ def _fleet(
     inbox = Inbox()
     told = [] if told is None else told
     listener = Listener(on_progress=told.append)
-    with context.journal.begin("b", "run") as session:
+    with context.journals.begin("b", "run") as journal:
         fleet = Fleet(
-            context=context.with_listener(listener).in_session(session),
+            context=context.with_listener(listener).with_journal(journal),
             stack=stack or SmallStack(on_up=on_up),
             max_run_s=3600,
             tell=inbox.tell,

@@ -29,10 +29,10 @@ def test_a_batch_is_left_alone_only_if_somebody_else_runs_it(
 ) -> None:
     context = small_context(tmp_path, SmallCompute())
     batch = parse_batch("batch: b\njobs: [{name: a, dir: d}]\n", tmp_path / "b.yaml")
-    with context.journal.begin("b", "run") as session:
+    with context.journals.begin("b", "run") as journal:
         inbox = Inbox()
         controller = Controller(
-            context=context.in_session(session),
+            context=context.with_journal(journal),
             plan=make_plan(batch, Settings(), name="b"),
             inputs=[JobInputs(job=job, files=(), size_bytes=0) for job in batch.jobs],
             collector=cast(Collector, SimpleNamespace()),

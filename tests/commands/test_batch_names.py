@@ -10,7 +10,7 @@ from runner.commands import attach, extend, results
 from runner.context import Context
 from runner.errors import InputError, NotFoundError
 from runner.options.batches import Attach
-from tests.support.cloud_estate import BUCKET, ME, Estate
+from tests.support.cloud_inventory import BUCKET, ME, Inventory
 from tests.support.command_site import CommandSite
 
 
@@ -37,23 +37,23 @@ def test_what_can_be_no_name_of_a_batch(
     assert not fresh_site.is_cloud_running
 
 
-def test_a_batch_that_nothing_knows_cannot_be_attached_to(estate: Estate) -> None:
+def test_a_batch_that_nothing_knows_cannot_be_attached_to(inventory: Inventory) -> None:
     with pytest.raises(InputError, match="there is no batch frame-1") as caught:
-        attach_to(estate.site.context(), "frame-1")
+        attach_to(inventory.site.context(), "frame-1")
     assert caught.value.remedy == "`invoke status` shows what exists"
-    estate.bucket(BUCKET, ME)
-    estate.put("frames-1/job/attempt-1/COMMITTED")
+    inventory.bucket(BUCKET, ME)
+    inventory.put("frames-1/job/attempt-1/COMMITTED")
     with pytest.raises(InputError) as caught:
-        attach_to(estate.site.context(), "frame-1")
+        attach_to(inventory.site.context(), "frame-1")
     assert caught.value.remedy == "did you mean frames-1?"
 
 
 @pytest.mark.parametrize("has_bucket", [True, False])
-def test_a_batch_that_has_ended_is_told_to_have(estate: Estate, has_bucket: bool) -> None:
+def test_a_batch_that_has_ended_is_told_to_have(inventory: Inventory, has_bucket: bool) -> None:
     if has_bucket:
-        estate.bucket(BUCKET, ME)
-    with estate.site.context().journal.begin("frames-1", "run") as state:
+        inventory.bucket(BUCKET, ME)
+    with inventory.site.context().journals.begin("frames-1", "run") as state:
         state.end("completed")
     with pytest.raises(NotFoundError, match="it has ended, or never began") as caught:
-        attach_to(estate.site.context(), "frames-1")
+        attach_to(inventory.site.context(), "frames-1")
     assert "invoke cleanup --batch frames-1" in caught.value.remedy

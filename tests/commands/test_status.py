@@ -30,7 +30,7 @@ def disk(name: str, *users: str) -> Item:
 
 
 class Things:
-    """An estate of some things."""
+    """An inventory of some things."""
 
     def __init__(self, *items: Item, unread: tuple[Unread, ...] = ()) -> None:
         self.found = Findings(items=items, unread=unread)
@@ -46,7 +46,7 @@ class NoBucket:
         raise NotFoundError("no bucket")
 
 
-def google(folder: Path, estate: Things, *instances: Instance, batches: Collection[str] = ()) -> Context:
+def google(folder: Path, inventory: Things, *instances: Instance, batches: Collection[str] = ()) -> Context:
     """A project on Google Cloud, as its APIs tell it."""
     compute = SmallCompute(there={one.name: one for one in instances})
     context = small_context(folder, compute)
@@ -55,7 +55,7 @@ def google(folder: Path, estate: Things, *instances: Instance, batches: Collecti
         compute=SimpleNamespace(instances=compute.instances, newest_image=lambda family: None),
         results=NoBucket(),
         stacks=SimpleNamespace(names=lambda project: list(batches)),
-        estate=estate,
+        inventory=inventory,
     )
     settings = Settings(target="google", project="a-project", operator="me@example.com")
     return replace(context, settings=settings, cloud=cast(Cloud, cloud))

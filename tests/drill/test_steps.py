@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from runner.drill.steps import Step, wait_for_step
-from runner.model.session_record import Record, encode_record
+from runner.model.journal_record import Record, encode_record
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 LIMIT_S = 60.0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runner.journal.journal import Journal
+from runner.journal.journal import Journals
 from tests.e2e.site import Site
 
 
 def test_it_says_what_goes_and_asks(tmp_path: Path) -> None:
     site = Site(home=tmp_path)
-    journal = Journal(folder=tmp_path / "local" / "journal")
+    journal = Journals(folder=tmp_path / "local" / "journal")
     journal.begin("b1", "run").close()
     refused = site.invoke("local.reset")
     assert refused.returncode == 9

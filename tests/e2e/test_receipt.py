@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from runner.journal.journal import Journal
+from runner.journal.journal import Journals
 from tests.e2e.site import Site
 
 ZONE = "europe-west4-a"
@@ -12,7 +12,7 @@ ZONE = "europe-west4-a"
 
 def leave_batch(site: Site) -> None:
     """A batch that ended, as its journal tells it."""
-    journal = Journal(folder=site.home / "local" / "journal")
+    journal = Journals(folder=site.home / "local" / "journal")
     with journal.begin("b", "run", target="local", project="local-project") as state:
         state.record("plan", machine_type="c2-standard-4", price_usd_per_hour=0.22, max_run_s=1800)
         state.intend("instance", "b-0", ZONE)

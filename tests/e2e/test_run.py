@@ -149,7 +149,7 @@ def test_a_signal_leaves_nothing(site: Site, tmp_path: Path, signum: signal.Sign
 def test_status_before_anything_was_made(fresh_site: Site) -> None:
     status = fresh_site.status()
     assert set(status) == {
-        *("target", "project", "image", "vms", "without_vm", "batches", "bucket", "cost", "dead_sessions")
+        *("target", "project", "image", "vms", "without_vm", "batches", "bucket", "cost", "abandoned")
     }
     assert (status["image"], status["vms"], status["batches"], status["bucket"]["batches"]) == (None, [], [], [])
     assert status["cost"]["usd_per_hour_at_most"] == 0

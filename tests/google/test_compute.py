@@ -15,7 +15,7 @@ from runner.google.compute import Compute
 from runner.google.operations import GONE_ALREADY, Operations
 from runner.google.rest import Api, Json
 from runner.inventory.compute import LabelledCompute, scope_of
-from runner.inventory.inventory import CloudEstate
+from runner.inventory.inventory import CloudInventory
 from runner.model import names
 from runner.model.catalog import MACHINE_TYPES
 from runner.model.leftover import Kind
@@ -105,7 +105,7 @@ def test_disks_tell_their_size_and_who_has_them(api: Api, compute: Compute) -> N
     Operations(api, PROJECT).wait(api.post(f"{zone}/instances", body))
     free = {"name": "free", "sizeGb": "10", "labels": {"app": names.APP}}
     Operations(api, PROJECT).wait(api.post(f"{zone}/disks", free))
-    found = CloudEstate([LabelledCompute(api, PROJECT)]).find([Kind.DISK], {"app": names.APP})
+    found = CloudInventory([LabelledCompute(api, PROJECT)]).find([Kind.DISK], {"app": names.APP})
     told = {(item.name, item.size_gib, item.users) for item in found.items}
     assert told == {("vm", 50, ("europe-west4-a/vm",)), ("free", 10, ())}
     assert [vm.disk_gib for vm in compute.instances({"app": names.APP})] == [50]
@@ -131,7 +131,7 @@ def test_a_list_without_a_zone_that_cannot_be_reached_is_none(
     cloud.fault(kind="unreachable", match="instances zones/europe-west4-a", times=2)
     with pytest.raises(UnreachableError, match="zones/europe-west4-a"):
         compute.instances({"app": names.APP})
-    found = CloudEstate([shelf]).find([Kind.INSTANCE], {"app": names.APP})
+    found = CloudInventory([shelf]).find([Kind.INSTANCE], {"app": names.APP})
     assert (found.items, len(found.unread)) == ((), 1)
     assert [vm.name for vm in compute.instances({"app": names.APP})] == ["vm"]
 
@@ -157,7 +157,7 @@ def test_where_google_knows_no_partial_success_it_is_asked_once_and_a_missing_zo
     cloud.fault(kind="unreachable", match="instances zones/europe-west4-a", times=None)
     with pytest.raises(CloudError, match="zones/europe-west4-a"):
         compute.instances({"app": names.APP})
-    found = CloudEstate([LabelledCompute(api, PROJECT)]).find([Kind.INSTANCE], {"app": names.APP})
+    found = CloudInventory([LabelledCompute(api, PROJECT)]).find([Kind.INSTANCE], {"app": names.APP})
     assert (found.items, len(found.unread)) == ((), 1)
 
 

@@ -1,4 +1,4 @@
-"""The stacks as part of the estate, where their state is in a bucket and this machine has made only some of them."""
+"""The stacks as part of the inventory, where their state is in a bucket and this computer has made only some of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from runner.errors import HpcError, MissingToolError, NotFoundError
-from runner.inventory.inventory import CloudEstate
+from runner.inventory.inventory import CloudInventory
 from runner.inventory.stacks import RememberedStacks
 from runner.model import names
 from runner.model.leftover import SETTINGS_ONLY, Kind
@@ -35,18 +35,18 @@ class FakeEngine:
         self.stacks[project].remove(name)
 
 
-def make_estate(folder: Path, engine: Callable[[], object], backend_url: str = "gs://state") -> CloudEstate:
+def make_inventory(folder: Path, engine: Callable[[], object], backend_url: str = "gs://state") -> CloudInventory:
     (folder / "work" / "analysis").mkdir(parents=True)
     settings = "config:\n  opensees-hpc:owner: me\n  opensees-hpc:expires: 20261122-1100\n"
     (folder / "work" / "analysis" / "Pulumi.mine.yaml").write_text(settings)
     records = StackRecords(infra=folder / "infra", work=folder / "work", backend_url=backend_url)
-    return CloudEstate([RememberedStacks(records, cast(Callable[[], Stacks], engine), "me")])
+    return CloudInventory([RememberedStacks(records, cast(Callable[[], Stacks], engine), "me")])
 
 
 def test_stacks_of_other_machines_are_seen_and_forgotten(tmp_path: Path) -> None:
     engine = FakeEngine(analysis=["mine", "theirs"], image=["bake-1"], base=["base"])
-    estate = make_estate(tmp_path, lambda: engine)
-    found = estate.find([Kind.STACK], ALL)
+    inventory = make_inventory(tmp_path, lambda: engine)
+    found = inventory.find([Kind.STACK], ALL)
     assert {(item.name, item.purpose, item.owner) for item in found.items} == {
         ("mine", "mine", "me"),
         ("theirs", "theirs", ""),
@@ -54,8 +54,8 @@ def test_stacks_of_other_machines_are_seen_and_forgotten(tmp_path: Path) -> None
         ("base", "", ""),
     }
     for item in found.items:
-        assert estate.remove(item) == "removed by the engine"
-    assert estate.find([Kind.STACK], ALL).items == ()
+        assert inventory.remove(item) == "removed by the engine"
+    assert inventory.find([Kind.STACK], ALL).items == ()
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_stacks_of_other_machines_are_seen_and_forgotten(tmp_path: Path) -> None
 )
 def test_only_the_projects_in_question_are_asked_for(tmp_path: Path, labels: dict[str, str], asked: list[str]) -> None:
     engine = FakeEngine()
-    make_estate(tmp_path, lambda: engine).find([Kind.STACK], labels)
+    make_inventory(tmp_path, lambda: engine).find([Kind.STACK], labels)
     assert engine.asked == asked
 
 
@@ -77,13 +77,13 @@ def test_a_settings_file_is_not_taken_for_a_stack(tmp_path: Path, backend: str) 
     """As a client leaves it that was told, before its engine began, that the batch is another one's."""
     url = "gs://state" if backend == "a bucket" else f"file://{tmp_path}"
     engine = FakeEngine(analysis=["theirs"])
-    estate = make_estate(tmp_path, lambda: engine, url)
+    inventory = make_inventory(tmp_path, lambda: engine, url)
     folder = tmp_path / ".pulumi" / "stacks" / names.PULUMI_PROJECTS["analysis"]
     folder.mkdir(parents=True)
     (folder / "theirs.json").write_text("{}")
 
     def states() -> dict[str, str]:
-        return {item.name: item.state for item in estate.find([Kind.STACK], names.labels_of_batch("mine")).items}
+        return {item.name: item.state for item in inventory.find([Kind.STACK], names.labels_of_batch("mine")).items}
 
     assert states() == {"mine": SETTINGS_ONLY, "theirs": ""}
     engine.stacks["analysis"].append("mine")
@@ -98,17 +98,17 @@ def failing(error: HpcError) -> Callable[[], object]:
     return fail
 
 
-def test_an_engine_that_does_not_answer_is_not_a_clean_estate(tmp_path: Path) -> None:
-    found = make_estate(tmp_path, failing(MissingToolError("there is no Pulumi CLI"))).find([Kind.STACK], ALL)
+def test_an_engine_that_does_not_answer_is_not_a_clean_inventory(tmp_path: Path) -> None:
+    found = make_inventory(tmp_path, failing(MissingToolError("there is no Pulumi CLI"))).find([Kind.STACK], ALL)
     assert tuple(map(str, found.unread)) == ("stack: there is no Pulumi CLI",)
 
 
 def test_without_a_bucket_for_the_state_nobody_has_stacks(tmp_path: Path) -> None:
-    found = make_estate(tmp_path, failing(NotFoundError("no bucket"))).find([Kind.STACK], ALL)
+    found = make_inventory(tmp_path, failing(NotFoundError("no bucket"))).find([Kind.STACK], ALL)
     assert ([item.name for item in found.items], found.unread) == (["mine"], ())
 
 
 def test_a_state_in_a_folder_needs_no_engine(tmp_path: Path) -> None:
     engine = failing(MissingToolError("there is no Pulumi CLI"))
-    found = make_estate(tmp_path, engine, f"file://{tmp_path}").find([Kind.STACK], ALL)
+    found = make_inventory(tmp_path, engine, f"file://{tmp_path}").find([Kind.STACK], ALL)
     assert ([item.name for item in found.items], found.unread) == (["mine"], ())

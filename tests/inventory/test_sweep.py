@@ -1,4 +1,4 @@
-"""A sweep goes on after errors, looks again, and says of each item what became of it. The estate is a small fake."""
+"""A sweep goes on after errors, looks again, and says of each item what became of it. The inventory is a small fake."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from runner.errors import CloudError, ConflictError
-from runner.inventory.inventory import DryEstate, Estate, Findings, Unread
+from runner.inventory.inventory import DryInventory, Findings, Inventory, Unread
 from runner.inventory.sweep import Agreement, Removal, SweepReport, sweep, sweep_agreed
 from runner.model import names
 from runner.model.lease import new_lease, see_lease
@@ -23,7 +23,7 @@ def item(kind: Kind, name: str) -> Item:
     return Item(kind=kind, name=name, labels={"app": names.APP, "owner": "me", "batch": "b1"})
 
 
-class FakeEstate:
+class FakeInventory:
     """Items in a dictionary. ``stubborn`` ones are refused so often; ``latecomers`` appear after the first removal."""
 
     def __init__(self, *items: Item, latecomers: Collection[Item] = ()) -> None:
@@ -55,86 +55,86 @@ def states(removals: Collection[Removal]) -> dict[str, bool]:
 
 
 def test_users_go_before_what_they_use() -> None:
-    estate = FakeEstate(item(Kind.STACK, "stack"), item(Kind.DISK, "disk"), item(Kind.INSTANCE, "vm"))
-    report = sweep(estate, SCOPE)
+    inventory = FakeInventory(item(Kind.STACK, "stack"), item(Kind.DISK, "disk"), item(Kind.INSTANCE, "vm"))
+    report = sweep(inventory, SCOPE)
     assert report.is_clean
-    assert estate.order == ["vm", "disk", "stack"]
+    assert inventory.order == ["vm", "disk", "stack"]
 
 
 def test_an_error_stops_nothing_and_is_told() -> None:
-    estate = FakeEstate(item(Kind.INSTANCE, "vm-0"), item(Kind.INSTANCE, "vm-1"), item(Kind.ADDRESS, "address"))
-    estate.stubborn = {"vm-0": 100}
+    inventory = FakeInventory(item(Kind.INSTANCE, "vm-0"), item(Kind.INSTANCE, "vm-1"), item(Kind.ADDRESS, "address"))
+    inventory.stubborn = {"vm-0": 100}
     told: list[Removal] = []
-    report = sweep(estate, SCOPE, tell=told.append)
+    report = sweep(inventory, SCOPE, tell=told.append)
     assert states(report.removals) == {"vm-0": False, "vm-1": True, "address": True}
     assert [str(one) for one in report.left] == ["instance vm-0"]
     assert {removal.answer for removal in told if not removal.is_gone} == {"vm-0 is in use"}
 
 
 def test_what_was_in_use_is_tried_again_when_something_has_gone() -> None:
-    estate = FakeEstate(item(Kind.DISK, "disk"), item(Kind.INSTANCE, "vm"))
-    estate.stubborn = {"disk": 1}
-    assert sweep(estate, SCOPE).is_clean
-    assert estate.order == ["vm", "disk", "disk"]
+    inventory = FakeInventory(item(Kind.DISK, "disk"), item(Kind.INSTANCE, "vm"))
+    inventory.stubborn = {"disk": 1}
+    assert sweep(inventory, SCOPE).is_clean
+    assert inventory.order == ["vm", "disk", "disk"]
 
 
 def test_when_nothing_goes_it_is_not_tried_for_ever() -> None:
-    estate = FakeEstate(item(Kind.DISK, "disk"))
-    estate.stubborn = {"disk": 100}
-    assert not sweep(estate, SCOPE).is_clean
-    assert estate.order == ["disk"]
+    inventory = FakeInventory(item(Kind.DISK, "disk"))
+    inventory.stubborn = {"disk": 100}
+    assert not sweep(inventory, SCOPE).is_clean
+    assert inventory.order == ["disk"]
 
 
 def test_what_appears_meanwhile_is_removed_too() -> None:
-    estate = FakeEstate(item(Kind.INSTANCE, "vm-0"), latecomers=[item(Kind.INSTANCE, "vm-1")])
-    assert sweep(estate, SCOPE).is_clean
-    assert estate.items == {}
+    inventory = FakeInventory(item(Kind.INSTANCE, "vm-0"), latecomers=[item(Kind.INSTANCE, "vm-1")])
+    assert sweep(inventory, SCOPE).is_clean
+    assert inventory.items == {}
 
 
 def test_what_steers_a_batch_stays_as_long_as_a_vm_does() -> None:
-    estate = FakeEstate(item(Kind.INSTANCE, "vm"), item(Kind.CONTROL, "lease"), item(Kind.STACK, "stack"))
-    estate.stubborn = {"vm": 100}
-    report = sweep(estate, SCOPE)
+    inventory = FakeInventory(item(Kind.INSTANCE, "vm"), item(Kind.CONTROL, "lease"), item(Kind.STACK, "stack"))
+    inventory.stubborn = {"vm": 100}
+    report = sweep(inventory, SCOPE)
     assert states(report.removals) == {"vm": False, "lease": False, "stack": False}
     answers = {removal.item.name: removal.answer for removal in report.removals}
     assert answers["lease"] == "kept as long as instance vm is there"
-    assert estate.order == ["vm"]
+    assert inventory.order == ["vm"]
 
 
-def agreed_sweep(estate: FakeEstate, *items: Item, scopes: Sequence[Scope] = (SCOPE,)) -> SweepReport:
+def agreed_sweep(inventory: FakeInventory, *items: Item, scopes: Sequence[Scope] = (SCOPE,)) -> SweepReport:
     """A sweep of what somebody was shown, with another scope at each look, the last one for all that follow."""
     waiting = list(scopes)
     agreement = Agreement(found=Findings(items=tuple(items)), items=tuple(items))
     return sweep_agreed(
-        estate, lambda: waiting.pop(0) if len(waiting) > 1 else waiting[0], agreement, kinds=tuple(Kind)
+        inventory, lambda: waiting.pop(0) if len(waiting) > 1 else waiting[0], agreement, kinds=tuple(Kind)
     )
 
 
 def test_only_what_was_agreed_to_is_removed() -> None:
     first, late = item(Kind.INSTANCE, "vm-0"), item(Kind.INSTANCE, "vm-1")
-    estate = FakeEstate(first, latecomers=[late])
-    report = agreed_sweep(estate, first)
-    assert (estate.order, report.appeared, report.is_clean) == (["vm-0"], (late,), True)
-    again = FakeEstate(replace(first, uid="2"))
+    inventory = FakeInventory(first, latecomers=[late])
+    report = agreed_sweep(inventory, first)
+    assert (inventory.order, report.appeared, report.is_clean) == (["vm-0"], (late,), True)
+    again = FakeInventory(replace(first, uid="2"))
     report = agreed_sweep(again, replace(first, uid="1"))
     assert (again.order, [one.uid for one in report.appeared]) == ([], ["2"])
 
 
 def test_what_was_in_use_is_tried_again_though_nothing_proves_any_more_that_it_is_ours() -> None:
     disk, vm = item(Kind.DISK, "disk"), item(Kind.INSTANCE, "vm")
-    estate = FakeEstate(disk, vm)
-    estate.stubborn = {"disk": 1}
+    inventory = FakeInventory(disk, vm)
+    inventory.stubborn = {"disk": 1}
     nothing_of_it = Scope(now=NOW, owner="me")
-    assert agreed_sweep(estate, disk, vm, scopes=[SCOPE, nothing_of_it]).is_clean
-    assert estate.order == ["vm", "disk", "disk"]
+    assert agreed_sweep(inventory, disk, vm, scopes=[SCOPE, nothing_of_it]).is_clean
+    assert inventory.order == ["vm", "disk", "disk"]
 
 
 def test_what_somebody_is_at_by_now_is_spared_even_if_it_was_tried() -> None:
     disk, vm = item(Kind.DISK, "disk"), item(Kind.INSTANCE, "vm")
-    estate = FakeEstate(disk, vm)
-    estate.stubborn = {"disk": 1}
-    report = agreed_sweep(estate, disk, vm, scopes=[SCOPE, replace(SCOPE, busy={"b1": "me@here (process 7)"})])
-    assert estate.order == ["vm", "disk"]
+    inventory = FakeInventory(disk, vm)
+    inventory.stubborn = {"disk": 1}
+    report = agreed_sweep(inventory, disk, vm, scopes=[SCOPE, replace(SCOPE, busy={"b1": "me@here (process 7)"})])
+    assert inventory.order == ["vm", "disk"]
     assert [(str(one.item), one.reason) for one in report.spared] == [("disk disk", "in use by me@here (process 7)")]
 
 
@@ -144,7 +144,7 @@ def watched(holder: str = "bob@there 7") -> Item:
     return replace(item(Kind.CONTROL, "control"), lease=sight)
 
 
-class TakenOver(FakeEstate):
+class TakenOver(FakeInventory):
     """Of one whose lease somebody else takes just before it is removed."""
 
     def remove(self, item: Item) -> str:
@@ -157,56 +157,56 @@ class TakenOver(FakeEstate):
 
 def test_who_watches_a_batch_elsewhere_loses_it_before_its_vms_go() -> None:
     vm, control = item(Kind.INSTANCE, "vm"), watched()
-    estate = FakeEstate(vm, control)
-    report = agreed_sweep(estate, vm, control)
-    assert estate.kinds == [Kind.LEASE, Kind.INSTANCE, Kind.CONTROL]
+    inventory = FakeInventory(vm, control)
+    report = agreed_sweep(inventory, vm, control)
+    assert inventory.kinds == [Kind.LEASE, Kind.INSTANCE, Kind.CONTROL]
     assert (report.is_clean, report.spared, report.appeared) == (True, (), ())
 
 
 def test_a_lease_that_does_not_go_saves_no_vm() -> None:
     vm, control = item(Kind.INSTANCE, "vm"), watched()
-    estate = FakeEstate(vm, control)
-    estate.stubborn = {"control": 1}
-    report = agreed_sweep(estate, vm, control)
+    inventory = FakeInventory(vm, control)
+    inventory.stubborn = {"control": 1}
+    report = agreed_sweep(inventory, vm, control)
     assert [removal.is_gone for removal in report.removals if removal.item.kind is Kind.LEASE] == [False]
-    assert estate.items == {}
+    assert inventory.items == {}
 
 
 def test_a_batch_that_changes_hands_while_its_lease_is_taken_is_spared() -> None:
     vm, control = item(Kind.INSTANCE, "vm"), watched()
-    estate = TakenOver(vm, control)
-    report = agreed_sweep(estate, vm, control)
-    assert estate.kinds == []
+    inventory = TakenOver(vm, control)
+    report = agreed_sweep(inventory, vm, control)
+    assert inventory.kinds == []
     assert {one.reason for one in report.spared} == {"eve@elsewhere 8 watches it since"}
     assert [one.item.name for one in report.spared] == ["vm", "control"]
 
 
 def test_a_lease_is_taken_only_of_a_batch_by_its_name() -> None:
     control = watched()
-    estate = FakeEstate(control)
-    agreed_sweep(estate, control, scopes=[Scope(now=NOW, owner="me", everything=True, gone=["bob@there 7"])])
-    assert estate.kinds == [Kind.CONTROL]
+    inventory = FakeInventory(control)
+    agreed_sweep(inventory, control, scopes=[Scope(now=NOW, owner="me", everything=True, gone=["bob@there 7"])])
+    assert inventory.kinds == [Kind.CONTROL]
 
 
 def test_what_could_not_be_looked_at_is_not_clean() -> None:
-    estate = FakeEstate()
-    estate.unread = (Unread(kind=Kind.DISK, message="no right to look"),)
-    report = sweep(estate, SCOPE)
+    inventory = FakeInventory()
+    inventory.unread = (Unread(kind=Kind.DISK, message="no right to look"),)
+    report = sweep(inventory, SCOPE)
     assert not report.is_clean
     assert report.items_left == ["unknown, could not be read: disk: no right to look"]
 
 
 def test_only_the_kinds_that_are_asked_for() -> None:
-    estate = FakeEstate(item(Kind.INSTANCE, "vm"), item(Kind.STACK, "stack"))
-    assert sweep(estate, SCOPE, kinds=[Kind.INSTANCE]).is_clean
-    assert [one.name for one in estate.items.values()] == ["stack"]
+    inventory = FakeInventory(item(Kind.INSTANCE, "vm"), item(Kind.STACK, "stack"))
+    assert sweep(inventory, SCOPE, kinds=[Kind.INSTANCE]).is_clean
+    assert [one.name for one in inventory.items.values()] == ["stack"]
 
 
 @pytest.mark.parametrize("is_dry", [False, True])
 def test_a_dry_estate_says_the_same_and_keeps_all(is_dry: bool) -> None:
-    inside = FakeEstate(item(Kind.INSTANCE, "vm"), item(Kind.DISK, "disk"))
-    estate: Estate = DryEstate(inside) if is_dry else inside
-    report = sweep(estate, SCOPE)
+    inside = FakeInventory(item(Kind.INSTANCE, "vm"), item(Kind.DISK, "disk"))
+    inventory: Inventory = DryInventory(inside) if is_dry else inside
+    report = sweep(inventory, SCOPE)
     assert states(report.removals) == {"vm": True, "disk": True}
     assert report.is_clean
     assert len(inside.items) == (2 if is_dry else 0)

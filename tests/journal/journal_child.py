@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.errors import HpcError
-from runner.journal.journal import Journal, SessionState
+from runner.journal.journal import Journal, Journals
 
-SCRIPT: tuple[tuple[str, Callable[[SessionState], None]], ...] = (
+SCRIPT: tuple[tuple[str, Callable[[Journal], None]], ...] = (
     ("plan", lambda state: state.record("plan", machine_type="c2-standard-4", zones=["z-a"])),
     ("intend b-0", lambda state: state.intend("instance", "b-0", "z-a", machine_type="c2-standard-4")),
     ("created b-0", lambda state: state.record("created", kind="instance", name="b-0", zone="z-a")),
@@ -34,8 +34,8 @@ def say(word: str) -> None:
     sys.stdout.flush()
 
 
-def run_steps(journal: Journal) -> None:
-    with journal.begin("b", "run", target="local") as state:
+def run_steps(journals: Journals) -> None:
+    with journals.begin("b", "run", target="local") as state:
         say("begin")
         for word, act in SCRIPT:
             sys.stdin.readline()
@@ -44,8 +44,8 @@ def run_steps(journal: Journal) -> None:
         sys.stdin.readline()
 
 
-def run_until_full(journal: Journal) -> None:
-    with journal.begin("b", "run", target="local") as state:
+def run_until_full(journals: Journals) -> None:
+    with journals.begin("b", "run", target="local") as state:
         for word, act in SCRIPT:
             try:
                 act(state)
@@ -61,11 +61,11 @@ def main(folder: str, mode: str, limit_bytes: int = 0) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if limit_bytes:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
-    journal = Journal(folder=Path(folder), on_trouble=lambda message: say(f"trouble: {message}"))
+    journals = Journals(folder=Path(folder), on_trouble=lambda message: say(f"trouble: {message}"))
     if mode == "steps":
-        run_steps(journal)
+        run_steps(journals)
     else:
-        run_until_full(journal)
+        run_until_full(journals)
 
 
 if __name__ == "__main__":

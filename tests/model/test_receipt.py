@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from runner.model import catalog
+from runner.model.journal_record import Record
+from runner.model.journal_state import JournalState, read_journal_state
 from runner.model.plan import hourly_price
 from runner.model.receipt import Receipt, make_receipt
 from runner.model.receipt_items import Answer, CloudAct, ItemState
 from runner.model.receipt_page import render_page
-from runner.model.session import Session, read_session
-from runner.model.session_record import Record
 
 BEGUN = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 MADE = BEGUN + timedelta(hours=2)
@@ -29,10 +29,10 @@ def at(minutes: float) -> datetime:
     return BEGUN + timedelta(minutes=minutes)
 
 
-def make_session(*told: tuple[float, str, dict[str, Any]], target: str = "google", kind: str = "run") -> Session:
+def make_session(*told: tuple[float, str, dict[str, Any]], target: str = "google", kind: str = "run") -> JournalState:
     begin = {"format": 1, "session": kind, "name": "b", "owner": OWNER, "target": target, "project": "p"}
     first = [Record(kind="begin", at=BEGUN, facts=begin), Record(kind="plan", at=BEGUN, facts=PLAN)]
-    return read_session("b", [*first, *(Record(kind=word, at=at(m), facts=facts) for m, word, facts in told)])
+    return read_journal_state("b", [*first, *(Record(kind=word, at=at(m), facts=facts) for m, word, facts in told)])
 
 
 def answer(**facts: Any) -> Answer:
@@ -44,8 +44,8 @@ def act(kind: str, minutes: float, *, error: str = "") -> CloudAct:
     return CloudAct(name=f"op-{minutes:g}", kind=kind, started=at(minutes), ended=at(minutes + 0.5), error=error)
 
 
-def receipt_of(session: Session, *answers: Answer) -> Receipt:
-    return make_receipt(session, made=MADE, asked=MADE if answers else None, answers=answers)
+def receipt_of(journal: JournalState, *answers: Answer) -> Receipt:
+    return make_receipt(journal, made=MADE, asked=MADE if answers else None, answers=answers)
 
 
 WHOLE_LIFE = ((1.0, "intend", VM), (2.0, "created", VM), (31.0, "gone", VM))
@@ -70,7 +70,7 @@ def test_the_clouds_own_operations_are_better_than_the_journal() -> None:
 
 
 def test_each_life_of_a_name_has_its_own_time() -> None:
-    session = make_session(*WHOLE_LIFE, (40, "intend", VM), (41, "created", VM), (60, "gone", VM))
+    journal = make_session(*WHOLE_LIFE, (40, "intend", VM), (41, "created", VM), (60, "gone", VM))
     preempted = "compute.instances.preempted"
     acts = (
         act("insert", 1),
@@ -79,15 +79,15 @@ def test_each_life_of_a_name_has_its_own_time() -> None:
         act("insert", 41),
         act("delete", 59),
     )
-    first, second = receipt_of(session, answer(acts=acts)).items
+    first, second = receipt_of(journal, answer(acts=acts)).items
     assert (first.seconds, second.seconds) == (9.5 * 60, 18.5 * 60)
     assert (first.answer, second.answer) == (f"{preempted} op-10", "delete op-59; 404 notFound")
 
 
 def test_an_answer_is_not_told_twice() -> None:
     heard = VM | {"answers": ["delete op-20", "404 notFound"]}
-    session = make_session(*WHOLE_LIFE[:2], (31, "gone", heard))
-    (item,) = receipt_of(session, answer(acts=(act("insert", 1.5), act("delete", 20)))).items
+    journal = make_session(*WHOLE_LIFE[:2], (31, "gone", heard))
+    (item,) = receipt_of(journal, answer(acts=(act("insert", 1.5), act("delete", 20)))).items
     assert item.answer == "delete op-20; 404 notFound"
 
 
@@ -98,8 +98,8 @@ def test_memories_that_do_not_fit_are_not_used() -> None:
 
 
 def test_less_than_a_minute_is_billed_as_a_minute() -> None:
-    session = make_session((1, "intend", VM), (1.1, "created", VM), (1.2, "gone", VM))
-    (item,) = receipt_of(session, answer()).items
+    journal = make_session((1, "intend", VM), (1.1, "created", VM), (1.2, "gone", VM))
+    (item,) = receipt_of(journal, answer()).items
     assert item.seconds == pytest.approx(12)
     assert item.usd_at_most == pytest.approx(PRICE / 60)
 
@@ -110,9 +110,9 @@ def test_what_nobody_saw_go_ends_by_the_clouds_own_limit() -> None:
 
 
 def test_what_is_still_there_costs_until_now() -> None:
-    session = make_session(*WHOLE_LIFE)
+    journal = make_session(*WHOLE_LIFE)
     for facts in ({"by_name": True, "words": "RUNNING"}, {"by_label": True}):
-        receipt = receipt_of(session, answer(**facts))
+        receipt = receipt_of(journal, answer(**facts))
         (item,) = receipt.items
         assert (item.state, item.seconds, item.gone) == (ItemState.STILL_THERE, 119 * 60, None)
         assert (receipt.exit_code, receipt.left_over) == (8, ("instance b-0 in z-a",))
@@ -149,8 +149,8 @@ def test_what_was_never_created_costs_nothing(told: Any, facts: dict[str, Any]) 
 
 
 def test_operations_are_not_trusted_to_be_remembered_for_ever() -> None:
-    session = make_session((1, "intend", VM))
-    late = make_receipt(session, made=at(60 * 24 * 30), asked=at(60 * 24 * 30), answers=[answer(acts=())])
+    journal = make_session((1, "intend", VM))
+    late = make_receipt(journal, made=at(60 * 24 * 30), asked=at(60 * 24 * 30), answers=[answer(acts=())])
     assert late.items[0].state is ItemState.GONE
 
 
@@ -165,8 +165,8 @@ def test_what_bears_the_label_but_was_never_intended_is_told() -> None:
 
 def test_an_image_is_meant_to_stay() -> None:
     image = {"kind": "image", "name": "opensees-hpc-1"}
-    session = make_session((1, "intend", image | {"keep": True}), (2, "created", image), kind="bake")
-    receipt = receipt_of(session, answer(kind="image", name="opensees-hpc-1", zone="", by_name=True, by_label=True))
+    journal = make_session((1, "intend", image | {"keep": True}), (2, "created", image), kind="bake")
+    receipt = receipt_of(journal, answer(kind="image", name="opensees-hpc-1", zone="", by_name=True, by_label=True))
     assert (receipt.items[0].state, receipt.exit_code, receipt.usd_at_most) == (ItemState.KEPT, 0, 0)
 
 
@@ -187,8 +187,8 @@ def test_prices_come_from_the_vm_then_the_plan_then_the_catalogue(facts: dict[st
 
 def test_a_disk_of_its_own_costs_by_its_size() -> None:
     disk = {"kind": "disk", "name": "b-disk", "zone": "z-a"}
-    session = make_session((0, "intend", disk | {"disk_gib": 730}), (60, "gone", disk))
-    assert receipt_of(session, answer(**disk)).usd_at_most == pytest.approx(0.10)
+    journal = make_session((0, "intend", disk | {"disk_gib": 730}), (60, "gone", disk))
+    assert receipt_of(journal, answer(**disk)).usd_at_most == pytest.approx(0.10)
     assert receipt_of(make_session((0, "intend", disk), (60, "gone", disk)), answer(**disk)).usd_at_most == 0
 
 
@@ -216,10 +216,10 @@ class TextOfPage(HTMLParser):
 def test_the_page_says_it_all_and_nothing_runs_in_it() -> None:
     hostile = VM | {"answer": "<script>alert(1)</script>"}
     job = {"job": "one & <b>two</b>", "state": "failed", "attempt": 2, "instance": "b-0"}
-    session = make_session(
+    journal = make_session(
         (1, "intend", VM), (3, "job", job), (5, "gone", hostile), (6, "end", {"outcome": "<i>done</i>"})
     )
-    receipt = receipt_of(session, answer())
+    receipt = receipt_of(journal, answer())
     values = json.loads(json.dumps(receipt.as_json()))
     page = render_page(values)
     parser = TextOfPage()
@@ -241,5 +241,5 @@ def test_the_page_says_what_is_wrong() -> None:
     there = receipt_of(make_session(*WHOLE_LIFE), answer(by_name=True, words="RUNNING"))
     assert "Still there: instance b-0 in z-a" in render_page(there.as_json())
     assert "Not proven gone" in render_page(receipt_of(make_session(*WHOLE_LIFE)).as_json())
-    empty = read_session("b", [], ["line 1 cannot be read; it is passed over"])
+    empty = read_journal_state("b", [], ["line 1 cannot be read; it is passed over"])
     assert "line 1 cannot be read" in render_page(make_receipt(empty, made=MADE).as_json())

@@ -79,7 +79,7 @@ def test_machines_with_the_same_state_are_given_the_same(bucket_site: Site, stat
         cloud.site = bucket_site
         file = Path(cloud.pulumi_environment()["PULUMI_CONFIG_PASSPHRASE_FILE"])
         passphrases.append(file.read_bytes())
-        cloud.url = "http://127.0.0.1:9"  # this machine has its copy
+        cloud.url = "http://127.0.0.1:9"  # this computer has its copy
         assert cloud.passphrase_file() == file
     assert passphrases[0] == passphrases[1]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cloud_estate import Estate
+from tests.support.cloud_inventory import Inventory
 from tests.support.command_site import CommandSite
 
 
@@ -32,9 +32,9 @@ def fresh_site(tmp_path: Path) -> Iterator[CommandSite]:
 
 
 @pytest.fixture
-def estate(cloud_home: Path) -> Iterator[Estate]:
+def inventory(cloud_home: Path) -> Iterator[Inventory]:
     """An empty cloud."""
-    made = Estate(site=CommandSite(home=cloud_home))
+    made = Inventory(site=CommandSite(home=cloud_home))
     yield made
     made.ask("POST", "/_local/reset")
     for folder in ("engine", "stacks", "journal"):

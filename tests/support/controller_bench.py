@@ -15,7 +15,7 @@ from runner.batch.downloads import Downloads
 from runner.batch.fleet import Fleet
 from runner.batch.messages import Inbox, VMDown, VMReady
 from runner.batch.stack import MachineWish
-from runner.context import SessionContext
+from runner.context import JournalContext
 from runner.errors import (
     CloudError,
     HpcError,
@@ -25,7 +25,7 @@ from runner.google.compute import Instance
 from runner.hardware import JobOutput, JobStatus
 from runner.hardware.watch import LogPiece
 from runner.jobsfile.preflight import JobInputs
-from runner.journal.journal import SessionState
+from runner.journal.journal import Journal
 from runner.lease import LeaseCheck
 from runner.model.batch import Expectation, Job
 from runner.model.catalog import MACHINE_TYPES
@@ -195,13 +195,13 @@ def _job(name: str, folder: Path) -> Job:
 class Bench:
     """A controller of jobs a, b…, each as wide as a VM, and what it told."""
 
-    context: SessionContext
+    context: JournalContext
     controller: Controller
     inbox: Inbox
     fleet: SmallFleet
     compute: SmallCompute
     collector: SmallCollector
-    session: SessionState
+    journal: Journal
     told: list[Event]
     lines: list[str]
     vms: dict[str, SmallVm] = field(default_factory=lambda: defaultdict(SmallVm))
@@ -232,8 +232,8 @@ def make_bench(
     lines: list[str] = []
     listener = Listener(on_progress=told.append, on_log=lambda name, line: lines.append(line))
     outside = small_context(folder, compute).with_listener(listener)
-    session = outside.journal.begin("b", "run")
-    context = outside.in_session(session)
+    journal = outside.journals.begin("b", "run")
+    context = outside.with_journal(journal)
     made = [_job(name, folder) for name in jobs]
     plan = Plan(
         batch="b",
@@ -265,7 +265,7 @@ def make_bench(
         fleet=fleet,
         compute=compute,
         collector=collector,
-        session=session,
+        journal=journal,
         told=told,
         lines=lines,
     )

@@ -14,7 +14,7 @@ from typing import Any, cast
 from runner.context import Cloud, Context
 from runner.google.compute import Instance
 from runner.google.os_login import Login
-from runner.journal.journal import Journal
+from runner.journal.journal import Journals
 from runner.model.events import Listener, Phases
 from runner.model.settings import Settings
 from runner.model.stockout import FailedOperation
@@ -92,9 +92,9 @@ def small_context(folder: Path, compute: SmallCompute, *, listener: Listener | N
     return Context(
         settings=Settings(),
         cloud=cast(Cloud, cloud),
-        journal=Journal(folder=folder / "journal"),
+        journals=Journals(folder=folder / "journal"),
         root=folder,
-        home=folder,
+        state_folder=folder,
         results_folder=folder / "results",
         now=lambda: datetime.now(UTC),
         monotonic=lambda: slept[0],

@@ -43,7 +43,7 @@ def ignore(progress: StackProgress) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """A batch of one VM that is there, and what is known of it on this machine."""
+    """A batch of one VM that is there, and what is known of it on this computer."""
 
     site: CommandSite
     context: Context
@@ -87,7 +87,7 @@ class Batch:
 
     def is_there(self) -> list[str]:
         """What the cloud has of it."""
-        found = self.context.cloud.estate.find(BILLED, names.labels_of_batch(self.name))
+        found = self.context.cloud.inventory.find(BILLED, names.labels_of_batch(self.name))
         assert found.unread == ()
         return [str(item) for item in found.items]
 
@@ -325,7 +325,7 @@ def test_a_bake_without_a_stack_is_swept_by_label(site: CommandSite, base: None)
     site.insert_vm("bake-x-builder", bake="bake-x", owner=context.settings.owner)
     ending = end_bake(context, "bake-x")
     assert [removal.item.kind for removal in ending.removals] == [Kind.INSTANCE]
-    assert context.cloud.estate.find(BILLED, names.labels_of_bake("bake-x")).items == ()
+    assert context.cloud.inventory.find(BILLED, names.labels_of_bake("bake-x")).items == ()
 
 
 def test_a_vm_that_goes_while_it_is_about_to_be_deleted_is_no_alarm(batch: Batch) -> None:

@@ -11,36 +11,36 @@ import pytest
 from runner.commands import receipt as command
 from runner.errors import HpcError, InputError
 from runner.model import names
+from runner.model.journal_state import JournalState
 from runner.model.leftover import SETTINGS_ONLY, Kind
 from runner.model.receipt_items import ItemState
-from runner.model.session import Session
 from runner.options.batches import Receipt
-from runner.teardown.receipt import close_session, closed_session, write_receipt
+from runner.teardown.receipt import close_journal, closed_journal, write_receipt
 from runner.vms.guard import Vm, VMGuard
 from tests.support.command_site import CommandSite
-from tests.support.sessions import open_resources
+from tests.support.journals import open_resources
 
 PLAN = {"machine_type": "c2-standard-4", "price_usd_per_hour": 0.25, "max_run_s": 3600}
 
 
 def begin(site: CommandSite, name: str, **facts: Any) -> Any:
     given = {"target": "local", "project": "local-project"} | facts
-    state = site.context().journal.begin(name, "run", **given)
+    state = site.context().journals.begin(name, "run", **given)
     state.record("plan", **PLAN)
     return state
 
 
-def read(site: CommandSite, name: str) -> Session:
-    session = site.context().journal.read(name)
-    assert session is not None
-    return session
+def read(site: CommandSite, name: str) -> JournalState:
+    journal = site.context().journals.read(name)
+    assert journal is not None
+    return journal
 
 
 def run_one_vm(site: CommandSite, batch: str) -> None:
     """A batch of one VM, to its end."""
     zone = site.start_cloud().zone
     with begin(site, batch) as state:
-        guard = VMGuard(site.context().in_session(state), Vm(name=f"{batch}-0", zone=zone))
+        guard = VMGuard(site.context().with_journal(state), Vm(name=f"{batch}-0", zone=zone))
         with guard:
             site.insert_vm(f"{batch}-0", batch=batch)
             guard.created(f"{batch}-0")
@@ -97,12 +97,12 @@ def test_closing_journals_what_is_gone_and_ends_only_if_all_is(site: CommandSite
     with begin(site, "closing") as state:
         state.intend("instance", "closing-0", zone)
         state.intend("instance", "closing-1", zone)
-        assert close_session(site.context().in_session(state), "completed").exit_code == 8
-        session = state.read()
-        assert (session.has_ended, [item.name for item in open_resources(session)]) == (False, ["closing-0"])
+        assert close_journal(site.context().with_journal(state), "completed").exit_code == 8
+        journal = state.read()
+        assert (journal.has_ended, [item.name for item in open_resources(journal)]) == (False, ["closing-0"])
         site.delete_vm("closing-0")
-        receipt = close_session(site.context().in_session(state), "completed")
-        assert (receipt.exit_code, receipt.session.outcome) == (0, "completed")
+        receipt = close_journal(site.context().with_journal(state), "completed")
+        assert (receipt.exit_code, receipt.journal.outcome) == (0, "completed")
         assert [item.state for item in receipt.items] == [ItemState.GONE, ItemState.NEVER_CREATED]
         assert open_resources(state.read()) == ()
         assert "404 notFound" in state.read().gone[0].answers
@@ -117,11 +117,11 @@ def test_an_exception_closes_the_session_and_is_not_hidden(site: CommandSite) ->
     with (
         pytest.raises(ValueError, match="first"),
         state,
-        closed_session(site.context().in_session(state)),
+        closed_journal(site.context().with_journal(state)),
     ):
         raise ValueError("first")
-    session = read(site, "broken")
-    assert (session.has_ended, session.outcome) == (True, "first")
+    journal = read(site, "broken")
+    assert (journal.has_ended, journal.outcome) == (True, "first")
     assert "receipt cannot be written" in site.events("warning")[0]["message"]
 
 
@@ -130,7 +130,7 @@ def test_a_session_is_not_ended_by_a_cloud_that_cannot_be_asked(site: CommandSit
     with begin(site, "dumb") as state:
         state.intend("instance", "dumb-0", zone)
         site.arm(kind="http", match="GET /compute/.*dumb-0", status=403, reason="forbidden", message="no")
-        assert close_session(site.context().in_session(state), "completed").exit_code == 4
+        assert close_journal(site.context().with_journal(state), "completed").exit_code == 4
         assert not state.read().has_ended
 
 
@@ -152,7 +152,7 @@ def test_a_stack_that_is_only_a_settings_file_is_not_left_over(site: CommandSite
     settings = site.home / "local" / "engine" / "analysis" / "Pulumi.refused-up.yaml"
     settings.parent.mkdir(parents=True, exist_ok=True)
     settings.write_text("config:\n  opensees-hpc:owner: you\n")
-    (item,) = site.context().cloud.estate.find([Kind.STACK], names.labels_of_batch("refused-up")).items
+    (item,) = site.context().cloud.inventory.find([Kind.STACK], names.labels_of_batch("refused-up")).items
     assert item.state == SETTINGS_ONLY, "the file is where stacks' settings are"
     receipt = write_receipt(site.context(), read(site, "refused-up"))
     assert [(item.state, item.answer) for item in receipt.items] == [(ItemState.GONE, "no such stack")]

@@ -12,7 +12,7 @@ from runner.vms.guard import GuardLimits, Vm, VMGuard
 from tests.support.small_cloud import SmallCompute, small_context
 
 
-class FolderEstate:
+class FolderInventory:
     """A VM is a file. Deleting takes a moment, so that a second signal can arrive meanwhile."""
 
     def __init__(self, folder: Path) -> None:
@@ -29,11 +29,11 @@ class FolderEstate:
 
 
 def main(folder: Path) -> None:
-    context = small_context(folder, SmallCompute(), estate=FolderEstate(folder))
+    context = small_context(folder, SmallCompute(), inventory=FolderInventory(folder))
     limits = GuardLimits(settle_s=0, poll_s=0.01)
     with (
-        context.journal.begin("b", "run") as state,
-        VMGuard(context.in_session(state), Vm(name="b-0", zone="z-a"), limits=limits) as guard,
+        context.journals.begin("b", "run") as state,
+        VMGuard(context.with_journal(state), Vm(name="b-0", zone="z-a"), limits=limits) as guard,
     ):
         (folder / "b-0").touch()
         guard.created("b-0")

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from runner.context import SessionContext
+from runner.context import JournalContext
 from runner.errors import CloudError, HpcError, LeftoverError, PermissionDeniedError
 from runner.google import GONE_ALREADY
-from runner.journal.journal import Journal
+from runner.journal.journal import Journals
 from runner.model.events import Event, Listener
 from runner.model.leftover import Item
 from runner.vms.guard import GuardLimits, Vm, VMGuard
-from tests.support.sessions import open_resources
+from tests.support.journals import open_resources
 from tests.support.small_cloud import SmallCompute, small_context
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -26,7 +26,7 @@ QUICK = GuardLimits(gone_s=5, settle_s=0, poll_s=0.01)
 FIRST, SECOND = Vm(name="b-0", zone="z-a", facts={"machine_type": "c2-standard-4"}), Vm(name="b-1", zone="z-b")
 
 
-class FakeEstate:
+class FakeInventory:
     """VMs in a set. ``refuse`` is asked before each deletion; ``late`` appear after so many attempts."""
 
     def __init__(self) -> None:
@@ -52,22 +52,22 @@ class FakeEstate:
 
 
 @pytest.fixture
-def cloud() -> FakeEstate:
-    return FakeEstate()
+def cloud() -> FakeInventory:
+    return FakeInventory()
 
 
 @pytest.fixture
-def context(cloud: FakeEstate, tmp_path: Path) -> Iterator[SessionContext]:
-    made = small_context(tmp_path, SmallCompute(), estate=cloud)
-    with made.journal.begin("b", "run") as state:
-        yield made.in_session(state)
+def context(cloud: FakeInventory, tmp_path: Path) -> Iterator[JournalContext]:
+    made = small_context(tmp_path, SmallCompute(), inventory=cloud)
+    with made.journals.begin("b", "run") as state:
+        yield made.with_journal(state)
 
 
 @pytest.mark.parametrize(
     "error", [ValueError("first"), KeyboardInterrupt(), SystemExit(3), HpcError("first")], ids=repr
 )
 def test_any_exception_deletes_all_and_is_not_hidden(
-    cloud: FakeEstate, context: SessionContext, error: BaseException
+    cloud: FakeInventory, context: JournalContext, error: BaseException
 ) -> None:
     with pytest.raises(type(error)) as caught, VMGuard(context, [FIRST, SECOND], limits=QUICK):
         cloud.create(FIRST)
@@ -77,13 +77,13 @@ def test_any_exception_deletes_all_and_is_not_hidden(
     assert (cloud.there, sorted(cloud.deleted)) == (set(), ["b-0", "b-1"])
 
 
-def test_leaving_without_disarming_deletes(cloud: FakeEstate, context: SessionContext) -> None:
+def test_leaving_without_disarming_deletes(cloud: FakeInventory, context: JournalContext) -> None:
     with VMGuard(context, FIRST, limits=QUICK):
         cloud.create(FIRST)
     assert cloud.there == set()
 
 
-def test_disarmed_vms_stay(cloud: FakeEstate, context: SessionContext) -> None:
+def test_disarmed_vms_stay(cloud: FakeInventory, context: JournalContext) -> None:
     with VMGuard(context, [FIRST, SECOND], limits=QUICK) as guard:
         cloud.create(FIRST)
         cloud.create(SECOND)
@@ -96,13 +96,13 @@ def test_disarmed_vms_stay(cloud: FakeEstate, context: SessionContext) -> None:
     assert cloud.there == {("z-a", "b-0")}
 
 
-def test_what_was_never_created_or_is_gone_already_is_no_error(cloud: FakeEstate, context: SessionContext) -> None:
+def test_what_was_never_created_or_is_gone_already_is_no_error(cloud: FakeInventory, context: JournalContext) -> None:
     with VMGuard(context, [FIRST, SECOND], limits=QUICK) as guard:
         guard.created("b-0")
     assert cloud.deleted == []
 
 
-def test_an_insertion_that_was_on_its_way_is_waited_for(cloud: FakeEstate, context: SessionContext) -> None:
+def test_an_insertion_that_was_on_its_way_is_waited_for(cloud: FakeInventory, context: JournalContext) -> None:
     limits = GuardLimits(gone_s=30, settle_s=0.5, poll_s=0.01)
     with pytest.raises(ValueError, match="cut off"), VMGuard(context, FIRST, limits=limits):
         cloud.late["b-0"] = 3
@@ -110,7 +110,7 @@ def test_an_insertion_that_was_on_its_way_is_waited_for(cloud: FakeEstate, conte
     assert (cloud.there, cloud.deleted) == (set(), ["b-0"])
 
 
-def test_two_zones_of_one_name_are_both_deleted(cloud: FakeEstate, context: SessionContext) -> None:
+def test_two_zones_of_one_name_are_both_deleted(cloud: FakeInventory, context: JournalContext) -> None:
     elsewhere = Vm(name="b-0", zone="z-b")
     with VMGuard(context, FIRST, limits=QUICK) as guard:
         guard.add(elsewhere)
@@ -119,7 +119,7 @@ def test_two_zones_of_one_name_are_both_deleted(cloud: FakeEstate, context: Sess
     assert cloud.there == set()
 
 
-def test_errors_are_tried_again_and_do_not_stop_the_others(cloud: FakeEstate, context: SessionContext) -> None:
+def test_errors_are_tried_again_and_do_not_stop_the_others(cloud: FakeInventory, context: JournalContext) -> None:
     refusals = ["b-0", "b-0"]
     told: list[Event] = []
     listener = Listener(on_progress=told.append)
@@ -137,7 +137,7 @@ def test_errors_are_tried_again_and_do_not_stop_the_others(cloud: FakeEstate, co
     assert len([event for event in told if "is not deleted yet" in event.as_json()["message"]]) == 2
 
 
-def test_what_cannot_be_deleted_is_named(cloud: FakeEstate, context: SessionContext) -> None:
+def test_what_cannot_be_deleted_is_named(cloud: FakeInventory, context: JournalContext) -> None:
     def refuse(name: str) -> None:
         if name == "b-0":
             raise PermissionDeniedError("Required 'compute.instances.delete' permission", status=403)
@@ -149,10 +149,10 @@ def test_what_cannot_be_deleted_is_named(cloud: FakeEstate, context: SessionCont
     with pytest.raises(LeftoverError, match=r"compute\.instances\.delete") as caught, guard:
         assert guard.guarded == (FIRST, SECOND)
     assert caught.value.items == ("instance b-0 in z-a",)
-    assert [item.name for item in open_resources(context.session.read())] == ["b-0"]
+    assert [item.name for item in open_resources(context.journal.read())] == ["b-0"]
 
 
-def test_a_failing_deletion_is_a_note_on_the_first_error(cloud: FakeEstate, context: SessionContext) -> None:
+def test_a_failing_deletion_is_a_note_on_the_first_error(cloud: FakeInventory, context: JournalContext) -> None:
     def refuse(name: str) -> None:
         raise CloudError("never")
 
@@ -165,9 +165,9 @@ def test_a_failing_deletion_is_a_note_on_the_first_error(cloud: FakeEstate, cont
 
 
 def test_the_journal_knows_before_the_vm_exists_and_after_it_is_gone(
-    cloud: FakeEstate, context: SessionContext
+    cloud: FakeInventory, context: JournalContext
 ) -> None:
-    state = context.session
+    state = context.journal
     with VMGuard(context, FIRST, limits=QUICK) as guard:
         (resource,) = state.read().resources
         assert (resource.kind, resource.name, resource.zone, resource.created) == ("instance", "b-0", "z-a", None)
@@ -183,8 +183,8 @@ def test_the_journal_knows_before_the_vm_exists_and_after_it_is_gone(
     ]
 
 
-def test_without_a_journal_nothing_is_guarded_or_created(cloud: FakeEstate, context: SessionContext) -> None:
-    context.session.close()
+def test_without_a_journal_nothing_is_guarded_or_created(cloud: FakeInventory, context: JournalContext) -> None:
+    context.journal.close()
     with pytest.raises(HpcError, match="journal cannot be written"), VMGuard(context, FIRST):
         cloud.create(FIRST)
     assert cloud.there == set()
@@ -205,6 +205,6 @@ def test_signals_delete_and_a_second_one_does_not_stop_that(signum: signal.Signa
         process.communicate(timeout=LIMIT_S)
     assert process.returncode == (-signum if signum == signal.SIGINT else 128 + signum)
     assert not (tmp_path / "b-0").exists()
-    session = Journal(folder=tmp_path / "journal").read("b")
-    assert session is not None
-    assert (open_resources(session), len(session.gone)) == ((), 1)
+    journal = Journals(folder=tmp_path / "journal").read("b")
+    assert journal is not None
+    assert (open_resources(journal), len(journal.gone)) == ((), 1)

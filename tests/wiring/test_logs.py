@@ -48,7 +48,7 @@ def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
 def test_the_log_of_a_batch_has_the_lines_from_before_its_name_was_known(tmp_path: Path) -> None:
     with command_log(environment(tmp_path), "run", {}) as log:
         LOGGER.info("before")
-        LOGGER.info("the batch is b1", extra={"session": "b1"})
+        LOGGER.info("the batch is b1", extra={"batch": "b1"})
         LOGGER.info("after")
         assert log.path == tmp_path / "logs" / "b1.log"
     assert [word for word in ("before", "the batch is", "after") if word in read(tmp_path, "b1")] == [
@@ -61,15 +61,15 @@ def test_the_log_of_a_batch_has_the_lines_from_before_its_name_was_known(tmp_pat
 
 
 def test_a_batch_that_is_known_from_the_start(tmp_path: Path) -> None:
-    with command_log(environment(tmp_path), "extend", {}, session="b1"):
+    with command_log(environment(tmp_path), "extend", {}, batch="b1"):
         LOGGER.info("moved")
     assert "moved" in read(tmp_path, "b1")
 
 
 @pytest.mark.parametrize("name", ["../../elsewhere", "/etc/passwd", "a b", ""])
 def test_an_invalid_name_names_no_file(tmp_path: Path, name: str) -> None:
-    with command_log(environment(tmp_path / "home"), "extend", {}, session=name) as log:
-        LOGGER.info("x", extra={"session": name})
+    with command_log(environment(tmp_path / "home"), "extend", {}, batch=name) as log:
+        LOGGER.info("x", extra={"batch": name})
         assert log.path == tmp_path / "home" / "logs" / "extend.log"
 
 
@@ -80,7 +80,7 @@ def test_no_secret_is_in_it(tmp_path: Path) -> None:
         shared = tmp_path / "google" / "passphrases" / "bucket"
         shared.parent.mkdir(parents=True)
         shared.write_text(f"{SECRET}-c")
-        LOGGER.info("next", extra={"session": "b1"})
+        LOGGER.info("next", extra={"batch": "b1"})
         for value in (f"{SECRET}-a", f"{SECRET}-b", f"{SECRET}-c", f"Authorization: Bearer {SECRET}"):
             LOGGER.warning("plain: %s", value)
             LOGGER.error("with its traceback", exc_info=ValueError(value))
@@ -125,7 +125,7 @@ def test_a_full_disk_ends_nothing(tmp_path: Path) -> None:
     with command_log(environment(tmp_path), "run", {}) as log:
         with largest_file(1):
             LOGGER.info("lost")
-            LOGGER.info("the batch is b1", extra={"session": "b1"})
+            LOGGER.info("the batch is b1", extra={"batch": "b1"})
             assert log.report_crash(ValueError("x")) is None
             assert log.path is None
         LOGGER.info("there is room again")

@@ -72,7 +72,7 @@ def extend(options: batches.Extend) -> int:
     context = wiring.make_context()
     dead = report_abandoned(context, _text_screen(options.json), but=options.batch)
     extension = command.execute(context, batch=options.batch, minutes=more, job=options.job)
-    write(json.dumps(extension.as_json() | {"dead_sessions": dead}) if options.json else str(extension))
+    write(json.dumps(extension.as_json() | {"abandoned": dead}) if options.json else str(extension))
     return 0
 
 
@@ -85,7 +85,7 @@ def results(options: batches.Results) -> int:
     context = wiring.make_context(results_folder=_absolute(options.results), listener=screen.listener())
     if not options.batch:
         dead = report_abandoned(context, _text_screen(options.json))
-        values = command.list_sets(context) | {"dead_sessions": dead}
+        values = command.list_sets(context) | {"abandoned": dead}
         write(json.dumps(values, indent=2) if options.json else "\n".join(command.list_lines(values)))
         return 0
     report_abandoned(context, screen, but=options.batch)
@@ -104,7 +104,7 @@ def status(options: batches.Status) -> int:
 
     context = wiring.make_context()
     dead = report_abandoned(context, _text_screen(options.json))
-    values = command.execute(context) | {"dead_sessions": dead}
+    values = command.execute(context) | {"abandoned": dead}
     if options.json:
         write(json.dumps(values, indent=2))
     else:
@@ -134,7 +134,7 @@ def receipt(options: batches.Receipt) -> int:
     dead = report_abandoned(context, _text_screen(options.json), but=options.batch) if options.verify else []
     view = command.execute(context, options)
     if options.json:
-        write(json.dumps({**view.values, "dead_sessions": dead} if options.verify else view.values, indent=2))
+        write(json.dumps({**view.values, "abandoned": dead} if options.verify else view.values, indent=2))
     else:
         new_text_screen().show_receipt(view.values, view.page)
     return view.exit_code

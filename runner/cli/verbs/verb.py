@@ -35,11 +35,11 @@ def verb(function: Callable[[Asked], int]) -> Callable[[Asked], int]:
     def call(options: Asked) -> int:
         faulthandler.register(signal.SIGUSR1)  # kill -USR1 shows on standard error where a command hangs
         given = {key: value for key, value in vars(options).items() if key != "debug"}
-        session = str(given.get("batch") or given.get("bake") or "")
+        batch = str(given.get("batch") or given.get("bake") or "")
         with queued_output(), thread_errors_reported():
             screen = new_screen(as_json=bool(given.get("json")), yes=False)
             try:
-                with wiring.command_log(os.environ, options.verb, given, session=session, debug=options.debug):
+                with wiring.command_log(os.environ, options.verb, given, batch=batch, debug=options.debug):
                     try:
                         return report_lost_output(options.verb, function(options))
                     except (Exception, KeyboardInterrupt) as error:
@@ -81,10 +81,10 @@ def report_abandoned(
     Return them as JSON values, for commands that print one object and have no ``screen``.
     """
     from runner.model.events import Listener
-    from runner.recovery import report_dead_sessions
+    from runner.recovery import report_abandoned_batches
 
     heard = context.with_listener(Listener() if screen is None else screen.listener())
-    found = report_dead_sessions(heard, besides=[but] if but else [], may_clean=may_clean)
+    found = report_abandoned_batches(heard, besides=[but] if but else [], may_clean=may_clean)
     return [item.as_json() for item in found]
 
 

@@ -28,6 +28,7 @@ from runner.model.events.command import (
     AbandonedInstance,
     BakeCleanup,
     BakePlanned,
+    BatchAbandoned,
     CleanupStarted,
     CommandFailed,
     ItemFound,
@@ -35,7 +36,6 @@ from runner.model.events.command import (
     PhaseEnded,
     PhaseStarted,
     ResourceChanged,
-    SessionAbandoned,
     StepStarted,
     UndoFailed,
     Warned,
@@ -46,7 +46,7 @@ from runner.model.events.listener import Listener
 from runner.model.events.phases import Phases
 
 EVENTS: tuple[type[Event], ...] = (
-    SessionAbandoned,
+    BatchAbandoned,
     BakeCleanup,
     PhaseStarted,
     PhaseEnded,
@@ -86,6 +86,7 @@ __all__ = [
     "AbandonedInstance",
     "BakeCleanup",
     "BakePlanned",
+    "BatchAbandoned",
     "BatchDetached",
     "BatchRenamed",
     "CleanupStarted",
@@ -115,7 +116,6 @@ __all__ = [
     "ResultsDownloaded",
     "ResultsTooBig",
     "ResultsUnfinished",
-    "SessionAbandoned",
     "StepStarted",
     "TrialEnded",
     "TrialStarted",

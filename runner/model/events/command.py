@@ -204,17 +204,17 @@ class AbandonedInstance:
     zone: Annotated[str, "its zone"]
     status: Annotated[str, "its status, as Google names it"]
     machine_type: Annotated[str, "its machine type, as Google names it"]
-    outlived: Annotated[str, "why it counts as expired; else empty"]
+    expired: Annotated[str, "why it counts as expired; else empty"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SessionAbandoned(Event):
+class BatchAbandoned(Event):
     """An abandoned batch or bake: no client of this computer runs it. Found at the beginning of a command."""
 
-    kind: ClassVar[str] = "dead_session"
-    json_names: ClassVar[Mapping[str, str]] = {"session_kind": "kind"}
+    kind: ClassVar[str] = "abandoned"
+    json_names: ClassVar[Mapping[str, str]] = {"batch_or_bake": "kind"}
     name: Annotated[str, "name of the batch or bake"]
-    session_kind: Annotated[str, "`run` or `bake`"]
+    batch_or_bake: Annotated[str, "`run` or `bake`"]
     owner: Annotated[str, "who started it, as `user@host pid`; empty if that is not known"]
     started: Annotated[str | None, "when it was started, ISO 8601, UTC"]
     is_detached: Annotated[bool, "whether its client left it on purpose, to run by itself"]
@@ -227,7 +227,7 @@ class SessionAbandoned(Event):
 
     def as_text(self) -> Lines:
         """Return what it is, what it costs, and what can be done."""
-        what = "bake" if self.session_kind == "bake" else "batch"
+        what = "bake" if self.batch_or_bake == "bake" else "batch"
         first: Line = (Span(f"{what} {self.name} ", "bold yellow"), Span(f"{self._standing()}: {self._costs()}"))
         if self.watched_by:
             return (first, *one_line(f"  nothing has to be done; {self.offers[0]} to take it over"))
@@ -243,7 +243,7 @@ class SessionAbandoned(Event):
     def _costs(self) -> str:
         vms = self.instances
         count = "the cloud could not be asked" if vms is None else f"{len(vms)} VM{'s' * (len(vms) != 1)} there now"
-        over = sum(bool(vm.outlived) for vm in vms or ())
+        over = sum(bool(vm.expired) for vm in vms or ())
         past = f", {over} of them expired (invoke cleanup)" if over else ""
         usd = self.usd_per_hour_at_most
         cost = "" if usd is None else f", {usd:.2f} USD an hour at most"

@@ -12,17 +12,17 @@ from typing import Any, cast
 from runner.context import Cloud, Context
 from runner.errors import HpcError
 from runner.google.os_login import Login
-from runner.inventory.inventory import Estate, Findings
+from runner.inventory.inventory import Findings, Inventory
 from runner.jobsfile.definition import Definition, save_definition
 from runner.jobsfile.preflight import check_batch
-from runner.journal.journal import Journal
+from runner.journal.journal import Journals
 from runner.lease.keeper import read_lease
 from runner.model import names
 from runner.model.events import Event, Listener
+from runner.model.journal_state import JournalState
 from runner.model.lease import Lease, new_lease
 from runner.model.leftover import Item, Kind
 from runner.model.plan import make_plan
-from runner.model.session import Session
 from runner.stacks.contract import EngineLimit, OnProgress, StackSpec
 from tests.support.bucket import Batch
 
@@ -70,7 +70,7 @@ class SmallInventory:
     """What the cloud has of the batch; what is in the bucket is told by ``bucket``. ``is_stuck``: nothing can be removed."""
 
     items: list[Item] = field(default_factory=list)
-    bucket: Estate | None = None
+    bucket: Inventory | None = None
     is_stuck: bool = False
 
     def find(self, kinds: Collection[Kind], labels: Mapping[str, str]) -> Findings:
@@ -94,7 +94,7 @@ class Doubled:
     real: Any
     stacks: Engine
     logins: Keys
-    estate: SmallInventory
+    inventory: SmallInventory
 
     def open(self, *, needs_engine: bool = True) -> None:
         """Do nothing: it is open."""
@@ -111,16 +111,18 @@ class Client:
     home: Path
     engine: Engine = field(default_factory=Engine)
     keys: Keys = field(default_factory=Keys)
-    estate: SmallInventory = field(default_factory=SmallInventory)
+    inventory: SmallInventory = field(default_factory=SmallInventory)
     told: list[Event] = field(default_factory=list)
 
     @cached_property
     def context(self) -> Context:
         real = self.batch.context
-        self.estate.bucket = real.cloud.estate
-        cloud = Doubled(real=real.cloud, stacks=self.engine, logins=self.keys, estate=self.estate)
-        journal = Journal(folder=self.home / "local" / "journal")
-        return replace(real, cloud=cast(Cloud, cloud), home=self.home, journal=journal).with_listener(self.listener)
+        self.inventory.bucket = real.cloud.inventory
+        cloud = Doubled(real=real.cloud, stacks=self.engine, logins=self.keys, inventory=self.inventory)
+        journals = Journals(folder=self.home / "local" / "journal")
+        return replace(real, cloud=cast(Cloud, cloud), state_folder=self.home, journals=journals).with_listener(
+            self.listener
+        )
 
     @property
     def listener(self) -> Listener:
@@ -130,11 +132,11 @@ class Client:
         """Return the facts of the events of one kind."""
         return [event.as_json() for event in self.told if event.kind == word]
 
-    def session(self) -> Session:
+    def journal(self) -> JournalState:
         """Return the batch's journal here."""
-        session = self.context.journal.read(self.batch.name)
-        assert session is not None
-        return session
+        journal = self.context.journals.read(self.batch.name)
+        assert journal is not None
+        return journal
 
     def define(self, *jobs: str, is_saved: bool = True, owner: str = "") -> Definition:
         """Define the batch with these jobs, and save it in the bucket if wanted. ``owner``: somebody else."""
@@ -167,7 +169,7 @@ class Client:
         """Add a VM of the batch, as a sweep finds it. ``owner``: somebody else's."""
         labels = {"owner": owner or self.context.settings.owner, **names.labels_of_batch(self.batch.name)}
         vm = Item(kind=Kind.INSTANCE, name=f"{self.batch.name}-0", place="europe-west4-a", labels=labels)
-        self.estate.items.append(vm)
+        self.inventory.items.append(vm)
 
     def lease(self) -> Lease:
         """Return the lease that is in the bucket."""

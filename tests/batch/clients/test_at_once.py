@@ -58,7 +58,7 @@ def test_on_one_computer(client: Client, batch: Batch, number: int, journal: str
     client.define("a", "b", "c")
     client.write_lease(detached=True)
     if journal != "none":
-        client.context.journal.begin(batch.name, "run").close()
+        client.context.journals.begin(batch.name, "run").close()
     loser = race(batch, client.home, client.home)
     assert (loser[0], loser[1]) == ("InputError", 2), loser
     assert "is being run by" in loser[2]

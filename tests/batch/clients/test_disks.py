@@ -1,4 +1,4 @@
-"""What this machine's disk does to a definition on its way to and from the bucket: an error with a remedy."""
+"""What this computer's disk does to a definition on its way to and from the bucket: an error with a remedy."""
 
 from __future__ import annotations
 

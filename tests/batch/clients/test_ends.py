@@ -26,11 +26,11 @@ from runner.jobsfile.definition import load_definition
 from runner.journal.owner import describe_this_process
 from runner.lease.keeper import WatchedError, change_lease
 from runner.model.events import Event, Listener
+from runner.model.journal_state import Owner
 from runner.model.lease import Lease
-from runner.model.session import Owner
 from runner.model.states import JobState
 from runner.options.batches import Attach
-from runner.recovery.sessions import report_dead_sessions
+from runner.recovery.report import report_abandoned_batches
 from runner.results.claims import FOLDER
 from runner.stacks.contract import EngineLimit, OnProgress, StackSpec
 from runner.teardown.end import end_batch
@@ -46,9 +46,9 @@ def run(client: Client, *jobs: str, listener: Listener | None = None, report: Ru
     """Run a batch that this client begins."""
     definition = client.define(*jobs, is_saved=False)
     listener = listener or client.listener
-    with client.context.journal.begin(client.batch.name, "run") as session:
+    with client.context.journals.begin(client.batch.name, "run") as journal:
         return BatchRun(
-            context=client.context.with_listener(listener).in_session(session),
+            context=client.context.with_listener(listener).with_journal(journal),
             definition=definition,
             report=report or RunReport(),
         ).begin()
@@ -80,12 +80,12 @@ def test_an_attach_that_is_refused_leaves_the_batch_as_it_was(client: Client) ->
     with pytest.raises(PermissionDeniedError):
         attach_to(client, report=report)
     assert left_by(report) == {"a": JobState.UNKNOWN}
-    assert len(client.estate.items) == 1
+    assert len(client.inventory.items) == 1
     assert client.engine.acts == []
     assert client.lease().detached
     assert client.has_definition()
-    session = client.session()
-    assert (session.has_ended, session.is_detached) == (False, True)
+    journal = client.journal()
+    assert (journal.has_ended, journal.is_detached) == (False, True)
 
 
 def test_an_attach_that_is_interrupted_while_it_looks_around_leaves_the_batch_as_it_was(client: Client) -> None:
@@ -101,7 +101,7 @@ def test_an_attach_that_is_interrupted_while_it_looks_around_leaves_the_batch_as
     with pytest.raises(Interrupted):
         attach_to(client, listener=Listener(on_progress=interrupt), report=report)
     assert left_by(report) == {"a": JobState.UNKNOWN}
-    assert len(client.estate.items) == 1
+    assert len(client.inventory.items) == 1
     assert client.engine.acts == []
     assert client.lease().detached
     assert client.has_definition()
@@ -114,7 +114,7 @@ def test_a_batch_stays_its_owners_whoever_runs_it_and_ends_as_a_whole(client: Cl
     assert analysis_spec(client.context, definition, []).config["opensees-hpc:owner"] == "alice"
     client.add_vm(owner="alice")
     end_batch(client.context, client.batch.name)
-    assert client.estate.items == []
+    assert client.inventory.items == []
 
 
 def test_an_attach_that_finds_no_lease_to_take_leaves_the_batch_as_it_was(client: Client, batch: Batch) -> None:
@@ -123,8 +123,8 @@ def test_an_attach_that_finds_no_lease_to_take_leaves_the_batch_as_it_was(client
     batch.store.put_control(batch.name, "lease.json", b"{")
     with pytest.raises(HpcError, match=r"lease\.json"):
         attach_to(client)
-    assert len(client.estate.items) == 1
-    assert not client.session().has_ended
+    assert len(client.inventory.items) == 1
+    assert not client.journal().has_ended
 
 
 def test_an_attach_without_disk_space_runs_the_batch_and_judges_results_when_they_are_downloaded(
@@ -151,9 +151,9 @@ def test_an_attach_without_disk_space_runs_the_batch_and_judges_results_when_the
     assert summary.exit_code == 0
     assert all("downloaded late" in job.message for job in summary.jobs)
     assert set(batch.at_home()) >= {"a", "b"}
-    session = client.session()
-    assert [(job.name, job.state) for job in session.jobs] == [("a", "succeeded"), ("b", "succeeded")]
-    assert session.has_ended
+    journal = client.journal()
+    assert [(job.name, job.state) for job in journal.jobs] == [("a", "succeeded"), ("b", "succeeded")]
+    assert journal.has_ended
     assert not client.has_definition()
 
 
@@ -164,7 +164,7 @@ def test_what_was_given_up_and_was_never_downloaded_stays_lost(client: Client) -
     assert report.summary is not None
     assert [job.state for job in report.summary.jobs] == [JobState.LOST]
     assert client.engine.acts == ["up", "destroy", "remove"]
-    assert client.session().has_ended
+    assert client.journal().has_ended
 
 
 @dataclass(kw_only=True)
@@ -228,11 +228,11 @@ def test_a_client_that_lost_its_batch_and_does_not_know_it_yet_ends_nothing(clie
     with pytest.raises(Interrupted) as caught:
         run(client, "a", listener=Listener(on_progress=take_and_interrupt), report=report)
     assert ELSEWHERE in str(caught.value.__notes__)
-    assert len(client.estate.items) == 1
+    assert len(client.inventory.items) == 1
     assert client.engine.acts == []
     assert client.has_definition()
     assert client.lease().holder == ELSEWHERE
-    assert client.session().outcome == f"taken over by {ELSEWHERE}"
+    assert client.journal().outcome == f"taken over by {ELSEWHERE}"
     assert left_by(report) == {"a": JobState.WAITING}
 
 
@@ -249,8 +249,8 @@ def test_a_client_that_lost_its_batch_makes_no_more_vms(client: Client, batch: B
     with pytest.raises(HpcError, match=ELSEWHERE):
         attach_to(client, listener=Listener(on_progress=take_before_up))
     assert client.engine.acts == []
-    assert len(client.estate.items) == 1
-    assert client.session().outcome == f"taken over by {ELSEWHERE}"
+    assert len(client.inventory.items) == 1
+    assert client.journal().outcome == f"taken over by {ELSEWHERE}"
 
 
 def test_a_journal_that_cannot_be_written_for_a_while_is_told_and_has_its_end(client: Client) -> None:
@@ -270,7 +270,7 @@ def test_a_journal_that_cannot_be_written_for_a_while_is_told_and_has_its_end(cl
         attach_to(client, listener=Listener(on_progress=fill_at_the_end))
     told = [event["message"] for event in client.events("warning")]
     assert any(f"the journal of {client.batch.name} cannot be written now" in message for message in told), told
-    assert client.session().has_ended
+    assert client.journal().has_ended
 
 
 def test_taking_over_is_asked_for_every_time(client: Client) -> None:
@@ -282,15 +282,15 @@ def test_taking_over_is_asked_for_every_time(client: Client) -> None:
             attach_to(client, report=report)
         assert left_by(report) == {"a": JobState.UNKNOWN}
         assert client.lease().holder == ELSEWHERE
-        assert client.session().has_ended, "this machine has nothing to look after"
+        assert client.journal().has_ended, "this computer has nothing to look after"
 
 
 def leave_behind(client: Client, batch: Batch, **owner: Any) -> Owner:
     """Leave the journal and the lease of a client that has ``owner`` instead of this process's own."""
     there = replace(describe_this_process(), **{"lock": "of another folder"} | owner)
-    with client.context.journal.begin(batch.name, "run"):
+    with client.context.journals.begin(batch.name, "run"):
         client.write_lease(str(there), holder_id=there.identity)
-    file = client.context.journal.folder / f"{batch.name}.jsonl"
+    file = client.context.journals.folder / f"{batch.name}.jsonl"
     begun = json.loads(file.read_text())
     file.write_text(json.dumps(begun | {"owner": asdict(there)}) + "\n")
     return there
@@ -328,8 +328,8 @@ def test_a_living_client_keeps_its_batch_from_one_with_a_copy_of_its_journal(cli
             there = leave_behind(
                 client, batch, pid=living.pid, process_started=psutil.Process(living.pid).create_time()
             )
-            assert client.session().is_owner_alive
-            assert report_dead_sessions(client.context) == []
+            assert client.journal().is_owner_alive
+            assert report_abandoned_batches(client.context) == []
             with pytest.raises(WatchedError, match=rf"process {living.pid}\)"):
                 attach_to(client)
             assert client.lease().holder_id == there.identity
@@ -353,7 +353,7 @@ def test_a_number_that_comes_again_is_another_client(client: Client, batch: Batc
 
 def test_what_cannot_be_removed_may_still_push_and_can_be_attached_to(client: Client, batch: Batch) -> None:
     client.add_vm()
-    client.estate.is_stuck = True
+    client.inventory.is_stuck = True
     batch.push("a", END, parts="a")  # a push that goes on
     report = RunReport()
     with pytest.raises(HpcError, match="no VM today") as caught:

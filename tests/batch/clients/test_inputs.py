@@ -150,7 +150,7 @@ def test_what_a_process_here_is_at_is_not_forgotten(client: Client, batch: Batch
     key = save_inputs(client.context, batch.name, folder, _files(folder))
     here = fetch_inputs(client.context, batch.name, key)
     batch.store.delete_control(batch.name)
-    with client.context.journal.begin(batch.name, "run"):
+    with client.context.journals.begin(batch.name, "run"):
         forget_inputs_of_gone(client.context)
         assert read_tree(here) == read_tree(folder)
     forget_inputs_of_gone(client.context)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from runner.cli.text_screen import TextScreen
 from runner.journal.owner import describe_this_process
 from runner.model.events import Event
-from runner.recovery.sessions import report_dead_sessions
+from runner.recovery.report import report_abandoned_batches
 from tests.batch.clients.client import Client
 
 ELSEWHERE = "somebody@there 2"
@@ -18,7 +18,7 @@ ELSEWHERE = "somebody@there 2"
 def leave(client: Client) -> None:
     """Leave a journal whose client is gone, with something that was created."""
     client.define("a")
-    with client.context.journal.begin(client.batch.name, "run", project="local-project") as state:
+    with client.context.journals.begin(client.batch.name, "run", project="local-project") as state:
         state.intend("stack", client.batch.name, "analysis")
 
 
@@ -31,7 +31,7 @@ def shown(event: Event) -> str:
 def test_what_another_client_runs_is_not_offered_for_its_end(client: Client) -> None:
     leave(client)
     client.write_lease(ELSEWHERE)
-    (dead,) = report_dead_sessions(client.context)
+    (dead,) = report_abandoned_batches(client.context)
     assert (dead.watched_by, dead.trouble) == (ELSEWHERE, "")
     assert dead.offers == (f"invoke attach --batch {client.batch.name} --take-over",)
     (event,) = client.told
@@ -51,7 +51,7 @@ def test_what_nobody_runs_is_offered_for_its_end(client: Client) -> None:
         {"holder": ELSEWHERE, "renewed": an_hour_ago, "expires": an_hour_ago.timestamp() + 600},
     ):
         client.write_lease(**lease)
-        (dead,) = report_dead_sessions(client.context)
+        (dead,) = report_abandoned_batches(client.context)
         assert (dead.watched_by, dead.trouble) == ("", "")
         name = client.batch.name
         assert dead.offers == (f"invoke attach --batch {name}", f"invoke cleanup --batch {name}")

@@ -12,6 +12,7 @@ from runner.model.events import (
     EVENTS,
     AbandonedInstance,
     BakePlanned,
+    BatchAbandoned,
     BatchDetached,
     BatchRenamed,
     DeadlineMoved,
@@ -23,7 +24,6 @@ from runner.model.events import (
     PhaseStarted,
     ResultsAskedAgain,
     ResultsDownloaded,
-    SessionAbandoned,
 )
 from runner.model.events.page import render_page
 from tests.model.events.samples import classes_of, sample_events
@@ -99,10 +99,10 @@ def test_a_field_is_left_out_as_long_as_it_says_nothing(event: Event, values: di
 
 
 def test_an_abandoned_batch_is_told_with_its_vms() -> None:
-    vm = AbandonedInstance(name="b-0", zone="z", status="RUNNING", machine_type="c2-standard-4", outlived="")
-    event = SessionAbandoned(
+    vm = AbandonedInstance(name="b-0", zone="z", status="RUNNING", machine_type="c2-standard-4", expired="")
+    event = BatchAbandoned(
         name="b",
-        session_kind="run",
+        batch_or_bake="run",
         owner="me@here 1",
         started=None,
         is_detached=False,

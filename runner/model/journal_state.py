@@ -3,8 +3,8 @@
 The kinds of records that are understood here, with their facts:
 
 =========  ==========================================================================================================
-begin      format, session (run or bake), name, owner, and facts of the whole (target, project…)
-owner      owner: another process has taken the session over
+begin      format, journal (run or bake), name, owner, and facts of the whole (target, project…)
+owner      owner: another process has taken the journal over
 plan       machine_type, price_usd_per_hour, max_run_s, zones, and whatever else; a later one overrides
 intend     kind, name, zone: this will be created. kind: instance, disk, address, image, firewall, stack (its zone: base,
            image or analysis)…; for an instance machine_type and disk_gib, or price_usd_per_hour; keep: it is to stay
@@ -26,7 +26,7 @@ from datetime import datetime
 from typing import Any
 
 from runner.model import names
-from runner.model.session_record import FORMAT, Record
+from runner.model.journal_record import FORMAT, Record
 
 RUN = "run"
 BAKE = "bake"
@@ -37,7 +37,7 @@ class Owner:
     """A process, exactly: its number alone comes again, its start time and the machine's boot do not.
 
     ``pid_namespace``: where its number counts; containers have numbers of their own. ``lock``: the very file whose lock it holds
-    while it owns a session. '' if they are not known.
+    while it owns a journal. '' if they are not known.
     """
 
     user: str
@@ -65,7 +65,7 @@ class Owner:
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """One resource that a session intended, from then to its end; a name that was used again is another one."""
+    """One resource that a journal intended, from then to its end; a name that was used again is another one."""
 
     kind: str
     name: str
@@ -79,7 +79,7 @@ class Resource:
 
     @property
     def is_kept(self) -> bool:
-        """Whether it is meant to stay after the session."""
+        """Whether it is meant to stay after the journal."""
         return self.facts.get("keep") is True
 
 
@@ -95,7 +95,7 @@ class JobTrace:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Session:
+class JournalState:
     """A batch (``run``) or bake as its journal tells it.
 
     ``is_owner_alive``: a living process uses it, as was seen when the journal was read. ``is_owner_gone``: it is certain that its
@@ -125,7 +125,7 @@ class Session:
         return self.ended is not None
 
     @property
-    def is_dead(self) -> bool:
+    def is_abandoned(self) -> bool:
         """Not ended, and no process uses it."""
         return not self.has_ended and not self.is_owner_alive
 
@@ -151,23 +151,23 @@ class Session:
 
     @property
     def answered(self) -> frozenset[str]:
-        """The VMs that have answered a client of this machine: it began jobs on them."""
+        """The VMs that have answered a client of this computer: it began jobs on them."""
         return frozenset(record.text("instance") for record in self.records if record.kind == "job") - {""}
 
 
-def read_session(name: str, records: Sequence[Record], troubles: Sequence[str] = ()) -> Session:
-    """Return the session that these records describe. Never raises; what is not understood is in ``records`` all the same."""
-    telling = _Telling(Session(name=name, records=tuple(records), troubles=tuple(troubles)))
+def read_journal_state(name: str, records: Sequence[Record], troubles: Sequence[str] = ()) -> JournalState:
+    """Return the journal that these records describe. Never raises; what is not understood is in ``records`` all the same."""
+    reading = _Reader(JournalState(name=name, records=tuple(records), troubles=tuple(troubles)))
     for record in records:
-        telling.add(record)
-    return telling.session()
+        reading.add(record)
+    return reading.journal()
 
 
-class _Telling:
-    """A session while its records are gone through, oldest first."""
+class _Reader:
+    """A journal while its records are gone through, oldest first."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, journal: JournalState) -> None:
+        self._journal = journal
         self._plan: dict[str, Any] = {}
         self._resources: list[Resource] = []
         self._named: dict[tuple[str, str], list[int]] = {}
@@ -191,16 +191,16 @@ class _Telling:
         if act is not None:
             act(record)
 
-    def session(self) -> Session:
-        """Return the session as far as the records go."""
+    def journal(self) -> JournalState:
+        """Return the journal as far as the records go."""
         self._set(plan=self._plan, resources=tuple(self._resources), jobs=tuple(self._jobs.values()))
-        if self._session.format > FORMAT:
-            newer = f"written by a newer version (format {self._session.format}); what this one does not know is passed over"
-            self._set(troubles=(*self._session.troubles, newer))
-        return self._session
+        if self._journal.format > FORMAT:
+            newer = f"written by a newer version (format {self._journal.format}); what this one does not know is passed over"
+            self._set(troubles=(*self._journal.troubles, newer))
+        return self._journal
 
     def _set(self, **changes: Any) -> None:
-        self._session = replace(self._session, **changes)
+        self._journal = replace(self._journal, **changes)
 
     def _begin(self, record: Record) -> None:
         number = record.facts.get("format")
@@ -213,7 +213,7 @@ class _Telling:
         )
 
     def _take_over(self, record: Record) -> None:
-        owner = read_owner(record.facts.get("owner")) or self._session.owner
+        owner = read_owner(record.facts.get("owner")) or self._journal.owner
         self._set(owner=owner, ended=None, outcome="", is_detached=False)
 
     def _live(self, record: Record) -> None:

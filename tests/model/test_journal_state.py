@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.model.session import Session, read_owner, read_session
-from runner.model.session_record import Record, decode_records, encode_record, is_end, parse_time
+from runner.model.journal_record import Record, decode_records, encode_record, is_end, parse_time
+from runner.model.journal_state import JournalState, read_journal_state, read_owner
 from runner.system.line_file import last_line
-from tests.support.sessions import open_resources
+from tests.support.journals import open_resources
 
 BEGUN = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 OWNER = {
@@ -51,17 +51,17 @@ def whole_story() -> list[Record]:
     )
 
 
-def read(records: list[Record]) -> Session:
-    return read_session("b", records)
+def read(records: list[Record]) -> JournalState:
+    return read_journal_state("b", records)
 
 
 def test_a_whole_story() -> None:
-    session = read(whole_story())
-    assert (session.kind, session.format, session.started) == ("run", 1, BEGUN)
-    assert (session.has_ended, session.outcome) == (True, "all jobs succeeded")
-    assert (session.facts["target"], session.plan["price_usd_per_hour"]) == ("google", 0.25)
-    assert str(session.owner) == "ada@desk (process 7)"
-    first, second = session.resources
+    journal = read(whole_story())
+    assert (journal.kind, journal.format, journal.started) == ("run", 1, BEGUN)
+    assert (journal.has_ended, journal.outcome) == (True, "all jobs succeeded")
+    assert (journal.facts["target"], journal.plan["price_usd_per_hour"]) == ("google", 0.25)
+    assert str(journal.owner) == "ada@desk (process 7)"
+    first, second = journal.resources
     assert (first.name, first.created, first.gone, *first.answers) == (
         "b-0",
         BEGUN + timedelta(minutes=4),
@@ -70,8 +70,8 @@ def test_a_whole_story() -> None:
     )
     assert first.facts["machine_type"] == "c2-standard-4"
     assert (second.created, second.has_failed, second.gone is None) == (None, True, False)
-    assert open_resources(session) == ()
-    (job,) = session.jobs
+    assert open_resources(journal) == ()
+    (job,) = journal.jobs
     assert (job.state, [state for state, _ in job.states]) == ("succeeded", ["running", "succeeded"])
     assert job.facts == {"attempt": 1, "exit_code": 0}
 
@@ -82,28 +82,28 @@ def test_vms_have_answered_on_which_jobs_were_begun() -> None:
 
 
 def test_a_name_that_is_used_again_is_another_thing() -> None:
-    session = read(
+    journal = read(
         make_records(("intend", vm("b-0")), ("gone", vm("b-0")), ("intend", vm("b-0")), ("created", vm("b-0")))
     )
-    assert [item.gone is None for item in session.resources] == [False, True]
-    assert len(open_resources(session)) == 1
+    assert [item.gone is None for item in journal.resources] == [False, True]
+    assert len(open_resources(journal)) == 1
 
 
 def test_the_same_name_in_two_zones_is_two_things() -> None:
-    session = read(make_records(("intend", vm("b-0", "z-a")), ("intend", vm("b-0", "z-b")), ("gone", vm("b-0", "z-a"))))
-    assert [(item.zone, item.gone is None) for item in session.resources] == [("z-a", False), ("z-b", True)]
+    journal = read(make_records(("intend", vm("b-0", "z-a")), ("intend", vm("b-0", "z-b")), ("gone", vm("b-0", "z-a"))))
+    assert [(item.zone, item.gone is None) for item in journal.resources] == [("z-a", False), ("z-b", True)]
 
 
 def test_a_zone_that_is_not_known_yet_is_learned() -> None:
-    session = read(make_records(("intend", vm("b-0", "")), ("created", vm("b-0", "z-b")), ("gone", vm("b-0"))))
-    assert [item.zone for item in session.resources] == ["z-b", "z-a"]
-    assert session.resources[0].gone is None
+    journal = read(make_records(("intend", vm("b-0", "")), ("created", vm("b-0", "z-b")), ("gone", vm("b-0"))))
+    assert [item.zone for item in journal.resources] == ["z-b", "z-a"]
+    assert journal.resources[0].gone is None
 
 
 def test_what_was_not_announced_is_known_all_the_same() -> None:
-    session = read(make_records(("created", vm("stray"))))
-    assert (session.intended, [item.name for item in session.created]) == ((), ["stray"])
-    assert open_resources(session) == session.created
+    journal = read(make_records(("created", vm("stray"))))
+    assert (journal.intended, [item.name for item in journal.created]) == ((), ["stray"])
+    assert open_resources(journal) == journal.created
 
 
 def test_what_is_meant_to_stay_is_not_open() -> None:
@@ -114,8 +114,8 @@ def test_what_is_meant_to_stay_is_not_open() -> None:
 def test_a_new_owner_opens_an_ended_session_again() -> None:
     records = whole_story()
     again = Record(kind="owner", at=BEGUN + timedelta(days=1), facts={"owner": OWNER | {"pid": 8}})
-    session = read([*records, again])
-    assert (session.has_ended, session.owner and session.owner.pid) == (False, 8)
+    journal = read([*records, again])
+    assert (journal.has_ended, journal.owner and journal.owner.pid) == (False, 8)
 
 
 def test_leaving_on_purpose_is_told_apart_from_dying() -> None:
@@ -127,10 +127,10 @@ def test_leaving_on_purpose_is_told_apart_from_dying() -> None:
 def test_kinds_that_are_not_known_are_kept_and_passed_over() -> None:
     begin = {"format": 2, "session": "run", "name": "b", "owner": OWNER}
     records = make_records(("begin", begin), ("teleported", {"job": "one"}), ("intend", vm("b-0", colour="red")))
-    session = read(records)
-    assert [record.kind for record in session.records] == ["begin", "teleported", "intend"]
-    assert [item.name for item in open_resources(session)] == ["b-0"]
-    assert "newer version" in session.troubles[0]
+    journal = read(records)
+    assert [record.kind for record in journal.records] == ["begin", "teleported", "intend"]
+    assert [item.name for item in open_resources(journal)] == ["b-0"]
+    assert "newer version" in journal.troubles[0]
 
 
 @pytest.mark.parametrize(
@@ -145,9 +145,9 @@ def test_kinds_that_are_not_known_are_kept_and_passed_over() -> None:
 )
 @pytest.mark.parametrize("kind", ["intend", "gone", "job", "begin", "owner", "plan", "end"])
 def test_facts_of_the_wrong_shape_are_no_facts(kind: str, facts: dict[str, Any]) -> None:
-    session = read(make_records((kind, facts)))
-    assert session.resources == ()
-    assert session.jobs == ()
+    journal = read(make_records((kind, facts)))
+    assert journal.resources == ()
+    assert journal.jobs == ()
 
 
 @pytest.mark.parametrize("key", sorted(OWNER))
@@ -177,8 +177,8 @@ def test_a_journal_that_is_cut_anywhere_tells_no_more_than_was_written(at: int) 
     assert records == whole[: len(records)]
     assert len(records) >= STORY[:at].count(b"\n")
     assert bool(troubles) == (at > 0 and STORY[at - 1 : at] != b"\n" and len(records) == STORY[:at].count(b"\n"))
-    session = read_session("b", records, troubles)
-    assert len(session.resources) <= 2
+    journal = read_journal_state("b", records, troubles)
+    assert len(journal.resources) <= 2
 
 
 @given(at=st.integers(0, len(STORY) - 1), byte=st.integers(0, 255))
@@ -186,12 +186,12 @@ def test_a_damaged_byte_is_never_more_than_a_line(at: int, byte: int) -> None:
     content = STORY[:at] + bytes([byte]) + STORY[at + 1 :]
     records, troubles = decode_records(content)
     assert len(records) >= STORY.count(b"\n") - 2
-    read_session("b", records, troubles)
+    read_journal_state("b", records, troubles)
 
 
 @given(content=st.binary(max_size=400))
 def test_anything_can_be_read(content: bytes) -> None:
-    read_session("b", *decode_records(content))
+    read_journal_state("b", *decode_records(content))
     is_end(last_line(content))
 
 
@@ -202,8 +202,8 @@ def test_anything_can_be_read(content: bytes) -> None:
 )
 def test_any_json_can_be_read(values: Any) -> None:
     line = json.dumps({"record": "intend", "at": BEGUN.isoformat(), "kind": values, "name": values, "facts": values})
-    read_session("b", *decode_records(line.encode()))
-    read_session("b", *decode_records(json.dumps(values).encode()))
+    read_journal_state("b", *decode_records(line.encode()))
+    read_journal_state("b", *decode_records(json.dumps(values).encode()))
 
 
 def test_deep_nesting_is_a_line_that_cannot_be_read() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.journal.journal import Journal
+from runner.journal.journal import Journals
 from tests.e2e.site import Site, read_events
 
 NAME = "left"
@@ -19,7 +19,7 @@ BAKE = "bake-20261122-100000"
 def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site with a batch and a bake whose clients are gone."""
     site = Site(home=tmp_path_factory.mktemp("home"))
-    journal = Journal(folder=site.home / "local" / "journal")
+    journal = Journals(folder=site.home / "local" / "journal")
     with journal.begin(NAME, "run", project="local-project") as state:
         state.intend("instance", f"{NAME}-0", "europe-west4-a")
     yield site
@@ -30,7 +30,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def test_in_the_one_object_of_a_command(left: Site, words: tuple[str, ...]) -> None:
     done = left.invoke(*words, "--json")
     assert done.returncode == 0, done.stderr
-    (dead,) = json.loads(done.stdout)["dead_sessions"]
+    (dead,) = json.loads(done.stdout)["abandoned"]
     assert (dead["name"], dead["offers"]) == (NAME, [f"invoke cleanup --batch {NAME}"])
     assert f"batch {NAME} was abandoned by" in left.invoke(*words).stdout
 
@@ -40,19 +40,19 @@ def test_as_an_event(left: Site, tmp_path: Path) -> None:
     file.write_text("batch: [\n")
     for words in (("run", "--jobs", str(file)), ("cleanup", "--dry-run"), ("results", "--batch", "other")):
         events = read_events(left.invoke(*words, "--json").stdout)
-        assert [event["name"] for event in events if event["event"] == "dead_session"] == [NAME], words
+        assert [event["name"] for event in events if event["event"] == "abandoned"] == [NAME], words
 
 
 def test_a_command_about_it_does_not_tell_it(left: Site) -> None:
     events = read_events(left.invoke("cleanup", "--batch", NAME, "--dry-run", "--json").stdout)
-    assert "dead_session" not in {event["event"] for event in events}
+    assert "abandoned" not in {event["event"] for event in events}
 
 
 def test_a_dry_run_cleans_no_bake(left: Site) -> None:
-    journal = Journal(folder=left.home / "local" / "journal")
+    journal = Journals(folder=left.home / "local" / "journal")
     with journal.begin(BAKE, "bake", project="local-project") as state:
         state.intend("instance", f"{BAKE}-builder", "europe-west4-a")
     events = read_events(left.invoke("cleanup", "--dry-run", "--json").stdout)
-    assert {event["name"] for event in events if event["event"] == "dead_session"} == {NAME, BAKE}
+    assert {event["name"] for event in events if event["event"] == "abandoned"} == {NAME, BAKE}
     bake = journal.read(BAKE)
     assert bake is not None and not bake.has_ended

@@ -1,4 +1,4 @@
-"""Abandoned sessions: reported with their price by the hour, or ended where nobody needs to be asked."""
+"""Abandoned batches and bakes: reported with their price by the hour, or ended where nobody needs to be asked."""
 
 from __future__ import annotations
 
@@ -13,54 +13,54 @@ from runner.google import Instance
 from runner.jobsfile import open_batches
 from runner.journal import gone_clients
 from runner.model import names
-from runner.model.events import AbandonedInstance, BakeCleanup, SessionAbandoned
+from runner.model.events import AbandonedInstance, BakeCleanup, BatchAbandoned
+from runner.model.journal_state import BAKE, JournalState
 from runner.model.lease import LeaseSight
 from runner.model.leftover import Item, Kind
 from runner.model.plan import price_per_hour
-from runner.model.session import BAKE, Session
 from runner.teardown import Key, end_bake, find_expired, item_of, write_receipt
 
 ASK_LIMIT_S = 15.0  # a command that has nothing to do with the cloud must not wait for a network that is down
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeadSession:
+class Abandoned:
     """A batch or bake without a living client. ``instances`` None: the cloud could not be asked, ``trouble`` says why.
 
     ``usd_per_hour`` None: not known. ``is_from_here``: begun on this computer, and it is certain that its client is gone.
-    ``can_go_on``: its definition is in the bucket, as far as is known. ``watched_by``: another client that runs it.
-    ``outlived``: why instances have expired, by their name.
+    ``can_continue``: its definition is in the bucket, as far as is known. ``watched_by``: another client that runs it.
+    ``expired``: why instances have expired, by their name.
     """
 
-    session: Session
+    journal: JournalState
     is_from_here: bool
     instances: Sequence[Instance] | None
     usd_per_hour: float | None
-    can_go_on: bool = True
+    can_continue: bool = True
     watched_by: str = ""
     trouble: str = ""
-    outlived: Mapping[str, str] = field(default_factory=dict)
+    expired: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def offers(self) -> tuple[str, ...]:
         """The commands that continue it or end it. What another client runs can only be taken over."""
-        name = self.session.name
+        name = self.journal.name
         if self.watched_by:
             return (f"invoke attach --batch {name} --take-over",)
-        if self.session.kind == BAKE:
+        if self.journal.kind == BAKE:
             return (f"invoke cleanup --bake {name}",)
         end = f"invoke cleanup --batch {name}"
-        return (f"invoke attach --batch {name}", end) if self.can_go_on else (end,)
+        return (f"invoke attach --batch {name}", end) if self.can_continue else (end,)
 
-    def as_event(self) -> SessionAbandoned:
+    def as_event(self) -> BatchAbandoned:
         """Return the event that reports it."""
-        session, instances = self.session, self.instances
-        return SessionAbandoned(
-            name=session.name,
-            session_kind=session.kind,
-            owner="" if session.owner is None else str(session.owner),
-            started=None if session.started is None else session.started.isoformat(timespec="seconds"),
-            is_detached=session.is_detached,
+        journal, instances = self.journal, self.instances
+        return BatchAbandoned(
+            name=journal.name,
+            batch_or_bake=journal.kind,
+            owner="" if journal.owner is None else str(journal.owner),
+            started=None if journal.started is None else journal.started.isoformat(timespec="seconds"),
+            is_detached=journal.is_detached,
             is_from_here=self.is_from_here,
             watched_by=self.watched_by,
             instances=None if instances is None else tuple(map(self._describe, instances)),
@@ -70,7 +70,7 @@ class DeadSession:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return the JSON values of the event ``dead_session``."""
+        """Return the JSON values of the event ``abandoned``."""
         return self.as_event().as_json()
 
     def _describe(self, instance: Instance) -> AbandonedInstance:
@@ -79,63 +79,63 @@ class DeadSession:
             zone=instance.zone,
             status=instance.status,
             machine_type=instance.machine_type,
-            outlived=self.outlived.get(instance.name, ""),
+            expired=self.expired.get(instance.name, ""),
         )
 
 
-def tell_dead_sessions(
+def report_abandoned(
     context: Context,
-    dead: Sequence[Session],
+    dead: Sequence[JournalState],
     *,
     may_clean: bool = True,
-) -> list[DeadSession]:
-    """See ``sessions.report_dead_sessions``."""
-    to_price: list[tuple[Session, bool]] = []
-    for session in dead:
-        is_from_here = session.is_owner_gone
-        if is_from_here and not session.resources and session.kind != BAKE:
-            _close(context, session, "its client was gone before anything was created")
+) -> list[Abandoned]:
+    """See ``report.report_abandoned_batches``."""
+    to_price: list[tuple[JournalState, bool]] = []
+    for journal in dead:
+        is_from_here = journal.is_owner_gone
+        if is_from_here and not journal.resources and journal.kind != BAKE:
+            _close(context, journal, "its client was gone before anything was created")
             continue
-        is_ours_to_clean = may_clean and is_from_here and session.kind == BAKE
-        if not (is_ours_to_clean and _clean(context, session)):
-            to_price.append((session, is_from_here))
+        is_ours_to_clean = may_clean and is_from_here and journal.kind == BAKE
+        if not (is_ours_to_clean and _clean(context, journal)):
+            to_price.append((journal, is_from_here))
     found = _price(context, to_price) if to_price else []
     for item in found:
         context.listener.report(item.as_event())
     return found
 
 
-def _clean(context: Context, session: Session) -> bool:
+def _clean(context: Context, journal: JournalState) -> bool:
     """Remove everything of an abandoned bake; return whether that is done."""
-    context.listener.report(BakeCleanup(name=session.name, state="started"))
+    context.listener.report(BakeCleanup(name=journal.name, state="started"))
     outcome = "its client was gone; everything of it was removed"
-    if not _close(context, session, outcome, first=lambda: end_bake(context.with_new_phases(), session.name)):
+    if not _close(context, journal, outcome, first=lambda: end_bake(context.with_new_phases(), journal.name)):
         return False
-    context.listener.report(BakeCleanup(name=session.name, state="done"))
+    context.listener.report(BakeCleanup(name=journal.name, state="done"))
     return True
 
 
 def _close(
     context: Context,
-    session: Session,
+    journal: JournalState,
     outcome: str,
     *,
     first: Callable[[], object] = lambda: None,
 ) -> bool:
-    """End an abandoned session, as its owner, after ``first``; return False if that is not possible, or somebody else does."""
+    """End the journal of an abandoned batch or bake, as its owner, after ``first``; return False if that is not possible, or somebody else does."""
     try:
-        with context.reporting_journal.resume(session.name) as state:
+        with context.reporting_journals.resume(journal.name) as state:
             first()
             state.end(outcome)
             ended = state.read()
     except HpcError as error:
-        context.warn(f"{session.name} could not be ended: {error}")
+        context.warn(f"{journal.name} could not be ended: {error}")
         return False
     try:
         if ended.resources:
             write_receipt(context, ended)
     except HpcError as error:
-        context.warn(f"{session.name} has ended, but without a receipt: {error}")
+        context.warn(f"{journal.name} has ended, but without a receipt: {error}")
     return True
 
 
@@ -143,46 +143,46 @@ def _close(
 class _There:
     """What the cloud says that there is: our instances, the batches whose definition is in the bucket, and their leases.
 
-    ``outlived``: why resources have expired, as ``find_expired`` has it.
+    ``expired``: why resources have expired, as ``find_expired`` has it.
     """
 
     instances: Sequence[Instance]
     open_batches: Collection[str]
     leases: Mapping[str, LeaseSight]
-    outlived: Mapping[Key, str]
+    expired: Mapping[Key, str]
 
 
-def _price(context: Context, sessions: Sequence[tuple[Session, bool]]) -> list[DeadSession]:
+def _price(context: Context, journals: Sequence[tuple[JournalState, bool]]) -> list[Abandoned]:
     """Return what each of them costs now, by what the cloud says that there is of it."""
-    there, trouble = _ask_with_limit(context, {session.name for session, _ in sessions})
+    there, trouble = _ask_with_limit(context, {journal.name for journal, _ in journals})
     found = []
-    for session, is_from_here in sessions:
-        project = session.facts.get("project", context.settings.project)
+    for journal, is_from_here in journals:
+        project = journal.facts.get("project", context.settings.project)
         why = trouble
         if project != context.settings.project:
             why = f"it is in project {project}, the settings are about {context.settings.project}"
-        theirs = None if why or there is None else _of(session, there.instances)
-        reasons = {} if there is None else there.outlived
+        theirs = None if why or there is None else _of(journal, there.instances)
+        reasons = {} if there is None else there.expired
         found.append(
-            DeadSession(
-                session=session,
+            Abandoned(
+                journal=journal,
                 is_from_here=is_from_here,
                 instances=theirs,
                 usd_per_hour=None if theirs is None else _total(context, theirs),
-                can_go_on=bool(why) or there is None or session.name in there.open_batches,
-                watched_by="" if why or there is None else _watcher(session, there.leases.get(session.name)),
+                can_continue=bool(why) or there is None or journal.name in there.open_batches,
+                watched_by="" if why or there is None else _watcher(journal, there.leases.get(journal.name)),
                 trouble=why,
-                outlived={vm.name: reason for vm in theirs or () if (reason := reasons.get(item_of(vm).key))},
+                expired={vm.name: reason for vm in theirs or () if (reason := reasons.get(item_of(vm).key))},
             )
         )
     return found
 
 
-def _watcher(session: Session, sight: LeaseSight | None) -> str:
+def _watcher(journal: JournalState, sight: LeaseSight | None) -> str:
     """Return the client that watches a batch now, if it is not known to be gone."""
     if sight is None or not sight.is_watched:
         return ""
-    return "" if sight.lease.is_held_by(gone_clients(session)) else sight.lease.holder
+    return "" if sight.lease.is_held_by(gone_clients(journal)) else sight.lease.holder
 
 
 def _ask_with_limit(context: Context, wanted: Collection[str]) -> tuple[_There | None, str]:
@@ -201,7 +201,7 @@ def _ask_with_limit(context: Context, wanted: Collection[str]) -> tuple[_There |
                     instances=instances,
                     open_batches=batches,
                     leases={item.batch: item.lease for item in controls if item.lease is not None},
-                    outlived=find_expired(context, [*map(item_of, instances), *controls]),
+                    expired=find_expired(context, [*map(item_of, instances), *controls]),
                 )
             )
         except HpcError as error:
@@ -217,14 +217,14 @@ def _ask_with_limit(context: Context, wanted: Collection[str]) -> tuple[_There |
 
 def _find_control(context: Context, batch: str) -> Sequence[Item]:
     """Find the control objects of a batch, with its lease."""
-    found = context.cloud.estate.find((Kind.CONTROL,), names.labels_of_batch(batch))
+    found = context.cloud.inventory.find((Kind.CONTROL,), names.labels_of_batch(batch))
     if found.unread:
         raise CloudError("; ".join(map(str, found.unread)))
     return found.items
 
 
-def _of(session: Session, instances: Sequence[Instance]) -> list[Instance]:
-    return [item for item in instances if session.labels.items() <= item.labels.items()]
+def _of(journal: JournalState, instances: Sequence[Instance]) -> list[Instance]:
+    return [item for item in instances if journal.labels.items() <= item.labels.items()]
 
 
 def _total(context: Context, instances: Sequence[Instance]) -> float | None:

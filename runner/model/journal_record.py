@@ -1,4 +1,4 @@
-"""One line of a journal: a fact with its time, as JSON. Pure; what a batch's records come to is in ``session``.
+"""One line of a journal: a fact with its time, as JSON. Pure; what a batch's records come to is in ``journal``.
 
 A journal is read by older and newer versions than the one that wrote it: a record of a kind that is not known is kept as it
 is. A line that is not whole (power cut, full disk) is reported and skipped; nothing is ever made up from a part of it.

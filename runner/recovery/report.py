@@ -13,27 +13,27 @@ from runner.context import Context
 from runner.errors import HpcError
 
 if TYPE_CHECKING:
-    from runner.recovery.dead_sessions import DeadSession
+    from runner.recovery.abandoned import Abandoned
 
 
-def report_dead_sessions(
+def report_abandoned_batches(
     context: Context,
     *,
     besides: Collection[str] = (),
     may_clean: bool = True,
-) -> list[DeadSession]:
-    """Report each session that has not ended and whose owner is gone, as an event ``dead_session``; they are returned.
+) -> list[Abandoned]:
+    """Report each batch or bake that has not ended and whose owner is gone, as an event ``abandoned``; they are returned.
 
-    Not ``may_clean``: an abandoned bake is only reported. ``besides``: the sessions that the command itself is about. Trouble
-    with a session or with the cloud is a warning: a command that has another purpose goes on.
+    Not ``may_clean``: an abandoned bake is only reported. ``besides``: those that the command itself is about. Trouble
+    with a journal or with the cloud is a warning: a command that has another purpose continues.
     """
     try:
-        dead = [item for item in context.journal.open_sessions() if item.is_dead and item.name not in besides]
+        dead = [item for item in context.journals.open_journals() if item.is_abandoned and item.name not in besides]
     except HpcError as error:
         context.warn(str(error))
         return []
     if not dead:
         return []
-    from runner.recovery.dead_sessions import tell_dead_sessions
+    from runner.recovery.abandoned import report_abandoned
 
-    return tell_dead_sessions(context, dead, may_clean=may_clean)
+    return report_abandoned(context, dead, may_clean=may_clean)

@@ -30,7 +30,7 @@ def at(hours: float) -> str:
 
 
 @dataclass(kw_only=True)
-class Estate:
+class Inventory:
     """An embedded cloud into which a test puts what it needs."""
 
     site: CommandSite
