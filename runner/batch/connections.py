@@ -48,21 +48,21 @@ class Connections:
         )
 
     @property
-    def machines(self) -> list[str]:
+    def vms(self) -> list[str]:
         """The VMs that are connected."""
         return list(self._interfaces)
 
-    def add(self, machine: str, interface: OpenSeesInterface) -> None:
+    def add(self, vm: str, interface: OpenSeesInterface) -> None:
         """Add a VM that answers."""
-        self._interfaces[machine] = interface
+        self._interfaces[vm] = interface
 
-    def statuses(self, machine: str) -> Mapping[Attempt, JobStatus]:
+    def statuses(self, vm: str) -> Mapping[Attempt, JobStatus]:
         """Return the attempts that a VM has.
 
         Raises:
             RemoteError: it does not answer any more.
         """
-        found = self._interfaces[machine].get_job_statuses()
+        found = self._interfaces[vm].get_job_statuses()
         attempts = {names.read_attempt_folder(folder): status for folder, status in found.items()}
         return {attempt: status for attempt, status in attempts.items() if attempt is not None}
 
@@ -75,7 +75,7 @@ class Connections:
             context=self._context,
             batch=self._batch,
             assignment=assignment,
-            interface=self._interfaces[assignment.machine],
+            interface=self._interfaces[assignment.vm],
             collector=self._collector,
             live_logs=self.live_logs,
             tell=self._tell,
@@ -85,16 +85,16 @@ class Connections:
         thread = self.threads.start(work.run, name=f"job {assignment.name}")
         self._followers[assignment.name, assignment.attempt] = thread
 
-    def extend(self, machine: str, attempt: Attempt, seconds: float) -> None:
+    def extend(self, vm: str, attempt: Attempt, seconds: float) -> None:
         """Have a VM move an attempt's deadline. Do nothing if it is not connected."""
-        interface = self._interfaces.get(machine)
+        interface = self._interfaces.get(vm)
         if interface is not None:
             folder = names.attempt_folder(*attempt)
             self.threads.start(partial(interface.extend_jobs, [folder], seconds), name=f"extend {attempt[0]}")
 
-    def stop(self, machine: str, attempts: Collection[Attempt]) -> None:
+    def stop(self, vm: str, attempts: Collection[Attempt]) -> None:
         """End attempts that nobody needs any more. Do nothing if the VM is not connected."""
-        interface = self._interfaces.get(machine)
+        interface = self._interfaces.get(vm)
         if interface is None or not attempts:
             return
         folders = sorted(names.attempt_folder(*attempt) for attempt in attempts)
@@ -102,9 +102,9 @@ class Connections:
             self._collector.give_up(*attempt)
         self.threads.start(partial(interface.cancel_jobs, folders), name=f"stop {', '.join(folders)}")
 
-    def let_go(self, machine: str, attempts: Iterable[Attempt]) -> Callable[[], None]:
+    def let_go(self, vm: str, attempts: Iterable[Attempt]) -> Callable[[], None]:
         """Forget a VM that is lost. Return what closes its connection, in any thread, and waits for the threads that followed jobs there."""
-        interface = self._interfaces.pop(machine, None)
+        interface = self._interfaces.pop(vm, None)
         followers = [self._followers.pop(attempt) for attempt in attempts if attempt in self._followers]
 
         def close() -> None:

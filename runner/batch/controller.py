@@ -36,7 +36,7 @@ from runner.batch.messages import (
 )
 from runner.batch.outcome import read_outcome
 from runner.batch.rescue import Rescue
-from runner.batch.stack import MachineWish
+from runner.batch.stack import VMWish
 from runner.batch.summary import JobOutcome
 from runner.context import JournalContext
 from runner.errors import NotFoundError, RemoteError
@@ -48,7 +48,7 @@ from runner.model import names
 from runner.model.catalog import MACHINE_TYPES
 from runner.model.events import DeadlineMoved, InstanceLost, InstanceReady, InstancesCreated, JobStarted, JobWaiting
 from runner.model.plan import Plan
-from runner.model.roster import JobEntry, MachineEntry, MachineState, Roster
+from runner.model.roster import JobEntry, Roster, VMEntry, VMState
 from runner.model.states import JobState
 from runner.results import Collector, DownloadedSet
 
@@ -130,44 +130,42 @@ class Controller:
             index = name.rpartition("-")[2]
             self._next_index = max(self._next_index, int(index) + 1 if index.isdecimal() else 0)
         for instance in instances:
-            machine = MACHINE_TYPES.get(instance.machine_type, self._plan.machine)
-            self.roster.add_machine(
-                MachineEntry(name=instance.name, cores=machine.cores, provisioning=instance.provisioning)
-            )
+            vm = MACHINE_TYPES.get(instance.machine_type, self._plan.machine)
+            self.roster.add_vm(VMEntry(name=instance.name, cores=vm.cores, provisioning=instance.provisioning))
 
     def learn_jobs(self) -> None:
         """Learn from each of these VMs what jobs it has, before anything new is started. Those that do not answer are deleted."""
-        while self.roster.has(MachineState.COMING):
+        while self.roster.has(VMState.COMING):
             self._handle(self._inbox.next())
-        found = {name: self._attempts_on(name) for name in self._connections.machines}
+        found = {name: self._attempts_on(name) for name in self._connections.vms}
         newest: dict[str, tuple[int, str]] = {}
-        for machine, attempts in found.items():
+        for vm, attempts in found.items():
             for job, attempt in attempts:
-                newest[job] = max(newest.get(job, (0, "")), (attempt, machine))
-        for name, (attempt, machine) in sorted(newest.items()):
+                newest[job] = max(newest.get(job, (0, "")), (attempt, vm))
+        for name, (attempt, vm) in sorted(newest.items()):
             if not self.roster.job(name).state.has_ended:
-                self._adopt(name, attempt, machine)
-        for machine, attempts in found.items():
+                self._adopt(name, attempt, vm)
+        for vm, attempts in found.items():
             running = [attempt for attempt, status in attempts.items() if status is JobStatus.RUNNING]
-            self._connections.stop(machine, [attempt for attempt in running if not self.roster.is_current(*attempt)])
+            self._connections.stop(vm, [attempt for attempt in running if not self.roster.is_current(*attempt)])
         while self._leaving:
             self._handle(self._inbox.next())
 
-    def _adopt(self, name: str, attempt: int, machine: str) -> None:
-        self.roster.adopt(name, machine=machine, attempt=attempt)
-        self._context.listener.report(JobStarted(job=name, instance=machine, attempt=attempt, adopted=True))
-        assignment = Assignment(inputs=self._inputs[name], attempt=attempt, machine=machine, is_there=True)
+    def _adopt(self, name: str, attempt: int, vm: str) -> None:
+        self.roster.adopt(name, vm=vm, attempt=attempt)
+        self._context.listener.report(JobStarted(job=name, instance=vm, attempt=attempt, adopted=True))
+        assignment = Assignment(inputs=self._inputs[name], attempt=attempt, vm=vm, is_there=True)
         self._connections.follow(assignment, check=self._check)
 
-    def _attempts_on(self, machine: str) -> Mapping[tuple[str, int], JobStatus]:
+    def _attempts_on(self, vm: str) -> Mapping[tuple[str, int], JobStatus]:
         """Return the attempts that were begun on a VM; their numbers, and those of others that were submitted there, are used.
 
         Return none if it does not answer any more: then it is lost.
         """
         try:
-            statuses = self._connections.statuses(machine)
+            statuses = self._connections.statuses(vm)
         except RemoteError as error:
-            self._vm_down(VMDown(name=machine, witness="ssh", reason=str(error)))
+            self._vm_down(VMDown(name=vm, witness="ssh", reason=str(error)))
             return {}
         for attempt in statuses:
             self.note_attempt(*attempt)
@@ -230,30 +228,26 @@ class Controller:
     def _request_vms(self) -> None:
         """Request the VMs that waiting jobs need."""
         cores = self._plan.machine.cores
-        count = self.roster.new_machines_wanted(most=self._plan.max_vms, cores=cores)
+        count = self.roster.new_vms_wanted(most=self._plan.max_vms, cores=cores)
         provisioning = self.roster.provisioning_of_next(self._plan.provisioning)
         wishes = [self._next_wish(provisioning) for _ in range(count)]
         for wish in wishes:
-            self.roster.add_machine(MachineEntry(name=wish.name, cores=cores, provisioning=wish.provisioning))
+            self.roster.add_vm(VMEntry(name=wish.name, cores=cores, provisioning=wish.provisioning))
         if wishes:
             self._fleet.request(wishes)
 
-    def _next_wish(self, provisioning: str) -> MachineWish:
+    def _next_wish(self, provisioning: str) -> VMWish:
         name = names.instance_name(self._plan.batch, self._next_index)
         self._next_index += 1
-        return MachineWish(
-            name=name, zone=self._plan.zone, machine_type=self._plan.machine.name, provisioning=provisioning
-        )
+        return VMWish(name=name, zone=self._plan.zone, machine_type=self._plan.machine.name, provisioning=provisioning)
 
     def _start_jobs(self) -> None:
         for start in self.roster.next_starts():
-            self._context.listener.report(JobStarted(job=start.job, instance=start.machine, attempt=start.attempt))
+            self._context.listener.report(JobStarted(job=start.job, instance=start.vm, attempt=start.attempt))
             self._context.journal.record(
-                "job", job=start.job, state="running", attempt=start.attempt, instance=start.machine
+                "job", job=start.job, state="running", attempt=start.attempt, instance=start.vm
             )
-            assignment = Assignment(
-                inputs=self._inputs[start.job], attempt=start.attempt, machine=start.machine, is_there=False
-            )
+            assignment = Assignment(inputs=self._inputs[start.job], attempt=start.attempt, vm=start.vm, is_there=False)
             self._deadlines.begin(start.job, start.attempt, assignment.inputs.job.timeout_s)
             self._connections.follow(assignment, check=partial(self._check, within_s=JUST_NOW_S))
 
@@ -264,7 +258,7 @@ class Controller:
             return
         self._connections.add(name, message.interface)
         self._failures.clear()
-        self.roster.machine_ready(name)
+        self.roster.vm_ready(name)
         self._context.listener.report(InstanceReady(name=name, address=message.instance.address))
 
     def _vm_down(self, message: VMDown) -> None:
@@ -274,7 +268,7 @@ class Controller:
             self._failures.note(message, most_vms=self._plan.max_vms)
         facts = {"name": message.name, "witness": message.witness, "reason": message.reason}
         self._context.journal.record("lost", kind="instance", **facts)
-        in_doubt = self.roster.machine_lost(message.name)
+        in_doubt = self.roster.vm_lost(message.name)
         # One that the cloud takes back goes by itself, long before an update comes to its deletions.
         owes = message.witness == "ssh" and any(job.frees_cores for job in in_doubt)
         self._fleet.forget(message.name, owes=owes)
@@ -284,18 +278,18 @@ class Controller:
         self._leaving.add(message.name)
         self._connections.threads.start(self._rescue(message.name, in_doubt).run, name=f"rescue {message.name}")
 
-    def _rescue(self, machine: str, in_doubt: Sequence[JobEntry]) -> Rescue:
+    def _rescue(self, vm: str, in_doubt: Sequence[JobEntry]) -> Rescue:
         return Rescue(
             context=self._context,
             batch=self._plan.batch,
-            machine=machine,
+            vm=vm,
             jobs=in_doubt,
             expectations={job.name: self._inputs[job.name].job.expect for job in in_doubt},
             collector=self._collector,
             live_logs=self._connections.live_logs,
             check=self._check,
-            note_ended=partial(self._fleet.note_ended, machine),
-            disconnect=self._connections.let_go(machine, [(job.name, job.attempt) for job in in_doubt]),
+            note_ended=partial(self._fleet.note_ended, vm),
+            disconnect=self._connections.let_go(vm, [(job.name, job.attempt) for job in in_doubt]),
             tell=self._inbox.tell,
             closed=self._closed,
         )
@@ -310,16 +304,16 @@ class Controller:
                 self._context.listener.report(DeadlineMoved(job=name, timeout_s=seconds))
                 job = self.roster.job(name)
                 if job.state is JobState.RUNNING:
-                    self._connections.extend(job.machine, (name, job.attempt), seconds)
+                    self._connections.extend(job.vm, (name, job.attempt), seconds)
 
     def _refused(self, message: VMsRefused) -> None:
         for name in message.names:
-            if name in self._connections.machines:  # it was there before it was missed
+            if name in self._connections.vms:  # it was there before it was missed
                 self._vm_down(VMDown(name=name, witness="cloud", reason=str(message.error)))
-            self.roster.machine_lost(name)
+            self.roster.vm_lost(name)
             if name not in self._leaving:  # else the rescue is at it
                 self._fleet.abandon(name)
-        alive = [machine for machine in self.roster.machines if machine.state is not MachineState.LOST]
+        alive = [vm for vm in self.roster.vms if vm.state is not VMState.LOST]
         if not alive:
             raise message.error
         self._plan = self._plan.with_most(len(alive))
@@ -364,16 +358,14 @@ class Controller:
         )
         if job.state is JobState.RUNNING:
             self._deadlines.end(job.name, job.attempt)
-            self._connections.stop(job.machine, [(job.name, job.attempt)])
+            self._connections.stop(job.vm, [(job.name, job.attempt)])
 
     def _job_trouble(self, message: JobTrouble) -> None:
         """Handle an error of a job's thread: a remote error means that the VM does not answer any more, anything else ends the job."""
         if not self.roster.is_current(message.job, message.attempt):
             return
         if isinstance(message.error, RemoteError):
-            self._vm_down(VMDown(name=message.machine, witness="ssh", reason=str(message.error)))
+            self._vm_down(VMDown(name=message.vm, witness="ssh", reason=str(message.error)))
             return
-        outcome = JobOutcome(
-            name=message.job, state=JobState.LOST, instance=message.machine, message=str(message.error)
-        )
+        outcome = JobOutcome(name=message.job, state=JobState.LOST, instance=message.vm, message=str(message.error))
         self._job_done(JobDone(attempt=message.attempt, outcome=outcome))

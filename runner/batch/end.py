@@ -189,7 +189,7 @@ class BatchEnd:
                 results.folder,
                 name=outcome.name,
                 expect=expectations[outcome.name],
-                machine=outcome.instance,
+                vm=outcome.instance,
                 note="its results were downloaded late",
             )
             self._late[outcome.name] = found

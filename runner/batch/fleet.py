@@ -15,7 +15,7 @@ from functools import partial
 from runner.batch.last_pushes import LastPushes
 from runner.batch.late_vms import LateVMs
 from runner.batch.messages import Message, ThreadFailed, VMDown, VMReady, VMsCreated, VMsRefused
-from runner.batch.stack import MachineWish, VMStack
+from runner.batch.stack import VMStack, VMWish
 from runner.batch.threads import Threads
 from runner.batch.wishes import Wishes
 from runner.context import JournalContext
@@ -67,7 +67,7 @@ class Fleet:
         self._seen: dict[str, Instance] = {}
         self._down: set[str] = set()
         self._answered: set[str] = set()
-        self._intended: set[MachineWish] = set()
+        self._intended: set[VMWish] = set()
         self._created: set[str] = set()  # as the engine's thread listed them last
         self._repeats = 0  # of updates in a row that failed only of VMs that had gone
         self._engine: threading.Thread | None = None
@@ -90,7 +90,7 @@ class Fleet:
         """Whether VMs are still wanted."""
         return not self._closed.is_set()
 
-    def request(self, wishes: Sequence[MachineWish]) -> None:
+    def request(self, wishes: Sequence[VMWish]) -> None:
         """Request these VMs, beside those that are there."""
         _log.info("requested: %s", wishes)
         self._wishes.add(wishes)
@@ -230,7 +230,7 @@ class Fleet:
                 self._created = {found.name for found in instances}
                 return instances
 
-    def _intend(self, wishes: Sequence[MachineWish]) -> None:
+    def _intend(self, wishes: Sequence[VMWish]) -> None:
         """Journals what this update may create: what was requested now, and all that was requested meanwhile."""
         for wish in wishes:
             if wish not in self._intended:
@@ -321,8 +321,8 @@ class Fleet:
         self._tell(VMDown(name=name, witness=witness, reason=reason))
 
 
-def _wish_of(instance: Instance) -> MachineWish:
-    return MachineWish(
+def _wish_of(instance: Instance) -> VMWish:
+    return VMWish(
         name=instance.name,
         zone=instance.zone,
         machine_type=instance.machine_type,

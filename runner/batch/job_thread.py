@@ -39,7 +39,7 @@ class Assignment:
 
     inputs: JobInputs
     attempt: int
-    machine: str
+    vm: str
     is_there: bool
 
     @property
@@ -102,7 +102,7 @@ class JobThread:
 
     def _tell_trouble(self, error: HpcError) -> None:
         job = self.assignment
-        self.tell(JobTrouble(job=job.name, attempt=job.attempt, machine=job.machine, error=error))
+        self.tell(JobTrouble(job=job.name, attempt=job.attempt, vm=job.vm, error=error))
 
     def _job_to_submit(self) -> OpenSeesJob:
         from runner.hardware.opensees import OpenSeesJob
@@ -152,8 +152,8 @@ class JobThread:
         self.interface.wait([name], after=True)
         output = self.interface.get_job_output(name)
         if output is None or output.exit_code is None or output.on_end_exit_code == PUSHED_NOTHING:
-            machine = self.assignment.machine
-            raise RemoteError(f"{machine} went down while {self.assignment.name} ran: its end is unknown", host=machine)
+            vm = self.assignment.vm
+            raise RemoteError(f"{vm} went down while {self.assignment.name} ran: its end is unknown", host=vm)
         return output
 
     def _finish(self, output: JobOutput) -> JobOutcome:
@@ -166,14 +166,14 @@ class JobThread:
                 exit_code=output.exit_code,
                 wall_s=output.wall_s,
                 core_s=output.core_s,
-                instance=job.machine,
+                instance=job.vm,
                 message=f"it ended, but its results could not be pushed to the bucket (push-results: {exit_code})",
                 last_lines=output.last_lines,
             )
         results = self._wait_for_download(push)
         self.live_logs.remove(job.remote_id)
         note = "some files could not be read on the VM and were left out" if exit_code == PUSHED_WITH_GAPS else ""
-        return read_outcome(results.folder, name=job.name, expect=job.inputs.job.expect, machine=job.machine, note=note)
+        return read_outcome(results.folder, name=job.name, expect=job.inputs.job.expect, vm=job.vm, note=note)
 
     def _push_until_done(self, exit_code: int | None) -> tuple[int | None, int]:
         """Have the VM push again, a few times, what could not be pushed. The exit code and the number of the last push."""

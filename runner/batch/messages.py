@@ -78,7 +78,7 @@ class JobTrouble:
 
     job: str
     attempt: int
-    machine: str
+    vm: str
     error: HpcError
 
 

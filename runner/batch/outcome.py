@@ -18,7 +18,7 @@ LAST_BYTES = 1 << 16  # of the log: a line may be as long as the disk is big
 MOST_END_BYTES = 1000
 
 
-def read_outcome(folder: Path, *, name: str, expect: Expectation, machine: str = "", note: str = "") -> JobOutcome:
+def read_outcome(folder: Path, *, name: str, expect: Expectation, vm: str = "", note: str = "") -> JobOutcome:
     """Return the outcome of a job whose verified results are in ``folder``. ``note`` is added to its message."""
     end = _read_end(folder / END_FILE)
     last_lines = _read_last_lines(folder / LOG_NAME)
@@ -37,7 +37,7 @@ def read_outcome(folder: Path, *, name: str, expect: Expectation, machine: str =
         signal=None if engine is None else engine.signal,
         wall_s=None if end is None else end.wall_s,
         core_s=None if end is None else end.core_s,
-        instance=machine,
+        instance=vm,
         results=folder,
         message="; ".join(part for part in (verdict.reason, note) if part),
         last_lines=last_lines,

@@ -40,7 +40,7 @@ class Rescue:
 
     context: Context
     batch: str
-    machine: str
+    vm: str
     jobs: Sequence[JobEntry]
     expectations: Mapping[str, Expectation]
     collector: Collector
@@ -64,7 +64,7 @@ class Rescue:
             if self.closed.is_set():
                 return
             self.tell(self._look_for(job))
-        self.tell(VMGone(name=self.machine))
+        self.tell(VMGone(name=self.vm))
 
     def _end_vm(self) -> bool:
         """Wait until it can end no job any more, as far as anybody can tell. Return False if that is not this client's to decide any more."""
@@ -78,7 +78,7 @@ class Rescue:
                 return False
             except CloudError as error:
                 if isinstance(error, PermissionDeniedError) or waited_s > CLOUD_LIMIT_S:
-                    self._warn(f"{self.machine} is lost and may still run; its jobs are started elsewhere: {error}")
+                    self._warn(f"{self.vm} is lost and may still run; its jobs are started elsewhere: {error}")
                     return True
             self.context.sleep(LOOK_S)
         return False
@@ -96,7 +96,7 @@ class Rescue:
 
     def _find(self) -> Instance | None:
         there = self.context.cloud.compute.instances(names.labels_of_batch(self.batch))
-        return next((instance for instance in there if instance.name == self.machine), None)
+        return next((instance for instance in there if instance.name == self.vm), None)
 
     def _may_push(self) -> bool:
         """Return whether it may still push results of a job that is known to have ended."""
@@ -112,7 +112,7 @@ class Rescue:
                 if results is not None:
                     return self._done(job, results)
         except HpcError as error:
-            return JobTrouble(job=job.name, attempt=job.attempt, machine=self.machine, error=error)
+            return JobTrouble(job=job.name, attempt=job.attempt, vm=self.vm, error=error)
         return ResultsLost(job=job.name, attempt=job.attempt)
 
     def _pushed_attempts(self, job: str) -> set[int]:
@@ -154,9 +154,7 @@ class Rescue:
 
     def _done(self, job: JobEntry, results: DownloadedSet) -> JobDone:
         self.live_logs.tell_rest(results)
-        outcome = read_outcome(
-            results.folder, name=job.name, expect=self.expectations[job.name], machine=self.machine, note=NOTE
-        )
+        outcome = read_outcome(results.folder, name=job.name, expect=self.expectations[job.name], vm=self.vm, note=NOTE)
         return JobDone(attempt=job.attempt, outcome=outcome)
 
     def _warn(self, message: str) -> None:

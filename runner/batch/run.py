@@ -12,7 +12,7 @@ from runner.batch.summary import RunReport, RunSummary
 from runner.context import JournalContext
 from runner.errors import LeftoverError
 from runner.jobsfile import Definition, save_definition
-from runner.model.roster import MachineState
+from runner.model.roster import VMState
 from runner.teardown import Steps, raised_signals
 
 
@@ -84,5 +84,5 @@ class BatchRun:
         with context.phases.phase("attach"):
             find_finished(context, self.definition, parts)
             take_over_vms(context, parts)
-            if parts.controller.roster.has(MachineState.LOST):  # nobody knows what jobs they had and have pushed since
+            if parts.controller.roster.has(VMState.LOST):  # nobody knows what jobs they had and have pushed since
                 find_finished(context, self.definition, parts)

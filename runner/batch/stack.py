@@ -20,7 +20,7 @@ UP_LIMIT_S = 20 * 60.0  # as long as the provider waits for a VM; an engine that
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachineWish:
+class VMWish:
     """A VM as it is requested. ``expires``: the label of when it must be gone; '' until it is about to be created."""
 
     name: str
@@ -53,7 +53,7 @@ class VMStack(Protocol):
     def new_login(self) -> Login:
         """Return a login that outlives the VMs that are created now."""
 
-    def update(self, wishes: Sequence[MachineWish]) -> None:
+    def update(self, wishes: Sequence[VMWish]) -> None:
         """Create the VMs that are requested and not there, delete those that are there and not requested. Idempotent."""
 
 
@@ -73,7 +73,7 @@ class BatchStack:
         """
         return self.context.cloud.logins.import_key(lifetime_s=self.definition.plan.max_run_s + LOGIN_SLACK_S)
 
-    def update(self, wishes: Sequence[MachineWish]) -> None:
+    def update(self, wishes: Sequence[VMWish]) -> None:
         """Run one ``pulumi up`` of the stack with these VMs.
 
         Raises:
@@ -84,7 +84,7 @@ class BatchStack:
         self.context.cloud.stacks.up(spec, progress, limit=EngineLimit(limit_s=UP_LIMIT_S))
 
 
-def analysis_spec(context: Context, definition: Definition, wishes: Sequence[MachineWish]) -> StackSpec:
+def analysis_spec(context: Context, definition: Definition, wishes: Sequence[VMWish]) -> StackSpec:
     """Return the settings of a batch's stack with these VMs."""
     settings, plan = context.settings, definition.plan
     ours: Mapping[str, Any] = {

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from runner.batch.stack import MachineWish
+from runner.batch.stack import VMWish
 from runner.model.stockout import Place
 
 
@@ -15,9 +15,9 @@ class Wishes:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._wanted: dict[str, MachineWish] = {}
+        self._wanted: dict[str, VMWish] = {}
 
-    def add(self, wishes: Iterable[MachineWish]) -> None:
+    def add(self, wishes: Iterable[VMWish]) -> None:
         """Request these, beside the others."""
         with self._lock:
             self._wanted.update({wish.name: wish for wish in wishes})
@@ -32,12 +32,12 @@ class Wishes:
         with self._lock:
             return frozenset(self._wanted)
 
-    def find(self, names: Iterable[str]) -> list[MachineWish]:
+    def find(self, names: Iterable[str]) -> list[VMWish]:
         """Return those of these that are requested."""
         with self._lock:
             return [self._wanted[name] for name in names if name in self._wanted]
 
-    def date(self, expires: str) -> list[MachineWish]:
+    def date(self, expires: str) -> list[VMWish]:
         """Return all, each with its own end: ``expires`` for those that have none yet. VMs that are created later live longer."""
         with self._lock:
             for name, wish in self._wanted.items():

@@ -18,7 +18,7 @@ TAIL_SHARE = 0.1  # of a batch's jobs: the last ones, which must not wait for sp
 MOST_ATTEMPTS = 10  # of one job on VMs that are lost: then something else is wrong
 
 
-class MachineState(Enum):
+class VMState(Enum):
     """The state of a VM of a batch."""
 
     COMING = "coming"
@@ -35,18 +35,18 @@ class JobEntry:
     state: JobState = JobState.WAITING
     attempt: int = 0
     preemptions: int = 0
-    machine: str = ""
+    vm: str = ""
     frees_cores: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachineEntry:
+class VMEntry:
     """A VM of a batch."""
 
     name: str
     cores: int
     provisioning: str
-    state: MachineState = MachineState.COMING
+    state: VMState = VMState.COMING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Start:
 
     job: str
     attempt: int
-    machine: str
+    vm: str
 
 
 class Roster:
@@ -67,7 +67,7 @@ class Roster:
     def __init__(self, jobs: Iterable[tuple[str, int]], *, fallback_to_standard: bool) -> None:
         self._jobs = {name: JobEntry(name=name, np=np) for name, np in jobs}
         self._queue = list(self._jobs)
-        self._machines: dict[str, MachineEntry] = {}
+        self._vms: dict[str, VMEntry] = {}
         self._fallback_to_standard = fallback_to_standard
 
     @property
@@ -76,9 +76,9 @@ class Roster:
         return list(self._jobs.values())
 
     @property
-    def machines(self) -> list[MachineEntry]:
+    def vms(self) -> list[VMEntry]:
         """All VMs, lost ones too."""
-        return list(self._machines.values())
+        return list(self._vms.values())
 
     @property
     def is_over(self) -> bool:
@@ -88,50 +88,50 @@ class Roster:
     @property
     def is_settled(self) -> bool:
         """Nothing can be started now, no VM is still coming and no job is in doubt: what runs, runs by itself."""
-        return not (self.has(MachineState.COMING) or self._in_doubt()) and not (
+        return not (self.has(VMState.COMING) or self._in_doubt()) and not (
             self._queue and self._fitting(self._jobs[self._queue[0]].np)
         )
 
-    def has(self, state: MachineState) -> bool:
+    def has(self, state: VMState) -> bool:
         """Return whether a VM is in this state."""
-        return any(machine.state is state for machine in self._machines.values())
+        return any(vm.state is state for vm in self._vms.values())
 
     def job(self, name: str) -> JobEntry:
         """Return one job."""
         return self._jobs[name]
 
-    def add_machine(self, machine: MachineEntry) -> None:
+    def add_vm(self, vm: VMEntry) -> None:
         """Add a VM that was requested."""
-        self._machines[machine.name] = machine
+        self._vms[vm.name] = vm
 
-    def machine_ready(self, name: str) -> None:
+    def vm_ready(self, name: str) -> None:
         """Note that a VM answers."""
-        self._machines[name] = replace(self._machines[name], state=MachineState.READY)
+        self._vms[name] = replace(self._vms[name], state=VMState.READY)
 
-    def machine_lost(self, name: str) -> list[JobEntry]:
+    def vm_lost(self, name: str) -> list[JobEntry]:
         """Note that a VM is gone or given up, and return the jobs that ran there, all in doubt now; none if it was known to be lost.
 
         ``give_back`` or ``end`` decides each of them, when it is known whether its results were pushed.
         """
-        machine = self._machines[name]
-        if machine.state is MachineState.LOST:
+        vm = self._vms[name]
+        if vm.state is VMState.LOST:
             return []
-        self._machines[name] = replace(machine, state=MachineState.LOST)
+        self._vms[name] = replace(vm, state=VMState.LOST)
         for job in self.running_on(name):
             self._jobs[job.name] = replace(job, preemptions=job.preemptions + 1)
         return self.running_on(name)
 
-    def is_lost(self, machine: str) -> bool:
+    def is_lost(self, vm: str) -> bool:
         """Return whether a VM was lost."""
-        return machine in self._machines and self._machines[machine].state is MachineState.LOST
+        return vm in self._vms and self._vms[vm].state is VMState.LOST
 
-    def is_coming(self, machine: str) -> bool:
+    def is_coming(self, vm: str) -> bool:
         """Return whether a VM was requested and has not answered yet."""
-        return machine in self._machines and self._machines[machine].state is MachineState.COMING
+        return vm in self._vms and self._vms[vm].state is VMState.COMING
 
-    def running_on(self, machine: str) -> list[JobEntry]:
+    def running_on(self, vm: str) -> list[JobEntry]:
         """Return the jobs on a VM that have not ended, those whose results are on their way included."""
-        return [job for job in self._jobs.values() if job.machine == machine and job.state is JobState.RUNNING]
+        return [job for job in self._jobs.values() if job.vm == vm and job.state is JobState.RUNNING]
 
     def give_back(self, name: str, attempt: int) -> bool:
         """Let a job in doubt wait again: its results were not uploaded from its VM. Return False if this attempt is over."""
@@ -140,10 +140,10 @@ class Roster:
         self._requeue(self._jobs[name])
         return True
 
-    def adopt(self, name: str, *, machine: str, attempt: int) -> None:
+    def adopt(self, name: str, *, vm: str, attempt: int) -> None:
         """Note a job that was found on a VM, running, or ended and not yet judged."""
         self._queue.remove(name)
-        self._jobs[name] = replace(self._jobs[name], state=JobState.RUNNING, machine=machine, attempt=attempt)
+        self._jobs[name] = replace(self._jobs[name], state=JobState.RUNNING, vm=vm, attempt=attempt)
 
     def restore(self, name: str, state: JobState) -> None:
         """Note a job that had ended before this roster was created."""
@@ -159,13 +159,11 @@ class Roster:
     def next_starts(self) -> list[Start]:
         """Return the jobs to start now, each counted as running from here on."""
         starts: list[Start] = []
-        while self._queue and (machine := self._fitting(self._jobs[self._queue[0]].np)):
+        while self._queue and (vm := self._fitting(self._jobs[self._queue[0]].np)):
             job = self._jobs[self._queue.pop(0)]
-            started = replace(
-                job, state=JobState.RUNNING, attempt=job.attempt + 1, machine=machine.name, frees_cores=False
-            )
+            started = replace(job, state=JobState.RUNNING, attempt=job.attempt + 1, vm=vm.name, frees_cores=False)
             self._jobs[job.name] = started
-            starts.append(Start(job=job.name, attempt=started.attempt, machine=machine.name))
+            starts.append(Start(job=job.name, attempt=started.attempt, vm=vm.name))
         return starts
 
     def solver_ended(self, name: str, attempt: int) -> None:
@@ -193,14 +191,14 @@ class Roster:
 
         Jobs in doubt count, except those that are known to have ended: a replacement takes longer than the look for their results.
         """
-        alive = [machine for machine in self._machines.values() if machine.state is not MachineState.LOST]
+        alive = [vm for vm in self._vms.values() if vm.state is not VMState.LOST]
         waiting = sum(self._jobs[name].np for name in self._queue)
         waiting += sum(job.np for job in self._in_doubt() if not job.frees_cores)
-        return max(0, waiting - sum(self._free_cores(machine) for machine in alive))
+        return max(0, waiting - sum(self._free_cores(vm) for vm in alive))
 
-    def new_machines_wanted(self, *, most: int, cores: int) -> int:
+    def new_vms_wanted(self, *, most: int, cores: int) -> int:
         """Return how many VMs of so many cores to request now, with at most ``most`` alive at once."""
-        alive = sum(machine.state is not MachineState.LOST for machine in self._machines.values())
+        alive = sum(vm.state is not VMState.LOST for vm in self._vms.values())
         return max(0, min(most - alive, -(-self.cores_missing() // cores)))
 
     def provisioning_of_next(self, planned: str) -> str:
@@ -213,25 +211,25 @@ class Roster:
         return "standard" if unlucky or in_tail else planned
 
     def _in_doubt(self) -> list[JobEntry]:
-        return [job for job in self._jobs.values() if job.state is JobState.RUNNING and self.is_lost(job.machine)]
+        return [job for job in self._jobs.values() if job.state is JobState.RUNNING and self.is_lost(job.vm)]
 
     def _requeue(self, job: JobEntry) -> JobEntry:
         attempts_left = job.attempt < MOST_ATTEMPTS
         state = JobState.WAITING if attempts_left else JobState.LOST
-        again = replace(job, state=state, machine="", frees_cores=False)
+        again = replace(job, state=state, vm="", frees_cores=False)
         self._jobs[job.name] = again
         if attempts_left:
             self._queue.insert(0, job.name)
         return again
 
-    def _fitting(self, np: int) -> MachineEntry | None:
-        ready = (machine for machine in self._machines.values() if machine.state is MachineState.READY)
-        return next((machine for machine in ready if self._free_cores(machine) >= np), None)
+    def _fitting(self, np: int) -> VMEntry | None:
+        ready = (vm for vm in self._vms.values() if vm.state is VMState.READY)
+        return next((vm for vm in ready if self._free_cores(vm) >= np), None)
 
-    def _free_cores(self, machine: MachineEntry) -> int:
+    def _free_cores(self, vm: VMEntry) -> int:
         busy: Sequence[JobEntry] = [
             job
             for job in self._jobs.values()
-            if job.machine == machine.name and job.state is JobState.RUNNING and not job.frees_cores
+            if job.vm == vm.name and job.state is JobState.RUNNING and not job.frees_cores
         ]
-        return machine.cores - sum(job.np for job in busy)
+        return vm.cores - sum(job.np for job in busy)

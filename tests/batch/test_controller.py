@@ -191,7 +191,7 @@ def test_a_vm_that_is_refused_is_nobodys_and_one_that_is_lost_is_so_after_the_lo
         bench.inbox.tell(VMsRefused(names=(refused,), error=StockoutError("none left")))
         lose(bench, lost)
     assert fleet.abandoned == [refused, lost]
-    assert {machine for machine, _ in bench.attempts().values()} == {last}
+    assert {vm for vm, _ in bench.attempts().values()} == {last}
 
 
 def test_a_vm_that_goes_while_it_is_taken_over_takes_no_other_with_it(tmp_path: Path) -> None:

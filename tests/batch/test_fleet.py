@@ -18,7 +18,7 @@ from runner.batch.fleet import Fleet
 from runner.batch.last_pushes import LastPushes
 from runner.batch.messages import ThreadFailed, VMDown, VMReady, VMsCreated, VMsRefused
 from runner.batch.rescue import PUSH_LIMIT_S
-from runner.batch.stack import MachineWish
+from runner.batch.stack import VMWish
 from runner.errors import CloudError, HpcError, QuotaError, StackError, StockoutError, UnreachableError
 from runner.google.compute import Instance
 from runner.google.os_login import Login
@@ -29,7 +29,7 @@ from runner.vms.boot import SSH_LIMIT_S
 from tests.support.small_cloud import LIMIT_S, LOGIN, Inbox, SmallCompute, instance, small_context
 
 WISHES = [
-    MachineWish(name=f"b-{index}", zone="europe-west4-a", machine_type="c2-standard-4", provisioning="spot")
+    VMWish(name=f"b-{index}", zone="europe-west4-a", machine_type="c2-standard-4", provisioning="spot")
     for index in range(3)
 ]
 
@@ -40,7 +40,7 @@ class SmallStack:
     would raise. ``wishes``: those of each update; ``logins``: how many were asked for."""
 
     on_up: Callable[[int, list[str]], None]
-    wishes: list[Sequence[MachineWish]] = field(default_factory=list)
+    wishes: list[Sequence[VMWish]] = field(default_factory=list)
     logins: int = 0
 
     def check(self, *, within_s: float = 0.0) -> None:
@@ -50,7 +50,7 @@ class SmallStack:
         self.logins += 1
         return LOGIN
 
-    def update(self, wishes: Sequence[MachineWish]) -> None:
+    def update(self, wishes: Sequence[VMWish]) -> None:
         self.wishes.append(wishes)
         self.on_up(len(self.wishes), [wish.name for wish in wishes])
 

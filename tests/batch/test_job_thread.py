@@ -109,7 +109,7 @@ def _run(
     JobThread(
         context=context,
         batch="b",
-        assignment=Assignment(inputs=inputs, attempt=1, machine="b-0", is_there=False),
+        assignment=Assignment(inputs=inputs, attempt=1, vm="b-0", is_there=False),
         interface=cast(Any, vm),
         collector=cast(Any, home or Home(folder=folder / "home")),
         live_logs=LiveLogs(folder / "logs", Listener()),

@@ -341,7 +341,7 @@ def test_a_batch_that_somebody_runs_is_left_to_them(inventory: Inventory) -> Non
     assert "instance busy-0 in europe-west4-a" in gone(inventory.clean(batch="busy"))
 
 
-def test_everything_leaves_a_client_on_another_machine_what_it_is_at(inventory: Inventory) -> None:
+def test_everything_leaves_a_client_on_another_computer_what_it_is_at(inventory: Inventory) -> None:
     inventory.base()
     for batch in ("alive", "alone"):
         inventory.vm(f"{batch}-0", ME, batch=batch, expires=at(1))

@@ -92,7 +92,7 @@ def test_what_a_bake_lacks_is_told_before_anything_is_asked_or_made(
         run.execute(context, Run(jobs=str(jobs_file)))
 
 
-def test_a_machine_that_could_not_bake_runs_what_is_baked(tmp_path: Path, jobs_file: Path) -> None:
+def test_a_computer_that_could_not_bake_runs_what_is_baked(tmp_path: Path, jobs_file: Path) -> None:
     current = replace(IMAGE, labels={names.IMAGE_FORMAT_LABEL: str(names.IMAGE_FORMAT)})
     context = google(tmp_path, image=current, check_bake=has_no_tcl)
     with pytest.raises(DeclinedError):

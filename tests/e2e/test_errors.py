@@ -95,7 +95,7 @@ def test_a_fault_before_there_is_a_log(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_a_user_whom_the_machine_does_not_know(tmp_path: Path) -> None:
+def test_a_user_whom_the_computer_does_not_know(tmp_path: Path) -> None:
     done = run_fault(tmp_path, batch="nobody", OPENSEES_HPC_HOME="", XDG_STATE_HOME="")
     assert done.returncode == 2
     assert "error: this user has no home folder" in done.stderr

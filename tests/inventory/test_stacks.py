@@ -43,7 +43,7 @@ def make_inventory(folder: Path, engine: Callable[[], object], backend_url: str 
     return CloudInventory([RememberedStacks(records, cast(Callable[[], Stacks], engine), "me")])
 
 
-def test_stacks_of_other_machines_are_seen_and_forgotten(tmp_path: Path) -> None:
+def test_stacks_of_other_computers_are_seen_and_forgotten(tmp_path: Path) -> None:
     engine = FakeEngine(analysis=["mine", "theirs"], image=["bake-1"], base=["base"])
     inventory = make_inventory(tmp_path, lambda: engine)
     found = inventory.find([Kind.STACK], ALL)

@@ -203,7 +203,7 @@ def test_only_the_kinds_that_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize("is_dry", [False, True])
-def test_a_dry_estate_says_the_same_and_keeps_all(is_dry: bool) -> None:
+def test_a_dry_inventory_says_the_same_and_keeps_all(is_dry: bool) -> None:
     inside = FakeInventory(item(Kind.INSTANCE, "vm"), item(Kind.DISK, "disk"))
     inventory: Inventory = DryInventory(inside) if is_dry else inside
     report = sweep(inventory, SCOPE)

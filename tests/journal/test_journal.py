@@ -27,7 +27,7 @@ WORDS = ["begin", *(word for word, _ in SCRIPT)]
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Journals:
+def journals(tmp_path: Path) -> Journals:
     return Journals(folder=tmp_path / "journal")
 
 
@@ -261,7 +261,7 @@ def test_unknown_records_of_the_same_format_stay(journals: Journals) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "", "a/b", "A", "b.jsonl", "."])
-def test_names_that_are_no_sessions_are_refused(journals: Journals, name: str) -> None:
+def test_names_that_no_journal_may_have_are_refused(journals: Journals, name: str) -> None:
     with pytest.raises(InputError):
         journals.read(name)
     with pytest.raises(InputError):

@@ -111,7 +111,7 @@ def test_what_is_meant_to_stay_is_not_open() -> None:
     assert open_resources(read(make_records(("intend", image), ("created", image)))) == ()
 
 
-def test_a_new_owner_opens_an_ended_session_again() -> None:
+def test_a_new_owner_opens_an_ended_journal_again() -> None:
     records = whole_story()
     again = Record(kind="owner", at=BEGUN + timedelta(days=1), facts={"owner": OWNER | {"pid": 8}})
     journal = read([*records, again])

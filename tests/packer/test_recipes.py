@@ -180,7 +180,7 @@ def test_programs_that_are_missing_are_told_at_once(tmp_path: Path, arguments: t
     assert not (tmp_path / "prefix").exists()
 
 
-def test_a_check_of_a_machine_that_has_all_says_and_does_nothing(tmp_path: Path) -> None:
+def test_a_check_of_a_computer_that_has_all_says_and_does_nothing(tmp_path: Path) -> None:
     need("tcl")
     done = build_with(tmp_path, "check", tools=(*BASICS, *OTHERS), OPENSEES_HPC_PYTHON=sys.executable)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

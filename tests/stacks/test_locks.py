@@ -44,7 +44,7 @@ def test_nothing_is_known_of_other_machines() -> None:
     assert not make_lock(1, host="elsewhere", at=datetime.now(UTC) - timedelta(days=1)).is_stale()
 
 
-def test_a_lock_of_another_machine_is_abandoned_when_no_update_lasts_so_long() -> None:
+def test_a_lock_of_another_computer_is_abandoned_when_no_update_lasts_so_long() -> None:
     now = datetime.now(UTC)
     assert make_lock(1, host="elsewhere", at=now - timedelta(minutes=61)).is_abandoned()
     assert not make_lock(1, host="elsewhere", at=now - timedelta(minutes=59)).is_abandoned()

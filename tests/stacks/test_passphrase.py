@@ -27,7 +27,7 @@ def state(bucket_site: Site) -> Iterator[Objects]:
         yield objects
 
 
-def test_the_first_machine_makes_it_and_others_take_it_over(state: Objects, tmp_path: Path) -> None:
+def test_the_first_computer_makes_it_and_others_take_it_over(state: Objects, tmp_path: Path) -> None:
     first = shared_passphrase(state, tmp_path / "first/copy", own=tmp_path / "none")
     own = own_passphrase(tmp_path / "second/passphrase")
     second = shared_passphrase(state, tmp_path / "second/copy", own=own)
@@ -36,12 +36,12 @@ def test_the_first_machine_makes_it_and_others_take_it_over(state: Objects, tmp_
     assert second.stat().st_mode & 0o777 == 0o600
 
 
-def test_stacks_of_a_machine_that_had_a_passphrase_before_stay_readable(state: Objects, tmp_path: Path) -> None:
+def test_stacks_of_a_computer_that_had_a_passphrase_before_stay_readable(state: Objects, tmp_path: Path) -> None:
     own = own_passphrase(tmp_path / "passphrase")
     assert shared_passphrase(state, tmp_path / "copy", own=own).read_bytes() == own.read_bytes()
 
 
-def test_two_machines_that_begin_at_once_have_the_same(state: Objects, tmp_path: Path) -> None:
+def test_two_computers_that_begin_at_once_have_the_same(state: Objects, tmp_path: Path) -> None:
     class Slow(Objects):
         """Another machine writes between the look and the write."""
 
@@ -71,7 +71,7 @@ class Google(GoogleCloud):
         return storage_client(self.site.endpoint, self.url)
 
 
-def test_machines_with_the_same_state_are_given_the_same(bucket_site: Site, state: Objects, tmp_path: Path) -> None:
+def test_computers_with_the_same_state_are_given_the_same(bucket_site: Site, state: Objects, tmp_path: Path) -> None:
     settings = Settings(target="google", project="some-project")
     passphrases = []
     for home in (tmp_path / "one", tmp_path / "two"):

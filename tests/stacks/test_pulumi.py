@@ -117,7 +117,7 @@ def test_pulumi_by_hand_sees_the_same_stack(stacks: PulumiStacks, tmp_path: Path
     assert project_file == (ROOT / "infra" / "analysis" / "Pulumi.yaml").read_bytes()
 
 
-def test_settings_lost_with_another_machine_do_not_keep_a_stack_alive(stacks: PulumiStacks, tmp_path: Path) -> None:
+def test_settings_lost_with_another_computer_do_not_keep_a_stack_alive(stacks: PulumiStacks, tmp_path: Path) -> None:
     stacks.up(spec(), ignore)
     (tmp_path / "work" / "analysis" / "Pulumi.b1.yaml").unlink()
     stacks.destroy("analysis", "b1", ignore)
@@ -223,7 +223,7 @@ def test_the_lock_of_a_killed_engine_is_removed(stacks: PulumiStacks, tmp_path: 
     stacks.remove("analysis", "b1")
 
 
-def test_an_old_lock_of_another_machine_is_removed_from_a_batch(stacks: PulumiStacks, tmp_path: Path) -> None:
+def test_an_old_lock_of_another_computer_is_removed_from_a_batch(stacks: PulumiStacks, tmp_path: Path) -> None:
     stacks.up(spec(), ignore)
     write_lock(tmp_path, 1, host="elsewhere", age_s=2 * 3600)
     seen: list[StackProgress] = []

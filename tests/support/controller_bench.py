@@ -14,7 +14,7 @@ from runner.batch.controller import Controller
 from runner.batch.downloads import Downloads
 from runner.batch.fleet import Fleet
 from runner.batch.messages import Inbox, VMDown, VMReady
-from runner.batch.stack import MachineWish
+from runner.batch.stack import VMWish
 from runner.context import JournalContext
 from runner.errors import (
     CloudError,
@@ -116,7 +116,7 @@ class SmallFleet:
     owing: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
 
-    def request(self, wishes: Sequence[MachineWish]) -> None:
+    def request(self, wishes: Sequence[VMWish]) -> None:
         for wish in wishes:
             self.on_request(wish.name)
 
@@ -216,7 +216,7 @@ class Bench:
 
     def attempts(self) -> dict[str, tuple[str, int]]:
         """Where each job ran last, and the how manieth attempt that was."""
-        return {job.name: (job.machine, job.attempt) for job in self.controller.roster.jobs}
+        return {job.name: (job.vm, job.attempt) for job in self.controller.roster.jobs}
 
 
 def never_lost(*, within_s: float = 0.0) -> None:

@@ -226,7 +226,7 @@ def test_without_a_pulumi_cli(batch: Batch, tmp_path: Path) -> None:
     batch.assert_nothing_is_left()
 
 
-def test_a_lock_from_another_machine_is_not_broken_but_told(batch: Batch) -> None:
+def test_a_lock_from_another_computer_is_not_broken_but_told(batch: Batch) -> None:
     lock = batch.lock(host="another-host", pid=1)
     ending = batch.end(hurry_after_s=2.0)
     assert batch.is_there() == []

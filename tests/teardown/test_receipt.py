@@ -110,7 +110,7 @@ def test_closing_journals_what_is_gone_and_ends_only_if_all_is(site: CommandSite
     assert (view.values["ended"] is not None, view.values["left_over"]) == (True, [])
 
 
-def test_an_exception_closes_the_session_and_is_not_hidden(site: CommandSite) -> None:
+def test_an_exception_closes_the_journal_and_is_not_hidden(site: CommandSite) -> None:
     state = begin(site, "broken")
     (site.home / "results").mkdir(exist_ok=True)
     (site.home / "results" / "broken").write_text("a file where the folder should be")
@@ -125,7 +125,7 @@ def test_an_exception_closes_the_session_and_is_not_hidden(site: CommandSite) ->
     assert "receipt cannot be written" in site.events("warning")[0]["message"]
 
 
-def test_a_session_is_not_ended_by_a_cloud_that_cannot_be_asked(site: CommandSite) -> None:
+def test_a_journal_is_not_ended_by_a_cloud_that_cannot_be_asked(site: CommandSite) -> None:
     zone = site.start_cloud().zone
     with begin(site, "dumb") as state:
         state.intend("instance", "dumb-0", zone)

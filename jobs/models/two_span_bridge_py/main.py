@@ -22,7 +22,7 @@ LOAD_CASES = {"dead": (DEAD_KN_M, DEAD_KN_M), "live_both": (LIVE_KN_M, LIVE_KN_M
 
 
 def build_model() -> None:
-    """A continuous beam on three supports, nodes 1, middle, last; consistent mass."""
+    """Build a continuous beam on three supports, nodes 1, middle, last; consistent mass."""
     ops.wipe()
     ops.model("basic", "-ndm", 2, "-ndf", 3)
     count = 2 * ELEMENTS_PER_SPAN
@@ -61,7 +61,7 @@ def solve_case(loads_kn_m: tuple[float, float]) -> dict[str, float]:
 
 
 def find_frequencies(count: int) -> list[float]:
-    """The first vertical frequencies in Hz. Nodes are held along the beam, so that no other modes come between."""
+    """Find the first vertical frequencies in Hz. Nodes are held along the beam, so that no other modes come between."""
     build_model()
     for node in range(2, 2 * ELEMENTS_PER_SPAN + 2):
         ops.fix(node, 1, 0, 0)

@@ -299,7 +299,7 @@ def leave_behind(client: Client, batch: Batch, **owner: Any) -> Owner:
 NUMBERED_NOBODY = 2**22 + 1
 
 
-def test_what_a_client_of_this_machine_left_needs_no_taking_over(client: Client, batch: Batch) -> None:
+def test_what_a_client_of_this_computer_left_needs_no_taking_over(client: Client, batch: Batch) -> None:
     client.define("a")
     leave_behind(client, batch, pid=NUMBERED_NOBODY)
     with pytest.raises(HpcError, match="no VM today"):
@@ -310,7 +310,7 @@ def test_what_a_client_of_this_machine_left_needs_no_taking_over(client: Client,
 def test_a_client_of_which_nobody_knows_whether_it_lives_is_taken_over_only_if_told(
     client: Client, batch: Batch, owner: dict[str, str]
 ) -> None:
-    """In another container or on another machine, where the numbers of processes are others."""
+    """In another container or on another computer, where the numbers of processes are others."""
     client.define("a")
     there = leave_behind(client, batch, pid=NUMBERED_NOBODY, **owner)
     with pytest.raises(WatchedError) as caught:
@@ -342,7 +342,7 @@ def test_a_living_client_keeps_its_batch_from_one_with_a_copy_of_its_journal(cli
 
 
 def test_a_number_that_comes_again_is_another_client(client: Client, batch: Batch) -> None:
-    """Its predecessor had the same one before the machine was started anew."""
+    """Its predecessor had the same one before the computer was started anew."""
     client.define("a")
     here = describe_this_process()
     leave_behind(client, batch, boot_id="the one before")

@@ -192,7 +192,7 @@ def test_reset_leaves_nothing(state: Path) -> None:
     assert not endpoint.is_alive()
 
 
-def test_four_idle_machines_are_small_and_all_processes_end_with_a_kill(state: Path) -> None:
+def test_four_idle_vms_are_small_and_all_processes_end_with_a_kill(state: Path) -> None:
     endpoint = control.start(state)
     for number in range(4):
         insert(endpoint, f"vm-{number}", scheduling=spot(instanceTerminationAction="DELETE") if number else spot())

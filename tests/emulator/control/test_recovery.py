@@ -45,7 +45,7 @@ def test_what_was_told_is_kept(clouds: list[CloudUnderTest]) -> None:
     assert limits["CPUS"] == 7
 
 
-def test_machines_that_died_are_terminated_or_gone(clouds: list[CloudUnderTest]) -> None:
+def test_vms_that_died_are_terminated_or_gone(clouds: list[CloudUnderTest]) -> None:
     first = clouds[0]
     first.insert_vm("stays")
     first.insert_vm("goes", scheduling=DELETED)

@@ -133,7 +133,7 @@ def test_a_limit_that_the_jump_has_passed_is_obeyed(cloud: CloudUnderTest) -> No
     until(lambda: cloud.status_of("vm") == "")
 
 
-def test_preempt_takes_running_spot_machines_only(cloud: CloudUnderTest) -> None:
+def test_preempt_takes_running_spot_vms_only(cloud: CloudUnderTest) -> None:
     standard = {"provisioningModel": "STANDARD", "automaticRestart": False}
     cloud.insert_vm("vm-0")
     cloud.insert_vm("vm-1", scheduling=standard)
@@ -177,7 +177,7 @@ def test_an_upload_is_cut_where_its_answer_was_to_be_cut_too(cloud: CloudUnderTe
     assert cloud.refused("GET", "/storage/v1/b/results/o/x")[0] == 404
 
 
-def test_a_machine_hangs_at_once_or_when_it_boots(cloud: CloudUnderTest) -> None:
+def test_a_vm_hangs_at_once_or_when_it_boots(cloud: CloudUnderTest) -> None:
     cloud.fault(kind="hang", match="instances/late$")
     cloud.insert_vm("early")
     cloud.fault(kind="hang", match="instances/early$")
