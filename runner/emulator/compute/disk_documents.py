@@ -6,13 +6,13 @@ from runner.emulator.compute.machine_types import DISK_TYPES
 from runner.emulator.compute.references import References
 from runner.emulator.state import Document, Store
 from runner.emulator.wire import (
+    api_errors,
     check_labels,
     check_name,
     compute_time,
     fresh_fingerprint,
     link,
     read_int,
-    refusals,
     scope_of,
     tail,
     without_blanks,
@@ -34,7 +34,7 @@ def make_disk_document(
     check_labels(body.get("labels"), field=f"{field}.labels")
     disk_type = references.disk_type(body.get("type"), zone, field=f"{field}.type")
     if store.get(path) is not None:
-        raise refusals.already_exists(path)
+        raise api_errors.already_exists(path)
     disk: Document = without_blanks({key: value for key, value in body.items() if key not in _DROPPED})
     disk.pop("sourceImage", None)
     least_gb = DISK_TYPES[tail(disk_type)][0]
@@ -68,7 +68,7 @@ def _size_gb(body: Document, least_gb: int, disk_type: str, field: str) -> str:
     size_gb, most_gb = read_int(body["sizeGb"], field=f"{field}.diskSizeGb"), DISK_TYPES[disk_type][1]
     if size_gb < least_gb:
         why = f"Requested disk size cannot be smaller than the image size ({least_gb} GB)."
-        raise refusals.invalid_field(f"{field}.diskSizeGb", size_gb, why)
+        raise api_errors.invalid_field(f"{field}.diskSizeGb", size_gb, why)
     if size_gb > most_gb:
-        raise refusals.invalid_field(f"{field}.diskSizeGb", size_gb, f"Disk size cannot exceed {most_gb} GB.")
+        raise api_errors.invalid_field(f"{field}.diskSizeGb", size_gb, f"Disk size cannot exceed {most_gb} GB.")
     return str(size_gb)

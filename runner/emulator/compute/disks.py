@@ -8,7 +8,7 @@ from runner.emulator.compute.operation_records import Failure
 from runner.emulator.compute.resources import ZONE, Collection, Parts
 from runner.emulator.http import Call, Rule
 from runner.emulator.state import Document, region_of
-from runner.emulator.wire import read_int, refusals, relative, request_fields
+from runner.emulator.wire import api_errors, read_int, relative, request_fields
 
 
 class Disks(Collection):
@@ -54,14 +54,14 @@ class Disks(Collection):
     def delete(self, call: Call) -> Document:
         key, disk = self.find(call)
         if disk["users"]:
-            raise refusals.in_use("disk", key, relative(disk["users"][0]))
+            raise api_errors.in_use("disk", key, relative(disk["users"][0]))
         return self.begin("delete", key, call, work=lambda: self.forget(key))
 
     def resize(self, call: Call) -> Document:
         key, disk = self.find(call)
         size_gb = read_int(call.body.get("sizeGb"), field="sizeGb")
         if size_gb < int(disk["sizeGb"]):
-            raise refusals.invalid_field("sizeGb", size_gb, f"Must be larger than existing size '{disk['sizeGb']}'.")
+            raise api_errors.invalid_field("sizeGb", size_gb, f"Must be larger than existing size '{disk['sizeGb']}'.")
         with self.parts.store.edit(key) as changed:
             changed["sizeGb"] = str(size_gb)
         return self.begin("resizeDisk", key, call)

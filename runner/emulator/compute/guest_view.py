@@ -13,7 +13,7 @@ from runner.emulator.iam import ACCOUNTS
 from runner.emulator.identity import posix_name, valid_keys
 from runner.emulator.machines import LoginUser
 from runner.emulator.state import Document
-from runner.emulator.wire import refusals, relative, tail
+from runner.emulator.wire import api_errors, relative, tail
 
 _MAX_GUEST_VALUE_BYTES = 32 * 1024
 
@@ -98,7 +98,7 @@ class GuestView:
         """
         accounts = (self._parts.store.get(key) or {}).get("serviceAccounts") or []
         if not accounts or self._parts.store.get(ACCOUNTS + accounts[0]["email"]) is None:
-            raise refusals.missing("The service account was not found.")
+            raise api_errors.missing("The service account was not found.")
         return self._parts.access.issue_token(accounts[0]["email"])
 
     def set_guest_attribute(self, key: str, namespace: str, name: str, value: str) -> None:

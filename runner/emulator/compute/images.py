@@ -7,12 +7,12 @@ from runner.emulator.compute.resources import GLOBAL, Collection, Parts
 from runner.emulator.http import Call, Rule
 from runner.emulator.state import Document, Store
 from runner.emulator.wire import (
+    api_errors,
     check_choice,
     check_labels,
     check_name,
     fresh_fingerprint,
     link,
-    refusals,
     relative,
     request_fields,
 )
@@ -60,13 +60,13 @@ class Images(Collection):
 
     def _check(self, call: Call) -> None:
         if call.project != self.parts.settings.project:
-            raise refusals.permission_denied("compute.images.create", call.resource)
+            raise api_errors.permission_denied("compute.images.create", call.resource)
         check_name(call.body.get("name"))
         if call.body.get("family"):
             check_name(call.body["family"], field="resource.family")
         check_labels(call.body.get("labels"))
         if bool(call.body.get("sourceDisk")) == bool(call.body.get("sourceImage")):
-            raise refusals.invalid("An image needs exactly one source: sourceDisk or sourceImage.")
+            raise api_errors.invalid("An image needs exactly one source: sourceDisk or sourceImage.")
 
     def _source(self, call: Call) -> tuple[str, Document]:
         references = self.parts.references
@@ -75,9 +75,9 @@ class Images(Collection):
         key = references.canonical(call.body["sourceDisk"])
         disk = self.parts.store.get(key) if "/disks/" in key else None
         if disk is None:
-            raise refusals.not_found(key)
+            raise api_errors.not_found(key)
         if disk["status"] != "READY":
-            raise refusals.not_ready(key)
+            raise api_errors.not_ready(key)
         self._check_unused(key, disk, is_forced=call.query.get("forceCreate") == "true")
         return key, disk
 
@@ -85,7 +85,7 @@ class Images(Collection):
         for user in disk["users"]:
             instance = self.parts.store.get(relative(user)) or {}
             if instance.get("status") != "TERMINATED" and not is_forced:
-                raise refusals.in_use("disk", key, relative(user))
+                raise api_errors.in_use("disk", key, relative(user))
 
     def _complete(self, image: Document, source_key: str, source: Document) -> None:
         image.update(
@@ -118,7 +118,7 @@ class Images(Collection):
 
     def _find_own(self, call: Call, permission: str) -> tuple[str, Document]:
         if call.project != self.parts.settings.project:
-            raise refusals.permission_denied(permission, call.resource)
+            raise api_errors.permission_denied(permission, call.resource)
         return self.find(call)
 
     def deprecate(self, call: Call) -> Document:

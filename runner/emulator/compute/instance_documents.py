@@ -11,13 +11,13 @@ from runner.emulator.compute.references import References
 from runner.emulator.compute.scheduling import make_scheduling, run_limit_s
 from runner.emulator.state import CloudSettings, Document, Store
 from runner.emulator.wire import (
+    api_errors,
     check_labels,
     check_metadata,
     check_name,
     compute_time,
     fresh_fingerprint,
     link,
-    refusals,
     relative,
     tail,
     without_blanks,
@@ -71,7 +71,7 @@ class InstancePlanner:
         machine_type = self.references.machine_type(body.get("machineType"), zone)
         accounts = [self._account(account) for account in body.get("serviceAccounts") or ()]
         if self.store.get(key) is not None:
-            raise refusals.already_exists(key)
+            raise api_errors.already_exists(key)
         attached, new_disks, old_disks = self._disks(key, body.get("disks") or [], zone)
         address = self.free_address()
         instance = without_blanks({key: value for key, value in body.items() if key not in _DROPPED})
@@ -144,9 +144,9 @@ class InstancePlanner:
     def _old_disk(self, key: str, wanted: Document, zone: str, field: str) -> tuple[str, Document]:
         path, document = self.references.disk(wanted["source"], zone, field=f"{field}.source")
         if document.get("users") and wanted.get("mode") != "READ_ONLY":
-            raise refusals.in_use("disk", path, relative(document["users"][0]))
+            raise api_errors.in_use("disk", path, relative(document["users"][0]))
         if document["status"] != "READY":
-            raise refusals.not_ready(path)
+            raise api_errors.not_ready(path)
         return path, {**document, "users": [*document.get("users", ()), link(key)]}
 
     def _new_disk(self, key: str, wanted: Document, zone: str, index: int) -> tuple[str, Document]:
@@ -231,11 +231,11 @@ def _check_parts(body: Document) -> None:
         check_name(tag, field=f"resource.tags.items[{index}]")
     boot_disks = [disk for disk in body.get("disks") or () if disk.get("boot")]
     if len(boot_disks) != 1:
-        raise refusals.invalid_field("resource.disks", len(boot_disks), "Boot disk must be specified, and only one.")
+        raise api_errors.invalid_field("resource.disks", len(boot_disks), "Boot disk must be specified, and only one.")
     boot = boot_disks[0]
     if not boot.get("source") and not (boot.get("initializeParams") or {}).get("sourceImage"):
-        raise refusals.invalid_field("resource.disks[0]", "", "A boot disk needs a source or a source image.")
+        raise api_errors.invalid_field("resource.disks[0]", "", "A boot disk needs a source or a source image.")
     if not body.get("networkInterfaces"):
-        raise refusals.invalid_field("resource.networkInterfaces", "", "At least one network interface is required.")
+        raise api_errors.invalid_field("resource.networkInterfaces", "", "At least one network interface is required.")
     if len(body.get("serviceAccounts") or ()) > 1:
-        raise refusals.invalid_field("resource.serviceAccounts", "", "At most one service account is allowed.")
+        raise api_errors.invalid_field("resource.serviceAccounts", "", "At most one service account is allowed.")

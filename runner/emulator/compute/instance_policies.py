@@ -6,7 +6,7 @@ from runner.emulator.compute.resources import ZONE, Parts
 from runner.emulator.http import Call, Rule
 from runner.emulator.identity import policy_document, replace_policy, requested_version
 from runner.emulator.state import Document
-from runner.emulator.wire import refusals, request_fields
+from runner.emulator.wire import api_errors, request_fields
 
 #: The resource whose policy counts for a call to an instance, besides the project's.
 POLICY_OWNER = "projects/{project}/zones/{zone}/instances/{name}"
@@ -53,5 +53,5 @@ class InstancePolicies:
 
     def _find(self, call: Call) -> str:
         if self._store.get(call.resource) is None:
-            raise refusals.not_found(call.resource)
+            raise api_errors.not_found(call.resource)
         return call.resource

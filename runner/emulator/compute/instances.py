@@ -16,7 +16,15 @@ from runner.emulator.compute.serial_ports import read_serial
 from runner.emulator.http import Call, Rule
 from runner.emulator.iam import Access, Caller
 from runner.emulator.state import Document, region_of
-from runner.emulator.wire import check_metadata, check_name, fresh_fingerprint, link, read_int, refusals, request_fields
+from runner.emulator.wire import (
+    api_errors,
+    check_metadata,
+    check_name,
+    fresh_fingerprint,
+    link,
+    read_int,
+    request_fields,
+)
 
 _POWER_VERBS = ("stop", "start", "reset")
 
@@ -54,7 +62,7 @@ class Instances(Collection):
 
     def insert(self, call: Call) -> Document:
         if fault := self.parts.faults.hit("quota", call.resource, form="http"):
-            raise refusals.quota_exceeded(fault["metric"], float(fault["limit"]), region_of(call.params["zone"]))
+            raise api_errors.quota_exceeded(fault["metric"], float(fault["limit"]), region_of(call.params["zone"]))
         plan = self._planner.plan(call.body, call.params["zone"])
         self._check_act_as(call.caller, plan)
         for path, disk in (*plan.new_disks.items(), *plan.attached_disks.items()):
@@ -75,7 +83,7 @@ class Instances(Collection):
         for account in plan.instance.get("serviceAccounts", ()):
             owner = f"projects/{self.parts.settings.project}/serviceAccounts/{account['email']}"
             if not access.allows(caller, "iam.serviceAccounts.actAs", owner, owners=[owner]):
-                raise refusals.forbidden(
+                raise api_errors.forbidden(
                     f"The user does not have access to service account '{account['email']}'.  User: '{caller.email}'.  "
                     "Ask a project owner to grant you the iam.serviceAccountUser role on the service account"
                 )
@@ -83,7 +91,7 @@ class Instances(Collection):
     def delete(self, call: Call) -> Document:
         key, instance = self.find(call)
         if instance["deletionProtection"]:
-            raise refusals.condition_not_met(
+            raise api_errors.condition_not_met(
                 f"Invalid resource usage: 'Resource cannot be deleted if it's protected against deletion. Resource: '{key}''."
             )
         return self.begin("delete", key, call, work=lambda: self._lifecycle.delete(key))
@@ -94,7 +102,7 @@ class Instances(Collection):
         if (verb == "reset" and instance["status"] != "RUNNING") or (
             verb == "start" and instance["status"] == "STOPPING"
         ):
-            raise refusals.not_ready(key)
+            raise api_errors.not_ready(key)
         work: Work = {
             "stop": lambda: self._lifecycle.stop(key),
             "start": lambda: self._lifecycle.start(key),
@@ -106,7 +114,7 @@ class Instances(Collection):
         """Simulate a maintenance event: a Spot VM is preempted; any other would be migrated, which its guest hardly notices."""
         key, instance = self.find(call)
         if instance["status"] != "RUNNING":
-            raise refusals.not_ready(key)
+            raise api_errors.not_ready(key)
         if instance["scheduling"]["preemptible"]:
             return self._lifecycle.begin_preemption(key)
         return self.begin("compute.instances.simulateMaintenanceEvent", key, call)
@@ -116,7 +124,7 @@ class Instances(Collection):
     def set_metadata(self, call: Call) -> Document:
         key, instance = self.find(call)
         if call.body.get("fingerprint") != instance["metadata"]["fingerprint"]:
-            raise refusals.stale_metadata()
+            raise api_errors.stale_metadata()
         items = call.body.get("items") or []
         check_metadata(items, field="items")
         self._change(key, metadata={"kind": "compute#metadata", "fingerprint": fresh_fingerprint(), "items": items})
@@ -125,7 +133,7 @@ class Instances(Collection):
     def set_tags(self, call: Call) -> Document:
         key, instance = self.find(call)
         if call.body.get("fingerprint") != instance["tags"]["fingerprint"]:
-            raise refusals.condition_not_met("Supplied fingerprint does not match current tags fingerprint.")
+            raise api_errors.condition_not_met("Supplied fingerprint does not match current tags fingerprint.")
         for index, tag in enumerate(call.body.get("items") or ()):
             check_name(tag, field=f"items[{index}]")
         self._change(key, tags={"fingerprint": fresh_fingerprint(), "items": call.body.get("items") or []})
@@ -135,13 +143,13 @@ class Instances(Collection):
         key, instance = self.find(call)
         new = make_scheduling({**instance["scheduling"], **call.body})
         if new["preemptible"] != instance["scheduling"]["preemptible"]:
-            raise refusals.invalid_field(
+            raise api_errors.invalid_field(
                 "scheduling.preemptible", new["preemptible"], "Cannot be changed after the instance was made."
             )
         if instance["status"] != "TERMINATED" and new.get("maxRunDuration") != instance["scheduling"].get(
             "maxRunDuration"
         ):
-            raise refusals.invalid_field(
+            raise api_errors.invalid_field(
                 "scheduling.maxRunDuration", new.get("maxRunDuration"), "The instance must be stopped to change it."
             )
         self._change(key, scheduling=new)
@@ -163,7 +171,7 @@ class Instances(Collection):
         key, instance = self.find(call)
         wanted = [disk for disk in instance["disks"] if disk["deviceName"] == call.query.get("deviceName")]
         if not wanted:
-            raise refusals.invalid_field("deviceName", call.query.get("deviceName"), "No such disk is attached.")
+            raise api_errors.invalid_field("deviceName", call.query.get("deviceName"), "No such disk is attached.")
         wanted[0]["autoDelete"] = call.query.get("autoDelete") == "true"
         self._change(key, disks=instance["disks"])
         return self.begin("setDiskAutoDelete", key, call)
@@ -176,7 +184,7 @@ class Instances(Collection):
     def _find_stopped(self, call: Call) -> str:
         key, instance = self.find(call)
         if instance["status"] != "TERMINATED":
-            raise refusals.invalid("The instance must be in the TERMINATED state for this change.")
+            raise api_errors.invalid("The instance must be in the TERMINATED state for this change.")
         return key
 
     def _change(self, key: str, **fields: object) -> None:
@@ -189,7 +197,7 @@ class Instances(Collection):
         _, instance = self.find(call)
         port = call.query.get("port", "1")
         if port not in ("1", "2", "3", "4"):
-            raise refusals.invalid_field("port", port, "Must be in the range [1, 4].")
+            raise api_errors.invalid_field("port", port, "Must be in the range [1, 4].")
         start = read_int(call.query.get("start", "0"), field="start")
         state: Path = self.parts.settings.state
         contents, start, after = read_serial(state, instance["id"], start) if port == "1" else ("", 0, 0)
@@ -205,10 +213,10 @@ class Instances(Collection):
         key, instance = self.find(call)
         path = call.query.get("queryPath") or call.query.get("variableKey") or ""
         if not self._has_guest_attributes(instance):
-            raise refusals.missing(f"The resource '{path}' of type 'Guest Attribute' was not found.")
+            raise api_errors.missing(f"The resource '{path}' of type 'Guest Attribute' was not found.")
         found = self._query(key, path)
         if not found:
-            raise refusals.missing(f"The resource '{path}' of type 'Guest Attribute' was not found.")
+            raise api_errors.missing(f"The resource '{path}' of type 'Guest Attribute' was not found.")
         answer: Document = {"kind": "compute#guestAttributes", "selfLink": link(f"{key}/getGuestAttributes")}
         if call.query.get("variableKey"):
             return {**answer, "variableKey": path, "variableValue": found[0]["value"]}

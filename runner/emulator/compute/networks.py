@@ -9,6 +9,7 @@ from runner.emulator.compute.resources import GLOBAL, REGION, V1, Collection, Pa
 from runner.emulator.http import Call, Rule
 from runner.emulator.state import REGIONS, Document
 from runner.emulator.wire import (
+    api_errors,
     check_choice,
     check_name,
     compute_time,
@@ -16,7 +17,6 @@ from runner.emulator.wire import (
     link,
     list_document,
     read_int,
-    refusals,
     relative,
     request_fields,
     scope_of,
@@ -50,7 +50,7 @@ class _Network(Collection):
     def patch(self, call: Call) -> Document:
         key, document = self.find(call)
         if call.body.get("fingerprint") not in (None, document.get("fingerprint")):
-            raise refusals.stale_metadata()
+            raise api_errors.stale_metadata()
         merged = _merge(document, {name: value for name, value in call.body.items() if name != "fingerprint"})
         self.complete(merged, merged)
         self.parts.store.put(key, merged)
@@ -60,7 +60,7 @@ class _Network(Collection):
         key, _ = self.find(call)
         user = find_user(self.parts.store, key)
         if user is not None:
-            raise refusals.in_use(self.kind, key, user)
+            raise api_errors.in_use(self.kind, key, user)
         return self.begin("delete", key, call, work=lambda: self.forget(key))
 
 
@@ -125,12 +125,12 @@ class Subnetworks(_Network):
     def complete(self, document: Document, body: Document) -> None:
         text = body.get("ipCidrRange")
         if not text:
-            raise refusals.required("resource.ipCidrRange")
+            raise api_errors.required("resource.ipCidrRange")
         try:
             block = ipaddress.IPv4Network(text)
         except ValueError as error:
             why = "Must be a CIDR address range."
-            raise refusals.invalid_field("resource.ipCidrRange", text, why) from error
+            raise api_errors.invalid_field("resource.ipCidrRange", text, why) from error
         document.update(
             network=link(self.parts.references.network(body.get("network"))),
             gatewayAddress=str(block[1] if block.num_addresses > 1 else block[0]),
@@ -146,7 +146,7 @@ class Subnetworks(_Network):
             if not _is_neighbour(other, document):
                 continue
             if block.overlaps(ipaddress.IPv4Network(other["ipCidrRange"])):
-                raise refusals.invalid(
+                raise api_errors.invalid(
                     f"Invalid IPCidrRange: {block} conflicts with existing subnetwork '{other['name']}' in region "
                     f"'{relative(other['region']).split('/')[3]}'."
                 )
@@ -178,15 +178,15 @@ class Firewalls(_Network):
 
     def complete(self, document: Document, body: Document) -> None:
         if not body.get("allowed") and not body.get("denied"):
-            raise refusals.required("resource.allowed")
+            raise api_errors.required("resource.allowed")
         for index, rule in enumerate([*(body.get("allowed") or ()), *(body.get("denied") or ())]):
             if not rule.get("IPProtocol"):
-                raise refusals.required(f"resource.allowed[{index}].IPProtocol")
+                raise api_errors.required(f"resource.allowed[{index}].IPProtocol")
         _check_ranges(body.get("sourceRanges") or ())
         check_choice(body.get("direction"), ("INGRESS", "EGRESS"), field="resource.direction")
         priority = read_int(body.get("priority", 1000), field="resource.priority")
         if not 0 <= priority <= 65535:
-            raise refusals.invalid_field("resource.priority", priority, "Must be between 0 and 65535.")
+            raise api_errors.invalid_field("resource.priority", priority, "Must be between 0 and 65535.")
         document.update(network=link(self.parts.references.network(body.get("network"))), priority=priority)
         document.update(direction=body.get("direction") or "INGRESS", disabled=bool(body.get("disabled")))
         document.setdefault("logConfig", {"enable": False})
@@ -198,7 +198,7 @@ def _check_ranges(ranges: Any) -> None:
             ipaddress.ip_network(text)
         except ValueError as error:
             why = "Must be a CIDR address range."
-            raise refusals.invalid_field(f"resource.sourceRanges[{index}]", text, why) from error
+            raise api_errors.invalid_field(f"resource.sourceRanges[{index}]", text, why) from error
 
 
 class Routers(_Network):
@@ -216,7 +216,7 @@ class Routers(_Network):
 def _complete_nat(nat: Document, index: int) -> Document:
     check_name(nat.get("name"), field=f"resource.nats[{index}].name")
     if not nat.get("sourceSubnetworkIpRangesToNat"):
-        raise refusals.required(f"resource.nats[{index}].sourceSubnetworkIpRangesToNat")
+        raise api_errors.required(f"resource.nats[{index}].sourceSubnetworkIpRangesToNat")
     return {
         "natIpAllocateOption": "AUTO_ONLY",
         "type": "PUBLIC",

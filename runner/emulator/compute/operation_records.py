@@ -13,7 +13,7 @@ from typing import Any
 
 from runner.emulator.faults import Faults
 from runner.emulator.state import Clock, Document, Store
-from runner.emulator.wire import compute_time, link, refusals, scope_of
+from runner.emulator.wire import api_errors, compute_time, link, scope_of
 
 KEPT_OPERATIONS = 5000
 WAIT_LIMIT_S = 120.0
@@ -98,7 +98,7 @@ class Operations:
     def get(self, path: str) -> Document:
         record = self._store.get(path)
         if record is None:
-            raise refusals.not_found(path)
+            raise api_errors.not_found(path)
         return record
 
     async def wait(self, path: str) -> Document:

@@ -10,11 +10,11 @@ from runner.emulator.http import Call, Rule
 from runner.emulator.state import REGIONS, Document, region_of
 from runner.emulator.wire import (
     aggregated_document,
+    api_errors,
     check_metadata,
     fresh_fingerprint,
     link,
     list_document,
-    refusals,
     request_fields,
 )
 
@@ -64,7 +64,7 @@ class Projects:
 
     def set_metadata(self, call: Call) -> Document:
         if call.body.get("fingerprint") != common_metadata(self._parts)["fingerprint"]:
-            raise refusals.stale_metadata()
+            raise api_errors.stale_metadata()
         items = call.body.get("items") or []
         check_metadata(items, field="items")
         new: Document = {"kind": "compute#metadata", "fingerprint": fresh_fingerprint()}
@@ -95,7 +95,7 @@ class Locations:
 
     def get_zone(self, call: Call) -> Document:
         if call.params["name"] not in self._parts.settings.zones:
-            raise refusals.not_found(call.resource)
+            raise api_errors.not_found(call.resource)
         return self._zone(call.project, call.params["name"])
 
     def list_regions(self, call: Call) -> Document:
@@ -104,7 +104,7 @@ class Locations:
 
     def get_region(self, call: Call) -> Document:
         if call.params["name"] not in REGIONS:
-            raise refusals.not_found(call.resource)
+            raise api_errors.not_found(call.resource)
         return self._region(call.project, call.params["name"])
 
     def _zone(self, project: str, zone: str) -> Document:
@@ -160,7 +160,7 @@ class ZoneTypes:
 
     def get(self, call: Call) -> Document:
         if call.params["name"] not in self._names:
-            raise refusals.not_found(call.resource)
+            raise api_errors.not_found(call.resource)
         return self._make(call.project, call.params["zone"], call.params["name"])
 
     def aggregate(self, call: Call) -> Document:

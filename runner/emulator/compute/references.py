@@ -5,7 +5,7 @@ from __future__ import annotations
 from runner.emulator.compute.machine_types import DISK_TYPES, MACHINE_TYPES
 from runner.emulator.iam import ACCOUNTS
 from runner.emulator.state import CloudSettings, Document, Store, region_of
-from runner.emulator.wire import refusals, relative, tail
+from runner.emulator.wire import api_errors, relative, tail
 
 GONE_STATES = ("OBSOLETE", "DELETED")
 HIDDEN_STATES = ("DEPRECATED", *GONE_STATES)
@@ -27,19 +27,19 @@ class References:
     def machine_type(self, reference: str | None, zone: str) -> str:
         field = "resource.machineType"
         if not reference:
-            raise refusals.required(field)
+            raise api_errors.required(field)
         path = self.canonical(reference)
         if path != f"projects/{self._settings.project}/zones/{zone}/machineTypes/{tail(path)}":
-            raise refusals.invalid_field(field, reference, f"The machine type must be in the zone '{zone}'.")
+            raise api_errors.invalid_field(field, reference, f"The machine type must be in the zone '{zone}'.")
         if tail(path) not in MACHINE_TYPES:
-            raise refusals.invalid_field(field, reference, "The referenced resource does not exist.")
+            raise api_errors.invalid_field(field, reference, "The referenced resource does not exist.")
         return path
 
     def disk_type(self, reference: str | None, zone: str, *, field: str) -> str:
         name = tail(reference or "pd-standard")
         path = f"projects/{self._settings.project}/zones/{zone}/diskTypes/{name}"
         if name not in DISK_TYPES or (reference and "/" in reference and self.canonical(reference) != path):
-            raise refusals.invalid_field(field, reference, "The referenced resource does not exist.")
+            raise api_errors.invalid_field(field, reference, "The referenced resource does not exist.")
         return path
 
     def image(self, reference: str, *, field: str) -> tuple[str, Document]:
@@ -50,11 +50,11 @@ class References:
             return self.family_image(parts[1], parts[5])
         image = self._store.get(path) if "/global/images/" in path else None
         if image is None:
-            raise refusals.invalid_field(field, reference, "The referenced image resource cannot be found.")
+            raise api_errors.invalid_field(field, reference, "The referenced image resource cannot be found.")
         if (image.get("deprecated") or {}).get("state") in GONE_STATES:
-            raise refusals.invalid_field(field, reference, "The referenced image is obsolete or deleted.")
+            raise api_errors.invalid_field(field, reference, "The referenced image is obsolete or deleted.")
         if image["status"] != "READY":
-            raise refusals.not_ready(path)
+            raise api_errors.not_ready(path)
         return path, image
 
     def family_image(self, project: str, family: str) -> tuple[str, Document]:
@@ -66,7 +66,7 @@ class References:
             and (image.get("deprecated") or {}).get("state") not in HIDDEN_STATES
         ]
         if not wanted:
-            raise refusals.not_found(f"projects/{project}/global/images/family/{family}")
+            raise api_errors.not_found(f"projects/{project}/global/images/family/{family}")
         path = max(wanted)[1]
         return path, self._store.get(path) or {}
 
@@ -74,15 +74,15 @@ class References:
         path = self.canonical(reference)
         disk = self._store.get(path) if "/disks/" in path else None
         if disk is None:
-            raise refusals.not_found(path)
+            raise api_errors.not_found(path)
         if not path.startswith(f"projects/{self._settings.project}/zones/{zone}/"):
-            raise refusals.invalid_field(field, reference, f"The disk must be in the zone '{zone}'.")
+            raise api_errors.invalid_field(field, reference, f"The disk must be in the zone '{zone}'.")
         return path, disk
 
     def network(self, reference: str | None, *, field: str = "resource.network") -> str:
         path = self.canonical(reference or "global/networks/default")
         if "/global/networks/" not in path or self._store.get(path) is None:
-            raise refusals.invalid_field(field, reference, "The referenced network resource cannot be found.")
+            raise api_errors.invalid_field(field, reference, "The referenced network resource cannot be found.")
         return path
 
     def nic_networks(self, nic: Document, zone: str, *, field: str) -> tuple[str, str]:
@@ -93,15 +93,15 @@ class References:
             subnetwork = self._store.get(path) if "/subnetworks/" in path else None
             if subnetwork is None:
                 why = "The referenced subnetwork resource cannot be found."
-                raise refusals.invalid_field(f"{field}.subnetwork", nic["subnetwork"], why)
+                raise api_errors.invalid_field(f"{field}.subnetwork", nic["subnetwork"], why)
             if path.split("/")[3] != region:
-                raise refusals.invalid_field(
+                raise api_errors.invalid_field(
                     f"{field}.subnetwork", nic["subnetwork"], "Subnetwork is in another region."
                 )
             return relative(subnetwork["network"]), path
         network = self.network(nic.get("network"), field=f"{field}.network")
         if not (self._store.get(network) or {}).get("autoCreateSubnetworks"):
-            raise refusals.invalid_field(
+            raise api_errors.invalid_field(
                 field, network, "Subnetwork should be specified for custom subnetmode network."
             )
         return network, f"projects/{self._settings.project}/regions/{region}/subnetworks/{tail(network)}"
@@ -110,5 +110,5 @@ class References:
         """Return the email address of an account; ``default`` stands for the project's default Compute account."""
         email = self._settings.default_account if email == "default" else email
         if self._store.get(ACCOUNTS + email) is None:
-            raise refusals.missing(f"The resource '{email}' of type 'serviceAccount' was not found.")
+            raise api_errors.missing(f"The resource '{email}' of type 'serviceAccount' was not found.")
         return email

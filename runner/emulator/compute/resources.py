@@ -15,12 +15,12 @@ from runner.emulator.iam import Access
 from runner.emulator.state import REGIONS, Clock, CloudSettings, Document, Store
 from runner.emulator.wire import (
     aggregated_document,
+    api_errors,
     check_labels,
     compute_time,
     fresh_fingerprint,
     link,
     list_document,
-    refusals,
     relative,
     request_fields,
     scope_of,
@@ -83,7 +83,7 @@ class Collection:
         key = call.resource
         document = self.parts.store.get(key)
         if document is None:
-            raise refusals.not_found(key)
+            raise api_errors.not_found(key)
         return key, document
 
     def get(self, call: Call) -> Document:
@@ -113,7 +113,7 @@ class Collection:
         """Set the labels at once; the operation has no work of its own."""
         key, document = self.find(call)
         if call.body.get("labelFingerprint") != document["labelFingerprint"]:
-            raise refusals.stale_labels()
+            raise api_errors.stale_labels()
         check_labels(call.body.get("labels"), field="labels")
         with self.parts.store.edit(key) as changed:
             changed.update(labels=call.body.get("labels") or {}, labelFingerprint=fresh_fingerprint())
@@ -131,7 +131,7 @@ class Collection:
         """Return the path of a resource to be created, and its document with the fields that all resources have."""
         key = call.path.split("/v1/", 1)[1] + "/" + body["name"]
         if self.parts.store.get(key) is not None:
-            raise refusals.already_exists(key)
+            raise api_errors.already_exists(key)
         document: Document = {name: value for name, value in without_blanks(body).items() if value not in ([], {})}
         document.pop("params", None)
         document.update(

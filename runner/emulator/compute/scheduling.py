@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.emulator.state import Document
-from runner.emulator.wire import check_choice, read_int, refusals, without_blanks
+from runner.emulator.wire import api_errors, check_choice, read_int, without_blanks
 
 MIN_RUN_S = 30
 MAX_RUN_S = 120 * 24 * 3600
@@ -39,19 +39,19 @@ def _check_choices(sent: Document) -> None:
 
 def _check_spot(sent: Document) -> None:
     if sent.get("provisioningModel") == "SPOT" and sent.get("preemptible") is False:
-        raise refusals.invalid_field(
+        raise api_errors.invalid_field(
             f"{_WHERE}.preemptible", False, "Scheduling must have preemptible be true when provisioningModel is SPOT."
         )
     if sent.get("provisioningModel") == "STANDARD":
-        raise refusals.invalid_field(
+        raise api_errors.invalid_field(
             f"{_WHERE}.provisioningModel", "STANDARD", "Scheduling must not be STANDARD when preemptible is true."
         )
     if sent.get("automaticRestart", True) is True:
-        raise refusals.invalid_field(
+        raise api_errors.invalid_field(
             f"{_WHERE}.preemptible", True, "Scheduling must have preemptible be false when AutomaticRestart is true."
         )
     if sent.get("onHostMaintenance") == "MIGRATE":
-        raise refusals.invalid_field(
+        raise api_errors.invalid_field(
             f"{_WHERE}.preemptible",
             True,
             "Scheduling must have preemptible be false when OnHostMaintenance isn't TERMINATE.",
@@ -63,7 +63,7 @@ def _with_run_limit(made: Document, is_spot: bool) -> Document:
     action = made.get("instanceTerminationAction")
     if limit is None:
         if action and not is_spot:
-            raise refusals.invalid_field(
+            raise api_errors.invalid_field(
                 f"{_WHERE}.instanceTerminationAction",
                 action,
                 "Instance termination action is only supported for spot instances or with a limited run time.",
@@ -71,11 +71,11 @@ def _with_run_limit(made: Document, is_spot: bool) -> Document:
         return made
     seconds = read_int(limit.get("seconds"), field=f"{_WHERE}.maxRunDuration.seconds")
     if not MIN_RUN_S <= seconds <= MAX_RUN_S:
-        raise refusals.invalid_field(
+        raise api_errors.invalid_field(
             f"{_WHERE}.maxRunDuration", seconds, f"Must be between {MIN_RUN_S} and {MAX_RUN_S} seconds."
         )
     if not action:
-        raise refusals.invalid_field(
+        raise api_errors.invalid_field(
             f"{_WHERE}.instanceTerminationAction", "", "Must be set when maxRunDuration or terminationTime is."
         )
     return {**made, "maxRunDuration": {"seconds": str(seconds)}}

@@ -14,7 +14,7 @@ from runner.emulator.control.scenario import Scenario
 from runner.emulator.faults import ACTS, KINDS
 from runner.emulator.http import Call, Rule
 from runner.emulator.state import REGIONS, Document
-from runner.emulator.wire import refusals
+from runner.emulator.wire import api_errors
 from runner.errors import CloudError
 
 
@@ -105,7 +105,7 @@ class Admin:
         """``{"scenario": [{"at": …, "fault": {…}}, …]}``."""
         steps = call.body.get("scenario")
         if not isinstance(steps, list):
-            raise refusals.invalid("a scenario is a list of steps, each with `at` and `fault`")
+            raise api_errors.invalid("a scenario is a list of steps, each with `at` and `fault`")
         return {"scenario": self._scenario.add(steps)}
 
     def remove_steps(self, call: Call) -> Document:
@@ -121,7 +121,7 @@ class Admin:
         region = call.body.get("region") or self._parts.settings.region
         limits = self._parts.quotas.limits(region)
         if region not in REGIONS or call.body.get("metric") not in limits:
-            raise refusals.invalid(f"no such quota; metrics: {', '.join(limits)}; regions: {', '.join(REGIONS)}")
+            raise api_errors.invalid(f"no such quota; metrics: {', '.join(limits)}; regions: {', '.join(REGIONS)}")
         self._parts.quotas.set_limit(region, call.body["metric"], float(call.body["limit"]))
         return {"quotas": self._parts.quotas.documents(region)}
 
@@ -131,12 +131,12 @@ class Admin:
         for key, document in self._parts.store.items(f"projects/{self._parts.settings.project}/zones/"):
             if document.get("kind") == "compute#instance" and re.search(rf"(^|/){re.escape(wanted)}$", key):
                 if document["status"] != "RUNNING" or not document["scheduling"]["preemptible"]:
-                    raise refusals.invalid(f"{key} is not a running spot instance")
+                    raise api_errors.invalid(f"{key} is not a running spot instance")
                 notice_s = call.body.get("notice_s")
                 return self._lifecycle.begin_preemption(
                     key, notice_s=PREEMPTION_NOTICE_S if notice_s is None else float(notice_s)
                 )
-        raise refusals.not_found(wanted)
+        raise api_errors.not_found(wanted)
 
     def advance(self, call: Call) -> Document:
         seconds = float(call.body.get("advance_s") or 0.0)

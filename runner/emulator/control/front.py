@@ -16,7 +16,7 @@ from runner.emulator.faults import Faults
 from runner.emulator.http import CLIENT_IS_GONE, render_error
 from runner.emulator.identity import is_disabled
 from runner.emulator.state import CloudSettings, Store
-from runner.emulator.wire import refusals
+from runner.emulator.wire import api_errors
 from runner.errors import CloudError
 
 #: An aborted connection loses what the kernel has not taken yet.
@@ -110,9 +110,9 @@ class Front:
             raise refusal
         api = scope["path"].split("/")[1]
         if api == "compute" and PARTIAL_SUCCESS in what and not self._faults.hit("partial_success", what):
-            raise refusals.unknown_parameter(PARTIAL_SUCCESS)
+            raise api_errors.unknown_parameter(PARTIAL_SUCCESS)
         if api in API_TITLES and is_disabled(self._store, f"{api}.googleapis.com"):
-            raise refusals.api_disabled(API_TITLES[api], f"{api}.googleapis.com", self._settings.project_number)
+            raise api_errors.api_disabled(API_TITLES[api], f"{api}.googleapis.com", self._settings.project_number)
 
 
 def _target(scope: Scope) -> str:

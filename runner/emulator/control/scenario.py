@@ -15,7 +15,7 @@ from typing import Any
 from runner.emulator.compute import Lifecycle, Parts
 from runner.emulator.faults import ACTS, GUEST_KINDS, check_fault, check_pattern
 from runner.emulator.state import Alarms, Document
-from runner.emulator.wire import refusals
+from runner.emulator.wire import api_errors
 
 STEPS = "scenario/"
 ALARM = "scenario"
@@ -152,14 +152,14 @@ def _check_step(index: int, step: Any) -> Document:
     """Return a step with all its fields: ``event`` ('' for none), ``count``, ``after_s``, ``fault``."""
     where = f"step {index + 1}"
     if not isinstance(step, Mapping) or not isinstance(step.get("fault"), Mapping):
-        raise refusals.invalid(f"{where}: a step is a mapping with `at` and `fault`, and `fault` one with `kind`")
+        raise api_errors.invalid(f"{where}: a step is a mapping with `at` and `fault`, and `fault` one with `kind`")
     if unknown := set(step) - STEP_FIELDS:
-        raise refusals.invalid(f"{where}: unknown {', '.join(sorted(map(str, unknown)))}; known: at, fault")
+        raise api_errors.invalid(f"{where}: unknown {', '.join(sorted(map(str, unknown)))}; known: at, fault")
     try:
         check_fault(step["fault"])
         return {**_check_time(step.get("at", 0)), "fault": dict(step["fault"])}
     except Exception as error:
-        raise refusals.invalid(f"{where}: {error}") from error
+        raise api_errors.invalid(f"{where}: {error}") from error
 
 
 def _check_time(at: Any) -> Document:
@@ -167,7 +167,9 @@ def _check_time(at: Any) -> Document:
         return {"event": "", "count": 1, "after_s": float(at)}
     given = {"event": at} if isinstance(at, str) else at
     if not isinstance(given, Mapping) or not given.get("event") or set(given) - EVENT_FIELDS:
-        raise refusals.invalid(f"at: seconds, an event, or a mapping of {', '.join(sorted(EVENT_FIELDS))}; not {at!r}")
+        raise api_errors.invalid(
+            f"at: seconds, an event, or a mapping of {', '.join(sorted(EVENT_FIELDS))}; not {at!r}"
+        )
     return {
         "event": check_pattern("at", given["event"]),
         "count": int(given.get("count", 1)),

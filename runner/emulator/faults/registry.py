@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.emulator.state import Document, Store
-from runner.emulator.wire import refusals
+from runner.emulator.wire import api_errors
 
 FAULTS = "faults/"
 COMMON = frozenset({"kind", "match", "times"})
@@ -138,9 +138,9 @@ def check_fault(wanted: Mapping[str, Any]) -> Document:
     known = {**KINDS, **ACTS}
     kind = known.get(str(wanted.get("kind")))
     if kind is None:
-        raise refusals.invalid(f"unknown kind of fault {wanted.get('kind')!r}; known: {', '.join(known)}")
+        raise api_errors.invalid(f"unknown kind of fault {wanted.get('kind')!r}; known: {', '.join(known)}")
     if unknown := set(wanted) - COMMON - set(kind.defaults):
-        raise refusals.invalid(
+        raise api_errors.invalid(
             f"a fault of kind {wanted['kind']!r} has no field {', '.join(sorted(map(str, unknown)))}"
         )
     check_pattern("match", wanted.get("match", ""))
@@ -156,7 +156,7 @@ def check_pattern(field_name: str, text: object) -> str:
     try:
         return re.compile(str(text)).pattern
     except re.error as error:
-        raise refusals.invalid(f"{field_name} is not a regular expression: {error}") from error
+        raise api_errors.invalid(f"{field_name} is not a regular expression: {error}") from error
 
 
 def _ignore(event: str) -> None:
@@ -186,7 +186,7 @@ class Faults:
         """
         checked = check_fault(wanted)
         if checked["kind"] in ACTS:
-            raise refusals.invalid(f"{checked['kind']!r} is done at once and cannot be armed")
+            raise api_errors.invalid(f"{checked['kind']!r} is done at once and cannot be armed")
         fault = {"id": self._store.next_id(), **checked}
         self._keep(FAULTS + fault["id"], fault)
         return fault

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from runner.emulator.wire import refusals
+from runner.emulator.wire import api_errors
 
 #: A batch request of Cloud Storage may hold calls of its JSON API only, and no other batch.
 _SERVED = "/storage/v1/"
@@ -47,9 +47,9 @@ def read_batch_parts(content_type: str, body: bytes) -> list[BatchPart]:
         parts = message.get_payload() if message.is_multipart() else []
         read = [_read_part(part) for part in parts if isinstance(part, Message)]
     except (ValueError, LookupError, RecursionError) as error:
-        raise refusals.invalid(f"Failed to parse batch request, error: {error}.") from error
+        raise api_errors.invalid(f"Failed to parse batch request, error: {error}.") from error
     if not read:
-        raise refusals.invalid("Failed to parse batch request, error: 0 items.")
+        raise api_errors.invalid("Failed to parse batch request, error: 0 items.")
     return read
 
 
@@ -90,7 +90,7 @@ async def serve_batch(request: Request) -> Response:
     """
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() != "multipart/mixed":
-        raise refusals.wrong_content_type(content_type)
+        raise api_errors.wrong_content_type(content_type)
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         scope["state"] = {"caller": request.state.caller}

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from runner.emulator.iam import Access, Caller
 from runner.emulator.state import REGIONS, CloudSettings, Document
-from runner.emulator.wire import RequestIds, check_fields, error_document, read_json, refusals
+from runner.emulator.wire import RequestIds, api_errors, check_fields, error_document, read_json
 from runner.errors import CloudError
 
 #: The connection was lost while a request was served: nobody reads the response, and nothing here is wrong.
@@ -104,7 +104,7 @@ def _endpoint(
         try:
             call = await _read_call(rule, request, settings)
             if rule.owner_only and not call.caller.is_owner:
-                raise refusals.forbidden("Only the owner of the embedded cloud may call this.")
+                raise api_errors.forbidden("Only the owner of the embedded cloud may call this.")
             if rule.permission:
                 owners = [owner.format(**call.params) for owner in rule.owners]
                 access.require(call.caller, rule.permission, call.resource, owners=owners)
@@ -148,17 +148,17 @@ async def _read_call(rule: Rule, request: Request, settings: CloudSettings) -> C
 def require_json(content_type: str, body: bytes) -> None:
     """Raise CloudError if there is a body whose content type is not JSON."""
     if body.strip() and content_type.partition(";")[0].strip().lower() != "application/json":
-        raise refusals.wrong_content_type(content_type)
+        raise api_errors.wrong_content_type(content_type)
 
 
 def _check_scope(params: Mapping[str, str], settings: CloudSettings) -> None:
     project = params.get("project", settings.project)
     if project not in (settings.project, settings.project_number, *PUBLIC_IMAGE_PROJECTS):
-        raise refusals.not_found(f"projects/{project}")
+        raise api_errors.not_found(f"projects/{project}")
     if (zone := params.get("zone")) is not None and zone not in settings.zones:
-        raise refusals.invalid_field("zone", zone, "Unknown zone.")
+        raise api_errors.invalid_field("zone", zone, "Unknown zone.")
     if (region := params.get("region")) is not None and region not in REGIONS:
-        raise refusals.invalid_field("region", region, "Unknown region.")
+        raise api_errors.invalid_field("region", region, "Unknown region.")
 
 
 def render(answer: Document | Answer) -> Response:

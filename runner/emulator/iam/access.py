@@ -17,7 +17,7 @@ from runner.emulator.faults import Faults
 from runner.emulator.iam.conditions import condition_holds, describe_resource
 from runner.emulator.iam.roles import ROLE_PERMISSIONS, grants
 from runner.emulator.state import Clock, CloudSettings, Document, Store
-from runner.emulator.wire import fresh_fingerprint, refusals
+from runner.emulator.wire import api_errors, fresh_fingerprint
 
 TOKEN_LIFETIME_S = 3600
 
@@ -59,19 +59,19 @@ class Access:
             PermissionDeniedError: 401, there is no header, the token is unknown or expired, or its account is gone.
         """
         if not authorization:
-            raise refusals.no_credential()
+            raise api_errors.no_credential()
         kind, _, token = authorization.partition(" ")
         if kind.lower() != "bearer":
-            raise refusals.unauthenticated()
+            raise api_errors.unauthenticated()
         token = token.strip()
         if secrets.compare_digest(token.encode(), self._owner_token.encode()):
             return Caller(email=self._settings.user, is_owner=True)
         issued = self._store.get(TOKENS + token) if token else None
         if issued is None:
-            raise refusals.unauthenticated()
+            raise api_errors.unauthenticated()
         account = self._store.get(ACCOUNTS + issued["email"])
         if issued["expires"] <= self._clock.now() or account is None or account.get("disabled"):
-            raise refusals.unauthenticated()
+            raise api_errors.unauthenticated()
         return Caller(email=issued["email"], is_owner=False)
 
     def issue_token(self, email: str) -> Document:
@@ -92,7 +92,7 @@ class Access:
         ``owners``: resources whose policies count besides the project's, e.g. a bucket.
         """
         if not self.allows(caller, permission, resource, owners=owners):
-            raise refusals.permission_denied(permission, resource)
+            raise api_errors.permission_denied(permission, resource)
 
     def allows(self, caller: Caller, permission: str, resource: str, *, owners: Sequence[str] = ()) -> bool:
         if caller.is_owner:

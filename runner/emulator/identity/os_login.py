@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from runner.emulator.http import Call, Rule
 from runner.emulator.iam import ACCOUNTS
 from runner.emulator.state import Clock, CloudSettings, Document, Store
-from runner.emulator.wire import refusals, request_fields
+from runner.emulator.wire import api_errors, request_fields
 from runner.errors import CloudError
 
 KEYS = "oslogin/"
@@ -105,20 +105,20 @@ class OsLogin:
 
     def _check_caller(self, call: Call) -> None:
         if not call.caller.is_owner and call.caller.email != call.params["user"]:
-            raise refusals.forbidden("The caller does not have permission")
+            raise api_errors.forbidden("The caller does not have permission")
 
     def _find(self, call: Call) -> tuple[str, Document]:
         path = f"{KEYS}{call.params['user']}/{call.params['fingerprint']}"
         key = self._store.get(path)
         if key is None:
-            raise refusals.missing("Requested entity was not found.")
+            raise api_errors.missing("Requested entity was not found.")
         return path, key
 
     def _expiry(self, body: Document) -> Document:
         if not body.get("expirationTimeUsec"):
             return {}
         if int(body["expirationTimeUsec"]) <= self._clock.now() * 1e6:
-            raise refusals.invalid("Invalid ssh key expiration time: it is in the past.")
+            raise api_errors.invalid("Invalid ssh key expiration time: it is in the past.")
         return {"expirationTimeUsec": str(body["expirationTimeUsec"])}
 
     def _keys(self, user: str) -> list[Document]:

@@ -7,7 +7,7 @@ import re
 from runner.emulator.iam import Access
 from runner.emulator.identity.condition_rules import VERSION, check_conditions, hide_conditions
 from runner.emulator.state import Document
-from runner.emulator.wire import refusals
+from runner.emulator.wire import api_errors
 from runner.errors import CloudError
 
 _MEMBER = re.compile(
@@ -34,7 +34,7 @@ def replace_policy(access: Access, owner: str, policy: Document, *, stale: Cloud
         CloudError: 409 (or ``stale``), it has changed since; 400, a role, member or condition is invalid.
     """
     if policy.get("etag") not in (None, "", access.policy(owner)["etag"]):
-        raise stale or refusals.conflict(
+        raise stale or api_errors.conflict(
             "There were concurrent policy changes. Please retry the whole read-modify-write with exponential backoff.",
             reason="aborted",
         )

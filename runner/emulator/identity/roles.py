@@ -7,7 +7,7 @@ import re
 from runner.emulator.http import Call, Rule
 from runner.emulator.iam import ROLE_PERMISSIONS, ROLES, check_permissions, expand
 from runner.emulator.state import Document, Store
-from runner.emulator.wire import Entries, fresh_fingerprint, refusals, request_fields, sized_page
+from runner.emulator.wire import Entries, api_errors, fresh_fingerprint, request_fields, sized_page
 from runner.errors import CloudError
 
 _ROLES = "/iam/v1/projects/{project}/roles"
@@ -44,7 +44,7 @@ class CustomRoles:
             message = f"You can't create a role_id ({role_id}) which has been marked for deletion."
             raise CloudError(message, reason="failedPrecondition", status=400)
         if known is not None:
-            raise refusals.conflict(f"A role named {role_id} in projects/{call.project} already exists.")
+            raise api_errors.conflict(f"A role named {role_id} in projects/{call.project} already exists.")
         role = call.body.get("role") or {}
         check_permissions(role.get("includedPermissions") or ())
         return self._put({"name": name, **role})
@@ -60,7 +60,7 @@ class CustomRoles:
     def get_predefined(self, call: Call) -> Document:
         name = f"roles/{call.params['role']}"
         if name not in ROLE_PERMISSIONS:
-            raise refusals.missing(f"The role named {name} was not found.")
+            raise api_errors.missing(f"The role named {name} was not found.")
         return predefined_role(name)
 
     def get(self, call: Call) -> Document:
@@ -69,7 +69,7 @@ class CustomRoles:
     def patch(self, call: Call) -> Document:
         role = self._find(call)
         if role.get("deleted"):
-            raise refusals.condition_not_met(f"The role named {role['name']} is deleted.")
+            raise api_errors.condition_not_met(f"The role named {role['name']} is deleted.")
         check_permissions(call.body.get("includedPermissions") or ())
         return self._put({**role, **{key: value for key, value in call.body.items() if key not in ("name", "etag")}})
 
@@ -85,7 +85,7 @@ class CustomRoles:
         name = f"projects/{call.project}/roles/{call.params['role']}"
         role = self._store.get(ROLES + name)
         if role is None:
-            raise refusals.missing(f"The role named {name} was not found.")
+            raise api_errors.missing(f"The role named {name} was not found.")
         return role
 
     def _put(self, role: Document) -> Document:

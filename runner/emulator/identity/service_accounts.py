@@ -11,7 +11,7 @@ from runner.emulator.iam import ACCOUNTS, Access, check_permissions
 from runner.emulator.identity.condition_rules import requested_version
 from runner.emulator.identity.policies import policy_document, replace_policy
 from runner.emulator.state import CloudSettings, Document, Store
-from runner.emulator.wire import refusals, request_fields, sized_page
+from runner.emulator.wire import api_errors, request_fields, sized_page
 from runner.errors import CloudError
 
 _ACCOUNTS = "/iam/v1/projects/{project}/serviceAccounts"
@@ -85,7 +85,7 @@ class ServiceAccounts:
             )
         email = f"{account_id}@{call.project}.iam.gserviceaccount.com"
         if self._store.get(ACCOUNTS + email) is not None:
-            raise refusals.conflict(
+            raise api_errors.conflict(
                 f"Service account {account_id} already exists within project projects/{call.project}."
             )
         account = _account(self._store, self._settings, email, call.body.get("serviceAccount") or {})
@@ -103,7 +103,7 @@ class ServiceAccounts:
             by_id = [found for _, found in self._store.items(ACCOUNTS) if found["uniqueId"] == wanted]
             account = by_id[0] if by_id else None
         if account is None:
-            raise refusals.missing(f"Unknown service account: projects/{call.project}/serviceAccounts/{wanted}")
+            raise api_errors.missing(f"Unknown service account: projects/{call.project}/serviceAccounts/{wanted}")
         return account
 
     def get(self, call: Call) -> Document:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runner.emulator.http import Call, Rule
 from runner.emulator.state import CloudSettings, Document, Store
-from runner.emulator.wire import refusals, sized_page
+from runner.emulator.wire import api_errors, sized_page
 
 SERVICES = "services/"
 _PAGE, _LARGEST_PAGE, _MOST_AT_ONCE = 50, 200, 30
@@ -47,7 +47,9 @@ class ServiceUsage:
         """List APIs by ``filter``: ``state:ENABLED`` or ``state:DISABLED``; without it, all that were ever changed."""
         state = _STATES.get(call.query.get("filter", ""))
         if state is None:
-            raise refusals.invalid(f"Invalid filter: {call.query['filter']}. Supported: state:ENABLED, state:DISABLED.")
+            raise api_errors.invalid(
+                f"Invalid filter: {call.query['filter']}. Supported: state:ENABLED, state:DISABLED."
+            )
         found = [entry for entry in self._store.items(SERVICES) if entry[1]["state"].startswith(state)]
         chosen = [(key, self._document(key.removeprefix(SERVICES))) for key, _ in found]
         page, more = sized_page(chosen, call.query, default=_PAGE, most=_LARGEST_PAGE)
@@ -57,10 +59,10 @@ class ServiceUsage:
         """Get several APIs: ``names``, repeated, as ``projects/p/services/x``."""
         names = call.repeated.get("names", ())
         if not names or len(names) > _MOST_AT_ONCE:
-            raise refusals.invalid(f"Between 1 and {_MOST_AT_ONCE} names must be given.")
+            raise api_errors.invalid(f"Between 1 and {_MOST_AT_ONCE} names must be given.")
         own = (f"projects/{self._settings.project}", f"projects/{self._settings.project_number}")
         if odd := [name for name in names if name.rpartition("/services/")[0] not in own]:
-            raise refusals.invalid(f"Invalid service name: {odd[0]}")
+            raise api_errors.invalid(f"Invalid service name: {odd[0]}")
         return {"services": [self._document(name.rpartition("/")[2]) for name in names]}
 
     def get(self, call: Call) -> Document:

@@ -12,11 +12,11 @@ from runner.emulator.identity import VERSION, policy_document, replace_policy, r
 from runner.emulator.state import Clock, CloudSettings, Document, Store
 from runner.emulator.storage.object_store import ObjectStore
 from runner.emulator.wire import (
+    api_errors,
     check_bucket_name,
     check_choice,
     check_labels,
     read_int,
-    refusals,
     request_fields,
     without_blanks,
     zulu_time,
@@ -35,12 +35,12 @@ _SOFT_DELETE_S = 604800
 
 
 def no_bucket() -> CloudError:
-    return refusals.missing("The specified bucket does not exist.")
+    return api_errors.missing("The specified bucket does not exist.")
 
 
 def storage_denied(email: str, permission: str, what: str) -> CloudError:
     """403 as Cloud Storage words it."""
-    return refusals.forbidden(
+    return api_errors.forbidden(
         f"{email} does not have {permission} access to {what}. Permission '{permission}' denied on resource (or it may "
         "not exist)."
     )
@@ -99,7 +99,7 @@ class Buckets:
     def _check_project(self, call: Call) -> None:
         project = call.query.get("project", "")
         if not project:
-            raise refusals.required("project")
+            raise api_errors.required("project")
         if project not in (self._settings.project, self._settings.project_number):
             raise CloudError(f"Unknown project id: {project}", reason="invalid", status=400)
 
@@ -108,9 +108,9 @@ class Buckets:
         self._check_project(call)
         name = check_bucket_name(str(call.body.get("name") or ""))
         if _FORBIDDEN_NAME.search(name):
-            raise refusals.invalid(f"Invalid bucket name: '{name}'")
+            raise api_errors.invalid(f"Invalid bucket name: '{name}'")
         if self._store.get(BUCKETS + name) is not None:
-            raise refusals.conflict(
+            raise api_errors.conflict(
                 "Your previous request to create the named bucket succeeded and you already own it.", reason="conflict"
             )
         _check_bucket(call.body)
@@ -151,7 +151,7 @@ class Buckets:
         _check_bucket(call.body)
         wanted = call.query.get("ifMetagenerationMatch")
         if wanted is not None and wanted != old["metageneration"]:
-            raise refusals.condition_not_met("At least one of the pre-conditions you specified did not hold.")
+            raise api_errors.condition_not_met("At least one of the pre-conditions you specified did not hold.")
         now, count = zulu_time(self._clock.now()), int(old["metageneration"]) + 1
         bucket = merge_patch(old, {key: value for key, value in call.body.items() if key not in _FIXED})
         bucket.update(metageneration=str(count), updated=now, etag=_etag(count))
@@ -163,7 +163,7 @@ class Buckets:
     async def delete(self, call: Call) -> Answer:
         bucket = self._find(call, "storage.buckets.delete")
         if await self._objects.holds_objects(bucket["name"]):
-            raise refusals.conflict("The bucket you tried to delete is not empty.", reason="conflict")
+            raise api_errors.conflict("The bucket you tried to delete is not empty.", reason="conflict")
         await self._objects.remove_bucket(bucket["name"])
         self._store.delete(BUCKETS + bucket["name"])
         for records in (CHANGED, DELETED):
@@ -196,7 +196,7 @@ class Buckets:
 
     def set_policy(self, call: Call) -> Document:
         name = self._find(call, "storage.buckets.setIamPolicy")["name"]
-        stale = refusals.condition_not_met("Precondition Failed")
+        stale = api_errors.condition_not_met("Precondition Failed")
         replace_policy(self._access, POLICY_OWNER.format(bucket=name), call.body, stale=stale)
         return self._policy_answer(name)
 
@@ -221,7 +221,7 @@ def _check_bucket(body: Document) -> None:
     check_choice(access, ("inherited", "enforced"), field="iamConfiguration.publicAccessPrevention")
     for index, rule in enumerate((body.get("lifecycle") or {}).get("rule") or ()):
         if not rule.get("action") or not rule.get("condition"):
-            raise refusals.invalid(f"lifecycle.rule[{index}]: a rule needs an action and a condition.")
+            raise api_errors.invalid(f"lifecycle.rule[{index}]: a rule needs an action and a condition.")
 
 
 def _etag(count: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from runner.emulator.state import Document, Store
 from runner.emulator.storage.buckets import BUCKETS, CHANGED, DELETED, merge_patch
-from runner.emulator.wire import refusals, sized_page, zulu_time
+from runner.emulator.wire import api_errors, sized_page, zulu_time
 
 CHANGEABLE = (
     *("cacheControl", "contentDisposition", "contentEncoding", "contentLanguage", "contentType", "customTime"),
@@ -72,7 +72,7 @@ class ObjectMetadata:
     def list_deleted(self, bucket: str, query: Mapping[str, str]) -> Document:
         """Return the answer of a list with ``softDeleted=true``."""
         if query.get("versions") == "true":
-            raise refusals.invalid("softDeleted and versions cannot both be true.")
+            raise api_errors.invalid("softDeleted and versions cannot both be true.")
         found = self._store.items(f"{DELETED}{bucket}/{query.get('prefix', '')}")
         now = zulu_time(self._now())
         for key, document in found:
@@ -90,10 +90,10 @@ class ObjectMetadata:
             CloudError: 400 without a generation; 404 if there is none.
         """
         if not query.get("generation"):
-            raise refusals.required("generation")
+            raise api_errors.required("generation")
         found = self._store.get(f"{DELETED}{bucket}/{name}#{query['generation']}")
         if found is None or found["hardDeleteTime"] <= zulu_time(self._now()):
-            raise refusals.missing(f"No such object: {bucket}/{name}")
+            raise api_errors.missing(f"No such object: {bucket}/{name}")
         return found
 
 

@@ -27,7 +27,7 @@ from runner.emulator.storage.object_metadata import ObjectMetadata
 from runner.emulator.storage.object_requests import Act, ObjectRequest, read_object_request
 from runner.emulator.storage.object_store import ObjectStore, out_of_order
 from runner.emulator.storage.upload_sessions import UploadSessions
-from runner.emulator.wire import read_json, refusals
+from runner.emulator.wire import api_errors, read_json
 from runner.errors import CloudError
 
 Content = Body | bytes | None
@@ -142,7 +142,7 @@ class ObjectProxy:
         upload_id = wanted.query["upload_id"]
         session = self._sessions.find(upload_id)
         if session is None or session.bucket != wanted.bucket:
-            raise refusals.missing("No such upload session.")
+            raise api_errors.missing("No such upload session.")
         query = {"uploadType": "resumable", "upload_id": upload_id, **session.conditions}
         return session.caller, replace(wanted, name=session.name, query=query)
 
@@ -186,7 +186,7 @@ class ObjectProxy:
         is_same = asked.get("ifGenerationMatch", generation) == generation
         metageneration = str(found.get("metageneration", ""))
         if not is_same or asked.get("ifMetagenerationMatch", metageneration) != metageneration:
-            raise refusals.condition_not_met("At least one of the pre-conditions you specified did not hold.")
+            raise api_errors.condition_not_met("At least one of the pre-conditions you specified did not hold.")
 
     # ------------------------------------------------------------------ what the object store does not know
 
@@ -200,7 +200,7 @@ class ObjectProxy:
             return None
         found = await self._objects.object_document(wanted.bucket, wanted.name)
         if found is None:
-            raise refusals.missing(f"No such object: {wanted.bucket}/{wanted.name}")
+            raise api_errors.missing(f"No such object: {wanted.bucket}/{wanted.name}")
         body = read_json(await request.body())
         return JSONResponse(self._metadata.change(found, body, is_whole=request.method == "PUT"))
 
@@ -268,9 +268,9 @@ class ObjectProxy:
         await answer.aclose()
         if answer.status_code == 404:
             bucket, name = next(iter(wanted.sources), (wanted.bucket, wanted.name))
-            error: CloudError = refusals.missing(f"No such object: {bucket}/{name}")
+            error: CloudError = api_errors.missing(f"No such object: {bucket}/{name}")
         elif answer.status_code == 412:
-            error = refusals.condition_not_met("At least one of the pre-conditions you specified did not hold.")
+            error = api_errors.condition_not_met("At least one of the pre-conditions you specified did not hold.")
         else:
             error = CloudError(message, reason=_REASONS.get(answer.status_code, "invalid"), status=answer.status_code)
         return render_error(error, request.url.path, self._settings)

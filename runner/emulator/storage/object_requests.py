@@ -15,7 +15,7 @@ from enum import Enum, auto
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
-from runner.emulator.wire import check_bucket_name, read_json, refusals
+from runner.emulator.wire import api_errors, check_bucket_name, read_json
 
 UPLOAD_TYPES = ("media", "multipart", "resumable")
 _PATH = re.compile(
@@ -112,7 +112,7 @@ def read_object_request(method: str, raw_path: str, query: Mapping[str, str]) ->
     """
     found = _PATH.fullmatch(raw_path)
     if found is None:
-        raise refusals.missing(f"No such method: {method} {raw_path}")
+        raise api_errors.missing(f"No such method: {method} {raw_path}")
     bucket, below, door = _bucket(found["bucket"]), found["below"] or "", found["door"] or ""
     request = ObjectRequest(act=Act.LIST, bucket=bucket, name="", query=query, door=door)
     if door.endswith("/upload"):
@@ -121,7 +121,7 @@ def read_object_request(method: str, raw_path: str, query: Mapping[str, str]) ->
         return _whole_object(request, below, f"{method} {raw_path}")
     if not below:
         if method not in ("GET", "HEAD"):
-            raise refusals.missing(f"No such method: {method} {raw_path}")
+            raise api_errors.missing(f"No such method: {method} {raw_path}")
         return request
     act = {"GET": Act.READ, "HEAD": Act.READ, "DELETE": Act.DELETE}.get(method, Act.UPDATE)
     return ObjectRequest(act=act, bucket=bucket, name=_decode(below), query=query, door=door)
@@ -131,7 +131,7 @@ def _upload(request: ObjectRequest) -> ObjectRequest:
     query = request.query
     act = Act.RESUME if "upload_id" in query else Act.UPLOAD
     if act is Act.UPLOAD and query.get("uploadType") not in UPLOAD_TYPES:
-        raise refusals.invalid(f"Invalid upload type: '{query.get('uploadType', '')}'.")
+        raise api_errors.invalid(f"Invalid upload type: '{query.get('uploadType', '')}'.")
     name = _checked_name(query["name"]) if query.get("name") else ""
     return ObjectRequest(act=act, bucket=request.bucket, name=name, query=query, door=request.door)
 
@@ -148,7 +148,7 @@ def _whole_object(request: ObjectRequest, below: str, line: str) -> ObjectReques
             query=request.query,
             sources=[(request.bucket, _decode(found["source"]))],
         )
-    raise refusals.missing(f"No such method: {line}")
+    raise api_errors.missing(f"No such method: {line}")
 
 
 def read_sources(body: bytes, bucket: str) -> tuple[list[tuple[str, str]], bytes]:
@@ -156,7 +156,7 @@ def read_sources(body: bytes, bucket: str) -> tuple[list[tuple[str, str]], bytes
     asked = read_json(body)
     named = asked.get("sourceObjects")
     if not isinstance(named, list) or not all(isinstance(one, dict) and one.get("name") for one in named):
-        raise refusals.required("sourceObjects")
+        raise api_errors.required("sourceObjects")
     names = [_checked_name(str(one["name"])) for one in named]
     known: dict[str, Any] = {key: asked[key] for key in ("kind", "destination") if key in asked}
     known["sourceObjects"] = [
@@ -181,7 +181,7 @@ def name_in_body(upload_type: str, content_type: str, start: bytes, *, is_whole:
         return None
     name = read_json(described or b"").get("name")
     if not isinstance(name, str) or not name:
-        raise refusals.required("name")
+        raise api_errors.required("name")
     return _checked_name(name)
 
 
@@ -218,7 +218,7 @@ def _checked_name(name: str) -> str:
     """
     size = len(name.encode(errors="surrogatepass"))
     if _NO_PARTS.intersection(name.split("/")) or size > _MOST_NAME_BYTES or _NO_TEXT.search(name):
-        raise refusals.invalid(f"Invalid object name: {name!a}")
+        raise api_errors.invalid(f"Invalid object name: {name!a}")
     return name
 
 

@@ -3,7 +3,7 @@
 Nothing here knows who calls, or which resources exist.
 """
 
-from runner.emulator.wire import refusals, request_fields
+from runner.emulator.wire import api_errors, request_fields
 from runner.emulator.wire.browsers import refuse_foreign_names, refuse_web_pages
 from runner.emulator.wire.listeners import LOOPBACK, bind_port, choose_ssh_port
 from runner.emulator.wire.listing import Entries, aggregated_document, list_document, sized_page
@@ -35,6 +35,7 @@ __all__ = [
     "Entries",
     "RequestIds",
     "aggregated_document",
+    "api_errors",
     "bind_port",
     "check_bucket_name",
     "check_choice",
@@ -50,7 +51,6 @@ __all__ = [
     "list_document",
     "read_int",
     "read_json",
-    "refusals",
     "refuse_foreign_names",
     "refuse_web_pages",
     "relative",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from runner.emulator.state import Document
-from runner.emulator.wire import refusals
+from runner.emulator.wire import api_errors
 
 Predicate = Callable[[Document], bool]
 
@@ -37,7 +37,7 @@ def parse_filter(text: str) -> Predicate:
     try:
         return _Parser(list(_tokens(text))).parse()
     except (ValueError, IndexError, re.error) as error:
-        raise refusals.invalid_field("filter", text, "Invalid list filter expression.") from error
+        raise api_errors.invalid_field("filter", text, "Invalid list filter expression.") from error
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str]]:

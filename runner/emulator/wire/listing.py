@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Collection, Mapping, Sequence
 
 from runner.emulator.state import Document
-from runner.emulator.wire import refusals
+from runner.emulator.wire import api_errors
 from runner.emulator.wire.filters import parse_filter
 from runner.emulator.wire.wire import link, scope_of
 
@@ -84,7 +84,7 @@ def _in_order(entries: Entries, query: Mapping[str, str]) -> Entries:
     if not order:
         return entries
     if order != "creationTimestamp desc":
-        raise refusals.invalid_field("orderBy", order, "Only 'creationTimestamp desc' is supported.")
+        raise api_errors.invalid_field("orderBy", order, "Only 'creationTimestamp desc' is supported.")
     return sorted(entries, key=lambda entry: str(entry[1].get("creationTimestamp", "")), reverse=True)
 
 
@@ -92,7 +92,7 @@ def _read_limit(text: str) -> int:
     if not text:
         return MAX_RESULTS
     if not text.isdigit() or not 0 <= int(text) <= MAX_RESULTS:
-        raise refusals.invalid_field("maxResults", text, "Value must be in the range [0, 500].")
+        raise api_errors.invalid_field("maxResults", text, "Value must be in the range [0, 500].")
     return int(text) or MAX_RESULTS
 
 
@@ -102,7 +102,7 @@ def sized_page(
     """Return a page as the other APIs have it (``pageSize``): its documents, and ``nextPageToken`` if there are more."""
     text = query.get("pageSize", "")
     if text and (not text.isdigit() or int(text) > most):
-        raise refusals.invalid(f"Invalid page size {text}: it must be at most {most}.")
+        raise api_errors.invalid(f"Invalid page size {text}: it must be at most {most}.")
     limit, after = int(text or 0) or default, _read_token(query.get("pageToken", ""))
     rest = [entry for entry in entries if entry[0] > after] if after else list(entries)
     page = rest[:limit]
@@ -118,4 +118,4 @@ def _read_token(token: str) -> str:
     try:
         return base64.b64decode(token, altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError) as error:
-        raise refusals.invalid_field("pageToken", token, "Invalid page token.") from error
+        raise api_errors.invalid_field("pageToken", token, "Invalid page token.") from error

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 
 from runner.emulator.state import Document, Store
-from runner.emulator.wire import refusals
+from runner.emulator.wire import api_errors
 from runner.emulator.wire.wire import relative
 
 REQUESTS = "requests/"
@@ -42,4 +42,4 @@ def _check(request_id: str) -> None:
     except ValueError:
         is_valid = False
     if not is_valid:
-        raise refusals.invalid_field("requestId", request_id, "Must be a valid UUID that is not zero.")
+        raise api_errors.invalid_field("requestId", request_id, "Must be a valid UUID that is not zero.")

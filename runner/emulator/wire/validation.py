@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from runner.emulator.state import Document
-from runner.emulator.wire import refusals
+from runner.emulator.wire import api_errors
 from runner.emulator.wire.request_fields import ANY, TEXTS
 from runner.errors import CloudError
 
@@ -60,7 +60,7 @@ def _check_object(body: Any, allowed: Mapping[str, Any], where: str) -> None:
     for key, value in body.items():
         if key not in allowed:
             place = f" at '{where}'" if where else ""
-            raise refusals.invalid(f'Invalid JSON payload received. Unknown name "{key}"{place}: Cannot find field.')
+            raise api_errors.invalid(f'Invalid JSON payload received. Unknown name "{key}"{place}: Cannot find field.')
         check_fields(value, allowed[key], where=f"{where}.{key}" if where else key)
 
 
@@ -75,22 +75,22 @@ def _is_scalar(value: Any, kind: type) -> bool:
 
 
 def _wrong_type(where: str, wanted: str, value: Any) -> CloudError:
-    return refusals.invalid(f"Invalid value at '{where or 'body'}' ({wanted}), {value!r}")
+    return api_errors.invalid(f"Invalid value at '{where or 'body'}' ({wanted}), {value!r}")
 
 
 def check_name(name: Any, *, field: str = "resource.name") -> str:
     """Check a name against Google's rule for Compute resources."""
     if name in (None, ""):
-        raise refusals.required(field)
+        raise api_errors.required(field)
     if not isinstance(name, str) or _NAME.fullmatch(name) is None:
-        raise refusals.invalid_field(field, name, f"Must be a match of regex '{NAME_PATTERN}'")
+        raise api_errors.invalid_field(field, name, f"Must be a match of regex '{NAME_PATTERN}'")
     return name
 
 
 def check_bucket_name(name: str) -> str:
     """Check the form of a bucket's name by Google's rule, not whether the name is available."""
     if _BUCKET_NAME.fullmatch(name) is None or ".." in name:
-        raise refusals.invalid(f"Invalid bucket name: '{name}'")
+        raise api_errors.invalid(f"Invalid bucket name: '{name}'")
     return name
 
 
@@ -98,29 +98,29 @@ def check_labels(labels: Mapping[str, Any] | None, *, field: str = "resource.lab
     if labels is None:
         return
     if len(labels) > _MAX_LABELS:
-        raise refusals.invalid_field(field, len(labels), f"At most {_MAX_LABELS} labels are allowed.")
+        raise api_errors.invalid_field(field, len(labels), f"At most {_MAX_LABELS} labels are allowed.")
     for key, value in labels.items():
         if _LABEL_KEY.fullmatch(key) is None:
-            raise refusals.invalid_field(field, key, f"Label keys must match '{_LABEL_KEY.pattern}'.")
+            raise api_errors.invalid_field(field, key, f"Label keys must match '{_LABEL_KEY.pattern}'.")
         if _LABEL_VALUE.fullmatch(value or "") is None:
-            raise refusals.invalid_field(field, value, f"Label value '{value}' violates format constraints.")
+            raise api_errors.invalid_field(field, value, f"Label value '{value}' violates format constraints.")
 
 
 def check_metadata(items: list[Document] | None, *, field: str = "resource.metadata.items") -> None:
     keys = [str(item.get("key", "")) for item in items or ()]
     for index, key in enumerate(keys):
         if _METADATA_KEY.fullmatch(key) is None:
-            raise refusals.invalid_field(f"{field}[{index}].key", key, f"Must match '{_METADATA_KEY.pattern}'.")
+            raise api_errors.invalid_field(f"{field}[{index}].key", key, f"Must match '{_METADATA_KEY.pattern}'.")
     if repeated := sorted({key for key in keys if keys.count(key) > 1}):
-        raise refusals.invalid_field(field, repeated[0], "Metadata has duplicate keys.")
+        raise api_errors.invalid_field(field, repeated[0], "Metadata has duplicate keys.")
     if sum(len(str(item.get("value", ""))) for item in items or ()) > _MAX_METADATA_BYTES:
-        raise refusals.invalid(f"Metadata is too large: at most {_MAX_METADATA_BYTES} bytes.")
+        raise api_errors.invalid(f"Metadata is too large: at most {_MAX_METADATA_BYTES} bytes.")
 
 
 def check_choice(value: Any, choices: tuple[str, ...], *, field: str) -> None:
     """Check that the value is empty or one of ``choices``."""
     if value not in (None, "", *choices):
-        raise refusals.invalid_field(field, value, f"Must be one of: {', '.join(choices)}.")
+        raise api_errors.invalid_field(field, value, f"Must be one of: {', '.join(choices)}.")
 
 
 def read_int(value: Any, *, field: str) -> int:
@@ -128,4 +128,4 @@ def read_int(value: Any, *, field: str) -> int:
     try:
         return int(value)
     except (TypeError, ValueError) as error:
-        raise refusals.invalid_field(field, value, "Must be an integer.") from error
+        raise api_errors.invalid_field(field, value, "Must be an integer.") from error
