@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 import requests
 
+from tests.emulator.batch_cloud import COPY, EMAIL, IAM, OWN_VM, BatchCloud, multipart, open_batch_cloud
 from tests.emulator.conftest import Json
-from tests.emulator.town import COPY, EMAIL, IAM, OWN_VM, Town, multipart, open_town
 
 #: The first part of a path: an API of Google's, or one of ours.
 KINDS = frozenset(
@@ -69,28 +69,28 @@ class Who:
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    with open_town(tmp_path_factory.mktemp("town") / "state") as opened:
+def batch_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BatchCloud]:
+    with open_batch_cloud(tmp_path_factory.mktemp("batch_cloud") / "state") as opened:
         yield opened
 
 
-def ask_route(town: Town, method: str, path: str, headers: Json) -> requests.Response:
+def ask_route(batch_cloud: BatchCloud, method: str, path: str, headers: Json) -> requests.Response:
     """Call a route, with a value for each parameter."""
     for key, value in PARAMETERS.items():
         path = path.replace(f"{{{key}}}", value)
     query = f"?uploadType=media&name=new-{method}-{path.split('/')[1]}" if "upload" in path else ""
     if path.startswith("/batch"):
-        return town.send(method, path, {**headers, "Content-Type": "multipart/mixed; boundary=B"}, data=b"--B--")
-    return town.send(method, path + query, headers)
+        return batch_cloud.send(method, path, {**headers, "Content-Type": "multipart/mixed; boundary=B"}, data=b"--B--")
+    return batch_cloud.send(method, path + query, headers)
 
 
 REALM = 'Bearer realm="https://accounts.google.com/"'
 INVALID = f'{REALM}, error="invalid_token"'
 
 
-def strangers(town: Town) -> dict[str, Who]:
+def strangers(batch_cloud: BatchCloud) -> dict[str, Who]:
     """Return callers that no route accepts. The web pages even have the owner's token, which no page can have."""
-    owner = town.cloud.owner
+    owner = batch_cloud.cloud.owner
     return {
         "nobody": Who(status=401, challenge=REALM),
         "garbage": Who(headers={"Authorization": "Bearer garbage"}, status=401, challenge=INVALID),
@@ -115,40 +115,40 @@ WHO = (
 
 
 @pytest.mark.parametrize("who", WHO)
-def test_no_route_accepts_a_stranger(town: Town, who: str) -> None:
-    caller = strangers(town)[who]
-    for method, path in town.cloud.cloud.app.routes():
-        answer = ask_route(town, method, path, caller.headers)
+def test_no_route_accepts_a_stranger(batch_cloud: BatchCloud, who: str) -> None:
+    caller = strangers(batch_cloud)[who]
+    for method, path in batch_cloud.cloud.cloud.app.routes():
+        answer = ask_route(batch_cloud, method, path, caller.headers)
         assert (answer.status_code, method, path) == (caller.status, method, path)
         assert answer.headers.get("WWW-Authenticate", "") == caller.challenge
         assert not [name for name in answer.headers if name.lower().startswith("access-control")]
 
 
-def test_every_stranger_is_tried(town: Town) -> None:
-    assert set(WHO) == set(strangers(town))
+def test_every_stranger_is_tried(batch_cloud: BatchCloud) -> None:
+    assert set(WHO) == set(strangers(batch_cloud))
 
 
-def test_every_route_has_a_kind_and_every_entry_a_route(town: Town) -> None:
-    routes = town.cloud.cloud.app.routes()
+def test_every_route_has_a_kind_and_every_entry_a_route(batch_cloud: BatchCloud) -> None:
+    routes = batch_cloud.cloud.cloud.app.routes()
     assert {path.split("/")[1] for _, path in routes} == KINDS
     assert set(VM_MAY) <= set(routes)
 
 
-def test_what_a_vm_may_do_with_each_route(town: Town) -> None:
+def test_what_a_vm_may_do_with_each_route(batch_cloud: BatchCloud) -> None:
     wrong = []
-    for method, path in town.cloud.cloud.app.routes():
+    for method, path in batch_cloud.cloud.cloud.app.routes():
         known = ("GET" if method == "HEAD" else method, path)
-        status = ask_route(town, method, path, town.vm).status_code
+        status = ask_route(batch_cloud, method, path, batch_cloud.vm).status_code
         if (status != 403) is not (known in VM_MAY) or status in (401, 421, 500):
             wrong.append((method, path, status))
     assert not wrong
 
 
-def test_a_preflight_is_rejected(town: Town) -> None:
+def test_a_preflight_is_rejected(batch_cloud: BatchCloud) -> None:
     asked = {"Origin": "https://example.com", "Access-Control-Request-Method": "POST"}
-    answer = town.send("OPTIONS", "/_local/faults", asked)
+    answer = batch_cloud.send("OPTIONS", "/_local/faults", asked)
     assert answer.status_code == 403
-    assert town.send("OPTIONS", "/_local/faults", town.cloud.owner).status_code == 405
+    assert batch_cloud.send("OPTIONS", "/_local/faults", batch_cloud.cloud.owner).status_code == 405
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
@@ -164,9 +164,9 @@ def test_a_preflight_is_rejected(town: Town) -> None:
         ("POST", "/batch/storage/v1"),
     ],
 )
-def test_a_form_is_not_accepted_as_json(town: Town, method: str, path: str, content_type: str) -> None:
-    headers = {**town.cloud.owner, "Content-Type": content_type}
-    answer = town.send(method, path, headers, data=b'{"kind": "http"}')
+def test_a_form_is_not_accepted_as_json(batch_cloud: BatchCloud, method: str, path: str, content_type: str) -> None:
+    headers = {**batch_cloud.cloud.owner, "Content-Type": content_type}
+    answer = batch_cloud.send(method, path, headers, data=b'{"kind": "http"}')
     assert (answer.status_code, answer.json()["error"]["errors"][0]["reason"]) == (400, "badContent")
 
 
@@ -227,47 +227,47 @@ ROADS: dict[str, tuple[str, str, Json, int]] = {
 
 
 @pytest.mark.parametrize("road", ROADS)
-def test_a_vm_cannot_overwrite_an_existing_object(town: Town, road: str) -> None:
+def test_a_vm_cannot_overwrite_an_existing_object(batch_cloud: BatchCloud, road: str) -> None:
     method, path, sent, status = ROADS[road]
-    headers = {**town.vm, **sent.get("headers", {})}
-    answer = town.send(method, path, headers, **{key: value for key, value in sent.items() if key != "headers"})
+    headers = {**batch_cloud.vm, **sent.get("headers", {})}
+    answer = batch_cloud.send(method, path, headers, **{key: value for key, value in sent.items() if key != "headers"})
     assert answer.status_code == status, answer.text
     for name in ("theirs", "mine"):
-        shown = town.cloud.session.get(f"{town.cloud.url}/storage/v1/b/results/o/{name}?alt=media")
+        shown = batch_cloud.cloud.session.get(f"{batch_cloud.cloud.url}/storage/v1/b/results/o/{name}?alt=media")
         assert shown.content == b"kept"
-    assert "metadata" not in town.cloud.get("/storage/v1/b/results/o/theirs")
+    assert "metadata" not in batch_cloud.cloud.get("/storage/v1/b/results/o/theirs")
 
 
-def begin(town: Town, name: str, headers: Json) -> str:
+def begin(batch_cloud: BatchCloud, name: str, headers: Json) -> str:
     """Begin an upload, and return its URI without the server."""
-    answer = town.send("POST", _UP + f"resumable&name={name}", headers)
+    answer = batch_cloud.send("POST", _UP + f"resumable&name={name}", headers)
     assert answer.status_code == 200, answer.text
-    return answer.headers["Location"].removeprefix(town.cloud.url)
+    return answer.headers["Location"].removeprefix(batch_cloud.cloud.url)
 
 
-def test_the_uri_of_an_upload_is_a_credential(town: Town) -> None:
+def test_the_uri_of_an_upload_is_a_credential(batch_cloud: BatchCloud) -> None:
     """Match Google: whoever has the URI continues as the caller who began, with that object and no other."""
-    uri = begin(town, "session", town.vm)
-    assert town.send("PUT", f"{uri}x", {}, data=b"bad").status_code == 401
-    assert town.send("PUT", uri, {"Origin": "https://example.com"}, data=b"bad").status_code == 403
-    assert town.send("PUT", uri, {"Authorization": "Bearer garbage"}, data=b"bad").status_code == 401
-    assert town.send("GET", uri.replace("/upload/", "/"), {}).status_code == 401
+    uri = begin(batch_cloud, "session", batch_cloud.vm)
+    assert batch_cloud.send("PUT", f"{uri}x", {}, data=b"bad").status_code == 401
+    assert batch_cloud.send("PUT", uri, {"Origin": "https://example.com"}, data=b"bad").status_code == 403
+    assert batch_cloud.send("PUT", uri, {"Authorization": "Bearer garbage"}, data=b"bad").status_code == 401
+    assert batch_cloud.send("GET", uri.replace("/upload/", "/"), {}).status_code == 401
     other = uri.replace("/b/results/", "/b/elsewhere/")
-    assert town.send("PUT", other, {}, data=b"bad").status_code == 404
-    assert town.send("PUT", uri.replace("name=session", "name=theirs"), {}, data=b"good").status_code == 200
-    shown = town.send("GET", "/storage/v1/b/results/o/session?alt=media", town.vm)
+    assert batch_cloud.send("PUT", other, {}, data=b"bad").status_code == 404
+    assert batch_cloud.send("PUT", uri.replace("name=session", "name=theirs"), {}, data=b"good").status_code == 200
+    shown = batch_cloud.send("GET", "/storage/v1/b/results/o/session?alt=media", batch_cloud.vm)
     assert shown.content == b"good"
-    assert town.send("PUT", uri, {}, data=b"bad").status_code == 401
+    assert batch_cloud.send("PUT", uri, {}, data=b"bad").status_code == 401
 
 
-def test_an_upload_does_not_overwrite_an_object_that_was_created_meanwhile(town: Town) -> None:
-    uri = begin(town, "race", town.vm)
-    assert town.send("POST", _UP + "media&name=race", town.cloud.owner, data=b"first").status_code == 200
-    assert town.send("PUT", uri, town.vm, data=b"second").status_code == 403
-    assert town.send("GET", "/storage/v1/b/results/o/race?alt=media", town.vm).content == b"first"
+def test_an_upload_does_not_overwrite_an_object_that_was_created_meanwhile(batch_cloud: BatchCloud) -> None:
+    uri = begin(batch_cloud, "race", batch_cloud.vm)
+    assert batch_cloud.send("POST", _UP + "media&name=race", batch_cloud.cloud.owner, data=b"first").status_code == 200
+    assert batch_cloud.send("PUT", uri, batch_cloud.vm, data=b"second").status_code == 403
+    assert batch_cloud.send("GET", "/storage/v1/b/results/o/race?alt=media", batch_cloud.vm).content == b"first"
 
 
-def test_a_batch_request_bypasses_no_check(town: Town) -> None:
+def test_a_batch_request_bypasses_no_check(batch_cloud: BatchCloud) -> None:
     asked = {
         "read": "GET /storage/v1/b/results/o/theirs",
         "delete": "DELETE /storage/v1/b/results/o/theirs",
@@ -286,8 +286,8 @@ def test_a_batch_request_bypasses_no_check(town: Town) -> None:
         f"--B\r\nContent-Type: application/http\r\nContent-ID: <{name}>\r\n\r\n{line} HTTP/1.1\r\n\r\n\r\n"
         for name, line in asked.items()
     )
-    headers = {**town.vm, "Content-Type": "multipart/mixed; boundary=B"}
-    answer = town.send("POST", "/batch/storage/v1", headers, data=parts + "--B--\r\n")
+    headers = {**batch_cloud.vm, "Content-Type": "multipart/mixed; boundary=B"}
+    answer = batch_cloud.send("POST", "/batch/storage/v1", headers, data=parts + "--B--\r\n")
     statuses = [int(line.split()[1]) for line in answer.text.splitlines() if line.startswith("HTTP/1.1 ")]
     assert dict(zip(asked, statuses, strict=True)) == {
         "read": 200,
@@ -333,26 +333,28 @@ def nested(depth: int) -> bytes:
     }.items(),
     ids=lambda item: item[0],
 )
-def test_a_batch_request_that_cannot_be_read_is_rejected_as_a_whole(town: Town, body: tuple[str, bytes]) -> None:
-    headers = {**town.cloud.owner, "Content-Type": "multipart/mixed; boundary=B"}
-    answer = town.send("POST", "/batch/storage/v1", headers, data=body[1])
+def test_a_batch_request_that_cannot_be_read_is_rejected_as_a_whole(
+    batch_cloud: BatchCloud, body: tuple[str, bytes]
+) -> None:
+    headers = {**batch_cloud.cloud.owner, "Content-Type": "multipart/mixed; boundary=B"}
+    answer = batch_cloud.send("POST", "/batch/storage/v1", headers, data=body[1])
     assert (answer.status_code, answer.json()["error"]["errors"][0]["reason"]) == (400, "invalid")
-    assert town.send("GET", "/storage/v1/b/results/o/theirs", town.vm).status_code == 200
+    assert batch_cloud.send("GET", "/storage/v1/b/results/o/theirs", batch_cloud.vm).status_code == 200
 
 
 # ---------------------------------------------------------------- last: the one ends itself, the other everything
 
 
-def test_a_vm_may_delete_itself(town: Town) -> None:
+def test_a_vm_may_delete_itself(batch_cloud: BatchCloud) -> None:
     other = OWN_VM.replace("/vm", "/other")
-    assert town.send("GET", f"/compute/v1/{OWN_VM}", town.vm).status_code == 200
-    assert town.send("DELETE", f"/compute/v1/{other}", town.vm).status_code == 403
-    assert town.send("DELETE", f"/compute/v1/{OWN_VM}", town.vm).status_code == 200
+    assert batch_cloud.send("GET", f"/compute/v1/{OWN_VM}", batch_cloud.vm).status_code == 200
+    assert batch_cloud.send("DELETE", f"/compute/v1/{other}", batch_cloud.vm).status_code == 403
+    assert batch_cloud.send("DELETE", f"/compute/v1/{OWN_VM}", batch_cloud.vm).status_code == 200
 
 
-def test_the_owner_may_do_everything(town: Town) -> None:
+def test_the_owner_may_do_everything(batch_cloud: BatchCloud) -> None:
     """Stop the cloud last."""
-    routes = [route for route in town.cloud.cloud.app.routes() if route[1] != "/_local/stop"]
+    routes = [route for route in batch_cloud.cloud.cloud.app.routes() if route[1] != "/_local/stop"]
     for method, path in [*routes, ("POST", "/_local/stop")]:
-        status = ask_route(town, method, path, town.cloud.owner).status_code
+        status = ask_route(batch_cloud, method, path, batch_cloud.cloud.owner).status_code
         assert status not in (401, 403, 421, 500), (method, path, status)

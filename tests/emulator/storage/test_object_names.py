@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.emulator.batch_cloud import COPY, BatchCloud, multipart, open_batch_cloud
 from tests.emulator.conftest import LIMIT_S, Json
-from tests.emulator.town import COPY, Town, multipart, open_town
 
 NO_NAMES = (
     *("../elsewhere/secret", "../elsewhere/new", "x/../../elsewhere/secret", "../../cloud.sqlite", "../../../planted"),
@@ -61,48 +61,50 @@ ROADS: Mapping[str, tuple[str, str, Json]] = {
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    with open_town(tmp_path_factory.mktemp("town") / "state") as opened:
+def batch_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BatchCloud]:
+    with open_batch_cloud(tmp_path_factory.mktemp("batch_cloud") / "state") as opened:
         yield opened
 
 
-def send_raw(town: Town, method: str, path: str, headers: Json, body: bytes | None = None) -> tuple[int, bytes]:
+def send_raw(
+    batch_cloud: BatchCloud, method: str, path: str, headers: Json, body: bytes | None = None
+) -> tuple[int, bytes]:
     """Without a client that tidies paths; status and answer."""
-    connection = http.client.HTTPConnection(town.cloud.url.removeprefix("http://"), timeout=LIMIT_S)
+    connection = http.client.HTTPConnection(batch_cloud.cloud.url.removeprefix("http://"), timeout=LIMIT_S)
     with contextlib.closing(connection):
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
 
 
-def take_road(town: Town, road: str, name: str, headers: Json) -> int:
+def take_road(batch_cloud: BatchCloud, road: str, name: str, headers: Json) -> int:
     method, path, sent = ROADS[road]
     told = sent.get("data", b"")
     headers = {**headers, "Content-Type": "application/json", **sent.get("headers", {})}
     if "json" in sent:
         told = json.dumps(sent["json"]).replace('"NAME"', "JSON").encode()
     body = told.replace(b"JSON", json.dumps(name).encode())
-    return send_raw(town, method, path.replace("NAME", quote(name, safe="")), headers, body or None)[0]
+    return send_raw(batch_cloud, method, path.replace("NAME", quote(name, safe="")), headers, body or None)[0]
 
 
-def files_of(town: Town) -> set[Path]:
+def files_of(batch_cloud: BatchCloud) -> set[Path]:
     """Return the objects of all buckets, and what lies beside the cloud's folder."""
-    state = town.cloud.settings.state
+    state = batch_cloud.cloud.settings.state
     return {*(state / "objects").rglob("*"), *state.iterdir(), *state.parent.iterdir()}
 
 
 @pytest.mark.parametrize("road", ROADS)
-def test_no_road_leads_to_what_is_no_name_here(town: Town, road: str) -> None:
+def test_no_road_leads_to_what_is_no_name_here(batch_cloud: BatchCloud, road: str) -> None:
     """Not for the owner either, whose own mistakes would hurt as much."""
-    before = files_of(town)
-    for headers in (town.vm, town.cloud.owner):
-        found = {name: take_road(town, road, name, headers) for name in NO_NAMES}
+    before = files_of(batch_cloud)
+    for headers in (batch_cloud.vm, batch_cloud.cloud.owner):
+        found = {name: take_road(batch_cloud, road, name, headers) for name in NO_NAMES}
         assert found == dict.fromkeys(NO_NAMES, 400)
-    assert files_of(town) == before
+    assert files_of(batch_cloud) == before
 
 
 @pytest.mark.parametrize("bucket", NO_BUCKETS)
-def test_no_road_leads_to_what_is_no_bucket(town: Town, bucket: str) -> None:
+def test_no_road_leads_to_what_is_no_bucket(batch_cloud: BatchCloud, bucket: str) -> None:
     asked = [
         ("GET", f"/storage/v1/b/{bucket}/o"),
         ("GET", f"/storage/v1/b/{bucket}/o/secret"),
@@ -110,7 +112,7 @@ def test_no_road_leads_to_what_is_no_bucket(town: Town, bucket: str) -> None:
         ("POST", COPY.format(source=f"{bucket}/o/secret", target="results/o/new")),
         ("POST", COPY.format(source="results/o/mine", target=f"{bucket}/o/new")),
     ]
-    statuses = {send_raw(town, *one, town.cloud.owner)[0] for one in asked}
+    statuses = {send_raw(batch_cloud, *one, batch_cloud.cloud.owner)[0] for one in asked}
     assert statuses <= {400, 404}
     assert 400 in statuses
 
@@ -118,34 +120,34 @@ def test_no_road_leads_to_what_is_no_bucket(town: Town, bucket: str) -> None:
 @pytest.mark.parametrize(
     "name", ["a...b", "..a", "a..", ".pulumi/stacks/x.json", "... /...", "a/.../b", "..%2Fa", "a\\..\\b"]
 )
-def test_names_that_only_look_like_it_are_taken(town: Town, name: str) -> None:
+def test_names_that_only_look_like_it_are_taken(batch_cloud: BatchCloud, name: str) -> None:
     path = f"{_O}/{quote(name, safe='')}"
-    assert take_road(town, "media", name, town.vm) == 200
-    assert send_raw(town, "GET", f"{path}?alt=media", town.vm) == (200, b"bad")
-    assert send_raw(town, "DELETE", path, town.cloud.owner)[0] == 204
+    assert take_road(batch_cloud, "media", name, batch_cloud.vm) == 200
+    assert send_raw(batch_cloud, "GET", f"{path}?alt=media", batch_cloud.vm) == (200, b"bad")
+    assert send_raw(batch_cloud, "DELETE", path, batch_cloud.cloud.owner)[0] == 204
 
 
-def test_a_source_has_one_name(town: Town) -> None:
+def test_a_source_has_one_name(batch_cloud: BatchCloud) -> None:
     """The object store would take the last one, in any spelling."""
-    headers = {**town.vm, "Content-Type": "application/json"}
+    headers = {**batch_cloud.vm, "Content-Type": "application/json"}
     body = json.dumps(
         {"sourceObjects": [{"name": "mine", "Name": "../elsewhere/secret", "NAME": "../elsewhere/secret"}]}
     )
-    assert send_raw(town, "POST", f"{_O}/composed/compose", headers, body.encode())[0] == 200
-    assert send_raw(town, "GET", f"{_O}/composed?alt=media", town.vm) == (200, b"kept")
+    assert send_raw(batch_cloud, "POST", f"{_O}/composed/compose", headers, body.encode())[0] == 200
+    assert send_raw(batch_cloud, "GET", f"{_O}/composed?alt=media", batch_cloud.vm) == (200, b"kept")
 
 
 @pytest.mark.parametrize("prefix", ["../elsewhere/", "../", "..", "/", "./", "x/../../elsewhere"])
-def test_a_list_has_nothing_of_another_bucket(town: Town, prefix: str) -> None:
+def test_a_list_has_nothing_of_another_bucket(batch_cloud: BatchCloud, prefix: str) -> None:
     """A prefix is no name: any is taken, and what is listed begins with it."""
-    status, answer = send_raw(town, "GET", f"{_O}?prefix={quote(prefix, safe='')}&delimiter=%2F", town.vm)
+    status, answer = send_raw(batch_cloud, "GET", f"{_O}?prefix={quote(prefix, safe='')}&delimiter=%2F", batch_cloud.vm)
     listed: Any = json.loads(answer)
     assert (status, listed.get("items"), listed.get("prefixes")) == (200, None, None)
 
 
-def test_a_refusal_does_not_say_where_the_objects_are(town: Town) -> None:
-    assert take_road(town, "media", "a/file", town.vm) == 200
+def test_a_refusal_does_not_say_where_the_objects_are(batch_cloud: BatchCloud) -> None:
+    assert take_road(batch_cloud, "media", "a/file", batch_cloud.vm) == 200
     for name, code, told in (("a/file/below", 500, b"not a directory"), ("n" * 1000, 400, b"file name too long")):
         path = f"/upload{_O}?uploadType=media&name={quote(name, safe='')}"
-        status, answer = send_raw(town, "POST", path, town.vm, b"x")
-        assert (status, told in answer, str(town.cloud.settings.state).encode() in answer) == (code, True, False)
+        status, answer = send_raw(batch_cloud, "POST", path, batch_cloud.vm, b"x")
+        assert (status, told in answer, str(batch_cloud.cloud.settings.state).encode() in answer) == (code, True, False)

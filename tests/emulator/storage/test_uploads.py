@@ -16,24 +16,24 @@ import requests
 
 from runner.emulator.storage.object_bodies import IN_MEMORY_BYTES, Body
 from runner.errors import CloudError
+from tests.emulator.batch_cloud import COPY, BatchCloud, multipart, open_batch_cloud
 from tests.emulator.conftest import LIMIT_S, Json
-from tests.emulator.town import COPY, Town, multipart, open_town
 
 _O = "/storage/v1/b/results/o"
 _MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    with open_town(tmp_path_factory.mktemp("town") / "state") as opened:
+def batch_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BatchCloud]:
+    with open_batch_cloud(tmp_path_factory.mktemp("batch_cloud") / "state") as opened:
         yield opened
 
 
 class SlowUpload:
     """A request whose body is sent as it is told to."""
 
-    def __init__(self, town: Town, method: str, path: str, headers: Json) -> None:
-        place = town.cloud.url.removeprefix("http://")
+    def __init__(self, batch_cloud: BatchCloud, method: str, path: str, headers: Json) -> None:
+        place = batch_cloud.cloud.url.removeprefix("http://")
         host, port = place.split(":")
         self._connection = socket.create_connection((host, int(port)), LIMIT_S)
         told = {"Host": place, "Transfer-Encoding": "chunked", "Connection": "close", **headers}
@@ -56,97 +56,99 @@ class SlowUpload:
         self._connection.close()
 
 
-def write(town: Town, name: str, content: bytes, headers: Json | None = None) -> requests.Response:
+def write(batch_cloud: BatchCloud, name: str, content: bytes, headers: Json | None = None) -> requests.Response:
     path = f"/upload{_O}?uploadType=media&name={name}"
-    return town.send("POST", path, headers or town.cloud.owner, data=content)
+    return batch_cloud.send("POST", path, headers or batch_cloud.cloud.owner, data=content)
 
 
-def read(town: Town, name: str) -> bytes:
-    return town.send("GET", f"{_O}/{name}?alt=media", town.cloud.owner).content
+def read(batch_cloud: BatchCloud, name: str) -> bytes:
+    return batch_cloud.send("GET", f"{_O}/{name}?alt=media", batch_cloud.cloud.owner).content
 
 
-def begin(town: Town, kind: str, name: str) -> tuple[str, str, Json, bytes]:
+def begin(batch_cloud: BatchCloud, kind: str, name: str) -> tuple[str, str, Json, bytes]:
     """Return method, path, headers and body of an upload by the VM."""
     path = f"/upload{_O}?uploadType={kind}&name={name}"
     if kind == "resumable":
-        answer = town.send("POST", path, town.vm)
-        return "PUT", answer.headers["Location"].removeprefix(town.cloud.url), town.vm, b"from the VM" * 9
+        answer = batch_cloud.send("POST", path, batch_cloud.vm)
+        return "PUT", answer.headers["Location"].removeprefix(batch_cloud.cloud.url), batch_cloud.vm, b"from the VM" * 9
     if kind == "multipart":
         sent = multipart("{}")
-        return "POST", path, {**town.vm, **sent["headers"]}, sent["data"]
-    return "POST", path, town.vm, b"from the VM" * 9
+        return "POST", path, {**batch_cloud.vm, **sent["headers"]}, sent["data"]
+    return "POST", path, batch_cloud.vm, b"from the VM" * 9
 
 
 @pytest.mark.parametrize("kind", ["media", "multipart", "resumable"])
-def test_what_came_while_an_upload_was_held_back_is_not_written_over(town: Town, kind: str) -> None:
-    method, path, headers, content = begin(town, kind, f"lease-{kind}")
-    slow = SlowUpload(town, method, path, headers)
+def test_what_came_while_an_upload_was_held_back_is_not_written_over(batch_cloud: BatchCloud, kind: str) -> None:
+    method, path, headers, content = begin(batch_cloud, kind, f"lease-{kind}")
+    slow = SlowUpload(batch_cloud, method, path, headers)
     slow.send(content[:-20])
-    assert write(town, f"lease-{kind}", b"from the owner").status_code == 200
+    assert write(batch_cloud, f"lease-{kind}", b"from the owner").status_code == 200
     slow.send(content[-20:])
     slow.end()
     assert slow.status() == 403
-    assert read(town, f"lease-{kind}") == b"from the owner"
+    assert read(batch_cloud, f"lease-{kind}") == b"from the owner"
 
 
 @pytest.mark.parametrize("kind", ["media", "multipart", "resumable"])
-def test_an_upload_that_stops_holds_up_nobody(town: Town, kind: str) -> None:
-    method, path, headers, content = begin(town, kind, f"stalled-{kind}")
-    with contextlib.closing(SlowUpload(town, method, path, headers)) as slow:
+def test_an_upload_that_stops_holds_up_nobody(batch_cloud: BatchCloud, kind: str) -> None:
+    method, path, headers, content = begin(batch_cloud, kind, f"stalled-{kind}")
+    with contextlib.closing(SlowUpload(batch_cloud, method, path, headers)) as slow:
         slow.send(content[:-20])
-        assert write(town, f"other-{kind}", b"other").status_code == 200
-        assert write(town, f"stalled-{kind}", b"same").status_code == 200
-        assert read(town, f"other-{kind}") == b"other"
-        assert town.cloud.get(_O)["items"]
-    assert read(town, f"stalled-{kind}") == b"same"
+        assert write(batch_cloud, f"other-{kind}", b"other").status_code == 200
+        assert write(batch_cloud, f"stalled-{kind}", b"same").status_code == 200
+        assert read(batch_cloud, f"other-{kind}") == b"other"
+        assert batch_cloud.cloud.get(_O)["items"]
+    assert read(batch_cloud, f"stalled-{kind}") == b"same"
 
 
-def test_of_many_that_end_at_once_one_is_first_and_the_others_are_refused(town: Town) -> None:
+def test_of_many_that_end_at_once_one_is_first_and_the_others_are_refused(batch_cloud: BatchCloud) -> None:
     """Nobody's look at what is there is older than somebody else's write."""
     uploads = []
     for kind in ("media", "multipart", "resumable") * 5:
-        method, path, headers, content = begin(town, kind, "first")
-        uploads.append(SlowUpload(town, method, path, headers))
+        method, path, headers, content = begin(batch_cloud, kind, "first")
+        uploads.append(SlowUpload(batch_cloud, method, path, headers))
         uploads[-1].send(content)
     for upload in uploads:
         upload.end()
     assert sorted(upload.status() for upload in uploads) == [200, *[403] * 14]
 
 
-def test_a_copy_and_a_compose_are_no_later_than_their_look_either(town: Town) -> None:
+def test_a_copy_and_a_compose_are_no_later_than_their_look_either(batch_cloud: BatchCloud) -> None:
     roads: list[tuple[str, Json]] = [
         (COPY.format(source="results/o/mine", target="results/o/copied"), {}),
         (f"{_O}/copied/compose", {"json": {"sourceObjects": [{"name": "mine"}]}}),
     ]
     with ThreadPoolExecutor(8) as pool:
-        answers = pool.map(lambda road: town.send("POST", road[0], town.vm, **road[1]), roads * 4)
+        answers = pool.map(lambda road: batch_cloud.send("POST", road[0], batch_cloud.vm, **road[1]), roads * 4)
     assert sorted(answer.status_code for answer in answers) == [200, *[403] * 7]
 
 
-def test_what_an_upload_was_begun_under_must_still_be_true_when_it_ends(town: Town) -> None:
+def test_what_an_upload_was_begun_under_must_still_be_true_when_it_ends(batch_cloud: BatchCloud) -> None:
     path = f"/upload{_O}?uploadType=resumable&name=once&ifGenerationMatch=0"
-    uri = town.send("POST", path, town.cloud.owner).headers["Location"].removeprefix(town.cloud.url)
-    assert write(town, "once", b"first").status_code == 200
-    assert town.send("PUT", uri, town.cloud.owner, data=b"second").status_code == 412
-    assert read(town, "once") == b"first"
+    uri = (
+        batch_cloud.send("POST", path, batch_cloud.cloud.owner).headers["Location"].removeprefix(batch_cloud.cloud.url)
+    )
+    assert write(batch_cloud, "once", b"first").status_code == 200
+    assert batch_cloud.send("PUT", uri, batch_cloud.cloud.owner, data=b"second").status_code == 412
+    assert read(batch_cloud, "once") == b"first"
 
 
-def test_an_upload_that_may_not_be_is_refused_before_it_is_sent(town: Town) -> None:
+def test_an_upload_that_may_not_be_is_refused_before_it_is_sent(batch_cloud: BatchCloud) -> None:
     path = "/upload/storage/v1/b/elsewhere/o?uploadType="
     named = json.dumps({"name": "new"})
     for kind, start in (("media&name=new", b""), ("multipart", multipart(named)["data"])):
-        headers = {**town.vm, **multipart(named)["headers"]}
-        slow = SlowUpload(town, "POST", path + kind, headers)
+        headers = {**batch_cloud.vm, **multipart(named)["headers"]}
+        slow = SlowUpload(batch_cloud, "POST", path + kind, headers)
         slow.send(start or b"x")
         assert slow.status() == 403
 
 
-def test_a_large_upload_comes_back_as_it_went_and_leaves_nothing(town: Town) -> None:
+def test_a_large_upload_comes_back_as_it_went_and_leaves_nothing(batch_cloud: BatchCloud) -> None:
     content = bytes(range(256)) * (8 * _MIB // 256) + b"end"
-    before = {file.name for file in town.cloud.settings.state.iterdir()}
-    assert write(town, "large", content, town.vm).status_code == 200
-    assert read(town, "large") == content
-    assert {file.name for file in town.cloud.settings.state.iterdir()} == before
+    before = {file.name for file in batch_cloud.cloud.settings.state.iterdir()}
+    assert write(batch_cloud, "large", content, batch_cloud.vm).status_code == 200
+    assert read(batch_cloud, "large") == content
+    assert {file.name for file in batch_cloud.cloud.settings.state.iterdir()} == before
 
 
 @pytest.mark.parametrize("size", [0, 1, IN_MEMORY_BYTES - 1, IN_MEMORY_BYTES, IN_MEMORY_BYTES + 1, 3 * IN_MEMORY_BYTES])

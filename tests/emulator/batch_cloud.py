@@ -22,7 +22,7 @@ COPY = "/storage/v1/b/{source}/rewriteTo/b/{target}"
 
 
 @dataclass(kw_only=True)
-class Town:
+class BatchCloud:
     """A cloud with a bucket, a VM with the rights of a batch's VMs, and another VM."""
 
     cloud: CloudUnderTest
@@ -54,11 +54,11 @@ def populate(cloud: CloudUnderTest) -> Json:
 
 
 @contextlib.contextmanager
-def open_town(state: Path) -> Iterator[Town]:
+def open_batch_cloud(state: Path) -> Iterator[BatchCloud]:
     """Start a cloud with this state folder, and stop it afterwards."""
     cloud = CloudUnderTest(CloudSettings(state=state)).start()
     try:
-        yield Town(cloud=cloud, vm=populate(cloud))
+        yield BatchCloud(cloud=cloud, vm=populate(cloud))
     finally:
         cloud.stop()
 
