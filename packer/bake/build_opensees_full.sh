@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # sudo bash build_opensees_full.sh N: OpenSees, OpenSeesMP and OpenSeesPy from source, with MPI, MUMPS, ScaLAPACK, Tcl
 # and HDF5, on Rocky 8 or 9 and Debian or Ubuntu. `build_opensees_full.sh N plan` prints what would be done, and does nothing;
-# `… N check` says what this machine lacks for it, and does nothing either.
+# `… N check` lists what this computer lacks for it, and does nothing either.
 #
 # Written from OpenSees' build pages:
 #   https://opensees.github.io/OpenSeesDocumentation/developer/build.html (section Ubuntu)
@@ -21,7 +21,7 @@ source "$here/lib/platforms.sh"
 # shellcheck source=packer/bake/lib/solvers.sh
 source "$here/lib/solvers.sh"
 
-# One line a step: what, from where, pinned by what. Needs nothing but this folder.
+# One line per step: what, from where, and the commit or checksum that pins it. Needs nothing but this folder.
 print_plan() {
   cat <<EOF
 system	$(read_os)
@@ -52,8 +52,8 @@ fetch_sources() {
   checkout_commit "$OPENSEES_REPOSITORY" "$OPENSEES_COMMIT" "$sources/opensees"
 }
 
-# OpenSees' CMake looks for static libraries only (CMAKE_FIND_LIBRARY_SUFFIXES); what systems ship as shared ones is
-# named to it. CONAN_LIB_DIRS_TCL is where it copies Tcl's scripts from, with Conan or without.
+# OpenSees' CMake looks for static libraries only (CMAKE_FIND_LIBRARY_SUFFIXES), so the shared ones that systems ship are
+# passed explicitly. It copies Tcl's scripts from CONAN_LIB_DIRS_TCL, with Conan or without.
 configure_opensees() {
   local python=$1 python_include python_library
   python_include=$("$python" -E -c 'import sysconfig; print(sysconfig.get_paths()["include"])')

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # sudo bash build_opensees_wheels.sh N: the OpenSees-MP engine from OpenSeesPy's and MPICH's wheels, in minutes.
-# Needs no root when OPENSEES_HPC_PREFIX names a folder of one's own. Running it again changes only what is old.
-# `build_opensees_wheels.sh N check` says what this machine lacks for it, and does nothing.
+# Needs no root if OPENSEES_HPC_PREFIX names a folder of your own. Running it again changes only what is out of date.
+# `build_opensees_wheels.sh N check` lists what this computer lacks for it, and does nothing.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# sudo bash cleanup.sh: takes out of an image what must not be copied with it: caches, keys, histories, identity.
-# On somebody's machine (another prefix than the image's) only what is below the prefix is touched.
+# sudo bash cleanup.sh: removes what must not be copied with an image: caches, keys, histories, identity.
+# On a user's own computer (any prefix but the image's) only what is below the prefix is touched.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -20,7 +20,7 @@ clean_packages() {
   esac
 }
 
-# What makes this machine this machine. The first boot of a copy makes its own.
+# The identity of this VM. A copy generates its own at first boot.
 clean_identity() {
   rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /var/lib/systemd/random-seed
   rm -rf /var/lib/cloud/instances /var/lib/cloud/instance /var/lib/dhcp/*.leases

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# validate.sh: runs known models with the commands of the image and compares digits. One line a check; the last line is
-# a JSON object with the versions of everything in the image, also left in PREFIX/etc/versions.json. Exit 1 on any mismatch.
+# validate.sh: runs known models with the commands of the image and compares their results. One line per check; the last line
+# is a JSON object with the versions of everything in the image, also written to PREFIX/etc/versions.json. Exit 1 on any mismatch.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -25,7 +25,8 @@ is_close() {
     BEGIN { gap = got - want; if (gap < 0) gap = -gap; size = want < 0 ? -want : want; exit !(gap <= tolerance * size) }'
 }
 
-# run_model COMMAND MODEL: its output in $work/MODEL.log, in a folder of its own, with a limit so that a hang is a failure.
+# run_model COMMAND MODEL: runs it in a folder of its own, with its output in $work/MODEL.log and a time limit, so that a hang is
+# a failure.
 run_model() {
   local words
   read -r -a words <<<"$1"
@@ -84,9 +85,9 @@ check_readable_by_all() {
   local closed
   closed=$(find "$prefix" ! -type l \( ! -perm -004 -o -perm -100 ! -perm -001 \) | head -n 5)
   if [[ -z $closed ]]; then
-    report ok "everybody may read and run what is installed"
+    report ok "every user can read and run what is installed"
   else
-    report FAIL "not everybody may read or run: ${closed//$'\n'/, }"
+    report FAIL "not every user can read or run: ${closed//$'\n'/, }"
   fi
 }
 

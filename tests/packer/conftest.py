@@ -1,4 +1,4 @@
-"""What the tests of packer/ share: an installed prefix, and running one of its commands."""
+"""Fixtures for the tests of packer/: an installed prefix, and a way to run its commands."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RunCommand = Callable[..., Ended]
 
 @pytest.fixture
 def run_command(opensees_prefix: Path, tmp_path: Path) -> RunCommand:
-    """``run_command("openseesmp", "2", "main.tcl")`` in the test's own folder."""
+    """Return a function: ``run_command("openseesmp", "2", "main.tcl")`` runs in the test's own folder."""
 
     def run(name: str, *arguments: str, prefix: Path = opensees_prefix, **environment: str) -> Ended:
         done = subprocess.run(

@@ -39,7 +39,7 @@ TOLD = (("grace", 60), ("look", 0.3), ("push", 60))
 
 
 def until(holds: Callable[[], Any], what: str) -> Any:
-    """Poll until something is true; its value."""
+    """Poll until a condition is true; return its value."""
     give_up = time.monotonic() + LIMIT_S
     while time.monotonic() < give_up:
         if value := holds():
@@ -50,7 +50,7 @@ def until(holds: Callable[[], Any], what: str) -> Any:
 
 @dataclass(kw_only=True)
 class EmulatedCloud:
-    """An embedded cloud with what the stack ``base`` has, as far as VMs need it."""
+    """An embedded cloud with the resources of the stack ``base`` that VMs need."""
 
     state: Path
     endpoint: Any
@@ -73,20 +73,20 @@ class EmulatedCloud:
         return storage_client(self.endpoint)
 
     def ask(self, method: str, path: str, body: Any = None, **query: str) -> Any:
-        """One request to the cloud; its JSON answer."""
+        """Send a request to the cloud; return its JSON answer."""
         with self.new_session() as session:
             answer = session.request(method, f"{self.endpoint.url}{path}", json=body, params=query, timeout=LIMIT_S)
         assert answer.status_code < 300, (path, answer.status_code, answer.text)
         return answer.json() if answer.content else {}
 
     def done(self, method: str, path: str, body: Any = None) -> None:
-        """One request that begins an operation, which is waited for."""
+        """Send a request that begins an operation, and wait for the operation."""
         operation = self.ask(method, path, body)
         wait = operation["selfLink"].replace("https://www.googleapis.com", "")
         assert "error" not in self.ask("POST", f"{wait}/wait")
 
     def make_base(self) -> None:
-        """Service account, role with its grant, and bucket."""
+        """Create service account, role with its grant, and bucket."""
         self.ask("POST", f"/iam/v1/projects/{PROJECT}/serviceAccounts", {"accountId": names.SERVICE_ACCOUNT_ID})
         role = {"title": "delete itself", "includedPermissions": list(SELF_DELETE_PERMISSIONS), "stage": "GA"}
         wanted = {"roleId": names.SELF_DELETE_ROLE_ID, "role": role}
@@ -138,20 +138,20 @@ class EmulatedCloud:
         return interface
 
     def names_of(self, prefix: str) -> list[str]:
-        """Return the objects that begin so, without the beginning."""
+        """Return the names of objects with this prefix, without the prefix."""
         listed = self.ask("GET", f"/storage/v1/b/{BUCKET}/o", prefix=prefix).get("items", [])
         return sorted(item["name"].removeprefix(prefix) for item in listed)
 
     def read_json(self, name: str) -> Any:
-        """Return a small object."""
+        """Return the content of a small object."""
         return self.ask("GET", f"/storage/v1/b/{BUCKET}/o/{quote(name, safe='')}", alt="media")
 
     def fault(self, **fault: Any) -> None:
-        """Ask for a fault."""
+        """Arm a fault."""
         self.ask("POST", "/_local/faults", fault)
 
     def no_faults(self) -> None:
-        """End all faults."""
+        """Disarm all faults."""
         self.ask("DELETE", "/_local/faults")
 
 
@@ -168,18 +168,18 @@ class EmulatedVm:
         self.jobs = self.cloud.open_interface(self.instance(), self.batch)
 
     def instance(self) -> Instance:
-        """As the cloud has it now."""
+        """Return the instance as the cloud has it now."""
         found = self.cloud.compute.instance(ZONE, self.name)
         assert found is not None
         return found
 
     def status(self) -> str:
-        """Google's word, ``gone`` if there is none."""
+        """Return Google's status, ``gone`` if the VM does not exist."""
         found = self.cloud.compute.instance(ZONE, self.name)
         return "gone" if found is None else found.status
 
     def log(self) -> str:
-        """Return the serial port."""
+        """Return the output of the serial port."""
         return self.cloud.compute.serial_output(ZONE, self.name)
 
     def write_lease(self, lease_s: float, **changes: Any) -> Lease:
@@ -209,11 +209,11 @@ class EmulatedVm:
         self.jobs.submit_job(job)
 
     def results(self, job: str) -> list[str]:
-        """Return what the first attempt of a job has in the bucket."""
+        """Return the objects of a job's first attempt in the bucket."""
         return self.cloud.names_of(names.result_prefix(self.batch, job, 1))
 
     def has_committed(self, job: str) -> bool:
-        """Whether its results are whole in the bucket."""
+        """Return whether its results in the bucket are complete."""
         return names.COMMIT_MARKER in self.results(job)
 
     def manifest(self, job: str) -> Any:
@@ -227,7 +227,7 @@ class EmulatedVm:
         return next(one for one in found if "opensees_hpc.watch_lease" in one.info["cmdline"])
 
     def preempt(self) -> None:
-        """As the test of Google's API has it."""
+        """Preempt the VM, by the method that Google's API has for tests."""
         path = f"/compute/v1/projects/{PROJECT}/zones/{ZONE}/instances/{self.name}/simulateMaintenanceEvent"
         self.cloud.ask("POST", path)
 

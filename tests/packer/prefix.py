@@ -1,4 +1,4 @@
-"""Scripts of packer/ run as a VM's image build runs them, and a copy of the shared prefix that a test may change."""
+"""Runs scripts of packer/ as a bake does, and copies the shared prefix for a test to change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BAKE = PACKER / "bake"
 
 
 def copy_prefix(prefix: Path, to: Path) -> Path:
-    """Return a copy of hard links where they can be, as an instance's root folder is one of its image's."""
+    """Return a copy, with hard links where possible, like an instance's root folder and its image's."""
     shutil.copytree(prefix, to, copy_function=_link_or_copy)
     return to
 
@@ -27,7 +27,7 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 def run_script(name: str, *arguments: str, prefix: Path, environment: Mapping[str, str] | None = None) -> str:
-    """Run a script for ``prefix``; its output. Never without a prefix: that would mean the machine's own."""
+    """Run a script for ``prefix`` and return its output. A prefix is required: the default would be this computer's own."""
     done = subprocess.run(
         ["bash", BAKE / name, *arguments],
         env={**os.environ, **(environment or {}), "OPENSEES_HPC_PREFIX": str(prefix)},

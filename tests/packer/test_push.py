@@ -48,7 +48,7 @@ def job(tmp_path: Path) -> Path:
 
 
 class Push:
-    """Pushes a folder and reads the one line of the answer."""
+    """Pushes a folder and parses the one line of output."""
 
     def __init__(self, run: RunCommand, storage: Storage) -> None:
         self._run = run
@@ -65,7 +65,7 @@ def push(run_command: RunCommand, storage: Storage) -> Push:
 
 
 def fetch(storage: Storage, tmp_path: Path) -> tuple[dict[str, Any], Path]:
-    """Return the manifest, and the files as the operator's side unpacks and verifies them."""
+    """Return the manifest, and the files as the client unpacks and verifies them."""
     manifest = json.loads(storage.read(PREFIX + MANIFEST))
     archive = tmp_path / "fetched.tar.zst"
     archive.write_bytes(storage.read(PREFIX + RESULTS_ARCHIVE))
@@ -104,11 +104,11 @@ def test_other_results_are_never_overwritten(push: Push, storage: Storage, job: 
     (job / "main.tcl").write_text("puts changed\n")
     ended = push(job)
     assert ended.exit_code == 5
-    assert "is there already with other content" in json.loads(ended.output)["message"]
+    assert "already exists with other content" in json.loads(ended.output)["message"]
     assert storage.read(PREFIX + RESULTS_ARCHIVE) == before
 
 
-def test_a_push_that_was_cut_off_is_completed(push: Push, storage: Storage, job: Path, tmp_path: Path) -> None:
+def test_an_interrupted_push_is_completed(push: Push, storage: Storage, job: Path, tmp_path: Path) -> None:
     paths, skipped = list_files(job, Selection())
     archive = io.BytesIO()
     pack_files(job, paths, skipped, archive)
@@ -119,7 +119,7 @@ def test_a_push_that_was_cut_off_is_completed(push: Push, storage: Storage, job:
 
 
 @pytest.mark.parametrize("statuses", [[503, 0, 500, 429], [403], [0, 0, 0]])
-def test_passing_faults_are_outlived(statuses: list[int], push: Push, storage: Storage, job: Path) -> None:
+def test_temporary_faults_are_retried(statuses: list[int], push: Push, storage: Storage, job: Path) -> None:
     storage.faults.statuses += statuses
     ended = push(job)
     assert ended.exit_code == 0, ended
@@ -138,7 +138,7 @@ def test_lasting_faults_end_with_the_budget(
     assert storage.names() == []
 
 
-def test_wrong_places_are_named(push: Push, job: Path, tmp_path: Path) -> None:
+def test_a_wrong_bucket_or_folder_is_named(push: Push, job: Path, tmp_path: Path) -> None:
     assert push(tmp_path / "nowhere").exit_code == 66
     missing = push(job, "--budget-s", "1", bucket="no-such-bucket")
     assert missing.exit_code == 4
@@ -173,7 +173,7 @@ def test_hostile_names_arrive(push: Push, storage: Storage, job: Path, tmp_path:
     assert arrived == {name: name for name in HOSTILE}
 
 
-def test_what_is_not_a_result_stays(push: Push, storage: Storage, job: Path, tmp_path: Path) -> None:
+def test_files_that_are_not_results_are_not_pushed(push: Push, storage: Storage, job: Path, tmp_path: Path) -> None:
     outside = tmp_path / "secret"
     outside.write_text("secret")
     (tmp_path / "folder").mkdir()
@@ -215,7 +215,7 @@ def test_a_full_disk_does_not_stop_a_push(opensees_prefix: Path, storage: Storag
     fetch(storage, tmp_path)
 
 
-def test_an_unreadable_file_is_told_and_the_rest_arrives(
+def test_an_unreadable_file_is_reported_and_the_rest_arrives(
     push: Push, storage: Storage, job: Path, tmp_path: Path
 ) -> None:
     (job / "loop").symlink_to("loop")
@@ -227,7 +227,7 @@ def test_an_unreadable_file_is_told_and_the_rest_arrives(
 
 
 class GrowingSink:
-    """Stands for the network; while the archive passes, the files under it change."""
+    """A sink in place of the network; while the archive is written to it, the files change."""
 
     def __init__(self, folder: Path) -> None:
         self.content = b""
@@ -243,7 +243,7 @@ class GrowingSink:
         return len(data)
 
 
-def test_the_manifest_tells_what_was_packed(tmp_path: Path) -> None:
+def test_the_manifest_describes_what_was_packed(tmp_path: Path) -> None:
     folder = tmp_path / "job"
     folder.mkdir()
     (folder / "a").write_bytes(os.urandom(20_000_000))
@@ -258,8 +258,8 @@ def test_the_manifest_tells_what_was_packed(tmp_path: Path) -> None:
     assert [(item.path, item.reason) for item in packed.skipped] == [("d-vanishes", "gone, or a link to nothing")]
 
 
-def test_a_second_name_of_another_users_file_is_not_the_jobs(tmp_path: Path) -> None:
-    """A user may give a second name to a file that only root may read, and root may be the one who pushes."""
+def test_a_hard_link_to_another_users_file_is_not_a_result(tmp_path: Path) -> None:
+    """A user may create a hard link to a file that only root may read, and root may run the push."""
     ours = tmp_path.stat()
 
     def file(uid: int, links: int, kind: int = stat.S_IFREG) -> os.stat_result:
@@ -273,7 +273,7 @@ def test_a_second_name_of_another_users_file_is_not_the_jobs(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
-def test_a_hard_link_to_a_file_of_roots_does_not_come_home(tmp_path: Path) -> None:
+def test_a_hard_link_to_roots_file_is_not_pushed(tmp_path: Path) -> None:
     folder, secret = tmp_path / "job", tmp_path / "shadow"
     folder.mkdir()
     secret.write_text("root:secret")
@@ -292,7 +292,7 @@ def test_a_hard_link_to_a_file_of_roots_does_not_come_home(tmp_path: Path) -> No
     assert list_files(folder, Selection())[0] == ["own"]
 
 
-def test_a_link_that_took_a_name_since_it_was_listed_leads_nowhere(tmp_path: Path) -> None:
+def test_a_link_that_replaced_a_listed_file_is_not_followed(tmp_path: Path) -> None:
     folder, secret = tmp_path / "job", tmp_path / "outside" / "file"
     (folder / "out").mkdir(parents=True)
     secret.parent.mkdir()
@@ -337,7 +337,7 @@ def test_the_same_files_give_the_same_archive(job: Path) -> None:
 
 
 class WeakBucket:
-    """A bucket that takes its time, and gives the archive up after so many bytes of each try."""
+    """A slow bucket, which breaks off the archive after this many bytes of each try."""
 
     def __init__(self, *gives_up_after: int) -> None:
         self.tries = 0
@@ -372,14 +372,14 @@ def _push_to(bucket: WeakBucket, job: Path) -> None:
     push_results(order, bucket, Retry(budget_s=BUDGET_S, first_pause_s=0.01))
 
 
-def test_time_in_which_a_push_goes_forward_does_not_count(job: Path) -> None:
+def test_time_in_which_a_push_advances_does_not_count(job: Path) -> None:
     (job / "random").write_bytes(os.urandom(4_000_000))
     bucket = WeakBucket(1, 1_000_000, 2_000_000)
     _push_to(bucket, job)
     assert bucket.tries == 4
 
 
-def test_a_push_that_comes_no_further_is_given_up(job: Path) -> None:
+def test_a_push_that_no_longer_advances_is_given_up(job: Path) -> None:
     (job / "random").write_bytes(os.urandom(4_000_000))
     bucket = WeakBucket(*[1_000_000] * 500)
     with pytest.raises(UnreachableError):

@@ -1,4 +1,4 @@
-"""The build scripts: what they install, that repetition is harmless, what they refuse, and the plan of the long recipe."""
+"""The build scripts: the files that they install, repeated runs, the errors that they detect, and the plan of the recipe `full`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def validate(prefix: Path, *, packer: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_validation_passes_and_tells_the_versions(opensees_prefix: Path, tmp_path: Path) -> None:
+def test_validation_passes_and_prints_the_versions(opensees_prefix: Path, tmp_path: Path) -> None:
     prefix = copy_prefix(opensees_prefix, tmp_path / "prefix")
     lines = run_script("validate.sh", prefix=prefix).splitlines()
     versions = json.loads(lines[-1])
@@ -59,7 +59,7 @@ def test_validation_fails_when_jobs_could_not_read_a_file(opensees_prefix: Path,
     (prefix / "lib" / "closed.py").touch(mode=0o640)
     done = validate(prefix, packer=PACKER)
     assert done.returncode == 1
-    assert f"FAIL not everybody may read or run: {prefix}/lib/closed.py\n" in done.stdout
+    assert f"FAIL not every user can read or run: {prefix}/lib/closed.py\n" in done.stdout
 
 
 def test_a_strict_umask_leaves_nothing_that_jobs_cannot_read(opensees_prefix: Path, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_strict_umask_leaves_nothing_that_jobs_cannot_read(opensees_prefix: Pa
         assert mode & 0o001 or not mode & 0o100, path
 
 
-def test_a_second_build_keeps_what_is_there(opensees_prefix: Path, tmp_path: Path) -> None:
+def test_a_second_build_keeps_what_is_installed(opensees_prefix: Path, tmp_path: Path) -> None:
     prefix = copy_prefix(opensees_prefix, tmp_path / "prefix")
     marker = prefix / "lib" / "site-packages" / "marker"
     marker.touch()
@@ -94,13 +94,15 @@ def test_a_moved_prefix_works(opensees_prefix: Path, tmp_path: Path, run_command
     assert "CHECK mumps_tip 0.00" in ended.output
 
 
-def test_a_link_to_a_command_finds_the_prefix(opensees_prefix: Path, tmp_path: Path, run_command: RunCommand) -> None:
+def test_a_symbolic_link_to_a_command_finds_the_prefix(
+    opensees_prefix: Path, tmp_path: Path, run_command: RunCommand
+) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "opensees").symlink_to(opensees_prefix / "bin" / "opensees")
     assert run_command("opensees", str(PACKER / "models" / "truss.tcl"), prefix=tmp_path).exit_code == 0
 
 
-def test_cleanup_takes_only_what_is_below_the_prefix(tmp_path: Path) -> None:
+def test_cleanup_removes_only_files_below_the_prefix(tmp_path: Path) -> None:
     prefix, home = tmp_path / "prefix", tmp_path / "home"
     for leftover in ("src/a.c", "build/b.o", "lib/c.log", "lib/keep.py"):
         path = prefix / leftover
@@ -141,7 +143,7 @@ OTHERS = ("bash", "dirname", "uname", "tr", "id", "sha256sum", "cut", "cat")
 def build_with(
     folder: Path, *arguments: str, tools: Sequence[str], packer: Path = PACKER, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Call the recipe with a PATH of these tools, and what a test has put beside them."""
+    """Run the recipe with a PATH of these tools, and others that a test has added."""
     path = folder / "tools"
     path.mkdir(exist_ok=True)
     for name in tools:
@@ -163,7 +165,7 @@ def write_python(file: Path, script: str) -> Path:
 
 
 @pytest.mark.parametrize("arguments", [(), ("check",)], ids=["build", "check"])
-def test_a_python_without_tcl_is_refused_with_the_remedy(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_a_python_without_tcl_is_rejected_with_a_remedy(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     write_python(tmp_path / "tools" / "python3", 'echo "has no Tcl (_tkinter)"')
     done = build_with(tmp_path, *arguments, tools=(*BASICS, *OTHERS))
     assert done.returncode == 1
@@ -173,14 +175,14 @@ def test_a_python_without_tcl_is_refused_with_the_remedy(tmp_path: Path, argumen
 
 
 @pytest.mark.parametrize("arguments", [(), ("check",)], ids=["build", "check"])
-def test_programs_that_are_missing_are_told_at_once(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_missing_programs_are_reported_at_once(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     done = build_with(tmp_path, *arguments, tools=("gzip", "sed", "tar", *OTHERS))
     assert done.returncode == 1
     assert "not on PATH: awk find; install the packages that have them" in done.stderr
     assert not (tmp_path / "prefix").exists()
 
 
-def test_a_check_of_a_computer_that_has_all_says_and_does_nothing(tmp_path: Path) -> None:
+def test_a_check_that_finds_everything_prints_and_does_nothing(tmp_path: Path) -> None:
     need("tcl")
     done = build_with(tmp_path, "check", tools=(*BASICS, *OTHERS), OPENSEES_HPC_PYTHON=sys.executable)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -188,7 +190,7 @@ def test_a_check_of_a_computer_that_has_all_says_and_does_nothing(tmp_path: Path
 
 
 def make_wheel(folder: Path) -> str:
-    """Return a package of one module in ``folder``; its line for a lock file."""
+    """Create a package of one module in ``folder``; return its line for a lock file."""
     info = "tiny-1.0.dist-info"
     wheel = folder / "tiny-1.0-py3-none-any.whl"
     folder.mkdir()
@@ -200,8 +202,8 @@ def make_wheel(folder: Path) -> str:
     return f"tiny==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
 
 
-def test_the_pip_of_an_environment_serves_a_python_that_has_none(tmp_path: Path) -> None:
-    """As on a Debian with python3-venv only: the image is for the system's Python, which has no pip."""
+def test_the_pip_of_an_environment_is_used_for_a_python_without_pip(tmp_path: Path) -> None:
+    """On a Debian with python3-venv only, the image is for the system's Python, which has no pip."""
     need("tcl")
     packer, real = tmp_path / "packer", sys.executable
     shutil.copytree(PACKER, packer)
@@ -243,7 +245,7 @@ def test_the_remedy_names_the_packages_of_the_system(system: str, package: str) 
     assert package in done.stderr.replace(",", "").split()
 
 
-def test_the_long_recipe_tells_its_plan_and_does_nothing(tmp_path: Path) -> None:
+def test_the_long_recipe_prints_its_plan_and_does_nothing(tmp_path: Path) -> None:
     prefix = tmp_path / "prefix"
     plan = dict(
         line.split("\t", 1) for line in run_script("build_opensees_full.sh", "4", "plan", prefix=prefix).splitlines()
@@ -257,7 +259,7 @@ def test_the_long_recipe_tells_its_plan_and_does_nothing(tmp_path: Path) -> None
     assert not prefix.exists()
 
 
-def test_the_long_recipe_refuses_a_prefix_of_one_s_own(tmp_path: Path) -> None:
+def test_the_long_recipe_rejects_any_other_prefix(tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", BAKE / "build_opensees_full.sh", "4"],
         env={**os.environ, "OPENSEES_HPC_PREFIX": str(tmp_path)},
@@ -269,7 +271,7 @@ def test_the_long_recipe_refuses_a_prefix_of_one_s_own(tmp_path: Path) -> None:
     assert "compiling needs root" in done.stderr
 
 
-def test_a_download_with_another_checksum_is_refused(tmp_path: Path) -> None:
+def test_a_download_with_another_checksum_is_rejected(tmp_path: Path) -> None:
     need("curl")
     (tmp_path / "source").write_text("not what was pinned")
     script = 'here=$1; source "$1/lib/common.sh"; fetch_verified "file://$2/source" "$3" "$2/got"'

@@ -1,4 +1,4 @@
-"""How openseesmp, opensees and openseespy end: exit codes by the contract in packer/README.md, and nobody left behind."""
+"""The end of openseesmp, opensees and openseespy: the exit codes in packer/README.md, and no process left behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ONE_FAILS = "set f [open pid-[getPID] w]; puts $f [pid]; close $f; barrier; if {
 
 
 def is_running(pid: int) -> bool:
-    """Whether the process is there and not merely waiting to be reaped."""
+    """Return whether the process exists and is not a zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -38,7 +38,7 @@ def wait_until_gone(folder: Path, ranks: int) -> None:
     [
         ("nonsense 1 2", 1, 'invalid command name "nonsense": neither Tcl nor OpenSees'),
         ("error {what went wrong}", 1, "what went wrong"),
-        ("element truss 1 1 2 1.0 99", 1, "element: the command failed, OpenSees has said why above"),
+        ("element truss 1 1 2 1.0 99", 1, "element: the command failed; OpenSees printed the reason above"),
         ("exit 7", 7, ""),
         ("catch { exit 9 }; puts NEVER", 9, ""),
         ('exec sh -c "kill -KILL [pid]"; after 60000', 137, "lost rank"),
@@ -68,7 +68,7 @@ def test_one_rank_that_fails_ends_all(
         ('exec sh -c "kill -KILL [pid]"; after 60000', 137, "signal 9"),
     ],
 )
-def test_an_exit_code_over_128_is_told_from_a_signal(
+def test_an_exit_code_over_128_is_distinguished_from_a_signal(
     failure: str, exit_code: int, told: str, tmp_path: Path, run_command: RunCommand
 ) -> None:
     (tmp_path / "main.tcl").write_text(f"if {{[getPID] == 0}} {{ {failure} }}")
@@ -132,7 +132,7 @@ def test_an_error_names_rank_file_and_line(tmp_path: Path, run_command: RunComma
         ("if {[catch {analyze 1}]} { exit 2 }", 2),
     ],
 )
-def test_the_script_s_end_is_the_command_s(
+def test_the_exit_code_of_the_script_is_that_of_the_command(
     script: str, exit_code: int, tmp_path: Path, run_command: RunCommand
 ) -> None:
     (tmp_path / "main.tcl").write_text(script)
@@ -153,7 +153,7 @@ def test_the_script_s_end_is_the_command_s(
         (("openseespy", "missing.py"), 66, "no such script"),
     ],
 )
-def test_wrong_calls_are_refused(
+def test_wrong_arguments_are_rejected(
     arguments: tuple[str, ...], exit_code: int, said: str, run_command: RunCommand
 ) -> None:
     ended = run_command(*arguments)
@@ -161,7 +161,7 @@ def test_wrong_calls_are_refused(
     assert said in ended.errors
 
 
-def test_all_is_written_at_an_early_exit(tmp_path: Path, run_command: RunCommand) -> None:
+def test_everything_is_flushed_at_an_early_exit(tmp_path: Path, run_command: RunCommand) -> None:
     model = (
         "model basic -ndm 1 -ndf 1; node 1 0.0; node 2 1.0; fix 1 1; uniaxialMaterial Elastic 1 10.0\n"
         "element truss 1 1 2 1.0 1; pattern Plain 1 Linear { load 2 1.0 }\n"
@@ -178,7 +178,7 @@ def test_all_is_written_at_an_early_exit(tmp_path: Path, run_command: RunCommand
 
 
 def start_waiting_run(prefix: Path, folder: Path, **environment: str) -> subprocess.Popen[str]:
-    """Two ranks that have said so and now wait for each other for ever."""
+    """Start two ranks that have printed a line and now wait for each other forever."""
     (folder / "main.tcl").write_text(
         "set f [open pid-[getPID] w]; puts $f [pid]; close $f; barrier\n"
         "if {[getPID] == 0} { puts ready; after 600000 }\nbarrier\n"
@@ -191,7 +191,7 @@ def start_waiting_run(prefix: Path, folder: Path, **environment: str) -> subproc
         text=True,
     )
     assert run.stdout is not None
-    # The line is here although the rank that printed it neither ends nor prints more.
+    # The line has arrived although the rank that printed it neither ends nor prints more.
     assert run.stdout.readline() == "ready\n"
     return run
 
@@ -213,20 +213,20 @@ def test_ranks_do_not_outlive_a_killed_launcher(opensees_prefix: Path, tmp_path:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_leaves_nothing_in_tmp(number: signal.Signals, opensees_prefix: Path, tmp_path: Path) -> None:
-    """Where MPICH's proxy describes the machine, whatever TMPDIR says; this run's has a description that no other run has."""
+    """MPICH's proxy writes the topology there, whatever TMPDIR is; this run has a topology that no other run has."""
     machine = "core:7 pu:1"
     with start_waiting_run(opensees_prefix, tmp_path, HWLOC_SYNTHETIC=machine) as run:
-        described = [file for file in Path("/tmp").glob("hydra_hwloc_*") if _tells(file, machine)]
+        described = [file for file in Path("/tmp").glob("hydra_hwloc_*") if _contains(file, machine)]
         run.send_signal(number)
         run.wait(LIMIT_S)
         wait_until_gone(tmp_path, 2)
     assert described == []
 
 
-def _tells(file: Path, text: str) -> bool:
+def _contains(file: Path, text: str) -> bool:
     try:
         return text in file.read_text(errors="replace")
-    except OSError:  # another run's, which has just ended, or another user's
+    except OSError:  # a file of another run, which has just ended, or of another user
         return False
 
 
@@ -275,7 +275,7 @@ def test_one_python_rank_that_fails_ends_all(tmp_path: Path, run_command: RunCom
     wait_until_gone(tmp_path, 2)
 
 
-def test_threads_are_one_a_rank_unless_asked_for(tmp_path: Path, run_command: RunCommand) -> None:
+def test_each_rank_has_one_thread_unless_more_are_requested(tmp_path: Path, run_command: RunCommand) -> None:
     (tmp_path / "main.tcl").write_text("puts $env(OMP_NUM_THREADS)")
     assert run_command("opensees", "main.tcl", OMP_NUM_THREADS="").output == "1\n"
     assert run_command("opensees", "main.tcl", OMP_NUM_THREADS="2").output == "2\n"

@@ -17,7 +17,7 @@ VM = PACKER / "vm"
 GENERATED = VM / "lib" / "opensees_hpc" / "shared_names.py"
 MODULES = sorted(path for path in (VM / "lib" / "opensees_hpc").glob("*.py") if path != GENERATED)
 STATE_FILE = re.compile(r"\.job/([a-z_]+)\b(?!\.sh)")
-# Too short to be told from other text, or words that mean something else as well.
+# Too short to be distinguished from other text, or words with other meanings.
 AMBIGUOUS = {"ATTEMPT_MARK", "APP"}
 
 

@@ -39,7 +39,7 @@ BENDING = 1.5 * 100.0**3 / (3 * 1000.0 * 50.0)
 
 
 def run_script(tmp_path: Path, run_command: RunCommand, script: str, ranks: int = 0) -> list[str]:
-    """Return what a script prints, which has to end well."""
+    """Run a script that has to succeed, and return its output."""
     (tmp_path / "main.tcl").write_text(script)
     ended = run_command(*(("openseesmp", str(ranks)) if ranks else ("opensees",)), "main.tcl")
     assert ended.exit_code == 0, ended
@@ -96,7 +96,7 @@ def test_every_way_to_write_a_load(pattern: str, factor: float, tmp_path: Path, 
 
 
 def newmark_response(acceleration: list[float], dt_s: float, omega: float) -> list[float]:
-    """Relative displacement of an undamped mass, average acceleration; OpenSees begins at rest without solving at 0."""
+    """Return the relative displacement of an undamped mass, by average acceleration; OpenSees begins at rest without solving at 0."""
     u = v = a = 0.0
     found = []
     for ground in acceleration[1:]:
@@ -138,12 +138,12 @@ def test_every_way_to_write_an_earthquake(excitation: str, tmp_path: Path, run_c
     [line] = run_script(tmp_path, run_command, script)
     assert line.split()[0] == "0"
     found = [float(value) for value in (tmp_path / "precise.out").read_text().split()]
-    # The time of the last point is reached with a rounding error, and past its end OpenSees takes a path for zero.
+    # The time of the last point is reached with a rounding error, and after its end a path is zero in OpenSees.
     wanted = newmark_response([9.81 * value for value in record[:-1]], 0.02, math.sqrt(250.0))
     assert found == pytest.approx(wanted, rel=1e-8, abs=1e-10)
 
 
-def test_answers_can_be_reckoned_with(tmp_path: Path, run_command: RunCommand) -> None:
+def test_results_of_commands_can_be_used_in_expressions(tmp_path: Path, run_command: RunCommand) -> None:
     script = f"""{CANTILEVER}
         element elasticBeamColumn 1 1 2 10.0 1000.0 50.0 1
         set lambda [lindex [eigen -fullGenLapack 1] 0]
@@ -169,10 +169,10 @@ def test_answers_can_be_reckoned_with(tmp_path: Path, run_command: RunCommand) -
     assert lines[2] == "3"
     assert float(lines[3]) == pytest.approx(-1.5)
     assert lines[4:7] == ["1 2", "1.0 100.0 2", "0.0"]
-    assert lines[7:] == ["1", "element: the command failed, OpenSees has said why above", "0"]
+    assert lines[7:] == ["1", "element: the command failed; OpenSees printed the reason above", "0"]
 
 
-def test_a_failed_analysis_answers_and_goes_on(tmp_path: Path, run_command: RunCommand) -> None:
+def test_a_failed_analysis_returns_a_code_and_the_script_continues(tmp_path: Path, run_command: RunCommand) -> None:
     script = """
         model basic -ndm 1 -ndf 1
         node 1 0; node 2 1
@@ -212,7 +212,7 @@ def test_files_in_folders_with_spaces(tmp_path: Path, run_command: RunCommand) -
     assert "StructuralAnalysisModel" in (tmp_path / "model.json").read_text()
 
 
-def test_ranks_talk(tmp_path: Path, run_command: RunCommand) -> None:
+def test_ranks_send_and_receive(tmp_path: Path, run_command: RunCommand) -> None:
     script = """
         set me [getPID]
         set all [getNP]

@@ -1,4 +1,4 @@
-"""VMs without a client: on a real embedded cloud, with real jobs, nobody watching."""
+"""VMs without a client, on a real embedded cloud, with real jobs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def without_faults(cloud: EmulatedCloud) -> Iterator[None]:
 
 
 def attempt(job: str) -> str:
-    """Return the ID of a job's first attempt, as a client gives it."""
+    """Return the ID of a job's first attempt, as a client names it."""
     return names.attempt_folder(job, 1)
 
 
@@ -41,7 +41,7 @@ def begin(vm: EmulatedVm, job: str, script: str = LONG, **more: float) -> None:
     until(lambda: vm.jobs.get_job_status(attempt(job)) is not JobStatus.PENDING_SUBMIT, f"{job} is there")
 
 
-def test_a_lease_that_runs_out_ends_the_vm_with_what_is_finished_in_the_bucket(cloud: EmulatedCloud) -> None:
+def test_an_expired_lease_ends_the_vm_after_finished_results_are_pushed(cloud: EmulatedCloud) -> None:
     vm = cloud.make_vm("out", lease_s=3)
     vm.write_lease(3600)
     begin(vm, "endless")
@@ -55,12 +55,12 @@ def test_a_lease_that_runs_out_ends_the_vm_with_what_is_finished_in_the_bucket(c
     assert cloud.names_of("_control/out/preempted/") == []
 
 
-def test_a_vm_whose_client_never_wrote_a_lease_goes_after_a_grace(cloud: EmulatedCloud) -> None:
+def test_a_vm_whose_client_never_wrote_a_lease_is_deleted_after_a_grace_period(cloud: EmulatedCloud) -> None:
     vm = cloud.make_vm("never", lease_s=3, grace=2)
     until(lambda: vm.status() == "gone", "the VM deletes itself")
 
 
-def test_a_push_that_failed_is_made_again_before_the_vm_goes(cloud: EmulatedCloud) -> None:
+def test_a_failed_push_is_retried_before_the_vm_is_deleted(cloud: EmulatedCloud) -> None:
     vm = cloud.make_vm("again", lease_s=3)
     vm.write_lease(3600)
     cloud.fault(kind="http", match=r"POST /upload/storage/v1/b/\S+/o.*", status=404, times=None)
@@ -73,19 +73,19 @@ def test_a_push_that_failed_is_made_again_before_the_vm_goes(cloud: EmulatedClou
     assert vm.has_committed("finished")
 
 
-def test_detached_a_running_job_comes_to_its_end(cloud: EmulatedCloud, tmp_path: Path) -> None:
+def test_a_running_job_of_a_detached_batch_ends(cloud: EmulatedCloud, tmp_path: Path) -> None:
     vm = cloud.make_vm("detached", lease_s=3)
     go = tmp_path / "go"
     begin(vm, "running", f"until [ -e '{go}' ]; do sleep 0.1; done\necho 42 >answer\n")
     vm.write_lease(0.2, detached=True)
-    until(lambda: "may come to its end" in vm.log(), "the lease has run out")
+    until(lambda: "when its running jobs have ended" in vm.log(), "the lease has expired")
     assert vm.status() == "RUNNING"
     go.touch()
     until(lambda: vm.status() == "gone", "the VM deletes itself")
     assert vm.has_committed("running")
 
 
-def test_detached_a_job_runs_no_longer_than_its_deadline(cloud: EmulatedCloud) -> None:
+def test_a_job_of_a_detached_batch_runs_no_longer_than_its_deadline(cloud: EmulatedCloud) -> None:
     vm = cloud.make_vm("late", lease_s=3)
     begin(vm, "endless", timeout_s=2)
     vm.write_lease(0.2, detached=True)
@@ -93,7 +93,7 @@ def test_detached_a_job_runs_no_longer_than_its_deadline(cloud: EmulatedCloud) -
     assert vm.manifest("endless")["end"]["how"] == "timeout"
 
 
-def test_a_lease_that_cannot_be_read_has_not_run_out(cloud: EmulatedCloud) -> None:
+def test_an_unreadable_lease_has_not_expired(cloud: EmulatedCloud) -> None:
     vm = cloud.make_vm("unreadable", lease_s=3, grace=3600)
     vm.write_lease(3600)
     begin(vm, "endless")
@@ -105,14 +105,14 @@ def test_a_lease_that_cannot_be_read_has_not_run_out(cloud: EmulatedCloud) -> No
     until(lambda: vm.status() == "gone", "the VM deletes itself")
 
 
-def test_a_lease_that_cannot_be_read_for_too_long_ends_the_vm(cloud: EmulatedCloud) -> None:
+def test_a_lease_that_is_unreadable_for_too_long_ends_the_vm(cloud: EmulatedCloud) -> None:
     vm = cloud.make_vm("blind", lease_s=3, grace=1)
     vm.write_lease(0.2)
     cloud.fault(kind="http", match=r"GET /storage/v1/b/\S+lease", status=503, times=None)
     until(lambda: vm.status() == "gone", "the VM deletes itself")
 
 
-def test_a_moved_deadline_reaches_a_running_job(cloud: EmulatedCloud) -> None:
+def test_a_changed_deadline_applies_to_a_running_job(cloud: EmulatedCloud) -> None:
     vm = cloud.make_vm("moved", lease_s=3)
     vm.write_lease(3600)
     begin(vm, "endless", timeout_s=600)
@@ -123,31 +123,31 @@ def test_a_moved_deadline_reaches_a_running_job(cloud: EmulatedCloud) -> None:
     assert output.timed_out
 
 
-def test_a_watchdog_that_is_killed_is_started_again(cloud: EmulatedCloud) -> None:
+def test_a_killed_watchdog_is_restarted(cloud: EmulatedCloud) -> None:
     vm = cloud.make_vm("killed", lease_s=3)
     vm.write_lease(3600)
-    until(lambda: "watching the lease" in vm.log(), "the watchdog is there")
+    until(lambda: "watching the lease" in vm.log(), "the watchdog is running")
     vm.watchdog().kill()
-    until(lambda: vm.log().count("watching the lease") > 1, f"the watchdog is there again: {vm.log()}")
+    until(lambda: vm.log().count("watching the lease") > 1, f"the watchdog was restarted: {vm.log()}")
     vm.write_lease(0.2)
     until(lambda: vm.status() == "gone", "the VM deletes itself")
 
 
-def test_a_vm_that_may_not_delete_itself_is_deleted_at_its_wall_with_its_disk(
+def test_a_vm_that_may_not_delete_itself_is_deleted_at_max_run_duration_with_its_disk(
     tmp_path: Path, opensees_prefix: Path
 ) -> None:
-    with run_cloud(tmp_path, opensees_prefix) as cloud:  # of its own: its clock is moved
+    with run_cloud(tmp_path, opensees_prefix) as cloud:  # of its own, because its clock is moved
         vm = cloud.make_vm("walled", lease_s=3, may_delete_itself=False)
         vm.write_lease(0.2)
-        until(lambda: "it cannot be deleted" in vm.log(), "the VM is refused to delete itself")
-        assert vm.status() == "RUNNING", "switched off, it would be at no wall"
+        until(lambda: "cannot delete this VM" in vm.log(), "the VM may not delete itself")
+        assert vm.status() == "RUNNING", "maxRunDuration does not apply to a stopped VM"
         cloud.ask("POST", "/_local/clock", {"advance_s": WALL_S})
-        until(lambda: vm.status() == "gone", "its wall takes it")
+        until(lambda: vm.status() == "gone", "Google deletes it at maxRunDuration")
         disks = cloud.ask("GET", f"/compute/v1/projects/{PROJECT}/zones/{ZONE}/disks").get("items", [])
         assert [disk["name"] for disk in disks if disk["name"] == vm.name] == []
 
 
-def test_a_preempted_vm_says_so_and_leaves_nothing_half(cloud: EmulatedCloud) -> None:
+def test_a_preempted_vm_reports_it_and_leaves_no_partial_results(cloud: EmulatedCloud) -> None:
     vm = cloud.make_vm("preempted", lease_s=600)
     vm.write_lease(3600)
     begin(vm, "endless")
@@ -164,7 +164,7 @@ def test_a_preempted_vm_says_so_and_leaves_nothing_half(cloud: EmulatedCloud) ->
     assert vm.results("endless") == []
 
 
-def test_a_vm_that_is_deleted_is_not_preempted_and_leaves_nothing_half(cloud: EmulatedCloud) -> None:
+def test_a_deleted_vm_reports_no_preemption_and_leaves_no_partial_results(cloud: EmulatedCloud) -> None:
     vm = cloud.make_vm("deleted", lease_s=600)
     vm.write_lease(3600)
     begin(vm, "endless")

@@ -1,4 +1,4 @@
-"""The pure parts of the Tcl front end: words, beams in old syntax, quadrature, the order of what print is told."""
+"""The pure parts of the Tcl front end: words, beams in old syntax, quadrature, the arguments of print."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_only_lists_of_numbers_are_spread(words: list[str], values: list[Value])
 
 
 class Integrations:
-    """Remembers what was asked for."""
+    """Records the integrations that were requested."""
 
     def __init__(self) -> None:
         self.made: list[tuple[str, list[Value]]] = []
@@ -123,5 +123,5 @@ def test_known_points() -> None:
         ("", ""),
     ],
 )
-def test_print_is_told_in_the_order_that_it_takes(words: str, ordered: str) -> None:
+def test_arguments_of_print_are_reordered(words: str, ordered: str) -> None:
     assert order_print(parse_words(words.split())) == parse_words(ordered.split())

@@ -1,4 +1,4 @@
-"""Pushes that the VM makes by itself, of a workspace whose disk is full."""
+"""Pushes that the VM starts without a client, in a workspace whose disk is full."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILES = Path(__file__).parents[2] / "packer" / "vm" / "lib"
 
 @dataclass(kw_only=True)
 class FullWorkspace:
-    """A workspace in which the end of a push cannot be written down. ``codes``: how one push after the other ends."""
+    """A workspace in which the end of a push cannot be recorded. ``codes``: the exit codes of successive pushes."""
 
     codes: list[int]
     path: Path = Path("w")
@@ -30,7 +30,7 @@ class FullWorkspace:
         return subprocess.Popen(["/bin/sh", "-c", f"exit {self.codes.pop(0)}"])
 
 
-def test_a_push_that_came_through_is_not_made_again_though_nothing_says_so() -> None:
+def test_a_successful_push_is_not_repeated_although_its_end_could_not_be_recorded() -> None:
     workspace = FullWorkspace(codes=[6, 1, 0])
     pushes = Pushes(cast(Any, [workspace]), time.monotonic() + LIMIT_S)
     while pushes.step():
@@ -38,8 +38,8 @@ def test_a_push_that_came_through_is_not_made_again_though_nothing_says_so() -> 
     assert workspace.begun == ["a.a1"] * 3
 
 
-def test_what_runs_in_a_workspace_is_the_owner_of_the_home(tmp_path: Path) -> None:
-    """A job may have put a link in the place of its workspace: to a folder of root's that everybody may write to."""
+def test_processes_in_a_workspace_run_as_the_owner_of_the_home_folder(tmp_path: Path) -> None:
+    """A job may have replaced its workspace by a link to a folder of root's that every user may write to."""
     home, elsewhere = tmp_path / "home" / "user", tmp_path / "elsewhere"
     manager = elsewhere / ".opensees-hpc" / "1" / "manager.sh"
     manager.parent.mkdir(parents=True)
@@ -50,7 +50,7 @@ def test_what_runs_in_a_workspace_is_the_owner_of_the_home(tmp_path: Path) -> No
 
 
 def _make_job(workspace: Path) -> Path:
-    """Return a job that has come to its end, with a reserve of two files on a disk on which no more than that fits."""
+    """Return a job that has ended, with a reserve of two files, which fill the disk."""
     folder = workspace / "a.a1" / ".job"
     folder.mkdir(parents=True)
     for name in ("reserve.1", "reserve.2"):
@@ -61,7 +61,7 @@ def _make_job(workspace: Path) -> Path:
 
 
 def _run_on_a_full_disk(script: str, argument: Path, folder: Path) -> None:
-    """Two files with something in them fit beside end and on_end, no third one."""
+    """Run a script on a disk with room for two non-empty files in addition to end and on_end."""
     text = (FILES / script).read_text().replace('. "${0%/*}/reserve.sh"', f". {FILES}/reserve.sh\n{{ONLY}}")
     only = f"""printf() {{
   [ "$(find '{folder}' -type f -size +0 ! -name end ! -name on_end | wc -l)" -lt 2 ] && command printf "$@"
@@ -69,7 +69,7 @@ def _run_on_a_full_disk(script: str, argument: Path, folder: Path) -> None:
     subprocess.run(["/bin/sh", "-c", text.replace("{ONLY}", only), script, argument], check=False)
 
 
-def test_the_end_of_a_push_is_written_down_on_a_full_disk(tmp_path: Path) -> None:
+def test_the_end_of_a_push_is_recorded_on_a_full_disk(tmp_path: Path) -> None:
     folder = _make_job(tmp_path)
     _run_on_a_full_disk("after_end.sh", tmp_path / "a.a1", folder)
     assert (folder / "after").read_text() == "6\n"
@@ -77,7 +77,7 @@ def test_the_end_of_a_push_is_written_down_on_a_full_disk(tmp_path: Path) -> Non
     assert (folder / "reserve.2").exists()
 
 
-def test_what_runs_is_condemned_on_a_full_disk(tmp_path: Path) -> None:
+def test_running_jobs_are_condemned_on_a_full_disk(tmp_path: Path) -> None:
     folder = _make_job(tmp_path)
     (folder / "end").unlink()
     (folder / "run").touch()

@@ -2,11 +2,11 @@
 # Helpers of the build scripts. Sourced, with `here` set to the folder packer/bake.
 
 here=${here:?}
-# What is installed must be readable for the users of the image, however strict root's own umask is.
+# Users of the image must be able to read what is installed, however strict root's own umask is.
 umask 022
 step_started=$SECONDS
 
-# Says what begins, and how long what came before took.
+# log_step MESSAGE: prints which step begins, and how long the previous one took.
 log_step() {
   printf '[%4ds +%ds] %s\n' "$SECONDS" "$((SECONDS - step_started))" "$*"
   step_started=$SECONDS
@@ -24,7 +24,7 @@ require_variables() {
   done
 }
 
-# What the scripts of a bake, and those of the jobs later, take for granted. Small systems come without some of it.
+# Tools that the scripts of a bake, and later those of the jobs, need. Minimal systems lack some of them.
 require_basics() {
   local name missing=()
   for name in awk find gzip sed tar; do
@@ -47,7 +47,7 @@ read_prefix() {
   printf '%s\n' "${prefix%/}"
 }
 
-# Only an image of its own gets system packages. With another prefix we are a guest on somebody's machine.
+# Whether this system becomes an image. System packages are installed only then: any other prefix is on a user's own computer.
 is_own_image() {
   [[ $(read_prefix) == "$default_prefix" && $(id -u) == 0 ]]
 }
@@ -65,7 +65,7 @@ package_tool() {
       return
     fi
   done
-  fail "neither apt-get nor dnf is here: install the packages by hand"
+  fail "this system has neither apt-get nor dnf: install the packages by hand"
 }
 
 install_packages() {
@@ -83,7 +83,7 @@ sha256_of() {
   if command -v sha256sum >/dev/null; then sha256sum "$1"; else shasum -a 256 "$1"; fi | cut -d ' ' -f 1
 }
 
-# fetch_verified URL SHA256 FILE: downloads unless FILE is there already with that checksum.
+# fetch_verified URL SHA256 FILE: downloads unless FILE already exists with that checksum.
 fetch_verified() {
   local url=$1 sha256=$2 file=$3
   if [[ ! -f $file || $(sha256_of "$file") != "$sha256" ]]; then
@@ -93,16 +93,16 @@ fetch_verified() {
   [[ $(sha256_of "$file") == "$sha256" ]] || fail "checksum of $url is $(sha256_of "$file"), expected $sha256"
 }
 
-# write_file FILE: what comes in, as a new file. A file of that name may share its contents with another tree (a copy
-# made of hard links), which must not change.
+# write_file FILE: writes stdin to a new file. An existing file of that name may share its contents with another tree (a
+# copy that consists of hard links), which must not change.
 write_file() {
   rm -f "$1"
   mkdir -p "$(dirname "$1")"
   cat >"$1"
 }
 
-# install_commands PREFIX RECIPE PYTHON: what stays on the VM, and which engine it drives. Compiled now, because later
-# users of the image may not write there.
+# install_commands PREFIX RECIPE PYTHON: installs what stays on the VM, and records which engine it drives. Compiled now,
+# because users of the image may not write there later.
 install_commands() {
   local prefix=$1 recipe=$2 python=$3
   rm -rf "${prefix:?}/bin" "$prefix/lib/opensees_hpc" "$prefix/share" "$prefix/lib/native/driver.tcl" "$prefix"/lib/*.sh
@@ -117,7 +117,7 @@ install_commands() {
   open_to_all "$prefix"
 }
 
-# open_to_all PREFIX: jobs and systemd may read and run what is there, whatever modes and SELinux types it came with.
+# open_to_all PREFIX: lets jobs and systemd read and run what is installed, whatever its modes and SELinux types were.
 open_to_all() {
   chmod a+rx "$1"
   chmod -R a+rX "$1/bin" "$1/etc" "$1/lib" "$1/share"

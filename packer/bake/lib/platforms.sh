@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# What the recipe `full` needs from each system: packages, and where these put libraries. Sourced after python.sh.
+# The packages that the recipe `full` needs on each system, and the paths of their libraries. Sourced after python.sh.
 #
-# MPICH on both, where OpenSees' build page has Open MPI: its launcher starts ranks as root and beyond the number of
-# cores without an option, and hands descriptors on, by which openseesmp learns how each rank ended.
+# MPICH on both, although OpenSees' build page has Open MPI: its launcher starts ranks as root and beyond the number of
+# cores without an option, and passes file descriptors on, through which openseesmp learns how each rank ended.
 
 build_packages() {
   case $(package_tool) in
@@ -17,7 +17,7 @@ build_packages() {
   esac
 }
 
-# ScaLAPACK and Eigen are in EPEL, and some of what those need is in the repository that Rocky keeps switched off.
+# ScaLAPACK and Eigen are in EPEL, and some of their dependencies are in the repository that Rocky disables by default.
 enable_repositories() {
   [[ $(package_tool) == dnf ]] || return 0
   dnf install -y -q epel-release dnf-plugins-core
@@ -35,7 +35,7 @@ first_file() {
       return
     fi
   done
-  fail "none of these is here: $*"
+  fail "none of these files exists: $*"
 }
 
 # Sets the paths that the build needs. Globs because the folder has the architecture's name on Debian.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Which Python an image uses, and its packages from the lock file. Sourced after common.sh.
 
-# Packages that give a Python of at least 3.11 with Tcl and pip. Rocky 8's own python3 is 3.6, so it gets 3.11 beside it.
+# Packages with a Python of at least 3.11, Tcl and pip. Rocky 8's own python3 is 3.6, so it gets 3.11 as well.
 python_packages() {
   case $(read_os) in
     rocky-8* | rhel-8* | almalinux-8* | rocky-9* | rhel-9* | almalinux-9*)
@@ -12,7 +12,7 @@ python_packages() {
   esac
 }
 
-# why_not_usable PYTHON: prints what is wrong with it, nothing if it serves.
+# why_not_usable PYTHON: prints what is wrong with it, nothing if it is usable.
 why_not_usable() {
   "$1" -E -c '
 import importlib.util, sys
@@ -25,7 +25,7 @@ elif importlib.util.find_spec("pip") is None:
 ' 2>/dev/null || printf 'does not run\n'
 }
 
-# An interpreter that serves, as it was called: a virtual environment has the pip that the system's own Python may lack.
+# Prints a usable interpreter by the name it was found under: a virtual environment has the pip that the system's own Python may lack.
 find_python() {
   local candidate why=() reason
   for candidate in ${OPENSEES_HPC_PYTHON:+"$OPENSEES_HPC_PYTHON"} python3 python3.13 python3.12 python3.11; do
@@ -52,9 +52,9 @@ find_base_python() {
   "$1" -E -c 'import sys; print(getattr(sys, "_base_executable", None) or sys.executable)'
 }
 
-# install_wheels PYTHON LOCK PREFIX: exactly the files that the lock names, into PREFIX/lib/site-packages, with the pip of
-# PYTHON. What is there already from the same lock and Python stays. A tree made with --target can be moved, a virtual
-# environment cannot.
+# install_wheels PYTHON LOCK PREFIX: installs exactly the files that the lock names into PREFIX/lib/site-packages, with the
+# pip of PYTHON. What was installed from the same lock and Python stays. A tree installed with --target can be moved, a
+# virtual environment cannot.
 install_wheels() {
   local python=$1 lock=$2 prefix=$3
   local site="$prefix/lib/site-packages" stamp
@@ -73,13 +73,13 @@ install_wheels() {
   mv "$site.new" "$site"
 }
 
-# Whether what lands in HOME would be part of the image: it is one of its own, or a root folder that holds both.
+# Whether files in HOME would be part of the image: this system becomes one, or one root folder holds both.
 read_home_of_image() {
   local prefix=$1 root=${1%"$default_prefix"}
   if is_own_image || [[ $root != "$prefix" && ${HOME:-} == "$root"/* ]]; then echo yes; else echo no; fi
 }
 
-# record_python PYTHON PREFIX: compiled modules fit this version only, so the commands look for it.
+# record_python PYTHON PREFIX: records the version, the only one that compiled modules fit, for the commands to look for.
 record_python() {
   local python=$1 prefix=$2
   "$python" -E -c 'import sys; print("%d.%d" % sys.version_info[:2])' | write_file "$prefix/etc/python-version"

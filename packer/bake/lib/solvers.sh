@@ -15,8 +15,8 @@ build_hdf5() {
 }
 
 # MUMPS' own makefiles, double precision, with PORD as its ordering (README and INSTALL in its archive). gfortran from
-# 10 on takes the many ways in which MPI's calls are typed for errors unless told otherwise. Its rules write $(AR)$@, so
-# that AR has to end with a space.
+# 10 on rejects the differing argument types of MPI calls without -fallow-argument-mismatch. Its rules write $(AR)$@, so
+# AR has to end with a space.
 write_mumps_settings() {
   local fortran_flags="-O2 -fPIC -DALLOW_NON_INIT"
   if (($(gfortran -dumpversion | cut -d . -f 1) >= 10)); then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What is in an image, as one JSON object of strings. Sourced after common.sh.
+# The versions of everything in an image, as one JSON object of strings. Sourced after common.sh.
 
 # print_versions PREFIX
 print_versions() {

@@ -1,6 +1,6 @@
 #!/bin/sh
-# after_end.sh JOB_FOLDER: runs again what the job's supervisor runs after its end, and writes down how that went.
-# For a job whose push failed, or was cut off.
+# after_end.sh JOB_FOLDER: repeats what the supervisor runs after the end of the job, and records its exit code.
+# For a job whose push failed or was interrupted.
 # shellcheck source=packer/vm/lib/reserve.sh
 . "${0%/*}/reserve.sh"
 cd -- "$1" || exit 125

@@ -1,6 +1,6 @@
 #!/bin/sh
-# condemn_jobs.sh WORKSPACE: writes down for every job that has not ended that its end, when it comes, is the machine's.
-# The job manager (runner/hardware/remote) reads it; a request that is there already stays.
+# condemn_jobs.sh WORKSPACE: records for every running job that, when it ends, the VM has ended it.
+# The job manager (runner/hardware/remote) reads these requests; an existing one stays.
 # shellcheck source=packer/vm/lib/reserve.sh
 . "${0%/*}/reserve.sh"
 cd -- "$1" || exit 1

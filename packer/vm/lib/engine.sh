@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the commands in bin/ share: where the prefix is, which Python it was made for, the environment of the engine.
-# Sourced, with `prefix` set by the command from its own location, so that a copied tree works where it stands.
+# Shared by the commands in bin/: the prefix, the Python that it was built for, the environment of the engine.
+# Sourced, with `prefix` set by the command from its own location, so that a copied tree works where it is.
 
 prefix=${prefix:?}
 
@@ -18,7 +18,7 @@ is_usable_python() {
 # Sets `python`: what OPENSEES_HPC_PYTHON names, else the interpreter the wheels were installed with, else one on PATH
 # of the same version (compiled modules fit no other).
 find_python() {
-  python_version=$(<"$prefix/etc/python-version") || fail 69 "this prefix is not complete: $prefix"
+  python_version=$(<"$prefix/etc/python-version") || fail 69 "this prefix is incomplete: $prefix"
   local recorded candidate
   recorded=$(<"$prefix/etc/python-path")
   for candidate in "${OPENSEES_HPC_PYTHON:-}" "$recorded" python3 "python$python_version"; do
@@ -27,7 +27,7 @@ find_python() {
       return
     fi
   done
-  fail 69 "needs Python $python_version, for which this image was made: install it, or set OPENSEES_HPC_PYTHON"
+  fail 69 "needs Python $python_version, for which this image was built: install it, or set OPENSEES_HPC_PYTHON"
 }
 
 require_tcl() {
@@ -36,21 +36,21 @@ require_tcl() {
       "(dnf install python3-tkinter; on Rocky 8 and 9 python$python_version-tkinter)"
 }
 
-# One thread for each rank unless the caller says otherwise: ranks are what the cores are shared out to.
+# One thread per rank unless the caller says otherwise: the cores are divided among the ranks.
 export_engine() {
   local site="$prefix/lib/site-packages"
   export PYTHONPATH="$prefix/lib:$site:$prefix/lib/native${PYTHONPATH:+:$PYTHONPATH}"
   export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 }
 
-# OpenSeesPy's wheel needs the libraries that it brings, and the MPI launcher of the kind that is linked into it.
+# OpenSeesPy's wheel needs the libraries that it ships, and the launcher of the MPI that is linked into it.
 export_wheels() {
   local site="$prefix/lib/site-packages"
   export LD_LIBRARY_PATH="$site/openseespylinux/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
   export OPENSEES_HPC_MPI_BIN="$site/bin"
 }
 
-# Whether the real OpenSees is here (recipe full); its ranks are started by the MPI that it was linked with.
+# Whether the real OpenSees is installed (recipe full); its ranks are started by the MPI that it was linked with.
 has_native() {
   [[ -x $prefix/lib/native/OpenSeesMP ]]
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # native_rank.sh BINARY main.tcl [args]: one rank of the real OpenSeesMP (or the one process of OpenSees) under the driver.
-# Output goes to the launcher's own streams, not through mpiexec, so that a last line is there before anything is ended.
+# Output goes to the launcher's own streams, not through mpiexec, so that the last line is written before any rank is ended.
 set -euo pipefail
 
 native=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/native

@@ -1,6 +1,6 @@
-# Runs a user's script inside the real OpenSees or OpenSeesMP, whose own exit code says nothing: with a Tcl error it is 0,
-# and with an error on one rank of several the others wait for ever. `OpenSeesMP driver.tcl main.tcl [args]`.
-# How the script ended goes to the launcher's pipe, if there is one; the launcher ends all ranks after an error.
+# Runs a user's script inside the real OpenSees or OpenSeesMP, whose own exit code means nothing: it is 0 after a Tcl error,
+# and after an error on one rank of several the others wait forever. `OpenSeesMP driver.tcl main.tcl [args]`.
+# The script's exit code is reported to the launcher's pipe, if there is one; the launcher ends all ranks after an error.
 
 namespace eval ::opensees_hpc {
   variable report {}
@@ -18,8 +18,8 @@ namespace eval ::opensees_hpc {
     }
   }
 
-  # OpenSees says a last word when it ends: what a script printed last, without a newline, is a line of its own. Only where it
-  # can be known, in a file such as a job's log.
+  # OpenSees prints a message when it exits; a script's last output without a newline must stay a line of its own. This can be
+  # checked only in a file such as a job's log.
   proc end_last_line {} {
     foreach channel {stdout stderr} fd {1 2} {
       catch {
@@ -35,7 +35,7 @@ namespace eval ::opensees_hpc {
     }
   }
 
-  # Ends this rank: results are flushed by wipe; an error is told and waited with, as MPI_Finalize would hang.
+  # Ends this rank: wipe flushes results; after an error it reports and waits for the launcher, as MPI_Finalize would hang.
   proc leave {code} {
     variable report
     variable rank

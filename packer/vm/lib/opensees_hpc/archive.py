@@ -1,7 +1,7 @@
 """The archive of a result set: tar in zstd, written as a stream, with the size and CRC32C of every file in it.
 
-The same files give the same bytes, so that a push that is repeated can recognize its own archive. Nothing is
-written to the disk, which may be full. The manifest describes what was packed, even if a file changed under our hands.
+The same files give the same bytes, so that a repeated push can recognize its own archive. Nothing is
+written to the disk, which may be full. The manifest describes what was packed, even if a file changed meanwhile.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ class Checked:
 
 @dataclass(frozen=True, kw_only=True)
 class Packed:
-    """What is in an archive."""
+    """The contents of an archive."""
 
     archive: Checked
     files: dict[str, Checked]
     skipped: tuple[Skipped, ...]
 
     def manifest(self, end: dict[str, Any] | None = None) -> bytes:
-        """JSON in ASCII, with ``end`` if there is one; bytes of a name that are no UTF-8 appear as ``\\udc80`` to ``\\udcff`` (Python's surrogateescape)."""
+        """Return JSON in ASCII, with ``end`` if given. Bytes of a name that are not UTF-8 appear as ``\\udc80`` to ``\\udcff`` (surrogateescape)."""
         files = [{"path": path, "size": item.size, "crc32c": item.crc32c} for path, item in self.files.items()]
         values: dict[str, Any] = {"format": FORMAT, "archive": vars(self.archive), "files": files}
         if end is not None:
@@ -62,7 +62,7 @@ class Packed:
 
 
 class Checksum:
-    """Counts and checks what goes through to a sink, or nowhere."""
+    """Size and CRC32C of the bytes written to it, which it passes on to a sink if there is one."""
 
     def __init__(self, sink: Sink | None = None) -> None:
         self._sink = sink
@@ -77,14 +77,14 @@ class Checksum:
         return len(data)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: no bytes are buffered."""
 
     def result(self) -> Checked:
         return Checked(size=self._size, crc32c=base64.b64encode(self._crc32c.digest()).decode("ascii"))
 
 
 class FixedLengthReader:
-    """A file of which exactly ``size`` bytes are read: more are ignored, missing ones are zeros, as tar needs it."""
+    """A file of which exactly ``size`` bytes are read, as tar needs: further bytes are ignored, missing ones are zeros."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self._file = file
@@ -101,7 +101,7 @@ class FixedLengthReader:
 
 
 def pack_files(folder: Path, paths: Iterable[str], skipped: Iterable[Skipped], sink: Sink | None) -> Packed:
-    """Packs the files of ``folder`` into ``sink`` (None: only counts). A file that cannot be read is skipped by name."""
+    """Pack the files of ``folder`` into ``sink`` (None: only count). A file that cannot be read is recorded as skipped."""
     whole = Checksum(sink)
     files: dict[str, Checked] = {}
     left_out = list(skipped)
@@ -126,18 +126,18 @@ def pack_files(folder: Path, paths: Iterable[str], skipped: Iterable[Skipped], s
 
 
 class UnreadableError(Exception):
-    """A file could not be opened, or its first bytes not be read. Nothing of it has gone into the archive."""
+    """A file could not be opened, or its first bytes could not be read. None of it has gone into the archive."""
 
 
 class ForeignError(Exception):
-    """A name stands for something that is not the job's."""
+    """A name leads to a file that is not the job's."""
 
 
 def open_regular(folder: Path, path: str) -> IO[bytes]:
-    """Open a regular file of the job and nothing else, whatever took the name since it was listed; a pipe must not hold us up.
+    """Open a regular file of the job and nothing else, whatever has taken its name since it was listed; a pipe must not block.
 
     Raises:
-        FileNotFoundError, UnreadableError, ForeignError: it is not there, cannot be read, is none of the job's.
+        FileNotFoundError, UnreadableError, ForeignError: it does not exist, cannot be read, is not the job's.
     """
     try:
         handle = os.open(folder / path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -153,16 +153,16 @@ def open_regular(folder: Path, path: str) -> IO[bytes]:
 
 
 def _why_outside(handle: int, folder: Path) -> str:
-    """Empty for a file inside ``folder``: where Linux says that an open file is, a link cannot change any more."""
+    """Return an empty string for a file inside ``folder``: no link can change where Linux says that an open file is."""
     try:
         where = Path(f"/proc/self/fd/{handle}").readlink()
-    except OSError:  # another system: the listing has looked
+    except OSError:  # not Linux: the listing has checked the links
         return ""
     return "" if where.is_relative_to(folder.resolve()) else OUTSIDE
 
 
 def add_file(tar: tarfile.TarFile, path: str, file: IO[bytes]) -> Checked:
-    """One member: contents, time in whole seconds and the executable bit. Owners mean nothing on another machine."""
+    """Add a member: contents, time in whole seconds and the executable bit. Owners mean nothing on another computer."""
     status = os.fstat(file.fileno())
     try:
         head = file.read(IN_MEMORY_BYTES) if status.st_size <= IN_MEMORY_BYTES else None

@@ -1,4 +1,4 @@
-"""Beam elements in the old Tcl syntax, which names sections and points where OpenSeesPy wants an integration object."""
+"""Beam elements in the old Tcl syntax, which has sections and points where OpenSeesPy needs an integration object."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from .quadrature import find_points
 from .words import Value, parse_word
 
 DEFAULT_RULES = {"forcebeamcolumn": "Lobatto", "dispbeamcolumn": "Legendre"}
-"""The elements meant, with the quadrature that Tcl's OpenSees takes for them unless ``-integration`` names another."""
+"""The elements to translate, with the quadrature that OpenSees uses in Tcl unless ``-integration`` names another."""
 
 MakeIntegration = Callable[[str, Sequence[Value]], int]
-"""Defines a beam integration of that kind with these arguments; its tag."""
+"""Defines a beam integration of that kind with these arguments, and returns its tag."""
 
 
 def translate_beam(values: list[Value], split: Callable[[str], Sequence[str]], make: MakeIntegration) -> list[Value]:
@@ -38,7 +38,7 @@ def translate_beam(values: list[Value], split: Callable[[str], Sequence[str]], m
 
 
 def _mix_sections(rule: str, sections: list[Value]) -> tuple[str, list[Value]]:
-    """Return a rule with a section for each point, which OpenSeesPy takes only with the points written out."""
+    """Return a rule with a section for each point, which OpenSeesPy accepts only with explicit points and weights."""
     points = find_points(rule, len(sections))
     if len(set(sections)) == 1 or points is None:
         return rule, [sections[0], len(sections)]

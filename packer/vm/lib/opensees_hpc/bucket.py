@@ -1,4 +1,4 @@
-"""The results bucket as the VM sees it: objects are created, never overwritten. Google's client stays in here."""
+"""The results bucket as the VM sees it: objects are created, never overwritten. Only this module uses Google's client."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ARCHIVE_TYPE = "application/zstd"
 UPLOAD_CHUNK_BYTES = 8 << 20
 REQUEST_TIMEOUT_S = 60
 QUICK_RETRY_S = 20.0
-"""For one request inside the client; what lasts longer is the push's own retry, which counts against its budget."""
+"""For one request inside the client; after that the push's own retry takes over, which counts against its budget."""
 
 
 class PushError(Exception):
@@ -51,7 +51,7 @@ class MissingBucketError(PushError):
 
 
 class ExistsError(PushError):
-    """An object of that name is there already."""
+    """An object of that name already exists."""
 
     exit_code = 5
 
@@ -61,11 +61,11 @@ class Bucket:
 
     def __init__(self, name: str) -> None:
         credentials = Credentials(universe_domain="googleapis.com")
-        # The project is not asked for by anything that touches objects only.
+        # Requests about objects need no project.
         self._bucket = storage.Client(project="none", credentials=credentials).bucket(name)
 
     def create_streamed(self, name: str, fill: Callable[[Sink], None]) -> None:
-        """Create an object from what ``fill`` writes: in one request if it is small, else as a resumable upload.
+        """Create an object from the bytes that ``fill`` writes: in one request if it is small, else as a resumable upload.
 
         The client compares the server's CRC32C with its own at the end.
         """
@@ -90,7 +90,7 @@ class Bucket:
         )
 
     def look_at(self, name: str) -> Checked | None:
-        """Size and checksum of an object, None if there is none or we may not know."""
+        """Return size and checksum of an object, None if it does not exist or may not be read."""
         try:
             blob = _call(name, lambda: self._bucket.get_blob(name, timeout=REQUEST_TIMEOUT_S, retry=_quick_retry()))
         except DeniedError:
@@ -99,7 +99,7 @@ class Bucket:
 
 
 class _Upload:
-    """A sink that holds back the first bytes, and opens the resumable upload only when there are more."""
+    """A sink that buffers the first bytes, and opens the resumable upload only when there are more."""
 
     def __init__(self, open_writer: Callable[[], Any]) -> None:
         self._open_writer = open_writer
@@ -122,12 +122,12 @@ class _Upload:
 
 
 def _fill(upload: _Upload, fill: Callable[[Sink], None]) -> bool:
-    """Whether everything went into a resumable upload, which is closed then; after an error it is called off."""
+    """Return whether everything went into a resumable upload, which is then closed; after an error it is cancelled."""
     try:
         fill(upload)
     except BaseException:
         if upload.writer is not None:
-            # What was sent must not become an object; the error counts, not whether calling off went well.
+            # The bytes sent so far must not become an object. The first error counts, not one while cancelling.
             with contextlib.suppress(Exception):
                 upload.writer.terminate()
         raise
@@ -138,10 +138,10 @@ def _fill(upload: _Upload, fill: Callable[[Sink], None]) -> bool:
 
 
 def _open_writer(blob: storage.Blob) -> Any:
-    """Open a resumable upload, after a check that the object does not exist, so that much is not sent in vain."""
+    """Open a resumable upload after checking that the object does not exist, so that no large upload is wasted."""
     with contextlib.suppress(api.Forbidden):
         if blob.exists(timeout=REQUEST_TIMEOUT_S, retry=_quick_retry()):
-            raise ExistsError(f"{blob.name} is there already")
+            raise ExistsError(f"{blob.name} already exists")
     return blob.open(
         "wb",
         chunk_size=UPLOAD_CHUNK_BYTES,
@@ -181,5 +181,5 @@ def _by_status(status: int, name: str, error: Exception) -> PushError:
     if status == 404:
         return MissingBucketError(f"{name}: no such bucket: {error}")
     if status in (409, 412):
-        return ExistsError(f"{name} is there already")
+        return ExistsError(f"{name} already exists")
     return UnreachableError(f"{name}: {error}")

@@ -13,7 +13,7 @@ from .beams import take_option, translate_beam
 from .words import Value, parse_word, parse_words
 
 FIRST_OWN_TAG = 900_000_000
-"""Tags for what OpenSeesPy wants as an object and Tcl scripts write inline; far from the tags that people use."""
+"""Tags for objects that Tcl scripts write inline and OpenSeesPy needs by tag; far from the tags that users choose."""
 
 MOTION_OPTIONS = ("-accel", "-vel", "-disp")
 PRINTED = ("-node", "-ele", "node", "ele", "-nodes", "-elements")
@@ -28,7 +28,7 @@ class Dialect:
         self._last_tag = FIRST_OWN_TAG
 
     def commands(self) -> dict[str, Callable[..., Any]]:
-        """Tcl name of each translated command and what answers it."""
+        """Return the method for each translated command, by its Tcl name."""
         return {
             "model": self.define_model,
             "timeSeries": self.define_series,
@@ -43,19 +43,19 @@ class Dialect:
         }
 
     def define_model(self, *words: str) -> Any:
-        """``model BasicBuilder -ndm 2``: OpenSeesPy knows the builder in fewer spellings."""
+        """Define ``model BasicBuilder -ndm 2``: OpenSeesPy accepts fewer spellings of the builder."""
         builder, *options = words or ("",)
         if builder.lower() in ("basic", "basicbuilder"):
             builder = "basic"
         return self._ops.model(builder, *parse_words(options))
 
     def define_series(self, *words: str) -> Any:
-        """``timeSeries Series 1 …`` is the old name of a path."""
+        """Define ``timeSeries Series 1 …``, the old name of a path."""
         values = parse_words(words)
         return self._ops.timeSeries(*_rename_path(values[:1]), *values[1:])
 
     def _inline_series(self, word: str) -> int:
-        """Return the tag of a series: the word itself, or a new series of what the word describes (``"Linear -factor 2"``)."""
+        """Return the tag of a series: the word itself, or that of a new series as the word describes it (``"Linear -factor 2"``)."""
         parts = list(self._split(word))
         if len(parts) == 1 and isinstance(tag := parse_word(parts[0]), int):
             return tag
@@ -65,7 +65,7 @@ class Dialect:
         return tag
 
     def define_pattern(self, *words: str) -> Any:
-        """``pattern Plain 1 "Linear" …``, ``pattern UniformExcitation 1 1 -accel "Series -dt …"``."""
+        """Define ``pattern Plain 1 "Linear" …`` or ``pattern UniformExcitation 1 1 -accel "Series -dt …"``."""
         kind, *rest = words or ("",)
         if kind == "Plain" and len(rest) > 1:
             series = self._inline_series(rest[1])
@@ -73,7 +73,7 @@ class Dialect:
         return self._ops.pattern(kind, *self._with_motions(rest))
 
     def define_motion(self, *words: str) -> Any:
-        """``groundMotion 1 Plain -accel $series`` with the series by tag or inline."""
+        """Define ``groundMotion 1 Plain -accel $series``, with the series by tag or inline."""
         return self._ops.groundMotion(*self._with_motions(words))
 
     def _with_motions(self, words: Sequence[str]) -> list[Value]:
@@ -83,7 +83,7 @@ class Dialect:
         return values
 
     def define_element(self, *words: str) -> Any:
-        """``element``, beams in their old syntax too."""
+        """Define an ``element``; beams also in their old syntax."""
         return self._ops.element(*translate_beam(parse_words(words), self._split, self._new_integration))
 
     def _new_integration(self, rule: str, arguments: Sequence[Value]) -> int:
@@ -92,19 +92,19 @@ class Dialect:
         return tag
 
     def define_block(self, *words: str) -> Any:
-        """``block2D 4 4 1 1 quad "1 PlaneStrain 1" {…}``: the element's arguments are one word in Tcl."""
+        """Define ``block2D 4 4 1 1 quad "1 PlaneStrain 1" {…}``: the element's arguments are one word in Tcl."""
         split = [part for word in words for part in self._split(word)]
         name = "block2D" if len(words) < 8 else "block3D"
         return getattr(self._ops, name)(*parse_words(split))
 
     def send(self, *words: str) -> Any:
-        """``send -pid 1 $value``; without ``-pid`` the value goes from rank 0 to all."""
+        """Run ``send -pid 1 $value``; without ``-pid`` the value goes from rank 0 to all."""
         if len(words) == 3 and words[0] == "-pid":
             return self._ops.send("-pid", int(words[1]), words[2])
         return self._ops.Bcast(*words)
 
     def receive(self, *words: str) -> Any:
-        """``recv -pid 0 name``; ``opensees.tcl`` has taken the variable's name away and sets it."""
+        """Run ``recv -pid 0 name``; ``opensees.tcl`` has removed the variable's name and sets the variable."""
         if len(words) == 2 and words[0] == "-pid":
             return self._ops.recv("-pid", parse_word(words[1]))
         return self._ops.Bcast()
@@ -119,7 +119,7 @@ def _rename_path(kind: list[Value]) -> list[Value]:
 
 
 def order_print(values: list[Value]) -> list[Value]:
-    """Arguments of ``print`` as OpenSeesPy takes them: JSON first, then the file, and a flag before tags that go to a file."""
+    """Return the arguments of ``print`` in OpenSeesPy's order: JSON, the file, and a flag before tags that are printed to a file."""
     first = str(values[0]) if values else ""
     if first and not first.startswith("-") and first not in PRINTED:
         values = ["-file", *values]

@@ -1,9 +1,9 @@
-"""The import of OpenSeesPy, which starts MPI, done so that connections from outside cannot harm a rank.
+"""The import of OpenSeesPy, which starts MPI, done so that connections from outside cannot end a rank.
 
-MPICH (device ch3:nemesis, which is linked into the wheel) has each rank listen on all addresses, and aborts if anything but another
-rank sends data to that port. All ranks of a run are on one machine, where MPICH uses shared memory: nobody has to connect. So the port
-is closed as soon as MPI runs. Until then it is one that the system gives to no client or server that asks for any free port; such a
-number may be one that an earlier server had, whose clients still try to reach it.
+With MPICH (device ch3:nemesis, linked into the wheel) each rank listens on all addresses, and aborts if anything but another
+rank sends data to that port. All ranks of a run are on one VM, where MPICH uses shared memory, so no connection is needed: the port
+is closed as soon as MPI runs. Until then it is outside the range from which the system assigns free ports, because an earlier server
+may have had one of those, and its clients may still try to reach it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PORTS = "20000:29999"  # below the ephemeral ports of Linux (32768-60999) and ma
 
 
 def import_engine() -> ModuleType:
-    """Import OpenSeesPy and close the ports that MPI opens meanwhile."""
+    """Import OpenSeesPy and close the ports that MPI opened during the import."""
     before = set(_listening())
     with _port_range():
         engine = importlib.import_module("openseespy.opensees")
@@ -32,7 +32,7 @@ def import_engine() -> ModuleType:
 
 @contextmanager
 def _port_range() -> Iterator[None]:
-    """Set the range unless the caller has set one, for this process only: two mpiexec with the same range may collide.
+    """Set the port range unless the caller has set one, for this process only: two mpiexec with the same range may collide.
 
     mpiexec binds with SO_REUSEADDR, so two can bind the same port before either listens; ranks bind exclusively and try the next port.
     """
@@ -49,7 +49,7 @@ def _port_range() -> Iterator[None]:
 def _listening() -> Iterator[int]:
     """Yield the descriptors of this process that are TCP sockets listening for connections."""
     for fd in [int(path.name) for path in Path("/dev/fd").iterdir()]:
-        with suppress(OSError):  # not a socket, or the descriptor of this listing, which is closed by now
+        with suppress(OSError):  # not a socket, or the already closed descriptor of this listing
             found = socket.socket(fileno=fd)
             try:
                 is_tcp = found.family in (socket.AF_INET, socket.AF_INET6) and found.type == socket.SOCK_STREAM
@@ -60,7 +60,7 @@ def _listening() -> Iterator[int]:
 
 
 def _replace(fd: int) -> None:
-    """Close the socket and leave a pipe in its place that never becomes readable: MPICH goes on polling that number."""
+    """Close the socket and leave a pipe in its place that never becomes readable: MPICH continues to poll that number."""
     reader, _writer = os.pipe()  # the writer stays open for as long as this process runs
     os.dup2(reader, fd, inheritable=False)
     os.close(reader)

@@ -1,4 +1,4 @@
-"""A Tcl interpreter with the commands of OpenSees. Knows nothing of ranks, processes and exit codes beyond ``exit N``."""
+"""A Tcl interpreter with the commands of OpenSees. It knows of no ranks, processes or exit codes, except for ``exit N``."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class Interpreter:
         return plain | Dialect(ops, self._tcl.splitlist).commands()
 
     def _call(self, name: str, *words: str) -> tuple[str, Any]:
-        """One OpenSees command. An exception would leave Tcl's ``catch`` blind, so errors are answers here."""
+        """Run an OpenSees command. Errors are returned, because Tcl's ``catch`` would not see the text of an exception."""
         try:
             return "ok", _as_tcl(self._commands[name](*words))
         except Exception as error:
             text = str(error)
             if text == "See stderr output":
-                text = "the command failed, OpenSees has said why above"
+                text = "the command failed; OpenSees printed the reason above"
             return "error", f"{name}: {text}"
 
     def _note_exit(self, code: str) -> str:
@@ -77,7 +77,7 @@ class Interpreter:
             return ""
 
     def flush(self) -> None:
-        """Write out what the script has printed without a newline, or written to files that it has not closed."""
+        """Flush output without a final newline, and files that the script has not closed."""
         self._tcl.call("::opensees::flush_all")
 
 

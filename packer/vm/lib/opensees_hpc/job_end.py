@@ -1,4 +1,4 @@
-"""How a job ended, as the job manager wrote it down. Its words: ``runner/hardware/remote/common.sh``."""
+"""The end of a job as the job manager recorded it; the format is in ``runner/hardware/remote/common.sh``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TIME = re.compile(r"(\d+)m([0-9.,]+)s")
 
 
 def read_end(folder: Path) -> dict[str, Any] | None:
-    """``how`` (ended, cancelled, timeout, lost), ``exit_code`` (None if nobody saw it), ``wall_s`` and ``core_s``; None if no end is written there."""
+    """Return ``how`` (ended, cancelled, timeout, lost), ``exit_code`` (None if unknown), ``wall_s`` and ``core_s``; None if no end is recorded."""
     try:
         how, code, _, began, ended, *used = (folder / END_FILE).read_text().split()
         return {
@@ -27,7 +27,7 @@ def read_end(folder: Path) -> dict[str, Any] | None:
 
 
 def _add_times(used: list[str]) -> float | None:
-    """Return times as the shell's ``times`` writes them, 1m2.345s, added up."""
+    """Return the sum of times as the shell's ``times`` prints them (1m2.345s)."""
     found = [_TIME.fullmatch(text) for text in used]
     seconds = [int(match[1]) * 60 + float(match[2].replace(",", ".")) for match in found if match]
     return round(sum(seconds), 3) if seconds and len(seconds) == len(used) else None

@@ -1,4 +1,4 @@
-"""Which files of a job folder are results. Reads names only, never contents, and follows no link out of the folder."""
+"""The files of a job folder that are results. Only names are read, never contents, and no link is followed out of the folder."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ UNREADABLE = "cannot be read"
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """A name that was left out, and why. Names are relative, bytes that are no UTF-8 as surrogate escapes.
+    """A name that was left out, and why. Names are relative; bytes that are not UTF-8 are surrogate escapes.
 
-    ``is_loss``: there was a result that could not be taken.
+    ``is_loss``: it is a result that could not be packed.
     """
 
     path: str
@@ -37,7 +37,7 @@ class Selection:
     include: tuple[str, ...] = ()
 
     def takes(self, path: str) -> bool:
-        """Whether a file belongs to the results: included by name, or neither excluded nor one of the job's controls."""
+        """Return whether a file is a result: included by name, or neither excluded nor one of the job manager's files."""
         if any(fnmatchcase(path, pattern) for pattern in self.include):
             return True
         is_control = path.split("/", 1)[0] == STATE_FOLDER
@@ -45,7 +45,7 @@ class Selection:
 
 
 def list_files(folder: Path, selection: Selection) -> tuple[list[str], list[Skipped]]:
-    """Relative paths of all result files, in an order that does not change, and what else was found."""
+    """Return the relative paths of all result files, in a stable order, and the names that were skipped."""
     taken: list[str] = []
     skipped: list[Skipped] = []
     root = folder.resolve()
@@ -61,7 +61,7 @@ def list_files(folder: Path, selection: Selection) -> tuple[list[str], list[Skip
 
 
 def _walk(folder: Path) -> Iterator[str]:
-    """Everything below that is not a folder, links to folders included; links are not followed."""
+    """Yield everything below ``folder`` that is not a folder, including links to folders; links are not followed."""
     for parent, folders, files in os.walk(folder):
         linked = [name for name in folders if Path(parent, name).is_symlink()]
         for name in [*files, *linked]:
@@ -69,7 +69,7 @@ def _walk(folder: Path) -> Iterator[str]:
 
 
 def why_not_packed(path: str, root: Path) -> Skipped | None:
-    """None for a regular file below ``root``, or a link to one."""
+    """Return None for a regular file below ``root``, or a link to one."""
     file = root / path
     try:
         if file.is_symlink() and not file.resolve().is_relative_to(root):
@@ -83,12 +83,12 @@ def why_not_packed(path: str, root: Path) -> Skipped | None:
 
 
 def why_not_read(file: os.stat_result, root: os.stat_result) -> str:
-    """Empty for a regular file that belongs to the job in ``root``. One of another user's that has a second name has it elsewhere."""
+    """Return an empty string for a regular file of the job in ``root``. Another user's file with a second name has that name elsewhere."""
     if not stat.S_ISREG(file.st_mode):
         return "not a regular file"
     return FOREIGN if file.st_nlink > 1 and file.st_uid != root.st_uid else ""
 
 
 def describe_names(skipped: Sequence[Skipped]) -> list[dict[str, str]]:
-    """For JSON."""
+    """Return the skipped names as values for JSON."""
     return [{"path": item.path, "reason": item.reason} for item in skipped]

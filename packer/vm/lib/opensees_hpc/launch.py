@@ -1,7 +1,7 @@
 """Starts the ranks of a run with mpiexec, watches them, and ends them all as soon as one fails or a signal comes.
 
-Everything that happens arrives as a line in one pipe: ranks write ``begin R PID`` and ``end R CODE``, our own signal
-handlers write ``signal 0 N`` and ``child 0 0``. So there is one loop and no race. Codes: packer/README.md.
+Every event arrives as a line in one pipe: ranks write ``begin R PID`` and ``end R CODE``, our own signal
+handlers write ``signal 0 N`` and ``child 0 0``. So one loop handles them all, without races. Exit codes: packer/README.md.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ NO_ENGINE = 69
 LOST_RANK = 70
 STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1
-# Ranks ask mpiexec's proxy for a description of the machine, which it writes to /tmp, whatever TMPDIR is, and leaves there when
-# it is ended by a signal. If the file that is named here does not exist, it writes none, and each rank looks at the machine itself.
+# Ranks ask mpiexec's proxy for the hardware topology, which it writes to /tmp, whatever TMPDIR is, and leaves there when
+# it is ended by a signal. If the file named here does not exist, it writes none, and each rank detects the topology itself.
 TOPOLOGY = {"HWLOC_XMLFILE": "/nonexistent/topology.xml"}
 SIGNAL_WORDS = re.compile(rb"\(signal (\d+)\)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What to start: ``kind`` is tcl or python (this package over OpenSeesPy), or native (the real OpenSeesMP)."""
+    """The run to start: ``kind`` is tcl or python (this package on OpenSeesPy), or native (the real OpenSeesMP)."""
 
     kind: str
     ranks: int
@@ -45,7 +45,7 @@ class Run:
     mpiexec: Path
 
     def command(self) -> list[str]:
-        """mpiexec on this machine only, whatever batch system it may find itself in."""
+        """Return the command of mpiexec, on this VM only, whatever batch system it may be started in."""
         mpi = [str(self.mpiexec), "-launcher", "fork", "-rmk", "user", "-hosts", "localhost", "-n", str(self.ranks)]
         return [*mpi, *self._rank_command(), str(self.script), *self.arguments]
 
@@ -57,18 +57,18 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class End:
-    """How a run ended. ``signal``: the one that ended a rank, or that this process was sent; None if the code is somebody's own."""
+    """How a run ended. ``signal``: the one that ended a rank, or that this process received; None if the code came from the script."""
 
     code: int
     signal: int | None = None
 
     @classmethod
     def by_signal(cls, number: int) -> End:
-        """As shells have it: 128 and the signal's number."""
+        """Return the exit code that shells use: 128 plus the signal's number."""
         return cls(code=128 + number, signal=number)
 
     def write_down(self, file: str) -> None:
-        """``exit CODE`` or ``signal NUMBER``, for who asked for it. A disk that is full keeps no run from its end."""
+        """Write ``exit CODE`` or ``signal NUMBER`` to the status file. A full disk must not keep a run from ending."""
         end = f"exit {self.code}" if self.signal is None else f"signal {self.signal}"
         with contextlib.suppress(OSError):
             Path(file).write_text(f"{end}\n", encoding="ascii")
@@ -76,13 +76,13 @@ class End:
 
 @dataclass(kw_only=True)
 class Watch:
-    """What is known of the ranks so far."""
+    """The ranks' process IDs and exit codes so far."""
 
     pids: dict[int, int] = field(default_factory=dict)
     codes: dict[int, int] = field(default_factory=dict)
 
     def end_all(self, mpiexec: subprocess.Popen[bytes]) -> None:
-        """Kills each rank with what it started (mpiexec makes each the leader of a session), then mpiexec."""
+        """Kill each rank with its child processes (mpiexec makes each rank the leader of a session), then mpiexec."""
         for rank, pid in self.pids.items():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL) if os.getpgid(pid) == pid else os.kill(pid, signal.SIGKILL)
@@ -92,13 +92,13 @@ class Watch:
 
 
 def _die_with_parent() -> None:
-    """On Linux: mpiexec, and with it the ranks, does not outlive a launcher that was killed."""
+    """Have Linux kill mpiexec, and with it the ranks, when the launcher dies."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def start_mpiexec(run: Run, report_fd: int, chatter: IO[bytes]) -> subprocess.Popen[bytes]:
-    """mpiexec with the ranks; its own words go to ``chatter`` and are shown only when nothing else explains the end."""
+    """Start mpiexec with the ranks; its own output goes to ``chatter`` and is shown only if nothing else explains the end."""
     outputs = (os.dup(1), os.dup(2))
     extra = {REPORT_FD: str(report_fd), OUTPUT_FDS: ",".join(map(str, outputs)), RANKS: str(run.ranks)}
     try:
@@ -156,7 +156,7 @@ def launch(run: Run, chatter: IO[bytes]) -> End:
 
 
 def judge_end(run: Run, watch: Watch, code: int, chatter: IO[bytes]) -> End:
-    """Return how a run ended when mpiexec has ended and no rank has reported an error: 0 only if each rank said it ended well."""
+    """Return how a run ended when mpiexec has exited and no rank has reported an error: 0 only if every rank reported success."""
     lost = [rank for rank in range(run.ranks) if rank not in watch.codes]
     if code == 0 and not lost:
         return End(code=0)
@@ -165,7 +165,7 @@ def judge_end(run: Run, watch: Watch, code: int, chatter: IO[bytes]) -> End:
     sys.stderr.buffer.write(words)
     named = f"rank {', '.join(map(str, lost))}" if lost else "a rank while leaving MPI"
     print(f"openseesmp: lost {named} (mpiexec ended with {code})", file=sys.stderr)  # noqa: T201
-    # mpiexec exits with the number of the signal that killed a rank as if it were a code; its output says which it is.
+    # mpiexec's exit code is the number of the signal that killed a rank, like any other code; its output tells them apart.
     killed = SIGNAL_WORDS.search(words)
     return End.by_signal(int(killed[1])) if killed else End(code=LOST_RANK)
 
@@ -178,7 +178,7 @@ def open_chatter() -> IO[bytes]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``python -m opensees_hpc.launch tcl|python|native RANKS SCRIPT [ARGS]``, with the prefix's bin on PATH."""
+    """Run ``python -m opensees_hpc.launch tcl|python|native RANKS SCRIPT [ARGS]``, with the prefix's bin on PATH."""
     kind, ranks, script, *rest = arguments
     mpi_bin = os.environ["OPENSEES_HPC_MPI_BIN"]
     mpiexec = shutil.which("mpiexec.hydra", path=mpi_bin) or shutil.which("mpiexec", path=mpi_bin)
@@ -186,7 +186,7 @@ def main(arguments: Sequence[str]) -> int:
         print("openseesmp: mpiexec is missing from this prefix", file=sys.stderr)  # noqa: T201
         return NO_ENGINE
     run = Run(kind=kind, ranks=int(ranks), script=Path(script), arguments=tuple(rest), mpiexec=Path(mpiexec))
-    # Whoever wants to know which of two an exit code over 128 is: a script's, or a signal.
+    # The file for a caller that has to distinguish a script's exit code over 128 from a signal.
     status_file = os.environ.pop(STATUS_VARIABLE, "")
     with open_chatter() as chatter:
         end = launch(run, chatter)

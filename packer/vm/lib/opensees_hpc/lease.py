@@ -1,7 +1,7 @@
-"""The lease of a batch, as a VM sees it: what it says, and what is to be done about it. Pure, but for reading it.
+"""The lease of a batch as a VM sees it: its content, and the VM's duty that follows from it. Pure, except for reading it.
 
-Whose clock counts: the length of a lease is the difference of two times of whoever wrote it, its age the difference of two
-times of the storage server, and between two looks this machine's monotonic clock runs. No two clocks are ever compared.
+Clocks: the length of a lease is the difference of two times of its writer's clock, its age the difference of two times of
+the storage server's clock, and between two reads the VM's monotonic clock counts. No two clocks are ever compared.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """``length_s``: from its renewal to its end. ``deadlines``: seconds after each job's start."""
+    """``length_s``: from renewal to expiry. ``deadlines``: seconds after each job's start."""
 
     length_s: float
     is_detached: bool
@@ -31,7 +31,7 @@ class Lease:
 
 
 class Duty(Enum):
-    """What a VM has to do. DRAIN: let what runs come to its end, then go. END: stop what runs, then go."""
+    """What a VM has to do. DRAIN: let running jobs end, then delete itself. END: stop running jobs, then delete itself."""
 
     WORK = "work"
     DRAIN = "drain"
@@ -39,13 +39,13 @@ class Duty(Enum):
 
 
 class Storage(Protocol):
-    """Where the lease is (``vm_cloud.VmCloud``)."""
+    """The storage that has the lease (``vm_cloud.VmCloud``)."""
 
     def read_object(self, bucket: str, name: str, **query: str) -> Reply: ...
 
 
 def parse_lease(content: bytes) -> Lease:
-    """Raise ValueError if it is none, or of a format that this image does not know."""
+    """Parse a lease. Raise ValueError if it is malformed, or of a format that this image does not know."""
     try:
         values: dict[str, Any] = json.loads(content)
         if values["format"] != FORMAT:
@@ -61,10 +61,10 @@ def parse_lease(content: bytes) -> Lease:
 
 
 def _finite(value: Any) -> float:
-    """Whatever Python's JSON takes for a number, there is no watching until infinity."""
+    """Return a finite number; Python's JSON also accepts ``Infinity`` and ``NaN``."""
     number = float(value)
     if not math.isfinite(number):
-        raise ValueError(f"{value!r} is no time")
+        raise ValueError(f"{value!r} is not a time")
     return number
 
 
@@ -77,7 +77,7 @@ class Sight:
 
 
 class LeaseReader:
-    """Reads one lease; its content only when it has changed. Every look costs one small request."""
+    """Reads one lease; its content only when it has changed. Each call costs one small request."""
 
     def __init__(self, storage: Storage, bucket: str, batch: str) -> None:
         self._storage = storage
@@ -91,7 +91,7 @@ class LeaseReader:
 
         Raises:
             UnreachableError, RefusedError: it could not be read.
-            ValueError: what is there cannot be understood.
+            ValueError: its content cannot be understood.
         """
         try:
             reply = self._storage.read_object(self._bucket, self._name, fields="generation,updated")
@@ -113,7 +113,7 @@ class LeaseReader:
 
 
 class LeaseWatch:
-    """What was seen of the lease so far, and what follows from it. Times are of one monotonic clock."""
+    """The lease as last read, and what follows from it. Times are of one monotonic clock."""
 
     def __init__(self, *, grace_s: float, now: float) -> None:
         self._grace_s = grace_s
@@ -129,7 +129,7 @@ class LeaseWatch:
         self._known_until = now + lease.length_s - sight.age_s
 
     def miss(self) -> None:
-        """Record that there is no lease: what was known of it counts, or the time after boot."""
+        """Record that the lease does not exist: its last known expiry counts, or the grace period after boot."""
         self._unreadable_since = None
 
     def fail(self, now: float) -> None:
@@ -138,7 +138,7 @@ class LeaseWatch:
             self._unreadable_since = now
 
     def left_s(self, now: float) -> float:
-        """Return how long the VM is still wanted, in seconds, as far as it is known."""
+        """Return how long the VM is still needed, in seconds, as far as is known."""
         until = self._known_until
         if self._unreadable_since is not None:
             until = max(until, self._unreadable_since + self._grace_s)

@@ -1,6 +1,6 @@
-"""A VM's last act, within 20 s: condemn what runs, say so in the bucket if it is preempted, push what is finished.
+"""The last 20 s of a VM: condemn running jobs, record a preemption in the bucket, push the results of finished jobs.
 
-``on-shutdown``, run when the VM shuts down: preemption, deletion, the end of its run time, power off.
+``on-shutdown``, run when the VM shuts down: preemption, deletion, the end of ``maxRunDuration``, power off.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PAUSE_S = 0.3
 
 
 def main(prefix: Path) -> int:
-    """``prefix`` is ``<root>/opt/opensees-hpc``."""
+    """Run all steps within ``BUDGET_S``. ``prefix`` is ``<root>/opt/opensees-hpc``."""
     until = time.monotonic() + BUDGET_S
     metadata = Metadata()
     batch, bucket = (_read_with_retries(metadata, name, until) for name in (VM_BATCH, VM_BUCKET))
@@ -62,18 +62,18 @@ def report_preemption(cloud: VmCloud, batch: str, bucket: str, until: float) -> 
                 "id": cloud.metadata.read("instance/id") or "",
             }
             cloud.create_object(bucket, f"{CONTROL_PREFIX}/{batch}/{PREEMPTED}{name}", json.dumps(content).encode())
-            say("preempted; the marker is in the bucket")
+            say("preempted; wrote the preemption marker to the bucket")
             return
         except RefusedError as error:
-            say(f"the marker of the preemption was refused: {error}")
+            say(f"the bucket rejected the preemption marker: {error}")
             return
         except UnreachableError as error:
-            say(f"the marker of the preemption: {error}")
+            say(f"cannot write the preemption marker: {error}")
             time.sleep(PAUSE_S)
 
 
 def condemn_running(workspaces: list[Workspace]) -> None:
-    """Record that running jobs will not come to their own end, before the system begins to kill them."""
+    """Record that the VM ends the running jobs, before the system begins to kill them."""
     for workspace in workspaces:
         try:
             workspace.condemn_running()
@@ -82,7 +82,7 @@ def condemn_running(workspaces: list[Workspace]) -> None:
 
 
 def push_finished(workspaces: list[Workspace], until: float) -> None:
-    """Push what came to its end and is not in the bucket yet; what runs is not waited for."""
+    """Push the results of finished jobs that are not in the bucket yet, without waiting for running jobs."""
     pushes = Pushes(workspaces, until)
     while pushes.step():
         time.sleep(PAUSE_S)
@@ -91,7 +91,7 @@ def push_finished(workspaces: list[Workspace], until: float) -> None:
 
 
 def say(line: str) -> None:
-    """To the serial port. Nobody listening must not be the end of us."""
+    """Write a line to the serial port. A failed write must not end this program."""
     with suppress(OSError):
         os.write(1, f"on-shutdown: {line}\n".encode())
 

@@ -1,5 +1,5 @@
 # Tcl side of the front end: OpenSees commands as Tcl commands, bodies in braces, exit, unknown commands.
-# Python has made ::opensees::call, which answers {ok value} or {error text}, before this file is read.
+# Python has defined ::opensees::call, which returns {ok value} or {error text}, before this file is sourced.
 
 encoding system utf-8
 fconfigure stdout -buffering line -encoding utf-8
@@ -8,7 +8,7 @@ fconfigure stderr -buffering none -encoding utf-8
 namespace eval ::opensees {
   variable fiber_sections {fiber* ndfiber* asymmetricfiber*}
 
-  # Makes one OpenSees command. A Tcl command of the same name (load) stays reachable as ::opensees::tcl_NAME.
+  # Defines one OpenSees command. A Tcl command of the same name (load) stays available as ::opensees::tcl_NAME.
   proc define {name} {
     if {[llength [info commands ::$name]]} {
       rename ::$name ::opensees::tcl_$name
@@ -20,7 +20,7 @@ namespace eval ::opensees {
     "
   }
 
-  # As define, for a command whose last word may be a body; ::opensees::body_NAME finds it and gives {arguments body}.
+  # Like define, for a command whose last word may be a body; ::opensees::split_NAME returns {arguments body}.
   proc define_with_body {name} {
     define $name
     rename ::$name ::opensees::plain_$name
@@ -59,7 +59,7 @@ namespace eval ::opensees {
   }
 }
 
-# What recv brings goes into the caller's variable, as in OpenSeesMP.
+# recv stores the value in the caller's variable, as in OpenSeesMP.
 proc ::opensees::make_recv {} {
   rename ::recv ::opensees::plain_recv
   proc ::recv args {
@@ -69,7 +69,7 @@ proc ::opensees::make_recv {} {
   }
 }
 
-# Python takes Tcl's own exit away. This one unwinds Tcl, past any catch of the script's, so that MPI is left in good order.
+# Python removes Tcl's own exit. This one unwinds Tcl, past any catch in the script, so that MPI is shut down properly.
 proc ::opensees::make_exit {} {
   proc ::exit {{code 0}} {
     if {![string is integer -strict $code]} { return -code error "expected integer but got \"$code\"" }
@@ -79,7 +79,7 @@ proc ::opensees::make_exit {} {
   interp alias {} ::quit {} ::exit
 }
 
-# Files that the script has not closed hold what it wrote last.
+# Files that the script has not closed may still hold buffered output.
 proc ::opensees::flush_all {} {
   foreach channel [chan names] { catch { flush $channel } }
 }

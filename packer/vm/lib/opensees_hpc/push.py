@@ -1,4 +1,4 @@
-"""Pushes a job's results to the bucket: archive, manifest, and last the marker that says both are whole.
+"""Push a job's results to the bucket: archive, manifest, and last the marker that both are complete.
 
 ``push-results --bucket B --prefix P --dir JOBDIR``. Prints one JSON line. Exit codes: packer/README.md.
 """
@@ -31,7 +31,7 @@ LONGEST_PAUSE_S = 30.0
 
 
 class ResultBucket(Protocol):
-    """What a push needs of a bucket. Nothing is ever overwritten: an object that is there raises ExistsError."""
+    """The operations of a bucket that a push needs. Objects are never overwritten: an existing one raises ExistsError."""
 
     def create_streamed(self, name: str, fill: Callable[[Sink], None]) -> None: ...
     def create(self, name: str, content: bytes, content_type: str) -> None: ...
@@ -40,7 +40,7 @@ class ResultBucket(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Push:
-    """What to push where. ``prefix`` ends with a slash. ``end``: how the job ended, for the manifest; None if it is no job."""
+    """What to push, and where to. ``prefix`` ends with a slash. ``end``: how the job ended, for the manifest; None if it is not a job."""
 
     folder: Path
     prefix: str
@@ -50,14 +50,14 @@ class Push:
 
 @dataclass(frozen=True, kw_only=True)
 class Pushed:
-    """What is in the bucket now; ``was_there``: a push before this one had done it all."""
+    """The results in the bucket; ``was_there``: an earlier push had completed them."""
 
     packed: Packed
     was_there: bool
 
 
 def push_results(push: Push, bucket: ResultBucket, retry: Retry) -> Pushed:
-    """Archive, manifest, marker, each tried again by itself: what has arrived is not sent twice."""
+    """Push archive, manifest and marker. Each has its own retries, so no object is sent again after it has arrived."""
     packed, archive_was_there = retry.call(lambda: push_archive(push, bucket, retry))
     manifest = packed.manifest(push.end)
     retry.call(lambda: create_or_match(bucket, push.prefix + MANIFEST, manifest, "application/json"))
@@ -66,7 +66,7 @@ def push_results(push: Push, bucket: ResultBucket, retry: Retry) -> Pushed:
 
 
 def push_archive(push: Push, bucket: ResultBucket, retry: Retry) -> tuple[Packed, bool]:
-    """Packs straight into the upload. If the archive is there already and is what we would send, that is success."""
+    """Pack straight into the upload. An identical archive that already exists counts as success."""
     paths, skipped = list_files(push.folder, push.selection)
     results: list[Packed] = []
     name = push.prefix + RESULTS_ARCHIVE
@@ -84,7 +84,7 @@ def push_archive(push: Push, bucket: ResultBucket, retry: Retry) -> tuple[Packed
 
 
 def create_or_match(bucket: ResultBucket, name: str, content: bytes, content_type: str) -> bool:
-    """Create a small object; True if the same was there already."""
+    """Create a small object; return True if an identical one already existed."""
     try:
         bucket.create(name, content, content_type)
     except ExistsError:
@@ -99,14 +99,14 @@ def require_match(bucket: ResultBucket, name: str, ours: Checked) -> None:
     """Raise ExistsError unless the object is byte for byte ours, by size and checksum."""
     theirs = bucket.look_at(name)
     if theirs is None:
-        raise ExistsError(f"{name} is there already, and may not be looked at")
+        raise ExistsError(f"{name} already exists, and cannot be compared: no permission to read it")
     if theirs != ours:
-        raise ExistsError(f"{name} is there already with other content ({theirs.size} bytes, ours {ours.size})")
+        raise ExistsError(f"{name} already exists with other content ({theirs.size} bytes, ours {ours.size})")
 
 
 @dataclass(kw_only=True)
 class Retry:
-    """Calls again after transient errors, with growing pauses, until nothing has gone forward for ``budget_s`` since the first of them."""
+    """Retries after transient errors, with growing pauses, until the push has not advanced for ``budget_s`` since the first of them."""
 
     budget_s: float
     first_pause_s: float = 1.0
@@ -121,7 +121,7 @@ class Retry:
             except PushError as error:
                 if not error.is_transient or self._left_s(error) < pause_s:
                     raise
-                say(sys.stderr, f"push-results: {error}; trying again")
+                say(sys.stderr, f"push-results: {error}; retrying")
             else:
                 self.failing_since_s = None
                 return done
@@ -129,7 +129,7 @@ class Retry:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def note_sent(self, size: int) -> None:
-        """So much of the archive has been taken. It goes forward if that is more than in any try before."""
+        """Record how many bytes of the archive were accepted. The push advances if they are more than in any earlier try."""
         if size > self.most_sent:
             self.most_sent = size
             self.failing_since_s = None
@@ -143,7 +143,7 @@ class Retry:
 
 
 class WatchedSink:
-    """A sink that reports to ``retry`` how much has gone through it."""
+    """A sink that reports to ``retry`` how many bytes have passed through it."""
 
     def __init__(self, sink: Sink, retry: Retry) -> None:
         self._sink = sink
@@ -163,8 +163,8 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--prefix", required=True, help="where in the bucket: batch/job/attempt-1")
     parser.add_argument("--dir", required=True, type=Path, help="the job's folder")
     parser.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave out, e.g. '*.tmp'")
-    parser.add_argument("--include", action="append", default=[], metavar="GLOB", help="take even so, e.g. '.job/log'")
-    parser.add_argument("--budget-s", type=float, default=900.0, help="give up after so many seconds of errors")
+    parser.add_argument("--include", action="append", default=[], metavar="GLOB", help="take anyway, e.g. '.job/log'")
+    parser.add_argument("--budget-s", type=float, default=900.0, help="give up after this many seconds of errors")
     return parser.parse_args(arguments)
 
 
@@ -195,8 +195,8 @@ def main(arguments: Sequence[str]) -> int:
     if not push.folder.is_dir():
         return fail(NO_FOLDER, f"no such folder: {push.folder}")
     if push.end is not None and push.end["how"] == LOST:
-        # Half of a job must never look like a job that came to its end.
-        return fail(NOT_ENDED, "the job did not end, its machine went down under it: nothing is pushed")
+        # The results of an interrupted job must never look like those of a finished one.
+        return fail(NOT_ENDED, "the job did not end, because its VM went down: nothing is pushed")
     try:
         pushed = push_results(push, Bucket(options.bucket), Retry(budget_s=options.budget_s))
     except PushError as error:
@@ -211,7 +211,7 @@ def fail(code: int, message: str) -> int:
 
 
 def say(stream: TextIO, line: str) -> None:
-    """Write a line past Python's buffers. A full disk below the output must not end a push."""
+    """Write a line without Python's buffers. A full disk under the output must not end a push."""
     content = f"{line}\n".encode(errors="backslashreplace")
     with suppress(OSError):
         while content:

@@ -1,4 +1,4 @@
-"""Points and weights on 0 to 1, for beams of which every integration point has a section of its own."""
+"""Points and weights on 0 to 1, for beams with a section for each integration point."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from math import cos, pi
 
 
 def find_points(rule: str, count: int) -> list[tuple[float, float]] | None:
-    """(location, weight) pairs of a rule by OpenSees' name; None for a rule that is not one of the two Gauss rules."""
+    """Return (location, weight) pairs of a rule by OpenSees' name; None for any other than these two Gauss rules."""
     if rule == "Legendre" and count >= 1:
         return [_scale(x, 2.0 / ((1.0 - x * x) * _legendre(count, x)[1] ** 2)) for x in _legendre_roots(count)]
     if rule == "Lobatto" and count >= 2:
@@ -21,7 +21,7 @@ def _scale(x: float, weight: float) -> tuple[float, float]:
 
 
 def _legendre(degree: int, x: float) -> tuple[float, float]:
-    """Legendre's polynomial and its slope, by the recurrence; the slope is meaningless at the ends."""
+    """Return Legendre's polynomial and its slope, by the recurrence; the slope is meaningless at the ends."""
     before, value = 1.0, x
     if degree == 0:
         return 1.0, 0.0

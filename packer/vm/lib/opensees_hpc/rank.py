@@ -1,8 +1,8 @@
-"""One rank of a run: a Tcl or Python script on OpenSees, and how its end is reported to the launcher.
+"""One rank of a run: runs a Tcl or Python script on OpenSees, and reports its end to the launcher.
 
 ``python -m opensees_hpc.rank tcl|python SCRIPT [ARGS]``. The launcher's pipe and output streams come as descriptor
-numbers in the environment: output does not pass through mpiexec, so the last line that a failing rank writes is there
-before anything is ended. Without a launcher (one process, no MPI) the exit code says it all.
+numbers in the environment: output does not pass through mpiexec, so the last line of a failing rank is written before
+any rank is ended. Without a launcher (one process, no MPI) only the exit code is reported.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FRONT_END_FAILED = 70
 
 
 class Rank:
-    """What this process reports to the launcher: that it began, and with which code its script ended."""
+    """The reports of this process to the launcher: that it began, and the exit code of its script."""
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
         self._report_fd = int(environment.pop(REPORT_FD, "-1"))
@@ -49,7 +49,7 @@ class Rank:
                 os.write(self._report_fd, f"{word} {self.number} {value}\n".encode())
 
     def leave(self, code: int) -> None:
-        """End this process. With a code that is not 0 the launcher ends all ranks; MPI is not asked any more."""
+        """End this process. With a code other than 0 the launcher ends all ranks, and MPI is not shut down."""
         self.report("end", code)
         if code and self._report_fd >= 0:
             time.sleep(WAIT_FOR_LAUNCHER_S)
@@ -58,9 +58,9 @@ class Rank:
 
 
 def end_last_line() -> None:
-    """End what a script printed last with a newline if it has none: OpenSees prints a line when it is unloaded.
+    """Add the missing newline after a script's last output: OpenSees prints a line when it is unloaded.
 
-    Only where it can be known, in a file such as a job's log.
+    This can be checked only in a file such as a job's log.
     """
     for fd in (1, 2):
         with contextlib.suppress(OSError):
@@ -75,7 +75,7 @@ def _say(text: str) -> None:
 
 
 def run_tcl(ops: ModuleType, rank: Rank, script: Path, arguments: Sequence[str]) -> int:
-    """Run a Tcl script; its exit code, 1 for a Tcl error."""
+    """Run a Tcl script and return its exit code, 1 for a Tcl error."""
     from .interpreter import Interpreter
 
     interpreter = Interpreter(ops)
@@ -87,7 +87,7 @@ def run_tcl(ops: ModuleType, rank: Rank, script: Path, arguments: Sequence[str])
 
 
 def run_python(ops: ModuleType, rank: Rank, script: Path, arguments: Sequence[str]) -> int:
-    """Run an OpenSeesPy script as ``__main__``; its exit code, 1 for an exception."""
+    """Run an OpenSeesPy script as ``__main__`` and return its exit code, 1 for an exception."""
     sys.argv = [str(script), *arguments]
     sys.path.insert(0, str(script.resolve().parent))
     try:
@@ -111,7 +111,7 @@ def run_script(rank: Rank, kind: str, script: Path, arguments: Sequence[str]) ->
     ops = import_engine()
     if ops.getNP() != rank.wanted_ranks:
         _say(
-            f"openseesmp: {rank.wanted_ranks} ranks were asked for, but this OpenSees sees {ops.getNP()}: it has no MPI here"
+            f"openseesmp: {rank.wanted_ranks} ranks were requested, but this OpenSees sees {ops.getNP()}: it has no MPI here"
         )
         return FRONT_END_FAILED
     code = KINDS[kind](ops, rank, script, arguments)
@@ -123,7 +123,7 @@ def run_script(rank: Rank, kind: str, script: Path, arguments: Sequence[str]) ->
 
 
 def main(arguments: Sequence[str]) -> None:
-    # The first Ctrl-C would otherwise only mark a Python that waits inside OpenSees.
+    # Otherwise Python would handle the first Ctrl-C only after the call of OpenSees that it waits for.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     kind, script, *rest = arguments
     rank = Rank(os.environ)

@@ -1,6 +1,6 @@
-"""What a VM asks of the cloud around it, with nothing but the standard library: its metadata, small objects in the bucket, its own end.
+"""A VM's requests to the cloud: its metadata, small objects in the bucket, its own deletion.
 
-Whoever runs here must come up at boot, in little memory, also if the image's packages are damaged.
+Only the standard library is used: these programs must start at boot, in little memory, even if the image's packages are damaged.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ COMPUTE_URL = "https://compute.googleapis.com/compute/v1/"
 
 
 class UnreachableError(Exception):
-    """No answer, or one that says nothing about what was asked: the network, 429, 5xx."""
+    """No answer, or one that does not decide the request: a network error, 429, 5xx."""
 
 
 class RefusedError(Exception):
-    """The answer was no. ``status`` as in HTTP."""
+    """The request was rejected. ``status`` as in HTTP."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{status}: {message}")
@@ -37,7 +37,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """An answer. ``served_s``: the server's own clock, in seconds since 1970; None if it did not say."""
+    """An answer. ``served_s``: the server's clock, in seconds since 1970; None if the answer has no date."""
 
     body: bytes
     served_s: float | None
@@ -50,7 +50,7 @@ class Metadata:
         self._url = f"http://{os.environ.get('GCE_METADATA_HOST', 'metadata.google.internal')}/computeMetadata/v1"
 
     def read(self, path: str) -> str | None:
-        """Return a value, None if there is none of that name."""
+        """Return a value, None if no value has that name."""
         request = urllib.request.Request(f"{self._url}/{path}", headers={"Metadata-Flavor": "Google"})  # noqa: S310
         try:
             return send(request, METADATA_TIMEOUT_S).body.decode()
@@ -78,13 +78,13 @@ class VmCloud:
         return self._call("GET", f"{_storage_url()}/storage/v1/b/{bucket}/o/{quote(name, safe='')}?{asked[1:]}")
 
     def create_object(self, bucket: str, name: str, content: bytes) -> None:
-        """Make a small object. RefusedError 412: there is one of that name, which stays as it is."""
+        """Create a small object. RefusedError 412: one of that name exists, and stays as it is."""
         place = f"{_storage_url()}/upload/storage/v1/b/{bucket}/o"
         query = f"uploadType=media&name={quote(name, safe='')}&ifGenerationMatch=0"
         self._call("POST", f"{place}?{query}", content, {"Content-Type": "application/json"})
 
     def delete_own_vm(self) -> None:
-        """Ask for the end of this VM; the answer comes before it has begun."""
+        """Request the deletion of this VM; the answer comes before it begins."""
         self._call("DELETE", own_url(self.metadata))
 
     def _call(self, method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
@@ -112,17 +112,17 @@ def own_url(metadata: Metadata) -> str:
     """Return the URL of this VM in the Compute API.
 
     Raises:
-        UnreachableError: the metadata server does not say who we are.
+        UnreachableError: the metadata server does not return this VM's project, zone and name.
     """
     project, zone, name = (metadata.read(path) for path in ("project/project-id", "instance/zone", "instance/name"))
     if not (project and zone and name):
-        raise UnreachableError("the metadata server does not say who we are")
+        raise UnreachableError("the metadata server does not return this VM's project, zone and name")
     base = os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", COMPUTE_URL)
     return f"{base}projects/{project}/zones/{zone.rsplit('/', 1)[-1]}/instances/{name}"
 
 
 def send(request: urllib.request.Request, timeout_s: float) -> Reply:
-    """One request, past every proxy: Google's own addresses need none, and the metadata server has none."""
+    """Send a request without any proxy: Google's own addresses need none, and the metadata server has none."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=timeout_s) as answer:

@@ -1,4 +1,4 @@
-"""The settings of a VM, which its metadata hold."""
+"""The settings of a VM, from its metadata."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LONGEST_LOOK_S = 5.0
 @dataclass(frozen=True, kw_only=True)
 class VmSettings:
     """``lease_s``: 0 if no lease is to be watched. ``grace_s``: how long a lease may be missing after boot, or unreadable at
-    any time. ``look_s``: how often it is read. ``push_s``: how long results that cannot be pushed keep the VM.
+    any time. ``look_s``: how often it is read. ``push_s``: how long results that cannot be pushed delay the VM's deletion.
     """
 
     batch: str

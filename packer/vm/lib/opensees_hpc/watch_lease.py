@@ -1,6 +1,6 @@
-"""The watchdog on a VM: reads the lease of its batch, and ends the VM when nobody renews it any more.
+"""The watchdog on a VM: reads the lease of its batch, and deletes the VM when the lease has expired.
 
-``watch-lease``, started at boot. May be ended and started again at any moment: all that it knows, it reads.
+``watch-lease``, started at boot. It can be killed and restarted at any moment: it reads all of its state.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LONGEST_PAUSE_S = 60.0
 
 
 class Watchdog:
-    """Watches until the VM is to go. ``root``: the root folder of the VM's disk; ``scripts``: our own shell scripts."""
+    """Watches until the VM has to be deleted. ``root``: the root folder of the VM's disk; ``scripts``: our own shell scripts."""
 
     def __init__(self, *, settings: VmSettings, cloud: VmCloud, root: Path, scripts: Path) -> None:
         self._settings = settings
@@ -38,12 +38,12 @@ class Watchdog:
         self._duty = Duty.WORK
 
     def run(self) -> None:
-        """Return when the VM is no longer wanted, and all finished results are in the bucket."""
+        """Return when the VM is no longer needed, and the results of all finished jobs are in the bucket."""
         while not (self._is_over() and self._clear_up()):
             time.sleep(self._settings.look_s)
 
     def _is_over(self) -> bool:
-        """Read the lease and obey it; return whether the VM is no longer wanted."""
+        """Read the lease and apply it; return whether the VM is no longer needed."""
         self._look()
         duty = self._watch.duty(time.monotonic())
         if duty is not self._duty:
@@ -60,7 +60,7 @@ class Watchdog:
             self._watch.fail(time.monotonic())
             self._complain(f"the lease cannot be read: {error}")
             return
-        self._complain("" if sight else "there is no lease")
+        self._complain("" if sight else "the lease does not exist")
         if sight is None:
             self._watch.miss()
         else:
@@ -73,10 +73,10 @@ class Watchdog:
                 for name in workspace.apply_deadlines(deadlines):
                     say(f"job {name}: its deadline is now {deadlines[name]:.0f} s after its start")
             except ManagerError as error:
-                say(f"deadlines were not moved: {error}")
+                say(f"cannot change deadlines: {error}")
 
     def _running_jobs(self, workspace: Workspace) -> list[str]:
-        """Return the names of the jobs that run; ``?`` if they cannot be read, since there may be some."""
+        """Return the names of the running jobs; ``?`` if they cannot be read, since some may be running."""
         try:
             return [state.name for state in workspace.states() if state.is_running]
         except ManagerError as error:
@@ -84,13 +84,13 @@ class Watchdog:
             return ["?"]
 
     def _complain(self, trouble: str) -> None:
-        """Say what is wrong once, not at every look."""
+        """Report a problem once, not at every read."""
         if trouble and trouble != self._trouble:
             say(trouble)
         self._trouble = trouble
 
     def _clear_up(self) -> bool:
-        """Stop what runs and push what is finished; False if the lease was renewed meanwhile, so that the VM is wanted again."""
+        """Stop running jobs and push finished results; return False if the lease was renewed meanwhile: the VM is needed again."""
         workspaces = self._workspaces()
         for workspace in workspaces:
             self._stop_jobs(workspace)
@@ -110,24 +110,24 @@ class Watchdog:
             for name in running:
                 say(f"job {name} was stopped")
         except ManagerError as error:
-            say(f"jobs may still run: {error}")  # the end of the VM is theirs too
+            say(f"jobs may still be running: {error}")  # they end with the VM
 
     def _workspaces(self) -> list[Workspace]:
         return find_workspaces(self._root, self._settings.batch, self._scripts)
 
 
 _MEANINGS = {
-    Duty.WORK: "it is renewed, this VM is wanted",
-    Duty.DRAIN: "nobody renews it; what runs may come to its end, then this VM goes",
-    Duty.END: "nobody renews it; what runs is stopped, then this VM goes",
+    Duty.WORK: "renewed; this VM stays",
+    Duty.DRAIN: "expired; this VM will be deleted when its running jobs have ended",
+    Duty.END: "expired; stopping running jobs, then this VM will be deleted",
 }
 
 
 def end_vm(cloud: VmCloud) -> None:
-    """Delete this VM with its own service account, its disk with it. Tried for as long as the VM is there: its work has ended.
+    """Delete this VM, and its disk with it, with its own service account. Retried for as long as the VM exists: its work is done.
 
-    It does not switch itself off: one that is off is at no wall (``maxRunDuration``) any more, and its disk would stay for good. One
-    that runs is deleted there by Google, if nothing else helps.
+    It does not power off: ``maxRunDuration`` does not apply to a stopped VM, and its disk would stay for good. If nothing else
+    helps, Google deletes a running VM at its ``maxRunDuration``.
     """
     pause_s = FIRST_PAUSE_S
     while True:
@@ -136,7 +136,7 @@ def end_vm(cloud: VmCloud) -> None:
             cloud.delete_own_vm()
             time.sleep(GOING_S)
         except (UnreachableError, RefusedError) as error:
-            say(f"it cannot be deleted, and runs to its wall if it stays so: {error}")
+            say(f"cannot delete this VM, which otherwise runs until its maxRunDuration: {error}")
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
@@ -152,7 +152,7 @@ def watch_settings(metadata: Metadata) -> VmSettings:
 
 
 def take_lock(root: Path) -> IO[bytes] | None:
-    """Return the right to be the only watchdog of this VM, for as long as the file is open; None if there is another one."""
+    """Return the lock of this VM's only watchdog, which holds for as long as the file is open; None if another one has it."""
     file = (root / LOCK).open("wb")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -163,13 +163,13 @@ def take_lock(root: Path) -> IO[bytes] | None:
 
 
 def say(line: str) -> None:
-    """To the journal, or the serial port. Nobody listening must not be the end of us."""
+    """Write a line to the journal, or the serial port. A failed write must not end this program."""
     with suppress(OSError):
         os.write(1, f"watch-lease: {line}\n".encode())
 
 
 def main(prefix: Path) -> int:
-    """``prefix`` is ``<root>/opt/opensees-hpc``."""
+    """Watch the lease, then delete the VM. ``prefix`` is ``<root>/opt/opensees-hpc``."""
     root = prefix.parent.parent
     lock = take_lock(root)
     if lock is None:
@@ -178,7 +178,7 @@ def main(prefix: Path) -> int:
         metadata = Metadata()
         settings = watch_settings(metadata)
         if settings.lease_s <= 0 or not settings.batch or not settings.bucket:
-            say("there is no lease to watch")
+            say("no lease to watch")
             return 0
         cloud = VmCloud(metadata)
         say(f"watching the lease of batch {settings.batch}")

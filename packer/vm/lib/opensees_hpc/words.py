@@ -1,4 +1,4 @@
-"""Words of a Tcl command as values for OpenSeesPy. Nothing here knows Tcl's interpreter or OpenSees."""
+"""Words of a Tcl command as values for OpenSeesPy, without Tcl's interpreter or OpenSees."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def parse_word(word: str) -> Value:
 
 
 def parse_list(word: str) -> list[Value] | None:
-    """Return the numbers of a word that is a list of nothing but numbers (``{1 2 3}``, nested or not), else None."""
+    """Return the numbers of a word that is a list of numbers only (``{1 2 3}``, nested or not), else None."""
     values = [parse_word(part) for part in word.replace("{", " ").replace("}", " ").split()]
     if any(isinstance(value, str) for value in values):
         return None
@@ -30,10 +30,10 @@ def parse_list(word: str) -> list[Value] | None:
 
 
 def parse_words(words: Sequence[str]) -> list[Value]:
-    """All words of a command as arguments.
+    """Return all words of a command as arguments.
 
-    A list of numbers becomes these numbers, as ``-values $list`` needs it; any other word stays one argument, so a
-    file name may contain spaces. The word after an option that names a file is never a number. Empty words vanish.
+    A list of numbers becomes these numbers, as ``-values $list`` needs; any other word stays one argument, so a
+    file name may contain spaces. The word after an option that names a file is never a number. Empty words are dropped.
     """
     values: list[Value] = []
     names_file = False

@@ -1,6 +1,6 @@
-"""The jobs on this VM, through the job manager that the client left in their workspace (``runner/hardware/remote``).
+"""The jobs on this VM, through the job manager that the client installed in their workspace (``runner/hardware/remote``).
 
-Everything is done as the user whose workspace it is, never as root: what a job left there must not gain root's rights.
+Everything runs as the owner of the workspace, never as root: files that a job left there must not gain root's rights.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from typing import Any
 from .shared_names import APP, ATTEMPT_MARK, DEADLINE_FILE, END_FILE, WORKSPACE_CONTROL_FOLDER
 
 MANAGER_LIMIT_S = 120.0
-# Exit codes of push-results after which trying again changes nothing: done, done with gaps, wrong words, other content, no end, no folder, no image.
+# Exit codes of push-results after which a retry changes nothing: complete, complete except for unreadable files, wrong arguments, other
+# content, job not ended, no folder, incomplete image.
 FINAL_CODES = frozenset({"0", "2", "3", "5", "7", "66", "69"})
 
 
 class ManagerError(Exception):
-    """The job manager could not be asked, or said no."""
+    """The job manager could not be run, or failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,23 +37,23 @@ class JobState:
 
     @property
     def is_running(self) -> bool:
-        """Whether its program, or what begins it, runs."""
+        """Whether it is running or about to start."""
         return self.phase in ("running", "submitted")
 
     @property
     def is_pushing(self) -> bool:
-        """Whether what comes after its end runs now."""
+        """Whether the push after its end is running."""
         return self.phase == "end" and self.after == "running"
 
     @property
     def needs_push(self) -> bool:
-        """Whether it came to its end and its results are not in the bucket yet."""
+        """Whether it has ended and its results are not in the bucket yet."""
         return self.phase == "end" and self.how != "lost" and self.after not in {"-", "running", *FINAL_CODES}
 
 
 class Workspace:
-    """A workspace of the batch. ``scripts``: where our own shell scripts are; ``owner``: of the home that it is in. Methods
-    raise ManagerError."""
+    """A workspace of the batch. ``scripts``: the folder of our own shell scripts; ``owner``: of the home folder that it is in.
+    Methods raise ManagerError."""
 
     def __init__(self, path: Path, manager: Path, scripts: Path, owner: os.stat_result) -> None:
         self.path = path
@@ -66,16 +67,16 @@ class Workspace:
         return [_parse_state(line) for line in lines if line.count("\t") >= 2]
 
     def condemn_running(self) -> None:
-        """Write down for every job that has not ended that its end, when it comes, is the machine's. Quick."""
+        """Record for every running job that, when it ends, the VM has ended it. Returns at once."""
         self._run(self._scripts / "condemn_jobs.sh", str(self.path))
 
     def stop(self, names: Sequence[str]) -> None:
-        """End these jobs with all their processes; returns when they are gone."""
+        """End these jobs with all their processes; return when they are gone."""
         if names:
             self._run(self._manager, "cancel", *names)
 
     def apply_deadlines(self, deadlines: Mapping[str, float]) -> list[str]:
-        """Move the deadlines of attempts of these jobs that have another one; the names of those jobs."""
+        """Change deadlines of these jobs' attempts that differ; return the names of the jobs that were changed."""
         moved = []
         for file in sorted(self.path.glob(f"*/{DEADLINE_FILE}")):
             folder = file.parents[1].name
@@ -89,7 +90,7 @@ class Workspace:
         return moved
 
     def begin_push(self, name: str) -> subprocess.Popen[bytes]:
-        """Run again what is to be run after the end of a job."""
+        """Repeat the push that follows the end of a job."""
         words = ["/bin/sh", str(self._scripts / "after_end.sh"), str(self.path / name)]
         with _as_manager_error("a push"):
             return subprocess.Popen(  # noqa: S603
@@ -118,7 +119,7 @@ class Workspace:
 
 
 def job_of_attempt(folder: str) -> str:
-    """Return the job of which this is the folder of one attempt, as the client names it (``<job>.a<number>``); '' if it is none."""
+    """Return the job whose attempt has this folder, as the client names it (``<job>.a<number>``); '' if it is not an attempt's."""
     job, mark, number = folder.rpartition(ATTEMPT_MARK)
     return job if mark and number.isdecimal() and number.isascii() else ""
 
@@ -139,12 +140,12 @@ def _as_manager_error(what: str) -> Iterator[None]:
 
 
 def find_workspaces(root: Path, batch: str, scripts: Path) -> list[Workspace]:
-    """Return the workspaces of a batch in all homes below ``root``."""
+    """Return the workspaces of a batch in all home folders below ``root``."""
     found = []
     for home in sorted([*root.glob("home/*"), root / "root"]):
         path = home / APP / batch
         if manager := _newest_manager(path):
-            # Whose home it is, root has decided; what is in it may be a link to a folder of somebody else's.
+            # Root has decided who owns the home folder; its contents may be links to another user's folder.
             found.append(Workspace(path, manager, scripts, home.stat()))
     return found
 
@@ -161,17 +162,17 @@ def _parse_state(line: str) -> JobState:
 
 
 class Pushes:
-    """Pushes of what is finished and not in the bucket yet, all at once, until ``until`` (monotonic)."""
+    """Concurrent pushes of finished results that are not in the bucket yet, until ``until`` (monotonic)."""
 
     def __init__(self, workspaces: Sequence[Workspace], until: float) -> None:
         self._workspaces = workspaces
         self._until = until
         self._running: dict[tuple[Path, str], subprocess.Popen[bytes]] = {}
-        self._done: set[tuple[Path, str]] = set()  # not all of them could be written down, if the disk is full
+        self._done: set[tuple[Path, str]] = set()  # on a full disk, not all of their ends could be recorded
         self.trouble = ""
 
     def step(self) -> bool:
-        """Begin pushes that are due; return whether there is something left to wait for, and time for it."""
+        """Begin pushes that are due; return whether any is left to wait for, and time for it."""
         self._note_ended()
         waiting = bool(self._running)
         for workspace in self._workspaces:
