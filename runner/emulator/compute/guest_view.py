@@ -26,7 +26,7 @@ class GuestView:
         self.on_power_off: Callable[[str], None] = lambda key: None
 
     def login_users(self) -> Sequence[LoginUser]:
-        """Return the owner, and everybody with a role for OS Login, if they have valid keys."""
+        """Return the owner and all members with a role for OS Login, if they have valid keys."""
         users = []
         for email, keys in valid_keys(self._parts.store, self._parts.clock.now()).items():
             may_login, may_sudo = self._login_rights(email)

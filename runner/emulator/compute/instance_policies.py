@@ -1,4 +1,4 @@
-"""The IAM policies of single instances, which count besides the project's policy."""
+"""The IAM policies of single instances, which count in addition to the project's policy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from runner.emulator.identity import policy_document, replace_policy, requested_
 from runner.emulator.state import Document
 from runner.emulator.wire import api_errors, request_fields
 
-#: The resource whose policy counts for a call to an instance, besides the project's.
+#: The resource whose policy counts for a call to an instance, in addition to the project's.
 POLICY_OWNER = "projects/{project}/zones/{zone}/instances/{name}"
 
 

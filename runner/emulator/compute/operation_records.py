@@ -88,7 +88,7 @@ class Operations:
         return record
 
     def note(self, kind: str, target: str, *, message: str) -> Document:
-        """Record something that the cloud has done by itself, as a finished operation."""
+        """Record an action that the cloud took unasked, as a finished operation."""
         path, record = self._new_record(kind, target, "system")
         record.update(status="DONE", progress=100, startTime=record["insertTime"], endTime=record["insertTime"])
         record["statusMessage"] = message

@@ -1,4 +1,4 @@
-"""Resolves references in request bodies, partial or full links, to existing resources, or fails with Google's errors."""
+"""Resolves references in request bodies (partial or full links) to existing resources, or fails with Google's errors."""
 
 from __future__ import annotations
 

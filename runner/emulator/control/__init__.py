@@ -1,6 +1,6 @@
-"""The embedded cloud as a process: put together, started, stopped, looked at, given faults by plan.
+"""The process of the embedded cloud: assembly, start, stop, status, scenarios of faults.
 
-No API is served from here but the admin one. ``start``, ``stop``, ``status``, ``reset`` and ``kill`` work from any process, by the
+Only the admin API is served from here. ``start``, ``stop``, ``status``, ``reset`` and ``kill`` work from any process, given the
 cloud's state folder. ``control.server`` loads Starlette: import it late, as a module.
 """
 

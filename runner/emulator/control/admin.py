@@ -1,6 +1,6 @@
-"""The admin API under ``/_local/``: what tests and `invoke local.*` ask of the cloud itself, which Google does not have.
+"""The admin API under ``/_local/``, which Google does not have: requests of tests and `invoke local.*` to the cloud itself.
 
-The owner alone may ask.
+Only the owner may call it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from runner.errors import CloudError
 
 
 class Admin:
-    """``describe`` gives the endpoint document, ``stop`` ends the process, ``empty`` forgets all that is stored."""
+    """``describe`` returns the endpoint document, ``stop`` ends the process, ``empty`` deletes everything in the store."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Admin:
         return {"stopping": True}
 
     async def reset(self, call: Call) -> Document:
-        """Delete every instance and everything else that was made; faults, quotas and the clock go too."""
+        """Delete every instance and all other resources, and reset faults, quotas and the clock."""
         for key, document in self._parts.store.items(f"projects/{self._parts.settings.project}/zones/"):
             if document.get("kind") == "compute#instance":
                 await self._lifecycle.delete(key, notice_s=0.0)
@@ -92,7 +92,7 @@ class Admin:
         return {"faults": self._parts.faults.list_armed(), "scenario": waiting, "kinds": kinds}
 
     async def add_faults(self, call: Call) -> Document:
-        """One fault, or ``{"faults": […]}``."""
+        """Arm one fault, or those of ``{"faults": […]}``."""
         wanted = call.body.get("faults", [call.body])
         added = [self._scenario.begin(fault) for fault in wanted]
         await self._scenario.settle()
@@ -102,7 +102,7 @@ class Admin:
         return {"scenario": self._scenario.waiting()}
 
     def add_steps(self, call: Call) -> Document:
-        """``{"scenario": [{"at": …, "fault": {…}}, …]}``."""
+        """Add the steps of ``{"scenario": [{"at": …, "fault": {…}}, …]}``."""
         steps = call.body.get("scenario")
         if not isinstance(steps, list):
             raise api_errors.invalid("a scenario is a list of steps, each with `at` and `fault`")
@@ -126,7 +126,7 @@ class Admin:
         return {"quotas": self._parts.quotas.documents(region)}
 
     def preempt(self, call: Call) -> Document:
-        """``instance``: a name or a path; the operation of the first running instance that it is."""
+        """Preempt the first running instance that ``instance`` matches, a name or a path; return its operation."""
         wanted = str(call.body.get("instance", ""))
         for key, document in self._parts.store.items(f"projects/{self._parts.settings.project}/zones/"):
             if document.get("kind") == "compute#instance" and re.search(rf"(^|/){re.escape(wanted)}$", key):

@@ -1,4 +1,4 @@
-"""The embedded cloud's log, as others read it: internal errors that no client was shown."""
+"""Reads the embedded cloud's log: internal errors that clients did not see."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 
 LOG_FILE = "emulator.log"
 TRACEBACK = "Traceback (most recent call last)"
-#: How a record begins: ours with a time, the HTTP server's with a level, Python's own with a thread.
+#: The beginning of a record: ours has a time, the HTTP server's a level, Python's own a thread.
 _RECORD = re.compile(r"^(?=\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d|[A-Z]+:\s|Exception in thread )", re.MULTILINE)
-#: Folders of the state that are large, and in which there is no state of a cloud.
+#: Large folders of the state that contain no state of another cloud.
 _ROOTS = frozenset({"disks", "images", "objects"})
 
 
 def log_file(state: Path) -> Path:
-    """Return the log of the embedded cloud of this folder."""
+    """Return the path of the log of the embedded cloud in this folder."""
     return state / LOG_FILE
 
 
 def read_tracebacks(log: Path) -> list[str]:
-    """Return the records of a log that have a traceback, oldest first; none if there is no log."""
+    """Return the records of a log that have a traceback, oldest first; none if the log does not exist."""
     try:
         text = log.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Who is let in at all, before anything else is looked at: no web page, and nobody without a credential."""
+"""Authentication, before anything else is checked: web pages and requests without a credential are rejected."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runner.emulator.wire import refuse_foreign_names, refuse_web_pages
 
 
 class Door:
-    """Asked for each request, with its headers (names in lower case)."""
+    """Checks each request by its headers (names in lower case)."""
 
     def __init__(self, access: Access, sessions: UploadSessions) -> None:
         self._access = access
@@ -32,7 +32,7 @@ class Door:
         return self._access.identify(authorization)
 
     def _starter(self, path: str, query: str) -> Caller | None:
-        """Return who began a resumable upload: its URI is a credential of its own, as Google's is."""
+        """Return the caller that began a resumable upload: its URI is a credential of its own, as at Google."""
         upload_id = parse_qs(query).get("upload_id", [""])[-1]
         session = self._sessions.find(upload_id) if path.startswith("/upload/") else None
         return None if session is None else session.caller

@@ -1,4 +1,4 @@
-"""``endpoint.json``: where the embedded cloud of a state folder can be reached, and which process it is."""
+"""``endpoint.json``: the address and the process of the embedded cloud of a state folder."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _CONNECT_LIMIT_S = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """``started`` is the process's start in seconds since 1970, which together with ``pid`` names it for good.
+    """``started`` is the process's start in seconds since 1970, which together with ``pid`` identifies it for good.
 
-    ``token_file`` holds the owner's token; it is empty for a cloud of a version that asked nobody for one. ``objects_closed``:
-    no other user of this computer reaches the object store past us (see ``object_gate``).
+    ``token_file`` holds the owner's token; it is empty for a cloud of a version that required none. ``objects_closed``:
+    no other user of this computer can bypass us to reach the object store (see ``object_gate``).
     """
 
     pid: int
@@ -40,7 +40,7 @@ class Endpoint:
     objects_closed: bool = False
 
     def read_token(self) -> str:
-        """Return the owner's token. It is in no field, so that none is shown with the rest.
+        """Return the owner's token. It is not a field, so that it is not printed with the rest.
 
         Raises:
             OSError: it cannot be read, or is gone with its cloud.
@@ -49,7 +49,7 @@ class Endpoint:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the owner sends with every request.
+        """The headers that the owner sends with every request.
 
         Raises:
             OSError: as ``read_token``.
@@ -57,7 +57,7 @@ class Endpoint:
         return {"Authorization": f"Bearer {self.read_token()}"}
 
     def is_alive(self) -> bool:
-        """Whether that very process is there (not another one that got its number)."""
+        """Whether that very process exists (not another one that got its process ID)."""
         try:
             process = psutil.Process(self.pid)
             is_it = abs(process.create_time() - self.started) < _START_TOLERANCE_S
@@ -66,13 +66,13 @@ class Endpoint:
             return False
 
     def has_stopped_listening(self) -> bool:
-        """Whether nobody listens at its address any more, as when its process was killed a moment ago but is not gone yet."""
+        """Whether its address has no listener any more, as when its process was killed a moment ago but still exists."""
         where = urlsplit(self.url)
         try:
             socket.create_connection((where.hostname or "", where.port or 0), timeout=_CONNECT_LIMIT_S).close()
         except ConnectionRefusedError:
             return True
-        except OSError:  # slow, which is not closed
+        except OSError:  # slow, but not closed
             return False
         return False
 
@@ -82,12 +82,12 @@ def endpoint_file(state: Path) -> Path:
 
 
 def write_endpoint(state: Path, document: Mapping[str, Any]) -> None:
-    """All of it or nothing: whoever sees the file sees it whole."""
+    """Write the file atomically, so that no reader sees half of it."""
     write_private(endpoint_file(state), json.dumps(document).encode())
 
 
 def read_endpoint(state: Path) -> Endpoint | None:
-    """None if there is none, or it cannot be read; it may be one of a process that is dead."""
+    """Return the endpoint, None if the file does not exist or cannot be read; its process may be dead."""
     try:
         document = json.loads(endpoint_file(state).read_text())
         return Endpoint(**{field.name: document[field.name] for field in fields(Endpoint) if field.name in document})
@@ -96,7 +96,7 @@ def read_endpoint(state: Path) -> Endpoint | None:
 
 
 def remove_endpoint(state: Path, *, pid: int) -> None:
-    """Only if it is that process's own."""
+    """Remove the file, but only if it is that process's own."""
     found = read_endpoint(state)
     if found is not None and found.pid == pid:
         endpoint_file(state).unlink(missing_ok=True)

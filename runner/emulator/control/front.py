@@ -1,4 +1,4 @@
-"""The outermost layer: who is let in (``door``), which API is on, and the faults that hit before anything else is looked at."""
+"""The outermost layer: authentication (``door``), disabled APIs, and the faults that hit before a request is examined."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from runner.emulator.state import CloudSettings, Store
 from runner.emulator.wire import api_errors
 from runner.errors import CloudError
 
-#: An aborted connection loses what the kernel has not taken yet.
+#: An aborted connection loses the data that the kernel has not accepted yet.
 _FLUSH_S = 0.05
 
 #: In none of the list methods of Compute v1's discovery document of 6 November 2026.
@@ -35,7 +35,7 @@ API_TITLES = {
 
 
 class Front:
-    """An ASGI layer around the application. No fault hits the admin API, nor whoever is not let in."""
+    """An ASGI layer around the application. No fault hits the admin API, nor a caller that is rejected."""
 
     def __init__(self, app: Starlette, *, store: Store, door: Door, faults: Faults, settings: CloudSettings) -> None:
         self._app = app
@@ -45,7 +45,7 @@ class Front:
         self._settings = settings
 
     def routes(self) -> list[tuple[str, str]]:
-        """Return method and path of everything that is served."""
+        """Return method and path of every route."""
         routes = [route for route in self._app.routes if isinstance(route, Route)]
         return [(method, route.path) for route in routes for method in sorted(route.methods or ())]
 
@@ -62,7 +62,7 @@ class Front:
             await self._serve(scope, receive, send)
         except (
             asyncio.CancelledError
-        ):  # the cloud ends, and waits for this request no longer: its client sees the connection cut
+        ):  # the cloud ends, and no longer waits for this request: its client sees the connection cut
             await _drop(receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,7 +75,7 @@ class Front:
             if (fault := self._faults.hit("drop", what)) and not fault["after_bytes"]:
                 await _drop(receive, send)
                 return
-            connection = receive, send  # the server's own, by which it is cut
+            connection = receive, send  # the server's own, which cut the connection
             if fault:
                 send = _cutting(*connection, fault["after_bytes"])
             if fault := self._faults.hit("drop_upload", what):
@@ -94,7 +94,7 @@ class Front:
             await self._app(scope, receive, send)
 
     def _telling(self, what: str, send: Send) -> Send:
-        """Return a ``send`` that reports what was answered, before the client hears it."""
+        """Return a ``send`` that reports the answer before the client gets it."""
 
         async def send_and_tell(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -121,7 +121,7 @@ def _target(scope: Scope) -> str:
 
 
 def _asked(scope: Scope) -> tuple[dict[str, str], str, str]:
-    """Headers, path and query; of a header that is sent twice the first one counts."""
+    """Return headers, path and query; if a header is sent twice, the first one counts."""
     headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in reversed(scope["headers"])}
     return headers, scope["path"], scope.get("query_string", b"").decode("latin-1")
 
@@ -138,7 +138,7 @@ async def _drop(receive: Receive, send: Send) -> None:
 
 
 def _cutting_upload(receive: Receive, send: Send, after_bytes: int) -> Receive:
-    """Return a ``receive`` that cuts the connection once so many bytes of the body have come; the reader gets an error."""
+    """Return a ``receive`` that cuts the connection after this many bytes of the body; the reader gets an error."""
     left = after_bytes
 
     async def receive_and_cut() -> Message:
@@ -154,7 +154,7 @@ def _cutting_upload(receive: Receive, send: Send, after_bytes: int) -> Receive:
 
 
 def _cutting(receive: Receive, send: Send, after_bytes: int) -> Send:
-    """Return a ``send`` that cuts the connection once so many bytes of the body are out."""
+    """Return a ``send`` that cuts the connection after this many bytes of the body."""
     left = after_bytes
 
     async def send_and_cut(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""Start, stop and look at the embedded cloud of a state folder, from any process. It runs on in the background."""
+"""Start, stop and find the embedded cloud of a state folder, from any process. It keeps running in the background."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def start(state: Path, *, timeout_s: float = START_LIMIT_S, options: Sequence[str] = ()) -> Endpoint:
-    """Return the cloud of this folder, started if it does not run; two processes that start at once get the same one.
+    """Return the cloud of this folder, and start it if it is not running; two processes that start at once get the same one.
 
-    ``options`` as for ``python -m runner.emulator``; they count only if it has to be started. One of a version that took
-    requests from everybody is ended and started anew, if nothing runs in it; one that is about to end is waited for.
+    ``options`` as for ``python -m runner.emulator``; they count only if it has to be started. A cloud of a version without
+    tokens is stopped and replaced, if no instance runs in it; one that is about to end is waited for.
 
     Raises:
-        UnreachableError: it did not come up; the message has the end of its log.
-        CloudError: one of such a version has instances that run.
+        UnreachableError: it did not start; the message has the end of its log.
+        CloudError: a cloud of such a version has running instances.
     """
     state = state.resolve()
     make_private_folder(state)
@@ -51,13 +51,13 @@ def start(state: Path, *, timeout_s: float = START_LIMIT_S, options: Sequence[st
 
 
 def status(state: Path) -> Endpoint | None:
-    """Where it is, or None if it does not run."""
+    """Return its endpoint, or None if it is not running."""
     endpoint = read_endpoint(state)
     return endpoint if endpoint is not None and endpoint.is_alive() else None
 
 
 def stop(state: Path) -> bool:
-    """End it, with everything in it; instances that were up are reported as terminated later. False if it did not run.
+    """End it, with everything in it; running instances are reported as terminated later. Return False if it was not running.
 
     Raises:
         CloudError: it cannot be ended.
@@ -90,7 +90,7 @@ def reset(state: Path) -> None:
 
 
 def _locked(state: Path) -> AbstractContextManager[None]:
-    """One at a time for each folder; the lock is beside the folder, so that a reset does not pull it away."""
+    """Hold the lock of this folder; the lock file is beside the folder, so that a reset does not delete it."""
     return waiting_lock(state.with_name(f".{state.name}.lock"))
 
 
@@ -104,7 +104,7 @@ def _launch(state: Path, timeout_s: float, options: Sequence[str]) -> Endpoint:
     while time.monotonic() < deadline:
         endpoint = status(state)
         if endpoint is not None and endpoint.pid == process.pid:
-            process.returncode = 0  # it is left to run: nobody waits for it
+            process.returncode = 0  # it keeps running, and is not waited for
             return endpoint
         if process.poll() is not None:
             raise _not_started(state, f"ended with exit code {process.returncode}")
@@ -115,19 +115,19 @@ def _launch(state: Path, timeout_s: float, options: Sequence[str]) -> Endpoint:
 
 
 def _retire(state: Path, running: Endpoint) -> None:
-    """End a cloud that asks nobody for a token."""
+    """End a cloud of a version that requires no token."""
     request = urllib.request.Request(f"{running.url}/_local/status")  # noqa: S310 - our own address
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=STOP_LIMIT_S) as answer:
             instances = json.load(answer)["instances"]
     except (OSError, ValueError, KeyError) as error:
-        raise UnreachableError(f"the embedded cloud at {running.url} does not say what runs in it: {error}") from error
+        raise UnreachableError(f"cannot list the VMs of the embedded cloud at {running.url}: {error}") from error
     if any(one["status"] != "TERMINATED" for one in instances):
         raise CloudError(
-            "the embedded cloud that runs is of an older version, which takes requests from everybody on this computer; "
+            "the running embedded cloud is of an older version, which accepts requests from every user of this computer; "
             f"it has {len(instances)} VMs",
-            remedy="end its batches with the version that started them, or give them up with `invoke local.stop`",
+            remedy="end its batches with the version that started them, or stop them with `invoke local.stop`",
         )
     _stop(state)
 
@@ -151,5 +151,5 @@ def _stop(
             with contextlib.suppress(psutil.TimeoutExpired):
                 process.wait(timeout=STOP_LIMIT_S)
                 return True
-        raise CloudError(f"the embedded cloud (process {endpoint.pid}) cannot be ended")
+        raise CloudError(f"cannot end the embedded cloud (process {endpoint.pid})")
     return True

@@ -1,4 +1,4 @@
-"""After a restart: the machines died with the last process. Says so, ends what had begun, and sweeps what is nobody's."""
+"""Recovery after a restart: instances died with the last process. Terminates them, fails interrupted operations, removes orphaned folders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CUT_OFF = Failure(
 
 
 class Recovery:
-    """Runs once, before the cloud answers anyone."""
+    """Runs once, before the cloud answers requests."""
 
     def __init__(
         self, *, settings: CloudSettings, store: Store, clock: Clock, operations: Operations, lifecycle: Lifecycle

@@ -1,8 +1,9 @@
-"""Faults that come by themselves: a list of steps, each with a time or an event at which its fault comes.
+"""Planned faults: a list of steps, each with a time or an event at which its fault is armed or carried out.
 
-A step is ``{"at": …, "fault": {…}}``. ``at`` is a number (s after the scenario was handed over, by the cloud's clock), an
+A step is ``{"at": …, "fault": {…}}``. ``at`` is a number (s after the scenario was sent, by the cloud's clock), an
 event (a regular expression, searched in lines such as ``request POST /compute/v1/…``), or ``{"event", "count", "after_s"}``:
-so long after the event's count-th time. Without ``at`` the fault comes at once. Steps outlive the process, as faults do.
+``after_s`` seconds after the event has happened ``count`` times. Without ``at`` the step is carried out at once. Steps survive
+a restart, as faults do.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ EVENT_FIELDS = frozenset({"event", "count", "after_s"})
 
 
 class Scenario:
-    """Arms faults and carries out acts, now or when their time has come. ``kill`` ends this process, hard."""
+    """Arms faults and carries out acts, now or when they are due. ``kill`` ends this process like SIGKILL."""
 
     def __init__(self, parts: Parts, lifecycle: Lifecycle, alarms: Alarms, *, kill: Callable[[], None]) -> None:
         self._parts = parts
@@ -37,10 +38,10 @@ class Scenario:
         alarms.handle(ALARM, self._ring)
 
     def add(self, steps: Sequence[Any]) -> list[Document]:
-        """Take over steps, all or none; those that wait.
+        """Add steps, all or none, and return those that are still waiting.
 
         Raises:
-            CloudError: 400, with the number of the step that cannot be understood.
+            CloudError: 400, with the number of the invalid step.
         """
         checked = [_check_step(index, step) for index, step in enumerate(steps)]
         for step in checked:
@@ -48,11 +49,11 @@ class Scenario:
         return self.waiting()
 
     def waiting(self) -> list[Document]:
-        """Return the steps that have not happened."""
+        """Return the steps that are still waiting."""
         return list(self._waiting.values())
 
     def clear(self) -> int:
-        """Forget the steps that have not come; how many there were."""
+        """Remove the steps that are still waiting; return how many there were."""
         keys = list(self._waiting)
         for key in keys:
             self._forget(key)
@@ -62,7 +63,7 @@ class Scenario:
         """Arm a fault, or carry out an act.
 
         Raises:
-            CloudError: 400, it cannot be understood.
+            CloudError: 400, it is invalid.
         """
         fault = check_fault(wanted)
         if fault["kind"] in ACTS:
@@ -74,7 +75,7 @@ class Scenario:
         return armed
 
     def see(self, event: str) -> None:
-        """Something happens: steps that wait for it come nearer, or come."""
+        """Count an event for the steps that wait for it, and carry out those that are due."""
         for key, step in list(self._waiting.items()):
             if step["event"] and re.search(step["event"], event):
                 step["count"] -= 1
@@ -84,7 +85,7 @@ class Scenario:
                     self._come_after(key, {**step, "event": ""})
 
     async def settle(self) -> None:
-        """Wait for what was begun at running machines."""
+        """Wait for the effects that were begun on running instances."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start(self, step: Document) -> None:

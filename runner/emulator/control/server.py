@@ -1,4 +1,4 @@
-"""Puts the cloud together: store, clock, access, lifecycle, APIs, object store, machines; one loop, one process."""
+"""Assembles the cloud: store, clock, access, lifecycle, APIs, object store, machines; one loop, one process."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ from runner.emulator.wire import RequestIds
 DATABASE = "cloud.sqlite"
 KEEP_ALIVE_S = 75
 
-#: Makes the hypervisor: what it sees of the cloud, the front's URL, the owner.
+#: Creates the hypervisor from its view of the cloud, the front's URL, and the owner.
 MakeHypervisor = Callable[[GuestView, str, str], Hypervisor]
 
 
@@ -70,7 +70,7 @@ def _kill_this_process() -> None:
 
 @dataclass(kw_only=True)
 class EmbeddedCloud:
-    """Everything that runs; ``kill`` is a fault."""
+    """All running parts of the cloud; ``kill`` is a fault."""
 
     settings: CloudSettings
     parts: Parts
@@ -85,12 +85,12 @@ class EmbeddedCloud:
     kill: Callable[[], None] = field(default=_kill_this_process)
 
     def describe(self) -> Document:
-        """Return what ``/_local/status`` reports besides the instances."""
+        """Return what ``/_local/status`` reports in addition to the instances."""
         return {**self.endpoint, "objects_closed": self.objects.is_closed}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Recover what the last process left, start the object store and the alarms; end all of it afterwards."""
+        """Recover the state of the last process, start the object store and the alarms; stop them afterwards."""
         recovery = Recovery(
             settings=self.settings,
             store=self.parts.store,
@@ -120,7 +120,7 @@ class EmbeddedCloud:
 def build_cloud(
     settings: CloudSettings, *, url: str, ssh_port: int, make_hypervisor: MakeHypervisor, tools: RootTools
 ) -> EmbeddedCloud:
-    """Wire everything; nothing runs yet. ``url`` is the front's, ``http://127.0.0.1:PORT``."""
+    """Assemble all parts without starting them. ``url`` is the front's, ``http://127.0.0.1:PORT``."""
     parts = _build_parts(settings)
     _put_what_is_always_there(parts)
     alarms = Alarms(parts.store, parts.clock)
@@ -233,7 +233,7 @@ def _rules(cloud: EmbeddedCloud, roots: DiskRoots) -> Sequence[Rule]:
 
 
 async def _empty(cloud: EmbeddedCloud, roots: DiskRoots) -> None:
-    """Forget everything that was made; the public images' folders stay, they are what they were."""
+    """Delete everything that was created; the folders of public images stay, as they never change."""
     parts = cloud.parts
     for _, document in parts.store.items("buckets/"):
         await cloud.objects.empty_bucket(document["name"])
@@ -277,7 +277,7 @@ async def serve(cloud: EmbeddedCloud, listener: socket.socket, on_ready: Callabl
 
 
 class _QuietServer(uvicorn.Server):
-    """Signals are the business of whoever runs the loop."""
+    """A server that leaves signals to the owner of the event loop."""
 
     @contextlib.contextmanager
     def capture_signals(self):  # type: ignore[no-untyped-def]

@@ -1,6 +1,6 @@
 """The registry of armed faults, which decides whether one hits now.
 
-The code that a fault hits carries out its effect; ``control.scenario`` arms faults by itself.
+The code that a fault hits carries out its effect; ``control.scenario`` arms faults at planned times or events.
 """
 
 from runner.emulator.faults.fault_table import put_tables

@@ -164,7 +164,7 @@ def _ignore(event: str) -> None:
 
 
 class Faults:
-    """The armed faults. They are in the store, so they outlive the process.
+    """The armed faults. They are in the store, so they survive a restart.
 
     ``observer`` is called with every event, one line each, before a fault is looked for: see ``report``.
     """

@@ -22,7 +22,7 @@ from runner.emulator.state import REGIONS, CloudSettings, Document
 from runner.emulator.wire import RequestIds, api_errors, check_fields, error_document, read_json
 from runner.errors import CloudError
 
-#: The connection was lost while a request was served: nobody reads the response, and nothing here is wrong.
+#: The connection was lost while a request was served: the response has no reader, and this is not a defect.
 CLIENT_IS_GONE = (ClientDisconnect, ConnectionAbortedError)
 PUBLIC_IMAGE_PROJECTS = ("cloud-hpc-image-public", "debian-cloud", "rocky-linux-cloud")
 

@@ -89,7 +89,7 @@ class Access:
     def require(self, caller: Caller, permission: str, resource: str, *, owners: Sequence[str] = ()) -> None:
         """Raise PermissionDeniedError unless the caller has the permission.
 
-        ``owners``: resources whose policies count besides the project's, e.g. a bucket.
+        ``owners``: resources whose policies count in addition to the project's, e.g. a bucket.
         """
         if not self.allows(caller, permission, resource, owners=owners):
             raise api_errors.permission_denied(permission, resource)

@@ -1,6 +1,6 @@
 """The APIs of IAM, OS Login and Service Usage.
 
-Decisions that follow from policies are made in ``iam``.
+``iam`` decides what the policies allow.
 """
 
 from runner.emulator.identity.condition_rules import VERSION, requested_version

@@ -126,7 +126,7 @@ class OsLogin:
 
     def _profile(self, user: str) -> Document:
         username = posix_name(self._store, user)
-        keys = self._keys(user)  # expired ones too: they use up the profile until somebody deletes them
+        keys = self._keys(user)  # expired ones too: they count against the size of the profile until they are deleted
         number = str(int(hashlib.sha256(user.encode()).hexdigest()[:8], 16) % 10**9 + 10**9)
         account = {
             "primary": True,

@@ -1,4 +1,4 @@
-"""The project in Resource Manager and Cloud Billing: its policy, its facts."""
+"""The project in Resource Manager and Cloud Billing: its policy and its document."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def put_enabled_services(store: Store, settings: CloudSettings) -> None:
 
 
 def is_disabled(store: Store, service: str) -> bool:
-    """Return whether somebody has disabled an API; one that nobody has ever changed responds."""
+    """Return whether an API was disabled; one whose state was never changed responds."""
     return (store.get(SERVICES + service) or {}).get("state") == "DISABLED"
 
 
@@ -44,7 +44,7 @@ class ServiceUsage:
         ]
 
     def list_all(self, call: Call) -> Document:
-        """List APIs by ``filter``: ``state:ENABLED`` or ``state:DISABLED``; without it, all that were ever changed."""
+        """List APIs by ``filter``: ``state:ENABLED`` or ``state:DISABLED``; without it, all whose state was ever changed."""
         state = _STATES.get(call.query.get("filter", ""))
         if state is None:
             raise api_errors.invalid(

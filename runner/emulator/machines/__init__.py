@@ -1,4 +1,4 @@
-"""The emulated instances: their disks, processes, SSH servers and metadata servers.
+"""The emulated machines beneath the Compute API's instances: disks, processes, SSH servers and metadata servers.
 
 Nothing here knows of the Compute API: everything that an instance needs comes through ``interface``.
 """

@@ -98,7 +98,7 @@ def copy_root(source: Path, target: Path, pool: Path | None) -> None:
 
 
 def seal_root(root: Path) -> None:
-    """Declare that nobody changes this root any more: it is an image, and its clones may share large files. Idempotent."""
+    """Declare that this root no longer changes: it is an image, and its clones may share large files. Idempotent."""
     pool_of(root).mkdir(exist_ok=True)
 
 
@@ -179,7 +179,7 @@ class RootClone:
 
 
 def is_large_program(path: str, status: os.stat_result) -> bool:
-    """Return whether a file is worth sharing, and of a kind that nobody writes to in place (unlike logs, settings, records of jobs)."""
+    """Return whether a file is worth sharing, and of a kind that is not written to in place (unlike logs, settings, records of jobs)."""
     is_code = bool(status.st_mode & stat.S_IXUSR) or LINKED_NAMES.search(path) is not None
     return is_code and status.st_size >= LINKED_FROM_BYTES
 

@@ -1,4 +1,4 @@
-"""The init process of one emulated instance. Run as ``python -I -S guest_init.py CONTROL_FD NAME``; standard library only, imported by nobody.
+"""The init process of one emulated instance. Run as ``python -I -S guest_init.py CONTROL_FD NAME``; standard library only, never imported.
 
 It starts every process of the instance, adopts their orphans (Linux: child subreaper), and ends all of them on request, on SIGTERM, or when
 the other end of its control socket closes, which also happens when the emulator is killed.

@@ -1,4 +1,4 @@
-"""The interface between an instance and the cloud around it: values and one Protocol, no behaviour."""
+"""The interface between the emulated machine beneath an instance and the cloud around it: values and one Protocol, no behaviour."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, kw_only=True)
 class MachineSpec:
-    """An instance to run. ``key``: ``projects/p/zones/z/instances/n``; ``root``: the folder of its boot disk."""
+    """The emulated machine to run beneath an instance. ``key``: ``projects/p/zones/z/instances/n``; ``root``: the folder of its boot disk."""
 
     key: str
     name: str
@@ -61,4 +61,4 @@ class Cloud(Protocol):
         """Append to the output of serial port 1."""
 
     def guest_powered_off(self, key: str) -> None:
-        """Handle an instance that ended by itself (``poweroff``, or its init died); none of its processes is left."""
+        """Handle an instance that powered itself off (``poweroff``, or its init died); none of its processes is left."""

@@ -1,4 +1,4 @@
-"""One emulated instance that is on: its init, its SSH server, its metadata server, from boot to shutdown."""
+"""The emulated machine beneath one instance: its init, its SSH server, its metadata server, from boot to shutdown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OWN_SHUTDOWN_S = 90.0
 
 
 class Machine:
-    """One instance. ``on_power_off`` is called when it powers itself off."""
+    """The emulated machine beneath one instance, while that is on. ``on_power_off`` is called when it powers itself off."""
 
     def __init__(
         self,

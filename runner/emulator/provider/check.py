@@ -1,4 +1,4 @@
-"""Inputs are checked against a type's table, completed with its defaults and, where it has one, with a made-up name."""
+"""Checks inputs against a type's table, and completes them with defaults and, if the type has auto-naming, with a generated name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TRUTH = {"true": True, "false": False}
 
 @dataclass(frozen=True, kw_only=True)
 class Naming:
-    """How to name what the program left unnamed: after ``logical_name``, unless the engine proposes something."""
+    """How to name a resource without a name in the program: after ``logical_name``, unless the engine proposes a name."""
 
     logical_name: str
     seed: bytes = b""
@@ -28,7 +28,7 @@ class Naming:
     allowed: bool = True
 
     def make_name(self) -> str:
-        """Return the logical name in small letters, a dash and seven hexadecimal digits."""
+        """Return the logical name in lower case, a dash and seven hexadecimal digits."""
         if self.proposed:
             return self.proposed
         tail = hashlib.sha256(self.seed).hexdigest()[:7] if self.seed else secrets.token_hex(4)[:7]
@@ -38,7 +38,7 @@ class Naming:
 def check_inputs(
     kind: ResourceType, olds: Properties, news: Properties, naming: Naming
 ) -> tuple[Properties, list[str]]:
-    """Return the inputs to work with and what is wrong with them (the first list is complete only if the second is empty)."""
+    """Return the checked inputs, and the failures (the inputs are complete only if there are none)."""
     checker = _Checker()
     named = _with_name(kind, olds, news, naming)
     inputs = checker.check_object(kind.fields, named, naming.logical_name)
@@ -63,7 +63,7 @@ class _Checker:
         self.problems: list[str] = []
 
     def check_object(self, fields: Mapping[str, Field], given: Properties, path: str) -> Properties:
-        """``given`` with defaults, its values made the kind they should be."""
+        """Return ``given`` with defaults, its values converted to the kinds in the table."""
         self._find_strangers(fields, given, path)
         checked: Properties = {}
         defaults = list(given.get(DEFAULTS, []))
@@ -95,7 +95,7 @@ class _Checker:
                 )
 
     def check_value(self, declared: Field, value: Any, path: str) -> Any:
-        """``value`` made the kind it should be."""
+        """Return ``value`` converted to the kind in the table."""
         if value is UNKNOWN:
             return value
         match declared.kind, value:

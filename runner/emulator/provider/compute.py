@@ -1,4 +1,4 @@
-"""What all Compute types share: where they live, insert, read, delete, operations."""
+"""The common part of all Compute types: paths, insert, read, delete, operations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SCOPES = {"": "global", "region": "regions", "zone": "zones"}
 
 
 def wait_for(cloud: Cloud, operation: Answer, what: str) -> None:
-    """Wait until an operation is done. Raises ProviderError with its errors, or if the engine wants no more."""
+    """Wait until an operation is done. Raises ProviderError with its errors, or if the engine cancels."""
     path = ROOT + relative(str(operation["selfLink"]))
     while operation.get("status") != "DONE":
         if cloud.cancelled.is_set():
@@ -27,7 +27,7 @@ def wait_for(cloud: Cloud, operation: Answer, what: str) -> None:
 
 
 def set_labels(cloud: Cloud, id: str, edit: Edit) -> None:
-    """Give a resource the labels of ``edit``, if they change."""
+    """Set the labels of ``edit`` on a resource, if they change."""
     if edit.touches_labels:
         body = {"labelFingerprint": edit.olds.get("labelFingerprint", ""), "labels": dict(edit.labels)}
         wait_for(cloud, cloud.rest.post(f"{ROOT}{id}/setLabels", body), "labels to update")
@@ -51,16 +51,16 @@ class ComputeOperations(Operations):
         raise NotImplementedError
 
     def state(self, cloud: Cloud, found: Answer, prior: Properties) -> Properties:
-        """Return the outputs that only this type has; name, project, place, labels and link are added."""
+        """Return the outputs that only this type has; name, project, zone or region, labels and link are added."""
         raise NotImplementedError
 
     def parent(self, cloud: Cloud, news: Properties) -> str:
-        """``projects/P/global`` or ``projects/P/zones/Z``."""
+        """Return ``projects/P/global`` or ``projects/P/zones/Z``."""
         scope = f"projects/{cloud.place_of(news, 'project')}/{_SCOPES[self.level]}"
         return f"{scope}/{cloud.place_of(news, self.level)}" if self.level else scope
 
     def full_id(self, cloud: Cloud, id: str) -> str:
-        """``projects/P/…/NAME`` from that, from ``P/Z/NAME``, ``Z/NAME`` or ``NAME`` (as an import may say it)."""
+        """Return ``projects/P/…/NAME``, given that, ``P/Z/NAME``, ``Z/NAME`` or ``NAME`` (all accepted by an import)."""
         if id.startswith("projects/"):
             return id
         *parents, name = id.split("/")

@@ -25,7 +25,7 @@ from runner.emulator.provider.values import Properties
 
 
 def resolve_image(cloud: Cloud, project: str, said: str) -> str:
-    """Return the partial link of an image or family; the cloud is asked only where the words leave it open."""
+    """Return the partial link of an image or family; the cloud is asked only if the reference is ambiguous."""
     link = relative(said)
     if link.startswith("projects/"):
         return link

@@ -1,4 +1,4 @@
-"""Instances: the table, and the order in which an update is done."""
+"""Instances: the table, and the order of the steps of an update."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STOP_REFUSED = (
 )
 
 
-# How the stock plugin waits for a status (seen, version 9.35): first look, growing pauses, and what it puts up with.
+# How the stock plugin waits for a status (observed in version 9.35): first poll, growing pauses, and the failures it tolerates.
 FIRST_LOOK_S, SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 2.0, 10.0
 MISSES = 20
 STATUS_LIMIT_S = 20 * 60.0
@@ -94,7 +94,7 @@ class InstanceOperations(ComputeOperations):
         wait_for(cloud, operation, "instance to create")
 
     def _wait_for_status(self, cloud: Cloud, id: str, wanted: str) -> None:
-        """Look until it has this status. One that is gone is looked for 21 times: it may be a list that is late."""
+        """Poll until it has this status. A missing instance is tried 21 times, since a list may be out of date."""
         prefix, status, misses = f"Error waiting for instance to reach desired status {wanted}", "", 0
         for pause_s in _pauses():
             if cloud.cancelled.wait(pause_s * cloud.pace):
@@ -250,7 +250,7 @@ class InstanceOperations(ComputeOperations):
 
 
 def _pauses() -> Iterator[float]:
-    """Before each look, until there is no time for another one."""
+    """Yield before each poll, until no time is left for another one."""
     yield FIRST_LOOK_S
     waited_s = FIRST_LOOK_S
     for pause_s in growing_delays(SHORTEST_PAUSE_S, LONGEST_PAUSE_S):

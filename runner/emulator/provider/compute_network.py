@@ -31,7 +31,7 @@ def network_link(cloud: Cloud, given: Properties) -> str:
 
 
 def region_link(cloud: Cloud, given: Properties) -> str:
-    """Return a region as the stock plugin writes it."""
+    """Return a region in the stock plugin's form."""
     return f"projects/{cloud.place_of(given, 'project')}/global/regions/{cloud.place_of(given, 'region')}"
 
 

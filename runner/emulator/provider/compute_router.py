@@ -1,4 +1,4 @@
-"""Routers, and the NAT gateways that live inside them."""
+"""Routers, and the NAT gateways inside them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The provider's own settings (``gcp:*``): checked, then kept for the connection of the engine that sent them."""
+"""The provider's own settings (``gcp:*``): checked, then stored for the connection of the engine that sent them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _CONNECTIONS_KEPT = 256
 
 
 def find_config_problems(given: Properties) -> list[tuple[str, str]]:
-    """Keys that the stock plugin does not know, each with what is wrong."""
+    """Return a failure for each key that the stock plugin does not know."""
     problems = []
     for key in sorted(given):
         if key in _KNOWN or key in _OURS_TO_IGNORE or key.startswith("__") or key.endswith("CustomEndpoint"):
@@ -62,7 +62,7 @@ def _structured(value: Any, fallback: Any) -> Any:
 
 
 def read_settings(given: Properties, defaults: Settings) -> Settings:
-    """Return the settings that ``given`` stands for; what it leaves out, or does not know yet, is the embedded cloud's own."""
+    """Return the settings in ``given``; missing and unknown ones have the embedded cloud's own values."""
     known = {key: value for key, value in given.items() if value is not UNKNOWN}
     labels = {str(key): str(value) for key, value in _structured(known.get("defaultLabels"), {}).items()}
     attribution = ATTRIBUTION_LABELS if _structured(known.get("addPulumiAttributionLabel"), True) else {}
@@ -75,7 +75,7 @@ def read_settings(given: Properties, defaults: Settings) -> Settings:
 
 
 class Connections:
-    """The settings of each engine that is connected: several may be at work, each with its own."""
+    """The settings of each connected engine: several may be running, each with its own."""
 
     def __init__(self, defaults: Settings) -> None:
         self.defaults = defaults
@@ -83,14 +83,14 @@ class Connections:
         self._by_peer: OrderedDict[str, tuple[Settings, threading.Event]] = OrderedDict()
 
     def configure(self, peer: str, given: Properties) -> None:
-        """Remember what this engine said."""
+        """Store this engine's settings."""
         with self._guard:
             self._by_peer[peer] = (read_settings(given, self.defaults), threading.Event())
             while len(self._by_peer) > _CONNECTIONS_KEPT:
                 self._by_peer.popitem(last=False)
 
     def find(self, peer: str) -> tuple[Settings, threading.Event]:
-        """Its settings, and the event that says it wants no more; the last one's if it has reconnected."""
+        """Return its settings and its cancellation event; those of the last engine if it has reconnected."""
         with self._guard:
             if peer in self._by_peer:
                 return self._by_peer[peer]

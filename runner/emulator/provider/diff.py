@@ -1,7 +1,7 @@
-"""What differs between a state and new inputs, and whether that needs an update or a new resource.
+"""Differences between a state and new inputs, and whether they need an update or a replacement.
 
-The rules are those of the stock plugin: the old side is the last known state, so what drifted shows; what the program
-does not give is left alone if the cloud fills it, else it should be empty; empty and absent are the same.
+The rules are those of the stock plugin: the old side is the last known state, so drift is shown; a property that the program
+does not set is left alone if the cloud fills it, else it should be empty; empty and absent are the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from runner.emulator.provider.values import UNKNOWN, Asset, Properties, has_unkn
 
 
 class Verb(Enum):
-    """What happens to a property."""
+    """The kind of change of a property."""
 
     ADD = "ADD"
     DELETE = "DELETE"
@@ -36,7 +36,7 @@ class Change:
 
     @property
     def top(self) -> str:
-        """The name of the property at the top."""
+        """The name of the top-level property."""
         return self.path.split(".")[0].split("[")[0]
 
 
@@ -65,7 +65,7 @@ def _diff_our_labels(settings: Settings, news: Properties, olds: Properties) -> 
 
 
 def needs_delete_first(kind: ResourceType, olds: Properties, old_inputs: Properties, news: Properties) -> bool:
-    """Would the new resource have the old one's name? (Made-up names are made anew.)"""
+    """Return whether the new resource would have the old one's name. (Generated names are generated anew.)"""
     for name, declared in kind.fields.items():
         made_up = name in news.get(DEFAULTS, []) or name in old_inputs.get(DEFAULTS, [])
         if declared.auto_named and not made_up and news.get(name) == olds.get(name):

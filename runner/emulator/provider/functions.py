@@ -29,7 +29,7 @@ _IMAGE_PLAIN = (
 
 
 def get_image(cloud: Cloud, args: Properties) -> Properties:
-    """compute.getImage: by ``name``, by ``family`` (its newest), or the only (or most recent) one of a ``filter``."""
+    """Run compute.getImage: by ``name``, by ``family`` (its newest), or the only (or most recent) match of a ``filter``."""
     project = cloud.place_of(args, "project")
     images = f"{ROOT}projects/{project}/global/images"
     if sum(key in args for key in ("name", "family", "filter")) != 1:
@@ -74,7 +74,7 @@ def _only_image(cloud: Cloud, images: str, args: Properties) -> Answer:
 
 
 def get_zones(cloud: Cloud, args: Properties) -> Properties:
-    """compute.getZones."""
+    """Run compute.getZones."""
     project, region = cloud.place_of(args, "project"), args.get("region")
     terms = []
     if region:
@@ -94,7 +94,7 @@ def get_zones(cloud: Cloud, args: Properties) -> Properties:
 
 
 def get_client_config(cloud: Cloud, args: Properties) -> Properties:
-    """organizations.getClientConfig: the provider's settings; nobody has to sign in here."""
+    """Run organizations.getClientConfig: return the provider's settings; this cloud has no sign-in."""
     settings = cloud.settings
     outputs = {"project": settings.project, "region": settings.region, "zone": settings.zone}
     id = f'projects/"{settings.project}"/regions/"{settings.region}"/zones/"{settings.zone}"'
@@ -102,7 +102,7 @@ def get_client_config(cloud: Cloud, args: Properties) -> Properties:
 
 
 def get_project(cloud: Cloud, args: Properties) -> Properties:
-    """organizations.getProject."""
+    """Run organizations.getProject."""
     project = str(args.get("projectId") or cloud.settings.project)
     found = cloud.rest.get(f"cloudresourcemanager/v1/projects/{project}")
     billing = cloud.rest.get(f"cloudbilling/v1/projects/{project}/billingInfo")
@@ -125,7 +125,7 @@ def get_project(cloud: Cloud, args: Properties) -> Properties:
 
 
 def get_instance(cloud: Cloud, args: Properties) -> Properties:
-    """compute.getInstance: by ``selfLink``, or by ``name`` with zone and project."""
+    """Run compute.getInstance: by ``selfLink``, or by ``name`` with zone and project."""
     if args.get("selfLink"):
         id = relative(args["selfLink"])
     else:
@@ -148,7 +148,7 @@ _PARTS_OF_INSTANCES = {
 
 
 def _pluralize(part: Properties, names: Mapping[str, str]) -> Properties:
-    """Functions return a single block as a list of one."""
+    """Return a single block as a list of one, as functions have it."""
     listed: Properties = {}
     for key, value in part.items():
         inner = _pluralize(value, names) if isinstance(value, dict) else value

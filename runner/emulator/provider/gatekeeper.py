@@ -1,4 +1,4 @@
-"""Whom the provider serves: engines of its own user. An engine that attaches to a port can send no token, so the kernel is asked."""
+"""Access to the provider: engines of its own user only. An engine that attaches to a port can send no token, so the kernel is asked."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _PEER = re.compile(r"ipv4:(?P<host>[0-9.]+):(?P<port>[0-9]+)")
 _REFUSAL = "the embedded cloud's provider serves the user who started it"
 
 
-class Gatekeeper(grpc.ServerInterceptor):  # type: ignore[type-arg]  # it takes none when it runs
-    """Looks at every call: a connection is whoever's has it open, and its port may be another's afterwards."""
+class Gatekeeper(grpc.ServerInterceptor):  # type: ignore[type-arg]  # it is not generic at run time
+    """Checks every call: the connection belongs to the user who has it open, and its port may be another user's afterwards."""
 
     def __init__(self, uid: int | None) -> None:
         self._uid = uid
         self.port = 0
 
     def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
-        """Return the handler with the question before it; the engine's protocol has calls of one question and one answer only."""
+        """Return the handler with the check before it; the engine's protocol has only unary calls."""
         handler = continuation(handler_call_details)
         if handler is None or handler.unary_unary is None:
             return None

@@ -20,9 +20,9 @@ _ATTEMPTS, _PAUSE_S = 20, 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyOwner:
-    """Whose policy. ``key``: the property that names it; ``get`` and ``put`` are given its name.
+    """The kind of resource that has the policy. ``key``: the property that names it; ``get`` and ``put`` receive its name.
 
-    ``noun``: what it is in error texts. ``place``: properties that say where it is, ``locate`` the name from these; none if ``key`` says it all.
+    ``noun``: its name in error texts. ``place``: properties for its location, from which ``locate`` builds the name; none if ``key`` is enough.
     """
 
     key: str
@@ -34,7 +34,7 @@ class PolicyOwner:
     locate: Callable[[Cloud, Properties], str] | None = None
 
     def name(self, cloud: Cloud, given: Properties) -> str:
-        """Return the name under which the policy is asked for."""
+        """Return the name under which the policy is requested."""
         return self.normalize(cloud, given[self.key]) if self.locate is None else self.locate(cloud, given)
 
 
@@ -107,7 +107,7 @@ class MemberOperations(Operations):
         return self._placed(cloud, named)
 
     def _placed(self, cloud: Cloud, named: Properties) -> Properties:
-        """Return the properties that name the owner, as the cloud spells them."""
+        """Return the properties that name the owner, in the cloud's form."""
         if self.owner.locate is None:
             return named | {self.owner.key: self.owner.normalize(cloud, named[self.owner.key])}
         *_, name = path = self.owner.locate(cloud, named).split("/")
@@ -173,7 +173,7 @@ def _same_bucket(old: str, new: str) -> bool:
 
 
 def _put_bucket_policy(cloud: Cloud, bucket: str, policy: Answer) -> None:
-    """Write a bucket's policy, an empty one without an etag, as the stock plugin does."""
+    """Write a bucket's policy; an empty one has no etag, as with the stock plugin."""
     body = policy if policy.get("bindings") else {"version": policy["version"]}
     cloud.rest.call("PUT", f"storage/v1/{bucket}/iam", body)
 
@@ -243,7 +243,7 @@ ACCOUNT_IAM_MEMBER = _member_type(
 
 
 def _instance(cloud: Cloud, given: Properties) -> str:
-    """Return an instance by its name or link, in the zone that is given or the provider's own."""
+    """Return an instance by its name or link, in the given zone or the provider's own."""
     said = str(given["instanceName"])
     if "/" in said:
         return said[said.index("projects/") :]

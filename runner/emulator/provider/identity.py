@@ -77,7 +77,7 @@ ACCOUNT = ResourceType(
 
 
 class CustomRoleOperations(Operations):
-    """projects.IAMCustomRole. Deleting is soft at Google: a role of that name is brought back, not made anew."""
+    """projects.IAMCustomRole. Google deletes roles softly: one of that name is undeleted, not created anew."""
 
     def create(self, cloud: Cloud, news: Properties) -> str:
         project = cloud.place_of(news, "project")

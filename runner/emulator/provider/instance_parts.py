@@ -1,4 +1,4 @@
-"""The parts of an instance, from inputs to the body of a request and from an answer to outputs."""
+"""Converts the parts of an instance from inputs to the body of a request, and from an answer to outputs."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ STARTUP_SCRIPT = "startup-script"
 
 
 def full_scopes(scopes: list[str]) -> list[str]:
-    """Scopes as links, the short words spelt out, sorted."""
+    """Return scopes as sorted links, with short names expanded."""
     return sorted(_SCOPE_ROOT + _SCOPE_ALIASES[scope] if scope in _SCOPE_ALIASES else scope for scope in scopes)
 
 
 def same_scopes(old: list[str], new: list[str]) -> bool:
-    """Do two lists give the same rights?"""
+    """Return whether two lists give the same rights."""
     return full_scopes(old) == full_scopes(new)
 
 
@@ -71,13 +71,13 @@ def boot_disk_body(cloud: Cloud, project: str, zone: str, given: Properties) -> 
 
 
 def attached_disk_body(project: str, zone: str, given: Properties) -> Answer:
-    """One more disk of an insert."""
+    """Return an additional disk of an insert."""
     plain = {"deviceName": given.get("deviceName"), "mode": given.get("mode")}
     return without_empty(plain | {"source": disk_link(project, zone, given["source"])})
 
 
 def interface_body(project: str, region: str, given: Properties) -> Answer:
-    """One network interface of an insert."""
+    """Return a network interface of an insert."""
     home = given.get("subnetworkProject") or project
     network, subnetwork = given.get("network"), given.get("subnetwork")
     if network and "/" not in network:
@@ -97,26 +97,26 @@ def interface_body(project: str, region: str, given: Properties) -> Answer:
 
 
 def access_config_body(given: Properties) -> Answer:
-    """One external address."""
+    """Return an external address."""
     plain = {"natIP": given.get("natIp"), "networkTier": given.get("networkTier")}
     return without_empty({"type": "ONE_TO_ONE_NAT"} | plain)
 
 
 def scheduling_body(given: Properties) -> Answer:
-    """``scheduling`` of an insert or of ``setScheduling``."""
+    """Return ``scheduling`` for an insert or for ``setScheduling``."""
     plain = {key: value for key, value in given.items() if value not in ("", None)}
     return {"skipGuestOsShutdown": False, **plain}
 
 
 def service_account_body(given: Properties) -> Answer:
-    """One service account of an insert."""
+    """Return a service account of an insert."""
     return without_empty({"email": given.get("email") or "default", "scopes": full_scopes(given["scopes"])})
 
 
 def boot_disk_state(cloud: Cloud, found: Answer, prior: Properties) -> Properties:
-    """Return the boot disk as outputs; the disk itself is asked what it was made from.
+    """Return the boot disk as outputs; its source is read from the disk itself.
 
-    The stock plugin's table has the key that encrypts it as a secret, also where there is none.
+    The stock plugin marks its encryption key as a secret even if it has none.
     """
     disk = cloud.rest.find(ROOT + relative(found["source"]))
     made = prior.get("bootDisk", {}).get("initializeParams")
@@ -132,12 +132,12 @@ def boot_disk_state(cloud: Cloud, found: Answer, prior: Properties) -> Propertie
 
 
 def attached_disk_state(found: Answer) -> Properties:
-    """One more disk as outputs."""
+    """Return an additional disk as outputs."""
     return {key: found.get(key) for key in ("source", "deviceName", "mode")}
 
 
 def interface_state(found: Answer) -> Properties:
-    """One network interface as outputs."""
+    """Return a network interface as outputs."""
     subnetwork = found.get("subnetwork") or ""
     configs = found.get("accessConfigs", [])
     return {
@@ -155,7 +155,7 @@ def interface_state(found: Answer) -> Properties:
 
 
 def scheduling_state(found: Answer | None) -> Properties | None:
-    """``scheduling`` as outputs."""
+    """Return ``scheduling`` as outputs."""
     if found is None:
         return None
     plain = (
@@ -178,7 +178,7 @@ def service_account_state(found: list[Answer]) -> Properties | None:
 
 
 def metadata_state(found: Answer, prior: Properties) -> Properties:
-    """Return the metadata as outputs; the startup script stays under the name that the program uses."""
+    """Return the metadata as outputs; the startup script stays under the program's name for it."""
     metadata = {item["key"]: item.get("value", "") for item in found["metadata"].get("items", [])}
     outputs: Properties = {"metadataFingerprint": found["metadata"].get("fingerprint")}
     if prior.get("metadataStartupScript"):

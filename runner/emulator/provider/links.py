@@ -1,4 +1,4 @@
-"""The many ways to name one resource in Compute: full links, partial links, bare names, image families."""
+"""The different ways to name one resource in Compute: full links, partial links, bare names, image families."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def same_name(old: str, new: str) -> bool:
 
 
 def same_text(old: str, new: str) -> bool:
-    """Are they the same but for capitals?"""
+    """Return whether they are the same except for case."""
     return old.lower() == new.lower()
 
 
 def same_image(old: str, new: str) -> bool:
-    """Could the image ``old`` (a link to a version) have come from ``new``?
+    """Return whether the image ``old`` (a link to a version) may have come from ``new``.
 
-    A family matches if the version's name contains it: nothing more can be known without asking the cloud.
+    A family matches if the version's name contains it: more cannot be known without asking the cloud.
     """
     found = _IMAGE.search(old)
     if found is None:

@@ -1,4 +1,4 @@
-"""What is known before something is done (previews), and inputs as they follow from a state (refresh, import)."""
+"""Outputs that are known in advance (previews), and inputs that follow from a state (refresh, import)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from runner.emulator.provider.values import UNKNOWN, Properties, prune
 
 
 def plan_create(kind: ResourceType, news: Properties, settings: Settings) -> Properties:
-    """Return the outputs of something that does not exist: what is given, and unknowns for what the cloud will fill."""
+    """Return the outputs of a resource before it exists: the given inputs, and unknowns for properties that the cloud will fill."""
     return _plan_object(kind.fields, prune(news)) | _planned_labels(kind, settings, news, {})
 
 
 def plan_update(kind: ResourceType, olds: Properties, news: Properties, settings: Settings) -> Properties:
-    """Return the outputs after an update: as they are, with what is given on top."""
+    """Return the outputs after an update: the current ones, overwritten by the given inputs."""
     given = prune(news)
     kept = {
         name: olds[name]
@@ -67,9 +67,9 @@ def _overlay(declared: Field, old: Any, new: Any) -> Any:
 
 
 def inputs_from_state(kind: ResourceType, state: Properties, old_inputs: Properties) -> Properties:
-    """Return the inputs that would give ``state``: as they were where that still holds, else as the state says.
+    """Return the inputs that would give ``state``: the old ones where they still agree with it, else values of the state.
 
-    Without old inputs (an import) everything that a program may give and that is there.
+    Without old inputs (an import), return every property of the state that a program may set.
     """
     if not old_inputs:
         return _settable_part(kind.fields, state)

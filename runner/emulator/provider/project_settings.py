@@ -1,4 +1,4 @@
-"""What is set on a project: enabled services, metadata for all instances."""
+"""Settings of a project: enabled services, metadata for all instances."""
 
 from __future__ import annotations
 

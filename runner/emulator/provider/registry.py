@@ -1,4 +1,4 @@
-"""All the types and functions that the embedded cloud has."""
+"""All types and functions of the embedded cloud."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ TYPES = {
 
 
 def find_type(token: str) -> ResourceType:
-    """Return the type of this token. Raises ProviderError that says what there is."""
+    """Return the type of this token. Raises ProviderError with a list of all types."""
     if token not in TYPES:
         raise ProviderError(f"The embedded cloud has no resource type {token!r}. It has: {', '.join(sorted(TYPES))}.")
     return TYPES[token]
 
 
 def find_function(token: str) -> Function:
-    """Return the function of this token. Raises ProviderError that says what there is."""
+    """Return the function of this token. Raises ProviderError with a list of all functions."""
     if token not in FUNCTIONS:
         raise ProviderError(f"The embedded cloud has no function {token!r}. It has: {', '.join(sorted(FUNCTIONS))}.")
     return FUNCTIONS[token]

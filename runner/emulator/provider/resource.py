@@ -1,4 +1,4 @@
-"""What a resource type is to the provider: its table, its way to the REST routes, and what it is handed."""
+"""Resource types as the provider sees them: the table, the operations on the REST routes, and their arguments."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ATTRIBUTION_LABELS = {"goog-pulumi-provisioned": "true"}
 
 
 class ProviderError(Exception):
-    """The provider refuses, or the cloud did; the text is what the user sees."""
+    """The provider or the cloud rejected a request; the user sees this text."""
 
 
 class UnfinishedError(ProviderError):
-    """What was being created is there all the same: the engine has to remember it by its ID."""
+    """The creation failed but the resource exists: the engine has to record its ID."""
 
     def __init__(self, id: str, words: str) -> None:
         super().__init__(words)
@@ -28,7 +28,7 @@ class UnfinishedError(ProviderError):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What ``gcp:*`` configures: defaults for project, region and zone, and labels for everything."""
+    """The settings in ``gcp:*``: defaults for project, region and zone, and labels for all resources."""
 
     project: str
     region: str
@@ -36,7 +36,7 @@ class Settings:
     default_labels: Mapping[str, str] = field(default_factory=dict)
 
     def place(self, level: str) -> str:
-        """Return the project, region or zone that stands in."""
+        """Return the default project, region or zone."""
         return str(getattr(self, level))
 
 
@@ -49,7 +49,7 @@ class Locks:
 
     @contextmanager
     def hold(self, name: str) -> Iterator[None]:
-        """Wait for ``name``, keep it while the block runs."""
+        """Hold the lock of ``name`` while the block runs."""
         with self._guard:
             lock = self._locks.setdefault(name, threading.Lock())
         with lock:
@@ -58,9 +58,9 @@ class Locks:
 
 @dataclass(frozen=True, kw_only=True)
 class Cloud:
-    """What a resource type needs to do its work. ``cancelled`` is set when the engine wants no more.
+    """The cloud as the operations of a resource type use it. ``cancelled`` is set when the engine cancels.
 
-    ``pace``: pauses between looks are this share of the stock plugin's.
+    ``pace``: pauses between polls, as a share of the stock plugin's.
     """
 
     rest: Rest
@@ -70,20 +70,20 @@ class Cloud:
     pace: float
 
     def place_of(self, given: Mapping[str, object], level: str) -> str:
-        """Return the project, region or zone that a program gave (a link is fine), or the one that stands in."""
+        """Return the project, region or zone that a program gave (possibly as a link), or the default."""
         found = str(given.get(level) or self.settings.place(level)).rsplit("/", 1)[-1]
         if not found:
             raise ProviderError(f"{level}: required field is not set")
         return found
 
     def labels(self, given: Properties) -> dict[str, str]:
-        """Return the labels that a resource gets from us: the provider's and the program's."""
+        """Return the labels that we set on a resource: the provider's and the program's."""
         return {**self.settings.default_labels, **given.get("labels", {})}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    """One update: the state before, the new inputs, and which paths differ."""
+    """One update: the state before, the new inputs, and the paths that differ."""
 
     olds: Properties
     news: Properties
@@ -91,44 +91,44 @@ class Edit:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def touches(self, *names: str) -> bool:
-        """Return whether a property of one of these names (a dotted path is fine) changes, or anything below it."""
+        """Return whether a property of one of these names (or dotted paths) changes, or anything below it."""
         return any(path == name or path.startswith((f"{name}.", f"{name}[")) for path in self.paths for name in names)
 
     @property
     def touches_labels(self) -> bool:
-        """Do the labels on the resource change?"""
+        """Return whether the labels on the resource change."""
         return self.touches("labels", "pulumiLabels")
 
 
 class Operations:
-    """How a type uses the REST routes. ``id`` is the engine's; states are outputs as in the SDK.
+    """The operations of a type on the REST routes. ``id`` is the engine's; states are outputs as in the SDK.
 
-    All but ``read`` raise ProviderError, or let the cloud's own error pass. A type without ``update`` never gets one:
-    all its properties replace it or live in the state only.
+    All but ``read`` raise ProviderError, or the cloud's own error. A type without ``update`` is never updated:
+    all its properties replace it, or exist in the state only.
     """
 
     def problems(self, news: Properties) -> list[str]:
-        """Return what is wrong with inputs that are each right in themselves."""
+        """Return the failures of inputs that are each valid but do not fit together."""
         return []
 
     def drift(self, olds: Properties, news: Properties) -> list[str]:
-        """Paths that need an update for a reason that the table cannot say."""
+        """Return paths that need an update for reasons that the table cannot express."""
         return []
 
     def refuse_create(self, news: Properties) -> str:
-        """Why this cannot be created, known before the cloud is asked; else nothing."""
+        """Return why this cannot be created, if that is known without asking the cloud; else ''."""
         return ""
 
     def create(self, cloud: Cloud, news: Properties) -> str:
-        """Create it, wait until it exists, and return its ID. If this raises, nothing is kept."""
+        """Create it, wait until it exists, and return its ID. If this raises, nothing is recorded."""
         raise NotImplementedError
 
     def read(self, cloud: Cloud, id: str, prior: Properties) -> Properties | None:
-        """Its state now, None if it is gone. ``prior``: the last state, empty when it is imported by its ID."""
+        """Return its current state, None if it is gone. ``prior``: the last state, empty for an import by ID."""
         raise NotImplementedError
 
     def update(self, cloud: Cloud, id: str, edit: Edit) -> None:
-        """Make it as ``edit.news`` says, and wait until it is."""
+        """Update it to ``edit.news``, and wait until that is done."""
 
     def delete(self, cloud: Cloud, id: str, state: Properties) -> None:
         """Delete it, and wait until it is gone."""
@@ -137,14 +137,14 @@ class Operations:
 
 @dataclass(frozen=True, kw_only=True)
 class ResourceType:
-    """A type that the embedded cloud has."""
+    """A resource type of the embedded cloud."""
 
     token: str
     fields: Mapping[str, Field]
     operations: Operations
 
     def read_state(self, cloud: Cloud, id: str, prior: Properties) -> Properties | None:
-        """Its state now as the engine keeps it, None if it is gone."""
+        """Return its current state as the engine stores it, None if it is gone."""
         state = self.operations.read(cloud, id, prior)
         if state is None:
             return None
@@ -154,7 +154,7 @@ class ResourceType:
 
 
 def plan_labels(settings: Settings, news: Properties, olds: Properties) -> tuple[dict[str, str], dict[str, str]] | None:
-    """Which labels are ours and which the resource then has (others' labels stay); None if not known yet."""
+    """Return our labels, and all that the resource then has (others' labels stay); None if not known yet."""
     given = news.get("labels", {})
     if has_unknown(given):
         return None
@@ -164,9 +164,9 @@ def plan_labels(settings: Settings, news: Properties, olds: Properties) -> tuple
 
 
 def read_labels(found: Mapping[str, str] | None, prior: Properties) -> Properties:
-    """Return the three label outputs from what the cloud says: ``labels`` shows only what the program speaks of.
+    """Return the three label outputs for the labels in the cloud: ``labels`` has only those that the program sets.
 
-    When it is imported, all labels but the provider's own count as the program's.
+    For an import, all labels but the provider's own count as the program's.
     """
     there = dict(found or {})
     if "effectiveLabels" not in prior and "labels" not in prior:

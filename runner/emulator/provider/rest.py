@@ -19,7 +19,7 @@ _TIMEOUT = httpx.Timeout(30.0, read=300.0)
 
 
 class ApiError(Exception):
-    """The cloud said no, in the words in which Google's Go client says it."""
+    """Google Cloud API error, with the text of Google's Go client."""
 
     def __init__(self, status: int, error: Answer) -> None:
         self.status = int(error.get("code", status))
@@ -39,7 +39,7 @@ class ApiError(Exception):
 
 
 class OperationError(Exception):
-    """A long-running operation ended with errors; the text is what the stock plugin makes of them."""
+    """A long-running operation ended with errors; the text is the stock plugin's."""
 
     def __init__(self, errors: list[Answer]) -> None:
         self.codes = tuple(str(error.get("code", "")) for error in errors)
@@ -74,7 +74,7 @@ def _describe_quota(quota: Answer) -> list[str]:
 
 
 class Rest:
-    """A client for all the routes of one cloud, as the owner of ``token``. Thread-safe; ``close`` ends it and every pause."""
+    """A client for all routes of one cloud, as the owner of ``token``. Thread-safe; ``close`` ends it and every pause."""
 
     def __init__(self, url: str, token: str, transport: httpx.BaseTransport | None = None) -> None:
         headers = {"Authorization": f"Bearer {token}"}
@@ -84,16 +84,16 @@ class Rest:
         self._closed = threading.Event()
 
     def close(self) -> None:
-        """End it."""
+        """Close the client."""
         self._closed.set()
         self._client.close()
 
     def call(
         self, method: str, path: str, body: Any = None, *, query: Mapping[str, str] | None = None, **more: Any
     ) -> Answer:
-        """One request; ``path`` starts after the host, e.g. ``compute/v1/projects/p``. The JSON answer, or {}.
+        """Send a request and return the JSON answer, or {}. ``path`` starts after the host, e.g. ``compute/v1/projects/p``.
 
-        Raises ApiError. 429, 500, 502, 503 and lost connections are tried again with growing pauses.
+        Raises ApiError. 429, 500, 502, 503 and lost connections are retried with growing pauses.
         """
         params = {"alt": "json", **(query or {})}
         if body is not None:
@@ -119,7 +119,7 @@ class Rest:
         return self.call("GET", path, query=query)
 
     def find(self, path: str, **query: str) -> Answer | None:
-        """GET, None if there is no such resource."""
+        """GET; return None if the resource does not exist."""
         try:
             return self.get(path, **query)
         except ApiError as error:
@@ -140,7 +140,7 @@ class Rest:
         return self.call("DELETE", path, query=query)
 
     def remove(self, path: str, **query: str) -> Answer | None:
-        """DELETE, None if it was gone already."""
+        """DELETE; return None if the resource did not exist."""
         try:
             return self.delete(path, **query)
         except ApiError as error:

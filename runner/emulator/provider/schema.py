@@ -1,6 +1,6 @@
-"""The words in which a resource type's properties are declared: what the stock plugin's schema says, as data.
+"""The language in which the properties of a resource type are declared: the stock plugin's schema, as data.
 
-Names and shapes are those of the ``pulumi_gcp`` SDK (camelCase). A test holds every table against that SDK.
+Names and shapes are those of the ``pulumi_gcp`` SDK (camelCase). A test compares every table with that SDK.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Same = Callable[[Any, Any], bool]
 
 
 class Kind(Enum):
-    """What a property holds."""
+    """The type of a property's value."""
 
     TEXT = "a string"
     FLAG = "a boolean"
@@ -35,8 +35,8 @@ class Field:
     """One property.
 
     ``computed``: the cloud fills it if the program does not. ``output``: only the cloud fills it. ``replace``: a change
-    needs a new resource. ``same(old, new)``: a spelling that means the same. ``follows``: the provider setting
-    (project, region, zone) that stands in for it. ``item``: what a list or set holds. ``fields``: a block's properties.
+    needs a new resource. ``same(old, new)``: whether two spellings mean the same. ``follows``: the provider setting
+    (project, region, zone) that is its default. ``item``: the items of a list or set. ``fields``: a block's properties.
     """
 
     kind: Kind
@@ -56,7 +56,7 @@ class Field:
 
     @property
     def element(self) -> Field:
-        """What a list, set or map holds."""
+        """The type of the items of a list, set or map."""
         if self.item is None:
             raise TypeError(f"{self.kind} holds nothing")
         return self.item
@@ -83,12 +83,12 @@ def mapping(**how: Any) -> Field:
 
 
 def listing(item: Field, **how: Any) -> Field:
-    """Return a list in which the order counts."""
+    """Return a list whose order matters."""
     return Field(kind=Kind.LIST, item=item, **how)
 
 
 def collection(item: Field, **how: Any) -> Field:
-    """Return a list in which the order does not count."""
+    """Return a list whose order does not matter."""
     return Field(kind=Kind.SET, item=item, **how)
 
 
@@ -98,54 +98,54 @@ def block(fields: Mapping[str, Field], **how: Any) -> Field:
 
 
 def asset(**how: Any) -> Field:
-    """Return a file or text that the program hands over."""
+    """Return a file or text from the program."""
     return Field(kind=Kind.ASSET, **how)
 
 
 def output(kind: Field) -> Field:
-    """``kind``, but only the cloud fills it."""
+    """Return ``kind`` as a property that only the cloud fills."""
     return replace(kind, output=True, computed=True)
 
 
 def outputs(*names: str) -> dict[str, Field]:
-    """Strings that only the cloud fills."""
+    """Return strings that only the cloud fills."""
     return {name: output(text()) for name in names}
 
 
 def resource_name(**how: Any) -> dict[str, Field]:
-    """``name``, made up if the program gives none."""
+    """Return ``name``, generated if the program gives none."""
     how = {"pattern": RESOURCE_NAME} | how
     return {"name": text(computed=True, replace=True, auto_named=True, **how)}
 
 
 def project() -> dict[str, Field]:
-    """``project``, from the provider's settings if the program gives none."""
+    """Return ``project``, from the provider's settings if the program gives none."""
     return {"project": text(computed=True, replace=True, follows="project")}
 
 
 def location(level: str, same: Same | None = None) -> dict[str, Field]:
-    """``region`` or ``zone``, from the provider's settings if the program gives none."""
+    """Return ``region`` or ``zone``, from the provider's settings if the program gives none."""
     return {level: text(computed=True, replace=True, follows=level, same=same)}
 
 
 def labels() -> dict[str, Field]:
-    """``labels`` and the two outputs that say which labels are there and which of them are ours."""
+    """Return ``labels``, and the two outputs for all labels of the resource and for ours."""
     shown = output(mapping())
     return {"labels": mapping(), "effectiveLabels": shown, "pulumiLabels": shown}
 
 
 def deletion_policy() -> dict[str, Field]:
-    """``deletionPolicy``: whether deleting it here deletes it there."""
+    """Return ``deletionPolicy``: whether deleting it from the stack deletes it in the cloud."""
     return {"deletionPolicy": text(default="DELETE", choices=DELETION_POLICIES)}
 
 
 def table(*groups: Mapping[str, Field]) -> Mapping[str, Field]:
-    """One table from several."""
+    """Return one table from several."""
     return MappingProxyType({name: declared for group in groups for name, declared in group.items()})
 
 
 def all_fields(*groups: Mapping[str, Field]) -> Mapping[str, Field]:
-    """One table from several, with what nearly every type has."""
+    """Return one table from several, with the properties that nearly every type has."""
     return table(deletion_policy(), *groups)
 
 

@@ -13,7 +13,7 @@ from runner.emulator.provider.rest import Rest
 from runner.emulator.provider.servicer import Servicer
 from runner.emulator.provider.stubs import provider_pb2_grpc
 
-#: The share of the stock plugin's pauses that ours makes: as many looks, without the 5 s that it waits for each VM.
+#: Our pauses as a share of the stock plugin's: as many polls, without the 5 s that it waits for each VM.
 DEFAULT_PACE = 0.02
 _THREADS = 64
 _GRACE_S = 2.0
@@ -30,7 +30,7 @@ class ProviderServer:
         self.port = port
 
     def stop(self) -> None:
-        """Stop it; calls under way get a moment to end."""
+        """Stop it; running calls get a moment to end."""
         self._server.stop(_GRACE_S).wait()
         self._rest.close()
 
@@ -46,9 +46,9 @@ def start(
     pace: float = DEFAULT_PACE,
     uid: int | None = None,
 ) -> ProviderServer:
-    """Serve on 127.0.0.1 for the cloud at ``url``, whose owner has ``token``: on the port of the last time if it is free, so
-    that an engine's environment stays right over a restart; else on any. Project, region and zone are the defaults of programs.
-    ``pace``: 1 for the stock plugin's own pauses. Only engines of the user ``uid`` are served, that of this process if it is None.
+    """Serve on 127.0.0.1 for the cloud at ``url``, whose owner has ``token``: on the last port if it is free, so that an
+    engine's environment stays valid after a restart; else on any. Project, region and zone are the defaults of programs.
+    ``pace``: 1 for the stock plugin's own pauses. Only engines of the user ``uid`` (None: of this process) are served.
     """
     rest = Rest(url, token)
     defaults = Settings(project=project, region=region, zone=zone, default_labels=ATTRIBUTION_LABELS)

@@ -1,4 +1,4 @@
-"""The gRPC face: what the engine asks, put to the tables and to the cloud, and errors in the stock plugin's shape."""
+"""The gRPC service: answers the engine's calls from the tables and the cloud, with errors in the stock plugin's form."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Context = grpc.ServicerContext
 
 
 class PartlyCreatedError(Exception):
-    """It exists, but is not as it should be or could not be read: the engine has to remember it."""
+    """The resource exists, but is not as declared or could not be read: the engine has to record it."""
 
     def __init__(self, id: str, known: Properties, reason: str) -> None:
         super().__init__(reason)
@@ -261,7 +261,7 @@ def _diff_response(changes: list[Change], *, delete_first: bool) -> Any:
 
 
 def _abort_partly(context: Context, error: PartlyCreatedError) -> NoReturn:
-    """Report to the engine that it exists although creating it failed."""
+    """Report to the engine that a resource exists although its creation failed."""
     properties = encode(error.known)
     failed = provider_pb2.ErrorResourceInitFailed(
         id=error.id, properties=properties, inputs=properties, reasons=[str(error)]

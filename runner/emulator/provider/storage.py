@@ -59,7 +59,7 @@ class BucketOperations(Operations):
     _PARTS = ("storageClass", "versioning", "lifecycleRules", "softDeletePolicy", "iamConfiguration", "requesterPays")
 
     def _part(self, name: str, news: Properties) -> Answer:
-        """One part of a bucket as requests have it, for creation and for a change of just that."""
+        """Return one part of a bucket as requests have it, for creation and for a change of only that part."""
         match name:
             case "lifecycleRules":
                 return {"lifecycle": {"rule": [_rule_body(rule) for rule in news.get("lifecycleRules", [])]}}

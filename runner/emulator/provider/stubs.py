@@ -12,7 +12,7 @@ from types import ModuleType
 
 @contextmanager
 def _bare_parents() -> Iterator[None]:
-    """While it lasts, ``pulumi`` and ``pulumi.runtime`` are empty packages; nothing is done if the real one is loaded."""
+    """Replace ``pulumi`` and ``pulumi.runtime`` by empty packages inside; do nothing if the real one is loaded."""
     spec = importlib.util.find_spec("pulumi") if "pulumi" not in sys.modules else None
     if spec is None or not spec.submodule_search_locations:
         yield

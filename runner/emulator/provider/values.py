@@ -1,7 +1,7 @@
-"""Property values as the engine sends them, to plain Python and back: unknowns, secrets, assets, whole numbers.
+"""Converts property values of the engine to plain Python and back: unknowns, secrets, assets, whole numbers.
 
-The provider reports to the engine that it does not take secrets: the engine unwraps them and marks what comes back under
-the same names, so nothing here can lose one. What is secret without the program's doing is sent as ``Secret``.
+The provider reports to the engine that it does not accept secrets: the engine unwraps them and marks the answers under
+the same names, so none can be lost here. Values that are secret whatever the program does are sent as ``Secret``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Properties = dict[str, Any]
 
 
 class Unknown:
-    """A value that is not known before the resource it comes from exists."""
+    """A value that is unknown until its resource exists."""
 
     def __repr__(self) -> str:
         return "UNKNOWN"
@@ -35,7 +35,7 @@ UNKNOWN: Final = Unknown()
 
 @dataclass(frozen=True, kw_only=True)
 class Asset:
-    """A file or a text that a program hands over; ``hash_hex`` is the engine's SHA-256 of its content."""
+    """A file or text from a program; ``hash_hex`` is the engine's SHA-256 of its content."""
 
     hash_hex: str = ""
     text: str | None = None
@@ -48,7 +48,7 @@ class Asset:
 
 @dataclass(frozen=True, kw_only=True)
 class Secret:
-    """What the stock plugin says is secret, whatever it is; what a program makes of it becomes secret too."""
+    """A value that the stock plugin marks as secret; values that a program derives from it become secret too."""
 
     value: str
 
@@ -60,7 +60,7 @@ def decode(properties: struct_pb2.Struct) -> Properties:
 
 
 def decode_value(value: struct_pb2.Value) -> Any:
-    """One value as plain Python."""
+    """Return a value as plain Python."""
     match value.WhichOneof("kind"):
         case "string_value":
             return UNKNOWN if value.string_value == _UNKNOWN_TEXT else value.string_value
@@ -91,7 +91,7 @@ def _decode_object(found: Properties) -> Any:
 
 
 def encode(properties: Mapping[str, Any]) -> struct_pb2.Struct:
-    """Plain Python as a message's properties; nulls are left out."""
+    """Return plain Python as a message's properties; nulls are left out."""
     encoded = struct_pb2.Struct()
     for key, value in properties.items():
         if value is not None:
@@ -123,7 +123,7 @@ def _encode_value(value: Any) -> struct_pb2.Value:
 
 
 def has_unknown(value: Any) -> bool:
-    """Is anything inside not known yet?"""
+    """Return whether any part of it is unknown."""
     match value:
         case Unknown():
             return True
@@ -136,7 +136,7 @@ def has_unknown(value: Any) -> bool:
 
 
 def reveal(value: Any) -> Any:
-    """``value`` with what is secret as plain text: the answers of functions mark none, as with the stock plugin."""
+    """Return ``value`` with secrets as plain text: the answers of functions mark none, as with the stock plugin."""
     match value:
         case Secret():
             return value.value
@@ -149,7 +149,7 @@ def reveal(value: Any) -> Any:
 
 
 def prune(value: Any) -> Any:
-    """``value`` without what is empty: nulls, and the engine's own ``__`` keys."""
+    """Return ``value`` without nulls and the engine's own ``__`` keys."""
     match value:
         case Mapping():
             kept = {key: prune(inner) for key, inner in value.items() if not key.startswith("__")}

@@ -1,4 +1,4 @@
-"""The owner's token: created once for each state folder, in a file that only its user can read. Whoever has it is the owner."""
+"""The owner's token: created once for each state folder, in a file that only its user can read. It makes its bearer the owner."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from runner.errors import CloudError
 
 BUCKETS = "buckets/"
 POLICY_OWNER = "buckets/{bucket}"
-#: What is kept of objects beside the object store, below the bucket's name.
+#: Keys of what we store about objects ourselves, below the bucket's name.
 CHANGED, DELETED = "objects/changed/", "objects/deleted/"
 _B = "/storage/v1/b"
 #: Google's own, those that look like it, IP addresses, and dots where no domain has any.

@@ -1,7 +1,7 @@
-"""Bodies of uploads: the whole of one is here before any of it is passed on, the end of it in memory and the rest on the disk.
+"""Bodies of uploads: each is received completely before any of it is passed on, its end in memory and the rest on the disk.
 
-The object store serves nobody else while it reads a body, and whether an object may be written is looked at once the body is here:
-so whoever sends slowly, or stops, holds up nobody, and can choose no time between the look and the write.
+The object store serves no other request while it reads a body, and whether an object may be written is checked once the body is here:
+so a client that sends slowly, or stops, delays no other, and cannot choose a time between the check and the write.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PEEKED_BYTES = 64 * 1024
 
 
 class Body:
-    """One that grows as it comes. What is on the disk has no name there, and is gone when the block is left, or with the process."""
+    """A body that grows as it arrives. Its file on the disk has no name, and is gone when the block is left, or with the process."""
 
     def __init__(self, folder: Path) -> None:
         self.size = 0
@@ -60,7 +60,7 @@ class Body:
         self._end.clear()
 
     async def read(self) -> AsyncIterator[bytes]:
-        """All of it, once it is whole."""
+        """Yield the body, once it is complete."""
         if self._file is not None:
             self._file.seek(0)
             while piece := await asyncio.to_thread(self._file.read, IN_MEMORY_BYTES):
@@ -70,7 +70,7 @@ class Body:
 
 
 async def read_orders(request: Request, wanted: ObjectRequest) -> tuple[ObjectRequest, bytes]:
-    """Return what a body of JSON adds to what is wanted, and what is sent on of it."""
+    """Return the request with what its JSON body adds, and the body to be passed on."""
     body = await request.body()
     require_json(request.headers.get("content-type", ""), body)
     if wanted.act is Act.COMPOSE:
@@ -82,10 +82,10 @@ async def read_orders(request: Request, wanted: ObjectRequest) -> tuple[ObjectRe
 async def name_upload(
     pieces: AsyncIterator[bytes], headers: Mapping[str, str], wanted: ObjectRequest, body: Body
 ) -> ObjectRequest:
-    """Return the request with the name of its object, which an upload may give at the start of its body; read as much as holds the name.
+    """Return the request with the name of its object, which may be at the start of an upload's body; read only as far as the name.
 
     Raises:
-        CloudError: it gives none.
+        CloudError: the body has no name.
     """
     start, name = b"", None
     upload_type, content_type = wanted.query["uploadType"], headers.get("content-type", "")

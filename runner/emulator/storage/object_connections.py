@@ -18,7 +18,7 @@ _KEPT = 16
 
 
 class Gate:
-    """The running program behind which the object store is. ``is_closed``: nobody else on this computer reaches the store."""
+    """The running gate in front of the object store. ``is_closed``: no other user of this computer can reach the store."""
 
     def __init__(self, process: asyncio.subprocess.Process, control: socket.socket, *, is_closed: bool) -> None:
         self.process = process
@@ -40,7 +40,7 @@ class Gate:
             raise
 
     async def _ask(self) -> socket.socket:
-        """Whole, or the next one would be given the answer to this one."""
+        """Read a complete answer, or the next caller would get the rest of this one."""
         async with self._asking:
             await asyncio.get_running_loop().sock_sendall(self._control, b"c")
             return await self._receive()
@@ -142,7 +142,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         self._writer.close()
 
     def get_extra_info(self, info: str) -> object:
-        """``is_readable`` is how the pool sees that the other side has closed."""
+        """Return connection details; by ``is_readable`` the pool sees that the other side has closed."""
         if info == "is_readable":
             return self._reader.at_eof()
         return self._writer.get_extra_info(info)

@@ -1,11 +1,11 @@
-"""Runs the object store where nobody can reach it, and hands out connections to it: a program of its own (``python -I -S``).
+"""Runs the object store in a network that others cannot reach, and hands out connections to it: a program of its own (``python -I -S``).
 
-The object store takes every request from everybody who reaches its port. On Linux it gets a network of its own (a namespace,
-which needs no privileges where the system lets users make them), in which the port is; the only way in is a connection that
-this program makes and passes on through the socket that it was started with. Standard library only, like an instance's init.
+The object store accepts every request that reaches its port. On Linux it gets a network namespace of its own (which needs no
+privileges where the system lets users create them) for the port; the only way in is a connection that this program
+opens and passes on through the socket that it was started with. Standard library only, like an instance's init.
 
-Arguments: descriptor of the socket, ``closed`` or ``open``, the port, the command. Says ``u`` when the command runs. For each
-byte that it is sent it answers ``c`` with a connected socket, or ``n`` if there is no connection to be had. It ends with the
+Arguments: descriptor of the socket, ``closed`` or ``open``, the port, the command. Sends ``u`` when the command runs. To each
+byte that it receives it answers ``c`` with a connected socket, or ``n`` if it cannot connect. It ends with the
 command, and the command with it.
 """
 
@@ -29,7 +29,7 @@ CONNECT_LIMIT_S = 10.0
 
 
 def enter_own_network() -> None:
-    """Leave the network of this computer for one with nothing in it but loopback. Raises: OSError, if the system forbids it."""
+    """Leave the network of this computer for one with loopback only. Raises OSError if the system forbids it."""
     libc, uid, gid = ctypes.CDLL(None, use_errno=True), os.geteuid(), os.getegid()
     if not hasattr(libc, "unshare"):
         raise OSError("there are no namespaces here")
@@ -51,7 +51,7 @@ def switch_loopback_on() -> None:
 
 
 def start(command: list[str], alive: int) -> subprocess.Popen[bytes]:
-    """Start the command. It holds ``alive`` open as long as it lives, and the kernel ends it with us."""
+    """Start the command. It keeps ``alive`` open for as long as it runs, and the kernel ends it with us."""
     libc, parent = ctypes.CDLL(None), os.getpid()
 
     def die_with_parent() -> None:
@@ -64,14 +64,14 @@ def start(command: list[str], alive: int) -> subprocess.Popen[bytes]:
 
 
 def connect(port: int) -> socket.socket | None:
-    """Return a connection to the command; None if it takes none."""
+    """Return a connection to the command; None if it accepts none."""
     with suppress(OSError):
         return socket.create_connection((LOOPBACK, port), CONNECT_LIMIT_S)
     return None
 
 
 def serve(control: socket.socket, port: int, alive: int) -> None:
-    """Hand out connections until the command, or whoever wants them, is gone."""
+    """Hand out connections until the command, or their user, is gone."""
     while True:
         ready, _, _ = select.select([control.fileno(), alive], [], [])
         if alive in ready:
@@ -87,7 +87,7 @@ def serve(control: socket.socket, port: int, alive: int) -> None:
 
 
 def hand_over(control: socket.socket, made: socket.socket | None) -> None:
-    """Pass a connection on, of which nothing is kept here."""
+    """Pass a connection on, and keep none of it here."""
     with suppress(OSError):
         if made is None:
             control.sendall(b"n")

@@ -1,7 +1,7 @@
-"""What the object store does not keep: changes of objects' metadata, which raise the metageneration, and objects deleted softly.
+"""What the object store does not keep: changes of objects' metadata, which raise the metageneration, and soft-deleted objects.
 
-The object store would give a changed object a new generation. So changes are laid over what it says of that very generation.
-Of softly deleted objects only the metadata is kept, and of those that were deleted, not of those that were written over.
+The object store would give a changed object a new generation, so changes are merged into its description of that very generation.
+Of soft-deleted objects only the metadata is kept, and none of objects that were overwritten.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ class ObjectMetadata:
     # ------------------------------------------------------------------ changes
 
     def has_changes(self, bucket: str) -> bool:
-        """Whether anything in this bucket was changed."""
+        """Return whether any object's metadata in this bucket was changed."""
         return bool(self._store.items(f"{CHANGED}{bucket}/"))
 
     def show(self, document: Mapping[str, Any]) -> Document:
-        """Return an object as the object store has it, with what was changed of it since."""
+        """Return an object as the object store has it, with later changes of its metadata."""
         changes = self._store.get(_key(CHANGED, document)) or {}
         return {key: value for key, value in {**document, **changes}.items() if value is not None}
 
     def change(self, document: Mapping[str, Any], body: Document, *, is_whole: bool) -> Document:
-        """Change the fields that are given, or (``is_whole``) all. What the object is then."""
+        """Change the given fields, or (``is_whole``) all; return the changed object."""
         shown = self.show(document)
         kept = {} if is_whole else {key: shown[key] for key in CHANGEABLE if key in shown}
         wanted = merge_patch(kept, {key: body[key] for key in CHANGEABLE if key in body})
@@ -52,7 +52,7 @@ class ObjectMetadata:
     # ------------------------------------------------------------------ soft deletion
 
     def keeps_deleted(self, bucket: str) -> bool:
-        """Whether objects that are deleted from this bucket can be listed for a while."""
+        """Return whether objects that are deleted from this bucket can still be listed for a while."""
         return self._retention_s(bucket) > 0
 
     def _retention_s(self, bucket: str) -> int:
@@ -60,7 +60,7 @@ class ObjectMetadata:
         return int(policy.get("retentionDurationSeconds", 0))
 
     def delete(self, document: Mapping[str, Any]) -> None:
-        """Forget an object that was deleted."""
+        """Record that an object was deleted."""
         now = self._now()
         times = {
             "softDeleteTime": zulu_time(now),
@@ -70,7 +70,7 @@ class ObjectMetadata:
         self._store.delete(_key(CHANGED, document))
 
     def list_deleted(self, bucket: str, query: Mapping[str, str]) -> Document:
-        """Return the answer of a list with ``softDeleted=true``."""
+        """Return the answer to a list with ``softDeleted=true``."""
         if query.get("versions") == "true":
             raise api_errors.invalid("softDeleted and versions cannot both be true.")
         found = self._store.items(f"{DELETED}{bucket}/{query.get('prefix', '')}")
@@ -84,10 +84,10 @@ class ObjectMetadata:
         return {"kind": "storage#objects", **({"items": page} if page else {}), **more}
 
     def find_deleted(self, bucket: str, name: str, query: Mapping[str, str]) -> Document:
-        """Return the answer of a look at one that is named with ``softDeleted=true`` and its ``generation``.
+        """Return the answer to a get with ``softDeleted=true`` and a ``generation``.
 
         Raises:
-            CloudError: 400 without a generation; 404 if there is none.
+            CloudError: 400 without a generation; 404 if no such object was deleted.
         """
         if not query.get("generation"):
             raise api_errors.required("generation")

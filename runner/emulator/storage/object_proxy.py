@@ -1,6 +1,6 @@
-"""Objects: the front takes in what is sent, checks the bucket, the caller's rights and the preconditions, and passes it on.
+"""Objects: the front receives the request, checks the bucket, the caller's rights and the preconditions, and passes it on.
 
-Between these checks and the end of what the object store does nobody else's change of that object comes in.
+From these checks until the object store is done, no other request can change that object.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _HOP_BY_HOP = frozenset(
         "server",
     }
 )
-#: The object store would let every page read what it answers.
+#: Headers with which the object store would let every web page read its answers.
 _NEVER_SHOWN = "access-control-"
 _DONE = (200, 201)
 _GOES_ON = "x-http-status-code-override"
@@ -111,9 +111,9 @@ class ObjectProxy:
     async def _take_in(
         self, request: Request, wanted: ObjectRequest, body: Body, caller: Caller
     ) -> tuple[ObjectRequest, Content]:
-        """Return what the request's body adds to what is wanted, and what of it is sent on.
+        """Return the request with what its body adds, and the body to be passed on.
 
-        Nothing more of an upload is taken in once it is known that the caller may not make it.
+        No more of an upload is received once it is known that the caller may not do it.
         """
         if wanted.act in (Act.UPDATE, Act.COMPOSE, Act.COPY):
             return await read_orders(request, wanted)
@@ -129,7 +129,7 @@ class ObjectProxy:
 
     @asynccontextmanager
     async def _alone(self, wanted: ObjectRequest) -> AsyncIterator[None]:
-        """Inside, nothing else changes this object; whoever only reads waits for nobody."""
+        """Hold this object's lock inside; requests that only read wait for no lock."""
         if wanted.act in (Act.LIST, Act.READ):
             yield
             return
@@ -138,7 +138,7 @@ class ObjectProxy:
             yield
 
     def _go_on(self, wanted: ObjectRequest) -> tuple[Caller, ObjectRequest]:
-        """Whose upload it is, and of what: the session says so, not who sends this part of it."""
+        """Return the upload's caller and object: those of the session, not of the request that sends this part."""
         upload_id = wanted.query["upload_id"]
         session = self._sessions.find(upload_id)
         if session is None or session.bucket != wanted.bucket:
@@ -156,7 +156,7 @@ class ObjectProxy:
             await self._check_preconditions(wanted)
 
     def _check_rights(self, caller: Caller, wanted: ObjectRequest) -> None:
-        """Check the rights that can be judged without a look at the object store."""
+        """Check the rights that do not depend on the object store."""
         for bucket in {wanted.bucket, *(bucket for bucket, _ in wanted.sources)}:
             if self._store.get(BUCKETS + bucket) is None:
                 raise no_bucket()
@@ -169,17 +169,17 @@ class ObjectProxy:
             raise storage_denied(caller.email, permission, "the Google Cloud Storage object")
 
     async def _check_overwrite(self, caller: Caller, wanted: ObjectRequest) -> None:
-        """To replace an object one must be allowed to delete it."""
+        """Check that the caller may delete the object that is to be replaced."""
         if await self._objects.object_document(wanted.bucket, wanted.name) is not None:
             self._require(caller, "storage.objects.delete", wanted.bucket, wanted.name)
 
     async def _check_preconditions(self, wanted: ObjectRequest) -> None:
-        """Check preconditions, which the object store does in some kinds of requests only."""
+        """Check preconditions, which the object store checks only in some kinds of requests."""
         asked = wanted.conditions
         if not asked:
             return
         found = await self._objects.object_document(wanted.bucket, wanted.name)
-        if found is None and wanted.act is Act.READ:  # it is not there, whatever was expected of it
+        if found is None and wanted.act is Act.READ:  # it does not exist, whatever was expected of it
             return
         found = {} if found is None else self._metadata.show(found)
         generation = str(found.get("generation", "0"))
@@ -191,7 +191,7 @@ class ObjectProxy:
     # ------------------------------------------------------------------ what the object store does not know
 
     async def _answer_ourselves(self, request: Request, wanted: ObjectRequest) -> Response | None:
-        """Answer changes of metadata and requests for soft-deleted objects; return None for all else."""
+        """Answer changes of metadata and requests for soft-deleted objects; return None for all other requests."""
         if request.method == "GET" and wanted.query.get("softDeleted") == "true":
             if wanted.act is Act.LIST:
                 return JSONResponse(self._metadata.list_deleted(wanted.bucket, wanted.query))
@@ -205,7 +205,7 @@ class ObjectProxy:
         return JSONResponse(self._metadata.change(found, body, is_whole=request.method == "PUT"))
 
     async def _to_be_kept(self, wanted: ObjectRequest) -> Document | None:
-        """Return what is about to be deleted, if its bucket deletes softly."""
+        """Return the object that is about to be deleted, if its bucket has soft deletion."""
         if wanted.act is not Act.DELETE or not self._metadata.keeps_deleted(wanted.bucket):
             return None
         return await self._objects.object_document(wanted.bucket, wanted.name)
@@ -238,14 +238,14 @@ class ObjectProxy:
             if gone is not None:
                 self._metadata.delete(gone)
             return Response(status_code=204)
-        if request.method == "GET" and wanted.tells_metadata and self._metadata.has_changes(wanted.bucket):
+        if request.method == "GET" and wanted.returns_metadata and self._metadata.has_changes(wanted.bucket):
             return await self._show_changes(answer)
         return StreamingResponse(
             _stream(answer), status_code=answer.status_code, headers=shown_headers(answer, request)
         )
 
     def _build_request(self, request: Request, content: Content, wanted: ObjectRequest) -> httpx.Request:
-        """Return what the object store is sent: as much as there is, whatever the caller said of its length."""
+        """Return the body for the object store: as long as it is, whatever length the caller declared."""
         url = httpx.URL(self._objects.url).copy_with(raw_path=wanted.target.encode())
         left_out = {*_HOP_BY_HOP, "content-length"}
         headers = [(name, value) for name, value in request.headers.items() if name not in left_out]
@@ -263,7 +263,7 @@ class ObjectProxy:
             self._sessions.end(wanted.query["upload_id"])
 
     async def _render_refusal(self, answer: httpx.Response, request: Request, wanted: ObjectRequest) -> Response:
-        """In Google's words; the object store has its own."""
+        """Return the error with Google's message instead of the object store's."""
         message = self._objects.without_place(_message_of(await answer.aread()))
         await answer.aclose()
         if answer.status_code == 404:
@@ -290,7 +290,7 @@ def _raw_path(request: Request) -> str:
 
 
 def shown_headers(answer: httpx.Response, request: Request) -> dict[str, str]:
-    """Return what the client is shown. Where an upload goes on is here, however the object store itself is reached."""
+    """Return the headers for the client. An upload continues at our address, however the object store itself is reached."""
     kept = {
         name: value
         for name, value in answer.headers.items()

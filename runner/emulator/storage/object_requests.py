@@ -1,7 +1,7 @@
-"""What is asked of objects: paths and queries as values, and the one form in which they are passed on. Pure.
+"""Requests about objects: paths and queries as values, and the one form in which they are passed on. Pure.
 
-The object store behind us reads a request in its own way: it takes an encoded slash for a plain one, the first of two equal
-parameters, a name of the body in any spelling. So nothing is passed on as it came: what was checked is written anew.
+The object store behind us reads a request in its own way: it treats an encoded slash like a plain one, uses the first of two
+equal parameters, and accepts names in the body in any case. So no request is passed on as it came: it is rebuilt from what was checked.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _PATH = re.compile(
 _COPY = re.compile(r"(?P<source>[^/]+)/(?P<verb>rewriteTo|copyTo)/b/(?P<bucket>[^/]+)/o/(?P<name>[^/]+)")
 _COMPOSE = re.compile(r"(?P<name>[^/]+)/compose")
 _MOST_NAME_BYTES = 1024
-#: What UTF-8 cannot write, and what ends a name for whoever keeps objects in files.
+#: Characters that UTF-8 cannot encode, and the one that ends a file name.
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
-#: Parts of a path that are none, or name another folder than they seem to.
+#: Parts of a path that are empty, or lead to another folder than they seem to.
 _NO_PARTS = frozenset({"", ".", ".."})
-#: What of a source a compose request may say; the object store would read a name in any spelling.
+#: The fields of a compose request's source that are passed on; the object store would read a name in any spelling.
 _OF_SOURCES = ("generation", "objectPreconditions")
 _FIRST_PART = re.compile(rb"\r?\n\r?\n(?P<body>.*?)\r?\n--", re.DOTALL)
 
 
 class Act(Enum):
-    """What can be asked. ``RESUME`` goes on with a resumable upload; a copy may be a rewrite."""
+    """The kinds of requests. ``RESUME`` continues a resumable upload; a copy may be a rewrite."""
 
     LIST = auto()
     READ = auto()
@@ -47,14 +47,14 @@ class Act(Enum):
 
     @property
     def writes(self) -> bool:
-        """Whether a whole object is written, in the place of one that may be there."""
+        """Whether a whole object is written, which may replace an existing one."""
         return self in (Act.UPLOAD, Act.RESUME, Act.COMPOSE, Act.COPY)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectRequest:
-    """``bucket`` and ``name`` are what is read, changed or written (of a list, and of an upload whose name is still unknown,
-    the name is empty); ``sources`` are what is read for it, as bucket and name."""
+    """``bucket`` and ``name`` are of the object that is read, changed or written (for a list, and for an upload whose name is still
+    unknown, the name is empty); ``sources`` are the objects that are read for it, as bucket and name."""
 
     act: Act
     bucket: str
@@ -64,13 +64,13 @@ class ObjectRequest:
     sources: Sequence[tuple[str, str]] = field(default=())
 
     @property
-    def tells_metadata(self) -> bool:
-        """Whether the answer says what an object is, or several are, and not what is in it."""
+    def returns_metadata(self) -> bool:
+        """Whether the answer is the metadata of one or more objects, not their contents."""
         return self.act in (Act.LIST, Act.READ) and not self.door and self.query.get("alt") != "media"
 
     @property
     def conditions(self) -> dict[str, str]:
-        """What must be true of the object that is there."""
+        """The preconditions on the existing object."""
         names = ("ifGenerationMatch", "ifMetagenerationMatch")
         return {name: self.query[name] for name in names if name in self.query}
 
@@ -97,18 +97,18 @@ class ObjectRequest:
         return self.door + one
 
     def permissions(self) -> list[tuple[str, str, str]]:
-        """Return what the caller must have: permission, bucket, object; besides the one to delete what is written over."""
+        """Return the required permissions with bucket and object, except the one to delete an object that is overwritten."""
         reads = [("storage.objects.get", *source) for source in self.sources]
         word = {Act.LIST: "list", Act.READ: "get", Act.UPDATE: "update", Act.DELETE: "delete"}.get(self.act, "create")
         return [*reads, (f"storage.objects.{word}", self.bucket, self.name)]
 
 
 def read_object_request(method: str, raw_path: str, query: Mapping[str, str]) -> ObjectRequest:
-    """Read what a request asks of the object store.
+    """Parse a request about objects.
 
     Raises:
-        NotFoundError: there is no such method.
-        CloudError: the name cannot be one.
+        NotFoundError: no such method exists.
+        CloudError: the name is invalid.
     """
     found = _PATH.fullmatch(raw_path)
     if found is None:
@@ -152,7 +152,7 @@ def _whole_object(request: ObjectRequest, below: str, line: str) -> ObjectReques
 
 
 def read_sources(body: bytes, bucket: str) -> tuple[list[tuple[str, str]], bytes]:
-    """Return the objects of which one is composed, and the body with nothing else in it."""
+    """Return the objects from which one is composed, and the body with nothing else in it."""
     asked = read_json(body)
     named = asked.get("sourceObjects")
     if not isinstance(named, list) or not all(isinstance(one, dict) and one.get("name") for one in named):
@@ -167,12 +167,12 @@ def read_sources(body: bytes, bucket: str) -> tuple[list[tuple[str, str]], bytes
 
 
 def name_in_body(upload_type: str, content_type: str, start: bytes, *, is_whole: bool) -> str | None:
-    """Return the name that an upload's body gives its object; None if more of it has to be seen.
+    """Return the object's name from the body of an upload; None if more of the body is needed.
 
     Raises:
-        CloudError: there is none.
+        CloudError: the body has no name.
     """
-    described: bytes | None = b""  # that of a plain upload is its content
+    described: bytes | None = b""  # the body of a plain upload is its content
     if upload_type == "multipart":
         described = _first_part(content_type, start)
     elif upload_type == "resumable":
@@ -186,7 +186,7 @@ def name_in_body(upload_type: str, content_type: str, start: bytes, *, is_whole:
 
 
 def _first_part(content_type: str, start: bytes) -> bytes | None:
-    """Return the body of the first part of a ``multipart/related``, if the whole of it is there."""
+    """Return the body of the first part of a ``multipart/related``, if it is complete."""
     message = Message()
     message["Content-Type"] = content_type
     boundary = message.get_boundary()
@@ -198,23 +198,23 @@ def _first_part(content_type: str, start: bytes) -> bytes | None:
 
 
 def _decode(written: str) -> str:
-    """Return a name out of a path."""
+    """Return an object's name from a path."""
     return _checked_name(unquote(written))
 
 
 def _bucket(written: str) -> str:
-    """Return a bucket's name out of a path."""
+    """Return a bucket's name from a path."""
     return check_bucket_name(unquote(written))
 
 
 def _checked_name(name: str) -> str:
-    """Return the name unless it leads elsewhere.
+    """Return the name unless it leads to another file.
 
-    The object store keeps objects in files, below a folder of its bucket: ``../other/x`` would be one of another bucket's, and ``a//b``
-    or ``./a/b`` other names of ``a/b``, whose rights nobody has checked. Google accepts all of these but ``.`` and ``..``.
+    The object store keeps objects in files, below a folder for each bucket: ``../other/x`` would be an object of another bucket, and
+    ``a//b`` or ``./a/b`` other names of ``a/b``, whose rights were not checked. Google accepts all of these but ``.`` and ``..``.
 
     Raises:
-        CloudError: no object can have this name here.
+        CloudError: this cloud does not accept the name.
     """
     size = len(name.encode(errors="surrogatepass"))
     if _NO_PARTS.intersection(name.split("/")) or size > _MOST_NAME_BYTES or _NO_TEXT.search(name):

