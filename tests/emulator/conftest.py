@@ -1,4 +1,4 @@
-"""A cloud in a thread of the test's process: the real front, store, lifecycle and object store; the hypervisor is a fake.
+"""A cloud in a thread of the test's process, with the real front, store, lifecycle and object store; the hypervisor is a fake.
 
 Tests that need real instances or a process of its own start one themselves (``control/test_process``, ``faults/test_fault_clients``).
 """

@@ -1,7 +1,7 @@
 """Other users of the same computer: what the embedded cloud writes, what its ports answer, and where the objects are.
 
-Being somebody else takes root. So most is tried the other way round: the same code, told that it belongs to another user, meets
-us. Where the tests run as root, another user in fact goes from door to door as well.
+Only root can become another user. So most tests are the other way round: code that is configured to belong to another user gets
+our requests. Where the tests run as root, a process of another user tries every port and file as well.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SOMEBODY_ELSE = os.geteuid() + 1
 TOKEN_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"
 FLAVOR = {"Metadata-Flavor": "Google"}
 
-#: Python that becomes another user, asks at every door, and prints what each says.
+#: Python that becomes another user, tries every port and file, and prints each answer.
 INTRUDER = """
 import http.client, json, os, socket, sys
 nobody, token_file, front, metadata, token_path, store_port = sys.argv[1:]
@@ -153,7 +153,7 @@ def test_a_token_that_was_readable_is_closed(tmp_path: Path) -> None:
     assert stat.S_IMODE(owner_token_file(tmp_path / "one").stat().st_mode) == 0o600
 
 
-# ---------------------------------------------------------------- whose a connection is
+# ---------------------------------------------------------------- the user of a connection
 
 
 def test_the_user_of_a_connection() -> None:

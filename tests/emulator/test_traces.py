@@ -1,8 +1,8 @@
 """The recordings of the stock Google plugin, replayed request by request against a fresh cloud.
 
 How: each recorded request is sent in the recorded order. Values that a cloud makes up (fingerprints, etags, generations,
-names of operations) are learned from our answers and put into later requests in place of the recorded ones. A recorded look
-at an operation that was DONE is repeated until ours is. Compared are the status and every field of the recorded answer, at
+names of operations) are learned from our answers and replace the recorded ones in later requests. A recorded poll
+of an operation that was DONE is repeated until ours is. Compared are the status and every field of the recorded answer, at
 any depth, except ``MADE_UP`` ones, of which only the presence is compared; our answers may have more fields. After a PATCH
 the recorded cloud kept nulls, empty lists and partial links as they were sent; Google does not, and neither do we. It also let an
 instance that is off keep its ephemeral address, which Google takes away.

@@ -124,7 +124,7 @@ def test_no_route_accepts_a_stranger(batch_cloud: BatchCloud, who: str) -> None:
         assert not [name for name in answer.headers if name.lower().startswith("access-control")]
 
 
-def test_every_stranger_is_tried(batch_cloud: BatchCloud) -> None:
+def test_every_stranger_is_tested(batch_cloud: BatchCloud) -> None:
     assert set(WHO) == set(strangers(batch_cloud))
 
 
@@ -170,13 +170,13 @@ def test_a_form_is_not_accepted_as_json(batch_cloud: BatchCloud, method: str, pa
     assert (answer.status_code, answer.json()["error"]["errors"][0]["reason"]) == (400, "badContent")
 
 
-# ---------------------------------------------------------------- objects, by the roads that lead to them
+# ---------------------------------------------------------------- objects, by each route to them
 
 
 _UP = "/upload/storage/v1/b/results/o?uploadType="
 SOURCES = {"sourceObjects": [{"name": "mine"}]}
-#: Each road for the VM: method, path, what is sent, the status.
-ROADS: dict[str, tuple[str, str, Json, int]] = {
+#: Each route for the VM: method, path, body, the status.
+ROUTES: dict[str, tuple[str, str, Json, int]] = {
     "read": ("GET", "/storage/v1/b/results/o/theirs?alt=media", {}, 200),
     "read elsewhere": ("GET", "/storage/v1/b/elsewhere/o/secret?alt=media", {}, 403),
     "list elsewhere": ("GET", "/storage/v1/b/elsewhere/o", {}, 403),
@@ -226,9 +226,9 @@ ROADS: dict[str, tuple[str, str, Json, int]] = {
 }
 
 
-@pytest.mark.parametrize("road", ROADS)
-def test_a_vm_cannot_overwrite_an_existing_object(batch_cloud: BatchCloud, road: str) -> None:
-    method, path, sent, status = ROADS[road]
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_vm_cannot_overwrite_an_existing_object(batch_cloud: BatchCloud, route: str) -> None:
+    method, path, sent, status = ROUTES[route]
     headers = {**batch_cloud.vm, **sent.get("headers", {})}
     answer = batch_cloud.send(method, path, headers, **{key: value for key, value in sent.items() if key != "headers"})
     assert answer.status_code == status, answer.text
@@ -246,7 +246,7 @@ def begin(batch_cloud: BatchCloud, name: str, headers: Json) -> str:
 
 
 def test_the_uri_of_an_upload_is_a_credential(batch_cloud: BatchCloud) -> None:
-    """Match Google: whoever has the URI continues as the caller who began, with that object and no other."""
+    """Match Google: a client with the URI continues as the caller who began, with that object and no other."""
     uri = begin(batch_cloud, "session", batch_cloud.vm)
     assert batch_cloud.send("PUT", f"{uri}x", {}, data=b"bad").status_code == 401
     assert batch_cloud.send("PUT", uri, {"Origin": "https://example.com"}, data=b"bad").status_code == 403
@@ -342,7 +342,7 @@ def test_a_batch_request_that_cannot_be_read_is_rejected_as_a_whole(
     assert batch_cloud.send("GET", "/storage/v1/b/results/o/theirs", batch_cloud.vm).status_code == 200
 
 
-# ---------------------------------------------------------------- last: the one ends itself, the other everything
+# ---------------------------------------------------------------- last: the VM deletes itself, the owner everything
 
 
 def test_a_vm_may_delete_itself(batch_cloud: BatchCloud) -> None:

@@ -1,4 +1,4 @@
-"""What goes wrong inside the embedded cloud is seen: by the log's reader, by `invoke local.status`, by tests and drills."""
+"""Defects inside the embedded cloud are noticed: by the reader of its log, by `invoke local.status`, by tests and drills."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def test_each_record_with_a_traceback_is_one(tmp_path: Path, cloud_logs: CloudLo
         cloud_logs.check(tmp_path)
 
 
-def test_a_defect_of_a_running_cloud_fails_the_test_and_is_told_by_its_status(
+def test_a_defect_of_a_running_cloud_fails_the_test_and_is_reported_by_its_status(
     tmp_path: Path, cloud_logs: CloudLogs
 ) -> None:
-    """The folder of an image is taken away behind the cloud's back: there is no other way to a defect that is known."""
+    """Remove the folder of an image without the cloud's knowledge: no other way to cause a defect is known."""
     state = tmp_path / "local/cloud"
     endpoint = control.start(state)
     try:

@@ -1,4 +1,4 @@
-"""The real process: start, stop, two at once, kill -9, memory; with real machines."""
+"""The real process, with real processes of instances: start, stop, two at once, kill -9, memory."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_request_that_is_answered_late_does_not_keep_the_cloud_from_ending(sta
 
 
 def test_a_cloud_that_was_killed_but_is_not_gone_yet_is_not_taken_for_one_that_runs(state: Path) -> None:
-    """Its sockets close before its process is gone; who starts one in that moment gets one that answers."""
+    """Its sockets close before its process is gone; a start in that moment returns a cloud that answers."""
     first = control.start(state)
     assert control.stop(state)
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"]) as dying:
@@ -88,7 +88,7 @@ def test_a_cloud_that_was_killed_but_is_not_gone_yet_is_not_taken_for_one_that_r
     assert statuses(second) == {}
 
 
-def test_a_killed_cloud_is_gone_when_that_returns_and_the_next_one_knows_what_it_had(state: Path) -> None:
+def test_a_killed_cloud_is_gone_when_kill_returns_and_the_next_one_has_its_state(state: Path) -> None:
     endpoint = control.start(state)
     insert(endpoint, "stays")
     process = psutil.Process(endpoint.pid)
@@ -110,7 +110,7 @@ def test_start_stop_start_again(state: Path) -> None:
     assert (second.pid != first.pid, second.ssh_port) == (True, first.ssh_port)
 
 
-def test_two_that_start_at_once_get_the_same(state: Path) -> None:
+def test_two_simultaneous_starts_get_the_same_cloud(state: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(control.start, [state] * 4))
     assert len({endpoint.pid for endpoint in found}) == 1
@@ -149,7 +149,7 @@ server.serve_forever()
 
 @contextmanager
 def old_cloud(state: Path, *statuses: str) -> Iterator[subprocess.Popen[str]]:
-    """Yield what is left of a cloud of a version without tokens, as far as its successor asks it: instances of these statuses."""
+    """Yield a stand-in for a cloud of a version without tokens, which has instances with these statuses."""
     told = json.dumps({"instances": [{"name": "vm", "status": status} for status in statuses]})
     command = [sys.executable, "-I", "-S", "-c", OLD_CLOUD, told]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
@@ -163,14 +163,14 @@ def old_cloud(state: Path, *statuses: str) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_a_cloud_that_asks_nobody_for_a_token_is_replaced(state: Path) -> None:
+def test_a_cloud_that_requires_no_token_is_replaced(state: Path) -> None:
     with old_cloud(state, "TERMINATED") as process:
         endpoint = control.start(state)
         assert process.wait(LIMIT_S) is not None
     assert statuses(endpoint) == {}
 
 
-def test_nothing_that_runs_in_such_a_cloud_is_ended(state: Path) -> None:
+def test_such_a_cloud_with_running_instances_is_not_ended(state: Path) -> None:
     with old_cloud(state, "TERMINATED", "RUNNING") as process:
         with pytest.raises(CloudError, match="older version") as caught:
             control.start(state)

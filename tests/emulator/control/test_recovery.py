@@ -1,4 +1,4 @@
-"""What a restart keeps, and what it says about machines that died with the last process."""
+"""The state that a restart keeps, and its report of instances that died with the last process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def restart(clouds: list[CloudUnderTest]) -> CloudUnderTest:
     return clouds[-1]
 
 
-def test_what_was_told_is_kept(clouds: list[CloudUnderTest]) -> None:
+def test_resources_survive_a_restart(clouds: list[CloudUnderTest]) -> None:
     first = clouds[0]
     first.done("POST", f"{first.project}/global/networks", {"name": "n"})
     first.ask("POST", "/storage/v1/b", {"name": "results"}, params={"project": "local-project"})
@@ -63,7 +63,7 @@ def test_vms_that_died_are_terminated_or_gone(clouds: list[CloudUnderTest]) -> N
     assert second.status_of("stays") == "RUNNING"
 
 
-def test_insert_that_was_cut_off_leaves_nothing_that_blocks(clouds: list[CloudUnderTest]) -> None:
+def test_an_interrupted_insert_leaves_nothing_that_blocks(clouds: list[CloudUnderTest]) -> None:
     first = clouds[0]
     first.fault(kind="slow_boot", delay_s=3600)
     record = first.ask("POST", f"{first.zone}/instances", vm_body("vm")).json()
@@ -75,7 +75,7 @@ def test_insert_that_was_cut_off_leaves_nothing_that_blocks(clouds: list[CloudUn
     second.insert_vm("vm")
 
 
-def test_clock_and_tokens_go_on(clouds: list[CloudUnderTest]) -> None:
+def test_clock_and_tokens_survive_a_restart(clouds: list[CloudUnderTest]) -> None:
     first = clouds[0]
     first.advance(100000)
     before = first.cloud.parts.clock.now()
@@ -84,7 +84,7 @@ def test_clock_and_tokens_go_on(clouds: list[CloudUnderTest]) -> None:
 
 
 def test_alarms_are_armed_again(clouds: list[CloudUnderTest]) -> None:
-    """An alarm that was due while nobody was there rings at the start and finds its machine off."""
+    """An alarm that was due while the cloud was stopped goes off at the start and finds its instance off."""
     first = clouds[0]
     first.insert_vm("vm", scheduling=spot(**LIMIT))
     second = restart(clouds)

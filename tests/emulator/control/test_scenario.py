@@ -1,4 +1,4 @@
-"""Steps of a scenario come when their time or their event has come, over a restart too; acts are done at once."""
+"""Steps of a scenario are carried out at their time or event, also after a restart; acts are done at once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_after_seconds_of_the_clouds_clock(cloud: CloudUnderTest) -> None:
     assert zones_status(cloud) == 503
 
 
-def test_the_request_that_brings_it_is_hit(cloud: CloudUnderTest) -> None:
+def test_a_fault_hits_the_request_that_triggers_it(cloud: CloudUnderTest) -> None:
     play(cloud, {"at": {"event": "request GET .*/zones$", "count": 3}, "fault": ZONES_FAIL})
     assert [zones_status(cloud) for _ in range(4)] == [200, 200, 503, 200]
 
@@ -69,7 +69,7 @@ def test_when_an_operation_is_done(cloud: CloudUnderTest) -> None:
     assert zones_status(cloud) == 503
 
 
-def test_steps_outlive_the_process(settings: CloudSettings) -> None:
+def test_steps_survive_a_restart(settings: CloudSettings) -> None:
     first = CloudUnderTest(settings).start()
     play(first, {"at": {"event": "request GET .*/zones$", "count": 2}, "fault": ZONES_FAIL})
     assert zones_status(first) == 200
@@ -102,7 +102,7 @@ def test_steps_are_forgotten_by_order_and_by_reset(cloud: CloudUnderTest) -> Non
         ({"at": {"event": "x", "count": "many"}, "fault": ZONES_FAIL}, "step 1: invalid literal"),
     ],
 )
-def test_a_wrong_step_is_told_and_none_is_taken(cloud: CloudUnderTest, step: Any, told: str) -> None:
+def test_a_wrong_step_is_reported_and_none_is_added(cloud: CloudUnderTest, step: Any, told: str) -> None:
     status, _, message = cloud.refused("POST", "/_local/scenario", {"scenario": [step]})
     assert status == 400
     assert told in message
@@ -142,7 +142,7 @@ def test_preempt_takes_running_spot_vms_only(cloud: CloudUnderTest) -> None:
     assert cloud.status_of("vm-1") == "RUNNING"
 
 
-def test_kill_is_asked_of_the_process(cloud: CloudUnderTest) -> None:
+def test_kill_ends_the_process(cloud: CloudUnderTest) -> None:
     asked: list[str] = []
     cloud.cloud.kill = lambda: asked.append("kill")
     play(cloud, {"at": "request GET .*/zones$", "fault": {"kind": "kill"}})
@@ -151,7 +151,7 @@ def test_kill_is_asked_of_the_process(cloud: CloudUnderTest) -> None:
     assert asked == ["kill"]
 
 
-def test_a_wait_is_asked_for(cloud: CloudUnderTest) -> None:
+def test_an_http_fault_has_a_retry_after_header(cloud: CloudUnderTest) -> None:
     cloud.fault(kind="http", match="/zones", status=429, reason="rateLimitExceeded", retry_after_s=7)
     answer = cloud.ask("GET", f"{cloud.project}/zones")
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "7")
@@ -186,7 +186,7 @@ def test_a_vm_hangs_at_once_or_when_it_boots(cloud: CloudUnderTest) -> None:
     assert hung == ["early", "late"]
 
 
-def test_the_document_tells_every_fault_and_its_example_is_understood(cloud: CloudUnderTest) -> None:
+def test_the_document_has_every_fault_and_its_example_is_valid(cloud: CloudUnderTest) -> None:
     document = FAULTS_DOCUMENT.read_text(encoding="utf-8")
     assert all(f"| `{kind}` |" in document for kind in {**KINDS, **ACTS})
     (example,) = re.findall(r"```yaml\n(.*?)```", document, re.DOTALL)

@@ -67,7 +67,7 @@ def test_slow_boot_stays_in_staging(cloud: CloudUnderTest) -> None:
     assert cloud.status_of("vm") == "RUNNING"
 
 
-def test_faults_of_the_guest_are_handed_to_the_room(cloud: CloudUnderTest) -> None:
+def test_faults_of_the_guest_are_passed_to_the_hypervisor(cloud: CloudUnderTest) -> None:
     cloud.fault(kind="ssh_refused", match="instances/vm$")
     cloud.insert_vm("vm")
     cloud.fault(kind="full_disk", match="instances/vm$")

@@ -24,7 +24,7 @@ LIMIT_S = 60.0
 
 @dataclass
 class FakeCloud:
-    """Remembers what instances report."""
+    """Records what instances report."""
 
     users: list[LoginUser] = field(default_factory=list)
     attributes: dict[str, str] = field(
@@ -98,7 +98,7 @@ class Lab:
         return spec
 
     def connect(self, spec: MachineSpec, **options: Any) -> Any:
-        """Open an SSH connection that trusts only the published host key; await it or enter it, as that of asyncssh."""
+        """Open an SSH connection that trusts only the published host key; await it or enter it, like asyncssh's."""
         blob = self.cloud.guest[spec.key]["hostkeys"]["ssh-ed25519"]
         known = asyncssh.import_known_hosts(f"[{spec.address}]:{spec.ssh_port} ssh-ed25519 {blob}\n")
         wanted: dict[str, Any] = {
@@ -141,7 +141,7 @@ async def open_lab(folder: Path) -> AsyncIterator[Lab]:
 
 
 async def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds, for a generous time."""
+    """Wait until a condition holds, for a generous time."""
     end_s = time.monotonic() + LIMIT_S
     while not holds():
         assert time.monotonic() < end_s, "it never happened"

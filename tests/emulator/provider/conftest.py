@@ -1,4 +1,4 @@
-"""One embedded cloud, one provider and one home of the engine for the session (with xdist: for each of its workers)."""
+"""One embedded cloud, one provider and one home folder of the engine for the session (with xdist: for each of its workers)."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
 
 @pytest.fixture(scope="session")
 def rest(cloud: Endpoint) -> Iterator[httpx.Client]:
-    """Yield the cloud's own routes, past the provider."""
+    """Yield a client of the cloud's own routes, without the provider."""
     with httpx.Client(base_url=cloud.url, headers=cloud.headers, timeout=60) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def recorder(cloud: Endpoint) -> Iterator[Recorder]:
-    """Yield what our provider asks of the cloud."""
+    """Yield a recorder of our provider's requests to the cloud."""
     with Recorder(cloud.url) as recording:
         yield recording
 
@@ -71,7 +71,7 @@ def provider(recorder: Recorder, cloud: Endpoint) -> Iterator[server.ProviderSer
 
 @pytest.fixture(scope="session")
 def sdk() -> None:
-    """Load the parts of the SDK that programs use: loading them warns of what is old in them."""
+    """Load the parts of the SDK that programs use, because loading them prints deprecation warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         for name in ("compute", "organizations", "oslogin", "projects", "serviceaccount", "sql", "storage"):

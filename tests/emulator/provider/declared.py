@@ -1,4 +1,4 @@
-"""The inputs of the recorded programs in their second round, as the SDK sends them; and under which ID each one is."""
+"""The inputs of the recorded programs in their second round, as the SDK sends them, and the ID of each resource."""
 
 from __future__ import annotations
 

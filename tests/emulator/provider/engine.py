@@ -1,7 +1,7 @@
-"""The real Pulumi engine, run by its CLI on programs of the test's process, attached to a provider that runs.
+"""The real Pulumi engine, run by its CLI on programs of the test's process, attached to a running provider.
 
-Each start of the CLI costs half a second of processor time. So an action is one start (the SDK's ``Stack`` makes it four),
-what came out is read from the state's file, and a stack that has become empty is used again.
+Each start of the CLI costs half a second of processor time. So an action is one start (with the SDK's ``Stack`` it is four),
+its result is read from the file of the state, and a stack that has become empty is used again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ROOT_TYPE = "pulumi:pulumi:Stack"
 
 
 class Stack:
-    """A stack; ``program`` is what it runs, and may be another one each time. A failed action raises CommandError."""
+    """A stack. ``program`` may be replaced before each action. A failed action raises CommandError."""
 
     def __init__(self, name: str, site: Path, command: PulumiCommand, env: Mapping[str, str]) -> None:
         self.program: Program
@@ -39,14 +39,14 @@ class Stack:
         self._env = env
 
     def create(self, config: Mapping[str, str]) -> None:
-        """Make it, with settings."""
+        """Create it, with settings."""
         self._work_dir.mkdir()
         (self._work_dir / "Pulumi.yaml").write_text(json.dumps({"name": _PROJECT, "runtime": "python"}))
         (self._work_dir / f"Pulumi.{self._name}.yaml").write_text(json.dumps({"config": dict(config)}))
         self._run("stack", "init")
 
     def preview(self, *, refresh: bool = False) -> dict[str, int]:
-        """How much of what an ``up`` would do, without what stays as it is."""
+        """Return the number of each kind of change that an ``up`` would do, without unchanged resources."""
         self._event_log.unlink(missing_ok=True)
         flags = ["--refresh"] if refresh else []
         self._run("preview", *flags, "--event-log", str(self._event_log), program=self.program)
@@ -55,27 +55,27 @@ class Stack:
         return {verb: count for verb, count in changes.items() if count and verb != "same"}
 
     def up(self, *, refresh: bool = False, go_on: bool = False) -> None:
-        """Make it as the program says. ``go_on``: a resource that fails does not stop the others."""
+        """Run ``up``. ``go_on``: a resource that fails does not stop the others."""
         self._run("up", "--yes", "--skip-preview", *_flags(refresh, go_on), program=self.program)
 
     def refresh(self) -> None:
-        """Ask what is there. (No program runs in this and in ``destroy``, but without a host the CLI would start Python.)"""
+        """Refresh the state. (Neither this nor ``destroy`` runs a program, but without a host the CLI would start Python.)"""
         self._run("refresh", "--yes", "--skip-preview", program=self.program)
 
     def destroy(self, *, refresh: bool = False, go_on: bool = False) -> None:
-        """Delete everything in it."""
+        """Delete all resources in it."""
         self._run("destroy", "--yes", "--skip-preview", *_flags(refresh, go_on), program=self.program)
 
     def outputs(self) -> Json:
-        """Return what the program exported, as the state holds it (secrets stay secret)."""
+        """Return the program's exports, as the state has them (secrets stay secret)."""
         return next((dict(found.get("outputs", {})) for found in self._state() if found["type"] == _ROOT_TYPE), {})
 
     def revealed_outputs(self) -> Json:
-        """Return what the program exported, secrets as plain text."""
+        """Return the program's exports, secrets as plain text."""
         return dict(json.loads(self._run("stack", "output", "--json", "--show-secrets")))
 
     def resources(self) -> Resources:
-        """Return what its state has of the cloud, by type and name, as the state holds it (secrets stay secret)."""
+        """Return the cloud resources in its state, by type and name (secrets stay secret)."""
         custom = [found for found in self._state() if found["type"].startswith("gcp:")]
         return {(found["type"].rsplit(":", 1)[1], found["urn"].rsplit("::", 1)[1]): found for found in custom}
 
@@ -110,7 +110,7 @@ class Engine:
 
     @contextmanager
     def running(self, program: Program, config: Mapping[str, str] | None = None) -> Iterator[Stack]:
-        """Yield an empty stack that has nothing left at the end, whatever happened. ``config``: settings of the stack."""
+        """Yield an empty stack, and leave nothing of it at the end, whatever happens. ``config``: settings of the stack."""
         stack = self._empty.pop() if self._empty and config is None else self._make_stack(config or {})
         stack.program = program
         try:
@@ -129,7 +129,7 @@ class Engine:
 
 
 def failure_of(action: Callable[..., object], **options: bool) -> str:
-    """Return what the user sees when an action fails."""
+    """Return the output of an action that fails."""
     with pytest.raises(CommandError) as caught:
         action(**options)
     return str(caught.value)

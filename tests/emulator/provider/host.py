@@ -15,7 +15,7 @@ from runner.stacks.program import InlineProgram, Program
 
 @contextmanager
 def host_program(program: Program) -> Iterator[int]:
-    """Yield the port at which the engine finds the program; to be left when the engine has ended."""
+    """Yield the port at which the engine finds the program; leave the block when the engine has ended."""
     inline = InlineProgram(lambda: program)
     with ThreadPoolExecutor(4) as threads:
         server = grpc.server(threads)

@@ -1,4 +1,4 @@
-"""Programs as those that the traces were recorded with: what a project has, a bake, a batch.
+"""Programs like those that the traces were recorded with: the base of a project, a bake, a batch.
 
 ``variant`` "a" is the first round, "b" the second, in which labels, metadata, roles and so on differ.
 """
@@ -133,7 +133,7 @@ def _declare_network(first: bool, after_api: pulumi.ResourceOptions) -> None:
 
 
 def image(variant: str) -> None:
-    """Builders with their boot disk made in three ways; in the second round stopped, and images made."""
+    """Builders with boot disks created in three ways; in the second round they are stopped, and images created."""
     labels = _labels(variant)
     newest = gcp.compute.get_image(family=FAMILY, project=IMAGE_PROJECT)
     zones = gcp.compute.get_zones(region=REGION)

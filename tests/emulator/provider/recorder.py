@@ -1,4 +1,4 @@
-"""A proxy in front of the cloud that writes down every request, in the form of the recorded traces."""
+"""A proxy in front of the cloud that records every request, in the form of the recorded traces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HOP_BY_HOP = {"connection", "content-length", "host", "transfer-encoding", "kee
 
 
 class Recorder:
-    """Writes down while the block runs; ``take`` hands it over."""
+    """Records while the block runs; ``take`` returns the recording."""
 
     def __init__(self, cloud_url: str) -> None:
         self._requests: list[Request] = []
@@ -37,13 +37,13 @@ class Recorder:
         self._server.server_close()
 
     def take(self) -> list[Request]:
-        """Return what was recorded since the last look."""
+        """Return the requests since the last call."""
         with self._guard:
             taken, self._requests = self._requests, []
         return taken
 
     def forward(self, method: str, target: str, headers: Message, body: bytes) -> tuple[int, Message, bytes]:
-        """Ask the cloud; note what was asked and answered."""
+        """Forward a request to the cloud; record request and answer."""
         connection = http.client.HTTPConnection(self._cloud, timeout=300)
         try:
             sent = {key: value for key, value in headers.items() if key.lower() not in _HOP_BY_HOP}
@@ -58,7 +58,7 @@ class Recorder:
 
 
 def verbs_of(requests: Sequence[Request], name: str) -> list[tuple[str, str]]:
-    """Return what was written for the resource of this name: method and the last part of the path."""
+    """Return the writes for the resource of this name: method and the last part of the path."""
     return [
         (request["method"], request["path"].rsplit("/", 1)[-1])
         for request in requests

@@ -1,4 +1,4 @@
-"""Small programs for single cases; everything stands on the project's default network."""
+"""Small programs for single cases; everything uses the project's default network."""
 
 from __future__ import annotations
 
@@ -42,5 +42,5 @@ def disk(name: str, **more: Any) -> gcp.compute.Disk:
 
 
 def after(*resources: pulumi.Resource) -> pulumi.ResourceOptions:
-    """Wait for these."""
+    """Return options with which a resource waits for these."""
     return pulumi.ResourceOptions(depends_on=list(resources))

@@ -1,4 +1,4 @@
-"""Inputs are checked as the stock plugin checks them."""
+"""Inputs are checked like in the stock plugin."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def test_defaults_are_filled_in_and_named_at_every_depth() -> None:
     assert "name" not in inputs[DEFAULTS]
 
 
-def test_unknown_key_is_refused_with_the_nearest() -> None:
+def test_an_unknown_key_is_rejected_with_the_nearest_one() -> None:
     (problem,) = problems_of(INSTANCE, VM | {"machinetype": "x"})
     assert "Invalid or unknown key" in problem
     assert "'thing.machinetype'" in problem
     assert "Did you mean 'machineType'?" in problem
 
 
-def test_unknown_nested_key_is_refused() -> None:
+def test_an_unknown_nested_key_is_rejected() -> None:
     (problem,) = problems_of(INSTANCE, VM | {"bootDisk": {"initializeParams": {"imge": "x"}}})
     assert "'thing.bootDisk.initializeParams.imge'" in problem
     assert "Did you mean 'image'?" in problem
@@ -59,13 +59,13 @@ def test_outputs_cannot_be_given() -> None:
     assert "Invalid or unknown key" in problems_of(NETWORK, {"selfLink": "x"})[0]
 
 
-def test_missing_keys_are_all_told() -> None:
+def test_all_missing_keys_are_reported() -> None:
     problems = problems_of(INSTANCE, {})
     assert {"machineType", "bootDisk", "networkInterfaces"} == {problem.split("'")[1] for problem in problems}
 
 
 @pytest.mark.parametrize("name", ["Big", "under_score", "-dash", "end-", "a" * 64, "1st", "a.b"])
-def test_bad_names_are_refused(name: str) -> None:
+def test_bad_names_are_rejected(name: str) -> None:
     assert "doesn't match regexp" in problems_of(NETWORK, {"name": name})[0]
 
 
@@ -78,7 +78,7 @@ def test_bad_names_are_refused(name: str) -> None:
         ({"networkFirewallPolicyEnforcementOrder": "LATER"}, "expected one of"),
     ],
 )
-def test_wrong_types_and_choices_are_refused(given: Properties, expected: str) -> None:
+def test_wrong_types_and_choices_are_rejected(given: Properties, expected: str) -> None:
     assert expected in problems_of(NETWORK, given)[0]
 
 
@@ -88,7 +88,7 @@ def test_text_that_means_a_number_or_boolean_is_taken() -> None:
     assert (inputs["mtu"], inputs["autoCreateSubnetworks"]) == (1460, False)
 
 
-def test_conflicts_are_refused() -> None:
+def test_conflicts_are_rejected() -> None:
     disk = {"source": "d", "initializeParams": {"image": "family/x"}}
     assert "conflicts with 'initializeParams'" in problems_of(INSTANCE, VM | {"bootDisk": disk})[0]
 
@@ -99,7 +99,7 @@ def test_unknown_values_are_not_judged() -> None:
     assert inputs["name"] is UNKNOWN
 
 
-def test_a_made_up_name_is_kept() -> None:
+def test_a_generated_name_is_kept() -> None:
     first, _ = check(NETWORK, {})
     assert first["name"].startswith("thing-")
     assert len(first["name"]) == len("thing-") + 7

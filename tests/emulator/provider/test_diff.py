@@ -1,4 +1,4 @@
-"""Each change leads to what the stock plugin plans: nothing, an update, or a replacement."""
+"""Each change leads to the stock plugin's plan: no change, an update, or a replacement."""
 
 from __future__ import annotations
 

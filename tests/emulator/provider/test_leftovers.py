@@ -1,4 +1,4 @@
-"""What happens when things were changed or deleted behind the engine's back, and what a destroy leaves, and why."""
+"""Resources that were changed or deleted without the engine, and resources that a destroy leaves, and why."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FIREWALLS = "/compute/v1/projects/demo/global/firewalls"
 INSTANCES = f"/compute/v1/projects/demo/zones/{ZONE}/instances"
 
 
-def test_what_is_gone(engine: Engine, rest: httpx.Client, recorder: Recorder) -> None:
+def test_resources_that_are_gone(engine: Engine, rest: httpx.Client, recorder: Recorder) -> None:
     label = {"rev": "a"}
 
     def program() -> None:
@@ -35,7 +35,7 @@ def test_what_is_gone(engine: Engine, rest: httpx.Client, recorder: Recorder) ->
         told = failure_of(stack.destroy, go_on=True)
         where = "projects/demo/zones/europe-west1-b/instances/gone"
         assert f"Error deleting instance: googleapi: Error 404: The resource '{where}' was not found, notFound" in told
-        # A network that is gone is deleted without ado.
+        # Deleting a network that is gone is no error.
         assert set(stack.resources()) == {("Instance", "gone"), ("Instance", "gone-labelled")}
         stack.destroy(refresh=True)
         assert stack.resources() == {}
@@ -83,7 +83,7 @@ def test_what_a_destroy_leaves(engine: Engine, rest: httpx.Client, recorder: Rec
     assert rest.delete(f"{NETWORKS}/kept").status_code == httpx.codes.OK
 
 
-def test_drift_is_found_and_put_right(engine: Engine, rest: httpx.Client) -> None:
+def test_drift_is_found_and_corrected(engine: Engine, rest: httpx.Client) -> None:
     def program() -> None:
         machine("drifted", metadata={"mine": "1"}, labels={"a": "b"})
         machine("stopped")
@@ -93,7 +93,7 @@ def test_drift_is_found_and_put_right(engine: Engine, rest: httpx.Client) -> Non
         stop_machine(rest)
         drift_machine(rest)
         assert stack.preview() == {}
-        # A VM that was stopped is none of a plan's business.
+        # A plan does not start a VM that was stopped.
         assert stack.preview(refresh=True) == {"update": 1}
         stack.up(refresh=True)
         assert stack.resources()[("Instance", "stopped")]["outputs"]["currentStatus"] == "TERMINATED"

@@ -1,4 +1,4 @@
-"""A resource's life through the real engine: names, replacements, updates, imports, secrets, settings, what is refused."""
+"""A resource's life through the real engine: names, replacements, updates, imports, secrets, settings, errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MEMBER = "user:someone@example.com"
 
 
 def test_replacements(engine: Engine, recorder: Recorder) -> None:
-    """With a made-up name the new one comes first, with a fixed name the old one goes first."""
+    """With a generated name the new one is created first, with a fixed name the old one is deleted first."""
     settings: dict[str, Any] = {"description": "one"}
 
     def program() -> None:
@@ -54,7 +54,7 @@ def _first(asked: list[dict[str, Any]], method: str, name: str) -> dict[str, Any
 
 
 def test_updates_that_stop_and_start(engine: Engine, recorder: Recorder) -> None:
-    """A VM that runs is stopped for an update only if that is allowed; ``desired_status`` stops and starts."""
+    """A running VM is stopped for an update only if that is allowed; ``desired_status`` stops and starts."""
     resized: dict[str, Any] = {"machine_type": "c2-standard-4"}
     switched: dict[str, Any] = {"desired_status": "RUNNING"}
 
@@ -116,7 +116,7 @@ def declare_odd_family() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Settled:
-    """A stack after its first ``up``, and what a preview then plans, with a refresh and without."""
+    """A stack after its first ``up``, and the plans of a preview, with a refresh and without."""
 
     stack: Stack
     plans: list[dict[str, int]]
@@ -137,7 +137,7 @@ def settled(engine: Engine, rest: httpx.Client, recorder: Recorder) -> Iterator[
         yield Settled(stack=stack, plans=[stack.preview(), stack.preview(refresh=True)])
         recorder.take()
         stack.destroy()
-        # The right on the VM went with it.
+        # The grant on the VM was deleted with it.
         assert verbs_of(recorder.take(), "righted") == [("DELETE", "righted")]
 
 
@@ -228,15 +228,13 @@ BAD_NAME = "gcp:compute/network:Network resource 'bad' has a problem: (\"Bad_Nam
         (declare_unknown_function, "The embedded cloud has no function 'gcp:compute/getRegions:getRegions'"),
     ],
 )
-def test_what_is_told_before_anything_is_asked(
-    engine: Engine, recorder: Recorder, program: Program, expected: str
-) -> None:
+def test_errors_before_any_request(engine: Engine, recorder: Recorder, program: Program, expected: str) -> None:
     with engine.running(program) as stack:
         recorder.take()
         assert expected in failure_of(stack.preview)
         assert recorder.take() == []
 
 
-def test_importing_what_is_not_there(engine: Engine) -> None:
+def test_importing_a_missing_resource(engine: Engine) -> None:
     with engine.running(declare_absent) as stack:
         assert "resource 'absent' does not exist" in failure_of(stack.up)

@@ -1,4 +1,4 @@
-"""Different words for one thing are seen as the same; others are not."""
+"""Different names of one resource are recognised as equal; others are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What previews promise, and which inputs follow from a state."""
+"""The outputs that previews show, and the inputs that follow from a state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INSTANCE = TYPES["gcp:compute/instance:Instance"]
 NICS = [{"subnetwork": "s", "accessConfigs": [{}]}]
 
 
-def test_a_new_thing_is_unknown_where_the_cloud_fills_it() -> None:
+def test_a_new_resource_is_unknown_where_the_cloud_fills_it() -> None:
     planned = plan_create(INSTANCE, {"name": "vm", "networkInterfaces": NICS, "labels": {"a": "b"}}, SETTINGS)
     assert planned["name"] == "vm"
     assert planned["selfLink"] is UNKNOWN
@@ -61,6 +61,6 @@ def test_inputs_stay_as_written_where_the_state_agrees() -> None:
     assert inputs == written | {"size": 40}
 
 
-def test_an_import_takes_what_can_be_given() -> None:
+def test_an_import_has_all_properties_that_can_be_set() -> None:
     state = {"id": "i", "name": "d", "size": 40, "users": [], "selfLink": "l", "labels": {"a": "b"}}
     assert inputs_from_state(DISK, state, {}) == {"name": "d", "size": 40, "labels": {"a": "b"}}

@@ -1,6 +1,6 @@
-"""What users see when the cloud refuses, and what is then in the state (the table in the issue's sources).
+"""The errors that users see when the cloud rejects requests, and the state afterwards.
 
-One run of one program meets all the refusals; that it goes on after an error is the engine's ``--continue-on-error``.
+One run of one program gets all the errors; it continues after an error because of the engine's ``--continue-on-error``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ REFUSALS = [
 
 @dataclass(frozen=True, kw_only=True)
 class Refused:
-    """``told``: the words by the resource's name; ``kept``: the state after the run, and ``later`` after one without faults."""
+    """``told``: the error texts by the resource's name; ``kept``: the state after the run; ``later``: after a run without faults."""
 
     told: dict[str, str]
     kept: Resources
@@ -45,7 +45,7 @@ class Refused:
 
 
 def declare_first() -> None:
-    """Declare what exists already when the other program runs."""
+    """Declare resources that already exist when the other program runs."""
     network("taken")
     machine("taken-vm")
     gcp.serviceaccount.Account("taken-account", account_id="taken-account")
@@ -54,7 +54,7 @@ def declare_first() -> None:
 
 
 def declare_passing() -> None:
-    """Declare what succeeds in the end."""
+    """Declare resources that succeed in the end."""
     for name in ("stockout-plain", "stockout-details", "spared"):
         machine(name)
     rule: dict[str, Any] = {"allows": [{"protocol": "tcp"}], "source_ranges": ["198.51.100.0/24"]}
@@ -64,7 +64,7 @@ def declare_passing() -> None:
 
 
 def declare_refused() -> None:
-    """Declare what never succeeds."""
+    """Declare resources that never succeed."""
     for name in ("quota-operation", "quota-http", "left-vm"):
         machine(name)
     for _, reason, _ in REFUSALS:
@@ -97,14 +97,14 @@ def arm_faults(rest: httpx.Client) -> None:
 
 
 def read_diagnostics(told: str) -> dict[str, str]:
-    """Return the engine's words by the name of the resource."""
+    """Return the engine's error texts by the name of the resource."""
     found = re.findall(r"^  gcp:\S+ \(([^)]+)\):\n((?:    .*\n|\n)+)", told, flags=re.MULTILINE)
     return {name: re.sub(r"^    ", "", words, flags=re.MULTILINE) for name, words in found}
 
 
 @pytest.fixture(scope="module")
 def refused(engine: Engine, rest: httpx.Client, recorder: Recorder) -> Iterator[Refused]:
-    """One run in which everything goes wrong, and one in which what can is put right."""
+    """Yield the results of a run in which everything fails, and of a second one without faults."""
 
     def declare_all() -> None:
         declare_first()
@@ -149,13 +149,13 @@ TOLD = {
 
 
 @pytest.mark.parametrize("name", TOLD)
-def test_what_is_told(refused: Refused, name: str) -> None:
+def test_error_texts(refused: Refused, name: str) -> None:
     for words in TOLD[name]:
         assert words in refused.told[name]
 
 
-def test_refused_requests_are_not_tried_again(refused: Refused) -> None:
-    """Which VM meets which of the refusals is a matter of chance; each meets one."""
+def test_rejected_requests_are_not_retried(refused: Refused) -> None:
+    """Each VM gets one of the errors; which one is a matter of chance."""
     asked = [
         request["status"]
         for request in refused.requests
@@ -169,14 +169,14 @@ def test_refused_requests_are_not_tried_again(refused: Refused) -> None:
 
 
 @pytest.mark.parametrize("status", [503, 429])
-def test_passing_faults_are_not_seen(refused: Refused, status: int) -> None:
+def test_temporary_faults_are_not_seen(refused: Refused, status: int) -> None:
     name = f"later-{status}"
     asked = [request["status"] for request in refused.requests if verbs_of([request], name)]
     assert asked == [status, status, 200]
     assert name not in refused.told
 
 
-def test_the_state_has_what_was_made(refused: Refused) -> None:
+def test_the_state_has_every_created_resource(refused: Refused) -> None:
     assert set(refused.kept) == {
         ("Disk", "busy-disk"),
         ("Firewall", "later-503"),
@@ -187,12 +187,12 @@ def test_the_state_has_what_was_made(refused: Refused) -> None:
     }
 
 
-def test_what_was_made_but_cannot_be_read_is_remembered(refused: Refused) -> None:
+def test_a_created_resource_that_cannot_be_read_is_recorded(refused: Refused) -> None:
     assert "Not for you." in refused.told["unread"]
     assert "selfLink" not in refused.kept[("Network", "unread")]["outputs"]
     assert refused.later[("Network", "unread")]["outputs"]["selfLink"]
 
 
-def test_after_a_stockout_the_next_run_makes_the_rest(refused: Refused) -> None:
+def test_after_a_stockout_the_next_run_creates_the_rest(refused: Refused) -> None:
     made = {name for kind, name in refused.later if kind == "Instance"}
     assert made == {"stockout-plain", "stockout-details", "spared"}

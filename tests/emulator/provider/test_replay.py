@@ -1,6 +1,6 @@
-"""The three programs ask of the cloud exactly what they asked of it through the stock plugin, write by write.
+"""The three programs send the same requests to the cloud as through the stock plugin, write by write.
 
-The recordings: ``tests/data/traces``. Image and analysis stand on a network and an account that are there.
+The recordings: ``tests/data/traces``. Image and analysis use an existing network and account.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SUBNETWORK = {"name": "study-sub", "network": NETWORK, "ipCidrRange": "10.10.0.0
 
 
 class Rounds:
-    """One program through its life; ``variant`` is what the program declares now."""
+    """The life of one program; ``variant`` is what the program declares now."""
 
     def __init__(self, stack: Stack, recorder: Recorder, name: str) -> None:
         self.name = name
@@ -47,7 +47,7 @@ class Rounds:
         assert plans == [{}]
 
     def live(self) -> None:
-        """Up to the point where only the destroy is left."""
+        """Run everything but the destroy."""
         assert set(self.stack.preview()) == {"create"}
         self.assert_recorded("2-up", self.stack.up)
         self.assert_nothing_planned()
@@ -69,7 +69,7 @@ def rounds_of(engine: Engine, recorder: Recorder, name: str) -> Iterator[Rounds]
 
 @pytest.fixture
 def ground(rest: httpx.Client) -> Iterator[None]:
-    """Yield what the base makes and the others stand on."""
+    """Create the resources of the base that the other programs use."""
 
     def do(method: str, path: str, body: Any = None) -> None:
         answer = rest.request(method, path, json=body).raise_for_status().json()

@@ -1,6 +1,6 @@
-"""If the cloud leaves a field out of an answer, the next plan is the one that the stock plugin made of it.
+"""If the cloud leaves a field out of an answer, the next plan is the same as with the stock plugin.
 
-``tests/data/traces/required_fields.json`` says what that was, field by field.
+``tests/data/traces/required_fields.json`` has its plans, field by field.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CASES = [
 
 @cache
 def answers_of(program: str) -> Mapping[str, Any]:
-    """Return what was answered to each read, by path."""
+    """Return the answer to each read, by path."""
     requests = load_trace(f"{program}-6-preview-refresh")
     return {request["path"]: request["response_body"] for request in requests if request["status"] == 200}
 
@@ -64,7 +64,7 @@ def read_path(name: str, id: str) -> str:
 
 
 def strip(value: Any, path: Sequence[str]) -> None:
-    """Leave a dotted field out; of each item, where there is a list."""
+    """Remove a dotted field; from each item of a list."""
     for item in value if isinstance(value, list) else [value]:
         head, *rest = path
         if rest and isinstance(item, dict) and head in item:
@@ -89,7 +89,7 @@ def labels_of(kind: ResourceType, declared: Properties) -> Properties:
 
 
 def plan_without(name: str, field: str) -> str:
-    """Return what is planned after a refresh in which ``field`` was missing."""
+    """Return the plan after a refresh in which ``field`` was missing."""
     program, token, id, declared = DECLARED[name]
     kind, answers = TYPES[token], answers_of(program)
     inputs, problems = check_inputs(kind, {}, declared, Naming(logical_name="x"))

@@ -1,4 +1,4 @@
-"""Requests are tried again as the stock plugin does it, and errors read as its errors."""
+"""Requests are retried as by the stock plugin, and errors have its texts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def refusal(status: int, reason: str, message: str = "No.") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
-def test_passing_faults_are_tried_again(status: int) -> None:
+def test_temporary_faults_are_retried(status: int) -> None:
     rest = rest_answering((status, refusal(status, "backendError")), (200, {"name": "there"}))
     assert rest.get("compute/v1/x") == {"name": "there"}
 
@@ -36,7 +36,7 @@ def test_rate_limits_of_403_are_not() -> None:
         rest.get("compute/v1/x")
 
 
-def test_lost_connections_are_tried_again() -> None:
+def test_lost_connections_are_retried() -> None:
     lost = iter([True, False])
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -47,7 +47,7 @@ def test_lost_connections_are_tried_again() -> None:
     assert Rest("http://cloud", "token", transport=httpx.MockTransport(answer)).get("x") == {}
 
 
-def test_gone_is_nothing_where_that_is_asked_for() -> None:
+def test_a_missing_resource_is_none_where_requested() -> None:
     gone = (404, refusal(404, "notFound"))
     assert rest_answering(gone).find("x") is None
     assert rest_answering(gone).remove("x") is None
@@ -66,7 +66,7 @@ def test_details_are_shown() -> None:
     assert str(raised.value).endswith("More details:\nReason: accessNotConfigured, Message: Other words.")
 
 
-def test_something_that_is_not_google_is_quoted() -> None:
+def test_an_answer_that_is_not_googles_is_quoted() -> None:
     transport = httpx.MockTransport(lambda request: httpx.Response(418, text="teapot"))
     with pytest.raises(ApiError, match=r"418.*teapot"):
         Rest("http://cloud", "token", transport=transport).get("x")
@@ -98,7 +98,7 @@ def test_stockouts_show_the_advice_not_the_code() -> None:
     assert str(OperationError([error])) == "No.\n\nTry another zone.\n\nTroubleshooting\nhttps://example.com\n"
 
 
-def test_a_cloud_that_is_stopped_meanwhile_is_a_refusal_and_no_defect() -> None:
+def test_a_cloud_that_is_stopped_meanwhile_is_an_error_and_not_a_defect() -> None:
     rest = Rest("http://cloud", "token", transport=httpx.MockTransport(lambda request: httpx.Response(200, json={})))
     rest.close()
     with pytest.raises(ApiError) as caught:

@@ -1,4 +1,4 @@
-"""The tables speak of the properties that the ``pulumi_gcp`` SDK sends and reads, by the same names and shapes."""
+"""The tables have the properties that the ``pulumi_gcp`` SDK sends and reads, with the same names and shapes."""
 
 from __future__ import annotations
 

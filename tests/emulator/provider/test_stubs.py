@@ -1,4 +1,4 @@
-"""The provider is light: it takes the engine's stubs without the rest of Pulumi's SDK."""
+"""The provider is light: it loads the engine's stubs without the rest of Pulumi's SDK."""
 
 import subprocess
 import sys

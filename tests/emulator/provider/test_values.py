@@ -1,4 +1,4 @@
-"""Property values cross the wire and come back as they were."""
+"""Property values survive the conversion to messages and back."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def test_wrapped_values_are_unwrapped(signature: str) -> None:
     assert decode(encode({"key": {SIGNATURE_KEY: signature, "value": "inside"}})) == {"key": "inside"}
 
 
-def test_secrets_are_told_as_such() -> None:
+def test_secrets_are_marked() -> None:
     sent = encode({"key": Secret(value="inside")})
     assert sent.fields["key"].struct_value.fields[SIGNATURE_KEY].string_value == "1b47061264138c4ac30d75fd1eb44270"
     assert decode(sent) == {"key": "inside"}
 
 
-def test_functions_tell_secrets_as_plain_text() -> None:
+def test_functions_return_secrets_as_plain_text() -> None:
     assert reveal({"a": [{"b": Secret(value="inside")}], "c": 1}) == {"a": [{"b": "inside"}], "c": 1}
 
 

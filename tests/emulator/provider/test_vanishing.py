@@ -1,4 +1,4 @@
-"""VMs that go while they are being made, as spot VMs do: what the engine is told, and what is in the state then."""
+"""VMs that disappear while they are being created, as spot VMs do: the errors for the engine, and the state afterwards."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ DONE = {"selfLink": "projects/p/zones/z/operations/o", "status": "DONE"}
 
 
 class Pauses(threading.Event):
-    """Remembers how long it was waited for, without waiting."""
+    """Records the pauses, without waiting."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Pauses(threading.Event):
 
 
 class Looks:
-    """A cloud that takes any insert; ``statuses`` are what it then says, '' for 404, the last one for ever."""
+    """A cloud that accepts any insert; ``statuses`` are its next answers, '' for 404, the last one forever."""
 
     def __init__(self, *statuses: str) -> None:
         self._statuses = list(statuses)
@@ -84,7 +84,7 @@ class Looks:
         return INSTANCE.operations.create(self.cloud, dict(NEWS))
 
 
-def test_one_that_is_gone_is_looked_for_21_times() -> None:
+def test_a_missing_vm_is_polled_21_times() -> None:
     looks = Looks("")
     with pytest.raises(ProviderError) as caught:
         looks.create()
@@ -96,18 +96,18 @@ def test_one_that_is_gone_is_looked_for_21_times() -> None:
     assert 180 <= sum(looks.pauses.asked_s) <= 200
 
 
-def test_one_that_shows_late_is_waited_for() -> None:
+def test_a_vm_that_appears_late_is_waited_for() -> None:
     assert Looks(*[""] * MISSES, "STAGING", *[""] * MISSES, "RUNNING").create() == "projects/p/zones/z/instances/vm"
 
 
-def test_one_that_stays_in_another_status_is_remembered() -> None:
+def test_a_vm_that_stays_in_another_status_is_recorded() -> None:
     looks = Looks("TERMINATED")
     with pytest.raises(UnfinishedError, match=r"timeout while waiting .*last state: 'TERMINATED', timeout: 20m0s"):
         looks.create()
     assert sum(looks.pauses.asked_s) >= STATUS_LIMIT_S
 
 
-def test_an_engine_that_wants_no_more_ends_the_waiting() -> None:
+def test_a_cancelled_engine_ends_the_wait() -> None:
     looks = Looks("")
     looks.pauses.set()
     with pytest.raises(UnfinishedError, match="context canceled"):
@@ -122,14 +122,14 @@ def test_without_a_desired_status_nothing_is_waited_for() -> None:
 
 @contextmanager
 def preempted(rest: httpx.Client, name: str, event: str) -> Iterator[None]:
-    """Preempt the VM of this name when this happens."""
+    """Preempt the VM of this name at this event."""
     step = {"at": event, "fault": PREEMPTION | {"match": f"/instances/{name}$"}}
     rest.post("/_local/scenario", json={"scenario": [step]}).raise_for_status()
     yield
     assert rest.get("/_local/scenario").json()["scenario"] == [], "the step did not come"
 
 
-def test_the_engine_is_told_of_a_vm_that_goes_as_soon_as_it_runs(
+def test_the_engine_gets_an_error_for_a_vm_that_disappears_as_soon_as_it_runs(
     engine: Engine, rest: httpx.Client, recorder: Recorder
 ) -> None:
     def declare() -> None:
@@ -147,7 +147,7 @@ def test_the_engine_is_told_of_a_vm_that_goes_as_soon_as_it_runs(
         assert set(stack.resources()) == {("Instance", "lost-vm"), ("Instance", "other-vm")}
 
 
-def test_the_engine_is_told_of_a_vm_that_is_gone_before_its_iam_member_is_made(
+def test_the_engine_gets_an_error_for_a_vm_that_is_gone_before_its_iam_member_is_created(
     engine: Engine, rest: httpx.Client
 ) -> None:
     def declare() -> None:

@@ -1,4 +1,4 @@
-"""The recordings of what the stock plugin sent, and what counts when ours is held against them.
+"""The recordings of the stock plugin's requests, and the parts of them that are compared with ours.
 
 Left out: reads, waits, retries, nulls and empty values, etags and fingerprints (they differ from run to run).
 """
@@ -22,7 +22,7 @@ def load_trace(name: str) -> list[Request]:
 
 
 def writes_of(requests: Sequence[Request]) -> list[str]:
-    """Return the writes that counted, each as one line, in order of the alphabet."""
+    """Return the compared writes, each as one line, in alphabetical order."""
     writes = [request for request in requests if _is_write(request) and request["status"] < 500]
     return sorted(json.dumps(_essence(request), sort_keys=True) for request in writes)
 

@@ -1,4 +1,4 @@
-"""Names that are none here: of another bucket's objects, of what lies beside the objects, and other names of an object's file."""
+"""Invalid names of objects: those of another bucket's objects, of files beside the objects, and other names of an object's file."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ NO_BUCKETS = (
 )
 _O = "/storage/v1/b/results/o"
 _SOURCES = {"sourceObjects": [{"name": "mine"}]}
-#: Method, path and what is sent; ``NAME`` stands for the name, ``JSON`` for the name as JSON has it.
-ROADS: Mapping[str, tuple[str, str, Json]] = {
+#: Method, path and body; ``NAME`` stands for the name, ``JSON`` for the name in JSON.
+ROUTES: Mapping[str, tuple[str, str, Json]] = {
     "read": ("GET", f"{_O}/NAME?alt=media", {}),
     "look": ("GET", f"{_O}/NAME", {}),
     "head": ("HEAD", f"{_O}/NAME", {}),
@@ -69,7 +69,7 @@ def batch_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BatchCloud
 def send_raw(
     batch_cloud: BatchCloud, method: str, path: str, headers: Json, body: bytes | None = None
 ) -> tuple[int, bytes]:
-    """Without a client that tidies paths; status and answer."""
+    """Send a request without a client that normalises paths; return status and answer."""
     connection = http.client.HTTPConnection(batch_cloud.cloud.url.removeprefix("http://"), timeout=LIMIT_S)
     with contextlib.closing(connection):
         connection.request(method, path, body, headers)
@@ -77,8 +77,8 @@ def send_raw(
         return answer.status, answer.read()
 
 
-def take_road(batch_cloud: BatchCloud, road: str, name: str, headers: Json) -> int:
-    method, path, sent = ROADS[road]
+def use_route(batch_cloud: BatchCloud, route: str, name: str, headers: Json) -> int:
+    method, path, sent = ROUTES[route]
     told = sent.get("data", b"")
     headers = {**headers, "Content-Type": "application/json", **sent.get("headers", {})}
     if "json" in sent:
@@ -88,23 +88,23 @@ def take_road(batch_cloud: BatchCloud, road: str, name: str, headers: Json) -> i
 
 
 def files_of(batch_cloud: BatchCloud) -> set[Path]:
-    """Return the objects of all buckets, and what lies beside the cloud's folder."""
+    """Return the files of all buckets' objects, and those in and beside the cloud's folder."""
     state = batch_cloud.cloud.settings.state
     return {*(state / "objects").rglob("*"), *state.iterdir(), *state.parent.iterdir()}
 
 
-@pytest.mark.parametrize("road", ROADS)
-def test_no_road_leads_to_what_is_no_name_here(batch_cloud: BatchCloud, road: str) -> None:
-    """Not for the owner either, whose own mistakes would hurt as much."""
+@pytest.mark.parametrize("route", ROUTES)
+def test_no_route_accepts_an_invalid_object_name(batch_cloud: BatchCloud, route: str) -> None:
+    """They are rejected for the owner too, whose mistakes would do the same damage."""
     before = files_of(batch_cloud)
     for headers in (batch_cloud.vm, batch_cloud.cloud.owner):
-        found = {name: take_road(batch_cloud, road, name, headers) for name in NO_NAMES}
+        found = {name: use_route(batch_cloud, route, name, headers) for name in NO_NAMES}
         assert found == dict.fromkeys(NO_NAMES, 400)
     assert files_of(batch_cloud) == before
 
 
 @pytest.mark.parametrize("bucket", NO_BUCKETS)
-def test_no_road_leads_to_what_is_no_bucket(batch_cloud: BatchCloud, bucket: str) -> None:
+def test_no_route_accepts_an_invalid_bucket_name(batch_cloud: BatchCloud, bucket: str) -> None:
     asked = [
         ("GET", f"/storage/v1/b/{bucket}/o"),
         ("GET", f"/storage/v1/b/{bucket}/o/secret"),
@@ -120,15 +120,15 @@ def test_no_road_leads_to_what_is_no_bucket(batch_cloud: BatchCloud, bucket: str
 @pytest.mark.parametrize(
     "name", ["a...b", "..a", "a..", ".pulumi/stacks/x.json", "... /...", "a/.../b", "..%2Fa", "a\\..\\b"]
 )
-def test_names_that_only_look_like_it_are_taken(batch_cloud: BatchCloud, name: str) -> None:
+def test_names_that_only_look_invalid_are_accepted(batch_cloud: BatchCloud, name: str) -> None:
     path = f"{_O}/{quote(name, safe='')}"
-    assert take_road(batch_cloud, "media", name, batch_cloud.vm) == 200
+    assert use_route(batch_cloud, "media", name, batch_cloud.vm) == 200
     assert send_raw(batch_cloud, "GET", f"{path}?alt=media", batch_cloud.vm) == (200, b"bad")
     assert send_raw(batch_cloud, "DELETE", path, batch_cloud.cloud.owner)[0] == 204
 
 
 def test_a_source_has_one_name(batch_cloud: BatchCloud) -> None:
-    """The object store would take the last one, in any spelling."""
+    """The object store would use the last one, in any spelling."""
     headers = {**batch_cloud.vm, "Content-Type": "application/json"}
     body = json.dumps(
         {"sourceObjects": [{"name": "mine", "Name": "../elsewhere/secret", "NAME": "../elsewhere/secret"}]}
@@ -139,14 +139,14 @@ def test_a_source_has_one_name(batch_cloud: BatchCloud) -> None:
 
 @pytest.mark.parametrize("prefix", ["../elsewhere/", "../", "..", "/", "./", "x/../../elsewhere"])
 def test_a_list_has_nothing_of_another_bucket(batch_cloud: BatchCloud, prefix: str) -> None:
-    """A prefix is no name: any is taken, and what is listed begins with it."""
+    """A prefix is not a name: any is accepted, and the listed names begin with it."""
     status, answer = send_raw(batch_cloud, "GET", f"{_O}?prefix={quote(prefix, safe='')}&delimiter=%2F", batch_cloud.vm)
     listed: Any = json.loads(answer)
     assert (status, listed.get("items"), listed.get("prefixes")) == (200, None, None)
 
 
-def test_a_refusal_does_not_say_where_the_objects_are(batch_cloud: BatchCloud) -> None:
-    assert take_road(batch_cloud, "media", "a/file", batch_cloud.vm) == 200
+def test_an_error_does_not_reveal_the_folder_of_the_objects(batch_cloud: BatchCloud) -> None:
+    assert use_route(batch_cloud, "media", "a/file", batch_cloud.vm) == 200
     for name, code, told in (("a/file/below", 500, b"not a directory"), ("n" * 1000, 400, b"file name too long")):
         path = f"/upload{_O}?uploadType=media&name={quote(name, safe='')}"
         status, answer = send_raw(batch_cloud, "POST", path, batch_cloud.vm, b"x")

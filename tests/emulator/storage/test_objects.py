@@ -68,7 +68,7 @@ def test_bucket_life(client: storage.Client, bucket: Any) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 3 * MIB + 17])
-def test_object_comes_back_as_it_went(bucket: Any, size: int) -> None:
+def test_an_object_is_read_back_unchanged(bucket: Any, size: int) -> None:
     content = os.urandom(size)
     blob = bucket.blob("batch/job #1/ünï code?&=.bin")
     blob.upload_from_string(content, content_type="application/octet-stream")
@@ -154,13 +154,13 @@ def test_bucket_policy(bucket: Any) -> None:
 
 
 def store_processes(cloud: CloudUnderTest) -> list[psutil.Process]:
-    """Return the object store of this cloud, and the gate before it, which is its parent."""
+    """Return the object store of this cloud, and the gate in front of it, which is its parent."""
     folder = str(cloud.settings.state / "objects")
     return [one for one in psutil.Process().children(recursive=True) if folder in command_of(one)]
 
 
 def command_of(process: psutil.Process) -> list[str]:
-    """Nothing for one that has ended, perhaps just now."""
+    """Return nothing for a process that has ended, perhaps just now."""
     try:
         return process.cmdline()
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
@@ -168,7 +168,7 @@ def command_of(process: psutil.Process) -> list[str]:
 
 
 @pytest.mark.parametrize("who", ["gate", "store"])
-def test_object_store_that_dies_is_started_again(cloud: CloudUnderTest, bucket: Any, who: str) -> None:
+def test_an_object_store_that_dies_is_restarted(cloud: CloudUnderTest, bucket: Any, who: str) -> None:
     bucket.blob("kept").upload_from_string("kept")
     before = store_processes(cloud)
     assert len(before) == 2
@@ -181,7 +181,7 @@ def test_object_store_that_dies_is_started_again(cloud: CloudUnderTest, bucket: 
     until(is_back)
 
 
-def test_an_object_store_that_is_just_being_started_again_does_not_outlive_its_cloud(
+def test_an_object_store_that_is_just_being_restarted_ends_with_its_cloud(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silent = tmp_path / "silent.py"
@@ -204,8 +204,8 @@ def test_an_object_store_that_is_just_being_started_again_does_not_outlive_its_c
     assert not gates()
 
 
-def test_an_upload_goes_on_at_the_front_however_the_object_store_is_reached() -> None:
-    """Where the object store is behind TLS, it says so in the address."""
+def test_an_upload_continues_at_the_front_however_the_object_store_is_reached() -> None:
+    """If the object store is behind TLS, its own address of the upload has https."""
     answer = httpx.Response(200, headers={"location": "https://127.0.0.1:1/upload/x?upload_id=7"})
     asked = {"type": "http", "scheme": "http", "path": "/", "query_string": b"", "headers": [(b"host", b"127.0.0.1:5")]}
     assert shown_headers(answer, Request(asked))["location"] == "http://127.0.0.1:5/upload/x?upload_id=7"

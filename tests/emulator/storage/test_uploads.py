@@ -1,4 +1,4 @@
-"""Uploads that are sent slowly, stop, or come at the same time: nobody is held up, and none gets over an object unseen."""
+"""Uploads that are slow, stall, or arrive at the same time: they delay no other request, and overwrite no object unnoticed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def batch_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BatchCloud
 
 
 class SlowUpload:
-    """A request whose body is sent as it is told to."""
+    """A request whose body is sent piece by piece."""
 
     def __init__(self, batch_cloud: BatchCloud, method: str, path: str, headers: Json) -> None:
         place = batch_cloud.cloud.url.removeprefix("http://")
@@ -44,11 +44,11 @@ class SlowUpload:
         self._connection.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
 
     def end(self) -> None:
-        """Say that this was all."""
+        """Send the end of the body."""
         self._connection.sendall(b"0\r\n\r\n")
 
     def status(self) -> int:
-        """Wait for it, and close."""
+        """Return the status of the answer, and close."""
         with self._connection, self._connection.makefile("rb") as answer:
             return int(answer.readline().split()[1])
 
@@ -78,7 +78,7 @@ def begin(batch_cloud: BatchCloud, kind: str, name: str) -> tuple[str, str, Json
 
 
 @pytest.mark.parametrize("kind", ["media", "multipart", "resumable"])
-def test_what_came_while_an_upload_was_held_back_is_not_written_over(batch_cloud: BatchCloud, kind: str) -> None:
+def test_an_object_written_during_a_slow_upload_is_not_overwritten(batch_cloud: BatchCloud, kind: str) -> None:
     method, path, headers, content = begin(batch_cloud, kind, f"lease-{kind}")
     slow = SlowUpload(batch_cloud, method, path, headers)
     slow.send(content[:-20])
@@ -90,7 +90,7 @@ def test_what_came_while_an_upload_was_held_back_is_not_written_over(batch_cloud
 
 
 @pytest.mark.parametrize("kind", ["media", "multipart", "resumable"])
-def test_an_upload_that_stops_holds_up_nobody(batch_cloud: BatchCloud, kind: str) -> None:
+def test_a_stalled_upload_delays_no_other_request(batch_cloud: BatchCloud, kind: str) -> None:
     method, path, headers, content = begin(batch_cloud, kind, f"stalled-{kind}")
     with contextlib.closing(SlowUpload(batch_cloud, method, path, headers)) as slow:
         slow.send(content[:-20])
@@ -101,8 +101,8 @@ def test_an_upload_that_stops_holds_up_nobody(batch_cloud: BatchCloud, kind: str
     assert read(batch_cloud, f"stalled-{kind}") == b"same"
 
 
-def test_of_many_that_end_at_once_one_is_first_and_the_others_are_refused(batch_cloud: BatchCloud) -> None:
-    """Nobody's look at what is there is older than somebody else's write."""
+def test_of_many_uploads_that_end_at_once_one_succeeds_and_the_others_are_rejected(batch_cloud: BatchCloud) -> None:
+    """Between the check for an existing object and the write, no other upload writes it."""
     uploads = []
     for kind in ("media", "multipart", "resumable") * 5:
         method, path, headers, content = begin(batch_cloud, kind, "first")
@@ -113,17 +113,17 @@ def test_of_many_that_end_at_once_one_is_first_and_the_others_are_refused(batch_
     assert sorted(upload.status() for upload in uploads) == [200, *[403] * 14]
 
 
-def test_a_copy_and_a_compose_are_no_later_than_their_look_either(batch_cloud: BatchCloud) -> None:
-    roads: list[tuple[str, Json]] = [
+def test_copies_and_composes_also_check_and_write_atomically(batch_cloud: BatchCloud) -> None:
+    routes: list[tuple[str, Json]] = [
         (COPY.format(source="results/o/mine", target="results/o/copied"), {}),
         (f"{_O}/copied/compose", {"json": {"sourceObjects": [{"name": "mine"}]}}),
     ]
     with ThreadPoolExecutor(8) as pool:
-        answers = pool.map(lambda road: batch_cloud.send("POST", road[0], batch_cloud.vm, **road[1]), roads * 4)
+        answers = pool.map(lambda route: batch_cloud.send("POST", route[0], batch_cloud.vm, **route[1]), routes * 4)
     assert sorted(answer.status_code for answer in answers) == [200, *[403] * 7]
 
 
-def test_what_an_upload_was_begun_under_must_still_be_true_when_it_ends(batch_cloud: BatchCloud) -> None:
+def test_preconditions_of_an_upload_must_still_hold_when_it_ends(batch_cloud: BatchCloud) -> None:
     path = f"/upload{_O}?uploadType=resumable&name=once&ifGenerationMatch=0"
     uri = (
         batch_cloud.send("POST", path, batch_cloud.cloud.owner).headers["Location"].removeprefix(batch_cloud.cloud.url)
@@ -133,7 +133,7 @@ def test_what_an_upload_was_begun_under_must_still_be_true_when_it_ends(batch_cl
     assert read(batch_cloud, "once") == b"first"
 
 
-def test_an_upload_that_may_not_be_is_refused_before_it_is_sent(batch_cloud: BatchCloud) -> None:
+def test_a_forbidden_upload_is_rejected_before_it_is_sent(batch_cloud: BatchCloud) -> None:
     path = "/upload/storage/v1/b/elsewhere/o?uploadType="
     named = json.dumps({"name": "new"})
     for kind, start in (("media&name=new", b""), ("multipart", multipart(named)["data"])):
@@ -143,7 +143,7 @@ def test_an_upload_that_may_not_be_is_refused_before_it_is_sent(batch_cloud: Bat
         assert slow.status() == 403
 
 
-def test_a_large_upload_comes_back_as_it_went_and_leaves_nothing(batch_cloud: BatchCloud) -> None:
+def test_a_large_upload_is_read_back_unchanged_and_leaves_no_files(batch_cloud: BatchCloud) -> None:
     content = bytes(range(256)) * (8 * _MIB // 256) + b"end"
     before = {file.name for file in batch_cloud.cloud.settings.state.iterdir()}
     assert write(batch_cloud, "large", content, batch_cloud.vm).status_code == 200
@@ -179,7 +179,7 @@ def test_a_body_of_any_size_is_in_little_memory(tmp_path: Path) -> None:
     assert asyncio.run(pass_on()) < 32 * _MIB
 
 
-def test_a_disk_that_takes_no_more_is_told() -> None:
+def test_a_full_disk_is_reported() -> None:
     async def fill() -> None:
         with Body(Path("/no/such/folder")) as body, pytest.raises(CloudError, match="internal error: No such file"):
             await body.add(bytes(IN_MEMORY_BYTES))
