@@ -1,4 +1,4 @@
-"""One site for all end-to-end tests of a worker: base and image are made once."""
+"""One site for all end-to-end tests of a worker: base and image are created once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture
 def fresh_site(tmp_path: Path) -> Iterator[Site]:
-    """A site on which nothing was ever done."""
+    """Yield a site on which no command was ever run."""
     made = Site(home=tmp_path / "home")
     yield made
     if (made.home / "local").exists():

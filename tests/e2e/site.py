@@ -1,4 +1,4 @@
-"""A user's machine in small: a home of its own, commands as a user types them, an embedded cloud that ends with it."""
+"""A user's computer in miniature: a state folder of its own, commands as a user types them, an embedded cloud that ends with it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LIMIT_S = 900
 
 @dataclass(kw_only=True)
 class Site:
-    """Runs ``invoke`` in the clone ``root`` with its state in ``home``. ``bakes``: not if every command is refused before."""
+    """Runs ``invoke`` in the clone ``root`` with its state in ``home``. ``bakes``: False if every command fails before a bake."""
 
     home: Path
     root: Path = ROOT
@@ -41,7 +41,7 @@ class Site:
         return kept | cache | {"OPENSEES_HPC_HOME": str(self.home), "PYTHONUNBUFFERED": "1"} | dict(self.more)
 
     def command(self, *words: str) -> list[str]:
-        """``invoke`` of our own environment."""
+        """Return the command line of ``invoke`` in our own environment."""
         if self.bakes and words[:1] in (("run",), ("build",)):
             need("tcl")
         return [str(Path(sys.executable).parent / "invoke"), *words]
@@ -59,7 +59,7 @@ class Site:
         )
 
     def start(self, *words: str, output: int | IO[bytes] = subprocess.PIPE) -> subprocess.Popen[str]:
-        """Begin ``invoke words…`` in a process group of its own. ``output``: where all that it prints goes."""
+        """Start ``invoke words…`` in a process group of its own. ``output``: for its stdout and stderr."""
         return subprocess.Popen(
             self.command(*words),
             cwd=self.root,
@@ -72,12 +72,12 @@ class Site:
         )
 
     def run_batch(self, jobs: Path, results: Path) -> Batch:
-        """``invoke run --yes --json``."""
+        """Run ``invoke run --yes --json``."""
         done = self.invoke("run", "--jobs", str(jobs), "--yes", "--json", "--results", str(results))
         return Batch(exit_code=done.returncode, events=read_events(done.stdout), stderr=done.stderr)
 
     def status(self) -> dict[str, Any]:
-        """``invoke status --json``."""
+        """Return the output of ``invoke status --json``."""
         done = self.invoke("status", "--json")
         assert done.returncode == 0, done.stderr
         values: dict[str, Any] = json.loads(done.stdout)
@@ -90,7 +90,7 @@ class Site:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What a run said."""
+    """The output of a run."""
 
     exit_code: int
     events: Sequence[dict[str, Any]]
@@ -103,30 +103,30 @@ class Batch:
         return self.events[-1]
 
     def job(self, name: str) -> dict[str, Any]:
-        """A job of the summary."""
+        """Return a job of the summary."""
         found: dict[str, Any] = next(job for job in self.summary["jobs"] if job["name"] == name)
         return found
 
     def log(self, name: str) -> list[str]:
-        """The lines of a job, as they were streamed."""
+        """Return the lines of a job, as they were streamed."""
         return [event["line"] for event in self.events if event["event"] == "log" and event["job"] == name]
 
 
 def wait_until(holds: Callable[[], object], what: str) -> None:
-    """Look again and again, for a generous time."""
+    """Poll until a condition holds, for a generous time."""
     give_up_at = time.monotonic() + LIMIT_S
     while not holds():
-        assert time.monotonic() < give_up_at, f"waited in vain for {what}"
+        assert time.monotonic() < give_up_at, f"timed out waiting for {what}"
         time.sleep(0.1)
 
 
 def read_events(text: str) -> list[dict[str, Any]]:
-    """JSON lines."""
+    """Parse JSON lines."""
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
 def end(process: subprocess.Popen[str], signum: signal.Signals) -> tuple[int, str, str]:
-    """Send a signal to a command and wait for its end; exit code, stdout, stderr."""
+    """Send a signal to a command and wait for its end; return exit code, stdout, stderr."""
     process.send_signal(signum)
     stdout, stderr = process.communicate(timeout=LIMIT_S)
     return process.returncode, stdout, stderr

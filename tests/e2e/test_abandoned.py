@@ -1,4 +1,4 @@
-"""A batch that has lost its client is told by every command that reaches the cloud, to people and as JSON."""
+"""Every command that reaches the cloud reports an abandoned batch, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BAKE = "bake-20261122-100000"
 
 @pytest.fixture(scope="module")
 def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A site with a batch and a bake whose clients are gone."""
+    """Yield a site with a batch and a bake whose clients are gone."""
     site = Site(home=tmp_path_factory.mktemp("home"))
     journal = Journals(folder=site.home / "local" / "journal")
     with journal.begin(NAME, "run", project="local-project") as state:
@@ -27,7 +27,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize("words", [("status",), ("results",)], ids=" ".join)
-def test_in_the_one_object_of_a_command(left: Site, words: tuple[str, ...]) -> None:
+def test_abandoned_batches_are_in_the_single_object_of_a_command(left: Site, words: tuple[str, ...]) -> None:
     done = left.invoke(*words, "--json")
     assert done.returncode == 0, done.stderr
     (dead,) = json.loads(done.stdout)["abandoned"]
@@ -43,7 +43,7 @@ def test_as_an_event(left: Site, tmp_path: Path) -> None:
         assert [event["name"] for event in events if event["event"] == "abandoned"] == [NAME], words
 
 
-def test_a_command_about_it_does_not_tell_it(left: Site) -> None:
+def test_a_command_about_an_abandoned_batch_does_not_report_it(left: Site) -> None:
     events = read_events(left.invoke("cleanup", "--batch", NAME, "--dry-run", "--json").stdout)
     assert "abandoned" not in {event["event"] for event in events}
 

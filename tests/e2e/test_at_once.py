@@ -1,4 +1,4 @@
-"""Two commands at once on a machine on which nothing was ever made."""
+"""Two commands at once on a computer on which nothing was ever created."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What bad input gets: one message with its place and the remedy, exit code 2, and nothing is created or started."""
+"""Bad input leads to one message with its location and a remedy, exit code 2, and nothing is created or started."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def fresh_site(tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize("case", JOBS)
-def test_a_bad_jobs_file_costs_nothing(fresh_site: Site, tmp_path: Path, case: str) -> None:
+def test_a_bad_jobs_file_creates_nothing(fresh_site: Site, tmp_path: Path, case: str) -> None:
     text, words = JOBS[case]
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / TRUSS).write_text("exit 0\n")
@@ -115,7 +115,7 @@ def test_no_pulumi(fresh_site: Site) -> None:
 
 
 def test_not_a_terminal_and_no_yes(fresh_site: Site) -> None:
-    need("tcl")  # a machine that could not bake is told that first
+    need("tcl")  # a computer that cannot bake gets that error first
     done = fresh_site.invoke("run", "--jobs", "jobs/smoke.yaml")
     assert done.returncode == 9
     assert "--yes" in done.stderr

@@ -1,4 +1,4 @@
-"""``invoke build``: a validated image, the old one deprecated and not deleted, no builder left."""
+"""``invoke build``: a validated image, the old one deprecated but not deleted, no builder left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain ``pulumi`` after ``invoke env``, in infra/*, on the very stacks that the commands use."""
+"""Plain ``pulumi`` after ``invoke env``, in infra/*, on the same stacks that the commands use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Pulumi = Callable[..., str]
 
 
 def skip_untracked(folder: str, names: list[str]) -> set[str]:
-    """Name what is no part of a clone: the results of batches, at the top only, and what tools leave."""
+    """Return the names that are not part of a clone: the results of batches, at the top only, and files of tools."""
     skip = shutil.ignore_patterns(".*", "Pulumi.*.yaml", "__pycache__")(folder, names)
     return skip | ({"results"} if Path(folder) == ROOT else set())
 
@@ -57,7 +57,7 @@ def pulumi(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Pulumi:
 
 @pytest.fixture
 def hand_stack(site: Site, pulumi: Pulumi) -> Iterator[str]:
-    """An analysis stack that is made, filled and removed by hand."""
+    """Yield an analysis stack that is created, filled and removed by hand."""
     name = "by-hand"
     pulumi("analysis", "stack", "init", name)
     for key, value in {"owner": "ops", "expires": "2030-01-01T00:00Z", "count": "2", "max_run_seconds": "3600"}.items():

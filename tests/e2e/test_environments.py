@@ -38,7 +38,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "local.env": (),
 }
 FOR_WHO_WORKS_HERE = ("drill", "lint", "test", "fresh", "docs")
-NO_HOME: Mapping[str, Callable[[Path], Path]] = {  # what makes a home that cannot be one
+NO_HOME: Mapping[str, Callable[[Path], Path]] = {  # how to create a state folder that cannot be used
     "a file": lambda folder: make_file(folder / "home"),
     "below a file": lambda folder: make_file(folder / "home") / "deeper",
     "not writable": lambda folder: Path("/sys/opensees-hpc" if sys.platform == "linux" else "/opensees-hpc"),
@@ -51,7 +51,7 @@ NO_HOME: Mapping[str, Callable[[Path], Path]] = {  # what makes a home that cann
     "settings are wrong": lambda folder: make_file(folder / "home" / "settings.yaml", b"region: [Mars\n").parent,
 }
 NEVER_THERE = {"too long", "of nobody"}
-HARMLESS = {  # what does not need the state folder may succeed
+HARMLESS = {  # commands that do not need the state folder may succeed
     "local.stop",
     "local.status",
     "local.reset",
@@ -74,7 +74,7 @@ def make_folder(path: Path) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """How a command line ended."""
+    """The end of a command line."""
 
     verb: str
     code: int
@@ -82,7 +82,7 @@ class Done:
     stderr: str
 
     def check(self, *, may_succeed: bool = False) -> None:
-        """One sentence, a remedy, an exit code that the help names, and no traceback."""
+        """Check for one sentence, a remedy, an exit code that the help names, and no traceback."""
         told = self.stdout + self.stderr
         assert "Traceback" not in told, told
         assert "Exception ignored" not in told, told
@@ -96,7 +96,7 @@ class Done:
 
 
 def codes_of(verb: str) -> set[int]:
-    """The exit codes that a verb's help names."""
+    """Return the exit codes that a verb's help names."""
     import tasks
 
     listed = str(tasks.ns[verb].__doc__).partition("Exit codes:")[2]
@@ -104,7 +104,7 @@ def codes_of(verb: str) -> set[int]:
 
 
 class WarmInvoke:
-    """Command lines in a process that has all imports behind it."""
+    """Command lines in a process that has done all imports."""
 
     def __init__(self) -> None:
         site = Site(home=Path("/nowhere"))
@@ -118,7 +118,7 @@ class WarmInvoke:
         )
 
     def run(self, site: Site, verb: str, *words: str) -> Done:
-        """One command line to its end."""
+        """Run a command line to its end."""
         assert self._process.stdin is not None and self._process.stdout is not None
         asked = {"words": [verb, *words], "environment": site.environment}
         self._process.stdin.write(json.dumps(asked) + "\n")
@@ -126,7 +126,7 @@ class WarmInvoke:
         return Done(verb=verb, **json.loads(self._process.stdout.readline()))
 
     def close(self) -> None:
-        """No more commands."""
+        """End the process."""
         self._process.communicate(timeout=LIMIT_S)
 
 
@@ -157,7 +157,7 @@ def test_no_home(warm_invoke: WarmInvoke, tmp_path: Path, home: str, verb: str) 
 
 
 def google_free(folder: Path) -> dict[str, str]:
-    """No credentials for Google anywhere."""
+    """Return an environment without credentials for Google."""
     return {"HOME": str(folder), "CLOUDSDK_CONFIG": str(folder), "NO_GCE_CHECK": "true"}
 
 
@@ -165,7 +165,9 @@ def results_of(verb: str, folder: Path) -> tuple[str, ...]:
     return ("--results", str(folder / "results")) if verb in ("run", "attach", "results") else ()
 
 
-IN_THE_WAY: Mapping[str, tuple[str, Callable[[Path], Path]]] = {  # what lies where something of ours belongs, by verb
+IN_THE_WAY: Mapping[
+    str, tuple[str, Callable[[Path], Path]]
+] = {  # what is in the place of a file or folder of ours, by verb
     "journals": ("local/journal", make_file),
     "passphrase": ("passphrase", make_folder),
     "engine": ("local/engine", make_file),
@@ -180,7 +182,7 @@ IN_THE_WAY: Mapping[str, tuple[str, Callable[[Path], Path]]] = {  # what lies wh
 
 @contextmanager
 def in_the_way(site: Site, what: str) -> Iterator[None]:
-    """Inside, something else lies where ``what`` belongs."""
+    """Put something else in the place of ``what`` inside."""
     place, make = IN_THE_WAY[what]
     path = site.home / place
     kept = path.with_name(f"{path.name}.kept")

@@ -1,4 +1,4 @@
-"""What people see when something goes wrong: no traceback, a report in a file; and exit codes that are told in one table."""
+"""Errors as users see them: no traceback, a report in a file; and exit codes that are documented in one table."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ sys.exit(receipt(Receipt(json=sys.argv[1] == "json", batch=sys.argv[2])))
 
 
 def run_fault(home: Path, form: str = "text", batch: str = "b1", **more: str) -> subprocess.CompletedProcess[str]:
-    """A verb with a fault, as ``tasks.py`` would call it."""
+    """Run a verb with an internal error, as ``tasks.py`` would call it."""
     site = Site(home=home, more=more)
     command = [sys.executable, "-c", FAULT, form, batch]
     return subprocess.run(
@@ -56,7 +56,7 @@ def all_errors(kind: type[HpcError] = HpcError) -> set[type[HpcError]]:
     )
 
 
-def test_a_fault_of_ours_is_a_sentence_and_a_report(tmp_path: Path) -> None:
+def test_an_internal_error_is_a_sentence_and_a_report(tmp_path: Path) -> None:
     done = run_fault(tmp_path)
     assert done.returncode == CrashError.exit_code
     assert "Traceback" not in done.stdout + done.stderr
@@ -72,13 +72,13 @@ def test_a_fault_of_ours_is_a_sentence_and_a_report(tmp_path: Path) -> None:
         assert "hunter2" not in text
 
 
-def test_a_fault_of_ours_as_json(tmp_path: Path) -> None:
+def test_an_internal_error_as_json(tmp_path: Path) -> None:
     done = run_fault(tmp_path, "json")
     event = json.loads(done.stdout)
     assert (event["event"], event["exit_code"], event["log"]) == ("error", 11, str(tmp_path / "logs" / "b1.log"))
 
 
-def test_a_fault_where_no_report_can_be_written(tmp_path: Path) -> None:
+def test_an_internal_error_where_no_report_can_be_written(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.write_text("no folder")
     done = run_fault(home)
@@ -87,7 +87,7 @@ def test_a_fault_where_no_report_can_be_written(tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_fault_before_there_is_a_log(tmp_path: Path) -> None:
+def test_an_internal_error_before_the_log_is_open(tmp_path: Path) -> None:
     done = run_fault(tmp_path, batch="no platformdirs", OPENSEES_HPC_HOME="")
     assert done.returncode == 3
     assert "error: the Python package platformdirs is missing" in done.stderr
@@ -127,7 +127,7 @@ def test_a_missing_package_is_a_missing_tool(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", ["--list", "--help run", "run --help", "status --no-such-option"])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_goes_away_is_no_news(tmp_path: Path, words: str, unbuffered: str) -> None:
+def test_a_reader_that_disconnects_is_not_an_error(tmp_path: Path, words: str, unbuffered: str) -> None:
     site = Site(home=tmp_path, more={"PYTHONUNBUFFERED": unbuffered})
     script = f"'{site.command()[0]}' {words} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(
@@ -151,7 +151,7 @@ def test_a_result_that_cannot_be_written_is_an_error(tmp_path: Path, words: str)
     assert "remedy: write it to a disk with free space" in done.stderr
 
 
-def test_a_result_that_nobody_reads_is_none(tmp_path: Path) -> None:
+def test_a_closed_stdout_is_not_an_error(tmp_path: Path) -> None:
     site = Site(home=tmp_path)
     process = site.start("local.status", "--json")
     assert process.stdout is not None and process.stderr is not None
@@ -194,7 +194,7 @@ def test_closed_streams_change_no_exit_code(tmp_path: Path, words: str, closing:
 @pytest.mark.parametrize("verb", ["run", "attach", "extend", "receipt", "cleanup", "local.status"])
 @pytest.mark.parametrize("word", ["--help", "-h"])
 def test_a_verb_answers_to_help(tmp_path: Path, verb: str, word: str) -> None:
-    """Whether or not it has arguments that must be given, for which Invoke would take the word."""
+    """This holds with and without required arguments, for which Invoke would take the word."""
     done = Site(home=tmp_path).invoke(verb, word)
     assert done.returncode == 0, done.stderr
     assert f"] {verb} [" in done.stdout

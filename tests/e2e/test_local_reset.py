@@ -1,4 +1,4 @@
-"""``invoke local.reset`` says all that goes, asks, and leaves nothing of it."""
+"""``invoke local.reset`` lists everything that it deletes, asks, and deletes all of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from runner.journal.journal import Journals
 from tests.e2e.site import Site
 
 
-def test_it_says_what_goes_and_asks(tmp_path: Path) -> None:
+def test_it_lists_what_it_deletes_and_asks(tmp_path: Path) -> None:
     site = Site(home=tmp_path)
     journal = Journals(folder=tmp_path / "local" / "journal")
     journal.begin("b1", "run").close()

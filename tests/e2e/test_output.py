@@ -1,4 +1,4 @@
-"""Who reads the output holds no batch up: a terminal that is closed, a pipe without a reader, a pager that does not read on."""
+"""No reader of the output delays a batch: a terminal that is closed, a pipe without a reader, a pager that stops reading."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.needs import need
 
 pytestmark = pytest.mark.xdist_group("run")
 
-LINES = 4000  # some 300 kB of JSON lines: several times what a pipe holds
+LINES = 4000  # some 300 kB of JSON lines: several times the capacity of a pipe
 MAIN = """\
 for {{set i 0}} {{$i < {lines}}} {{incr i}} {{ puts "line $i" }}
 flush stdout
@@ -25,7 +25,7 @@ close $f
 
 
 def write_batch(folder: Path, batch: str, *, lines: int, pause_ms: int = 0) -> list[str]:
-    """A batch of one job; the words that run it."""
+    """Write a batch of one job; return the arguments that run it."""
     (folder / "m").mkdir()
     (folder / "m" / "main.tcl").write_text(MAIN.format(lines=lines, pause_ms=pause_ms))
     file = folder / "jobs.yaml"
@@ -51,7 +51,7 @@ def test_a_closed_terminal_ends_the_batch(site: Site, tmp_path: Path) -> None:
     assert site.status()["batches"] == []
 
 
-def test_a_reader_that_goes_away_ends_nothing(site: Site, tmp_path: Path) -> None:
+def test_a_reader_that_disconnects_does_not_end_the_batch(site: Site, tmp_path: Path) -> None:
     words = write_batch(tmp_path, "unheard", lines=LINES)
     process = site.start(*words, "--json")
     assert process.stdout is not None and process.stderr is not None
@@ -63,7 +63,7 @@ def test_a_reader_that_goes_away_ends_nothing(site: Site, tmp_path: Path) -> Non
     assert site.status()["vms"] == []
 
 
-def test_a_reader_that_does_not_read_on_holds_nothing_up(site: Site, tmp_path: Path) -> None:
+def test_a_reader_that_stops_reading_does_not_delay_the_batch(site: Site, tmp_path: Path) -> None:
     words = write_batch(tmp_path, "unread", lines=LINES)
     process = site.start(*words, "--json")
     result = tmp_path / "results" / "unread" / "talker" / "out.txt"
@@ -78,7 +78,7 @@ def test_a_reader_that_does_not_read_on_holds_nothing_up(site: Site, tmp_path: P
     assert events[-1]["event"] == "summary"
 
 
-def test_output_to_a_full_disk_ends_nothing(site: Site, tmp_path: Path) -> None:
+def test_output_to_a_full_disk_does_not_end_the_batch(site: Site, tmp_path: Path) -> None:
     words = write_batch(tmp_path, "unwritten", lines=3)
     with Path("/dev/full").open("wb") as full:
         process = site.start(*words, output=full)

@@ -11,7 +11,7 @@ ZONE = "europe-west4-a"
 
 
 def leave_batch(site: Site) -> None:
-    """A batch that ended, as its journal tells it."""
+    """Write the journal of a batch that has ended."""
     journal = Journals(folder=site.home / "local" / "journal")
     with journal.begin("b", "run", target="local", project="local-project") as state:
         state.record("plan", machine_type="c2-standard-4", price_usd_per_hour=0.22, max_run_s=1800)

@@ -75,7 +75,7 @@ ENDS = {
 }
 
 
-def test_exit_codes_are_told_from_signals_and_last_words_stay_a_line(site: Site, tmp_path: Path) -> None:
+def test_exit_codes_are_distinguished_from_signals_and_a_last_line_stays_a_line(site: Site, tmp_path: Path) -> None:
     jobs = []
     for name, script in ENDS.items():
         (tmp_path / name).mkdir()
@@ -112,7 +112,7 @@ os.symlink("/etc/passwd", "link")
 """
 
 
-def test_hostile_file_names_come_home(site: Site, tmp_path: Path) -> None:
+def test_hostile_file_names_are_downloaded(site: Site, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "main.py").write_text(HOSTILE)
     file = tmp_path / "hostile.yaml"
@@ -146,7 +146,7 @@ def test_a_signal_leaves_nothing(site: Site, tmp_path: Path, signum: signal.Sign
     _assert_nothing_is_left(site)
 
 
-def test_status_before_anything_was_made(fresh_site: Site) -> None:
+def test_status_before_anything_was_created(fresh_site: Site) -> None:
     status = fresh_site.status()
     assert set(status) == {
         *("target", "project", "image", "vms", "without_vm", "batches", "bucket", "cost", "abandoned")

@@ -1,7 +1,7 @@
-"""``invoke`` many times in little time: all is imported once, and each command line then runs in a fork of that process.
+"""Runs ``invoke`` many times quickly: everything is imported once, and each command line then runs in a fork of that process.
 
 Reads a JSON object a line from standard input, with ``words`` and ``environment``; writes one with ``code``, ``stdout`` and
-``stderr``. What a command starts beside itself goes on as it would.
+``stderr``. Processes that a command starts keep running as usual.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import IO
 
 
 def run(words: Sequence[str], environment: Mapping[str, str]) -> dict[str, object]:
-    """One command line to its end."""
+    """Run a command line to its end."""
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         pid = os.fork()
         if pid == 0:
@@ -52,7 +52,7 @@ def _read(file: IO[bytes]) -> str:
 
 
 def main() -> None:
-    """Load what commands load, then run what is asked for."""
+    """Import everything that commands import, then run the requested command lines."""
     import invoke.main
 
     import tasks

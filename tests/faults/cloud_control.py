@@ -1,4 +1,4 @@
-"""A hand in the embedded cloud: what a test does to it behind the back of every client."""
+"""Changes of the embedded cloud by a test, without the knowledge of its clients."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 LIMIT_S = 60
 
 
-class CloudHand:
-    """The admin API and the objects of a site's cloud, which runs."""
+class CloudControl:
+    """The admin API and the objects of a site's running cloud."""
 
     def __init__(self, site: Site) -> None:
         endpoint = read_endpoint(site.home / "local" / "cloud")
@@ -25,12 +25,12 @@ class CloudHand:
         self._endpoint = endpoint
 
     def preempt(self, instance: str, *, notice_s: float) -> None:
-        """Take a VM away; nothing if it has gone by itself."""
+        """Preempt a VM; no error if it is already gone."""
         answer = self._ask("POST", "preempt", {"instance": instance, "notice_s": notice_s})
         assert answer.status_code in (200, 404), answer.text
 
     def arm(self, fault: dict[str, Any]) -> None:
-        """Arm a fault; docs/faults.md has their kinds."""
+        """Arm a fault; its kinds are in docs/faults.md."""
         answer = self._ask("POST", "faults", fault)
         assert answer.status_code == 200, answer.text
 
@@ -39,7 +39,7 @@ class CloudHand:
         assert self._ask("DELETE", "faults").status_code == 200
 
     def bucket(self, name: str) -> Bucket:
-        """A bucket as any client has it."""
+        """Return a bucket of the storage client."""
         return storage_client(self._endpoint).bucket(name)
 
     def _ask(self, method: str, what: str, body: dict[str, Any] | None = None) -> requests.Response:

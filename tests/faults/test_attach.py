@@ -1,4 +1,4 @@
-"""The client goes away at any moment, and the batch goes on: on the same machine, or on another one."""
+"""The client disappears at any moment, and the batch continues: on the same computer, or on another one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def write_batch(folder: Path, batch: str) -> Path:
 def start_and_wait_for(
     site: Site, file: Path, results: Path, is_reached: Callable[[dict[str, Any]], bool]
 ) -> subprocess.Popen[str]:
-    """A run that is known to have come to a certain event."""
+    """Start a run and wait for a certain event."""
     process = site.start("run", "--jobs", str(file), "--yes", "--json", "--results", str(results))
     assert process.stdout is not None
     for line in process.stdout:
@@ -64,7 +64,7 @@ def assert_all_ended_well(events: list[dict[str, Any]], results: Path, site: Sit
     assert [(job["name"], job["status"]) for job in summary["jobs"]] == [(name, "succeeded") for name in NAMES]
     for name in NAMES:
         folders = list((results / summary["batch"]).glob(f"{name}*"))
-        assert [folder.name for folder in folders] == [name], "each job's results are there once"
+        assert [folder.name for folder in folders] == [name], "each job's results exist once"
         assert (folders[0] / "out.txt").read_text() == f"job {name.rpartition('-')[2]}\n"
     status = site.status()
     assert (status["vms"], status["batches"], status["bucket"]["batches"]) == ([], [], [])
@@ -97,7 +97,7 @@ def test_attach_after_kill_9(site: Site, tmp_path: Path, moment: Callable[[dict[
     assert_all_ended_well(read_events(done.stdout), tmp_path / "results", site)
 
 
-def test_logs_go_on_where_they_stood(site: Site, tmp_path: Path) -> None:
+def test_logs_continue_where_they_stopped(site: Site, tmp_path: Path) -> None:
     file = write_batch(tmp_path, "detached")
     left = site.invoke(
         "run", "--jobs", str(file), "--yes", "--json", "--detach", "--results", str(tmp_path / "results")
@@ -107,7 +107,7 @@ def test_logs_go_on_where_they_stood(site: Site, tmp_path: Path) -> None:
     assert before[-1]["detached"] is True
     states = {job["name"]: job["status"] for job in before[-1]["jobs"]}
     assert states.keys() == set(NAMES)
-    assert set(states.values()) <= {"waiting", "running", "succeeded"}, "nothing is lost that goes on"
+    assert set(states.values()) <= {"waiting", "running", "succeeded"}, "no job of a running batch is lost"
     done = site.invoke("attach", "--json", "--results", str(tmp_path / "results"))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     after = read_events(done.stdout)
@@ -119,9 +119,9 @@ def test_logs_go_on_where_they_stood(site: Site, tmp_path: Path) -> None:
     assert_all_ended_well(after, tmp_path / "results", site)
 
 
-def another_machine(site: Site, home: Path) -> Site:
-    """Given the cloud and the stacks' state, with the passphrase that a state in a bucket has beside it: another home, without
-    journal, key or results."""
+def another_computer(site: Site, home: Path) -> Site:
+    """Return another computer's site: it has the cloud, the stacks' state and the passphrase, which a state in a bucket has with it,
+    but no journal, key or results."""
     other = Site(home=home)
     (other.home / "local").mkdir(parents=True)
     (other.home / "local" / "cloud").symlink_to(site.home / "local" / "cloud")
@@ -130,23 +130,23 @@ def another_machine(site: Site, home: Path) -> Site:
     return other
 
 
-def test_attach_on_another_machine(site: Site, tmp_path: Path) -> None:
+def test_attach_on_another_computer(site: Site, tmp_path: Path) -> None:
     file = write_batch(tmp_path, "elsewhere")
     left = site.invoke("run", "--jobs", str(file), "--yes", "--detach", "--results", str(tmp_path / "results"))
     assert left.returncode == 0, left.stderr
     shutil.rmtree(tmp_path / "m")
-    other = another_machine(site, tmp_path / "other")
+    other = another_computer(site, tmp_path / "other")
     done = other.invoke("attach", "--batch", "elsewhere", "--json", "--results", str(tmp_path / "there"))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     assert_all_ended_well(read_events(done.stdout), tmp_path / "there", other)
 
 
-def test_results_at_home_elsewhere_are_not_made_again(site: Site, tmp_path: Path) -> None:
-    """The first client has results, which are not in the bucket any more; the second has none of them."""
+def test_jobs_with_results_on_another_computer_do_not_run_again(site: Site, tmp_path: Path) -> None:
+    """The first client has results that are no longer in the bucket; the second has none of them."""
     process = start_and_wait_for(site, write_batch(tmp_path, "halves"), tmp_path / "here", _is_first_end)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=LIMIT_S)
-    other = another_machine(site, tmp_path / "other")
+    other = another_computer(site, tmp_path / "other")
     words = ("attach", "--batch", "halves", "--take-over", "--json", "--results", str(tmp_path / "there"))
     done = other.invoke(*words)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
@@ -167,7 +167,7 @@ def test_results_at_home_elsewhere_are_not_made_again(site: Site, tmp_path: Path
 
 def test_a_living_client_keeps_its_batch_from_one_with_a_copy_of_its_state(site: Site, tmp_path: Path) -> None:
     process = start_and_wait_for(site, write_batch(tmp_path, "copied"), tmp_path / "results", _is_first_line)
-    other = another_machine(site, tmp_path / "other")
+    other = another_computer(site, tmp_path / "other")
     for folder in ("journal", "engine"):
         shutil.copytree(site.home / "local" / folder, other.home / "local" / folder, symlinks=True)
     refused = other.invoke("attach", "--batch", "copied", "--results", str(tmp_path / "there"))

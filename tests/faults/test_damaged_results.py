@@ -1,4 +1,4 @@
-"""Results that arrive damaged in the bucket are seen, told, and pushed again by their VM."""
+"""Results that arrive corrupted in the bucket are detected, reported, and pushed again by their VM."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.site import LIMIT_S, Site, wait_until
-from tests.faults.cloud_hand import CloudHand
+from tests.faults.cloud_control import CloudControl
 
 if TYPE_CHECKING:
     from google.cloud.storage import Bucket
@@ -30,30 +30,34 @@ close $f
 MANIFEST = "damaged/hurt/attempt-1/manifest.json"
 
 
-def _damage_before_the_marker(hand: CloudHand, bucket: Bucket, harm: list[str], over: threading.Event) -> None:
-    """The marker is held back until the manifest, which comes before it, is there and has been altered."""
+def _corrupt_before_the_marker(
+    control: CloudControl, bucket: Bucket, corrupted: list[str], over: threading.Event
+) -> None:
+    """Hold the marker back until the manifest, which comes before it, has arrived and has been altered."""
     wait_until(lambda: over.is_set() or bucket.blob(MANIFEST).exists(), "the manifest")
     if over.is_set():
         return
     bucket.blob(MANIFEST).upload_from_string(b'{"format": 1}')
-    harm.append(MANIFEST)
-    hand.clear_faults()
+    corrupted.append(MANIFEST)
+    control.clear_faults()
 
 
 def test_damaged_results_are_pushed_again(site: Site, tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "main.tcl").write_text(MAIN)
     (tmp_path / "batch.yaml").write_text(JOBS)
-    bucket_name = site.status()["bucket"]["name"]  # which starts the cloud
-    hand, harm, over = CloudHand(site), list[str](), threading.Event()
-    hand.arm({"kind": "http", "match": "POST /upload/.*hurt.*COMMITTED", "status": 503, "times": None})
-    hurter = threading.Thread(target=_damage_before_the_marker, args=(hand, hand.bucket(bucket_name), harm, over))
-    hurter.start()
+    bucket_name = site.status()["bucket"]["name"]  # this starts the cloud
+    control, corrupted, over = CloudControl(site), list[str](), threading.Event()
+    control.arm({"kind": "http", "match": "POST /upload/.*hurt.*COMMITTED", "status": 503, "times": None})
+    corrupter = threading.Thread(
+        target=_corrupt_before_the_marker, args=(control, control.bucket(bucket_name), corrupted, over)
+    )
+    corrupter.start()
     batch = site.run_batch(tmp_path / "batch.yaml", tmp_path / "results")
     over.set()
-    hurter.join(LIMIT_S)
+    corrupter.join(LIMIT_S)
     assert batch.exit_code == 0, (batch.summary, batch.stderr)
-    assert harm == [MANIFEST]
+    assert corrupted == [MANIFEST]
     states = [event["state"] for event in batch.events if event["event"] == "results" and event["job"] == "hurt"]
     assert [state for state in states if state in ("corrupt", "asked again")] == ["corrupt", "asked again"]
     for name in ("whole", "hurt"):

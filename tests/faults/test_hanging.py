@@ -1,4 +1,4 @@
-"""A VM that stands still, though the cloud says that it runs: it is given up, and its jobs run on another one."""
+"""A VM that hangs although the cloud reports it as running is given up, and its jobs run on another one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.site import LIMIT_S, Site
-from tests.faults.cloud_hand import CloudHand
+from tests.faults.cloud_control import CloudControl
 from tests.faults.test_attach import SLOW
 
 pytestmark = pytest.mark.xdist_group("faults")
@@ -35,7 +35,7 @@ def test_jobs_of_a_vm_that_hangs_run_on_another_one(site: Site, tmp_path: Path) 
     for line in process.stdout:
         events.append(json.loads(line))
         if _is_line_of_a_job(events[-1]) and not any(_is_line_of_a_job(event) for event in events[:-1]):
-            CloudHand(site).arm({"kind": "hang", "match": "instances/opensees-hpc-hanging-0$"})
+            CloudControl(site).arm({"kind": "hang", "match": "instances/opensees-hpc-hanging-0$"})
     _, stderr = process.communicate(timeout=LIMIT_S)
     summary = events[-1]
     assert summary["event"] == "summary", (events[-3:], stderr)

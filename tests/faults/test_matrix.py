@@ -1,4 +1,4 @@
-"""The fault matrix: every fault at every step of the journal. Here a sample that has each of both; `invoke drill --all` has all."""
+"""The fault matrix: every fault at every step of the journal. This is a sample with each fault and each step; `invoke drill --all` runs all."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SAMPLE = (
 
 @pytest.fixture(scope="module")
 def started(site: Site) -> Site:
-    """The site with its cloud up, as a process of its own and no child of the tests'."""
+    """Return the site with its cloud running, as a process of its own and not a child of the tests."""
     need("tcl")
     done = site.invoke("local.start")
     assert done.returncode == 0, done.stderr

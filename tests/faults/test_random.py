@@ -1,4 +1,4 @@
-"""Random faults at random moments: a handful of trials here, with fixed seeds; `invoke drill --random N --seed S` has more."""
+"""Random faults at random moments: a handful of trials with fixed seeds; `invoke drill --random N --seed S` runs more."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.xdist_group("faults")
 SAMPLE = ("random/1-22", "random/1-37", "random/1-39", "random/1-46", "random/1-47", "random/1-49", "random/1-52")
 
 
-def test_the_sample_has_every_blow() -> None:
+def test_the_sample_has_every_random_fault() -> None:
     trials = [read_chaos_name(name) for name in SAMPLE]
     assert {injection.fault for trial in trials if trial for injection in trial.injections} == set(RandomFault)
 

@@ -1,4 +1,4 @@
-"""Nothing is heard of a VM for long, while jobs end there and push their results: they are not run again.
+"""A VM is silent for long, while jobs end there and push their results: they are not run again.
 
 Either the client sleeps past its lease, as in a closed laptop, and its connections are lost meanwhile, or the VM refuses SSH and is given up
 though it runs on.
@@ -17,7 +17,7 @@ import pytest
 
 from runner.model import names
 from tests.e2e.site import LIMIT_S, Site
-from tests.faults.cloud_hand import CloudHand
+from tests.faults.cloud_control import CloudControl
 from tests.faults.test_attach import SLOW
 
 pytestmark = pytest.mark.xdist_group("faults")
@@ -59,7 +59,7 @@ class Run:
         raise AssertionError(self.process.communicate(timeout=LIMIT_S))
 
     def wait(self) -> None:
-        """To its end."""
+        """Wait for its end."""
         stdout, stderr = self.process.communicate(timeout=LIMIT_S)
         self.events += [json.loads(line) for line in stdout.splitlines()]
         assert self.events[-1]["event"] == "summary", (self.events[-3:], stderr)
@@ -79,7 +79,7 @@ class Run:
         assert summary["left_over"] == []
 
 
-def _wait_until_no_vm_is_there(site: Site) -> None:
+def _wait_until_no_vm_exists(site: Site) -> None:
     give_up_at = time.monotonic() + LIMIT_S
     while site.status()["vms"]:
         assert time.monotonic() < give_up_at
@@ -90,8 +90,8 @@ def test_jobs_that_ended_while_the_client_slept(site: Site, tmp_path: Path) -> N
     run = Run(site, tmp_path, "asleep", OPENSEES_HPC_LEASE_S="8")
     run.process.send_signal(signal.SIGSTOP)
     try:
-        CloudHand(site).arm({"kind": "ssh_drop", "match": f"instances/{names.instance_name('asleep', 0)}$"})
-        _wait_until_no_vm_is_there(site)
+        CloudControl(site).arm({"kind": "ssh_drop", "match": f"instances/{names.instance_name('asleep', 0)}$"})
+        _wait_until_no_vm_exists(site)
     finally:
         run.process.send_signal(signal.SIGCONT)
     run.wait()
@@ -100,10 +100,10 @@ def test_jobs_that_ended_while_the_client_slept(site: Site, tmp_path: Path) -> N
 
 def test_jobs_that_ended_while_the_vm_was_silent(site: Site, tmp_path: Path) -> None:
     run = Run(site, tmp_path, "silent", OPENSEES_HPC_LOST_AFTER_S="20")
-    hand = CloudHand(site)
+    control = CloudControl(site)
     match = f"instances/{names.instance_name('silent', 0)}$"
-    hand.arm({"kind": "ssh_refused", "match": match, "delay_s": 3600})
-    hand.arm({"kind": "ssh_drop", "match": match})
+    control.arm({"kind": "ssh_refused", "match": match, "delay_s": 3600})
+    control.arm({"kind": "ssh_drop", "match": match})
     run.wait()
     run.assert_each_job_ended_once()
     assert {event["reason"] for event in run.events if (event["event"], event.get("state")) == ("job", "waiting")} == {

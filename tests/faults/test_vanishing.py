@@ -1,4 +1,4 @@
-"""Spot VMs that the cloud takes back while they are being made: each is a lost VM, and nothing worse."""
+"""Spot VMs that are preempted while they are being created: each is a lost VM, and nothing worse."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from runner.model import names
 from tests.e2e.site import Site
-from tests.faults.cloud_hand import CloudHand
+from tests.faults.cloud_control import CloudControl
 from tests.faults.test_attach import SLOW
 
 pytestmark = pytest.mark.xdist_group("faults")
@@ -22,14 +22,14 @@ machines: {{max_vms: {vms}}}
 
 
 @pytest.mark.parametrize("vms", [1, 2])
-def test_a_batch_goes_on_when_a_vm_goes_as_soon_as_it_runs(site: Site, tmp_path: Path, vms: int) -> None:
+def test_a_batch_continues_when_a_vm_disappears_as_soon_as_it_runs(site: Site, tmp_path: Path, vms: int) -> None:
     batch = f"brief-{vms}"
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "main.tcl").write_text(SLOW)
     (tmp_path / "batch.yaml").write_text(JOBS.format(batch=batch, vms=vms))
-    site.status()  # which starts the cloud
+    site.status()  # this starts the cloud
     first = names.instance_name(batch, 0)
-    CloudHand(site).arm(
+    CloudControl(site).arm(
         {"kind": "preemption", "match": f"instances/{first}$", "after_s": 0.0, "notice_s": 0.0, "times": 1}
     )
     done = site.run_batch(tmp_path / "batch.yaml", tmp_path / "results")

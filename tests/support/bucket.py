@@ -1,4 +1,4 @@
-"""A results bucket on an embedded cloud of the test's own, and result sets in it as push-results leaves them."""
+"""A results bucket on an embedded cloud of the test's own, with result sets as push-results writes them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FILES: Mapping[str, bytes] = {"out/drift.txt": b"1 2 3\n", "log": b"ended\n", "e
 
 
 def storage_client(endpoint: Endpoint, url: str = "") -> Client:
-    """The owner's client for the storage of an embedded cloud; ``url``: of a proxy in front of it."""
+    """Return the owner's client for the storage of an embedded cloud; ``url``: of a proxy in front of it."""
     options = ClientOptions(api_endpoint=url or endpoint.url)
     credentials = Credentials(token=endpoint.read_token())
     return Client(project="local-project", credentials=credentials, client_options=options)
@@ -43,13 +43,13 @@ def crc32c(content: bytes) -> str:
 
 
 def compress(content: bytes) -> bytes:
-    """As push-results does it: in a stream, whose length is not known when it begins."""
+    """Compress like push-results: in a stream, whose length is not known at its beginning."""
     stream = zstandard.ZstdCompressor(level=3, write_checksum=True).compressobj()
     return stream.compress(content) + stream.flush()
 
 
 def pack(files: Mapping[str, bytes]) -> tuple[bytes, dict[str, Any]]:
-    """An archive and its manifest's values."""
+    """Return an archive and its manifest's values."""
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape") as tar:
         for name, content in files.items():
@@ -62,7 +62,7 @@ def pack(files: Mapping[str, bytes]) -> tuple[bytes, dict[str, Any]]:
 
 
 def read_tree(folder: Path) -> dict[str, bytes]:
-    """All files below a folder."""
+    """Return the contents of all files below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -74,7 +74,7 @@ class Site:
     endpoint: Endpoint
 
     def context(self, results: Path) -> Context:
-        """As commands get it."""
+        """Return a context as commands get it."""
         environment = {"OPENSEES_HPC_HOME": str(self.home), "OPENSEES_HPC_TARGET": "local"}
         return wiring.make_context(environment, results_folder=results)
 
@@ -95,7 +95,7 @@ class Site:
 
 @contextmanager
 def running_site(folder: Path) -> Iterator[Site]:
-    """Start the cloud, make the bucket, and stop it in the end."""
+    """Start the cloud, create the bucket, and stop the cloud at the end."""
     state = folder / "local" / "cloud"
     endpoint = control.start(state, timeout_s=60.0)
     try:
@@ -110,7 +110,7 @@ def running_site(folder: Path) -> Iterator[Site]:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """A batch of its own in the bucket, and its results at home."""
+    """A batch of its own in the bucket, and its downloaded results."""
 
     site: Site
     name: str
@@ -122,15 +122,15 @@ class Batch:
 
     @property
     def folder(self) -> Path:
-        """The batch's results at home."""
+        """The folder of the batch's downloaded results."""
         return self.context.results_folder / self.name
 
     def objects(self) -> list[str]:
-        """What is in the bucket below the batch's name."""
+        """Return the objects in the bucket below the batch's name."""
         return [item.name.removeprefix(f"{self.name}/") for item in self.store.objects.listed(f"{self.name}/")]
 
     def put(self, job: str, name: str, content: bytes, *, attempt: int = 1, push: int = 1) -> None:
-        """One object of a set."""
+        """Create one object of a set."""
         self.store.objects.write(names.result_prefix(self.name, job, attempt, push) + name, content)
 
     def push(
@@ -143,7 +143,7 @@ class Batch:
         parts: str = "amc",
         how: str = "ended",
     ) -> None:
-        """A set, or only some ``parts`` of it: archive, manifest, commit marker. ``how``: how the job ended."""
+        """Push a set, or only some ``parts`` of it: archive, manifest, commit marker. ``how``: how the job ended."""
         archive, manifest = pack(files)
         manifest["end"] = {"how": how, "exit_code": 0, "wall_s": 1.0, "core_s": 1.0}
         contents = {
@@ -155,7 +155,7 @@ class Batch:
             self.put(job, *contents[part], attempt=attempt, push=push)
 
     def at_home(self) -> dict[str, dict[str, bytes]]:
-        """The folders that a user sees, and the files in each."""
+        """Return the folders that a user sees, and the files in each."""
         visible = [path for path in self.folder.glob("*") if not path.name.startswith(".")]
         return {path.name: read_tree(path) for path in visible}
 

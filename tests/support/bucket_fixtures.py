@@ -13,7 +13,7 @@ from tests.support.bucket import Batch, Site, new_batch, running_site
 @pytest.fixture(scope="session")
 def bucket_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with pytest.MonkeyPatch.context() as patch, running_site(tmp_path_factory.mktemp("site")) as found:
-        # Else Google's client asks for the bucket in a thread of its own, which may outlive the client.
+        # Otherwise Google's client requests the bucket in a thread of its own, which may still run after the client is closed.
         patch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
         yield found
 

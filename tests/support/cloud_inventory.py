@@ -1,4 +1,4 @@
-"""An embedded cloud into which a test puts what it needs, and what ``cleanup`` makes of it."""
+"""An embedded cloud in which a test creates the resources that it needs, and ``cleanup`` on it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def at(hours: float) -> str:
 
 @dataclass(kw_only=True)
 class Inventory:
-    """An embedded cloud into which a test puts what it needs."""
+    """An embedded cloud in which a test creates the resources that it needs."""
 
     site: CommandSite
 
@@ -89,20 +89,20 @@ class Inventory:
         assert answer.status_code == 200
 
     def lease(self, batch: str, ended_s_ago: float, **changes: Any) -> None:
-        """The lease of a batch, which ended so long ago."""
+        """Write the lease of a batch, which expired this long ago."""
         ended = datetime.now(UTC) - timedelta(seconds=ended_s_ago)
         lease = replace(new_lease(batch, "you@there 7", ended - timedelta(seconds=600), 600), **changes)
         self.put(names.lease_object(batch), lease.as_json())
 
     def switch_off(self, name: str) -> None:
-        """As a VM does that may not delete itself."""
+        """Power a VM off."""
         self.ask("POST", f"{self.compute}/zones/europe-west4-a/instances/{name}/stop")
 
     def objects(self) -> list[str]:
         return [item["name"] for item in self.ask("GET", f"/storage/v1/b/{BUCKET}/o").get("items", [])]
 
     def base(self) -> None:
-        """The parts of the base, as the stack makes them."""
+        """Create the parts of the base, as the stack does."""
         network = f"projects/{PROJECT}/global/networks/{names.NETWORK}"
         self.bucket(BUCKET, ME)
         self.ask("POST", f"{self.compute}/global/networks", {"name": names.NETWORK, "autoCreateSubnetworks": False})
@@ -118,12 +118,12 @@ class Inventory:
         self.bind(names.self_delete_role(PROJECT), names.SELF_DELETE_ROLE_TITLE)
 
     def policy(self) -> dict[str, Any]:
-        """The project's IAM policy, with conditions."""
+        """Return the project's IAM policy, with conditions."""
         wanted = {"options": {"requestedPolicyVersion": 3}}
         return dict(self.ask("POST", f"{POLICY}:getIamPolicy", wanted))
 
     def bind(self, role: str, title: str) -> None:
-        """A grant with a condition in the project's policy."""
+        """Add a grant with a condition to the project's policy."""
         condition = {"title": title, "expression": names.self_delete_condition()}
         member = f"serviceAccount:{names.service_account_email(PROJECT)}"
         policy = self.policy()
@@ -136,11 +136,11 @@ class Inventory:
         return cleanup.execute(context if listener is None else context.with_listener(listener), given)
 
     def dump(self) -> list[tuple[str, str]]:
-        """Everything that the cloud knows, and the names of all objects."""
+        """Return all documents of the cloud, and the names of all objects."""
         return [*self.dump_without_bucket(), *((name, "object") for name in self.objects())]
 
     def dump_without_bucket(self) -> list[tuple[str, str]]:
-        """The same where there is no results bucket."""
+        """Return the same for a cloud without results bucket."""
         database = sqlite3.connect(f"file:{self.site.cloud_folder / 'cloud.sqlite'}?mode=ro", uri=True)
         try:
             return database.execute("SELECT key, doc FROM docs ORDER BY key").fetchall()

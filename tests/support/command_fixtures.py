@@ -1,4 +1,4 @@
-"""Sites for the tests of commands: one with an embedded cloud for each module, one on which nothing was ever done."""
+"""Sites for the tests of commands: one with an embedded cloud for each module, one on which no command was ever run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def cloud_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def site(cloud_home: Path) -> CommandSite:
-    """Its cloud and its journal are shared by the tests of a module: they use names of their own."""
+    """Return a site whose cloud and journal are shared by the tests of a module, which use names of their own."""
     return CommandSite(home=cloud_home)
 
 
@@ -33,7 +33,7 @@ def fresh_site(tmp_path: Path) -> Iterator[CommandSite]:
 
 @pytest.fixture
 def inventory(cloud_home: Path) -> Iterator[Inventory]:
-    """An empty cloud."""
+    """Yield an empty cloud."""
     made = Inventory(site=CommandSite(home=cloud_home))
     yield made
     made.ask("POST", "/_local/reset")

@@ -1,4 +1,4 @@
-"""A user's machine in a test's own process: settings, a real embedded cloud, a listener that remembers."""
+"""A user's computer in a test's own process: settings, a real embedded cloud, a listener that records events."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ from tests.emulator.conftest import LIMIT_S, vm_body
 
 @dataclass(kw_only=True)
 class CommandSite:
-    """``context`` is what commands are handed; ``told`` what they have said."""
+    """``context`` is the value that commands get; ``told`` has the events that they reported."""
 
     home: Path
     told: list[Event] = field(default_factory=list)
 
     def context(self, **environment: str) -> Context:
-        """As wiring makes it for this home; this site remembers what it tells."""
+        """Return wiring's context for this state folder; this site records its events."""
         kept = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
         given = kept | {"OPENSEES_HPC_HOME": str(self.home)} | environment
         return wiring.make_context(given, results_folder=self.home / "results", listener=self.listener)
 
     @property
     def listener(self) -> Listener:
-        """Remembers events."""
+        """A listener that records events."""
         return Listener(on_progress=self.told.append)
 
     def events(self, word: str) -> list[dict[str, Any]]:
-        """The facts of the events of one kind."""
+        """Return the values of the events of one kind."""
         return [event.as_json() for event in self.told if event.kind == word]
 
     @property
     def cloud_folder(self) -> Path:
-        """Where wiring puts the embedded cloud."""
+        """The folder in which wiring puts the embedded cloud."""
         return self.home / "local" / "cloud"
 
     @property
     def is_cloud_running(self) -> bool:
-        """Whether somebody has started it."""
+        """Whether it is running."""
         return control.status(self.cloud_folder) is not None
 
     def start_cloud(self) -> Endpoint:
-        """Start it, or find it."""
+        """Start it, or find the running one."""
         return control.start(self.cloud_folder)
 
     def insert_vm(self, name: str, **labels: str) -> str:
-        """A VM with these labels and ours; its zone."""
+        """Create a VM with these labels and ours; return its zone."""
         endpoint = self.start_cloud()
         body = vm_body(name, zone=endpoint.zone, labels={"app": "opensees-hpc", **labels})
         answer = requests.post(
@@ -64,22 +64,22 @@ class CommandSite:
         return endpoint.zone
 
     def delete_vm(self, name: str) -> None:
-        """Delete it behind everybody's back."""
+        """Delete a VM without the knowledge of any client."""
         endpoint = self.start_cloud()
         url = f"{self._zone(endpoint)}/instances/{name}"
         self._wait(endpoint, requests.delete(url, headers=endpoint.headers, timeout=LIMIT_S))
 
     def arm(self, **fault: Any) -> None:
-        """A fault of the embedded cloud."""
+        """Arm a fault of the embedded cloud."""
         answer = self.ask("POST", "faults", json=fault)
         assert answer.status_code == 200, answer.text
 
     def disarm(self) -> None:
-        """No fault any more."""
+        """Disarm all faults."""
         self.ask("DELETE", "faults").raise_for_status()
 
     def ask(self, method: str, what: str, **more: Any) -> requests.Response:
-        """The embedded cloud's admin API."""
+        """Call the embedded cloud's admin API."""
         endpoint = self.start_cloud()
         url = f"{endpoint.url}/_local/{what}"
         return requests.request(method, url, headers=endpoint.headers, timeout=LIMIT_S, **more)

@@ -1,4 +1,4 @@
-"""A controller on a cloud and VMs of a few lists: what its tests run it on."""
+"""A controller on a cloud and VMs that consist of a few lists, for its tests."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PUSH_REFUSED = 5
 
 @dataclass(kw_only=True)
 class SmallVm:
-    """A VM's job interface. Jobs end at once; what comes after a job's end waits for ``pushed``, or for the VM's end.
+    """A VM's job interface. Jobs end at once; the push after a job's end waits for ``pushed``, or for the VM's end.
 
     ``has_long_jobs``: they end with the VM instead.
     """
@@ -137,8 +137,8 @@ class SmallFleet:
 
 @dataclass(kw_only=True)
 class SmallCollector:
-    """``pushed``: attempts in the bucket, each of which comes home while ``runs`` is set. ``refusals``: what the next looks into the
-    bucket end with."""
+    """``pushed``: attempts in the bucket, each of which is downloaded while ``runs`` is set. ``refusals``: the errors of the next
+    requests to the bucket."""
 
     folder: Path
     runs: threading.Event = field(default_factory=threading.Event)
@@ -170,7 +170,7 @@ class SmallCollector:
         self.given_up.append((job, attempt))
 
     def home(self, job: str, attempt: int) -> DownloadedSet:
-        """Results that say that the job ended well."""
+        """Return results of a job that succeeded."""
         folder = self.folder / job
         (folder / ".job").mkdir(parents=True, exist_ok=True)
         (folder / ".job" / "end").write_text("ended 0 0 1.0 2.0 - -\n")
@@ -193,7 +193,7 @@ def _job(name: str, folder: Path) -> Job:
 
 @dataclass(kw_only=True)
 class Bench:
-    """A controller of jobs a, b…, each as wide as a VM, and what it told."""
+    """A controller of jobs a, b…, each as wide as a VM, and its events."""
 
     context: JournalContext
     controller: Controller
@@ -207,7 +207,7 @@ class Bench:
     vms: dict[str, SmallVm] = field(default_factory=lambda: defaultdict(SmallVm))
 
     def boot(self, name: str) -> None:
-        """Let a VM answer. Results are pushed at once, except on the first."""
+        """Let a VM answer. Results are pushed at once, except on the first VM."""
         self.compute.there[name] = instance(name)
         vm = self.vms[name]
         if name != "opensees-hpc-b-0":
@@ -215,7 +215,7 @@ class Bench:
         self.inbox.tell(VMReady(instance=instance(name), interface=cast(Any, vm)))
 
     def attempts(self) -> dict[str, tuple[str, int]]:
-        """Where each job ran last, and the how manieth attempt that was."""
+        """Return the VM on which each job ran last, and the number of that attempt."""
         return {job.name: (job.vm, job.attempt) for job in self.controller.roster.jobs}
 
 
@@ -274,7 +274,7 @@ def make_bench(
 
 @contextmanager
 def running(bench: Bench) -> Iterator[None]:
-    """Inside, the batch runs; after it, it has come to its end."""
+    """Run the batch inside; after the block, it has ended."""
     thread = threading.Thread(target=bench.controller.run, daemon=True)
     with Downloads(cast(Collector, bench.collector)):
         thread.start()
@@ -285,6 +285,6 @@ def running(bench: Bench) -> Iterator[None]:
 
 
 def lose(bench: Bench, name: str, witness: str = "ssh") -> None:
-    """Lose a VM while its job's results are on their way, or may be."""
+    """Lose a VM while its job's results are being pushed, or may be."""
     assert bench.vms[name].waiting.wait(LIMIT_S)
     bench.inbox.tell(VMDown(name=name, witness=witness, reason="nothing is heard of it"))

@@ -1,4 +1,4 @@
-"""A proxy for HTTP that cuts connections in the middle of answers, and remembers what was asked for."""
+"""An HTTP proxy that cuts connections in the middle of answers, and records the requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HOP_HEADERS = ("connection", "transfer-encoding", "keep-alive", "host")
 
 
 class CuttingProxy(ThreadingHTTPServer):
-    """``cuts``: for each of the next downloads of a body, how many bytes of it pass before the connection is cut."""
+    """``cuts``: for each of the next downloads, the number of bytes after which the connection is cut."""
 
     daemon_threads = True
 
@@ -28,7 +28,7 @@ class CuttingProxy(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is none of ours."""
+        """Ignore a client that closes its connection."""
 
 
 class _Request(BaseHTTPRequestHandler):

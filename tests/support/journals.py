@@ -1,4 +1,4 @@
-"""What a journal tells, in the words that tests ask with."""
+"""Queries of a journal for tests."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from runner.model.journal_state import JournalState, Resource
 
 
 def open_resources(journal: JournalState) -> tuple[Resource, ...]:
-    """What may still be there: it was intended or created, is not meant to stay, and nobody has seen that it is gone."""
+    """Return the resources that may still exist: intended or created, not meant to stay, and not known to be gone."""
     return tuple(item for item in journal.resources if item.gone is None and not item.is_kept)

@@ -1,4 +1,4 @@
-"""A cloud of a few lists, for tests of threads that talk to it: what it answers is set by the test."""
+"""A cloud that consists of a few lists, for tests of threads that use it: the test sets its answers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def instance(name: str, status: str = "RUNNING") -> Instance:
 
 @dataclass(kw_only=True)
 class SmallCompute:
-    """``troubles``: what the next calls of each method raise, by its name."""
+    """``troubles``: the errors of the next calls of each method, by its name."""
 
     there: dict[str, Instance] = field(default_factory=dict)
     troubles: dict[str, list[Exception]] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class EmptyBucket:
 
 
 def small_context(folder: Path, compute: SmallCompute, *, listener: Listener | None = None, **more: Any) -> Context:
-    """Commands' context on this cloud; its clock goes by what is slept, so that long waits are short."""
+    """Return the commands' context on this cloud; its clock advances by each sleep, so that long waits are short."""
     slept, listener = [0.0], listener or Listener()
 
     def sleep(seconds: float) -> None:
@@ -105,7 +105,7 @@ def small_context(folder: Path, compute: SmallCompute, *, listener: Listener | N
 
 
 class Inbox:
-    """What threads reported."""
+    """The messages of threads."""
 
     def __init__(self) -> None:
         self.messages: list[Any] = []
@@ -121,7 +121,7 @@ class Inbox:
             return [message for message in self.messages if isinstance(message, kind)]
 
     def wait_for(self, kind: type, count: int = 1) -> Sequence[Any]:
-        """Wait for so many messages of a kind, and return them."""
+        """Wait for this many messages of a kind, and return them."""
         with self._changed:
             self._changed.wait_for(
                 lambda: sum(isinstance(message, kind) for message in self.messages) >= count, LIMIT_S
