@@ -148,7 +148,7 @@ def _show(context: Context, choices: Iterable[Choice], unread: Iterable[Unread])
                 reason=choice.reason,
                 owner=item.owner,
                 expires=item.labels.get("expires", ""),
-                has_expired=choice.is_outlived,
+                has_expired=choice.has_expired,
             )
         )
     for text in unread:
