@@ -85,7 +85,7 @@ def execute(context: Context, options: Cleanup) -> CleanupSummary:
             lambda: _look_again(context, scope),
             Agreement(found=found, items=taken),
             kinds=kinds,
-            tell=lambda removal: _tell(context, removal, options),
+            report=lambda removal: _tell(context, removal, options),
         )
     if not options.dry_run:
         keys = {item.key for item in taken}
