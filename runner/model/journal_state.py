@@ -58,7 +58,7 @@ class Owner:
     def __str__(self) -> str:
         return f"{self.user}@{self.host} (process {self.pid})"
 
-    def is_on_machine_of(self, other: Owner) -> bool:
+    def is_on_computer_of(self, other: Owner) -> bool:
         """Return whether both are processes of one computer. A computer with a copied disk has another machine ID, or at least another host name."""
         return (self.machine_id, self.host) == (other.machine_id, other.host)
 

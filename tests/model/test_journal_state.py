@@ -162,9 +162,9 @@ def test_a_copied_disk_is_another_computer() -> None:
     other_host = read_owner(OWNER | {"host": "laptop"})
     rebooted = read_owner(OWNER | {"boot_id": "boot-2", "pid": 9})
     assert mine and copied and other_host and rebooted
-    assert mine.is_on_machine_of(rebooted)
-    assert not mine.is_on_machine_of(copied)
-    assert not mine.is_on_machine_of(other_host)
+    assert mine.is_on_computer_of(rebooted)
+    assert not mine.is_on_computer_of(copied)
+    assert not mine.is_on_computer_of(other_host)
 
 
 STORY = b"".join(encode_record(record) for record in whole_story())
