@@ -10,9 +10,9 @@
     │   ├── ConflictError             409 or 412
     │   ├── QuotaError                a quota is too small
     │   └── StockoutError             the zone has no such VM available now
-    ├── RemoteError               5   SSH: connect, host key, a command on an instance
+    ├── RemoteError               5   SSH: connect, host key, a command on a VM
     │   ├── HostKeyError              the host is not the one we know
-    │   ├── RemoteCommandError        a remote command ended with an exit code that is not 0
+    │   ├── RemoteCommandError        a remote command ended with an nonzero exit code
     │   └── JobsNotStartedError       jobs of a submit that a host could not start
     ├── StackError                6   the Pulumi engine failed
     ├── BuildError                7   the image could not be baked or did not validate
@@ -22,7 +22,7 @@
     ├── SimulatorOutputParsingError   what a simulation wrote is not one number
     └── DeclinedError             9   the user declined, or nobody could be asked
 
-A wrong argument of a call is a ValueError, such as JobsRefusedError: IDs of jobs that are taken, or not known.
+A wrong argument of a call is a ValueError, such as JobsRefusedError: job IDs that are taken or unknown.
 
 Exit code 1 without an error: at least one job did not succeed. Exit code 130: interrupted. ``EXIT_CODES`` has all of them.
 """
@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 INTERRUPTED_EXIT_CODE = 130
-# What each exit code of a command means, wherever it can be one. The help of a command says with which it can end.
+# What each exit code means, whichever command ends with it. The help of a command lists those that it can end with.
 EXIT_CODES: Mapping[int, str] = {
     0: "success",
     1: "something did not succeed, though the command ran to its end",
@@ -50,7 +50,7 @@ EXIT_CODES: Mapping[int, str] = {
     11: "a fault in opensees-hpc itself; a file has the report",
     129: "the terminal was closed (SIGHUP)",
     INTERRUPTED_EXIT_CODE: "Ctrl-C (SIGINT)",
-    143: "told to end (SIGTERM)",
+    143: "terminated (SIGTERM)",
 }
 
 
@@ -152,7 +152,7 @@ class RemoteError(HpcError):
 
 
 class HostKeyError(RemoteError):
-    """The host showed a key that is not the one we know."""
+    """The host presented a key that is not the one we know."""
 
 
 class RemoteCommandError(RemoteError):
@@ -168,7 +168,7 @@ class RemoteCommandError(RemoteError):
 
 
 class JobsNotStartedError(RemoteError):
-    """The host could not start some jobs of a submit. ``refused``: as that of JobsRefusedError; the IDs under ``failed`` are free."""
+    """The host could not start some jobs of a submit. ``refused``: as in JobsRefusedError; the IDs under ``failed`` can be used again."""
 
     def __init__(self, message: str, *, host: str, refused: Mapping[str, Mapping[str, str]]) -> None:
         super().__init__(message, host=host)
@@ -176,7 +176,7 @@ class JobsNotStartedError(RemoteError):
 
 
 class JobsRefusedError(ValueError):
-    """Some jobs of a submit have IDs that cannot be submitted now. ``refused``: the reasons by ID, by what it is: exists, none, busy."""
+    """Some jobs of a submit have IDs that cannot be submitted now. ``refused``: a mapping of ID to reason for each kind of refusal: exists, none, busy."""
 
     def __init__(self, message: str, *, refused: Mapping[str, Mapping[str, str]]) -> None:
         super().__init__(message)
@@ -190,7 +190,7 @@ class SimulatorOutputParsingError(HpcError):
 class StackError(HpcError):
     """The Pulumi engine failed. ``diagnostics``: the engine's own error messages, as shown to the user.
 
-    ``lost_vms``: the VMs of which it complains that they went while they were being made.
+    ``lost_vms``: the VMs that, by these messages, went away while they were being created.
     """
 
     exit_code = 6

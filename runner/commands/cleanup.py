@@ -85,7 +85,7 @@ def execute(context: Context, options: Cleanup) -> CleanupSummary:
             lambda: _look_again(context, scope),
             Agreement(found=found, items=taken),
             kinds=kinds,
-            tell=lambda removal: _tell(context, removal, options),
+            report=lambda removal: _tell(context, removal, options),
         )
     if not options.dry_run:
         keys = {item.key for item in taken}
@@ -148,7 +148,7 @@ def _show(context: Context, choices: Iterable[Choice], unread: Iterable[Unread])
                 reason=choice.reason,
                 owner=item.owner,
                 expires=item.labels.get("expires", ""),
-                has_expired=choice.is_outlived,
+                has_expired=choice.has_expired,
             )
         )
     for text in unread:

@@ -109,7 +109,7 @@ def execute(context: Context, *, batch: str, minutes: float, job: str = "") -> E
 
 def _move(deadlines: Mapping[str, float], minutes: float, *, longest_s: float | None) -> dict[str, float]:
     """Return the new deadlines; a job that began with its VM cannot outlast the VM either."""
-    moved = {name: Deadline(limit_s, wall_s=longest_s, of=f"job {name}") for name, limit_s in deadlines.items()}
+    moved = {name: Deadline(limit_s, longest_s=longest_s, of=f"job {name}") for name, limit_s in deadlines.items()}
     for deadline in moved.values():
         deadline.extend(minutes)
     return {name: deadline.limit_s for name, deadline in moved.items()}

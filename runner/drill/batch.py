@@ -1,4 +1,4 @@
-"""The batch of a drill: a few analyses of a few seconds, and what their results must be."""
+"""The batch of a drill: a few analyses of a few seconds, with known results."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ FAILURE_EXIT_CODE = 3
 
 @dataclass(frozen=True, kw_only=True)
 class DrillBatch:
-    """``durations_s``: of its analyses, one each. ``vms``: how many there are at most at a time.
+    """``durations_s``: one for each analysis. ``vms``: how many VMs it has at most at a time.
 
-    ``witness``: the file of the host that hears of each begin and end; None for none. ``failing``: the analyses that fail on
-    purpose, after they have left their file.
+    ``witness``: the file on this computer in which each analysis records its begin and end; None for none. ``failing``: the analyses
+    that fail on purpose, after they have written their file.
     """
 
     name: str
@@ -57,16 +57,16 @@ class DrillBatch:
         steps = str(round(self.durations_s[number] / STEP_S))
         return [str(number), steps, *([str(self.witness), str(code)] if self.witness else [])]
 
-    def attempts_at_home(self, results: Path) -> dict[str, int]:
-        """Return the jobs whose results were downloaded, with the attempt that is there."""
+    def downloaded_attempts(self, results: Path) -> dict[str, int]:
+        """Return the jobs whose results were downloaded, each with its attempt."""
         found = {job: DownloadTracker(results / self.name).find(job) for job in self.jobs}
-        return {job: home.attempt for job, home in found.items() if home is not None}
+        return {job: downloaded.attempt for job, downloaded in found.items() if downloaded is not None}
 
-    def problems_at_home(self, results: Path) -> list[str]:
-        """Return what is wrong with the results that are there; nothing about those that are not."""
+    def problems_with_results(self, results: Path) -> list[str]:
+        """Return what is wrong with the downloaded results; missing results are not checked here."""
         problems = []
         for job in self.jobs:
-            # The first attempt that came home has the job's name; another one would have its number, too.
+            # The first attempt that was downloaded has the job's name; another one has its number too.
             folders = sorted([*(results / self.name).glob(job), *(results / self.name).glob(f"{job}.*")])
             if len(folders) > 1:
                 problems.append(f"{job} was downloaded {len(folders)} times")

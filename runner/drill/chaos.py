@@ -20,10 +20,10 @@ SEEDS = 1_000_000
 
 
 class FollowUp(Enum):
-    """What the user does with a batch that is open when its client is gone."""
+    """What the user does with a batch whose client is gone while it is open."""
 
     SOON = "attach at once"
-    LATE = "attach when the lease has run out"
+    LATE = "attach when the lease has expired"
     TWICE = "two attaches at once"
 
 
@@ -51,7 +51,7 @@ class ChaosTrial:
 
     @classmethod
     def draw(cls, seed: int, number: int) -> ChaosTrial:
-        """Return the trial that a seed and a number stand for."""
+        """Return the trial that a seed and a number determine."""
         chance = random.Random(f"{seed}/{number}")  # noqa: S311 (moments, not secrets)
         faults = chance.sample(list(RandomFault), chance.randint(1, MOST_FAULTS))
         injections = [Injection(fault=fault, at_s=chance.uniform(0.0, WINDOW_S)) for fault in faults]
@@ -66,23 +66,23 @@ class ChaosTrial:
 
     @property
     def name(self) -> str:
-        """As ``--only`` has it."""
+        """The name that ``--only`` takes."""
         return f"{NAME_PREFIX}/{self.seed}-{self.number}"
 
     @property
     def moment(self) -> str:
-        """For the table."""
+        """The name, for the table."""
         return self.name
 
     @property
     def what(self) -> str:
-        """For the table."""
+        """The faults, for the table."""
         start = "left alone (--detach); " if self.is_detached else ""
         return f"{start}{'; '.join(map(str, self.injections))}; then {self.follow_up.value}"
 
 
 def draw_trials(count: int, *, seed: int | None) -> list[ChaosTrial]:
-    """Return the first trials of a seed; of one that is drawn where none is given."""
+    """Return the first trials of a seed; without one, of a random seed."""
     given = secrets.randbelow(SEEDS) if seed is None else seed
     return [ChaosTrial.draw(given, number) for number in range(1, count + 1)]
 

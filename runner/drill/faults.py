@@ -1,4 +1,4 @@
-"""The faults that are injected into a batch. None needs the client's help: signals, limits of the system, faults of the cloud."""
+"""The faults that are injected into a batch. None needs the client's cooperation: signals, limits of the system, faults of the cloud."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ class Fault(Enum):
 
     @property
     def description(self) -> str:
-        """For the table."""
+        """The description, for the table."""
         return DESCRIPTIONS[self]
 
     @property
-    def is_survived(self) -> bool:
-        """Whether the client has to bring its batch to its end all the same, with every job."""
+    def must_be_survived(self) -> bool:
+        """Whether the client must still finish its batch, with every job."""
         return self in (Fault.API_503, Fault.DROP, Fault.PREEMPTION, Fault.EVERY_VM)
 
     def inject(self, site: DrillSite, client: Client, batch: str) -> Taken:
@@ -81,7 +81,7 @@ class Fault(Enum):
 
 DESCRIPTIONS = {
     Fault.KILL_CLIENT: "kill -9 of the client",
-    Fault.KILL_GROUP: "kill -9 of the client and of all that it has started",
+    Fault.KILL_GROUP: "kill -9 of the client and of all processes that it has started",
     Fault.SIGINT: "SIGINT to the client",
     Fault.SIGTERM: "SIGTERM to the client",
     Fault.KILL_ENGINE: "kill -9 of the engine",
@@ -135,12 +135,12 @@ def _fault(site: DrillSite, client: Client, batch: str, *, name: str) -> None:
 
 
 def _preempt(site: DrillSite, client: Client, batch: str) -> Taken:
-    """Preempt the first VM of the batch, as Google says how to try that out."""
+    """Preempt the first VM of the batch, with Google's own method for testing that."""
     return _take(site, _running(site, batch)[:1])
 
 
 def _preempt_every_vm(site: DrillSite, client: Client, batch: str) -> Taken:
-    """Preempt the first spot VMs, each after a life whose length its name stands for, so that it is the same each time."""
+    """Preempt the first spot VMs, each after a time that its name determines, so that it is the same each time."""
     dies_at: dict[str, float] = {}
     taken: dict[str, datetime] = {}
     while client.is_running() and len(taken) < VMS_TAKEN:
@@ -163,7 +163,7 @@ def _take(site: DrillSite, vms: Sequence[Instance]) -> Taken:
     taken = {}
     for vm in vms:
         taken[vm.name] = site.context.now()
-        with contextlib.suppress(NotFoundError):  # it went by itself in between
+        with contextlib.suppress(NotFoundError):  # it was deleted in between
             site.context.cloud.compute.simulate_maintenance(vm.zone, vm.name)
     return taken
 

@@ -1,4 +1,4 @@
-"""Which trials a drill has, one after the other, and what it comes to."""
+"""The trials of a drill, how they are carried out one after the other, and the summary."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class DrillSummary:
 
     @property
     def exit_code(self) -> int:
-        """0 only if all is well."""
+        """0 only if every trial is good."""
         return 0 if self.verdicts and all(verdict.is_good for verdict in self.verdicts) else 1
 
     @property
@@ -50,7 +50,7 @@ class DrillSummary:
         return max((one.replaced_s for one in self.verdicts if one.replaced_s is not None), default=None)
 
     def as_json(self) -> dict[str, Any]:
-        """JSON values of the event ``summary``."""
+        """Return the JSON values of the event ``summary``."""
         return {
             "exit_code": self.exit_code,
             "trials": len(self.verdicts),
@@ -61,10 +61,10 @@ class DrillSummary:
 
 
 def list_trials(*, everything: bool, only: str, seed: int | None, count: int) -> Sequence[AnyTrial]:
-    """``count`` random trials if it is not 0; else those that ``only`` names, random ones too; else those of the matrix.
+    """Return ``count`` random trials if it is not 0; else those that ``only`` names, including random ones; else those of the matrix.
 
     Raises:
-        InputError: there is no such trial.
+        InputError: no such trial exists.
     """
     if count:
         return draw_trials(count, seed=seed)
@@ -82,10 +82,10 @@ def choose_trials(*, everything: bool, only: str, seed: int | None) -> list[Tria
     By default the client is killed at each step. With ``everything`` each fault is injected at each step, one VM is preempted, and ten
     times every VM of a larger batch, at moments of its own.
 
-    ``only``: ``step/fault``, with commas. ``seed``: in an order and with delays that this number stands for.
+    ``only``: names ``step/fault``, separated by commas. ``seed``: determines a random order and delays.
 
     Raises:
-        InputError: there is no such trial.
+        InputError: no such trial exists.
     """
     faults = [fault for fault in Fault if fault not in PREEMPTIONS] if everything or only else [Fault.KILL_CLIENT]
     trials: list[Trial] = [Trial(step=step, fault=fault) for fault in faults for step in Step]
@@ -107,7 +107,7 @@ def _pick(trials: Iterable[Trial], wanted: Sequence[str]) -> list[Trial]:
     known = {trial.name: trial for trial in trials}
     if unknown := [name for name in wanted if name not in known]:
         steps, faults = ", ".join(step.value for step in Step), ", ".join(fault.value for fault in Fault)
-        remedy = f"it is step/fault or random/SEED-NUMBER; steps: {steps}; faults: {faults}"
+        remedy = f"a name is step/fault or random/SEED-NUMBER; steps: {steps}; faults: {faults}"
         raise InputError(f"no trial {', '.join(unknown)}", remedy=remedy)
     return [known[name] for name in wanted]
 
@@ -143,18 +143,18 @@ def _prepare(site: DrillSite, listener: Listener) -> None:
     listener.report(StepStarted(what="base and image for the drill"))
     done = site.invoke("build", "--yes", "--json")
     if done.exit_code != 0:
-        raise HpcError(f"no image for the drill: {done.last_words()}")
+        raise HpcError(f"no image for the drill: {done.last_output()}")
 
 
 def _batch_of(site: DrillSite, trial: Trial) -> DrillBatch:
-    """Return the batch of a trial; on Google Cloud it is as small as can be."""
+    """Return the batch of a trial; on Google Cloud it is as small as possible."""
     if site.context.is_local:
         return local_batch(trial)
     return DrillBatch(name=f"drill-{site.context.now():%Y%m%d-%H%M%S}", durations_s=(REAL_DURATION_S,))
 
 
 def local_batch(trial: Trial) -> DrillBatch:
-    """Return a batch for the embedded cloud: a few jobs on two VMs; more on more where each VM is preempted."""
+    """Return a batch for the embedded cloud: a few jobs on two VMs; more jobs on more VMs if each VM is preempted."""
     name = f"d-{trial.name.replace('/', '-')}"
     if trial.fault is Fault.EVERY_VM:
         return DrillBatch(name=name, durations_s=MASS_PREEMPTION_JOBS_S, vms=VMS_TAKEN)

@@ -1,4 +1,4 @@
-"""The faults of random trials, beside those of the matrix: what users, colleagues, computers and clouds do at any moment."""
+"""The faults of random trials, in addition to those of the matrix: what users, colleagues, computers and clouds may do at any moment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import psutil
 from runner.drill.evidence import Evidence
 from runner.drill.faults import API_FAULTS, Fault, descendants
 from runner.drill.site import Client, DrillSite
-from runner.drill.targets import copied_home
+from runner.drill.targets import copied_state_folder
 from runner.errors import HpcError, NotFoundError
 from runner.model import names
 
@@ -32,11 +32,11 @@ STARTING = frozenset({"PROVISIONING", "STAGING"})
 
 @dataclass(kw_only=True)
 class Scene:
-    """A batch into which faults are injected. ``client`` began it. ``others``: further commands that were started beside it.
+    """A batch into which faults are injected. ``client`` started it. ``others``: further commands that were started beside it.
 
-    ``cleanups`` are those of them that say with their exit code what they left to a living client.
-    ``hung``: VMs that hang, which only a client or ``maxRunDuration`` ends. ``was_ended``: somebody ended the batch on purpose, so
-    that fewer results than analyses are right.
+    ``cleanups``: those of them whose exit code reports what they left to a living client.
+    ``hung``: VMs that hang, which only a client or ``maxRunDuration`` ends. ``was_ended``: the batch was ended on purpose, so that
+    it may have fewer results than analyses.
     """
 
     evidence: Evidence
@@ -65,7 +65,7 @@ class Scene:
         return client
 
     def attach_words(self) -> list[str]:
-        """Return the words of ``invoke attach`` as the user types it."""
+        """Return the arguments of the user's ``invoke attach``."""
         return ["attach", "--batch", self.name, "--json", "--results", str(self.evidence.results)]
 
 
@@ -120,7 +120,7 @@ def _kill_client(scene: Scene) -> None:
 
 
 def _sleep(scene: Scene) -> None:
-    """Suspend the client as a closed laptop does, for less or more than its lease."""
+    """Suspend the client as a closed laptop does, for a time shorter or longer than its lease."""
     if not scene.client.is_running():
         return
     scene.client.process.send_signal(signal.SIGSTOP)
@@ -161,7 +161,7 @@ def _lose_ssh(scene: Scene) -> None:
 def _preempt(scene: Scene) -> None:
     vm = _some_vm(scene, {"RUNNING"})
     if vm is not None:
-        with contextlib.suppress(NotFoundError):  # it went by itself in between
+        with contextlib.suppress(NotFoundError):  # it was deleted in between
             scene.site.context.cloud.compute.simulate_maintenance(*vm)
 
 
@@ -223,7 +223,7 @@ def _attach_too(scene: Scene) -> None:
 
 def _attach_from_copy(scene: Scene) -> None:
     """Attach from a copy of the state folder, such as a restored backup or a synced folder; half of them take the batch over."""
-    environment = copied_home(scene.site.environment, scene.site.folder / f"{scene.name}-copy")
+    environment = copied_state_folder(scene.site.environment, scene.site.folder / f"{scene.name}-copy")
     take_over = ["--take-over"] if scene.chance.random() < 0.5 else []
     scene.start(*scene.attach_words(), *take_over, environment=environment)
 

@@ -1,4 +1,4 @@
-"""What was asked of a drill, as somebody typed it: which trials that are."""
+"""The trials that the arguments of ``invoke drill`` select."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ def read_trials(options: Drill) -> Sequence[AnyTrial]:
     """Return the trials of a drill, in their order.
 
     Raises:
-        InputError: there are no such trials, or the arguments do not go together.
+        InputError: no such trials exist, or the arguments exclude each other.
     """
     drawn = read_whole_number("--random", options.random, least=1, most=MOST_TRIALS)
     number = read_whole_number("--seed", options.seed, least=0)
     if options.on not in ("local", "google"):
-        raise InputError(f"--on {options.on}: a drill is on local or on google")
+        raise InputError(f"--on {options.on}: a drill runs on local or google")
     if sum(map(bool, (options.all, options.only, drawn))) > 1:
         raise InputError("--all, --only and --random exclude each other")
     if options.on == "local":
         return _list(everything=options.all, only=options.only, seed=number, count=drawn or 0)
     if options.all or options.only or drawn:
-        raise InputError("on google there is one trial: one analysis, and its VM is preempted")
+        raise InputError("on google a drill has one trial: one analysis, whose VM is preempted")
     return [REAL]
 
 

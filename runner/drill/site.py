@@ -1,4 +1,4 @@
-"""Where a drill takes place: the commands as a user types them, and the same cloud seen through its API."""
+"""Where a drill runs: the commands as a user types them, and the same cloud through its API."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _CRASH = re.compile(rb"^Traceback \(most recent call last\)|^warning: .+ ended: 
 
 
 class FaultBoard(Protocol):
-    """The faults of the embedded cloud. ``arm`` takes a fault as docs/faults.md has it; ``clear`` disarms all.
+    """The faults of the embedded cloud. ``arm`` takes a fault as described in docs/faults.md; ``clear`` disarms all.
 
-    ``restart`` kills the cloud, and all that runs in it, and starts it again.
+    ``restart`` kills the cloud, with everything that runs in it, and starts it again.
     """
 
     def arm(self, fault: Mapping[str, Any]) -> None: ...
@@ -40,9 +40,9 @@ class FaultBoard(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class DrillSite:
-    """``context``: for looking. ``environment``: for the commands, of the same home. ``faults``: None where there are none to arm.
+    """``context``: for queries. ``environment``: for the commands, with the same state folder. ``faults``: None if none can be armed.
 
-    ``folder``: for jobs files and results. ``defects``: what went wrong inside the cloud so far, where that can be seen.
+    ``folder``: for jobs files and results. ``defects``: returns what went wrong inside the cloud so far, if that is visible.
     """
 
     context: Context
@@ -54,11 +54,11 @@ class DrillSite:
 
     @property
     def lease_s(self) -> float:
-        """How long a VM goes on without a client."""
+        """How long a VM continues without a client."""
         return self.context.settings.lease_s
 
     def start(self, *words: str, environment: Mapping[str, str] | None = None) -> Client:
-        """Begin ``invoke words…``, without a terminal. ``environment``: instead of the site's own."""
+        """Start ``invoke words…``, without a terminal. ``environment``: instead of the site's own."""
         with _interruptible():
             process = subprocess.Popen(  # noqa: S603 (our own command)
                 [sys.executable, "-m", "invoke", *words],
@@ -74,7 +74,7 @@ class DrillSite:
         return client
 
     def end_clients(self, limit_s: float) -> None:
-        """Interrupt what was started here and still runs, and kill what has not ended after this time."""
+        """Interrupt the commands that still run, and kill those that have not ended after this time."""
         running = [client for client in self._started if client.is_running()]
         for client in running:
             client.process.send_signal(signal.SIGINT)
@@ -82,7 +82,7 @@ class DrillSite:
             client.wait(limit_s)
 
     def by_hand(self) -> dict[str, str]:
-        """Return what a plain ``pulumi`` needs beside the site's environment."""
+        """Return the variables that a plain ``pulumi`` needs in addition to the site's environment."""
         return wiring.pulumi_shell_environment(self.context)
 
     def invoke(self, *words: str, limit_s: float = COMMAND_LIMIT_S) -> Client:
@@ -101,7 +101,7 @@ def _interruptible() -> Iterator[None]:
 
 
 class Client:
-    """A command that runs. Its output is read into memory as it comes, so that a full disk of the command is not ours."""
+    """A running command. Its output is read into memory as it comes, so that a full disk stops only the command."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
@@ -115,35 +115,35 @@ class Client:
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """The ID of its process."""
         return self.process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative for a signal."""
+        """Its exit code: None while it runs, negative for a signal."""
         return self.process.returncode
 
     def is_running(self) -> bool:
-        """Whether it runs."""
+        """Return whether it runs."""
         return self.process.poll() is None
 
     def has_ended_within(self, limit_s: float) -> bool:
-        """Wait for its end; False if that does not come in time."""
+        """Wait for its end; return False if that takes longer than this."""
         try:
             self.process.wait(limit_s)
         except subprocess.TimeoutExpired:
             return False
         return True
 
-    def where_it_stands(self) -> str:
-        """Return the stacks of its threads, in its own words, while it runs."""
+    def read_stacks(self) -> str:
+        """Return the stacks of its threads, as it prints them, while it runs."""
         before = len(self._output["stderr"])
         self.process.send_signal(signal.SIGUSR1)
         time.sleep(STACKS_LIMIT_S)
         return bytes(self._output["stderr"][before:]).decode("utf-8", "replace")
 
     def wait(self, limit_s: float) -> bool:
-        """Wait for its end; False, and it is killed, if that does not come in time."""
+        """Wait for its end; kill it and return False if that takes longer than this."""
         try:
             if self.has_ended_within(limit_s):
                 return True
@@ -160,15 +160,15 @@ class Client:
         return [event for line in lines if (event := _parse(line)) is not None]
 
     def summary(self) -> Mapping[str, Any]:
-        """Return its summary of the batch; empty if it did not come to that."""
+        """Return its summary of the batch; empty if it printed none."""
         return next((event for event in reversed(self.events()) if event.get("event") == "summary"), {})
 
-    def last_words(self) -> str:
-        """Return the end of what it said, for whoever has to find out."""
+    def last_output(self) -> str:
+        """Return the end of its output, for diagnosis."""
         return "".join(bytes(text[-2000:]).decode("utf-8", "replace") for text in self._output.values())
 
     def has_crashed(self) -> bool:
-        """Whether it ended, or a thread of it, as no command may: by a fault of ours, in a sentence or as a traceback."""
+        """Return whether it, or one of its threads, crashed: a fault in opensees-hpc, reported in a sentence or as a traceback."""
         return self.exit_code == CrashError.exit_code or _CRASH.search(self._output["stderr"]) is not None
 
     def _read(self, name: str, stream: IO[bytes] | None) -> None:

@@ -1,4 +1,4 @@
-"""The steps of a batch, and waiting for one of them from outside: its journal is followed as it grows."""
+"""The steps of a batch, and waiting for one of them from outside, by following its journal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOOK_EVERY_S = 0.003
 class Step(Enum):
     """The last record of the journal before a fault is injected; in the order of a batch.
 
-    UP_RUNNING is between two records: the cloud makes a VM that was intended, and the journal does not say yet that it is there.
+    UP_RUNNING is between two records: the cloud is creating an intended VM, and the journal has no record of its creation yet.
     """
 
     BEGIN = "begin"
@@ -31,12 +31,12 @@ class Step(Enum):
     END = "end"
 
     def is_reached(self, records: tuple[Record, ...], *, jobs: int) -> bool:
-        """Whether a journal has come so far; ``jobs``: how many the batch has."""
+        """Return whether a journal has reached this step; ``jobs``: how many the batch has."""
         if self is Step.LAST_JOB_ENDED:
             return len({record.text("job") for record in records if _is_job(record, "succeeded")}) == jobs
-        return any(self._is_told_by(record) for record in records)
+        return any(self._is_recorded_by(record) for record in records)
 
-    def _is_told_by(self, record: Record) -> bool:
+    def _is_recorded_by(self, record: Record) -> bool:
         match self:
             case Step.INTEND_STACK | Step.INTEND_VM | Step.UP_RUNNING:
                 kind = "stack" if self is Step.INTEND_STACK else "instance"
@@ -56,15 +56,20 @@ def _is_job(record: Record, state: str) -> bool:
 
 
 def wait_for_step(
-    journal: Path, step: Step, *, jobs: int, goes_on: Callable[[], bool], makes_vm: Callable[[], bool] = lambda: False
+    journal: Path,
+    step: Step,
+    *,
+    jobs: int,
+    is_running: Callable[[], bool],
+    creates_vm: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Wait until the record of a step is on the disk; False if ``goes_on`` became false before that.
+    """Wait until the record of a step is on the disk; return False if ``is_running`` became false before that.
 
-    ``makes_vm``: whether the cloud is making a VM now, which is asked where no record says it.
+    ``creates_vm``: whether the cloud is creating a VM now; called for the step that has no record.
     """
     while True:
-        is_last_look = not goes_on()
-        if step.is_reached(read_records(journal), jobs=jobs) and (step is not Step.UP_RUNNING or makes_vm()):
+        is_last_look = not is_running()
+        if step.is_reached(read_records(journal), jobs=jobs) and (step is not Step.UP_RUNNING or creates_vm()):
             return True
         if is_last_look:
             return False
@@ -72,7 +77,7 @@ def wait_for_step(
 
 
 def read_records(journal: Path) -> tuple[Record, ...]:
-    """Return the whole records so far. A journal of a drill has a few kB, so it is simply read again."""
+    """Return the complete records so far. A journal of a drill has a few kB, so the whole file is read each time."""
     try:
         content = journal.read_bytes()
     except FileNotFoundError:

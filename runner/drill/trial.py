@@ -1,4 +1,4 @@
-"""One trial: a fault is injected into a batch at one step; then what is left, how the batch is resumed, and its results."""
+"""One trial: inject a fault into a batch at one step; then check what is left, resume the batch, and check its results."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from runner.model import names
 from runner.model.journal_record import Record
 
 CLIENT_LIMIT_S = 300.0
-SLOW_BOOT_S = 3.0  # so that the moment is hit at which VMs are being created
+SLOW_BOOT_S = 3.0  # so that the fault comes while VMs are being created
 STARTING = ("PROVISIONING", "STAGING")
 STEPS = list(Step)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """``delay_s``: between the record of the step and the fault. ``number``: of those that differ in their batch's name only."""
+    """``delay_s``: between the record of the step and the fault. ``number``: distinguishes trials that differ only in their batch's name."""
 
     step: Step
     fault: Fault
@@ -36,12 +36,12 @@ class Trial:
 
     @property
     def ends_client(self) -> bool:
-        """Whether the client has to obey before its batch is done."""
+        """Whether the fault makes the client end before its batch is done."""
         return self.fault in (Fault.SIGINT, Fault.SIGTERM) and STEPS.index(self.step) <= STEPS.index(Step.JOB_RUNNING)
 
     @property
     def name(self) -> str:
-        """As ``--only`` has it."""
+        """The name that ``--only`` takes."""
         return f"{self.step.value}/{self.fault.value}" + (f"-{self.number}" if self.number else "")
 
     @property
@@ -56,7 +56,7 @@ class Trial:
 
 
 class TrialRun:
-    """Carries one trial out. ``carry_out`` never raises HpcError: what went wrong is in the verdict."""
+    """Carries out one trial. ``carry_out`` never raises HpcError: what went wrong is in the verdict."""
 
     def __init__(self, site: DrillSite, trial: Trial, batch: DrillBatch) -> None:
         self._site = site
@@ -70,14 +70,14 @@ class TrialRun:
         self._taken: Taken = {}
 
     def carry_out(self) -> Verdict:
-        """Carry the trial out, from the batch's start to its end."""
+        """Carry out the trial, from the batch's start to its end."""
         verdict = Verdict(trial=self._trial, batch=self._batch.name, jobs=len(self._batch.jobs))
         defects_before = len(self._site.defects())
         try:
             verdict = self._carry_out(verdict)
         except HpcError as error:
             self._problems.append(f"the drill itself could not continue: {error}")
-        self._problems += [f"a traceback of the cloud: {told}" for told in self._site.defects()[defects_before:]]
+        self._problems += [f"a traceback of the cloud: {defect}" for defect in self._site.defects()[defects_before:]]
         return replace(verdict, problems=tuple(self._problems))
 
     def _carry_out(self, verdict: Verdict) -> Verdict:
@@ -88,25 +88,27 @@ class TrialRun:
             processes_then = self._inject(client)
             injected_at, injected_on = time.monotonic(), self._site.context.now()
             if not client.has_ended_within(CLIENT_LIMIT_S):
-                stands_at = client.where_it_stands()
-                self._problems.append(f"the client did not end within {CLIENT_LIMIT_S:.0f} s; it stood at {stands_at}")
+                stacks = client.read_stacks()
+                self._problems.append(
+                    f"the client did not end within {CLIENT_LIMIT_S:.0f} s; its stacks were: {stacks}"
+                )
         finally:
             if client.is_running():
                 client.process.kill()
                 client.wait(CLIENT_LIMIT_S)
             self._trial.fault.clear(self._site)
-            self._let_boots_be()
+            self._restore_boots()
         self._client_ended_at = time.monotonic()
-        left = self._evidence.wait_for_nets(processes_then, on_look=self._note_things)
+        left = self._evidence.wait_for_nets(processes_then, on_look=self._note_items)
         finished = self._evidence.finished()
         self._check_summary(client)
-        went_on = self._go_on(finished, client)
+        went_on = self._resume(client)
         left = left or self._evidence.left()
         self._check_results(finished, is_whole=client.exit_code == 0 or went_on == "attach")
         return replace(
             verdict,
             finished=len(finished),
-            home=len(self._evidence.home()),
+            home=len(self._evidence.downloaded()),
             empty_after_s=None if left else self._empty_after_s(injected_at, injected_on, went_on),
             client_exit_code=client.exit_code,
             went_on=went_on,
@@ -120,16 +122,16 @@ class TrialRun:
             ours = names.instance_name(self._batch.name, 0)[:-1]
             self._site.faults.arm({"kind": "slow_boot", "match": f"/{ours}", "delay_s": SLOW_BOOT_S, "times": None})
 
-    def _let_boots_be(self) -> None:
+    def _restore_boots(self) -> None:
         if self._trial.step is Step.UP_RUNNING and self._site.faults is not None:
             self._site.faults.clear()
 
-    def _makes_vm(self) -> bool:
+    def _creates_vm(self) -> bool:
         found = self._site.context.cloud.compute.instances(names.labels_of_batch(self._batch.name))
         return any(vm.status in STARTING for vm in found)
 
     def _noticed_s(self, kind: str) -> float | None:
-        """Return the longest time from taking a VM away to this record about it in the journal, or the first one after it was lost."""
+        """Return the longest time from a VM's preemption to this record about it in the journal, or the first one after it was lost."""
         delays = []
         records = read_records(self._evidence.journal) if self._taken else ()
         for vm, taken_at in self._taken.items():
@@ -144,10 +146,14 @@ class TrialRun:
         """Inject the fault at its step; return the processes that the client had then."""
         jobs = len(self._batch.jobs)
         is_there = wait_for_step(
-            self._evidence.journal, self._trial.step, jobs=jobs, goes_on=client.is_running, makes_vm=self._makes_vm
+            self._evidence.journal,
+            self._trial.step,
+            jobs=jobs,
+            is_running=client.is_running,
+            creates_vm=self._creates_vm,
         )
         if not is_there:
-            self._problems.append(f"the batch never came to {self._trial.step.value}: {client.last_words()}")
+            self._problems.append(f"the batch never reached {self._trial.step.value}: {client.last_output()}")
             return []
         time.sleep(self._trial.delay_s)
         running = descendants(client.pid)
@@ -156,14 +162,14 @@ class TrialRun:
             self._problems.append(f"the batch was over when only {len(self._taken)} of its VMs had been preempted")
         return running
 
-    def _note_things(self, things: tuple[str, ...]) -> None:
-        if things:
+    def _note_items(self, items: tuple[str, ...]) -> None:
+        if items:
             self._seen_until = time.monotonic()
 
     def _empty_after_s(self, injected_at: float, injected_on: datetime, went_on: str) -> float:
         """Return seconds since the fault: as observed, or where a client ended its VMs itself, by its journal.
 
-        A journal that could not be written any more does not say: then they were gone at the client's end.
+        If the journal could not be written any more, they count as gone when the client ended.
         """
         if self._seen_until is not None:
             return round(self._seen_until - injected_at, 1)
@@ -178,48 +184,50 @@ class TrialRun:
         if client.exit_code is None or client.exit_code < 0:
             return
         states = {job["name"]: job["status"] for job in client.summary().get("jobs", [])}
-        self._problems += self._evidence.lies(states)
+        self._problems += self._evidence.false_reports(states)
         ended = [
             event["job"] for event in client.events() if (event["event"], event.get("state")) == ("job", "succeeded")
         ]
         if twice := {job for job in ended if ended.count(job) > 1}:
             self._problems.append(f"ended more than once: {', '.join(sorted(twice))}")
         if client.exit_code == 0 and list(states.values()).count("succeeded") != len(self._batch.jobs):
-            self._problems.append("exit code 0, though not all jobs are said to have succeeded")
+            self._problems.append("exit code 0, but not all jobs are reported as succeeded")
         if client.exit_code == 0 and self._trial.ends_client:
-            self._problems.append("exit code 0, though it was told to end before its jobs had ended")
+            self._problems.append("exit code 0, but it was signalled to end before its jobs had ended")
         if client.has_crashed():
-            self._problems.append(f"a fault of ours: {client.last_words()[-600:]}")
-        if client.exit_code != 0 and self._trial.fault.is_survived:
-            self._problems.append(f"it has to get over this, and ended with {client.exit_code}: {client.last_words()}")
+            self._problems.append(f"a fault in opensees-hpc: {client.last_output()[-600:]}")
+        if client.exit_code != 0 and self._trial.fault.must_be_survived:
+            self._problems.append(
+                f"the client must survive this fault, but ended with {client.exit_code}: {client.last_output()}"
+            )
         if client.exit_code == 8:
-            self._problems.append(f"something was left, it said: {client.last_words()[-600:]}")
+            self._problems.append(f"resources were left over: {client.last_output()[-600:]}")
 
-    def _go_on(self, finished: Mapping[str, int], client: Client) -> str:
-        """Return the second command of the user: attach where the batch can go on, cleanup where it never began or is over."""
+    def _resume(self, client: Client) -> str:
+        """Run the user's second command and return its verb: attach if the batch can continue, cleanup if it never started or is over."""
         batch = self._batch.name
         is_open = self._evidence.is_open()
         journal = self._site.context.journals.read(batch)
         if not is_open and (journal is None or journal.has_ended):
             return ""
         if is_open and client.exit_code == 0:
-            self._problems.append("exit code 0, though the batch is still open in the bucket")
+            self._problems.append("exit code 0, but the batch is still open in the bucket")
         verb = "attach" if is_open else "cleanup"
         more = ("--results", str(self._results)) if is_open else ("--yes",)
         second = self._site.invoke(verb, "--batch", batch, "--json", *more)
         if second.exit_code != 0:
-            self._problems.append(f"invoke {verb} ended with {second.exit_code}: {second.last_words()[-1500:]}")
+            self._problems.append(f"invoke {verb} ended with {second.exit_code}: {second.last_output()[-1500:]}")
         return verb
 
     def _check_results(self, finished: Mapping[str, int], *, is_whole: bool) -> None:
-        home = self._evidence.home()
-        self._problems += self._batch.problems_at_home(self._results)
+        downloaded = self._evidence.downloaded()
+        self._problems += self._batch.problems_with_results(self._results)
         for job, attempt in finished.items():
-            if job not in home:
-                self._problems.append(f"{job} had finished, and its results are lost")
-            elif home[job] != attempt:
-                self._problems.append(f"{job} had finished in attempt {attempt}, and was run again")
-        if is_whole and (missing := set(self._batch.jobs) - set(home)):
+            if job not in downloaded:
+                self._problems.append(f"{job} had finished, but its results are lost")
+            elif downloaded[job] != attempt:
+                self._problems.append(f"{job} had finished in attempt {attempt}, but was run again")
+        if is_whole and (missing := set(self._batch.jobs) - set(downloaded)):
             self._problems.append(f"the batch has ended without {', '.join(sorted(missing))}")
         self._check_journal()
 
@@ -227,13 +235,13 @@ class TrialRun:
         """Check that the journal recorded every VM before it was created, and the end."""
         journal = self._site.context.journals.read(self._batch.name)
         if journal is not None and not journal.has_ended:
-            self._problems.append("its journal says that it has not ended")
+            self._problems.append("its journal has not ended")
         intended: set[str] = set()
         for record in read_records(self._evidence.journal):
             if record.kind == "intend":
                 intended.add(record.text("name"))
             elif record.kind == "created" and record.text("name") not in intended:
-                self._problems.append(f"its journal heard of {record.text('name')} only when it was there")
+                self._problems.append(f"its journal has no intent of {record.text('name')} before its creation")
 
 
 def _is_about_vm(record: Record) -> bool:

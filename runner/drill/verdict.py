@@ -9,11 +9,11 @@ from runner.model.events import TrialEnded
 
 
 class DrillTrial(Protocol):
-    """A trial, as a verdict speaks of it."""
+    """The part of a trial that a verdict needs."""
 
     @property
     def name(self) -> str:
-        """As ``--only`` has it."""
+        """The name that ``--only`` takes."""
 
     @property
     def moment(self) -> str:
@@ -28,10 +28,10 @@ class DrillTrial(Protocol):
 class Verdict:
     """The result of a trial.
 
-    ``empty_after_s``: from the fault until nothing billable was left, before anybody went on; None if that did not come.
+    ``empty_after_s``: from the fault until nothing billable was left, before any command resumed the batch; None if that was not reached.
     ``finished``: jobs that had ended by then, ``home`` those whose results are downloaded at the end, of ``jobs``.
     ``went_on``: the command that ended the batch, '' if its own client did. Of VMs that were preempted: ``noticed_s``, the
-    longest until the client knew, and ``replaced_s``, until it then asked for another one.
+    longest time until the client noticed, and ``replaced_s``, until it then requested another one.
     """
 
     trial: DrillTrial

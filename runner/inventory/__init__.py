@@ -1,6 +1,6 @@
-"""What exists in the cloud that is ours, found by label and name, and sweeps of it.
+"""Our resources in the cloud, found by label and name, and sweeps of them.
 
-Nothing here decides what may go, that is ``model.leftover``'s, or asks anybody.
+Nothing here decides what may be removed, which ``model.leftover`` does, or asks the user.
 """
 
 from runner.inventory.compute import COLLECTIONS, LabelledCompute, OurNetwork, scope_of

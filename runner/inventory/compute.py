@@ -1,4 +1,4 @@
-"""The parts of the inventory in Compute Engine: what bears labels, and the parts of our network, which cannot."""
+"""The parts of the inventory in Compute Engine: labelled resources, and our network, whose parts cannot have labels."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ NETWORK_PARTS = {
     Kind.SUBNETWORK: ("subnetworks", "regions", names.SUBNETWORK),
     Kind.NETWORK: ("networks", "global", names.NETWORK),
 }
-RECIPE_LABEL = "recipe"  # only an image that was created after its validation bears it
+RECIPE_LABEL = "recipe"  # only an image that was created after its validation has it
 
 
 class LabelledCompute:
-    """Instances, disks, addresses and images by label. What does not bear the label is never even listed."""
+    """Instances, disks, addresses and images by label. Resources without the label are not even listed."""
 
     kinds = tuple(COLLECTIONS)
 
@@ -31,7 +31,7 @@ class LabelledCompute:
         self._operations = Operations(api, project)
 
     def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
-        """List the items of one kind that bear all these labels."""
+        """List the items of one kind that have all these labels."""
         collection, wanted = COLLECTIONS[kind], names.label_filter(labels)
         if kind is Kind.IMAGE:
             found = self._api.items(f"{self._project}/global/images", filter=wanted)
@@ -45,7 +45,7 @@ class LabelledCompute:
         ]
 
     def remove(self, item: Item) -> str:
-        """Delete it and wait. That the user may not delete what is not there is no error."""
+        """Delete it and wait. If the user is not permitted to, but it does not exist, that is no error."""
         scope = scope_of(item.kind, item.place, is_regional=item.is_regional)
         path = f"{scope}/{COLLECTIONS[item.kind]}/{segment(item.name)}"
         try:
@@ -56,7 +56,7 @@ class LabelledCompute:
             return GONE_ALREADY
 
     def _is_there(self, path: str) -> bool:
-        """Look for it; where that is not allowed either, it may be there."""
+        """Return whether it exists; if that is not permitted either, assume that it does."""
         try:
             self._api.get(f"{self._project}/{path}")
         except NotFoundError:
@@ -67,9 +67,9 @@ class LabelledCompute:
 
 
 class OurNetwork:
-    """Firewall, router, subnetwork, network: they have no labels, but names that are ours, and hang on our network.
+    """Firewall, router, subnetwork, network: they have no labels, but our names, and belong to our network.
 
-    ``owner_of_base`` returns whose the base is: the owner of its bucket.
+    ``owner_of_base`` returns the owner of the base, which is that of its bucket.
     """
 
     kinds = tuple(NETWORK_PARTS)
@@ -82,7 +82,7 @@ class OurNetwork:
         self._operations = Operations(api, project)
 
     def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
-        """List the part of this kind, if it is there."""
+        """List the part of this kind, if it exists."""
         try:
             found = self._api.get(f"{self._project}/{self._path(kind)}")
         except NotFoundError:
@@ -130,7 +130,7 @@ def _image_state(image: Json) -> str:
 
 
 def scope_of(kind: Kind, place: str, *, is_regional: bool = False) -> str:
-    """Return where the cloud keeps a resource: ``zones/Z``, ``regions/R`` or ``global``. Of our kinds only addresses are always of a region."""
+    """Return the scope of a resource: ``zones/Z``, ``regions/R`` or ``global``. Of our kinds only addresses are always regional."""
     if not place:
         return "global"
     return f"{'regions' if is_regional or kind is Kind.ADDRESS else 'zones'}/{segment(place)}"

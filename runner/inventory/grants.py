@@ -1,4 +1,4 @@
-"""The part of the inventory in the project's IAM policy: the grant by which VMs may delete themselves."""
+"""The part of the inventory in the project's IAM policy: the grant that lets VMs delete themselves."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from runner.system.backoff import Backoff
 
 CONFLICTS_LIMIT_S, FIRST_PAUSE_S, LONGEST_PAUSE_S = 30.0, 0.2, 4.0
 POLICY_VERSION = (
-    3  # with conditions; a policy that is read as an older one is without them, and would be written back so
+    3  # with conditions; read as an older version, a policy has none, and would be written back without them
 )
 
 
 class OurGrant:
-    """The binding of the self-delete role in the project's policy, known by the title of its condition: a part of the base.
+    """The binding of the self-delete role in the project's policy, recognized by the title of its condition: a part of the base.
 
-    Who may not read the policy sees none. It costs nothing, and grants nothing any more once role or account are gone.
+    A user who may not read the policy sees none. It costs nothing, and grants nothing once the role or the account is gone.
     """
 
     kinds = (Kind.GRANT,)
@@ -40,7 +40,7 @@ class OurGrant:
         return [Item(kind=kind, name=role.rsplit("/", 1)[-1], labels=marks) for role in roles]
 
     def remove(self, item: Item) -> str:
-        """Take it out of the policy; again if somebody else changed that meanwhile."""
+        """Remove it from the policy; again if the policy was changed in the meantime."""
         backoff = Backoff(budget_s=CONFLICTS_LIMIT_S, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S)
         while True:
             try:
@@ -57,7 +57,7 @@ class OurGrant:
             return GONE_ALREADY
         fresh = {**policy, "bindings": kept, "version": POLICY_VERSION}
         self._api.post(f"{self._path}:setIamPolicy", {"policy": fresh}, is_idempotent=True)
-        return "taken out of the project's policy"
+        return "removed from the project's policy"
 
     def _read(self) -> Json:
         wanted = {"options": {"requestedPolicyVersion": POLICY_VERSION}}
@@ -65,5 +65,5 @@ class OurGrant:
 
 
 def _is_ours(binding: Mapping[str, Any]) -> bool:
-    """Go by the title, not the members: an account that is gone has another name in a policy."""
+    """Compare the title, not the members: a deleted account has another name in a policy."""
     return bool((binding.get("condition") or {}).get("title") == names.SELF_DELETE_ROLE_TITLE)

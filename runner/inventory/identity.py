@@ -13,7 +13,7 @@ from runner.model.leftover import BASE_PART, Item, Kind, read_labels
 
 
 class OurKeys:
-    """The keys with our comment in the profile of the operator, whose they all are. A key without an expiry never ends."""
+    """The keys with our comment in the operator's profile; the operator owns them all. A key without an expiry never expires."""
 
     kinds = (Kind.SSH_KEY,)
 
@@ -32,7 +32,7 @@ class OurKeys:
         return [self._item(fingerprint, key) for fingerprint, key in keys.items() if _is_ours(key)]
 
     def remove(self, item: Item) -> str:
-        """Delete a key of the profile."""
+        """Delete a key from the profile."""
         try:
             self._api.delete(f"{self._profile}/sshPublicKeys/{segment(item.name)}")
         except NotFoundError:
@@ -47,7 +47,7 @@ class OurKeys:
 
 
 class OurAccounts:
-    """The service account of our VMs, which belongs to the base, and those whose description bears our labels."""
+    """The service account of our VMs, which belongs to the base, and those with our labels in their description."""
 
     kinds = (Kind.ACCOUNT,)
 
@@ -82,9 +82,9 @@ class OurAccounts:
 
 
 class OurRole:
-    """The custom role by which VMs may delete themselves, of whatever ID: a part of the base.
+    """The custom role that lets VMs delete themselves, whatever its ID: a part of the base.
 
-    A deleted role is listed no more. For a week it can be undeleted, which Pulumi's provider does; for a month after that its
+    A deleted role is not listed any more. For a week it can be undeleted, which Pulumi's provider does; for a month after that its
     ID can neither be undeleted nor created again.
     """
 
@@ -96,7 +96,7 @@ class OurRole:
         self._owner_of_base = owner_of_base
 
     def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
-        """List the role, if it is there."""
+        """List the role, if it exists."""
         roles = (role for page in self._api.pages(self._path) for role in page.get("roles", []))
         ours = [role for role in roles if _is_our_role(role)]
         marks = {"app": names.APP, "owner": self._owner_of_base(), "part": BASE_PART} if ours else {}
@@ -112,7 +112,7 @@ class OurRole:
 
 
 def _is_our_role(role: Mapping[str, Any]) -> bool:
-    """Go by its usual ID, or by its title where settings give it another one."""
+    """Compare its usual ID, or its title, as settings may give it another ID."""
     is_usual = str(role["name"]).endswith(f"/{names.SELF_DELETE_ROLE_ID}")
     return (is_usual or role.get("title") == names.SELF_DELETE_ROLE_TITLE) and not role.get("deleted")
 

@@ -1,6 +1,6 @@
-"""Everything of ours in the cloud, found by labels and names, and its removal. Needs no memory of what was created.
+"""Everything of ours in the cloud, found by labels and names, and its removal. It needs no record of what was created.
 
-``Inventory`` is the seam: ``CloudInventory`` asks the cloud's APIs, ``DryInventory`` is around another one and removes nothing.
+``Inventory`` is the seam: ``CloudInventory`` calls the cloud's APIs, ``DryInventory`` wraps another inventory and removes nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from runner.model.leftover import Item, Kind
 
 @dataclass(frozen=True, kw_only=True)
 class Unread:
-    """A kind that could not be looked at, and why."""
+    """A kind that could not be read, and why."""
 
     kind: Kind
     message: str
@@ -26,24 +26,24 @@ class Unread:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What was found. ``unread``: what could not be looked at; of that nothing is known."""
+    """What was found. ``unread``: kinds that could not be read; nothing is known about them."""
 
     items: tuple[Item, ...]
     unread: tuple[Unread, ...] = ()
 
 
 class Inventory(Protocol):
-    """All of ours in one project.
+    """All our resources in one project.
 
-    ``find`` never raises CloudError: a kind that cannot be read is in ``unread``, and the others are read all the same.
-    ``remove`` is idempotent (what is gone already is no error), waits until the item is gone, and says the cloud's answer in
-    words. It may be called from several threads.
+    ``find`` never raises CloudError: a kind that cannot be read is in ``unread``, and the others are still read.
+    ``remove`` is idempotent (an item that is gone already is no error), waits until the item is gone, and returns the cloud's
+    answer. It may be called from several threads.
 
-    Raises (remove): HpcError, when the item is still there or may be.
+    Raises (remove): HpcError, when the item still exists, or may.
     """
 
     def find(self, kinds: Collection[Kind], labels: Mapping[str, str]) -> Findings:
-        """Find what there is of these kinds; where the cloud can filter by labels, only what bears these."""
+        """Find the items of these kinds; where the cloud can filter by labels, only those with these labels."""
 
     def remove(self, item: Item) -> str:
         """Remove one item."""
@@ -57,7 +57,7 @@ class Part(Protocol):
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """Its kinds."""
+        """The kinds that it lists and removes."""
 
     def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
         """List the items of one of its kinds."""
@@ -67,7 +67,7 @@ class Part(Protocol):
 
 
 class CloudInventory:
-    """See ``Inventory``. Kinds of which no part knows are not there."""
+    """See ``Inventory``. Of kinds that no part has, nothing is found."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self._parts = {kind: part for part in parts for kind in part.kinds}
@@ -89,12 +89,12 @@ class CloudInventory:
         """See ``Inventory.remove``."""
         part = self._parts.get(item.kind)
         if part is None:
-            raise CloudError(f"there is no way to remove a resource of the kind {item.kind.value}")
+            raise CloudError(f"resources of the kind {item.kind.value} cannot be removed")
         return part.remove(item)
 
 
 class DryInventory:
-    """An inventory of which nothing is removed: it looks like the one inside, minus what would be gone."""
+    """An inventory for dry runs: it removes nothing, but no longer finds what would be gone."""
 
     def __init__(self, inside: Inventory) -> None:
         self._inside = inside
@@ -106,6 +106,6 @@ class DryInventory:
         return Findings(items=tuple(item for item in found.items if item.key not in self._removed), unread=found.unread)
 
     def remove(self, item: Item) -> str:
-        """Only remember it."""
+        """Only record that it would be removed."""
         self._removed.add(item.key)
         return "nothing was done: a dry run"

@@ -1,4 +1,4 @@
-"""The part of the inventory that is memory: the stacks of Pulumi. They cost nothing, but may be out of date."""
+"""The part of the inventory that is only a record: Pulumi's stacks. They cost nothing, but may be out of date."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PROJECTS: tuple[ProjectName, ...] = ("analysis", "image", "base")
 
 
 class RememberedStacks:
-    """Stacks by their settings and state files. To remove one is to forget it: what was in it is removed before, by label.
+    """Stacks by their settings and state files. To remove one is to forget it: its resources are removed before, by label.
 
-    ``engine`` gives the engine that forgets them in order; where it cannot, their files are put away. It is also asked for the
-    stacks of a state that is not on this computer; those of other computers do not say whose they are.
+    ``engine`` returns the engine that removes them properly; where it cannot, their files are moved away. It also lists the
+    stacks of a state that is not on this computer; stacks of other computers have no owner.
     """
 
     kinds = (Kind.STACK,)
@@ -28,7 +28,7 @@ class RememberedStacks:
         self._owner = owner
 
     def list_items(self, kind: Kind, labels: Mapping[str, str]) -> Sequence[Item]:
-        """List the stacks of all projects; where the labels speak of a batch or a bake, those of its project."""
+        """List the stacks of all projects; where the labels name a batch or a bake, those of its project."""
         asked = [project for project in PROJECTS if PURPOSE_LABELS.get(project) in labels]
         return [item for project in asked or PROJECTS for item in self._of_project(project)]
 
@@ -39,17 +39,17 @@ class RememberedStacks:
 
     def _of_project(self, project: ProjectName) -> list[Item]:
         records, ours = self._records, self._records.names(project)
-        made = records.names_in_state(project) if records.has_state else self._names_by_engine(project)
+        existing = records.names_in_state(project) if records.has_state else self._names_by_engine(project)
         known = {name: {"owner": self._owner} | records.labels(project, name) for name in ours}
         return [
-            self._item(project, name, known.get(name, {}), state="" if name in made else SETTINGS_ONLY)
-            for name in (*ours, *sorted(made.difference(ours)))
+            self._item(project, name, known.get(name, {}), state="" if name in existing else SETTINGS_ONLY)
+            for name in (*ours, *sorted(existing.difference(ours)))
         ]
 
     def _names_by_engine(self, project: ProjectName) -> set[str]:
         try:
             return set(self._engine().names(project))
-        except NotFoundError:  # there is no bucket for the state, so nobody has stacks in it
+        except NotFoundError:  # no bucket for the state, so no stacks either
             return set()
 
     @staticmethod
@@ -60,10 +60,10 @@ class RememberedStacks:
 
 
 def forget_stack(engine: Callable[[], Stacks], records: StackRecords, project: ProjectName, name: str) -> str:
-    """Forget a stack of which everything is gone: by the engine, else by its files; return how it was done.
+    """Forget a stack whose resources are gone: by the engine, else by its files; return how it was done.
 
     Raises:
-        StackError: neither could; its remedy is the command that finishes the work.
+        StackError: neither was possible; its remedy is the command that finishes the work.
     """
     try:
         engine().remove(project, name, force=True)
@@ -72,6 +72,6 @@ def forget_stack(engine: Callable[[], Stacks], records: StackRecords, project: P
             records.forget(project, name)
         except StackError as error:
             raise StackError(f"{error} ({by_engine})", remedy=removal_command(project, name)) from by_engine
-        return f"its state was put away, because the engine could not remove it: {by_engine}"
+        return f"its state file was moved away, because the engine could not remove it: {by_engine}"
     records.forget_settings(project, name)
     return "removed by the engine"

@@ -1,6 +1,6 @@
 """The parts of the inventory in Cloud Storage: our buckets, and in the results bucket what each batch has there.
 
-By the bare JSON API: the client library takes half a second to import, and a sweep needs a list and a delete.
+It uses the bare JSON API: the client library takes half a second to import, and a sweep only lists and deletes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from runner.model import names
 from runner.model.lease import LeaseSight, lease_of_values, see_lease
 from runner.model.leftover import BASE_PART, STATE_PART, Item, Kind
 
-ATTACHABLE_FOR = timedelta(days=1)  # after the end of its lease, or its youngest object: somebody may still attach
+ATTACHABLE_FOR = timedelta(days=1)  # after the end of its lease, or its newest object: a client may still attach
 DELETING_THREADS = 8
-LEASE_TRIES = 5  # of a delete, between which its holder renews it
+LEASE_TRIES = 5  # to delete it while its holder keeps renewing it
 
 
 @dataclass(kw_only=True)
-class _Pile:
-    """What has one prefix: how many objects, how big, when they were written."""
+class _BatchObjects:
+    """The objects with one prefix: how many, how big, when they were written."""
 
     objects: int = 0
     size_bytes: int = 0
@@ -48,8 +48,8 @@ class _Pile:
 class OurStorage:
     """Buckets with our label; of the results bucket also control objects and results, an item for each batch.
 
-    ``api`` is at ``…/storage/v1``. Objects have no labels: their owner is the one that the batch's definition names, else
-    the bucket's; control objects expire a day after the batch's lease, because until then somebody may attach.
+    ``api`` is at ``…/storage/v1``. Objects have no labels: their owner is the one in the batch's definition, else
+    the bucket's; control objects expire a day after the batch's lease, because until then a client may attach.
     """
 
     kinds = (Kind.LEASE, Kind.CONTROL, Kind.RESULTS, Kind.BUCKET)
@@ -67,13 +67,13 @@ class OurStorage:
             return [self._bucket_item(found) for found in self._list_buckets()]
         try:
             owner = self.owner_of_base()
-            piles = self._piles(kind, labels.get("batch", ""))
-            return [self._pile_item(kind, batch, pile, owner) for batch, pile in piles.items()]
+            groups = self._group_by_batch(kind, labels.get("batch", ""))
+            return [self._batch_item(kind, batch, objects, owner) for batch, objects in groups.items()]
         except NotFoundError:
             return []
 
     def owner_of_base(self) -> str:
-        """Return whose the results bucket is; '' without one, or without that label."""
+        """Return the owner of the results bucket; '' if it does not exist, or has no such label."""
         try:
             found = self._api.get(f"b/{quote(self._bucket)}")
         except NotFoundError:
@@ -81,9 +81,9 @@ class OurStorage:
         return str(found.get("labels", {}).get("owner", ""))
 
     def remove(self, item: Item) -> str:
-        """Delete objects, but none that is younger than what was seen; or a bucket with all that is in it.
+        """Delete objects, except those written after the item was seen; or a bucket with its objects.
 
-        A lease goes however young it is, as long as who has it is the one that was seen.
+        A lease is deleted however new it is, as long as its holder is the one that was seen.
         """
         if item.kind is Kind.LEASE:
             return self._remove_lease(item)
@@ -98,21 +98,21 @@ class OurStorage:
         return f"{count} object{'s' * (count != 1)} deleted"
 
     def _remove_lease(self, item: Item) -> str:
-        """Take the lease from whoever renews it: each time a new version, so it is looked for until there is none.
+        """Take the lease from its holder, who writes a new version with each renewal: delete it until it is gone.
 
         Raises:
-            ConflictError: somebody else has it by now, or nobody knows who.
+            ConflictError: another client holds it by now, or its holder is unknown.
         """
         name = names.lease_object(item.batch)
         for tried in range(LEASE_TRIES):
             there = [found for found in self._list_objects(self._bucket, name) if found["name"] == name]
             if not there:
-                return "it is taken from its holder" if tried else "it was gone already"
-            values, _ = self._read(name)  # later than what is listed: a version that came since is not deleted unread
+                return "it was taken from its holder" if tried else "it was gone already"
+            values, _ = self._read(name)  # after the listing: a later version is not deleted unread
             if values and not _is_seen(values, item.lease):
-                raise ConflictError("somebody else has it by now")
+                raise ConflictError("another client holds it by now")
             self._delete_all(self._bucket, there)
-        raise ConflictError("it is written again and again")
+        raise ConflictError("it is renewed again and again")
 
     def _list_buckets(self) -> Iterator[Mapping[str, Any]]:
         for found in self._api.items("b", project=self._project):
@@ -120,7 +120,7 @@ class OurStorage:
                 yield found
 
     def _bucket_item(self, found: Mapping[str, Any]) -> Item:
-        """Return the item; ``until`` is the second that has begun: what is put into it later was not there when it was seen."""
+        """Return the item; ``until`` is the current second: objects that are added later were not in it when it was seen."""
         name = str(found["name"])
         parts = {names.bucket_name(self._project): BASE_PART, names.state_bucket_name(self._project): STATE_PART}
         marks = {str(key): str(value) for key, value in found.get("labels", {}).items()}
@@ -133,46 +133,46 @@ class OurStorage:
             until=served.isoformat(),  # a ``Date`` of HTTP has whole seconds
         )
 
-    def _piles(self, kind: Kind, batch: str) -> dict[str, _Pile]:
-        """Return what each batch has, or one of them."""
+    def _group_by_batch(self, kind: Kind, batch: str) -> dict[str, _BatchObjects]:
+        """Return the objects of each batch, or of one batch."""
         root = f"{names.CONTROL_PREFIX}/" if kind is Kind.CONTROL else ""
-        piles: dict[str, _Pile] = {}
+        groups: dict[str, _BatchObjects] = {}
         for found in self._list_objects(self._bucket, f"{root}{batch}/" if batch else root):
             name = str(found["name"]).removeprefix(root).split("/", 1)[0]
             if names.is_batch_name(name):
-                piles.setdefault(name, _Pile()).add(found)
-        return piles
+                groups.setdefault(name, _BatchObjects()).add(found)
+        return groups
 
-    def _pile_item(self, kind: Kind, batch: str, pile: _Pile, owner: str) -> Item:
+    def _batch_item(self, kind: Kind, batch: str, objects: _BatchObjects, owner: str) -> Item:
         definition, _ = self._read(names.control_prefix(batch) + names.DEFINITION)
         marks = {"app": names.APP, "batch": batch, "owner": names.label_value(str(definition.get("owner", owner)))}
-        lease = self._see_lease(batch, pile) if kind is Kind.CONTROL else None
+        lease = self._see_lease(batch, objects) if kind is Kind.CONTROL else None
         if kind is Kind.CONTROL:
-            marks["expires"] = names.expires_label(_last_time(pile, lease) + ATTACHABLE_FOR)
+            marks["expires"] = names.expires_label(_last_time(objects, lease) + ATTACHABLE_FOR)
         return Item(
             kind=kind,
             name=batch,
             place=self._bucket,
             labels=marks,
-            state=str(pile),
+            state=str(objects),
             lease=lease,
-            since=pile.oldest,
-            until=pile.youngest,
+            since=objects.oldest,
+            until=objects.youngest,
         )
 
-    def _see_lease(self, batch: str, pile: _Pile) -> LeaseSight | None:
+    def _see_lease(self, batch: str, objects: _BatchObjects) -> LeaseSight | None:
         """Read the batch's lease; None if there is none, or it is corrupt."""
         name = names.lease_object(batch)
-        if name not in pile.updated:
+        if name not in objects.updated:
             return None
         values, served = self._read(name)
         try:
-            return see_lease(lease_of_values(values), updated=_read_time(pile.updated[name]), served=served)
+            return see_lease(lease_of_values(values), updated=_read_time(objects.updated[name]), served=served)
         except ValueError:
             return None
 
     def _read(self, name: str) -> tuple[dict[str, Any], datetime]:
-        """Read a JSON object in the bucket, empty if it is not there or not JSON; and when that was, by the server's clock."""
+        """Read a JSON object in the bucket, empty if it does not exist or is not JSON; and the time, by the server's clock."""
         try:
             return self._api.get_dated(f"b/{quote(self._bucket)}/o/{quote(name, safe='')}", alt="media")
         except CloudError as error:
@@ -185,10 +185,10 @@ class OurStorage:
         yield from self._api.items(f"b/{quote(bucket)}/o", versions="true", **wanted)
 
     def _delete_objects(self, bucket: str, prefix: str, *, until: str) -> int:
-        """Delete all objects below a prefix that were written until then, old versions too; return how many there were.
+        """Delete all objects below a prefix that were written until then, including old versions; return how many there were.
 
         Raises:
-            CloudError: the first refusal, after all others were tried.
+            CloudError: the first error, after all others were tried.
         """
         seen = _read_time(until) if until else None
         found = list(self._list_objects(bucket, prefix))
@@ -216,7 +216,7 @@ class OurStorage:
 
 
 def _is_seen(values: Mapping[str, Any], sight: LeaseSight | None) -> bool:
-    """Return whether a lease as it is in the bucket is of the holder whom somebody saw, or of nobody by now."""
+    """Return whether a lease in the bucket has the holder that was seen, or has none by now."""
     try:
         now = lease_of_values(values)
     except ValueError:
@@ -224,11 +224,11 @@ def _is_seen(values: Mapping[str, Any], sight: LeaseSight | None) -> bool:
     return not now.holder or (sight is not None and sight.lease.is_same_watch(now))
 
 
-def _last_time(pile: _Pile, lease: LeaseSight | None) -> datetime:
-    """Return the end of its lease; without one its youngest object counts, since somebody may come."""
+def _last_time(objects: _BatchObjects, lease: LeaseSight | None) -> datetime:
+    """Return the end of its lease; without one, the time of its newest object."""
     if lease is not None:
         return datetime.fromtimestamp(lease.lease.expires, UTC)
-    return _read_time(pile.youngest)
+    return _read_time(objects.youngest)
 
 
 def _read_time(text: str) -> datetime:

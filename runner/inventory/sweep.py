@@ -1,4 +1,4 @@
-"""A sweep: remove what a scope speaks of, go on after errors, look again, and say of each item what became of it."""
+"""A sweep: remove what a scope takes, continue after errors, look again, and report what happened to each item."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from runner.model.leftover import BILLED, ORDER, Choice, Item, Kind, Scope, find
 
 ROUNDS = 3
 AT_ONCE = 8
-GUARDING = (Kind.CONTROL, Kind.STACK)  # what knows of VMs stays as long as one of them is there
+GUARDING = (Kind.CONTROL, Kind.STACK)  # records of VMs stay as long as one of the VMs exists
 
 
 @dataclass(frozen=True, kw_only=True)
 class Removal:
-    """What became of one item: ``answer`` are the cloud's words, or why it is still there; ``at``: when.
+    """What happened to one item. ``answer``: the cloud's answer, or why the item still exists; ``at``: when.
 
-    ``is_refused``: the user may not remove it, and asking again does not change that.
+    ``is_refused``: the user may not remove it, and trying again does not change that.
     """
 
     item: Item
@@ -34,9 +34,9 @@ class Removal:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepReport:
-    """The last removal of each item, what the last look still found, and what could not be looked at.
+    """The last removal of each item, what the last look still found, and what could not be read.
 
-    ``spared``: what was agreed to, and is not to go any more. ``appeared``: what would have to go, but nobody has agreed to.
+    ``spared``: what was agreed to, but is not to be removed any more. ``appeared``: what is to be removed, but was not agreed to.
     """
 
     removals: tuple[Removal, ...]
@@ -47,21 +47,21 @@ class SweepReport:
 
     @property
     def is_clean(self) -> bool:
-        """Whether everything was seen to be gone."""
+        """Whether everything is known to be gone."""
         return not self.left and not self.unread
 
     @property
     def items_left(self) -> list[str]:
-        """What is still there, or may be, a text each."""
+        """A text for each item that still exists, or may."""
         return [*map(str, self.left), *(f"unknown, could not be read: {text}" for text in self.unread)]
 
 
 def leftover_error(title: str, report: SweepReport, *, remedy: str) -> LeftoverError:
-    """Return the error that names what is still there, with the last answer to each removal; ``title``: of what it is."""
+    """Return the error that names what still exists, with the last answer to each removal. ``title``: of what it is a part."""
     answers = {str(removal.item): f"{removal.item}: {removal.answer}" for removal in report.removals}
     left = report.items_left
-    told = "; ".join(answers.get(text, text) for text in left)
-    return LeftoverError(f"{title}: still there: {told}", items=left, remedy=remedy)
+    shown = "; ".join(answers.get(text, text) for text in left)
+    return LeftoverError(f"{title}: still there: {shown}", items=left, remedy=remedy)
 
 
 def _ignore(removal: Removal) -> None:
@@ -73,11 +73,11 @@ def sweep(
     scope: Scope,
     *,
     kinds: Collection[Kind] = tuple(Kind),
-    tell: Callable[[Removal], None] = _ignore,
+    report: Callable[[Removal], None] = _ignore,
 ) -> SweepReport:
-    """Remove all that ``scope`` takes of these kinds. What appears meanwhile (an insert that was on its way) is removed too.
+    """Remove everything that ``scope`` takes of these kinds. What appears in the meantime (a pending insert) is removed too.
 
-    ``tell`` is called for each removal, in this thread.
+    ``report`` is called for each removal, in this thread.
     """
     removals: dict[object, Removal] = {}
     found = inventory.find(kinds, scope.labels)
@@ -85,7 +85,7 @@ def sweep(
         taken = _taken(scope, found, removals)
         if not taken:
             break
-        done = list(_remove_all(inventory, taken, tell))
+        done = list(_remove_all(inventory, taken, report))
         removals |= {removal.item.key: removal for removal in done}
         found = inventory.find(kinds, scope.labels)
         if not any(removal.is_gone for removal in done):
@@ -97,7 +97,7 @@ def sweep(
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """What somebody was shown, and which of it may go: exactly these resources, none that has the name of one by now."""
+    """What the user was shown, and which of it may be removed: exactly these resources, not newer ones of the same name."""
 
     found: Findings
     items: tuple[Item, ...]
@@ -109,24 +109,24 @@ def sweep_agreed(
     agreement: Agreement,
     *,
     kinds: Collection[Kind],
-    tell: Callable[[Removal], None] = _ignore,
+    report: Callable[[Removal], None] = _ignore,
 ) -> SweepReport:
-    """Remove what was agreed to, and nothing else. What a client uses by now is spared: ``read_scope`` is asked at each look.
+    """Remove what was agreed to, and nothing else. What a client uses by now is spared: ``read_scope`` is called at each look.
 
-    A batch by its name is taken from the client that watched it when that was agreed to: its lease goes first, else that client
-    would go on, and create other VMs. Then it is looked again, since somebody else may have taken it over.
+    A batch that is named is taken from the client that watched it when that was agreed to: its lease is removed first, else that
+    client would continue, and create other VMs. Then it looks again, since another client may have taken the batch over.
 
-    ``tell`` is called for each removal, in this thread.
+    ``report`` is called for each removal, in this thread.
     """
     removals: dict[object, Removal] = {}
     look = _look(inventory, read_scope(), agreement, kinds, removals)
     if look.watches:
-        removals |= {removal.item.key: removal for removal in _remove_all(inventory, look.watches, tell)}
+        removals |= {removal.item.key: removal for removal in _remove_all(inventory, look.watches, report)}
         look = _look(inventory, read_scope(), agreement, kinds, removals)
     for _ in range(ROUNDS):
         if not look.todo:
             break
-        done = list(_remove_all(inventory, look.todo, tell, there=look.foreign))
+        done = list(_remove_all(inventory, look.todo, report, kept=look.foreign))
         removals |= {removal.item.key: removal for removal in done}
         look = _look(inventory, read_scope(), agreement, kinds, removals)
         if not any(removal.is_gone for removal in done):
@@ -142,7 +142,7 @@ def sweep_agreed(
 
 @dataclass(frozen=True, kw_only=True)
 class _Look:
-    """What there is by now. ``todo``: of what was agreed to; ``watches``: leases that go before it. The others are as in
+    """What exists by now. ``todo``: of what was agreed to; ``watches``: leases to remove before that. The others are as in
     ``SweepReport``.
     """
 
@@ -154,14 +154,14 @@ class _Look:
 
     @property
     def foreign(self) -> tuple[Item, ...]:
-        """What stays."""
+        """The items that stay."""
         return (*(choice.item for choice in self.spared), *self.appeared)
 
 
 def _look(
     inventory: Inventory, scope: Scope, agreement: Agreement, kinds: Collection[Kind], removals: Collection[object]
 ) -> _Look:
-    """Look again. A resource that was tried stays ours when what proved it is gone."""
+    """Look again. A resource whose removal was tried still counts as ours when the proof of that is gone."""
     found = inventory.find(kinds, scope.labels)
     choices = {choice.item.key: choice for choice in scope.choose(found.items)}
     agreed = {item.key: item for item in agreement.items}
@@ -177,11 +177,11 @@ def _look(
         if earlier is None or not item.is_still(earlier):
             appeared.extend([item] if choice is not None and choice.is_taken else [])
         elif item.purpose in came:
-            spared.append(Choice(item=item, is_taken=False, reason=f"{came[item.purpose]} watches it since"))
+            spared.append(Choice(item=item, is_taken=False, reason=f"{came[item.purpose]} has been watching it since"))
         elif is_taken:
             todo.append(earlier)
         else:
-            spared.append(choice or Choice(item=item, is_taken=False, reason="it is wanted again"))
+            spared.append(choice or Choice(item=item, is_taken=False, reason="it is in use again"))
     return _Look(
         watches=tuple(watches),
         todo=tuple(todo),
@@ -196,35 +196,35 @@ def _is_same_watch(before: Lease | None, now: Lease) -> bool:
 
 
 def _taken(scope: Scope, found: Findings, removals: Collection[object]) -> list[Item]:
-    """Return what the scope takes, and what it took before: a resource stays ours when what proved it is gone."""
+    """Return what the scope takes, and what it took before: that still counts as ours when the proof of that is gone."""
     chosen = {choice.item.key for choice in scope.choose(found.items) if choice.is_taken}
     return [item for item in found.items if item.key in chosen or item.key in removals]
 
 
 def _remove_all(
-    inventory: Inventory, items: Iterable[Item], tell: Callable[[Removal], None], *, there: Iterable[Item] = ()
+    inventory: Inventory, items: Iterable[Item], report: Callable[[Removal], None], *, kept: Iterable[Item] = ()
 ) -> Iterable[Removal]:
-    """Remove kind after kind, several of a kind at once. ``there``: what stays."""
-    guarded = {item.purpose: item for item in there if item.kind in BILLED}
+    """Remove kind after kind, several of a kind at once. ``kept``: what stays."""
+    guarded = {item.purpose: item for item in kept if item.kind in BILLED}
     ordered = sorted(items, key=lambda item: (ORDER[item.kind], item.key[1:]))
     for kind, group in groupby(ordered, key=lambda item: item.kind):
         free = []
         for item in group:
             if kind in GUARDING and item.purpose in guarded:
-                removal = Removal(item=item, is_gone=False, answer=f"kept as long as {guarded[item.purpose]} is there")
-                tell(removal)
+                removal = Removal(item=item, is_gone=False, answer=f"kept as long as {guarded[item.purpose]} exists")
+                report(removal)
                 yield removal
             else:
                 free.append(item)
         for removal in remove_items(inventory, free):
             if kind in BILLED and not removal.is_gone:
                 guarded.setdefault(removal.item.purpose, removal.item)
-            tell(removal)
+            report(removal)
             yield removal
 
 
 def remove_items(inventory: Inventory, items: Collection[Item]) -> Iterable[Removal]:
-    """Remove these items, several at once, and yield what became of each. An error with one does not stop the others."""
+    """Remove these items, several at once, and yield what happened to each. An error with one does not stop the others."""
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="sweep") as pool:
         for future in as_completed([pool.submit(_remove, inventory, item) for item in items]):
             yield future.result()
@@ -236,5 +236,5 @@ def _remove(inventory: Inventory, item: Item) -> Removal:
     except HpcError as error:
         is_refused = isinstance(error, PermissionDeniedError)
         return Removal(item=item, is_gone=False, answer=str(error), is_refused=is_refused)
-    except Exception as error:  # a defect of ours with one of them: the others cost money all the same
+    except Exception as error:  # a fault of ours with one item: the others still cost money
         return Removal(item=item, is_gone=False, answer=repr(error))

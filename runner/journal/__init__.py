@@ -1,6 +1,6 @@
-"""The journal of a batch or bake: what is about to be created and what became of it, on the disk before anything else happens.
+"""The journal of a batch or bake: what is about to be created and what happened to it, on the disk before anything else happens.
 
-Nothing here asks a cloud. What the records come to is in ``model.journal_state``.
+Nothing here calls a cloud. ``model.journal_state`` interprets the records.
 """
 
 from runner.journal.journal import Journal, Journals, NameTakenError

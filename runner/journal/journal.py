@@ -1,4 +1,4 @@
-"""The journals: what a batch or bake is about to create, and what became of it, on the disk before anything else happens.
+"""The journals: what a batch or bake is about to create, and what happened to it, on the disk before anything else happens.
 
 Each is a file of JSON lines, in one folder for each target. A record of an intent is on the disk before the act that it
 announces; if it cannot be written, the act must not happen. ``runner.model.journal_state`` says what the records mean.
@@ -35,7 +35,7 @@ LOCK_SUFFIX = ".lock"
 
 
 class NameTakenError(InputError):
-    """There is, or was, a journal of that name on this computer."""
+    """A journal of that name exists, or existed, on this computer."""
 
 
 def _utc_now() -> datetime:
@@ -48,8 +48,8 @@ def _ignore(message: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Journals:
-    """The journals of one target. ``on_trouble`` is called with what could not be written though nothing was at stake; commands write to the
-    one of ``Context.reporting_journals``.
+    """The journals of one target. ``on_trouble`` gets the message when a record could not be written that nothing depends on; commands use
+    ``Context.reporting_journals``, which reports it.
     """
 
     folder: Path
@@ -60,7 +60,7 @@ class Journals:
         """Open the journal of a new batch or bake, owned by this process.
 
         Raises:
-            NameTakenError: there was a journal of that name, or there is one now.
+            NameTakenError: a journal of that name exists, or existed.
             DiskError: it cannot be written; nothing may be created.
         """
         try:
@@ -73,7 +73,7 @@ class Journals:
             return Journal(self, name, lock)
         except FileExistsError as error:
             lock.release()
-            raise NameTakenError(f"there is a journal of {name} already: {self._path(name)}") from error
+            raise NameTakenError(f"the journal of {name} already exists: {self._path(name)}") from error
         except OSError as error:
             lock.release()
             raise self.unwritable(name, error) from error
@@ -82,10 +82,10 @@ class Journals:
             raise
 
     def resume(self, name: str) -> Journal:
-        """Take over the journal of a batch or bake whose owner is gone, ended or not.
+        """Take over the journal of a batch or bake whose owner is gone, whether the journal has ended or not.
 
         Raises:
-            InputError: there is none, its owner is alive, or a newer version wrote it.
+            InputError: it does not exist, its owner is alive, or a newer version wrote it.
             DiskError: it cannot be written.
         """
         if not self._path(name).exists():
@@ -94,7 +94,7 @@ class Journals:
         try:
             found = self.read(name)
             if found is not None and found.format > FORMAT:
-                raise InputError(f"{name} was begun by a newer version of opensees-hpc", remedy="use that version")
+                raise InputError(f"{name} was started by a newer version of opensees-hpc", remedy="use that version")
             journal = Journal(self, name, lock)
             journal.write("owner", owner=asdict(lock.owner))
             return journal
@@ -106,7 +106,7 @@ class Journals:
             raise
 
     def read(self, name: str) -> JournalState | None:
-        """Read the journal of a batch or bake; None if there is none. What is wrong with a corrupt journal is in ``troubles``."""
+        """Read the journal of a batch or bake; None if there is none. ``troubles`` says what is wrong with a corrupt journal."""
         try:
             content = self._path(name).read_bytes()
         except FileNotFoundError:
@@ -119,10 +119,10 @@ class Journals:
         return _look_for_owner(journal, self._lock_path(name))
 
     def names(self) -> list[str]:
-        """Return the names of all journals that were ever begun, sorted.
+        """Return the names of all journals, ended or not, sorted.
 
         Raises:
-            DiskError: the folder is there and cannot be read.
+            DiskError: the folder exists, but cannot be read.
         """
         try:
             with os.scandir(self.folder) as entries:
@@ -130,7 +130,7 @@ class Journals:
         except FileNotFoundError:
             return []
         except OSError as error:
-            remedy = "let it be a folder that you can read"
+            remedy = "make it a folder that you can read"
             raise DiskError(f"the journals cannot be read: {self.folder}: {error.strerror}", remedy=remedy) from error
         ours = (name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX))
         return sorted(name for name in ours if names.is_batch_name(name))
@@ -145,7 +145,7 @@ class Journals:
         """Return the error of a record that could not be written."""
         return DiskError(
             f"the journal cannot be written, so nothing more may be created: {self._path(name)}: {error.strerror or error}",
-            remedy="make room on that disk, or let OPENSEES_HPC_HOME be a folder that can be written to",
+            remedy="make room on that disk, or set OPENSEES_HPC_HOME to a folder that can be written to",
         )
 
     def open_file(self, name: str) -> LineFile:
@@ -167,9 +167,9 @@ class Journals:
 
 
 def _look_for_owner(journal: JournalState, lock: Path) -> JournalState:
-    """Add what is known of a journal's owner. The lock says it, but not that of a copy: then its process is looked for.
+    """Add what is known of a journal's owner. Its lock shows it, except if the journal is a copy: then look for its process.
 
-    A process that has left its batch on purpose may go on with other things.
+    A process that has detached from its batch may still run for other reasons.
     """
     owner = journal.owner
     if is_owned(lock):
@@ -179,7 +179,7 @@ def _look_for_owner(journal: JournalState, lock: Path) -> JournalState:
     is_copy = bool(owner.lock) and not is_lock_of(lock, owner)
     if is_copy and not journal.is_detached and is_process_alive(owner):
         return replace(journal, is_owner_alive=True)
-    is_given_up = is_lock_of(lock, owner) and owner.is_on_machine_of(describe_this_process())
+    is_given_up = is_lock_of(lock, owner) and owner.is_on_computer_of(describe_this_process())
     return replace(journal, is_owner_gone=is_given_up or is_known_gone(owner))
 
 
@@ -193,7 +193,7 @@ def _checked(name: str) -> str:
 class Journal:
     """The journal of one batch or bake, owned by this process; ``Journals`` opens it. Safe for several threads.
 
-    Closing it gives up the ownership without ending the batch: whoever comes next finds it as it is.
+    Closing it gives up the ownership without ending the batch: the next owner finds it as it is.
     """
 
     def __init__(self, journals: Journals, name: str, lock: OwnerLock) -> None:
@@ -205,7 +205,7 @@ class Journal:
         self._file = journals.open_file(name)
 
     def intend(self, kind: str, name: str, zone: str = "", **facts: Any) -> None:
-        """Record that this will be created now. Only if this returns may it be.
+        """Record that this will be created now. Create it only if this returns.
 
         Raises:
             DiskError: it could not be written.
@@ -216,14 +216,14 @@ class Journal:
             raise self._journals.unwritable(self.name, error) from error
 
     def record(self, fact: str, /, **facts: Any) -> None:
-        """Record what has happened. Never in the way: what cannot be written is reported, and written with the next record."""
+        """Record what has happened. Never raises OSError: a record that cannot be written is reported, and written with the next one."""
         try:
             self.write(fact, **facts)
         except OSError as error:
             self._hold_back(fact, facts, error)
 
     def end(self, outcome: str) -> None:
-        """Record that the batch or bake is over, with nothing left to be looked after."""
+        """Record that the batch or bake is over, and nothing of it is left to look after."""
         self.record("end", outcome=outcome)
 
     def read(self) -> JournalState:
@@ -231,15 +231,15 @@ class Journal:
         return self._journals.read(self.name) or JournalState(name=self.name)
 
     def close(self) -> None:
-        """Give the journal up, after a last try to write what could not be written. A second call is harmless."""
+        """Give up the journal, after a last attempt to write what could not be written. A second call is harmless."""
         with self._writing:
             lost = self._write_held_back()
             self._file.close()
         self._owner_lock.release()
         if lost:
             self._journals.on_trouble(
-                f"the journal of {self.name} could not be written to its end ({lost}): the next command will take it for one "
-                "that has not ended"
+                f"the last records of the journal of {self.name} could not be written ({lost}): the next command will treat it as "
+                "not ended"
             )
 
     def _write_held_back(self) -> str:

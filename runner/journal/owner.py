@@ -1,7 +1,7 @@
-"""Who owns a journal: this process, described so exactly that no other is taken for it, and the lock that only one can hold.
+"""The owner of a journal: a process, described so exactly that no other can be mistaken for it, and the lock that only one can hold.
 
-The lock is the kernel's (``flock``): it ends with its process, whatever ended that. The record beside it says whose it is, and
-decides alone where a file system has no locks.
+The lock is the kernel's (``flock``): it ends with its process, however that ends. The record in the lock file names the owner, and
+is all that counts where a file system has no locks.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from runner.system.file_lock import FileLock
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 MACHINE_ID = Path("/etc/machine-id")
 PID_NAMESPACE = Path("/proc/self/ns/pid")
-LOOKERS_LIMIT_S = 1.0  # somebody who only looks holds the lock for a moment
-CLOCK_SLACK_S = 2.0  # of the time at which a process began, as the system tells it
+READERS_LIMIT_S = 1.0  # a process that only looks holds the lock for a moment
+CLOCK_SLACK_S = 2.0  # of the time at which a process started, as the system reports it
 _LOOK_S = 0.01
 
 
@@ -46,7 +46,7 @@ def describe_this_process() -> Owner:
 
 
 def gone_clients(journal: JournalState) -> frozenset[str]:
-    """Return all processes that ever owned a journal and are known to be gone, as ``Lease.is_held_by`` has them."""
+    """Return all processes that ever owned a journal and are known to be gone, as ``Lease.is_held_by`` takes them."""
     owners = [read_owner(record.facts.get("owner")) for record in journal.records]
     gone = [owner for owner in owners if owner is not None and is_known_gone(owner)]
     if journal.owner is not None and journal.is_owner_gone:
@@ -55,12 +55,12 @@ def gone_clients(journal: JournalState) -> frozenset[str]:
 
 
 def is_known_gone(owner: Owner) -> bool:
-    """Return whether it is certain that a process has ended, wherever its record lies: seen here and now, not concluded from a folder.
+    """Return whether it is certain that a process has ended: observed here and now, not inferred from the folder of its record.
 
-    Nobody knows of one on another computer, nor of one in another container on this one.
+    It is never certain of a process on another computer, or in another container on this one.
     """
     here = describe_this_process()
-    if not owner.is_on_machine_of(here):
+    if not owner.is_on_computer_of(here):
         return False
     if owner.boot_id != here.boot_id:
         return True
@@ -82,12 +82,12 @@ def is_process_alive(owner: Owner) -> bool:
 
 
 def _is_numbered_here(owner: Owner) -> bool:
-    """Return whether its number counts here; older versions did not say where it does."""
+    """Return whether its number is valid here; older versions did not record its namespace."""
     return owner.pid_namespace in ("", _pid_namespace())
 
 
 def _is_hidden(pid: int) -> bool:
-    """Return whether there is such a process after all: /proc may hide those of other users."""
+    """Return whether the process exists after all: /proc may hide those of other users."""
     try:
         os.kill(pid, 0)
     except PermissionError:
@@ -109,8 +109,8 @@ class OwnerLock:
         """Become the owner of ``journal``.
 
         Raises:
-            InputError: another process is; it is named.
-            DiskError: the owner's record cannot be written, because the disk is full, say.
+            InputError: another process owns it; the error names it.
+            DiskError: the owner's record cannot be written, for example because the disk is full.
         """
         try:
             lock = FileLock.of_file(path)
@@ -121,7 +121,7 @@ class OwnerLock:
                 holder = _read_record(lock)
                 raise InputError(
                     f"{journal} is being run by {holder or 'another process'}",
-                    remedy="let that process end it, or end that process; everything it created can be taken over then",
+                    remedy="wait until that process has ended, or end it; everything it created can be taken over then",
                 )
             owner = replace(owner, lock=_name_file(os.fstat(lock.handle)))
             _write_record(lock, owner)
@@ -131,12 +131,12 @@ class OwnerLock:
         return cls(owner, lock)
 
     def release(self) -> None:
-        """Let others have it. A second call is harmless."""
+        """Release it for others. A second call is harmless."""
         self._lock.release()
 
 
 def is_lock_of(path: Path, owner: Owner) -> bool:
-    """Return whether this is the very file whose lock an owner holds while it owns its journal, not a copy of it."""
+    """Return whether this is the file whose lock an owner holds while it owns its journal, and not a copy of it."""
     try:
         return owner.lock == _name_file(path.stat())
     except OSError:
@@ -158,7 +158,7 @@ def is_owned(path: Path) -> bool:
 
 
 def _try_for_a_while(lock: FileLock) -> bool:
-    until = time.monotonic() + LOOKERS_LIMIT_S
+    until = time.monotonic() + READERS_LIMIT_S
     while not _try_lock(lock):
         if time.monotonic() > until:
             return False
@@ -167,7 +167,7 @@ def _try_for_a_while(lock: FileLock) -> bool:
 
 
 def _try_lock(lock: FileLock, *, is_shared: bool = False) -> bool:
-    """Return whether nobody else holds it; then we do."""
+    """Take the lock unless another process holds it; return whether it is ours."""
     try:
         return lock.try_acquire(is_shared=is_shared)
     except OSError:
@@ -202,7 +202,7 @@ def _mapped(path: Path) -> Iterator[None]:
 def _unwritable(path: Path, error: OSError) -> DiskError:
     return DiskError(
         f"the journal cannot be written, so nothing may be created: {path}: {error.strerror or error}",
-        remedy="make room on that disk, or let OPENSEES_HPC_HOME be a folder that can be written to",
+        remedy="make room on that disk, or set OPENSEES_HPC_HOME to a folder that can be written to",
     )
 
 

@@ -1,6 +1,6 @@
 """What a jobs file means: text to a ``Batch``, or a list of everything that is wrong with it. No disk is touched.
 
-Analyses of a ``matrix`` are expanded here; whether folders and files exist is the preflight's question (``model.inputs``).
+Jobs of a ``matrix`` are expanded here; the preflight checks whether folders and files exist.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PLACEHOLDER = re.compile(r"\{(\w+)\}")
 Np = Annotated[int, Field(ge=1, strict=True, description="MPI ranks, one physical core each")]
 TimeoutMin = Annotated[
     float,
-    Field(gt=0, le=LONGEST_TIMEOUT_MIN, strict=True, description="the job is ended after so many minutes"),
+    Field(gt=0, le=LONGEST_TIMEOUT_MIN, strict=True, description="the job is ended after this many minutes"),
 ]
 Include = Annotated[list[str], Field(description="more files to upload: globs relative to dir, ** allowed")]
 Scalar = bool | int | float | str
@@ -38,7 +38,7 @@ class _Strict(BaseModel):
 
 
 class Defaults(_Strict):
-    """Values for jobs that do not say their own."""
+    """Values for jobs that do not give their own."""
 
     np: Np = 1
     timeout_min: TimeoutMin = DEFAULT_TIMEOUT_MIN
@@ -76,7 +76,7 @@ class Machines(_Strict):
         Literal["none", "standard"],
         Field(description="standard: on-demand VMs for jobs that were preempted twice, and for the last jobs"),
     ] = "none"
-    max_vms: Annotated[int, Field(ge=1, le=1000, strict=True, description="at most so many VMs at once")] = 1
+    max_vms: Annotated[int, Field(ge=1, le=1000, strict=True, description="at most this many VMs at once")] = 1
     type: Annotated[str | None, Field(description="a machine type, such as c2-standard-16")] = None
 
 
@@ -109,7 +109,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """A valid jobs file. ``source`` still knows where each value stood."""
+    """A valid jobs file. ``source`` knows the line and column of each value."""
 
     name: str
     jobs: tuple[Job, ...]
@@ -140,7 +140,7 @@ def parse_batch(text: str, file: Path) -> Batch:
 
 
 def _with_texts(source: YamlSource) -> dict[str, Any]:
-    """Return the file's values, those of ``args`` and ``matrix`` as they are written: an analysis gets 1.10 and 010 unchanged."""
+    """Return the file's values, those of ``args`` and ``matrix`` as they are written: a script gets 1.10 and 010 unchanged."""
     values = dict(source.values)
     if isinstance(values.get("jobs"), list):
         values["jobs"] = [_entry_with_texts(entry, ("jobs", i), source) for i, entry in enumerate(values["jobs"])]
@@ -172,7 +172,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _problems(error: ValidationError, source: YamlSource) -> Iterator[InputProblem]:
-    """Yield Pydantic's complaints in our words, each with its line and column. Union branches (int, float, str) speak once."""
+    """Yield Pydantic's errors in our words, each with its line and column; one for all branches of a union (int, float, str)."""
     seen: set[tuple[int, int]] = set()
     for item in error.errors(include_url=False):
         location = tuple(part for part in item["loc"] if _in_file(source, part, item["loc"]))
@@ -250,7 +250,7 @@ def _fill(template: str, values: Mapping[str, str]) -> str:
 
 
 def _name_problems(parsed: JobsFile, jobs: tuple[Job, ...], source: YamlSource) -> Iterator[InputProblem]:
-    """Yield invalid and duplicate names (some file systems do not tell upper from lower case)."""
+    """Yield invalid and duplicate names (some file systems ignore case)."""
     if not names.is_batch_name(parsed.batch):
         yield source.problem(
             ("batch",),
@@ -281,7 +281,7 @@ def _job_problems(parsed: JobsFile, jobs: tuple[Job, ...], source: YamlSource) -
             ("machines", "type"), f"unknown machine type {wanted!r}", f"for example {', '.join(known)}"
         )
     machine = catalog.MACHINE_TYPES.get(wanted or "")
-    most, where = (machine.cores, machine.name) if machine else (catalog.LARGEST_CORES, "any machine")
+    most, where = (machine.cores, machine.name) if machine else (catalog.LARGEST_CORES, "any machine type")
     yield from _include_problems(parsed.defaults.include, ("defaults", "include"), source)
     for index, entry in enumerate(parsed.jobs):
         first = next(job for job in jobs if job.entry == index)
@@ -316,12 +316,12 @@ def _include_problems(patterns: list[str], at: Location, source: YamlSource) -> 
 
 
 def _is_relative(path: str) -> bool:
-    """Return whether a path is relative, and does not lead out of the folder."""
+    """Return whether a path is relative and stays inside the folder."""
     return path != "" and not PurePosixPath(path).is_absolute() and ".." not in path.split("/") and "\\" not in path
 
 
 def _placeholder_problems(entry: JobEntry, index: int, source: YamlSource) -> Iterator[InputProblem]:
-    """Yield a problem for each ``{key}`` that the matrix does not have: almost always a slip."""
+    """Yield a problem for each ``{key}`` that the matrix does not have: almost always a mistake."""
     known = set(entry.matrix or {})
     texts: list[tuple[Location, str]] = [(("jobs", index, "name"), entry.name)]
     texts += [(("jobs", index, "args", i), arg) for i, arg in enumerate(entry.args) if isinstance(arg, str)]
@@ -329,4 +329,4 @@ def _placeholder_problems(entry: JobEntry, index: int, source: YamlSource) -> It
         for key in PLACEHOLDER.findall(text):
             if key not in known:
                 listed = f"the matrix has {', '.join(sorted(known))}" if known else "the job has no matrix"
-                yield source.problem(at, f"{{{key}}} in {text!r} stands for nothing", listed)
+                yield source.problem(at, f"{{{key}}} in {text!r} is not defined", listed)

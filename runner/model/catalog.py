@@ -1,4 +1,4 @@
-"""Machine types that analyses run on, with the prices that a ceiling of cost is made of. Data only, no I/O.
+"""Machine types that jobs run on, with the prices from which a cost ceiling is calculated. Data only, no I/O.
 
 Source: https://cloud.google.com/compute/vm-instance-pricing and https://cloud.google.com/vpc/network-pricing, list prices
 on demand, us-central1, USD, November 2026; h3-standard-88 there too. Other regions cost up to a third more. A spot VM never
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 PRICE_REGION = "us-central1"
 PRICE_DATE = "2026-11"
 EXTERNAL_ADDRESS_USD_PER_HOUR = 0.005
-IDLE_ADDRESS_USD_PER_HOUR = 0.01  # one that is kept without a VM
+IDLE_ADDRESS_USD_PER_HOUR = 0.01  # one that is reserved, but used by no VM
 DISK_USD_PER_GIB_HOUR = 0.10 / 730  # pd-balanced, list price by the month of 730 hours
 LONGEST_RUN_S = 120 * 86400  # maxRunDuration: https://cloud.google.com/compute/docs/instances/limit-vm-runtime
 
@@ -60,10 +60,10 @@ LARGEST_CORES = max(machine.cores for machine in MACHINE_TYPES.values())
 
 
 def smallest_with(cores: int, *, at_least: MachineType) -> MachineType:
-    """Return the cheapest machine type with so many cores: ``at_least`` itself if it has them.
+    """Return the cheapest machine type with this many cores: ``at_least`` itself if it has them.
 
     Raises:
-        ValueError: no machine type has so many.
+        ValueError: no machine type has this many.
     """
     if at_least.cores >= cores:
         return at_least

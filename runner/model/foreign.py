@@ -1,7 +1,7 @@
-"""Values that somebody else wrote, a VM perhaps: read without trust. Whatever it is, it is a value that can be used, or a ValueError.
+"""Values from outside, such as from a VM: validated before they are used. What is not valid is a ValueError.
 
-Python's own reader takes more than JSON is (NaN, a name twice), makes an infinity of a number that is too big, and gives up
-with other errors than ValueError on what is nested too deep.
+Python's own reader accepts more than JSON (NaN, duplicate names), turns a number that is too big into infinity, and fails
+with other errors than ValueError on values that are nested too deeply.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 Value = TypeVar("Value")
 
 MOST_BYTES = 32 << 20  # of a manifest of some 300,000 files
-# What Python makes of a text may be 25 times as big, and takes its time: counted before, with what stands in names.
+# Python's values of a text may be 25 times as big, and slow to build, so they are counted first (those inside strings too).
 MOST_GROUPS = 1_000_000
 MOST_VALUES = 4_000_000
 
@@ -23,10 +23,10 @@ def decode_json(content: bytes) -> Any:
     """Return the value of a JSON text in UTF-8.
 
     Raises:
-        ValueError: it is none, is too big, has too many values, is nested too deep, or says a name twice.
+        ValueError: it is not JSON, is too big, has too many values, is nested too deeply, or has a duplicate name.
     """
     if len(content) > MOST_BYTES:
-        raise ValueError(f"it has {len(content)} bytes, and {MOST_BYTES} are the most")
+        raise ValueError(f"it has {len(content)} bytes; at most {MOST_BYTES} are read")
     if content.count(b"[") + content.count(b"{") > MOST_GROUPS or content.count(b",") > MOST_VALUES:
         raise ValueError("it has too many values")
     try:
@@ -34,11 +34,11 @@ def decode_json(content: bytes) -> Any:
             content.decode("utf-8"), parse_float=_finite, parse_constant=_refuse, object_pairs_hook=_distinct
         )
     except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
+        raise ValueError("it is nested too deeply") from error
 
 
 def whole_number(value: Any, *, least: int = 0, most: int = (1 << 63) - 1) -> int:
-    """``value`` as it is, if it is a whole number in this range.
+    """Return ``value`` if it is a whole number in this range.
 
     Raises:
         ValueError: it is not.
@@ -49,10 +49,10 @@ def whole_number(value: Any, *, least: int = 0, most: int = (1 << 63) - 1) -> in
 
 
 def real_number(value: Any, *, least: float = 0.0, most: float = 1e15) -> float:
-    """``value`` as a number in this range.
+    """Return ``value`` as a number in this range.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
     try:
         number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
@@ -64,7 +64,7 @@ def real_number(value: Any, *, least: float = 0.0, most: float = 1e15) -> float:
 
 
 def exit_code(value: Any) -> int:
-    """``value`` as it is, if a program can end with it.
+    """Return ``value`` if it can be an exit code.
 
     Raises:
         ValueError: it is not.
@@ -78,7 +78,7 @@ def optional(read: Callable[[Any], Value], value: Any) -> Value | None:
 
 
 def plain_text(value: Any) -> str:
-    """``value`` as it is, if it is text.
+    """Return ``value`` if it is text.
 
     Raises:
         ValueError: it is not.
@@ -89,10 +89,10 @@ def plain_text(value: Any) -> str:
 
 
 def shorten(value: Any, most: int = 200) -> str:
-    """Return how a value is written in Python, cut if that is long."""
+    """Return a value's ``repr``, cut if that is long."""
     try:
         text = repr(value[:most] if isinstance(value, str | bytes | list) else value)
-    except (ValueError, RecursionError) as error:  # a number of too many digits; nested too deep
+    except (ValueError, RecursionError) as error:  # a number of too many digits; nested too deeply
         text = f"a {type(value).__name__} that cannot be shown ({error})"
     return text if len(text) <= most else f"{text[:most]}…"
 
@@ -100,16 +100,16 @@ def shorten(value: Any, most: int = 200) -> str:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text[:50]} is too big a number")
+        raise ValueError(f"{text[:50]} is too big")
     return number
 
 
 def _refuse(text: str) -> float:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("it says a name twice")
-    return made
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("it has a duplicate name")
+    return values

@@ -1,7 +1,7 @@
-"""One line of a journal: a fact with its time, as JSON. Pure; what a batch's records come to is in ``journal``.
+"""One line of a journal: a fact with its time, as JSON. Pure; what a batch's records amount to is in ``journal_state``.
 
-A journal is read by older and newer versions than the one that wrote it: a record of a kind that is not known is kept as it
-is. A line that is not whole (power cut, full disk) is reported and skipped; nothing is ever made up from a part of it.
+A journal is read by older and newer versions than the one that wrote it: a record of an unknown kind is kept as it
+is. A line that is incomplete (power cut, full disk) is reported and skipped; nothing is ever inferred from a part of it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def encode_record(record: Record) -> bytes:
     """Return the record as one line of ASCII with its newline.
 
     Raises:
-        ValueError: a fact has a name that every record uses itself.
+        ValueError: a fact has a name that is reserved in every record.
     """
     if taken := RESERVED & set(record.facts):
         raise ValueError(f"facts of a record cannot be called {', '.join(sorted(taken))}")
@@ -44,7 +44,7 @@ def encode_record(record: Record) -> bytes:
 
 
 def decode_records(content: bytes) -> tuple[tuple[Record, ...], tuple[str, ...]]:
-    """Read the records of a journal, and what is wrong with it, a sentence each. Never raises."""
+    """Return the records of a journal, and a sentence for each line that cannot be read. Never raises."""
     records: list[Record] = []
     troubles: list[str] = []
     lines = content.split(b"\n")
@@ -54,13 +54,13 @@ def decode_records(content: bytes) -> tuple[tuple[Record, ...], tuple[str, ...]]
             records.append(record)
         elif line:
             is_last = not any(lines[number:])
-            what = "was cut off while it was written" if is_last else "cannot be read"
-            troubles.append(f"line {number} {what}; it is passed over")
+            what = "was cut off while it was being written" if is_last else "cannot be read"
+            troubles.append(f"line {number} {what}; it is skipped")
     return tuple(records), tuple(troubles)
 
 
 def is_end(line: bytes) -> bool:
-    """Return whether a journal whose last line this is has ended; a look that saves reading all of it."""
+    """Return whether a journal with this last line has ended, without reading the rest of it."""
     record = _decode(line)
     return record is not None and record.kind == "end"
 

@@ -1,18 +1,18 @@
-"""What the journal of a batch or bake comes to: who owns it, what was intended, created and gone, how its jobs stand. Pure.
+"""The state of a batch or bake according to its journal: owner, resources, and the states of its jobs. Pure.
 
 The kinds of records that are understood here, with their facts:
 
 =========  ==========================================================================================================
 begin      format, journal (run or bake), name, owner, and facts of the whole (target, project…)
-owner      owner: another process has taken the journal over
-plan       machine_type, price_usd_per_hour, max_run_s, zones, and whatever else; a later one overrides
+owner      owner: another process has taken over the journal
+plan       machine_type, price_usd_per_hour, max_run_s, zones, and others; a later plan overrides an earlier one
 intend     kind, name, zone: this will be created. kind: instance, disk, address, image, firewall, stack (its zone: base,
            image or analysis)…; for an instance machine_type and disk_gib, or price_usd_per_hour; keep: it is to stay
-created    kind, name, zone: it was seen to be there
+created    kind, name, zone: it was seen to exist
 gone       kind, name, zone, answer or answers: the cloud said so, and how
 failed     kind, name, zone, answer or answers: it was never created, and why
 job        job, state, and what else is known (attempt, instance, exit_code, wall_s, message)
-detached   the owner leaves on purpose, the batch goes on
+detached   the owner leaves on purpose, and the batch continues without it
 end        outcome
 =========  ==========================================================================================================
 """
@@ -34,9 +34,9 @@ BAKE = "bake"
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """A process, exactly: its number alone comes again, its start time and the machine's boot do not.
+    """Exactly one process: its number is used again, but not together with its start time and the computer's boot.
 
-    ``pid_namespace``: where its number counts; containers have numbers of their own. ``lock``: the very file whose lock it holds
+    ``pid_namespace``: where its number counts; containers have numbers of their own. ``lock``: the file whose lock it holds
     while it owns a journal. '' if they are not known.
     """
 
@@ -51,21 +51,21 @@ class Owner:
 
     @property
     def identity(self) -> str:
-        """What no other process has, anywhere; it does not tell the machine's ID."""
+        """An ID that no other process has, anywhere; it does not reveal the computer's ID."""
         own = (self.host, self.machine_id, self.boot_id, self.pid_namespace, self.pid, self.process_started)
         return hashlib.sha256(repr(own).encode()).hexdigest()[:32]
 
     def __str__(self) -> str:
         return f"{self.user}@{self.host} (process {self.pid})"
 
-    def is_on_machine_of(self, other: Owner) -> bool:
-        """Return whether both are processes of one computer. A copied disk has another machine's ID, or at least another host's name."""
+    def is_on_computer_of(self, other: Owner) -> bool:
+        """Return whether both are processes of one computer. A computer with a copied disk has another machine ID, or at least another host name."""
         return (self.machine_id, self.host) == (other.machine_id, other.host)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """One resource that a journal intended, from then to its end; a name that was used again is another one."""
+    """One resource that a journal intended, from then to its end; one that has the same name later is another resource."""
 
     kind: str
     name: str
@@ -79,13 +79,13 @@ class Resource:
 
     @property
     def is_kept(self) -> bool:
-        """Whether it is meant to stay after the journal."""
+        """Whether it is meant to stay after the journal has ended."""
         return self.facts.get("keep") is True
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobTrace:
-    """The last that was journalled about a job. ``states``: every state with its time, oldest first."""
+    """The latest facts that the journal has about a job. ``states``: every state with its time, oldest first."""
 
     name: str
     state: str
@@ -96,10 +96,10 @@ class JobTrace:
 
 @dataclass(frozen=True, kw_only=True)
 class JournalState:
-    """A batch (``run``) or bake as its journal tells it.
+    """A batch (``run``) or bake according to its journal.
 
     ``is_owner_alive``: a living process uses it, as was seen when the journal was read. ``is_owner_gone``: it is certain that its
-    last owner is not at it any more; neither, where nobody knows. ``troubles``: what could not be read, a sentence each.
+    last owner does not use it any more. Neither is true where that is not known. ``troubles``: what could not be read, a sentence each.
     """
 
     name: str
@@ -121,7 +121,7 @@ class JournalState:
 
     @property
     def has_ended(self) -> bool:
-        """Whether its owner, or a cleanup, has brought it to its end."""
+        """Whether its owner, or a cleanup, has ended it."""
         return self.ended is not None
 
     @property
@@ -131,22 +131,22 @@ class JournalState:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels of everything that it made."""
+        """The labels of everything that it created."""
         return names.labels_of_bake(self.name) if self.kind == BAKE else names.labels_of_batch(self.name)
 
     @property
     def intended(self) -> tuple[Resource, ...]:
-        """What was announced before it was created."""
+        """The resources that were announced before they were created."""
         return tuple(item for item in self.resources if item.intended is not None)
 
     @property
     def created(self) -> tuple[Resource, ...]:
-        """What was seen to be there."""
+        """The resources that were seen to exist."""
         return tuple(item for item in self.resources if item.created is not None)
 
     @property
     def gone(self) -> tuple[Resource, ...]:
-        """What was seen to be gone."""
+        """The resources that were seen to be gone."""
         return tuple(item for item in self.resources if item.gone is not None)
 
     @property
@@ -156,7 +156,7 @@ class JournalState:
 
 
 def read_journal_state(name: str, records: Sequence[Record], troubles: Sequence[str] = ()) -> JournalState:
-    """Return the journal that these records describe. Never raises; what is not understood is in ``records`` all the same."""
+    """Return the journal that these records describe. Never raises; records that are not understood are only in ``records``."""
     reading = _Reader(JournalState(name=name, records=tuple(records), troubles=tuple(troubles)))
     for record in records:
         reading.add(record)
@@ -164,7 +164,7 @@ def read_journal_state(name: str, records: Sequence[Record], troubles: Sequence[
 
 
 class _Reader:
-    """A journal while its records are gone through, oldest first."""
+    """The state of a journal while its records are read, oldest first."""
 
     def __init__(self, journal: JournalState) -> None:
         self._journal = journal
@@ -186,7 +186,7 @@ class _Reader:
         }
 
     def add(self, record: Record) -> None:
-        """Take the next record; do nothing if its kind is not known."""
+        """Apply the next record; do nothing if its kind is not known."""
         act = self._acts.get(record.kind)
         if act is not None:
             act(record)
@@ -195,7 +195,7 @@ class _Reader:
         """Return the journal as far as the records go."""
         self._set(plan=self._plan, resources=tuple(self._resources), jobs=tuple(self._jobs.values()))
         if self._journal.format > FORMAT:
-            newer = f"written by a newer version (format {self._journal.format}); what this one does not know is passed over"
+            newer = f"written by a newer version (format {self._journal.format}); what this version does not know is skipped"
             self._set(troubles=(*self._journal.troubles, newer))
         return self._journal
 
@@ -224,7 +224,7 @@ class _Reader:
         known = [n for n in self._named.get((kind, name), []) if _fits(self._resources[n].zone, zone)]
         is_open = bool(known) and self._resources[known[-1]].gone is None
         if known and not is_open and record.kind in ("gone", "failed"):
-            return  # told again
+            return  # reported again
         if not is_open:
             self._named.setdefault((kind, name), []).append(len(self._resources))
             self._resources.append(Resource(kind=kind, name=name, zone=zone))
@@ -246,7 +246,7 @@ class _Reader:
 
 
 def _after(item: Resource, record: Record) -> Resource:
-    """Return the resource after a record about it. The first time counts for what began, the last answer for what is known."""
+    """Return the resource after a record about it. Of times the first one counts, of answers the last."""
     first = {"intend": "intended", "created": "created", "gone": "gone", "failed": "gone"}[record.kind]
     times: dict[str, Any] = {first: getattr(item, first) or record.at}
     return replace(
@@ -269,7 +269,7 @@ def _read_answers(record: Record) -> tuple[str, ...]:
 
 
 def _fits(zone: str, other: str) -> bool:
-    """Return whether two zones can be the same; one that is not known fits any."""
+    """Return whether two zones can be the same; an unknown zone matches any."""
     return not zone or not other or zone == other
 
 
@@ -278,7 +278,7 @@ def _without(facts: Mapping[str, Any], *keys: str) -> dict[str, Any]:
 
 
 def read_owner(value: object) -> Owner | None:
-    """Read an owner from JSON values; None if it is not whole."""
+    """Read an owner from JSON values; None if it is incomplete."""
     if not isinstance(value, Mapping):
         return None
     texts = {key: value.get(key) for key in ("user", "host", "boot_id", "machine_id")}

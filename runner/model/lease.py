@@ -1,7 +1,7 @@
 """The lease of a batch: a small object in the bucket that says until when its VMs are wanted, and until when its jobs may run.
 
-Whoever watches the batch renews it. The VMs read it (``packer/vm/lib/opensees_hpc/lease.py``): they take its length from
-here and its age from the storage server, so that nobody's clock has to be right.
+The client that watches the batch renews it. The VMs read it (``packer/vm/lib/opensees_hpc/lease.py``): they take its length from
+here and its age from the storage server, so that no clock of a client or VM has to be right.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ LATEST_S = 4e9  # since 1970: in the year 2096
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """``expires``: seconds since 1970. ``holder``: who watches, as ``user@host pid``; empty for nobody. ``holder_id``: what no other
-    process has, anywhere, since numbers come again; empty if it is not known.
+    """``expires``: seconds since 1970. ``holder``: the client that watches, as ``user@host pid``; empty if none does. ``holder_id``: its ID,
+    which no other process has, anywhere (process numbers are used again); empty if it is not known.
 
-    ``deadlines``: seconds after each job's start. ``detached``: when the lease has run out, let running jobs come to their end.
+    ``deadlines``: seconds after each job's start. ``detached``: when the lease has expired, let running jobs finish.
     """
 
     batch: str
@@ -40,7 +40,7 @@ class Lease:
         return bool(self.holder) and (self.holder_id or self.holder) in clients
 
     def is_same_watch(self, other: Lease) -> bool:
-        """Return whether one and the same process holds both."""
+        """Return whether the same process holds both."""
         return (self.holder, self.holder_id) == (other.holder, other.holder_id)
 
     def renew(self, now: datetime, lease_s: float) -> Lease:
@@ -56,11 +56,11 @@ class Lease:
         return replace(self, expires=self.expires if is_kept else self.renewed.timestamp(), **changes)
 
     def is_watched(self, now: datetime) -> bool:
-        """Return whether it is held: it has a holder, and has not run out."""
+        """Return whether it is held: it has a holder, and has not expired."""
         return bool(self.holder) and not self.detached and self.expires > now.timestamp()
 
     def as_json(self) -> bytes:
-        """Return the object's content, as it is in the bucket."""
+        """Return the content of the object in the bucket."""
         values: dict[str, Any] = {
             "format": FORMAT,
             "batch": self.batch,
@@ -76,25 +76,25 @@ class Lease:
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseSight:
-    """A lease as somebody looked at it. ``left_s``: from that moment to its end, in seconds; negative after it."""
+    """A lease as it was when it was read. ``left_s``: from that moment to its end, in seconds; negative after it."""
 
     lease: Lease
     left_s: float
 
     @property
     def is_over(self) -> bool:
-        """Nobody renewed it."""
+        """Whether it has expired, because nobody renewed it."""
         return self.left_s <= 0
 
     @property
     def is_watched(self) -> bool:
-        """Whether somebody has it who did not leave the batch on purpose, and it is not over."""
+        """Whether a client that has not detached holds it, and it is not over."""
         return bool(self.lease.holder) and not self.lease.detached and not self.is_over
 
     @property
     def jobs_left_s(self) -> float:
-        """How long jobs may still run. When a lease is over they are stopped; if it was left on purpose, those that run then
-        come to their deadlines, of which the last one counts here; without any known, nobody can say that it has passed.
+        """How long jobs may still run. When a lease is over they are stopped; if its client detached, those that run then may run
+        until their deadlines, of which the last one counts here. If no deadline is known, the time is infinite.
         """
         if not self.lease.detached:
             return self.left_s
@@ -121,7 +121,7 @@ def parse_lease(content: bytes) -> Lease:
     """Read what is in the bucket as a lease.
 
     Raises:
-        ValueError: it is none, or of a format that this version does not know.
+        ValueError: it is not a lease, or of a format that this version does not know.
     """
     try:
         values = decode_json(content)
@@ -156,6 +156,6 @@ def _aware(text: str) -> datetime:
     """Read a time that has a zone, so that it can be compared with ours."""
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
-        raise ValueError(f"{text} is in no time zone")
+        raise ValueError(f"{text} has no time zone")
     real_number(at.timestamp(), most=LATEST_S)
     return at

@@ -1,7 +1,7 @@
-"""Which of our resources may be removed, and which not: the decisions of a sweep. Pure; nothing here asks or touches a cloud.
+"""Which of our resources may be removed, and which not: the decisions of a sweep. Pure; nothing here calls a cloud.
 
-A resource is ours if it bears the label ``app``; where labels cannot be had (firewalls, networks, service accounts, objects)
-its name, its place in our bucket or its description say so, and whoever lists it puts that into ``labels``.
+A resource is ours if it has the label ``app``. Where labels are impossible (firewalls, networks, service accounts, objects),
+its name, its place in our bucket or its description shows it, and the code that lists it fills ``labels`` from that.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ ANY_OWNER = "any"
 BASE_PART = "base"
 STATE_PART = "state"
 VALIDATED = "validated"
-SETTINGS_ONLY = "only its settings are here"  # of a stack: nothing says that it was ever created, or it is gone
+SETTINGS_ONLY = "only its settings exist"  # of a stack: it was never created, as far as is known, or it is gone
 
 
 class Kind(Enum):
-    """The kinds of resources, in the order in which they can be removed: what is used comes after its users.
+    """The kinds of resources, in the order in which they can be removed: users before what they use.
 
-    A lease is found as one of the control objects of its batch, and is an item of its own only where it goes before all else.
+    A lease is found as one of the control objects of its batch, and is an item of its own only where it is removed before everything else.
     """
 
     LEASE = "lease"
@@ -51,7 +51,7 @@ BILLED = (Kind.INSTANCE, Kind.DISK, Kind.ADDRESS)
 LEASED = (
     *BILLED,
     Kind.STACK,
-)  # what a batch has no use for when its jobs are over; its definition stays for whoever attaches
+)  # what a batch does not need when its jobs are over; its definition stays, so that a client can attach
 SWITCHED_OFF = frozenset({"TERMINATED", "STOPPED"})
 SHOWN = "%Y-%m-%d %H:%M"
 ORDER = {kind: index for index, kind in enumerate(Kind)}
@@ -59,13 +59,13 @@ ORDER = {kind: index for index, kind in enumerate(Kind)}
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One resource of ours. ``place``: zone, region, bucket or project; '' where there is only one. ``state``: a word for it.
+    """One resource of ours. ``place``: zone, region, bucket or project; '' where there is only one. ``state``: one word.
     Of disks and addresses ``users`` are what they are attached to, as ``ZONE/NAME`` for a VM; ``size_gib`` is a disk's.
-    ``is_regional``: of what may be in a zone or a region, that its place is a region.
+    ``is_regional``: its place is a region, of a kind that can be in a zone or in a region.
 
     ``labels``: ``app``, ``owner``, ``batch`` or ``bake``, ``expires``, ``part`` for what belongs to the stack ``base``.
-    ``lease``: at the control objects of a batch, if it has one. ``uid``: the cloud's own ID, or when it was created; what has the
-    same name later has another one. Of objects ``since`` and ``until`` are when the oldest and the youngest were written.
+    ``lease``: of control objects, the lease of their batch, if it has one. ``uid``: the cloud's own ID, or the time of creation;
+    a later resource of the same name has another one. Of objects ``since`` and ``until`` are when the oldest and the youngest were written.
     """
 
     kind: Kind
@@ -103,7 +103,7 @@ class Item:
 
     @property
     def expires_at(self) -> datetime | None:
-        """When it was to be gone; None if that is not said, or not in our way of writing it."""
+        """The time after which it should be gone; None without such a label, or if it is not in our format."""
         return read_expires(self.labels.get("expires", ""))
 
     @property
@@ -112,7 +112,7 @@ class Item:
         return self.kind, self.place, self.name
 
     def is_still(self, earlier: Item) -> bool:
-        """Return whether it is what was seen earlier under its key, and not something new of the same name."""
+        """Return whether it is the item that was seen earlier under its key, and not a new one of the same name."""
         return (self.key, self.uid) == (earlier.key, earlier.uid) and (not earlier.until or self.since <= earlier.until)
 
     def has_expired(self, now: datetime) -> bool:
@@ -125,22 +125,22 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Whether an item shall be removed, and why, or why not. ``is_outlived``: it has expired, whatever was asked.
+    """Whether an item is to be removed, and why, or why not. ``has_expired``: whether it has expired, whatever the scope.
 
-    ``is_spared``: it was asked for, and stays because a living client uses it, or because it is somebody else's.
+    ``is_spared``: the scope has it, but it stays because a living client uses it, or because somebody else owns it.
     """
 
     item: Item
     is_taken: bool
     reason: str
-    is_outlived: bool = False
+    has_expired: bool = False
     is_spared: bool = False
 
 
 class Found:
-    """All that was found together, at ``now``: what one tells of another, and which of them have expired.
+    """All items that were found together, at ``now``: how they are related, and which of them have expired.
 
-    ``alive``: the batches and bakes that have something which has not.
+    ``alive``: the batches and bakes that have items which have not.
     """
 
     def __init__(self, items: Iterable[Item], now: datetime) -> None:
@@ -151,20 +151,20 @@ class Found:
         self.alive = frozenset(item.purpose for item in self.items if item.purpose and self._is_alive(item))
 
     def judge(self, item: Item) -> Choice | None:
-        """Return whether it has expired, or why not though it looks so; None if nothing speaks against it.
+        """Return whether it has expired, or why it stays although it looks so; None if there is no sign of it.
 
-        Three facts speak against one: its label, that it is of a VM that is switched off and only costs, and the lease of its
-        batch. As long as that runs, somebody looks after all of it.
+        There are three signs: its label, a VM that is switched off and only costs money, and the lease of its batch. As long as
+        the lease runs, a client looks after all of the batch.
         """
-        lease, reason = self._leases.get(item.batch), self._why_by_itself(item)
+        lease, reason = self._leases.get(item.batch), self._own_reason(item)
         if lease is not None and not lease.is_over:
             kept = f"kept: its lease runs until {self._after(lease.left_s)}"
             return Choice(item=item, is_taken=False, reason=kept) if reason else None
         if reason:
-            return Choice(item=item, is_taken=True, reason=reason, is_outlived=True)
+            return Choice(item=item, is_taken=True, reason=reason, has_expired=True)
         return None if lease is None or item.kind not in LEASED else self._judge_by_lease(item, lease)
 
-    def _why_by_itself(self, item: Item) -> str:
+    def _own_reason(self, item: Item) -> str:
         if item.has_expired(self._now):
             return f"expired at {item.expires_at:{SHOWN}} UTC"
         if _is_switched_off(item):
@@ -174,42 +174,42 @@ class Found:
         return ""
 
     def _judge_by_lease(self, item: Item, lease: LeaseSight) -> Choice:
-        """Return what becomes of it when nobody renews the lease any more."""
+        """Return whether it is to be removed, now that nobody renews the lease any more."""
         if lease.jobs_left_s <= 0:
-            left = "left with --detach, its last deadline was" if lease.lease.detached else "its lease ended"
+            left = "left with --detach; its last deadline was" if lease.lease.detached else "its lease ended"
             reason = f"{left} at {self._after(lease.jobs_left_s)}"
-            return Choice(item=item, is_taken=True, reason=reason, is_outlived=True)
+            return Choice(item=item, is_taken=True, reason=reason, has_expired=True)
         until = "" if math.isinf(lease.jobs_left_s) else f" until {self._after(lease.jobs_left_s)}"
-        return Choice(item=item, is_taken=False, reason=f"kept: left with --detach, its jobs may run{until}")
+        return Choice(item=item, is_taken=False, reason=f"kept: left with --detach; its jobs may run{until}")
 
     def _is_alive(self, item: Item) -> bool:
         if item.kind is Kind.CONTROL:
             return not item.has_expired(self._now)
         judged = self.judge(item) if item.kind in BILLED else None
-        return item.kind in BILLED and (judged is None or not judged.is_outlived)
+        return item.kind in BILLED and (judged is None or not judged.has_expired)
 
     def _after(self, seconds: float) -> str:
         return f"{self._now + timedelta(seconds=seconds):{SHOWN}} UTC"
 
 
 def find_watchers(items: Iterable[Item]) -> dict[str, Lease]:
-    """Return the leases by which somebody watches a batch."""
+    """Return the leases of the batches that a client watches."""
     sights = {item.batch: item.lease for item in items if item.lease is not None}
     return {batch: sight.lease for batch, sight in sights.items() if sight.is_watched}
 
 
 def _is_switched_off(item: Item) -> bool:
-    """Return whether it is a batch's VM that could not delete itself. The builder of a bake is switched off on purpose, while its image is made."""
+    """Return whether it is a batch's VM that could not delete itself. A bake's builder is switched off on purpose, while its image is created."""
     return item.kind is Kind.INSTANCE and bool(item.batch) and item.state in SWITCHED_OFF
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """What a sweep is about: one batch, one bake, everything of this owner, or (none of these) what has expired.
+    """What a sweep covers: one batch, one bake, everything of this owner, or (none of these) expired resources.
 
     ``results``: results and, with ``everything``, the bucket too. ``owner``: the owner whose resources may be touched, or ``any``.
-    ``busy``: batches and bakes that a living process is at, and who; they are left to it. ``gone``: clients that are known to be
-    gone, as ``Lease.is_held_by`` has them; everything but what others watch is taken, one batch by its name whoever watches it.
+    ``busy``: batches and bakes that a living process uses, and which process; their resources stay. ``gone``: clients that are known to be
+    gone, as ``Lease.is_held_by`` takes them. ``everything`` leaves out batches that other clients watch; ``batch`` does not.
     """
 
     now: datetime
@@ -229,41 +229,41 @@ class Scope:
         return names.labels_of_bake(self.bake) if self.bake else {"app": names.APP}
 
     def choose(self, items: Iterable[Item]) -> list[Choice]:
-        """Return a choice for each item that this scope speaks of: expired ones first, then in the order of removal."""
+        """Return a choice for each item in this scope: expired ones first, then in the order of removal."""
         found = Found(items, self.now)
         choices = [
-            replace(choice, is_outlived=_is_outlived(found, item))
+            replace(choice, has_expired=_has_expired(found, item))
             for item in found.items
             if (choice := self._judge(item, found)) is not None
         ]
-        return sorted(choices, key=lambda one: (not one.is_outlived, ORDER[one.item.kind], one.item.key[1:]))
+        return sorted(choices, key=lambda one: (not one.has_expired, ORDER[one.item.kind], one.item.key[1:]))
 
     def _judge(self, item: Item, found: Found) -> Choice | None:
-        wanted = self._wish(item, found)
+        wanted = self._choose_in_scope(item, found)
         if wanted is None:
             return None
         if wanted.is_taken and item.labels.get("app") != names.APP:
-            return Choice(item=item, is_taken=False, reason="it does not bear our label")
+            return Choice(item=item, is_taken=False, reason="it does not have our label")
         owner = self._owner_of(item, found.items)
         if wanted.is_taken and self.owner != ANY_OWNER and owner != self.owner and not _is_orphan(item, owner):
-            whose = f"it belongs to {owner}" if owner else "it does not say whose it is"
+            whose = f"it belongs to {owner}" if owner else "its owner is unknown"
             by_name = bool(self.batch or self.bake)
-            return Choice(item=item, is_taken=False, reason=f"{whose}; --owner any takes it too", is_spared=by_name)
+            return Choice(item=item, is_taken=False, reason=f"{whose}; --owner any removes it too", is_spared=by_name)
         if wanted.is_taken and item.purpose in self.busy:
             reason = f"in use by {self.busy[item.purpose]}"
             return Choice(item=item, is_taken=False, reason=reason, is_spared=self.everything)
         if wanted.is_taken and self.everything and item.batch in (watchers := self._watchers(found)):
-            reason = f"{watchers[item.batch]} watches it; --batch {item.batch} removes it all the same"
+            reason = f"{watchers[item.batch]} is watching it; --batch {item.batch} removes it anyway"
             return Choice(item=item, is_taken=False, reason=reason, is_spared=True)
         return wanted
 
     def _watchers(self, found: Found) -> Mapping[str, str]:
-        """Return who watches which batch, as far as nobody knows that they are gone."""
+        """Return the client that watches each batch, except clients that are known to be gone."""
         watched = find_watchers(found.items)
         return {batch: lease.holder for batch, lease in watched.items() if not lease.is_held_by(self.gone)}
 
-    def _wish(self, item: Item, found: Found) -> Choice | None:
-        """Return the choice before it is asked whose it is; None if the scope does not speak of this item."""
+    def _choose_in_scope(self, item: Item, found: Found) -> Choice | None:
+        """Return the choice, owners not considered; None if the item is not in the scope."""
         if self.batch:
             is_meant = item.batch == self.batch and (item.kind is not Kind.RESULTS or self.results)
             return Choice(item=item, is_taken=True, reason=f"of batch {self.batch}") if is_meant else None
@@ -273,27 +273,27 @@ class Scope:
         if self.bake:
             is_meant = item.bake == self.bake
             return Choice(item=item, is_taken=True, reason=f"of bake {self.bake}") if is_meant else None
-        return self._wish_of_all(item, found) if self.everything else self._wish_of_dead(item, found)
+        return self._choose_all(item, found) if self.everything else self._choose_expired(item, found)
 
-    def _wish_of_all(self, item: Item, found: Found) -> Choice:
+    def _choose_all(self, item: Item, found: Found) -> Choice:
         listed = found.items
         if item.labels.get("part") == STATE_PART:
             return Choice(item=item, is_taken=False, reason="kept: the state of Pulumi's stacks")
         if item.kind in (Kind.RESULTS, Kind.BUCKET) and not self.results:
             return Choice(item=item, is_taken=False, reason="kept without --results")
         if item.kind is Kind.BUCKET and (others := self._others(listed, (Kind.RESULTS, Kind.CONTROL))):
-            return Choice(item=item, is_taken=False, reason=f"kept: it holds objects of {', '.join(others)}")
-        if item.labels.get("part") == BASE_PART and item.kind is not Kind.BUCKET and not self._base_is_dead(listed):
-            return Choice(item=item, is_taken=False, reason="kept: the base is alive as long as its bucket is")
+            return Choice(item=item, is_taken=False, reason=f"kept: it has objects of {', '.join(others)}")
+        if item.labels.get("part") == BASE_PART and item.kind is not Kind.BUCKET and not self._base_is_unused(listed):
+            return Choice(item=item, is_taken=False, reason="kept: the base stays as long as its bucket")
         if item.kind is Kind.SSH_KEY and not item.has_expired(self.now):
-            return Choice(item=item, is_taken=False, reason="kept: it is valid, and ends by itself")
+            return Choice(item=item, is_taken=False, reason="kept: it is still valid, and expires")
         clients = {**self._watchers(found), **self.busy}
         if clients and (item.kind is Kind.BUCKET or item.labels.get("part") == BASE_PART):
             users = ", ".join(f"{name}, in use by {who}" for name, who in sorted(clients.items()))
             return Choice(item=item, is_taken=False, reason=f"kept: needed by {users}", is_spared=True)
         return Choice(item=item, is_taken=True, reason="of everything")
 
-    def _wish_of_dead(self, item: Item, found: Found) -> Choice | None:
+    def _choose_expired(self, item: Item, found: Found) -> Choice | None:
         if item.kind in (Kind.RESULTS, Kind.BUCKET) or item.labels.get("part") == BASE_PART:
             return None
         if item.kind is Kind.CONTROL and item.purpose in found.alive:
@@ -307,14 +307,14 @@ class Scope:
         return None
 
     def _owner_of(self, item: Item, listed: Collection[Item]) -> str:
-        """Return whose it is; a stack that does not say it belongs with what else there is for its purpose."""
+        """Return its owner; a stack without that label belongs to the owner of the other items of its batch or bake."""
         if item.owner or item.kind is not Kind.STACK or not item.purpose:
             return item.owner
         owners = {other.owner for other in listed if other.owner and other.purpose == item.purpose}
         return min(owners, key=lambda owner: (owner == self.owner, owner), default="")
 
-    def _base_is_dead(self, listed: Collection[Item]) -> bool:
-        """No bucket of the base stays, and nobody else uses what it has."""
+    def _base_is_unused(self, listed: Collection[Item]) -> bool:
+        """Return whether no bucket of the base stays, and no other owner uses the base."""
         if self._others(listed, (*BILLED, Kind.RESULTS, Kind.CONTROL, Kind.BUCKET)):
             return False
         return self.results or not any(
@@ -329,14 +329,14 @@ class Scope:
         return sorted({item.owner or "somebody" for item in found if item.owner != self.owner})
 
 
-def _is_outlived(found: Found, item: Item) -> bool:
+def _has_expired(found: Found, item: Item) -> bool:
     judged = found.judge(item)
-    return judged is not None and judged.is_outlived
+    return judged is not None and judged.has_expired
 
 
 def _is_orphan(item: Item, owner: str) -> bool:
-    """Return whether it is a part of the base, whose owner nobody can tell once the bucket is gone; it is a project's only one of its name.
-    Or a stack of which nothing else is left that would say whose it was.
+    """Return whether it is a part of the base, whose owner cannot be known once the bucket is gone (a project has only one of its name);
+    or a stack of which nothing else is left that would show its owner.
     """
     if owner or item.kind is Kind.BUCKET:
         return False
@@ -352,5 +352,5 @@ def read_expires(text: str) -> datetime | None:
 
 
 def read_labels(text: str) -> dict[str, str]:
-    """Read labels that are written as ``key=value`` words into a description, where a resource can have no labels."""
+    """Read labels that are written as ``key=value`` words into a description, where a resource cannot have labels."""
     return dict(part.split("=", 1) for part in text.split() if "=" in part)

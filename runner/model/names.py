@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 APP = "opensees-hpc"
 IMAGE_FAMILY = APP
 IMAGE_FORMAT_LABEL = "image_format"
-# What a client counts on in an image; 2: the VM's own watch over the lease, 3: it moves deadlines of jobs, 4: pushes on a full disk,
-# and files that every job can read. Raise it when that grows.
+# What a client relies on in an image; 2: the VM watches the lease, 3: it moves deadlines of jobs, 4: it pushes on a full disk, and
+# every job can read the files. Increase it with each addition.
 IMAGE_FORMAT = 4
 NETWORK = APP
 SUBNETWORK = APP
@@ -22,7 +22,7 @@ NETWORK_TAG = APP
 SERVICE_ACCOUNT_ID = f"{APP}-vm"
 SELF_DELETE_ROLE_ID = "openseesHpcSelfDelete"  # unless settings say otherwise
 SELF_DELETE_ROLE_TITLE = "OpenSees VM: delete itself"
-VM_PREFIX = f"{APP}-"  # of every VM of a batch, and of no other: by it IAM tells which VMs may be deleted from within
+VM_PREFIX = f"{APP}-"  # of every VM of a batch, and of no other: IAM uses it to decide which VMs may delete themselves
 BASE_STACK = "base"
 PULUMI_PROJECTS = {"base": f"{APP}-base", "image": f"{APP}-image", "analysis": f"{APP}-analysis"}
 CONFIG_NAMESPACE = APP
@@ -32,8 +32,8 @@ RESOURCE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 BATCH_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 JOB_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-])){0,62}")
 
-# Keys of a VM's metadata, from which the watchdog on it takes its settings (packer/vm/lib/opensees_hpc/vm_settings.py). A batch sets
-# the first three; the others are for an operator.
+# Keys of a VM's metadata, from which the watchdog on the VM reads its settings (packer/vm/lib/opensees_hpc/vm_settings.py). A batch sets
+# the first three; the others are for operators.
 VM_BATCH = f"{APP}-batch"
 VM_BUCKET = f"{APP}-bucket"
 VM_LEASE_S = f"{APP}-lease-seconds"
@@ -64,7 +64,7 @@ WORKSPACE_CONTROL_FOLDER = ".opensees-hpc"
 STATE_FOLDER = ".job"
 DEADLINE_FILE = f"{STATE_FOLDER}/timeout_s"
 END_FILE = f"{STATE_FOLDER}/end"
-STATUS_VARIABLE = "OPENSEES_HPC_STATUS_FILE"  # names the file for how the programs of the image ended
+STATUS_VARIABLE = "OPENSEES_HPC_STATUS_FILE"  # names the file in which the programs of the image record how they ended
 ATTEMPT_MARK = ".a"
 
 
@@ -84,14 +84,14 @@ def label_value(text: str) -> str:
 
 
 def labels(*, owner: str, expires: datetime | None = None, **more: str) -> dict[str, str]:
-    """Return the labels that everything of ours bears; ``more``: ``batch`` or ``bake``, and what describes the resource.
+    """Return the labels of every resource of ours; ``more``: ``batch`` or ``bake``, and what describes the resource.
 
-    ``expires`` is written as ``20261122-1530`` in UTC: after that time nothing may still be there.
+    ``expires`` is written as ``20261122-1530`` in UTC: after that time the resource should be gone.
     """
-    made = {"app": APP, "owner": label_value(owner)}
+    result = {"app": APP, "owner": label_value(owner)}
     if expires is not None:
-        made["expires"] = expires_label(expires)
-    return made | {key: label_value(value) for key, value in more.items()}
+        result["expires"] = expires_label(expires)
+    return result | {key: label_value(value) for key, value in more.items()}
 
 
 def expires_label(at: datetime) -> str:
@@ -100,17 +100,17 @@ def expires_label(at: datetime) -> str:
 
 
 def labels_of_batch(batch: str) -> dict[str, str]:
-    """Return the labels by which everything of a batch is found again."""
+    """Return the labels by which all resources of a batch are found."""
     return {"app": APP, "batch": batch}
 
 
 def labels_of_bake(bake: str) -> dict[str, str]:
-    """Return the labels by which everything of a bake is found again."""
+    """Return the labels by which all resources of a bake are found."""
     return {"app": APP, "bake": bake}
 
 
 def label_filter(wanted: Mapping[str, str]) -> str:
-    """Return the ``filter=`` of a Compute list call for resources that bear all these labels."""
+    """Return the ``filter=`` of a Compute list call for resources that have all these labels."""
     return " AND ".join(f"labels.{key}={value}" for key, value in sorted(wanted.items()))
 
 
@@ -133,20 +133,20 @@ def service_account_email(project: str) -> str:
 
 
 def self_delete_role(project: str, role_id: str = SELF_DELETE_ROLE_ID) -> str:
-    """Return the custom role that the service account of our VMs has on the VMs of batches: look at them, delete them."""
+    """Return the custom role that the service account of our VMs has on the VMs of batches: to read and to delete them."""
     return f"projects/{project}/roles/{role_id}"
 
 
 def instance_name(batch: str, index: int) -> str:
-    """Return the name of VM number ``index`` (from 0) of a batch. No two batches have one of the same name, and no bake has one of these."""
+    """Return the name of VM number ``index`` (from 0) of a batch. No two batches have VMs of the same name, and no bake has a VM of this name."""
     return f"{VM_PREFIX}{batch}-{index}"
 
 
 def self_delete_condition() -> str:
-    """Return the IAM condition that holds for VMs of batches, and for nothing else in a project.
+    """Return the IAM condition that holds for VMs of batches, and for no other resource in a project.
 
-    It needs no batch's name, so it is granted once, long before a VM exists. IAM has no regular expressions; ``extract`` gives what
-    follows ``/instances/``, and '' for what is no instance.
+    It contains no batch's name, so it is granted once, long before a VM exists. IAM has no regular expressions; ``extract`` returns
+    what follows ``/instances/``, and '' if the resource is not an instance.
     Source: https://cloud.google.com/iam/docs/conditions-attribute-reference (2026-11).
     """
     is_vm = 'resource.type == "compute.googleapis.com/Instance"'
@@ -169,16 +169,16 @@ def image_name(at: datetime) -> str:
 
 
 def result_prefix(batch: str, job: str, attempt: int, push: int = 1) -> str:
-    """Where one attempt of a job leaves its result set in the bucket, with a slash at the end.
+    """Return the prefix of the result set of one attempt in the bucket, with a slash at the end.
 
-    ``push`` above 1: pushed again because the one before arrived corrupt; VMs may not overwrite, so it has its own name.
+    ``push`` above 1: pushed again because the push before was corrupt; VMs may not overwrite objects, so it has its own name.
     """
     again = f".push-{push}" if push > 1 else ""
     return f"{batch}/{job}/attempt-{attempt}{again}/"
 
 
 def read_result_prefix(prefix: str) -> tuple[str, str, int, int] | None:
-    """Batch, job, attempt and push of what ``result_prefix`` made, with or without the slash; None for any other."""
+    """Return batch, job, attempt and push from a prefix that ``result_prefix`` built, with or without the slash; None for any other text."""
     found = RESULT_PREFIX.fullmatch(prefix.removesuffix("/"))
     if found is None or not (is_batch_name(found["batch"]) and is_job_name(found["job"])):
         return None
@@ -186,22 +186,22 @@ def read_result_prefix(prefix: str) -> tuple[str, str, int, int] | None:
 
 
 def control_prefix(batch: str) -> str:
-    """Where a batch's lease, definition and markers are in the bucket, with a slash at the end. No batch can have this name."""
+    """Return the prefix of a batch's lease, definition and markers in the bucket, with a slash at the end. No batch can have this name."""
     return f"{CONTROL_PREFIX}/{batch}/"
 
 
 def lease_object(batch: str) -> str:
-    """Return the name of the lease of a batch: a small JSON object that whoever watches the batch renews."""
+    """Return the name of the lease of a batch: a small JSON object that the watching client renews."""
     return control_prefix(batch) + LEASE
 
 
 def preemption_prefix(batch: str) -> str:
-    """Where the VMs of a batch that were preempted say so, with a slash at the end."""
+    """Return the prefix under which preempted VMs of a batch report it, with a slash at the end."""
     return f"{control_prefix(batch)}{PREEMPTED}"
 
 
 def home_marker(job: str, attempt: int) -> str:
-    """Return the name of the control object that says that a client downloaded an attempt's results, and which."""
+    """Return the name of the control object that records that an attempt's results were downloaded, and by which client."""
     return f"{HOME_MARKERS}{attempt_folder(job, attempt)}"
 
 
@@ -211,6 +211,6 @@ def attempt_folder(job: str, attempt: int) -> str:
 
 
 def read_attempt_folder(folder: str) -> tuple[str, int] | None:
-    """Job and attempt of a folder that ``attempt_folder`` named; None for any other."""
+    """Return job and attempt of a folder that ``attempt_folder`` named; None for any other."""
     job, mark, number = folder.rpartition(ATTEMPT_MARK)
     return (job, int(number)) if mark and job and number.isdecimal() and number.isascii() else None

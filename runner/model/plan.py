@@ -1,7 +1,7 @@
-"""The plan of a batch in its plain form: how many VMs of which type, for how long at most, at what cost at most. Pure.
+"""The plan of a batch: how many VMs of which type, for how long at most, at what cost at most. Pure.
 
-A VM's ``maxRunDuration`` is the time that the whole batch could take if every job ran to its deadline, plus slack; the
-ceiling of cost is every VM for all of that time at the on-demand price. The true cost is far below it.
+A VM's ``maxRunDuration`` is the time that the whole batch would take if every job ran to its deadline, plus slack; the
+cost ceiling is every VM for all of that time at the on-demand price. The true cost is far below it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DAY_S = 86400.0
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What will be created for a batch. ``disk_gib`` is a VM's, ``ceiling_usd`` the most that all can cost."""
+    """What will be created for a batch. ``disk_gib`` is the disk of one VM, ``ceiling_usd`` what all of them can cost at most."""
 
     batch: str
     jobs: tuple[Job, ...]
@@ -39,23 +39,23 @@ class Plan:
     ceiling_usd: float
 
     def with_most(self, vms: int) -> Plan:
-        """Return the same plan with fewer VMs at once; what each may cost stays."""
+        """Return the same plan with fewer VMs at once; the ceiling of each VM stays the same."""
         share = vms / len(self.instances)
         return replace(self, max_vms=vms, instances=self.instances[:vms], ceiling_usd=share * self.ceiling_usd)
 
     @property
     def price_usd_per_hour(self) -> float:
-        """All VMs together, on demand."""
+        """The price of all VMs together, on demand."""
         return len(self.instances) * hourly_price(self.machine, self.disk_gib)
 
 
 def hourly_price(machine: MachineType, disk_gib: int) -> float:
-    """One VM with its disk and external address, in USD an hour, on demand."""
+    """Return the price of one VM with its disk and external address, in USD an hour, on demand."""
     return machine.price_usd_per_hour + catalog.EXTERNAL_ADDRESS_USD_PER_HOUR + disk_gib * catalog.DISK_USD_PER_GIB_HOUR
 
 
 def price_per_hour(machine_type: str, *, disk_gib: int, is_off: bool = False) -> float | None:
-    """USD an hour at most; None for a machine type that the catalogue does not know. A stopped VM's disk still costs."""
+    """Return USD an hour at most; None for a machine type that the catalogue does not have. A stopped VM's disk still costs money."""
     if is_off:
         return round(disk_gib * catalog.DISK_USD_PER_GIB_HOUR, 4)
     machine = catalog.MACHINE_TYPES.get(machine_type)
@@ -67,11 +67,11 @@ def make_plan(
 ) -> Plan:
     """Plan ``batch`` under the name ``name``, on ``most_vms`` VMs at most (None: as many as the file allows).
 
-    The machine type is the file's, else the smallest that holds the widest job, beginning with the settings' one.
+    The machine type is that of the file, else that of the settings, or the cheapest that has enough cores for the widest job.
     ``least_disk_gib``: what the image needs, if that is known.
 
     Raises:
-        InputError: it may take longer than Google lets a VM run.
+        InputError: the batch may take longer than Google lets a VM run.
     """
     widest = max(job.np for job in batch.jobs)
     preferred = catalog.MACHINE_TYPES[settings.machine_type]
@@ -107,7 +107,7 @@ def _too_long(batch: Batch, run_s: float, vms: int) -> InputProblem:
         ("machines", "max_vms"),
         f"{len(batch.jobs)} jobs may take {run_s / DAY_S:.1f} days on {vms} VM{'s' * (vms != 1)} if each runs to its timeout_min; "
         f"Google ends a VM after {catalog.LONGEST_RUN_S / DAY_S:.0f} days",
-        "allow more VMs (machines.max_vms, and the quota for them), lower timeout_min, or make several batches of it",
+        "allow more VMs (machines.max_vms, and the quota for them), lower timeout_min, or split it into several batches",
     )
 
 
@@ -124,7 +124,7 @@ def vms_needed(widths: Sequence[int], cores: int) -> int:
 
 
 def longest_makespan_s(jobs: Sequence[Job], *, vms: int, cores: int) -> float:
-    """When the last job ends if each runs to its deadline, first come first served, in s from the first start."""
+    """Return when the last job ends if each runs to its deadline, first come, first served, in s from the first start."""
     free = [cores] * vms
     running: list[tuple[float, int, int]] = []
     now = 0.0
@@ -138,7 +138,7 @@ def longest_makespan_s(jobs: Sequence[Job], *, vms: int, cores: int) -> float:
 
 
 def next_name(wanted: str, taken: Collection[str]) -> str:
-    """``wanted``, or the first of ``wanted-2``, ``wanted-3``… that is not taken. A batch's name is used once."""
+    """Return ``wanted``, or the first of ``wanted-2``, ``wanted-3``… that is not taken. A batch's name is used once."""
     if wanted not in taken:
         return wanted
     number = 2

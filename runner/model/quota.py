@@ -18,7 +18,7 @@ CPUS = "CPUS"
 
 @dataclass(frozen=True, kw_only=True)
 class RegionQuota:
-    """One quota: its limit and what is taken of it, in the metric's own unit (vCPUs, GB, pieces)."""
+    """One quota: its limit and how much of it is used, in the metric's own unit (vCPUs, GB, count)."""
 
     metric: str
     limit: float
@@ -26,13 +26,13 @@ class RegionQuota:
 
     @property
     def room(self) -> float:
-        """What is left."""
+        """How much is left."""
         return max(0.0, self.limit - self.usage)
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuotaRoom:
-    """How many VMs one quota has room for. ``each``: what a VM takes of it."""
+    """How many VMs one quota has room for. ``each``: how much of it one VM uses."""
 
     quota: RegionQuota
     each: float

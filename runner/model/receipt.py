@@ -1,6 +1,6 @@
-"""The receipt of a batch or bake: what was intended, created and gone, in the cloud's own words, and what it cost at most. Pure.
+"""The receipt of a batch or bake: what was intended, created and deleted, with the cloud's own answers, and what it cost at most. Pure.
 
-Cost is a ceiling: list price on demand, for the longest time that fits what is known. ``receipt_items`` makes the items.
+The cost is a ceiling: list price on demand, for the longest time consistent with what is known. ``receipt_items`` has the items.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FREE_NOTE = "nothing: the embedded cloud runs on this computer"
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """The account of a batch or bake. ``asked``: when the cloud was asked about it; None if it is from the journal alone."""
+    """The receipt of a batch or bake. ``asked``: when the cloud was asked about it; None if it is from the journal alone."""
 
     journal: JournalState
     items: tuple[ReceiptItem, ...]
@@ -35,22 +35,22 @@ class Receipt:
 
     @property
     def left_over(self) -> tuple[str, ...]:
-        """What is there though it should not be."""
+        """The resources that still exist but should not."""
         return tuple(str(item) for item in self.items if item.state is ItemState.STILL_THERE)
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """What the cloud could not be asked about."""
+        """The resources of which the cloud could not be asked."""
         return tuple(str(item) for item in self.items if item.state is ItemState.UNKNOWN)
 
     @property
     def vm_seconds(self) -> float:
-        """How long VMs existed, all together."""
+        """How long the VMs existed, added up."""
         return sum(item.seconds for item in self.items if item.kind == INSTANCE)
 
     @property
     def usd_at_most(self) -> float:
-        """What all of it cost at most, as far as prices are known."""
+        """What everything cost at most, as far as prices are known."""
         return sum(item.usd_at_most or 0.0 for item in self.items)
 
     @property
@@ -60,7 +60,7 @@ class Receipt:
 
     @property
     def exit_code(self) -> int:
-        """0 only if the cloud says of everything that it is gone or was to stay; 8 if something is there, 4 if it cannot say."""
+        """0 only if the cloud confirms that each resource is gone or was meant to stay; 8 if any still exists, 4 if that is not known."""
         if self.left_over:
             return LeftoverError.exit_code
         return CloudError.exit_code if self.unknown or self.asked is None else 0
@@ -95,7 +95,7 @@ class Receipt:
 def make_receipt(
     journal: JournalState, *, made: datetime, answers: Sequence[Answer] = (), asked: datetime | None = None
 ) -> Receipt:
-    """Return the receipt of a journal. ``answers``: what the cloud said at ``asked`` about all that the journal knows and its label."""
+    """Return the receipt of a journal. ``answers``: what the cloud answered at ``asked`` about each resource in the journal, and each with the label."""
     is_free = journal.facts.get("target") == "local"
     items = make_items(journal, answers, until=asked or made, is_free=is_free)
     return Receipt(journal=journal, items=items, is_free=is_free, made=made, asked=asked)

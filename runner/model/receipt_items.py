@@ -1,7 +1,7 @@
-"""The items of a receipt, from what the journal knows of each resource and what the cloud says about it. Pure.
+"""The items of a receipt, from the journal's records of each resource and the cloud's answers about it. Pure.
 
-Times come from the cloud's own operations where it still remembers them, else from the journal, whose "intended" is before the
-true begin and whose "gone" is after the true end: either way the time is a ceiling.
+Times come from the cloud's own operations where it still has them, else from the journal, whose "intended" is before the
+true start and whose "gone" is after the true end: either way the time is a ceiling.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from runner.model.plan import hourly_price
 
 INSTANCE = Kind.INSTANCE.value
 DISK = Kind.DISK.value
-LEAST_BILLED_S = 60.0  # https://cloud.google.com/compute/vm-instance-pricing: a minute at least, then by the second
+LEAST_BILLED_S = 60.0  # https://cloud.google.com/compute/vm-instance-pricing: at least a minute, then by the second
 ACTS_REMEMBERED = timedelta(days=7)  # Google forgets operations after about two weeks
 Key = tuple[str, str, str]
 
@@ -35,7 +35,7 @@ class ItemState(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class CloudAct:
-    """Something that was done to a resource, as the cloud remembers it: insert, delete, compute.instances.preempted…"""
+    """An operation on a resource, as the cloud recorded it: insert, delete, compute.instances.preempted…"""
 
     name: str
     kind: str
@@ -46,7 +46,7 @@ class CloudAct:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the cloud said about one name. ``words``: as it said it (404, RUNNING…); ``acts`` None: it was not asked for them."""
+    """What the cloud answered about one name. ``words``: literally (404, RUNNING…); ``acts`` None: it was not asked for them."""
 
     kind: str
     name: str
@@ -58,7 +58,7 @@ class Answer:
 
     @property
     def is_there(self) -> bool | None:
-        """There if either way of asking finds it; gone only if both say so; else None."""
+        """True if either query finds it, False only if neither does; None if that is not known."""
         if self.by_name or self.by_label:
             return True
         return None if self.by_name is None or self.by_label is None else False
@@ -82,7 +82,7 @@ class ReceiptItem:
 
     @property
     def answer(self) -> str:
-        """What the cloud said, for people."""
+        """What the cloud answered, for people."""
         return "; ".join(self.answers)
 
     @property
@@ -98,7 +98,7 @@ class ReceiptItem:
 
 @dataclass(frozen=True, kw_only=True)
 class _Life:
-    """One life of a name: ``answer`` is about the name as it is now, ``acts`` are those of this life."""
+    """One of the resources that had the same name, one after the other. ``answer`` is about the name as it is now, ``acts`` are about this one."""
 
     resource: Resource
     answer: Answer | None
@@ -110,7 +110,7 @@ class _Life:
 def make_items(
     journal: JournalState, answers: Sequence[Answer], *, until: datetime, is_free: bool
 ) -> tuple[ReceiptItem, ...]:
-    """Return an item for each resource that the journal knows, and for each that bears its label all the same. ``until``: now."""
+    """Return an item for each resource that the journal knows, and for each other one that has its label. ``until``: now."""
     asked = {(answer.kind, answer.name, answer.zone): answer for answer in answers}
     lives = _list_lives(journal, asked, until)
     known = {_key(life.resource) for life in lives}
@@ -122,7 +122,7 @@ def make_items(
 
 
 def _list_lives(journal: JournalState, asked: dict[Key, Answer], until: datetime) -> list[_Life]:
-    """Return every life that the journal knows, in its order, with the cloud's memory of it if both count the same number."""
+    """Return every life in the journal, in its order, with the cloud's operations on it if both have the same number of lives."""
     named: dict[Key, list[Resource]] = {}
     for resource in journal.resources:
         named.setdefault(_key(resource), []).append(resource)
@@ -145,7 +145,7 @@ def _list_lives(journal: JournalState, asked: dict[Key, Answer], until: datetime
 
 
 def split_lives(acts: Sequence[CloudAct]) -> list[list[CloudAct]]:
-    """Return the acts on one name as lives: each begins with an insertion that came to something."""
+    """Return the acts on one name, a list for each life: each begins with an insertion that succeeded."""
     lives: list[list[CloudAct]] = []
     for act in sorted(acts, key=lambda act: act.started):
         if act.kind == "insert" and not act.error:
@@ -193,7 +193,7 @@ def _state(life: _Life) -> ItemState:
 
 
 def _was_never_inserted(life: _Life) -> bool:
-    """Return whether the cloud remembers what was done of late, and nothing of it created this."""
+    """Return whether the cloud still has all recent operations, and none of them created this."""
     resource, answer = life.resource, life.answer
     if answer is None or answer.acts is None or resource.created is not None or resource.intended is None:
         return False
@@ -201,15 +201,15 @@ def _was_never_inserted(life: _Life) -> bool:
 
 
 def _words(life: _Life) -> tuple[str, ...]:
-    """Return the cloud's own answer: what it did, what it was heard to say, what it says now."""
+    """Return the cloud's own answers: its operations, its answers in the journal, its answer now."""
     did = [f"{act.kind} {act.name}" for act in life.acts[1:]]
     now = life.answer.words if life.answer is not None and life.is_last else ""
-    heard = life.resource.answers  # those of an earlier receipt may be among them
+    heard = life.resource.answers  # some may be from an earlier receipt
     return tuple(dict.fromkeys(part for part in (*did, *heard, now) if part))
 
 
 def _seconds(life: _Life, state: ItemState, gone: datetime | None, max_run_s: object) -> float:
-    """Return how long it existed at most, in s. Where nobody saw it go, the cloud's own limit on its life is the end."""
+    """Return how long it existed at most, in s. Where its deletion was not seen, its maxRunDuration is the end."""
     begun = life.acts[0].started if life.acts else life.resource.intended or life.resource.created
     if begun is None or state is ItemState.NEVER_CREATED:
         return 0.0
@@ -228,7 +228,7 @@ def _machine_type(resource: Resource, journal: JournalState) -> str:
 
 
 def _price(resource: Resource, journal: JournalState) -> float | None:
-    """Return its price on demand, in USD an hour. A boot disk or an address is in its VM's price, unless the journal gives it a size or a price."""
+    """Return its price on demand, in USD an hour. A boot disk or an address is part of its VM's price, unless the journal has a size or a price for it."""
     own, disk_gib = (_number(resource.facts.get(key)) for key in ("price_usd_per_hour", "disk_gib"))
     if own is not None:
         return own
@@ -252,6 +252,6 @@ def _stray(answer: Answer, *, is_free: bool) -> ReceiptItem:
         name=answer.name,
         zone=answer.zone,
         state=ItemState.STILL_THERE,
-        answers=(answer.words, "it bears the label, but the journal does not know it"),
+        answers=(answer.words, "it has the label, but is not in the journal"),
         usd_per_hour=0.0 if is_free else None,
     )

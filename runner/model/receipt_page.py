@@ -1,4 +1,4 @@
-"""A receipt as one HTML page that needs nothing else: no script, no style sheet, no font from anywhere. Pure."""
+"""A receipt as one HTML page that is self-contained: it loads no script, style sheet or font. Pure."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Which VM runs which job of a batch, and what to do next. Pure bookkeeping; whoever drives it does the acts.
+"""Which VM runs which job of a batch, and what to do next. Pure bookkeeping: the controller acts on it.
 
-First come, first served: the job at the head of the queue waits for a VM with enough free cores, and what follows waits
-with it. A job whose VM was lost is in doubt: it may have ended there, and its results may have been pushed. Only when it is known
-that they were not, it goes back to the head of the queue with a new attempt; that is no fault of the job.
+First come, first served: the job at the head of the queue waits for a VM with enough free cores, and the jobs behind it wait
+too. A job whose VM was lost is in doubt: it may have ended there, and its results may have been pushed. Only when it is known
+that they were not does it go back to the head of the queue for a new attempt; that does not count as a failure.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from enum import Enum
 from runner.model.states import TRANSITIONS, JobState
 
 PREEMPTIONS_BEFORE_STANDARD = 2
-TAIL_SHARE = 0.1  # of a batch's jobs: the last ones, which must not wait for spot again and again
-MOST_ATTEMPTS = 10  # of one job on VMs that are lost: then something else is wrong
+TAIL_SHARE = 0.1  # of a batch's jobs: the last ones, which must not wait for spot VMs repeatedly
+MOST_ATTEMPTS = 10  # of one job on VMs that are lost: after that, something else must be wrong
 
 
 class VMState(Enum):
@@ -59,9 +59,9 @@ class Start:
 
 
 class Roster:
-    """The state of a batch. Not for several threads: one driver owns it.
+    """The state of a batch. Not thread-safe: one thread owns it.
 
-    Raises (all changes): ValueError for a change that cannot follow the present state.
+    Raises (all changes): ValueError for a change that is not possible in the present state.
     """
 
     def __init__(self, jobs: Iterable[tuple[str, int]], *, fallback_to_standard: bool) -> None:
@@ -77,17 +77,17 @@ class Roster:
 
     @property
     def vms(self) -> list[VMEntry]:
-        """All VMs, lost ones too."""
+        """All VMs, including lost ones."""
         return list(self._vms.values())
 
     @property
     def is_over(self) -> bool:
-        """Every job has ended."""
+        """Whether every job has ended."""
         return all(job.state.has_ended for job in self._jobs.values())
 
     @property
     def is_settled(self) -> bool:
-        """Nothing can be started now, no VM is still coming and no job is in doubt: what runs, runs by itself."""
+        """Whether no job can be started now, no VM is still booting and no job is in doubt: the running jobs need no client."""
         return not (self.has(VMState.COMING) or self._in_doubt()) and not (
             self._queue and self._fitting(self._jobs[self._queue[0]].np)
         )
@@ -109,9 +109,9 @@ class Roster:
         self._vms[name] = replace(self._vms[name], state=VMState.READY)
 
     def vm_lost(self, name: str) -> list[JobEntry]:
-        """Note that a VM is gone or given up, and return the jobs that ran there, all in doubt now; none if it was known to be lost.
+        """Note that a VM is gone or given up; return the jobs that ran there, which are in doubt now. Empty if it was already known to be lost.
 
-        ``give_back`` or ``end`` decides each of them, when it is known whether its results were pushed.
+        Call ``give_back`` or ``end`` for each of them when it is known whether its results were pushed.
         """
         vm = self._vms[name]
         if vm.state is VMState.LOST:
@@ -130,18 +130,18 @@ class Roster:
         return vm in self._vms and self._vms[vm].state is VMState.COMING
 
     def running_on(self, vm: str) -> list[JobEntry]:
-        """Return the jobs on a VM that have not ended, those whose results are on their way included."""
+        """Return the jobs on a VM that have not ended, including those whose results are still being pushed."""
         return [job for job in self._jobs.values() if job.vm == vm and job.state is JobState.RUNNING]
 
     def give_back(self, name: str, attempt: int) -> bool:
-        """Let a job in doubt wait again: its results were not uploaded from its VM. Return False if this attempt is over."""
+        """Queue a job in doubt again: its results were not pushed by its VM. Return False if this attempt is over."""
         if not self.is_current(name, attempt):
             return False
         self._requeue(self._jobs[name])
         return True
 
     def adopt(self, name: str, *, vm: str, attempt: int) -> None:
-        """Note a job that was found on a VM, running, or ended and not yet judged."""
+        """Note a job that was found on a VM, running, or ended without a verdict."""
         self._queue.remove(name)
         self._jobs[name] = replace(self._jobs[name], state=JobState.RUNNING, vm=vm, attempt=attempt)
 
@@ -167,7 +167,7 @@ class Roster:
         return starts
 
     def solver_ended(self, name: str, attempt: int) -> None:
-        """Free the cores of a job whose results are still on their way. Do nothing if this attempt is over."""
+        """Free the cores of a job whose results are still being pushed. Do nothing if this attempt is over."""
         job = self._jobs[name]
         if job.attempt == attempt and job.state is JobState.RUNNING:
             self._jobs[name] = replace(job, frees_cores=True)
@@ -182,14 +182,14 @@ class Roster:
         self._jobs[name] = replace(job, state=state)
 
     def is_current(self, name: str, attempt: int) -> bool:
-        """Return whether this attempt is the one that counts: a late message about an earlier one does not."""
+        """Return whether this attempt is the current one; a late message about an earlier one is ignored."""
         job = self._jobs[name]
         return job.attempt == attempt and job.state is JobState.RUNNING
 
     def cores_missing(self) -> int:
         """Return how many cores waiting jobs need beyond what is free or coming; 0 if they only have to wait for others to end.
 
-        Jobs in doubt count, except those that are known to have ended: a replacement takes longer than the look for their results.
+        Jobs in doubt count, except those that are known to have ended: creating a replacement takes longer than looking for their results.
         """
         alive = [vm for vm in self._vms.values() if vm.state is not VMState.LOST]
         waiting = sum(self._jobs[name].np for name in self._queue)
@@ -197,7 +197,7 @@ class Roster:
         return max(0, waiting - sum(self._free_cores(vm) for vm in alive))
 
     def new_vms_wanted(self, *, most: int, cores: int) -> int:
-        """Return how many VMs of so many cores to request now, with at most ``most`` alive at once."""
+        """Return how many VMs with this many cores each to request now, with at most ``most`` alive at once."""
         alive = sum(vm.state is not VMState.LOST for vm in self._vms.values())
         return max(0, min(most - alive, -(-self.cores_missing() // cores)))
 

@@ -35,7 +35,9 @@ class Settings(BaseModel):
     project: Annotated[str, Field(description="project ID")] = LOCAL_PROJECT
     region: Annotated[str, Field(description="region of the bucket and the VMs")] = "europe-west4"
     zones: Annotated[list[str], Field(description="zones to try, in this order; empty: a, b and c of the region")] = []
-    operator: Annotated[str, Field(description="e-mail of who logs in to the VMs by OS Login")] = LOCAL_OPERATOR
+    operator: Annotated[str, Field(description="e-mail of the person who logs in to the VMs with OS Login")] = (
+        LOCAL_OPERATOR
+    )
     ssh_source_ranges: Annotated[
         list[str], Field(description="CIDR ranges from which you reach the VMs by SSH; needed on google")
     ] = []
@@ -46,19 +48,24 @@ class Settings(BaseModel):
         "wheels"
     )
     lease_s: Annotated[
-        int, Field(ge=2, le=24 * 3600, description="a VM whose batch nobody watches for so many seconds ends itself")
+        int,
+        Field(
+            ge=2, le=24 * 3600, description="a VM whose batch has had no client for this many seconds deletes itself"
+        ),
     ] = 600
     lost_after_s: Annotated[
         int,
         Field(
             ge=2,
             le=3600,
-            description="a VM that does not answer for so many seconds is given up; its jobs run on another",
+            description="a VM that has not answered for this many seconds is given up; its jobs run on another",
         ),
     ] = 180
     self_delete_role_id: Annotated[
         str,
-        Field(pattern=f"^{names.ROLE_ID.pattern}$", description="ID of the custom role by which VMs delete themselves"),
+        Field(
+            pattern=f"^{names.ROLE_ID.pattern}$", description="ID of the custom role that lets VMs delete themselves"
+        ),
     ] = names.SELF_DELETE_ROLE_ID
     secrets_provider: Annotated[
         str,
@@ -117,7 +124,7 @@ class Settings(BaseModel):
 
     @property
     def principal(self) -> str:
-        """The operator as IAM policies write it: a person, or a service account such as that of a CI."""
+        """The operator as IAM policies write it: a person, or a service account such as that of a CI system."""
         kind = "serviceAccount" if self.operator.endswith(".gserviceaccount.com") else "user"
         return f"{kind}:{self.operator}"
 
@@ -148,7 +155,7 @@ def read_settings(text: str, file: Path | None, environment: Mapping[str, str]) 
     """Read settings from a file's ``text`` (empty if there is none), overridden by ``environment``.
 
     Raises:
-        InputError: everything that is wrong, with the place in the file or the variable's name.
+        InputError: everything that is wrong, with the line in the file, or the variable's name.
     """
     source, given = read_given(text, file)
     overrides = _from_environment(environment)

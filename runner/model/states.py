@@ -1,4 +1,4 @@
-"""States of a job in a batch and what may follow what. A state that cannot be read is ``UNKNOWN``, never a guess."""
+"""States of a job in a batch and what may follow what. A state that cannot be read is ``UNKNOWN``, never guessed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class JobState(Enum):
-    """Where a job of a batch stands."""
+    """The state of a job in a batch."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -18,12 +18,12 @@ class JobState(Enum):
 
     @property
     def has_ended(self) -> bool:
-        """Nothing follows any more."""
+        """Whether this state is final."""
         return not TRANSITIONS[self]
 
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
-    # From waiting to an end: results of an earlier attempt came home after all.
+    # From waiting to an end: results of an earlier attempt were downloaded after all.
     JobState.WAITING: frozenset(
         {JobState.RUNNING, JobState.SUCCEEDED, JobState.FAILED, JobState.TIMED_OUT, JobState.LOST, JobState.UNKNOWN}
     ),

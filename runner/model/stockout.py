@@ -1,8 +1,8 @@
-"""What the cloud's refusals mean, and where to try next. Pure: errors and texts in, values out.
+"""Interprets the cloud's refusals, and chooses where to try next. Pure: errors and texts in, values out.
 
-The stock Pulumi provider hides the codes of operations' errors, so a refusal is told from the words that users see, and
-better from the operations of the batch themselves (``read_failure``, given what ``Compute.failed_operations`` brings).
-The raw message always stays in ``message``.
+The stock Pulumi provider hides the codes of operations' errors, so a refusal is recognized by the text that users see, and,
+more reliably, by the batch's own operations (``read_failure``, given what ``Compute.failed_operations`` returns).
+``message`` always has the original message.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from runner.model.settings import Settings
 STOCKOUT_CODES = ("ZONE_RESOURCE_POOL_EXHAUSTED", "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS")
 RATE_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
 QUOTA_REASONS = frozenset({"quotaExceeded", "QUOTA_EXCEEDED"})
-OTHER_SHAPE_FACTOR = 2  # a VM with more than twice the cores is another plan, not a substitute
+OTHER_SHAPE_FACTOR = 2  # a VM with more than twice the cores is no substitute
 
 STOCKOUT_WORDS = re.compile(r"does not have enough resources available|ZONE_RESOURCE_POOL_EXHAUSTED")
 _ZONE = re.compile(r"zones/([a-z]+-[a-z]+\d+-[a-z])\b")
@@ -37,14 +37,14 @@ _VM_LOST = (
     re.compile(r"IAM policy for compute instance \"(?:[^\"]*/)?(?P<vm>[^\"/]+)\".*?Error 404\b", re.DOTALL),
 )
 
-# Of an update that was about to delete a VM or what belongs to it.
+# Of an update that was deleting a VM or a resource that belongs to it.
 _VM_NOT_FOUND = re.compile(r"Error 404\b.*?instances/(?P<vm>[^'/\"]+)' was not found", re.DOTALL)
 ANY_VM = "?"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stockout:
-    """A zone has no such machine now: another zone, or later. ``zones_available``: what Google proposes, perhaps nothing."""
+    """A zone has no such VM available now: try another zone, or later. ``zones_available``: what Google proposes, perhaps nothing."""
 
     message: str
     zone: str = ""
@@ -53,7 +53,7 @@ class Stockout:
 
 @dataclass(frozen=True, kw_only=True)
 class Quota:
-    """A quota is too small: fewer VMs, or ask for more. Trying again changes nothing."""
+    """A quota is too small: use fewer VMs, or ask for more quota. Trying again does not help."""
 
     message: str
     metric: str = ""
@@ -63,21 +63,21 @@ class Quota:
 
 @dataclass(frozen=True, kw_only=True)
 class RateLimit:
-    """Too many calls: the same again, a little later."""
+    """Too many calls: repeat the call a little later."""
 
     message: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Permission:
-    """Not allowed, or not logged in. Trying again changes nothing."""
+    """Not allowed, or not logged in. Trying again does not help."""
 
     message: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lost:
-    """VMs went while they were being made, as spot VMs may at any time: each is a lost machine, and others are not meant."""
+    """VMs disappeared while they were being created, as spot VMs may at any time: each is a lost VM; the others are not affected."""
 
     message: str
     vms: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ class Lost:
 
 @dataclass(frozen=True, kw_only=True)
 class Other:
-    """None of the above. ``is_passing``: no answer, or a 5xx, which may be gone at the next try."""
+    """None of the above. ``is_passing``: no answer, or a 5xx, which may not happen at the next try."""
 
     message: str
     is_passing: bool = False
@@ -96,7 +96,7 @@ Refusal = Stockout | Quota | RateLimit | Permission | Other | Lost
 
 @dataclass(frozen=True, kw_only=True)
 class FailedOperation:
-    """An operation that ended with an error: whose, where, when it was asked for (ISO 8601), and why."""
+    """An operation that ended with an error: its target, zone, time of the request (ISO 8601), and the reason."""
 
     kind: str
     target: str
@@ -107,7 +107,7 @@ class FailedOperation:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where VMs are asked for, and of which type."""
+    """The zone and machine type of a request for VMs."""
 
     zone: str
     machine_type: str
@@ -129,34 +129,34 @@ def read_failure(operation: Mapping[str, Any]) -> FailedOperation | None:
 
 
 def classify(error: BaseException, failed: Iterable[FailedOperation] = ()) -> Refusal:
-    """Return what an error means; ``failed`` operations of the same attempt, if there are any, know better than its words.
+    """Return what an error means; ``failed`` operations of the same attempt, if there are any, are more precise than its text.
 
-    Of several refusals the one counts that a change of place can cure: a stockout before a quota before the rest. ``Lost`` is
-    meant only if nothing else is complained of; ``lost_vms`` names such VMs in any case.
+    Of several refusals the one counts that another zone or machine type can cure: a stockout before a quota before the rest. ``Lost``
+    is returned only if nothing else is reported; ``lost_vms`` names such VMs in any case.
     """
     known = [operation.refusal for operation in failed]
     return min([*known, _of_error(error)], key=_weight)
 
 
 def read_lost_vm(text: str, resource: str = "") -> str:
-    """Return the VM of which a complaint says that it went while it was being created; '' if it says something else.
+    """Return the VM that, by this error text, disappeared while it was being created; '' if the text says something else.
 
-    ``resource``: of which the engine told the complaint, for the words of the plugin do not always name the VM.
+    ``resource``: the resource for which the engine reported the error, since the text does not always name the VM.
     """
-    found = next((said for pattern in _VM_LOST if (said := pattern.search(text))), None)
+    found = next((match for pattern in _VM_LOST if (match := pattern.search(text))), None)
     return "" if found is None else (found.groupdict().get("vm") or resource)
 
 
 def lost_vms(error: BaseException) -> tuple[str, ...]:
-    """Return the VMs that went while they were being created, whatever else an update failed of."""
-    told = [part.lost_vms for part in (error, error.__cause__) if isinstance(part, StackError)]
-    return tuple(dict.fromkeys(name for names in told for name in names))
+    """Return the VMs that disappeared while they were being created, whatever else failed in an update."""
+    lost = [part.lost_vms for part in (error, error.__cause__) if isinstance(part, StackError)]
+    return tuple(dict.fromkeys(name for names in lost for name in names))
 
 
 def is_of_gone_vms(error: BaseException, *, is_gone: Callable[[str], bool]) -> bool:
-    """Return whether all that the engine complains of is that VMs were not found, by names that are gone indeed."""
-    told = next((part.diagnostics for part in (error, error.__cause__) if isinstance(part, StackError)), ())
-    vms = [read_lost_vm(text, ANY_VM) or _read_vm_not_found(text) for text in told]
+    """Return whether the engine reports nothing but VMs that were not found, and these are indeed gone."""
+    texts = next((part.diagnostics for part in (error, error.__cause__) if isinstance(part, StackError)), ())
+    vms = [read_lost_vm(text, ANY_VM) or _read_vm_not_found(text) for text in texts]
     return bool(vms) and all(vm == ANY_VM or (vm and is_gone(vm)) for vm in vms)
 
 
@@ -168,7 +168,7 @@ def _read_vm_not_found(text: str) -> str:
 def next_place(
     tried: Sequence[Place], settings: Settings, zones_available: Sequence[str] = (), *, machine_type: str = ""
 ) -> Place | None:
-    """Return the place to try after ``tried`` (in that order) had none: None if all were tried.
+    """Return the place to try after those in ``tried`` (in that order) had no VMs available; None if all were tried.
 
     First every zone for the machine type that is wanted (``machine_type``, else that of the first place tried, else the
     settings'), then every zone for each type of the same shape. Zones that Google proposed go first, if they are allowed.
@@ -180,7 +180,7 @@ def next_place(
 
 
 def order_zones(settings: Settings, zones_available: Sequence[str] = ()) -> list[str]:
-    """Return the zones to try. A list in the settings is a limit; without one, any zone of the region will do."""
+    """Return the zones to try. A list in the settings is exclusive; without one, any zone of the region will do."""
     proposed = [zone for zone in zones_available if zone.rsplit("-", 1)[0] == settings.region]
     if settings.zones:
         proposed = [zone for zone in proposed if zone in settings.zones]
@@ -188,7 +188,7 @@ def order_zones(settings: Settings, zones_available: Sequence[str] = ()) -> list
 
 
 def same_shape(machine_type: str) -> list[str]:
-    """Return this machine type, then what can stand in for it: as many cores, at most twice as many, as much memory; cheapest first."""
+    """Return this machine type, then its substitutes: at least as many cores, at most twice as many, at least as much memory; cheapest first."""
     wanted = catalog.MACHINE_TYPES[machine_type]
     others = [
         machine
@@ -220,9 +220,9 @@ def _of_operation(error: Mapping[str, Any], zone: str, target: str) -> Refusal:
     vm = target.rpartition("/instances/")[2]
     if code == "RESOURCE_NOT_FOUND" and vm and message.endswith(f"/instances/{vm}' was not found"):
         return Lost(message=message, vms=(vm,))
-    told = _of_text(f"{code}: {message}")
+    refusal = _of_text(f"{code}: {message}")
     is_passing = code in ("INTERNAL_ERROR", "RESOURCE_OPERATION_RATE_EXCEEDED", "SERVICE_UNAVAILABLE")
-    return Other(message=f"{message} ({code})", is_passing=is_passing) if isinstance(told, Other) else told
+    return Other(message=f"{message} ({code})", is_passing=is_passing) if isinstance(refusal, Other) else refusal
 
 
 def _of_error(error: BaseException) -> Refusal:
@@ -230,9 +230,9 @@ def _of_error(error: BaseException) -> Refusal:
     diagnostics = [error, error.__cause__]
     texts = [text, *(line for part in diagnostics if isinstance(part, StackError) for line in part.diagnostics)]
     if isinstance(error, StockoutError):
-        told = _of_text(text)
-        zone = told.zone if isinstance(told, Stockout) else ""
-        proposed = told.zones_available if isinstance(told, Stockout) else ()
+        parsed = _of_text(text)
+        zone = parsed.zone if isinstance(parsed, Stockout) else ""
+        proposed = parsed.zones_available if isinstance(parsed, Stockout) else ()
         return Stockout(message=text, zone=zone, zones_available=error.zones_available or proposed)
     if isinstance(error, CloudError):
         return _of_cloud_error(error, text)
@@ -270,7 +270,7 @@ def _of_text(text: str) -> Refusal:
 
 
 def _quota(message: str, facts: Mapping[str, Any]) -> Quota:
-    """Read metric, limit and region: from the words, which users know, else from the details."""
+    """Read metric, limit and region: from the message, else from the details."""
     found = _QUOTA.search(message)
     if found:
         limit = float(found["limit"].rstrip("."))
@@ -286,7 +286,7 @@ def _quota(message: str, facts: Mapping[str, Any]) -> Quota:
 
 def _zones_available(details: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     for detail in details:
-        told = ((detail.get("errorInfo") or {}).get("metadatas") or {}).get("zonesAvailable", "")
-        if told:
-            return tuple(zone.strip() for zone in str(told).split(",") if zone.strip())
+        zones = ((detail.get("errorInfo") or {}).get("metadatas") or {}).get("zonesAvailable", "")
+        if zones:
+            return tuple(zone.strip() for zone in str(zones).split(",") if zone.strip())
     return ()

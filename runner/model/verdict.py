@@ -1,7 +1,7 @@
 """The verdict on a job that has ended: exit code, deadline, and what its last lines say. Pure.
 
-An exit code of 0 is not proof: OpenSees scripts that do not look at ``analyze`` end with 0 wherever they stopped. Where the
-jobs file says what time must be reached, the script must have printed it, as ``last time reached: 45.0``.
+An exit code of 0 is not proof: OpenSees scripts that ignore the result of ``analyze`` end with 0 wherever they stopped. Where the
+jobs file says what time must be reached, the script must print it, as in ``last time reached: 45.0``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIGNALS = range(1, 65)
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """How a job ended, and a reason in a few words where there is one."""
+    """How a job ended, and a short reason if there is one."""
 
     state: JobState
     reason: str = ""
@@ -31,13 +31,13 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineEnd:
-    """How OpenSees ended, by the word of what started it and saw it end. ``signal`` None: with an exit code of its own."""
+    """How OpenSees ended, as reported by the program that started it. ``signal`` None: it ended with an exit code of its own."""
 
     signal: int | None
 
 
 def read_engine_end(text: str) -> EngineEnd | None:
-    """``exit CODE`` or ``signal NUMBER``; None for anything else."""
+    """Read ``exit CODE`` or ``signal NUMBER``; None for anything else."""
     word, _, number = text.removesuffix("\n").partition(" ")
     if not text.endswith("\n") or not number.isdecimal() or word not in ("exit", "signal"):
         return None
@@ -52,7 +52,7 @@ def judge(
     expect: Expectation,
     engine: EngineEnd | None = None,
 ) -> Verdict:
-    """Return the verdict on a job that has ended. ``engine``: None if it was not heard to end, as when its launcher was killed itself."""
+    """Return the verdict on a job that has ended. ``engine``: None if its end was not reported, as when its launcher was killed."""
     if timed_out:
         return Verdict(state=JobState.TIMED_OUT, reason=_with_time("ended at its deadline", last_lines))
     if exit_code is None:

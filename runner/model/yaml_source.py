@@ -1,4 +1,4 @@
-"""YAML text to plain values, remembering where each one stood, so that every complaint can name line and column."""
+"""YAML text to plain values, with the position of each one, so that every error can name line and column."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ for _tag, (_pattern, _starts) in _SCALARS.items():
 
 @dataclass(frozen=True, kw_only=True)
 class YamlSource:
-    """The values of a YAML file and their places: ``marks[location]`` is a 1-based (line, column).
+    """The values of a YAML file and their positions: ``marks[location]`` is a 1-based (line, column).
 
     ``texts[location]``: a scalar other than null as it is written, without quotes.
     """
@@ -57,14 +57,14 @@ class YamlSource:
     texts: dict[Location, str] = field(repr=False)
 
     def place(self, location: Sequence[int | str]) -> tuple[int, int]:
-        """Where the value at ``location``, or the nearest one above it, stands."""
+        """Return the line and column of the value at ``location``, or of the nearest one above it."""
         at = tuple(location)
         while at and at not in self.marks:
             at = at[:-1]
         return self.marks.get(at, (1, 1))
 
     def problem(self, location: Sequence[int | str], message: str, remedy: str = "") -> InputProblem:
-        """Return a complaint about the value at ``location``."""
+        """Return a problem with the value at ``location``."""
         line, column = self.place(location)
         return InputProblem(file=self.file, line=line, column=column, message=message, remedy=remedy)
 
@@ -88,7 +88,7 @@ def read_yaml(text: str, file: Path) -> YamlSource:
     """Parse ``text``, which came from ``file``.
 
     Raises:
-        InputError: a syntax error or a key that stands twice, with its line and column.
+        InputError: a syntax error or a key that appears twice, with its line and column.
     """
     twice: list[InputProblem] = []
     marks: dict[Location, tuple[int, int]] = {}
@@ -122,18 +122,18 @@ def read_yaml(text: str, file: Path) -> YamlSource:
 
 
 def _invalid(file: Path, line: int, column: int, message: str, remedy: str = "") -> InputError:
-    remedy = remedy or "correct what stands there or just before; texts with : # [ { * & ! need quotes"
+    remedy = remedy or "correct the text there or just before it; texts with : # [ { * & ! need quotes"
     return InputError([InputProblem(file=file, line=line, column=column, message=message, remedy=remedy)])
 
 
 def _repeated_keys(node: yaml.Node, file: Path) -> Iterator[InputProblem]:
-    """Keys that stood in the same mapping before. To be asked before ``<<`` brings in those of another one."""
+    """Yield a problem for each key that is already in the same mapping. Call it before ``<<`` merges the keys of another one."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
             if str(key.value) in seen:
                 line, column = _place(key)
-                message = f"the key {key.value!r} stands here a second time"
+                message = f"the key {key.value!r} appears here a second time"
                 yield InputProblem(file=file, line=line, column=column, message=message, remedy="remove one of the two")
             seen.add(str(key.value))
             yield from _repeated_keys(value, file)
@@ -143,7 +143,7 @@ def _repeated_keys(node: yaml.Node, file: Path) -> Iterator[InputProblem]:
 
 
 def _walk(node: yaml.Node, location: Location) -> Iterator[tuple[Location, tuple[int, int], yaml.Node]]:
-    """Each value with its location and place, that of its key where it has one."""
+    """Yield each value with its location and its position, which is that of its key if it has one."""
     if not location:
         yield location, _place(node), node
     if isinstance(node, yaml.MappingNode):

@@ -1,6 +1,6 @@
-"""Result sets on their way from the bucket to verified files in the folder for results.
+"""Downloads of result sets, from the bucket to verified files in the results folder.
 
-Nothing here knows of VMs or of who runs what. What a job's end means is ``batch.outcome``'s.
+Nothing here knows about VMs or which of them runs which job. ``batch.outcome`` interprets the end of a job.
 """
 
 from runner.results.collector import THREADS, Collected, Collector

@@ -1,4 +1,4 @@
-"""Folders that one thread of one process works in at a time, found again by the next one after a crash."""
+"""Working folders that one thread of one process uses at a time, and the next one finds again after a crash."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOLDER = ".incoming"
 
 @contextmanager
 def claimed(top: Path, name: str) -> Iterator[Path | None]:
-    """Claim the folder ``name`` to work in, below ``top``, as the one before left it; None if another works in it now.
+    """Claim the working folder ``name`` below ``top``, as its last user left it; None if another is using it now.
 
     Raises:
         DiskError: it cannot be created.
@@ -38,7 +38,7 @@ def claimed(top: Path, name: str) -> Iterator[Path | None]:
 
 
 def remove_leftovers(top: Path) -> None:
-    """Remove what nobody works in any more."""
+    """Remove the working folders that are not in use any more."""
     for lock_file in (top / FOLDER).glob("*.lock"):
         with claimed(top, lock_file.stem) as folder:
             if folder is not None:

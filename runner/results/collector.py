@@ -1,4 +1,4 @@
-"""Downloads while a batch runs: look into the bucket, fetch several sets at once, report what is wrong with which."""
+"""Downloads while a batch runs: list the bucket, fetch several sets at once, report what is wrong with each."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ TICK_S = 0.1
 FINISH_BUDGET_S = 10 * 60.0
 
 
-class _Stopped(Exception):  # noqa: N818 (no error: the download goes on another time)
-    """Told to stop in the middle of a download."""
+class _Stopped(Exception):  # noqa: N818 (no error: the download continues another time)
+    """Stopped in the middle of a download."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Collected:
-    """What is downloaded. ``corrupt``: prefix in the bucket and what is wrong; ``unfinished``: prefixes of pushes without an end."""
+    """What is downloaded. ``corrupt``: what is wrong, by prefix in the bucket; ``unfinished``: prefixes of unfinished pushes."""
 
     downloaded: tuple[DownloadedSet, ...]
     corrupt: dict[str, str]
@@ -48,7 +48,7 @@ def _ignore_downloaded(downloaded: DownloadedSet) -> None:
 class Collector:
     """Downloads the result sets of a batch, each once, whatever is interrupted. Safe for several threads and processes.
 
-    ``on_downloaded(set)``: it is downloaded and not yet deleted in the bucket; after a crash perhaps called again. ``on_step``,
+    ``on_downloaded(set)``: called when it is downloaded, and not yet deleted in the bucket; after a crash perhaps again. ``on_step``,
     ``keeps_remote``: see ``Delivery``.
     """
 
@@ -88,11 +88,11 @@ class Collector:
             self._changed.notify_all()
 
     def wait_downloaded(self, job: str, attempt: int, *, timeout_s: float, least_push: int = 1) -> DownloadedSet | None:
-        """Wait until ``run``, in another thread, has downloaded this attempt; None if it did not in time, or is given up.
+        """Wait until ``run``, in another thread, has downloaded this attempt; return None if that takes too long, or it is given up.
 
         Raises:
             CorruptPushError: this push of it, or a later one, is corrupt; it stays in the bucket.
-            DiskError: there is no room on the disk; it stays in the bucket.
+            DiskError: no room on the disk; it stays in the bucket.
         """
         self.wanted(job, attempt)
         with self._changed:
@@ -109,7 +109,7 @@ class Collector:
         return self._tracker.find(job, attempt)
 
     def find_attempts(self, job: str) -> set[int]:
-        """Return the attempts of a job that are whole in the bucket, or downloaded. What is neither was not pushed by now.
+        """Return the attempts of a job that are complete in the bucket, or downloaded. All others are not pushed yet.
 
         Raises:
             CloudError: the bucket cannot be listed.
@@ -118,15 +118,15 @@ class Collector:
         return pushed | {downloaded.attempt for downloaded in self._tracker.downloaded_sets() if downloaded.job == job}
 
     def give_up(self, job: str, attempt: int) -> None:
-        """Let go whoever waits for this attempt: nobody needs it any more."""
+        """Release the threads that wait for this attempt: it is not needed any more."""
         with self._changed:
             self._given_up.add((job, attempt))
             self._changed.notify_all()
 
     def run(self, stop: threading.Event) -> None:
-        """Poll and download until ``stop`` is set: at once what is wanted, else with pauses that grow while nothing comes.
+        """Poll and download until ``stop`` is set: wanted sets at once, others with pauses that grow while nothing is downloaded.
 
-        What fails is reported and tried again for as long as it runs. Downloads that ``stop`` cuts go on with the next call.
+        Failures are reported, and retried for as long as it runs. The next call continues downloads that ``stop`` interrupted.
         """
         while not stop.is_set():
             try:
@@ -134,7 +134,7 @@ class Collector:
             except DiskError as error:
                 self._status.note_disk(error)
                 stop.wait(LONGEST_LOOK_S)
-            except Exception as error:  # a defect of ours, or of a library: what can be downloaded without it is
+            except Exception as error:  # a fault of ours, or of a library: the other sets are still downloaded
                 self._status.note_defect(error)
                 stop.wait(LONGEST_LOOK_S)
 
@@ -159,7 +159,7 @@ class Collector:
     def _begin(
         self, pool: ThreadPoolExecutor, chosen: Sequence[ResultSet], stop: threading.Event
     ) -> set[Future[DownloadedSet | None]]:
-        """Fetch these. Those for which no thread can be had are free again: nobody else would ever say that they are done."""
+        """Fetch these. Those for which no thread can be started are released, as no thread would do that later."""
         left = list(reversed(chosen))
         begun: set[Future[DownloadedSet | None]] = set()
         try:
@@ -167,11 +167,11 @@ class Collector:
                 begun.add(pool.submit(self._try, left[-1], stop))
                 left.pop()
         except BaseException:
-            self._let_go(left)
+            self._release(left)
             raise
         return begun
 
-    def _let_go(self, sets: Iterable[ResultSet]) -> None:
+    def _release(self, sets: Iterable[ResultSet]) -> None:
         with self._changed:
             self._busy -= {found.prefix for found in sets}
             self._changed.notify_all()
@@ -179,12 +179,12 @@ class Collector:
     def finish(self, *, is_over: bool = True, hurry: threading.Event | None = None) -> Collected:
         """Download everything that was committed, and report what was not.
 
-        ``is_over``: no VM can push any more. What a push left without its marker is then downloaded if it is whole and nothing
-        newer of its job is, else it is deleted. ``hurry``: as soon as it is set, what is left stays in the bucket.
+        ``is_over``: no VM can push any more. A set without its marker is then downloaded if it is complete and no newer set of
+        its job is, else it is deleted. ``hurry``: as soon as it is set, the rest stays in the bucket.
 
         Raises:
             DiskError: no room on the disk; what is missing stays in the bucket.
-            CloudError: the cloud refuses, or nothing went forward for a long time; what is missing stays in the bucket.
+            CloudError: Google Cloud API error, or no progress for a long time; what is missing stays in the bucket.
         """
         hurry = hurry or threading.Event()
         self._wait_until_idle(hurry)
@@ -194,18 +194,18 @@ class Collector:
         return self._close(is_over=is_over and not hurry.is_set())
 
     def _wait_until_idle(self, hurry: threading.Event) -> None:
-        """Wait for downloads of ``run`` that were told to stop: they may be tidying up, or have come to their end. What is
-        downloaded and what is due is known when they are done."""
+        """Wait for downloads of ``run`` that were stopped: they may still be tidying up, or finish after all. Only then is it known
+        what is downloaded and what is due."""
         with self._changed:
             while self._busy and not hurry.is_set():
-                self._changed.wait(TICK_S)  # a signal that sets ``hurry`` wakes nobody
+                self._changed.wait(TICK_S)  # a signal that sets ``hurry`` does not notify
 
     def _fetch_round(self, due: Sequence[ResultSet], backoff: Backoff, hurry: threading.Event) -> None:
-        """Fetch one round, cut short by ``hurry``. After one in which nothing went forward it waits, or gives up.
+        """Fetch one round, cut short by ``hurry``. After a round without progress, wait or give up.
 
         Raises:
-            DiskError: there is no room on the disk.
-            CloudError: another round is not worth it.
+            DiskError: no room on the disk.
+            CloudError: another round would not help.
         """
         came = self._fetch_all(due, hurry)
         if hurry.is_set():
@@ -227,16 +227,16 @@ class Collector:
         unfinished = tuple(found.prefix for found in left if not found.is_committed)
         if is_over:
             unfinished = tuple(f"{prefix}/" for prefix in self._store.discard_unfinished(self._batch))
-        what = "its VM was gone before; discarded" if is_over else "it may still go on"
+        what = "its VM was gone before that; discarded" if is_over else "it may still continue"
         for prefix in unfinished:
-            self._listener.report(ResultsUnfinished(prefix=prefix, message=f"a push without its end: {what}"))
+            self._listener.report(ResultsUnfinished(prefix=prefix, message=f"the push is not finished: {what}"))
         remove_leftovers(self._tracker.folder)
         prefixes = {found.prefix for found in left}
         corrupt = {prefix: why for prefix, why in self._corrupt.problems().items() if prefix in prefixes}
         return Collected(downloaded=tuple(self._tracker.downloaded_sets()), corrupt=corrupt, unfinished=unfinished)
 
     def _look(self, *, is_time: bool) -> list[ResultSet]:
-        """Choose what ``run`` begins to fetch now. After trouble nothing is asked for before its time."""
+        """Choose what ``run`` starts to fetch now. After an error nothing is requested before the next look."""
         with self._changed:
             is_calm = self._status.trouble is None and not self._status.is_paused
             if not (is_time or (self._wanted and is_calm)):
@@ -253,13 +253,13 @@ class Collector:
                 self._wanted |= wanted
             return []
         with self._changed:
-            self._changed.notify_all()  # another process may have downloaded what somebody waits for
+            self._changed.notify_all()  # another process may have downloaded what a thread waits for
         with self._changed:
             free = [found for found in sets if found.prefix not in self._busy]
         return self._choose(self._due(free))
 
     def _choose(self, due: Sequence[ResultSet]) -> list[ResultSet]:
-        """Choose all; after the disk was full only the smallest, to see whether there is room again."""
+        """Choose all; after the disk was full only the smallest, to find out whether it has room again."""
         if not due:
             self._status.note_calm()
         most = 1 if self._status.unpause() else None
@@ -269,7 +269,7 @@ class Collector:
         return chosen
 
     def _due(self, sets: Iterable[ResultSet], *, is_over: bool = False) -> list[ResultSet]:
-        """Return what is to be fetched, or only to be deleted in the bucket because it is downloaded. Some may be on its way."""
+        """Return the sets to fetch, or only to delete in the bucket because they are downloaded. Some may be in progress."""
         return [found for found in sets if self._is_due(found, is_over=is_over)]
 
     def _is_due(self, found: ResultSet, *, is_over: bool) -> bool:
@@ -281,7 +281,7 @@ class Collector:
             return found.is_committed
         archive = found.archive
         if self._tracker.find_same(found.job, found.attempt, archive.size, archive.crc32c) is not None:
-            return True  # a deletion was cut off after its marker
+            return True  # a deletion was interrupted after its marker
         known = self._tracker.find(found.job)
         return is_over and found.manifest is not None and (known is None or known.attempt < found.attempt)
 
@@ -289,7 +289,7 @@ class Collector:
         return self._delivery.find_on_disk(found) is not None or self._delivery.is_superseded(found)
 
     def _fetch_all(self, due: Sequence[ResultSet], hurry: threading.Event) -> list[DownloadedSet]:
-        """Fetch one after the other, several at once. ``hurry``, or an exception in this thread, cuts the downloads short."""
+        """Fetch these, several at once. ``hurry``, or an exception in this thread, interrupts the downloads."""
         self._status.try_again()
         cut = threading.Event()
         with ThreadPoolExecutor(THREADS, thread_name_prefix="download") as pool:
@@ -314,7 +314,7 @@ class Collector:
             downloaded = delivery.download(found)
             return downloaded if downloaded is not None and self._status.note_downloaded(downloaded) else None
         except (_Stopped, NotFoundError):
-            return None  # it goes on later, or it has gone since it was listed
+            return None  # it continues later, or it is gone since it was listed
         except CorruptResultsError as error:
             self._corrupt.note(found, error)
         except NoRoomError as error:
@@ -326,7 +326,7 @@ class Collector:
         except CloudError as error:
             self._status.note_trouble(error)
         finally:
-            self._let_go([found])
+            self._release([found])
         return None
 
     def _is_decided(self, job: str, attempt: int, least_push: int) -> bool:
@@ -341,7 +341,7 @@ class Collector:
 
 
 def _ended_by(stops: Sequence[threading.Event]) -> Callable[[], None]:
-    """End a download as soon as one of these is set. Each download has its own, as others may go on."""
+    """Return a check that ends a download as soon as one of these is set. Each download has its own, as others may continue."""
 
     def check() -> None:
         if any(stop.is_set() for stop in stops):

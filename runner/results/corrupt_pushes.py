@@ -29,7 +29,7 @@ class CorruptPushes:
         self._last: dict[tuple[str, int], CorruptPushError] = {}
 
     def is_known(self, found: ResultSet) -> bool:
-        """Return whether it was found corrupt and is still the same: to fetch it once more would change nothing."""
+        """Return whether it was found corrupt and is still the same, so that fetching it again would not help."""
         with self._lock:
             known = self._known.get(found.prefix)
             return known is not None and known[0] == _generations(found)
@@ -40,13 +40,13 @@ class CorruptPushes:
             return {prefix: problem for prefix, (_, problem) in sorted(self._known.items())}
 
     def find(self, job: str, attempt: int, *, least_push: int = 1) -> CorruptPushError | None:
-        """Return what is wrong with the last push of an attempt; None if that is fine, not there, or one before ``least_push``."""
+        """Return what is wrong with the last push of an attempt; None if that is not corrupt, does not exist, or is before ``least_push``."""
         with self._lock:
             last = self._last.get((job, attempt))
             return last if last is not None and last.push >= least_push else None
 
     def note(self, found: ResultSet, error: CorruptResultsError) -> None:
-        """Report it, and remember."""
+        """Report and record it."""
         self._listener.report(
             ResultsCorrupt(job=found.job, attempt=found.attempt, prefix=found.prefix, message=str(error))
         )

@@ -1,8 +1,8 @@
-"""One result set on its way from the bucket to its folder, in steps between which a crash may come.
+"""The download of one result set from the bucket to its folder, in steps between which a crash may occur.
 
-Archive to a working folder (going on where a copy was cut off), checked against the server's own CRC32C and the manifest,
-unpacked with each file checked, all on the disk; announced, renamed, recorded; and only then deleted in the bucket, marker
-first, and recorded again. Whoever comes next goes on after the last step that is on the disk.
+The archive is copied to a working folder (an interrupted copy continues), checked against the server's own CRC32C and the
+manifest, and unpacked with each file checked and synced; announced, renamed, recorded; and only then deleted in the bucket,
+marker first, and recorded again. The next download continues after the last step that is on the disk.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ def _no_set(downloaded: DownloadedSet) -> None:
 class Delivery:
     """Downloads result sets of one batch. Safe for several threads and processes.
 
-    ``on_step`` hears each of ``STEPS`` when it is done, ``on_bytes`` how much has come, ``on_downloaded`` of each set that is downloaded
-    before it is deleted in the bucket (perhaps again after a crash), ``on_file`` is called before each file that is unpacked.
+    ``on_step`` gets each of ``STEPS`` when it is done, ``on_bytes`` the number of bytes so far, ``on_downloaded`` each downloaded set
+    before it is deleted in the bucket (perhaps again after a crash); ``on_file`` is called before each file that is unpacked.
     What they raise ends the call; it can be repeated.
-    ``keeps_remote``: nothing is deleted in the bucket, because somebody else counts on finding it there.
+    ``keeps_remote``: nothing is deleted in the bucket, because another client relies on it.
     """
 
     store: ResultStore
@@ -79,13 +79,13 @@ class Delivery:
     keeps_remote: bool = False
 
     def download(self, found: ResultSet) -> DownloadedSet | None:
-        """Download a set; None if another thread or process is about it, or if it is superseded.
+        """Download a set; None if another thread or process is downloading it, or if it is superseded.
 
         Raises:
             CorruptResultsError: it is not what its manifest says. It stays in the bucket, nothing of it on the disk.
             DiskError: no room on the disk. It stays in the bucket, nothing of it on the disk. NoRoomError: others may have room.
-            NotFoundError: it is gone, or another one since it was listed.
-            CloudError: no answer in time; what has come stays for the next call.
+            NotFoundError: since it was listed it is gone, or has been replaced.
+            CloudError: no answer in time; the part that was copied stays for the next call.
         """
         with claimed(self.tracker.folder, f"{found.job}.attempt-{found.attempt}") as work:
             if work is None:
@@ -102,8 +102,8 @@ class Delivery:
             return downloaded
 
     def is_superseded(self, found: ResultSet) -> bool:
-        """Return whether it is not needed any more: a later push of the same attempt is downloaded, or another attempt, for which
-        this one was cancelled."""
+        """Return whether it is not needed any more: a later push of the same attempt is downloaded, or another attempt in whose
+        favour this one was cancelled."""
         known = self.tracker.find(found.job, found.attempt)
         if known is not None:
             return known.push > found.push
@@ -117,7 +117,7 @@ class Delivery:
         return end is not None and end.how == CANCELLED
 
     def find_on_disk(self, found: ResultSet) -> DownloadedSet | None:
-        """Find the set that came from the very same archive; whoever took its folder away gets it again."""
+        """Find the set that came from the same archive; None if its folder was removed, so that it is downloaded again."""
         if found.archive is None:
             return None
         same = self.tracker.find_same(found.job, found.attempt, found.archive.size, found.archive.crc32c)
@@ -153,7 +153,7 @@ class Delivery:
     def _as_downloaded(self, found: ResultSet, manifest: Manifest) -> DownloadedSet:
         """Return the set as it will be on the disk, if what the server says of the archive is what the manifest says."""
         if found.archive is None:
-            raise CorruptResultsError(f"{found}: there is no archive")
+            raise CorruptResultsError(f"{found}: the archive is missing")
         there = Checked(size=found.archive.size, crc32c=found.archive.crc32c)
         if there != manifest.archive:
             raise CorruptResultsError(f"{found}: the archive has {there}, its manifest says {manifest.archive}")
@@ -181,7 +181,7 @@ class Delivery:
         self.on_step("unpacked", found)
 
     def _copy(self, found: ResultSet, manifest: Manifest, archive: Path) -> None:
-        """Download the archive as the server has it: what was corrupted on its way is fetched once more."""
+        """Download the archive as the server has it: if it was corrupted on the way, fetch it again."""
         for _ in range(CORRUPT_TRIES):
             self.store.copy_archive(found, archive, on_bytes=self.on_bytes)
             if checksum_file(archive) == manifest.archive:
@@ -199,7 +199,7 @@ class Delivery:
 
 
 def _prepare(work: Path, *, keep: set[Path]) -> None:
-    """Clear the working folder of what was left of another generation or in the middle of unpacking."""
+    """Remove what another generation, or interrupted unpacking, left in the working folder."""
     try:
         work.mkdir(exist_ok=True)
         for path in work.iterdir():
@@ -212,12 +212,12 @@ def _prepare(work: Path, *, keep: set[Path]) -> None:
 
 
 def _require_room(archive: Path, manifest: Manifest) -> None:
-    """Check the room first, so that a disk is not filled to the brim for nothing. Quotas are only known when they are hit."""
+    """Check the free space first, so that the disk is not filled by a set that cannot fit. Quotas are only noticed when they are hit."""
     there = archive.stat().st_size if archive.exists() else 0
     needed = manifest.archive.size - there + manifest.unpacked_bytes
     free = shutil.disk_usage(archive.parent).free
     if free < needed + ROOM_TO_SPARE_BYTES:
         raise NoRoomError(
-            f"{archive.parent.parent.parent}: {free / 1e6:,.0f} MB free, {needed / 1e6:,.0f} MB are needed",
+            f"{archive.parent.parent.parent}: {free / 1e6:,.0f} MB free, {needed / 1e6:,.0f} MB needed",
             remedy=f"make room; {STAYS_IN_BUCKET}",
         )

@@ -1,4 +1,4 @@
-"""What was downloaded and what keeps the rest from it, each reported once."""
+"""What is downloaded, and what prevents the rest, each reported once."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from runner.results.tracker import DownloadedSet
 class DownloadStatus:
     """The state of a collector's downloads. Safe for several threads.
 
-    ``disk``: no room on this computer's disk since then; ``is_paused``: nothing new is to be begun for that; ``trouble``: the cloud
-    does not answer or refuses since then. A set that alone needs more room than there is does not stop the others.
+    ``disk``: the error since this computer's disk has no room; ``is_paused``: start no downloads because of that; ``trouble``: the
+    error since the cloud does not answer or refuses. A set that alone needs more room than the disk has does not stop the others.
     """
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._lock = threading.Lock()
-        self._told: set[tuple[str, int, int, str]] = set()
+        self._reported: set[tuple[str, int, int, str]] = set()
         self._defects: set[str] = set()
         self._too_big: dict[tuple[str, int], NoRoomError] = {}
         self.disk: DiskError | None = None
@@ -29,12 +29,12 @@ class DownloadStatus:
         self.is_paused = False
 
     def try_again(self) -> None:
-        """Forget all trouble: it may be over."""
+        """Forget all errors: they may be over."""
         with self._lock:
             self.is_paused, self.disk, self.trouble = False, None, None
 
     def unpause(self) -> bool:
-        """Let something be tried; return whether nothing was before."""
+        """Allow downloads again; return whether they were paused."""
         with self._lock:
             was_paused, self.is_paused = self.is_paused, False
             return was_paused
@@ -45,10 +45,10 @@ class DownloadStatus:
             self.trouble = None
 
     def note_downloaded(self, downloaded: DownloadedSet) -> bool:
-        """Note that a set is downloaded; return whether this is news."""
+        """Note that a set is downloaded; return whether that is new."""
         with self._lock:
-            is_new = downloaded.key not in self._told
-            self._told.add(downloaded.key)
+            is_new = downloaded.key not in self._reported
+            self._reported.add(downloaded.key)
             self._too_big.pop((downloaded.job, downloaded.attempt), None)
             had_no_room, self.disk, self.trouble = self.disk is not None, None, None
         if had_no_room:
@@ -66,14 +66,14 @@ class DownloadStatus:
         return is_new
 
     def note_disk(self, error: DiskError) -> None:
-        """Note that there is no room on the disk."""
+        """Note that the disk has no room."""
         with self._lock:
             is_first, self.disk, self.is_paused = self.disk is None, error, True
         if is_first:
             self._listener.report(DownloadsPaused(message=error.message, remedy=error.remedy))
 
     def note_too_big(self, found: ResultSet, error: NoRoomError) -> None:
-        """Note that there is less room on the disk than this set needs."""
+        """Note that the disk has less room than this set needs."""
         with self._lock:
             is_first = (found.job, found.attempt) not in self._too_big
             self._too_big[found.job, found.attempt] = error
@@ -89,7 +89,7 @@ class DownloadStatus:
             )
 
     def find_disk(self, job: str, attempt: int) -> DiskError | None:
-        """Return why there was no room for an attempt's results when they were last tried; None if there was."""
+        """Return the error if the disk had no room for an attempt's results at the last try, else None."""
         with self._lock:
             return self.disk or self._too_big.get((job, attempt))
 
@@ -101,9 +101,9 @@ class DownloadStatus:
             self._listener.warn(f"downloads paused: {error}")
 
     def note_defect(self, error: Exception) -> None:
-        """Note an error that nobody thought of."""
+        """Note an unexpected error."""
         with self._lock:
             is_first = repr(error) not in self._defects
             self._defects.add(repr(error))
         if is_first:
-            self._listener.warn(f"downloads paused, they are tried again: {error!r}")
+            self._listener.warn(f"downloads paused, and will be tried again: {error!r}")

@@ -1,6 +1,6 @@
-"""A result set on its way home: the manifest, and unpacking the archive so that each file is checked, none escapes, and all is on the disk.
+"""The manifest of a result set, and unpacking its archive so that each file is checked, stays in its folder, and is on the disk.
 
-The names in an archive come from a remote machine: hostile until checked.
+The names in an archive come from a VM: hostile until checked.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from runner.system.files import download_error, synced_tree
 FORMAT = 1
 CANCELLED = "cancelled"
 CHUNK_BYTES = 1 << 20
-MOST_FOLDERS = 100  # that one file lies below: Python removes a folder by calling itself for each in it
-# What only another name can help with: no room on this disk is not what they say.
+MOST_FOLDERS = 100  # above one file: Python removes a folder by recursion
+# Errors of a name that is impossible here; they do not mean that the disk has no room.
 IMPOSSIBLE_NAME = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ELOOP})
 SHOWN_NAMES = 5
 ENTRY_BYTES = 4096  # at most, of a small file or a folder
-MOST_EXPANSION = 1 << 15  # of zstd: a block of 128 KiB that is all the same byte takes four
+MOST_EXPANSION = 1 << 15  # of zstd: a block of 128 KiB of one repeated byte takes four
 
 
 class CorruptResultsError(CloudError):
@@ -35,7 +35,7 @@ class CorruptResultsError(CloudError):
 
 
 class NoRoomError(DiskError):
-    """There is less room at home than one result set says that it needs. Others may come home."""
+    """The disk has less room than one result set says that it needs. Others may still be downloaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class JobEnd:
 class Manifest:
     """What a result set consists of. Paths may hold surrogate escapes for bytes that are no UTF-8.
 
-    ``end``: None if what was pushed was no job of the job manager.
+    ``end``: None if what was pushed was not a job of the job manager.
     """
 
     archive: Checked
@@ -76,7 +76,7 @@ class Manifest:
 
 
 class Readable(Protocol):
-    """Where bytes come from: a file, or a member of an archive."""
+    """A source of bytes: a file, or a member of an archive."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -92,7 +92,7 @@ def read_manifest(values: Any) -> Manifest:
             raise ValueError(f"it is of format {shorten(values['format'])}; this version knows {FORMAT}")
         files = {_path(item["path"]): _checked(item) for item in values["files"]}
         if len(files) != len(values["files"]):
-            raise ValueError("it has a file twice")
+            raise ValueError("it lists a file twice")
         archive = _checked(values["archive"])
         if sum(item.size for item in files.values()) > MOST_EXPANSION * archive.size:
             raise ValueError(f"its files do not fit into an archive of {archive.size} bytes")
@@ -104,12 +104,12 @@ def read_manifest(values: Any) -> Manifest:
 def unpack_archive(
     archive: Path, manifest: Manifest, into: Path, *, on_file: Callable[[], object] = lambda: None
 ) -> None:
-    """Check ``archive`` and unpack it to the new folder ``into``: whole, checked and on the disk, or, after an error, not there.
+    """Check ``archive`` and unpack it to the new folder ``into``: complete, checked and on the disk, or, after an error, not there.
 
     ``on_file`` is called before each file; what it raises ends the call at once, and a part of the files stays in ``into``.
 
     Raises:
-        CorruptResultsError: a size, a CRC32C or the list of files is wrong, or a name is hostile or cannot be had here.
+        CorruptResultsError: a size, a CRC32C or the list of files is wrong, or a name is hostile or impossible here.
         DiskError: this computer's disk is full or cannot be written.
     """
     found = checksum_file(archive)
@@ -130,7 +130,7 @@ def unpack_archive(
 
 
 def holds_files(folder: Path, manifest: Manifest) -> bool:
-    """Whether a folder has all the files of a manifest with the right contents; it may have more."""
+    """Return whether a folder has all the files of a manifest with the right contents; it may have more."""
     try:
         return all(checksum_file(folder / check_name(name)) == wanted for name, wanted in manifest.files.items())
     except OSError:
@@ -138,13 +138,13 @@ def holds_files(folder: Path, manifest: Manifest) -> bool:
 
 
 def checksum_file(path: Path) -> Checked:
-    """Size and CRC32C of a file."""
+    """Return size and CRC32C of a file."""
     with path.open("rb") as file:
         return copy_checked(file, None)
 
 
 def copy_checked(source: Readable, target: IO[bytes] | None) -> Checked:
-    """Copy all of ``source`` to ``target`` (None: nowhere), taking size and CRC32C on the way."""
+    """Copy all of ``source`` to ``target`` (None: nowhere), and return its size and CRC32C."""
     import google_crc32c
 
     checksum, size = google_crc32c.Checksum(), 0
@@ -160,7 +160,7 @@ def check_name(name: str) -> PurePosixPath:
     """Return the relative path that ``name`` stands for.
 
     Raises:
-        CorruptResultsError: it leads outside, or no file can have that name.
+        CorruptResultsError: it is outside the folder, or no file can have that name.
     """
     path = PurePosixPath(name)
     if not name or path.is_absolute() or ".." in path.parts or "\0" in name or path == PurePosixPath("."):
@@ -179,7 +179,7 @@ def _unpack(archive: Path, manifest: Manifest, folder: Path, on_file: Callable[[
         raise CorruptResultsError(f"the archive cannot be unpacked: {error}") from error
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise CorruptResultsError(
-            f"two files of the archive want the same place here: {shorten(str(error.filename))}"
+            f"two files of the archive have the same path here: {shorten(str(error.filename))}"
         ) from error
     if missing:
         raise CorruptResultsError(f"missing in the archive: {_listed(missing)}")
@@ -206,7 +206,7 @@ def _listed(names: Mapping[str, object]) -> str:
 
 
 def _write(content: Content, path: Path, *, mode: int) -> Checked:
-    """Create a new file, with the rights that the user's umask leaves."""
+    """Create a new file, with the permissions that the user's umask leaves."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with os.fdopen(handle, "wb") as file:
@@ -214,10 +214,10 @@ def _write(content: Content, path: Path, *, mode: int) -> Checked:
 
 
 def _path(value: Any) -> str:
-    """Read a path of a manifest: what no file of a VM can be called is refused here, what leads out where it is unpacked."""
+    """Read a path of a manifest. Names that no file of a VM can have are refused here, paths outside the folder when it is unpacked."""
     path = plain_text(value)
     if len(path.encode("utf-8", "surrogateescape")) > MOST_NAME_BYTES or path.count("/") > MOST_FOLDERS:
-        raise ValueError(f"no result file has such a name: {shorten(path)}")
+        raise ValueError(f"no result file can have such a name: {shorten(path)}")
     return path
 
 

@@ -1,7 +1,7 @@
-"""Result sets in the bucket: which are there, what they consist of, delete them; and the control objects of batches.
+"""Result sets in the bucket: list, read and delete them; and the control objects of batches.
 
 A result set is what one attempt of a job left: an archive, a manifest with sizes and CRC32C, a commit marker written last.
-Without the marker it is not whole. Nothing in the bucket is ever overwritten: what is pushed again has a prefix of its own.
+Without the marker it is incomplete. Nothing in the bucket is ever overwritten: a set that is pushed again has a prefix of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultSet:
-    """One attempt's results. ``prefix`` ends with a slash; ``push`` counts from 1, more if it had to be pushed again."""
+    """One attempt's results. ``prefix`` ends with a slash; ``push`` counts from 1; above 1 it was pushed again."""
 
     batch: str
     job: str
@@ -51,7 +51,7 @@ class BucketUse:
 
 @dataclass(frozen=True, kw_only=True)
 class ControlObject:
-    """A small object that steers a batch. ``generation`` changes with each write."""
+    """A small object that controls a batch. ``generation`` changes with each write."""
 
     content: bytes
     generation: int
@@ -60,8 +60,8 @@ class ControlObject:
 class ResultStore:
     """The results bucket of a project.
 
-    All is idempotent; what is gone already is no error for a deletion. Safe for several threads. Every call may raise
-    CloudError; broken connections, 429 and 5xx are tried again before, with jitter, until ``retry_budget_s`` is spent.
+    Every call is idempotent: deleting what is gone already is no error. Safe for several threads. Every call may raise
+    CloudError; before that, broken connections, 429 and 5xx are retried with jitter until ``retry_budget_s`` is spent.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ResultStore:
         self.objects.close()
 
     def exists(self) -> bool:
-        """Return whether the bucket is there."""
+        """Return whether the bucket exists."""
         return self.objects.exists()
 
     def all_sets(self, batch: str, *, job: str = "", attempt: int = 0) -> list[ResultSet]:
@@ -86,7 +86,7 @@ class ResultStore:
         return sorted(mine, key=lambda item: (item.job, item.attempt, item.push))
 
     def result_sets(self, batch: str, *, job: str = "", attempt: int = 0) -> list[ResultSet]:
-        """Return the committed ones among them."""
+        """Return the committed result sets of a batch, or of one attempt of a job."""
         return [item for item in self.all_sets(batch, job=job, attempt=attempt) if item.is_committed]
 
     def everything(self) -> list[ResultSet]:
@@ -96,17 +96,17 @@ class ResultStore:
         )
 
     def read_manifest(self, found: ResultSet) -> Manifest:
-        """Read what a result set consists of, by its own word.
+        """Read the manifest of a result set.
 
         Raises:
-            CorruptResultsError: there is no manifest, or it is none.
-            NotFoundError: it is gone since it was listed, or another one.
+            CorruptResultsError: the manifest is missing or invalid.
+            NotFoundError: since it was listed it is gone, or has been replaced.
         """
         if found.manifest is None:
-            raise CorruptResultsError(f"{found}: there is no manifest")
+            raise CorruptResultsError(f"{found}: the manifest is missing")
         if found.manifest.size > MOST_BYTES:
             raise CorruptResultsError(
-                f"{found}: a manifest of {found.manifest.size} bytes; {MOST_BYTES} are the most that is read"
+                f"{found}: the manifest has {found.manifest.size} bytes; at most {MOST_BYTES} are read"
             )
         content, _ = self.objects.read(found.manifest.name, generation=found.manifest.generation)
         try:
@@ -116,7 +116,7 @@ class ResultStore:
         return read_manifest(values)
 
     def delete_marker(self, found: ResultSet) -> None:
-        """Delete the commit marker, as the first step: from now on nobody takes the set for a whole one."""
+        """Delete the commit marker, as the first step: from then on no client takes the set for a complete one."""
         self.objects.delete(found.prefix + names.COMMIT_MARKER)
 
     def delete(self, found: ResultSet) -> None:
@@ -129,7 +129,7 @@ class ResultStore:
         self.objects.delete_all([found.prefix + name for name in (names.RESULTS_ARCHIVE, names.MANIFEST)])
 
     def discard_unfinished(self, batch: str) -> list[str]:
-        """Delete what a push of this batch left without a commit marker; return the prefixes. Only when no VM can go on with it."""
+        """Delete what a push of this batch left without a commit marker; return the prefixes. Only when no VM can continue it."""
         listed = [item.name for item in self.objects.listed(f"{batch}/")]
         committed = {_folder(name) for name in listed if name.endswith("/" + names.COMMIT_MARKER)}
         unfinished = [name for name in listed if _folder(name) not in committed]
@@ -138,7 +138,7 @@ class ResultStore:
         return sorted({_folder(name) for name in unfinished})
 
     def batches(self) -> list[str]:
-        """Return the names of batches that have anything in the bucket, control objects too."""
+        """Return the names of batches that have objects in the bucket, including control objects."""
         own = (name for name in self.objects.folders("") if names.is_batch_name(name))
         return sorted({*own, *self.controlled_batches()})
 
@@ -173,7 +173,7 @@ class ResultStore:
         """Write a control object; return its new generation. ``if_generation``: only over this one, 0: only if there is none.
 
         Raises:
-            ConflictError: somebody else has written other content meanwhile.
+            ConflictError: another client has written other content in the meantime.
         """
         return self.objects.write(names.control_prefix(batch) + name, content, if_generation=if_generation)
 
@@ -192,14 +192,14 @@ class ResultStore:
             self.objects.delete(item.name)
 
     def copy_archive(self, found: ResultSet, into: Path, *, on_bytes: Callable[[int], None]) -> None:
-        """Download a set's archive to the file ``into``, or what is missing there; see ``Objects.copy_down``."""
+        """Download a set's archive to the file ``into``, or the rest of it; see ``Objects.copy_down``."""
         if found.archive is None:
-            raise CorruptResultsError(f"{found}: there is no archive")
+            raise CorruptResultsError(f"{found}: the archive is missing")
         self.objects.copy_down(found.archive, into, on_bytes=on_bytes)
 
 
 def _as_sets(listed: Iterable[StoredObject]) -> list[ResultSet]:
-    """Group objects into result sets; ignore what is not below a prefix of ours."""
+    """Group objects into result sets; ignore objects that are not below one of our prefixes."""
     folders: dict[str, dict[str, StoredObject]] = {}
     for item in listed:
         folders.setdefault(_folder(item.name), {})[item.name.rpartition("/")[2]] = item

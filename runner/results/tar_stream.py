@@ -1,7 +1,7 @@
-"""The members of a tar in zstd that a hostile VM may have written: one after the other, in memory that is known before.
+"""The members of a tar in zstd that a hostile VM may have written, read one after the other in bounded memory.
 
-Python's ``tarfile`` reads a header of any length whole, keeps every member that it has seen, and calls itself for each header
-that describes the next one. Our VMs write regular files with at most a long name before each, so that nothing else is read.
+Python's ``tarfile`` reads headers of any length, keeps every member that it has seen, and recurses for each header
+that describes the next one. Our VMs write only regular files, each after a long-name header at most; everything else is refused.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Protocol
 
 BLOCK_BYTES = tarfile.BLOCKSIZE
 CHUNK_BYTES = 1 << 18
-MOST_NAME_BYTES = 4096  # PATH_MAX of Linux, from where the names come
+MOST_NAME_BYTES = 4096  # PATH_MAX of Linux, on which the names were created
 WINDOW_BYTES = 8 << 20  # what every reader of zstd should be able to hold; ours needs 2 MiB
 REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE)
 
 
 class ForeignArchiveError(Exception):
-    """It is not an archive as our VMs write it."""
+    """The archive is not one that our VMs write."""
 
 
 class Source(Protocol):
-    """Where the bytes come from."""
+    """A source of bytes."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -40,7 +40,7 @@ class Member:
 
 
 class Content:
-    """The content of one member, which is there until the next one is asked for."""
+    """The content of one member, which can be read until the next one is requested."""
 
     def __init__(self, source: Source, size: int) -> None:
         self._source = source
@@ -62,7 +62,7 @@ def opened_archive(archive: Path) -> Iterator[Iterator[tuple[Member, Content]]]:
     """Open an archive; yield its members with their contents.
 
     Raises (also while they are read):
-        ForeignArchiveError: it cannot be read on.
+        ForeignArchiveError: the rest of it cannot be read.
         OSError: the file cannot be read.
     """
     import zstandard
@@ -79,7 +79,7 @@ def read_members(source: Source) -> Iterator[tuple[Member, Content]]:
     """Yield the members of a tar.
 
     Raises:
-        ForeignArchiveError: there is something in it that our VMs do not write, or its end is missing.
+        ForeignArchiveError: it has something that our VMs do not write, or its end is missing.
     """
     long_name = None
     while (header := _read_header(source)) is not None:
@@ -92,7 +92,7 @@ def read_members(source: Source) -> Iterator[tuple[Member, Content]]:
         content = Content(source, header.size)
         yield _as_member(header, name), content
         while content.read(CHUNK_BYTES):
-            pass  # nobody wanted it
+            pass  # skip what was not read
         _read_exactly(source, -header.size % BLOCK_BYTES)
         long_name = None
 

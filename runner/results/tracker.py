@@ -1,7 +1,7 @@
 """The downloaded result sets of a batch, in ``<results>/<batch>/.downloads.jsonl``; no other module puts them into their folders.
 
-One JSON record a line, on the disk before the call returns. A line that was torn by a crash is passed over; a rename whose
-record is missing is found out by looking. Several threads and processes may use one folder: whoever writes holds its lock.
+One JSON record a line, on the disk before the call returns. A line that a crash cut off is skipped; a rename whose
+record is missing is found by looking. Several threads and processes may use one folder: a writer holds its lock.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FILE = ".downloads.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadedSet:
-    """A downloaded result set. ``size_bytes`` and ``crc32c`` are its archive's, by which it is known again in the bucket.
+    """A downloaded result set. ``size_bytes`` and ``crc32c`` are its archive's, by which it is recognized in the bucket.
 
     ``is_deleted``: nothing of it is in the bucket any more.
     """
@@ -40,7 +40,7 @@ class DownloadedSet:
 
     @property
     def key(self) -> tuple[str, int, int, str]:
-        """What tells it from all others of its batch."""
+        """What distinguishes it from all others of its batch."""
         return self.job, self.attempt, self.size_bytes, self.crc32c
 
 
@@ -71,7 +71,7 @@ class DownloadTracker:
         self._announced: dict[tuple[str, int, int, str], _Move] = {}
         if self._is_there():
             with self._locked():
-                pass  # finishes what a crash left between a rename and its record
+                pass  # record the renames that a crash left unrecorded
 
     def downloaded_sets(self) -> list[DownloadedSet]:
         """Return all downloaded sets, by job and attempt."""
@@ -95,7 +95,7 @@ class DownloadTracker:
         return max(found, key=lambda downloaded: (downloaded.attempt, downloaded.push), default=None)
 
     def find_same(self, job: str, attempt: int, size_bytes: int, crc32c: str) -> DownloadedSet | None:
-        """Find the downloaded set that came from this very archive."""
+        """Find the downloaded set that came from this archive."""
         with self._mutex:
             self._read_on()
             return self._downloaded.get((job, attempt, size_bytes, crc32c))
@@ -108,7 +108,7 @@ class DownloadTracker:
         The newest attempt is in ``<job>``, any other in ``<job>.attempt-<n>``. Nothing is overwritten.
 
         Raises:
-            DiskError: the record could not be written; the next call or process goes on from there.
+            DiskError: the record could not be written; the next call or process continues from there.
         """
         with self._locked():
             main = self.folder / downloaded.job
@@ -119,13 +119,13 @@ class DownloadTracker:
             return self._move(source, replace(downloaded, folder=folder), on_step)
 
     def adopt(self, downloaded: DownloadedSet) -> DownloadedSet:
-        """Record a folder that was there and has been found to be this set."""
+        """Record a folder that already existed and turned out to be this set."""
         with self._locked():
             self._write("home", downloaded)
         return downloaded
 
     def knows(self, folder: Path) -> bool:
-        """Return whether a downloaded set lies in this folder."""
+        """Return whether this folder has a downloaded set."""
         with self._mutex:
             self._read_on()
             return self._holder(folder) is not None
@@ -143,7 +143,7 @@ class DownloadTracker:
             raise download_error(error, self._file) from error
 
     def _holder(self, folder: Path) -> DownloadedSet | None:
-        """Return the last that was put there; one before it that the user took away may be recorded for the same folder."""
+        """Return the last set that was put there; an earlier one that the user removed may be recorded for the same folder."""
         return next(
             (downloaded for downloaded in reversed(self._downloaded.values()) if downloaded.folder == folder), None
         )
@@ -167,7 +167,7 @@ class DownloadTracker:
         return downloaded
 
     def _settle(self) -> None:
-        """Record announced renames that were done, but not recorded: the target is there, the source is not."""
+        """Record announced renames that were done, but not recorded: the target exists, the source does not."""
         for move in list(self._announced.values()):
             if move.downloaded.folder.is_dir() and not move.source.exists():
                 sync_folder(self.folder)
@@ -176,7 +176,7 @@ class DownloadTracker:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Be alone among all threads and processes, with all that they wrote. Not to be nested."""
+        """Exclude all other threads and processes, and read what they wrote. Do not nest it."""
         with self._mutex:
             try:
                 is_new = not self._file.exists()
@@ -199,7 +199,7 @@ class DownloadTracker:
         self._read_on()
 
     def _read_on(self) -> None:
-        """Take in the lines that were added since, by whomever; a last line without an end is not looked at yet."""
+        """Read the lines that were added since, by any process; an incomplete last line is not read yet."""
         try:
             with self._file.open("rb") as file:
                 if file.seek(0, os.SEEK_END) < self._offset:
@@ -213,21 +213,21 @@ class DownloadTracker:
         whole = added[: added.rfind(b"\n") + 1]
         self._offset += len(whole)
         for line in whole.splitlines():
-            self._take_in(line)
+            self._apply_line(line)
 
     def _forget(self) -> None:
-        """Forget all: the file is another one than before."""
+        """Forget everything: the file was replaced."""
         self._offset = 0
         self._downloaded.clear()
         self._announced.clear()
 
-    def _take_in(self, line: bytes) -> None:
+    def _apply_line(self, line: bytes) -> None:
         try:
             values = json.loads(line)
             downloaded = _read_set(values, self.folder)
             source = self.folder / str(values.get("source", ""))
         except (ValueError, TypeError, KeyError, AttributeError):
-            return  # torn
+            return  # cut off
         match values.get("state"):
             case "placing":
                 self._announced[downloaded.key] = _Move(downloaded=downloaded, source=source)

@@ -84,7 +84,7 @@ def _end(stack: _Stack, scope: Scope, limit: EngineLimit, context: Context) -> E
     kinds = (*BILLED, Kind.IMAGE) if scope.bake else BILLED
     with context.phases.phase("check"):
         report = sweep(
-            context.cloud.inventory, scope, kinds=kinds, tell=lambda removal: report_removal(context, removal)
+            context.cloud.inventory, scope, kinds=kinds, report=lambda removal: report_removal(context, removal)
         )
     if not report.is_clean:
         raise leftover_error(stack.title, report, remedy=f"invoke cleanup {_option(stack)} --yes") from failure

@@ -350,7 +350,7 @@ def test_everything_leaves_a_client_on_another_computer_what_it_is_at(inventory:
     summary = inventory.clean(everything=True, results=True)
     assert "instance alone-0 in europe-west4-a" in gone(summary)
     assert (
-        "instance alive-0 in europe-west4-a: you@there 7 watches it; --batch alive removes it all the same"
+        "instance alive-0 in europe-west4-a: you@there 7 is watching it; --batch alive removes it anyway"
         in summary.stays
     )
     assert any(

@@ -86,7 +86,7 @@ def test_what_a_client_watches_since_is_spared(inventory: Inventory, request_: d
     inventory.vm("b2-0", ME, batch="b2", expires=at(-1))
     inventory.lease("b1", 60)
     summary = Meanwhile(lambda: inventory.lease("b1", -300)).clean(inventory, **request_)
-    assert spared(summary)["instance b1-0 in europe-west4-a"] == "you@there 7 watches it since"
+    assert spared(summary)["instance b1-0 in europe-west4-a"] == "you@there 7 has been watching it since"
     assert "b1-0" in instances(inventory)
     assert "_control/b1/lease.json" in inventory.objects()
     assert summary.exit_code == 8

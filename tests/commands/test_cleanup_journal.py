@@ -65,7 +65,7 @@ def test_one_whose_things_are_another_owners_is_still_open(inventory: Inventory,
     inventory.vm("b1-0", BOB, **{label: "b1"}, expires=at(9))
     summary = inventory.clean(**request_)
     assert (summary.exit_code, summary.report.removals) == (8, ())
-    assert summary.stays == ["instance b1-0 in europe-west4-a: it belongs to bob; --owner any takes it too"]
+    assert summary.stays == ["instance b1-0 in europe-west4-a: it belongs to bob; --owner any removes it too"]
     assert not read(inventory).has_ended
     assert inventory.clean(**request_, owner="any").exit_code == 0
     assert read(inventory).has_ended

@@ -122,7 +122,7 @@ def test_the_end_of_the_vms_is_the_outer_wall(site: CommandSite, context: Contex
         extend.execute(context, batch="wall", minutes=90)
     with pytest.raises(
         InputError,
-        match=r"job a 65 minutes after its beginning is 5 minutes beyond .* \(60 minutes, their maxRunDuration\)",
+        match=r"job a 65 minutes after its start is 5 minutes beyond .* \(60 minutes, their maxRunDuration\)",
     ):
         extend.execute(context, batch="wall", minutes=55, job="a")
     assert read_back(context, "wall") == before

@@ -1,4 +1,4 @@
-"""Which trials a drill has, and what a batch of a drill is."""
+"""The trials of a drill, and its batches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_without_options_the_client_is_killed_at_each_step() -> None:
     assert [(trial.step, trial.fault) for trial in trials] == [(step, Fault.KILL_CLIENT) for step in Step]
 
 
-def test_all_has_every_harm_at_every_step_and_preemptions() -> None:
+def test_all_has_every_fault_at_every_step_and_preemptions() -> None:
     trials = choose_trials(everything=True, only="", seed=None)
     assert len(trials) == len(set(trials)) == len(Step) * (len(Fault) - 2) + 1 + MASS_PREEMPTIONS
     assert REAL in trials
@@ -56,7 +56,7 @@ def test_results_that_are_there_twice_or_wrong_are_seen(tmp_path: Path) -> None:
     for name, text in texts.items():
         (tmp_path / "d" / name).mkdir(parents=True)
         (tmp_path / "d" / name / "out.txt").write_text(text)
-    problems = batch.problems_at_home(tmp_path)
+    problems = batch.problems_with_results(tmp_path)
     assert len(problems) == 2
     assert "j-1/out.txt" in problems[0]
     assert "j-2 was downloaded 2 times" in problems[1]

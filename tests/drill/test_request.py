@@ -1,4 +1,4 @@
-"""What is asked of a drill is checked before anything is begun."""
+"""The arguments of a drill are checked before it starts."""
 
 from __future__ import annotations
 

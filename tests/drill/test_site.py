@@ -1,4 +1,4 @@
-"""The commands of a drill, as they are seen from outside."""
+"""The commands of a drill, seen from outside."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ MORE = "import atexit, sys; atexit.register(lambda: sys.stderr.write('more ' * 2
     ],
     ids=["fault of a verb", "fault of a thread", "wrong input", "nothing", "traceback and more", "words"],
 )
-def test_a_fault_of_ours_is_found_however_it_is_told(program: str, has_crashed: bool, tmp_path: Path) -> None:
+def test_a_crash_is_found_however_it_is_reported(program: str, has_crashed: bool, tmp_path: Path) -> None:
     assert _ended(program, tmp_path).has_crashed() is has_crashed
 
 
@@ -71,16 +71,16 @@ def test_a_drill_that_ends_early_leaves_no_command_behind(tmp_path: Path) -> Non
 
 def test_a_second_interrupt_waits_until_all_of_a_drill_has_been_put_away(monkeypatch: pytest.MonkeyPatch) -> None:
     stop = embedded.stop_embedded_cloud
-    told: list[str] = []
+    warnings: list[str] = []
 
     def interrupted_stop(environment: Mapping[str, str]) -> bool:
         os.kill(os.getpid(), signal.SIGINT)
         return stop(environment)
 
     monkeypatch.setattr(embedded, "stop_embedded_cloud", interrupted_stop)
-    with pytest.raises(KeyboardInterrupt), temporary_local_site(os.environ, told.append) as site:
+    with pytest.raises(KeyboardInterrupt), temporary_local_site(os.environ, warnings.append) as site:
         embedded.start_embedded_cloud(site.environment)
         raise KeyboardInterrupt
-    assert told == ["SIGINT: still cleaning up, please wait"]
+    assert warnings == ["SIGINT: still cleaning up, please wait"]
     assert not embedded.embedded_cloud_status(site.environment)["running"]
     assert not site.folder.parent.exists()

@@ -1,4 +1,4 @@
-"""Steps of a journal, as they are followed from outside."""
+"""Steps of a journal, followed from outside."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_an_up_runs_when_a_vm_is_intended_and_the_cloud_makes_one(tmp_path: Path
     for lines, makes_vm in ((made - 1, True), (made, False), (made, True)):
         journal.write_bytes(b"".join(LINES[:lines]))
         is_reached = wait_for_step(
-            journal, Step.UP_RUNNING, jobs=2, goes_on=lambda: False, makes_vm=partial(bool, makes_vm)
+            journal, Step.UP_RUNNING, jobs=2, is_running=lambda: False, creates_vm=partial(bool, makes_vm)
         )
         assert is_reached is (lines == made and makes_vm)
 
@@ -48,11 +48,11 @@ def test_an_up_runs_when_a_vm_is_intended_and_the_cloud_makes_one(tmp_path: Path
 def test_a_step_is_reached_with_its_record_and_not_before(tmp_path: Path, index: int) -> None:
     journal, step = tmp_path / "b.jsonl", STORY[index][0]
     journal.write_bytes(b"".join(LINES[:index]) + LINES[index][:-1])
-    assert not wait_for_step(journal, step, jobs=2, goes_on=lambda: False, makes_vm=lambda: False), (
+    assert not wait_for_step(journal, step, jobs=2, is_running=lambda: False, creates_vm=lambda: False), (
         "the record is not whole"
     )
     journal.write_bytes(b"".join(LINES[: index + 1]))
-    assert wait_for_step(journal, step, jobs=2, goes_on=lambda: False, makes_vm=lambda: False)
+    assert wait_for_step(journal, step, jobs=2, is_running=lambda: False, creates_vm=lambda: False)
 
 
 def test_waiting_ends_with_the_record(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_waiting_ends_with_the_record(tmp_path: Path) -> None:
     answers: list[bool] = []
     waiting = threading.Thread(
         target=lambda: answers.append(
-            wait_for_step(journal, Step.PLAN, jobs=2, goes_on=lambda: True, makes_vm=lambda: False)
+            wait_for_step(journal, Step.PLAN, jobs=2, is_running=lambda: True, creates_vm=lambda: False)
         ),
         daemon=True,
     )
@@ -71,4 +71,6 @@ def test_waiting_ends_with_the_record(tmp_path: Path) -> None:
 
 
 def test_without_a_journal_the_end_of_the_client_ends_the_waiting(tmp_path: Path) -> None:
-    assert not wait_for_step(tmp_path / "none.jsonl", Step.BEGIN, jobs=2, goes_on=lambda: False, makes_vm=lambda: True)
+    assert not wait_for_step(
+        tmp_path / "none.jsonl", Step.BEGIN, jobs=2, is_running=lambda: False, creates_vm=lambda: True
+    )

@@ -1,4 +1,4 @@
-"""What a trial finds beside its batch: defects of the cloud itself."""
+"""What a trial finds apart from its batch: faults of the cloud itself."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ JOBS = {
     "hostile name": ("batch: b\njobs:\n  - {name: 'a;$(reboot)', dir: m}\n", "is not a job name"),
     "file outside": ("batch: b\njobs:\n  - {name: a, dir: m, include: ['../*']}\n", "is not inside"),
     "np of 0": ("batch: b\njobs:\n  - {name: a, dir: m, np: 0}\n", "at least 1"),
-    "too many cores": ("batch: b\njobs:\n  - {name: a, dir: m, np: 1000}\n", "more cores than any machine has"),
+    "too many cores": ("batch: b\njobs:\n  - {name: a, dir: m, np: 1000}\n", "more cores than any machine type has"),
 }
 
 

@@ -175,7 +175,7 @@ def test_a_living_client_keeps_its_batch_from_one_with_a_copy_of_its_state(site:
     assert "is watched by" in refused.stderr and "--take-over" in refused.stderr
     kept = other.invoke("cleanup", "--everything", "--yes")
     assert kept.returncode == 8, kept.stdout
-    assert f"(process {process.pid}) watches it" in kept.stdout
+    assert f"(process {process.pid}) is watching it" in kept.stdout
     stdout, stderr = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0, stderr
     assert_all_ended_well(read_events(stdout), tmp_path / "results", site)

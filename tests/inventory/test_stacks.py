@@ -1,4 +1,4 @@
-"""The stacks as part of the inventory, where their state is in a bucket and this computer has made only some of them."""
+"""The stacks as part of the inventory, where their state is in a bucket and this computer has created only some of them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_only_the_projects_in_question_are_asked_for(tmp_path: Path, labels: dic
 
 @pytest.mark.parametrize("backend", ["a bucket", "a folder"])
 def test_a_settings_file_is_not_taken_for_a_stack(tmp_path: Path, backend: str) -> None:
-    """As a client leaves it that was told, before its engine began, that the batch is another one's."""
+    """As a client leaves it that learned, before its engine started, that another client has the batch."""
     url = "gs://state" if backend == "a bucket" else f"file://{tmp_path}"
     engine = FakeEngine(analysis=["theirs"])
     inventory = make_inventory(tmp_path, lambda: engine, url)

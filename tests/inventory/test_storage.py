@@ -1,4 +1,4 @@
-"""A lease is taken from whoever renews it, and from nobody else. The bucket is a small fake, as the JSON API tells of it."""
+"""A lease is taken from the client that was seen to hold it, and from no other. The bucket is a small fake of the JSON API."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def take(bucket: Bucket) -> str:
 def test_it_goes_however_young_it_is() -> None:
     bucket = Bucket(BOB.as_json())
     bucket.renew()
-    assert take(bucket) == "it is taken from its holder"
+    assert take(bucket) == "it was taken from its holder"
     assert bucket.content == b""
     assert take(bucket) == "it was gone already"
 
@@ -79,7 +79,7 @@ def test_one_that_is_renewed_meanwhile_is_looked_for_again() -> None:
 def test_one_that_changes_hands_meanwhile_stays() -> None:
     bucket = Bucket(BOB.as_json())
     bucket.before_delete = lambda: bucket.write(EVE)
-    with pytest.raises(ConflictError, match="somebody else has it"):
+    with pytest.raises(ConflictError, match="another client holds it"):
         take(bucket)
     assert bucket.content == EVE.as_json()
 

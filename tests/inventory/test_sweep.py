@@ -1,4 +1,4 @@
-"""A sweep goes on after errors, looks again, and says of each item what became of it. The inventory is a small fake."""
+"""A sweep continues after errors, looks again, and reports what happened to each item. The inventory is a small fake."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def item(kind: Kind, name: str) -> Item:
 
 
 class FakeInventory:
-    """Items in a dictionary. ``stubborn`` ones are refused so often; ``latecomers`` appear after the first removal."""
+    """Items in a dictionary. ``stubborn``: how often the removal of an item fails; ``latecomers`` appear after the first removal."""
 
     def __init__(self, *items: Item, latecomers: Collection[Item] = ()) -> None:
         self.items = {one.key: one for one in items}
@@ -61,24 +61,24 @@ def test_users_go_before_what_they_use() -> None:
     assert inventory.order == ["vm", "disk", "stack"]
 
 
-def test_an_error_stops_nothing_and_is_told() -> None:
+def test_an_error_stops_nothing_and_is_reported() -> None:
     inventory = FakeInventory(item(Kind.INSTANCE, "vm-0"), item(Kind.INSTANCE, "vm-1"), item(Kind.ADDRESS, "address"))
     inventory.stubborn = {"vm-0": 100}
-    told: list[Removal] = []
-    report = sweep(inventory, SCOPE, tell=told.append)
+    reported: list[Removal] = []
+    report = sweep(inventory, SCOPE, report=reported.append)
     assert states(report.removals) == {"vm-0": False, "vm-1": True, "address": True}
     assert [str(one) for one in report.left] == ["instance vm-0"]
-    assert {removal.answer for removal in told if not removal.is_gone} == {"vm-0 is in use"}
+    assert {removal.answer for removal in reported if not removal.is_gone} == {"vm-0 is in use"}
 
 
-def test_what_was_in_use_is_tried_again_when_something_has_gone() -> None:
+def test_what_was_in_use_is_tried_again_when_another_item_is_gone() -> None:
     inventory = FakeInventory(item(Kind.DISK, "disk"), item(Kind.INSTANCE, "vm"))
     inventory.stubborn = {"disk": 1}
     assert sweep(inventory, SCOPE).is_clean
     assert inventory.order == ["vm", "disk", "disk"]
 
 
-def test_when_nothing_goes_it_is_not_tried_for_ever() -> None:
+def test_when_nothing_can_be_removed_it_gives_up() -> None:
     inventory = FakeInventory(item(Kind.DISK, "disk"))
     inventory.stubborn = {"disk": 100}
     assert not sweep(inventory, SCOPE).is_clean
@@ -91,18 +91,18 @@ def test_what_appears_meanwhile_is_removed_too() -> None:
     assert inventory.items == {}
 
 
-def test_what_steers_a_batch_stays_as_long_as_a_vm_does() -> None:
+def test_control_objects_stay_as_long_as_a_vm_does() -> None:
     inventory = FakeInventory(item(Kind.INSTANCE, "vm"), item(Kind.CONTROL, "lease"), item(Kind.STACK, "stack"))
     inventory.stubborn = {"vm": 100}
     report = sweep(inventory, SCOPE)
     assert states(report.removals) == {"vm": False, "lease": False, "stack": False}
     answers = {removal.item.name: removal.answer for removal in report.removals}
-    assert answers["lease"] == "kept as long as instance vm is there"
+    assert answers["lease"] == "kept as long as instance vm exists"
     assert inventory.order == ["vm"]
 
 
 def agreed_sweep(inventory: FakeInventory, *items: Item, scopes: Sequence[Scope] = (SCOPE,)) -> SweepReport:
-    """A sweep of what somebody was shown, with another scope at each look, the last one for all that follow."""
+    """A sweep of what the user was shown, with another scope at each look, the last one for all that follow."""
     waiting = list(scopes)
     agreement = Agreement(found=Findings(items=tuple(items)), items=tuple(items))
     return sweep_agreed(
@@ -120,7 +120,7 @@ def test_only_what_was_agreed_to_is_removed() -> None:
     assert (again.order, [one.uid for one in report.appeared]) == ([], ["2"])
 
 
-def test_what_was_in_use_is_tried_again_though_nothing_proves_any_more_that_it_is_ours() -> None:
+def test_what_was_in_use_is_tried_again_after_the_proof_that_it_is_ours_is_gone() -> None:
     disk, vm = item(Kind.DISK, "disk"), item(Kind.INSTANCE, "vm")
     inventory = FakeInventory(disk, vm)
     inventory.stubborn = {"disk": 1}
@@ -139,23 +139,23 @@ def test_what_somebody_is_at_by_now_is_spared_even_if_it_was_tried() -> None:
 
 
 def watched(holder: str = "bob@there 7") -> Item:
-    """The control objects of a batch that somebody watches."""
+    """The control objects of a batch that a client watches."""
     sight = see_lease(new_lease("b1", holder, NOW, 600), updated=NOW, served=NOW)
     return replace(item(Kind.CONTROL, "control"), lease=sight)
 
 
 class TakenOver(FakeInventory):
-    """Of one whose lease somebody else takes just before it is removed."""
+    """Those of a batch whose lease another client takes just before it is removed."""
 
     def remove(self, item: Item) -> str:
         if item.kind is not Kind.LEASE:
             return super().remove(item)
         taken = watched("eve@elsewhere 8")
         self.items[taken.key] = taken
-        raise ConflictError("somebody else has it by now")
+        raise ConflictError("another client holds it by now")
 
 
-def test_who_watches_a_batch_elsewhere_loses_it_before_its_vms_go() -> None:
+def test_a_client_elsewhere_loses_its_batch_before_the_vms_are_deleted() -> None:
     vm, control = item(Kind.INSTANCE, "vm"), watched()
     inventory = FakeInventory(vm, control)
     report = agreed_sweep(inventory, vm, control)
@@ -177,7 +177,7 @@ def test_a_batch_that_changes_hands_while_its_lease_is_taken_is_spared() -> None
     inventory = TakenOver(vm, control)
     report = agreed_sweep(inventory, vm, control)
     assert inventory.kinds == []
-    assert {one.reason for one in report.spared} == {"eve@elsewhere 8 watches it since"}
+    assert {one.reason for one in report.spared} == {"eve@elsewhere 8 has been watching it since"}
     assert [one.item.name for one in report.spared] == ["vm", "control"]
 
 

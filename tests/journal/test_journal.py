@@ -37,7 +37,7 @@ def child_command(journals: Journals, mode: str, *more: str) -> list[str]:
 
 @contextmanager
 def running_child(journals: Journals, steps: int) -> Iterator[subprocess.Popen[str]]:
-    """A child that has done so many steps and waits; killed at the end."""
+    """A child that has done this many steps and waits; killed at the end."""
     command = child_command(journals, "steps")
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
@@ -131,13 +131,13 @@ def test_what_could_not_be_written_comes_with_the_next_record(tmp_path: Path) ->
 import resource, sys
 from pathlib import Path
 from runner.journal.journal import Journals
-told = []
-with Journals(folder=Path(sys.argv[1]), on_trouble=told.append).begin("b", "run") as state:
+reported = []
+with Journals(folder=Path(sys.argv[1]), on_trouble=reported.append).begin("b", "run") as state:
     most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     resource.setrlimit(resource.RLIMIT_FSIZE, (Path(sys.argv[1], "b.jsonl").stat().st_size + 5, most))
     state.record("job", job="one", state="running")
     state.record("job", job="one", state="failed")
-    assert len(told) == 1, told
+    assert len(reported) == 1, reported
     assert len(state.read().records) == 1
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     state.end("done")
@@ -147,26 +147,26 @@ with Journals(folder=Path(sys.argv[1]), on_trouble=told.append).begin("b", "run"
 
 
 def test_what_could_not_be_written_is_tried_once_more_in_the_end(tmp_path: Path) -> None:
-    told: list[str] = []
-    state = Journals(folder=tmp_path, on_trouble=told.append).begin("b", "run")
+    reported: list[str] = []
+    state = Journals(folder=tmp_path, on_trouble=reported.append).begin("b", "run")
     with largest_file((tmp_path / "b.jsonl").stat().st_size + 5):
         state.end("done")
-    assert len(told) == 1
+    assert len(reported) == 1
     state.close()
     assert kinds(read(Journals(folder=tmp_path))) == ["begin", "end"]
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
-def test_what_could_not_be_written_in_the_end_either_is_told(tmp_path: Path) -> None:
-    told: list[str] = []
-    state = Journals(folder=tmp_path, on_trouble=told.append).begin("b", "run")
+def test_records_that_could_never_be_written_are_reported(tmp_path: Path) -> None:
+    reported: list[str] = []
+    state = Journals(folder=tmp_path, on_trouble=reported.append).begin("b", "run")
     with largest_file((tmp_path / "b.jsonl").stat().st_size + 5):
         state.end("done")
         state.close()
     state.close()
     assert kinds(read(Journals(folder=tmp_path))) == ["begin"]
-    assert len(told) == 2
-    assert "could not be written to its end (File too large)" in told[1]
+    assert len(reported) == 2
+    assert "could not be written (File too large)" in reported[1]
 
 
 def test_two_processes_cannot_own_one_batch(journals: Journals) -> None:
@@ -184,7 +184,7 @@ def test_two_processes_cannot_own_one_batch(journals: Journals) -> None:
     assert read(journals).is_abandoned
 
 
-def test_those_who_only_look_keep_nobody_out(journals: Journals) -> None:
+def test_processes_that_only_look_keep_no_owner_out(journals: Journals) -> None:
     journals.begin("b", "run").close()
     over = threading.Event()
 
@@ -224,7 +224,7 @@ def test_a_copied_laptop_does_not_own_what_the_first_one_runs(journals: Journals
     journal = read(copy)
     assert not journal.is_owner_alive
     assert journal.owner is not None
-    assert not journal.owner.is_on_machine_of(describe_this_process())
+    assert not journal.owner.is_on_computer_of(describe_this_process())
     assert not is_process_alive(journal.owner)
     copy.resume("b").close()
 
@@ -268,7 +268,7 @@ def test_names_that_no_journal_may_have_are_refused(journals: Journals, name: st
         journals.begin(name, "run")
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_anything_is_created(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported_before_anything_is_created(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(HpcError, match="nothing more may be created") as caught:
         Journals(folder=tmp_path / "file" / "journal").begin("b", "run")
@@ -281,7 +281,7 @@ def test_journals_that_cannot_be_read_are_not_taken_for_none(tmp_path: Path) -> 
         Journals(folder=tmp_path / "journal").open_journals()
 
 
-def test_nothing_was_ever_begun(journals: Journals) -> None:
+def test_no_journal_was_ever_begun(journals: Journals) -> None:
     assert (journals.names(), journals.open_journals(), journals.read("b")) == ([], [], None)
     assert not journals.folder.exists()
 
@@ -304,12 +304,12 @@ def test_threads_write_whole_lines(journals: Journals) -> None:
 
 
 def test_a_closed_journal_is_not_written(journals: Journals) -> None:
-    told: list[str] = []
-    state = Journals(folder=journals.folder, on_trouble=told.append).begin("b", "run")
+    reported: list[str] = []
+    state = Journals(folder=journals.folder, on_trouble=reported.append).begin("b", "run")
     state.close()
     state.close()
     with pytest.raises(HpcError):
         state.intend("instance", "b-0")
     state.record("job", job="one", state="running")
-    assert len(told) == 1
+    assert len(reported) == 1
     assert kinds(read(journals)) == ["begin"]

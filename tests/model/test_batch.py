@@ -1,4 +1,4 @@
-"""What a jobs file means, and what bad ones are told: file, line, column, remedy."""
+"""What a jobs file means, and how bad ones are reported: file, line, column, remedy."""
 
 from __future__ import annotations
 
@@ -107,7 +107,11 @@ BAD = {
     "wrong type": ("batch: b\njobs:\n  - name: a\n    dir: d\n    np: two\n", 5, "np must be integer, not 'two'"),
     "np of 0": ("batch: b\njobs:\n  - name: a\n    dir: d\n    np: 0\n", 5, "np must be at least 1"),
     "np that is true": ("batch: b\njobs:\n  - name: a\n    dir: d\n    np: yes\n", 5, "np must be"),
-    "np too large": ("batch: b\njobs:\n  - name: a\n    dir: d\n    np: 89\n", 5, "more cores than any machine has"),
+    "np too large": (
+        "batch: b\njobs:\n  - name: a\n    dir: d\n    np: 89\n",
+        5,
+        "more cores than any machine type has",
+    ),
     "np too large for the type": (
         "batch: b\njobs:\n  - name: a\n    dir: d\n    np: 3\nmachines: {type: c2-standard-4}\n",
         5,
@@ -121,7 +125,7 @@ BAD = {
         "put each {key} of the matrix into name",
     ),
     "placeholder for nothing": ("batch: b\njobs:\n  - {name: 'a-{x}', dir: d}\n", 3, "is not a job name"),
-    "placeholder in args": ("batch: b\njobs:\n  - {name: a, dir: d, args: ['{x}']}\n", 3, "stands for nothing"),
+    "placeholder in args": ("batch: b\njobs:\n  - {name: a, dir: d, args: ['{x}']}\n", 3, "is not defined"),
     "batch name": ("batch: Batch_1\njobs:\n  - {name: a, dir: d}\n", 1, "is not a batch name"),
     "main outside": ("batch: b\njobs:\n  - {name: a, dir: d, main: ../x.tcl}\n", 3, "is not inside the job's folder"),
     "main absolute": ("batch: b\njobs:\n  - {name: a, dir: d, main: /x.tcl}\n", 3, "is not inside the job's folder"),
@@ -166,7 +170,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_file_is_told_where_and_what(case: str) -> None:
+def test_a_bad_file_is_reported_with_place_and_reason(case: str) -> None:
     text, line, words = BAD[case]
     with pytest.raises(InputError) as caught:
         parse_batch(text, FILE)
@@ -185,7 +189,7 @@ def test_job_names_that_are_none(name: str) -> None:
         parse_batch(text if name != "" else 'batch: b\njobs:\n  - {name: "", dir: d}\n', FILE)
 
 
-def test_every_mistake_is_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     text = "batch: B\njobs:\n  - {name: a b, dir: d}\n  - {name: c, dir: d, main: x.sh}\n"
     with pytest.raises(InputError) as caught:
         parse_batch(text, FILE)

@@ -11,7 +11,7 @@ from runner.model.deadline import Deadline
 
 
 class Clock:
-    """Stands still until told otherwise."""
+    """Stands still until it is set."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -49,14 +49,14 @@ def test_moving_it_says_whether_it_was_elsewhere(clock: Clock) -> None:
     assert (deadline.limit_s, deadline.remaining_s) == (90, 90)
 
 
-def test_the_outer_wall_holds_and_is_shown(clock: Clock) -> None:
-    deadline = Deadline(3600, wall_s=4 * 3600, monotonic=clock)
+def test_the_longest_deadline_holds_and_is_shown(clock: Clock) -> None:
+    deadline = Deadline(3600, longest_s=4 * 3600, monotonic=clock)
     assert deadline.extend(180) == 4 * 3600
     with pytest.raises(InputError, match=r"30 minutes beyond the end of the VMs \(240 minutes, their maxRunDuration\)"):
         deadline.extend(30)
     assert deadline.limit_s == 4 * 3600
     with pytest.raises(InputError):
-        Deadline(10, wall_s=5, monotonic=clock)
+        Deadline(10, longest_s=5, monotonic=clock)
 
 
 def test_extensions_of_several_threads_add_up(clock: Clock) -> None:

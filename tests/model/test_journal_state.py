@@ -1,4 +1,4 @@
-"""What records come to: the life of resources and jobs, whatever is missing, newer, cut off or damaged."""
+"""The state that records describe: resources and jobs, even if records are missing, newer, cut off or corrupt."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ OWNER = {
 }
 
 
-def make_records(*told: tuple[str, dict[str, Any]]) -> list[Record]:
+def make_records(*written: tuple[str, dict[str, Any]]) -> list[Record]:
     """Records, a minute apart."""
-    return [Record(kind=kind, at=BEGUN + timedelta(minutes=n), facts=facts) for n, (kind, facts) in enumerate(told)]
+    return [Record(kind=kind, at=BEGUN + timedelta(minutes=n), facts=facts) for n, (kind, facts) in enumerate(written)]
 
 
 def vm(name: str, zone: str = "z-a", **facts: Any) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def test_vms_have_answered_on_which_jobs_were_begun() -> None:
     assert read(make_records(("created", vm("b-1")), ("job", job), ("job", {"job": "two"}))).answered == {"b-0"}
 
 
-def test_a_name_that_is_used_again_is_another_thing() -> None:
+def test_a_name_that_is_used_again_is_another_resource() -> None:
     journal = read(
         make_records(("intend", vm("b-0")), ("gone", vm("b-0")), ("intend", vm("b-0")), ("created", vm("b-0")))
     )
@@ -89,7 +89,7 @@ def test_a_name_that_is_used_again_is_another_thing() -> None:
     assert len(open_resources(journal)) == 1
 
 
-def test_the_same_name_in_two_zones_is_two_things() -> None:
+def test_the_same_name_in_two_zones_is_two_resources() -> None:
     journal = read(make_records(("intend", vm("b-0", "z-a")), ("intend", vm("b-0", "z-b")), ("gone", vm("b-0", "z-a"))))
     assert [(item.zone, item.gone is None) for item in journal.resources] == [("z-a", False), ("z-b", True)]
 
@@ -100,7 +100,7 @@ def test_a_zone_that_is_not_known_yet_is_learned() -> None:
     assert journal.resources[0].gone is None
 
 
-def test_what_was_not_announced_is_known_all_the_same() -> None:
+def test_a_resource_that_was_not_announced_is_known_too() -> None:
     journal = read(make_records(("created", vm("stray"))))
     assert (journal.intended, [item.name for item in journal.created]) == ((), ["stray"])
     assert open_resources(journal) == journal.created
@@ -118,7 +118,7 @@ def test_a_new_owner_opens_an_ended_journal_again() -> None:
     assert (journal.has_ended, journal.owner and journal.owner.pid) == (False, 8)
 
 
-def test_leaving_on_purpose_is_told_apart_from_dying() -> None:
+def test_detaching_is_distinguished_from_dying() -> None:
     records = make_records(("begin", {"session": "run", "owner": OWNER}), ("detached", {}))
     assert read(records).is_detached
     assert not read([*records, *make_records(("owner", {"owner": OWNER}))]).is_detached
@@ -157,21 +157,21 @@ def test_an_owner_is_whole_or_not_there(key: str) -> None:
     assert read_owner(OWNER | {key: []}) is None
 
 
-def test_a_copied_disk_is_another_machine() -> None:
+def test_a_copied_disk_is_another_computer() -> None:
     mine, copied = read_owner(OWNER), read_owner(OWNER | {"machine_id": "machine-2"})
     other_host = read_owner(OWNER | {"host": "laptop"})
     rebooted = read_owner(OWNER | {"boot_id": "boot-2", "pid": 9})
     assert mine and copied and other_host and rebooted
-    assert mine.is_on_machine_of(rebooted)
-    assert not mine.is_on_machine_of(copied)
-    assert not mine.is_on_machine_of(other_host)
+    assert mine.is_on_computer_of(rebooted)
+    assert not mine.is_on_computer_of(copied)
+    assert not mine.is_on_computer_of(other_host)
 
 
 STORY = b"".join(encode_record(record) for record in whole_story())
 
 
 @given(at=st.integers(0, len(STORY)))
-def test_a_journal_that_is_cut_anywhere_tells_no_more_than_was_written(at: int) -> None:
+def test_a_journal_that_is_cut_anywhere_has_no_more_than_was_written(at: int) -> None:
     records, troubles = decode_records(STORY[:at])
     whole = decode_records(STORY)[0]
     assert records == whole[: len(records)]

@@ -1,4 +1,4 @@
-"""What a lease says."""
+"""What a lease means."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_it_is_over_at_the_end_that_its_holder_wrote() -> None:
     assert see_lease(make_lease(), updated=an_hour_later, served=an_hour_later).left_s == -3000
 
 
-def test_jobs_of_a_batch_that_was_left_on_purpose_come_to_their_deadlines() -> None:
+def test_jobs_of_a_detached_batch_may_run_to_their_deadlines() -> None:
     deadlines = {"a": 60.0, "b": 900.0}
     for changes, jobs_left_s in (
         ({"deadlines": deadlines}, -100),

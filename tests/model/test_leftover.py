@@ -1,4 +1,4 @@
-"""What a sweep may take, and what not."""
+"""What a sweep may remove, and what it may not."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def scope(**more: object) -> Scope:
     return Scope(now=NOW, owner="me", **more)  # type: ignore[arg-type]  # the test's own keywords
 
 
-def test_a_batch_takes_what_bears_its_label_and_nothing_else() -> None:
-    things = [
+def test_a_batch_takes_what_has_its_label_and_nothing_else() -> None:
+    items = [
         item(Kind.INSTANCE, "vm", batch="b1", expires=FUTURE),
         item(Kind.DISK, "disk", batch="b1"),
         item(Kind.ADDRESS, "address", batch="b1"),
@@ -55,8 +55,8 @@ def test_a_batch_takes_what_bears_its_label_and_nothing_else() -> None:
         item(Kind.INSTANCE, "other", batch="b2"),
         item(Kind.INSTANCE, "baking", bake="b1"),
     ]
-    assert taken(scope(batch="b1"), *things) == ["vm", "disk", "address", "control", "stack"]
-    assert taken(scope(batch="b1", results=True), *things) == ["vm", "disk", "address", "control", "results", "stack"]
+    assert taken(scope(batch="b1"), *items) == ["vm", "disk", "address", "control", "stack"]
+    assert taken(scope(batch="b1", results=True), *items) == ["vm", "disk", "address", "control", "results", "stack"]
 
 
 def test_what_lacks_the_label_is_never_taken() -> None:
@@ -65,23 +65,23 @@ def test_what_lacks_the_label_is_never_taken() -> None:
         assert taken(one, foreign) == []
 
 
-def test_another_owners_things_are_taken_only_if_told() -> None:
-    things = [
+def test_resources_of_another_owner_are_taken_only_with_owner_any() -> None:
+    items = [
         item(Kind.INSTANCE, "his", THEIRS, batch="b1"),
         item(Kind.INSTANCE, "nobodys", {"app": names.APP, "batch": "b1"}),
     ]
-    assert taken(scope(batch="b1"), *things) == []
-    assert "belongs to bob" in reasons(scope(batch="b1"), *things)["his"]
-    assert "does not say whose" in reasons(scope(batch="b1"), *things)["nobodys"]
-    assert all(choice.is_spared for choice in scope(batch="b1").choose(things))
+    assert taken(scope(batch="b1"), *items) == []
+    assert "belongs to bob" in reasons(scope(batch="b1"), *items)["his"]
+    assert "owner is unknown" in reasons(scope(batch="b1"), *items)["nobodys"]
+    assert all(choice.is_spared for choice in scope(batch="b1").choose(items))
     (builder,) = scope(bake="bake-1").choose([item(Kind.INSTANCE, "builder", THEIRS, bake="bake-1")])
     assert builder.is_spared
-    assert not any(choice.is_spared for choice in scope(everything=True).choose(things)), "everything is all of mine"
-    assert taken(Scope(now=NOW, owner="any", batch="b1"), *things) == ["his", "nobodys"]
+    assert not any(choice.is_spared for choice in scope(everything=True).choose(items)), "everything is all of mine"
+    assert taken(Scope(now=NOW, owner="any", batch="b1"), *items) == ["his", "nobodys"]
 
 
-def test_without_a_scope_only_what_has_outlived_its_purpose() -> None:
-    things = [
+def test_without_a_scope_only_expired_resources() -> None:
+    items = [
         item(Kind.INSTANCE, "alive", batch="b1", expires=FUTURE),
         item(Kind.INSTANCE, "expired", batch="b2", expires=PAST),
         item(Kind.INSTANCE, "without-end", batch="b3"),
@@ -99,7 +99,7 @@ def test_without_a_scope_only_what_has_outlived_its_purpose() -> None:
         item(Kind.BUCKET, "bucket", part=BASE_PART),
         item(Kind.NETWORK, "network", part=BASE_PART),
     ]
-    assert taken(scope(), *things) == ["expired", "old-key", "lease-over", "old-stack", "half", "account"]
+    assert taken(scope(), *items) == ["expired", "old-key", "lease-over", "old-stack", "half", "account"]
 
 
 def seen(left_s: float, **changes: Any) -> LeaseSight:
@@ -122,7 +122,7 @@ def test_what_somebody_watches_is_kept_beyond_its_end() -> None:
     assert taken(scope(batch="b1"), vm, watched) == ["vm", "control"]
 
 
-UNTIL_THE_WALL = [
+UNTIL_MAX_RUN = [
     item(Kind.INSTANCE, "vm", batch="b1", expires=FUTURE),
     item(Kind.DISK, "disk", batch="b1", expires=FUTURE),
     item(Kind.ADDRESS, "address", batch="b1"),
@@ -132,23 +132,23 @@ UNTIL_THE_WALL = [
 
 def test_a_lease_that_nobody_renewed_is_an_end_too() -> None:
     """Of an orphan whose client died before its VM could watch over the lease."""
-    assert taken(scope(), *UNTIL_THE_WALL, control(seen(-1))) == ["vm", "disk", "address", "stack"]
-    assert taken(scope(), *UNTIL_THE_WALL, control(seen(-1), batch="b11")) == []
-    assert taken(scope(), *UNTIL_THE_WALL, control(seen(1))) == []
-    (vm, *_) = scope().choose([*UNTIL_THE_WALL, control(seen(-3600))])
-    assert (vm.reason, vm.is_outlived) == ("its lease ended at 2026-11-22 11:00 UTC", True)
+    assert taken(scope(), *UNTIL_MAX_RUN, control(seen(-1))) == ["vm", "disk", "address", "stack"]
+    assert taken(scope(), *UNTIL_MAX_RUN, control(seen(-1), batch="b11")) == []
+    assert taken(scope(), *UNTIL_MAX_RUN, control(seen(1))) == []
+    (vm, *_) = scope().choose([*UNTIL_MAX_RUN, control(seen(-3600))])
+    assert (vm.reason, vm.has_expired) == ("its lease ended at 2026-11-22 11:00 UTC", True)
 
 
-def test_a_batch_that_was_left_on_purpose_runs_to_its_deadlines() -> None:
-    things = [*UNTIL_THE_WALL, control(seen(-600, detached=True, deadlines={"a": 60.0, "b": 4200.0}))]
-    assert taken(scope(), *things) == []
-    assert reasons(scope(), *things) == dict.fromkeys(
+def test_a_detached_batch_may_run_to_its_deadlines() -> None:
+    items = [*UNTIL_MAX_RUN, control(seen(-600, detached=True, deadlines={"a": 60.0, "b": 4200.0}))]
+    assert taken(scope(), *items) == []
+    assert reasons(scope(), *items) == dict.fromkeys(
         ("vm", "disk", "address", "stack"),
-        "kept: left with --detach, its jobs may run until 2026-11-22 13:00 UTC",
+        "kept: left with --detach; its jobs may run until 2026-11-22 13:00 UTC",
     )
-    over = [*UNTIL_THE_WALL, control(seen(-4201, detached=True, deadlines={"a": 60.0, "b": 4200.0}))]
+    over = [*UNTIL_MAX_RUN, control(seen(-4201, detached=True, deadlines={"a": 60.0, "b": 4200.0}))]
     assert taken(scope(), *over) == ["vm", "disk", "address", "stack"]
-    for_ever = [*UNTIL_THE_WALL, control(seen(-999_999, detached=True))]
+    for_ever = [*UNTIL_MAX_RUN, control(seen(-999_999, detached=True))]
     assert taken(scope(), *for_ever) == []
 
 
@@ -170,18 +170,18 @@ def test_a_vm_that_is_switched_off_goes_with_its_disk(state: str) -> None:
     assert taken(scope(), off, disk, control(seen(60))) == [], "somebody looks after it"
 
 
-def test_a_builder_is_switched_off_while_its_image_is_made() -> None:
+def test_a_builder_is_switched_off_while_its_image_is_created() -> None:
     builder = item(Kind.INSTANCE, "builder", bake="bake-1", expires=FUTURE, state="TERMINATED")
     assert taken(scope(), builder) == []
 
 
-def test_the_definition_of_a_batch_stays_for_whoever_attaches() -> None:
+def test_the_definition_of_a_batch_stays_for_an_attach() -> None:
     nobody, for_long = control(seen(-60)), control(seen(-60), expires=PAST)
-    assert taken(scope(), *UNTIL_THE_WALL, nobody) == ["vm", "disk", "address", "stack"]
-    assert taken(scope(), *UNTIL_THE_WALL, for_long) == ["vm", "disk", "address", "control", "stack"]
+    assert taken(scope(), *UNTIL_MAX_RUN, nobody) == ["vm", "disk", "address", "stack"]
+    assert taken(scope(), *UNTIL_MAX_RUN, for_long) == ["vm", "disk", "address", "control", "stack"]
 
 
-def test_a_stack_that_does_not_say_whose_it_is_belongs_with_the_rest_of_its_batch() -> None:
+def test_a_stack_without_an_owner_belongs_to_the_owner_of_its_batch() -> None:
     stack = item(Kind.STACK, "stack", {"app": names.APP}, batch="b1")
     mine = item(Kind.CONTROL, "mine", batch="b1", expires=FUTURE)
     his = item(Kind.INSTANCE, "his", THEIRS, batch="b1", expires=FUTURE)
@@ -223,7 +223,7 @@ def test_the_base_lives_as_long_as_its_bucket() -> None:
     assert taken(scope(everything=True), *BASE[1:]) == ["firewall", "network", "account", "base"]
 
 
-def test_without_a_bucket_nobody_can_say_whose_the_base_is() -> None:
+def test_without_a_bucket_the_owner_of_the_base_is_unknown() -> None:
     orphans = [item(Kind.NETWORK, "network", {"app": names.APP, "owner": "", "part": BASE_PART})]
     assert taken(scope(everything=True), *orphans) == ["network"]
     assert taken(scope(everything=True), *orphans, item(Kind.INSTANCE, "his", THEIRS)) == []
@@ -258,22 +258,22 @@ def test_the_base_is_kept_for_what_somebody_is_at() -> None:
     assert why["bucket"] == why["network"] == "kept: needed by b1, in use by me@here (process 7)"
 
 
-def test_everything_is_all_but_what_a_living_client_is_at() -> None:
+def test_everything_is_all_but_what_a_living_client_needs() -> None:
     vm = item(Kind.INSTANCE, "vm", batch="b1", expires=FUTURE)
     here = {"b1": "me@here (process 7)"}
     elsewhere = control(seen(60))
-    for one, things in (
+    for one, items in (
         (scope(everything=True, results=True, busy=here), [vm]),
         (scope(everything=True, results=True), [vm, elsewhere]),
         (scope(everything=True, results=True, gone=["another"]), [vm, elsewhere]),
     ):
-        choices = one.choose([*things, *BASE])
+        choices = one.choose([*items, *BASE])
         assert not any(choice.is_taken for choice in choices)
         assert all(choice.is_spared for choice in choices)
     assert "--batch b1 removes it" in reasons(scope(everything=True), vm, elsewhere)["vm"]
 
 
-def test_everything_takes_what_no_living_client_is_at() -> None:
+def test_everything_takes_what_no_living_client_uses() -> None:
     vm = item(Kind.INSTANCE, "vm", batch="b1", expires=FUTURE)
     for one, lease in (
         (scope(everything=True), seen(-1)),
@@ -286,18 +286,18 @@ def test_everything_takes_what_no_living_client_is_at() -> None:
     assert not any(choice.is_spared for choice in kept), "nobody asked for the base"
 
 
-def test_expired_things_come_first_then_the_order_of_removal() -> None:
-    things = [
+def test_expired_items_come_first_then_the_order_of_removal() -> None:
+    items = [
         item(Kind.DISK, "disk", expires=FUTURE),
         item(Kind.INSTANCE, "vm-1", expires=FUTURE),
         item(Kind.ADDRESS, "old", expires=PAST),
         item(Kind.INSTANCE, "vm-0", expires=FUTURE),
     ]
-    assert taken(scope(everything=True), *things) == ["old", "vm-0", "vm-1", "disk"]
+    assert taken(scope(everything=True), *items) == ["old", "vm-0", "vm-1", "disk"]
 
 
-def test_the_living_are_those_with_something_that_is_not_over() -> None:
-    things = [
+def test_batches_with_an_unexpired_item_are_alive() -> None:
+    items = [
         item(Kind.INSTANCE, batch="b1", expires=FUTURE),
         item(Kind.INSTANCE, batch="b2", expires=PAST),
         item(Kind.CONTROL, batch="b3", expires=FUTURE),
@@ -306,7 +306,7 @@ def test_the_living_are_those_with_something_that_is_not_over() -> None:
         item(Kind.INSTANCE, batch="b6", expires=FUTURE),
         control(seen(-60), batch="b6", expires=PAST),
     ]
-    assert Found(things, NOW).alive == {"b1", "b3", "b5"}
+    assert Found(items, NOW).alive == {"b1", "b3", "b5"}
 
 
 @pytest.mark.parametrize("text", ["", "soon", "20261399-0000"])
@@ -319,7 +319,7 @@ def test_labels_in_words() -> None:
     assert read_labels("nothing here") == {}
 
 
-def test_a_thing_is_known_by_more_than_its_name() -> None:
+def test_an_item_is_identified_by_more_than_its_name() -> None:
     vm = replace(item(Kind.INSTANCE, "vm"), uid="1")
     assert vm.is_still(vm)
     assert not replace(vm, uid="2").is_still(vm)

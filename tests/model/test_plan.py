@@ -40,7 +40,7 @@ def test_two_jobs_share_a_vm_when_their_cores_fit() -> None:
     assert plan.ceiling_usd == pytest.approx(1.25 * hourly_price(plan.machine, 40))
 
 
-def test_a_wide_job_gets_a_larger_machine() -> None:
+def test_a_wide_job_gets_a_larger_machine_type() -> None:
     text = "batch: b\njobs:\n  - {name: a, dir: d, np: 8}\n"
     assert make_plan(parse_batch(text, Path("b.yaml")), Settings(), name="b").machine.cores >= 8
 
@@ -56,7 +56,7 @@ def long_batch(*, hours: float, max_vms: int) -> Batch:
     return parse_batch(f"batch: b\njobs:\n{jobs}machines: {{max_vms: {max_vms}}}\n", Path("b.yaml"))
 
 
-def test_what_may_take_longer_than_google_lets_a_vm_run_is_told_with_its_remedy() -> None:
+def test_a_batch_that_may_outlast_the_longest_life_of_a_vm_is_refused_with_a_remedy() -> None:
     with pytest.raises(InputError, match=r"b.yaml:203.*200 jobs may take 166.7 days on 1 VM .* after 120 days"):
         make_plan(long_batch(hours=20, max_vms=1), Settings(), name="b")
     plan = make_plan(long_batch(hours=20, max_vms=2), Settings(), name="b")
@@ -93,7 +93,7 @@ def test_first_fit_holds_every_job(widths: list[int]) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 2), st.floats(1, 1e4)), min_size=1, max_size=12), st.integers(1, 3))
-def test_makespan_lies_between_its_bounds(jobs: list[tuple[int, float]], vms: int) -> None:
+def test_makespan_is_between_its_bounds(jobs: list[tuple[int, float]], vms: int) -> None:
     made = [_job(np, timeout_s) for np, timeout_s in jobs]
     found = longest_makespan_s(made, vms=vms, cores=2)
     work = sum(job.np * job.timeout_s for job in made) / (2 * vms)
@@ -106,6 +106,6 @@ def test_a_name_is_used_once() -> None:
     assert next_name("x" * 40, {"x" * 40}) == "x" * 38 + "-2"
 
 
-def test_no_machine_has_so_many_cores() -> None:
+def test_no_machine_type_has_this_many_cores() -> None:
     with pytest.raises(ValueError, match="the largest has"):
         catalog.smallest_with(1000, at_least=catalog.MACHINE_TYPES["c2-standard-4"])

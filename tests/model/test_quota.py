@@ -41,6 +41,6 @@ def test_unknown_quotas_set_no_limit() -> None:
     assert find_rooms([], C2, "spot", disk_gib=40) == []
 
 
-def test_the_scarcest_is_told_in_words() -> None:
+def test_the_scarcest_quota_is_described() -> None:
     rooms = find_rooms(quotas(CPUS=(20, 4), INSTANCES=(100, 0)), C2, "standard")
     assert str(rooms[0]) == "quota CPUS: 16 left of 20, a VM takes 8: room for 2 VMs"

@@ -29,10 +29,12 @@ def at(minutes: float) -> datetime:
     return BEGUN + timedelta(minutes=minutes)
 
 
-def make_session(*told: tuple[float, str, dict[str, Any]], target: str = "google", kind: str = "run") -> JournalState:
+def make_session(
+    *written: tuple[float, str, dict[str, Any]], target: str = "google", kind: str = "run"
+) -> JournalState:
     begin = {"format": 1, "session": kind, "name": "b", "owner": OWNER, "target": target, "project": "p"}
     first = [Record(kind="begin", at=BEGUN, facts=begin), Record(kind="plan", at=BEGUN, facts=PLAN)]
-    return read_journal_state("b", [*first, *(Record(kind=word, at=at(m), facts=facts) for m, word, facts in told)])
+    return read_journal_state("b", [*first, *(Record(kind=word, at=at(m), facts=facts) for m, word, facts in written)])
 
 
 def answer(**facts: Any) -> Answer:
@@ -84,7 +86,7 @@ def test_each_life_of_a_name_has_its_own_time() -> None:
     assert (first.answer, second.answer) == (f"{preempted} op-10", "delete op-59; 404 notFound")
 
 
-def test_an_answer_is_not_told_twice() -> None:
+def test_an_answer_is_not_listed_twice() -> None:
     heard = VM | {"answers": ["delete op-20", "404 notFound"]}
     journal = make_session(*WHOLE_LIFE[:2], (31, "gone", heard))
     (item,) = receipt_of(journal, answer(acts=(act("insert", 1.5), act("delete", 20)))).items
@@ -136,15 +138,15 @@ def test_a_receipt_from_the_journal_alone_proves_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "facts"),
+    ("written", "facts"),
     [
         ([(1.0, "intend", VM)], {"acts": ()}),
         ([(1.0, "intend", VM)], {"acts": (act("insert", 1, error="STOCKOUT"),)}),
         ([(1.0, "intend", VM), (2.0, "failed", VM | {"answer": "STOCKOUT"})], {}),
     ],
 )
-def test_what_was_never_created_costs_nothing(told: Any, facts: dict[str, Any]) -> None:
-    (item,) = receipt_of(make_session(*told), answer(**facts)).items
+def test_what_was_never_created_costs_nothing(written: Any, facts: dict[str, Any]) -> None:
+    (item,) = receipt_of(make_session(*written), answer(**facts)).items
     assert (item.state, item.seconds, item.usd_at_most) == (ItemState.NEVER_CREATED, 0, 0)
 
 
@@ -154,12 +156,12 @@ def test_operations_are_not_trusted_to_be_remembered_for_ever() -> None:
     assert late.items[0].state is ItemState.GONE
 
 
-def test_what_bears_the_label_but_was_never_intended_is_told() -> None:
+def test_a_resource_with_the_label_that_was_never_intended_is_reported() -> None:
     stray = answer(name="b-9", by_label=True, words="RUNNING")
     receipt = receipt_of(make_session(*WHOLE_LIFE), answer(), stray)
     assert receipt.left_over == ("instance b-9 in z-a",)
     assert not receipt.is_cost_known
-    assert "does not know it" in receipt.items[1].answer
+    assert "is not in the journal" in receipt.items[1].answer
     assert len(receipt_of(make_session(*WHOLE_LIFE), answer(), answer(name="b-9")).items) == 1
 
 
@@ -213,7 +215,7 @@ class TextOfPage(HTMLParser):
         self.text += data
 
 
-def test_the_page_says_it_all_and_nothing_runs_in_it() -> None:
+def test_the_page_has_everything_and_runs_no_script() -> None:
     hostile = VM | {"answer": "<script>alert(1)</script>"}
     job = {"job": "one & <b>two</b>", "state": "failed", "attempt": 2, "instance": "b-0"}
     journal = make_session(
@@ -241,5 +243,5 @@ def test_the_page_says_what_is_wrong() -> None:
     there = receipt_of(make_session(*WHOLE_LIFE), answer(by_name=True, words="RUNNING"))
     assert "Still there: instance b-0 in z-a" in render_page(there.as_json())
     assert "Not proven gone" in render_page(receipt_of(make_session(*WHOLE_LIFE)).as_json())
-    empty = read_journal_state("b", [], ["line 1 cannot be read; it is passed over"])
+    empty = read_journal_state("b", [], ["line 1 cannot be read; it is skipped"])
     assert "line 1 cannot be read" in render_page(make_receipt(empty, made=MADE).as_json())

@@ -1,4 +1,4 @@
-"""What is planted as a secret does not come through; what is none does."""
+"""Secrets are removed from a text; everything else stays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: defaults, file, environment, and what wrong ones are told."""
+"""Settings: defaults, file, environment, and how wrong ones are reported."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def test_the_environment_overrides_the_file() -> None:
         ("- a\n", "settings are a mapping"),
     ],
 )
-def test_a_wrong_setting_is_told_with_its_place(text: str, words: str) -> None:
+def test_a_wrong_setting_is_reported_with_its_place(text: str, words: str) -> None:
     with pytest.raises(InputError) as caught:
         read_settings(text, FILE, {})
     assert words in str(caught.value)
 
 
-def test_a_wrong_variable_is_told_by_its_name() -> None:
+def test_a_wrong_variable_is_reported_by_its_name() -> None:
     with pytest.raises(InputError) as caught:
         read_settings("", FILE, {variable_name("target"): "azure"})
     assert "environment variable OPENSEES_HPC_TARGET" in str(caught.value)

@@ -1,4 +1,4 @@
-"""What refusals mean, and where to try next."""
+"""How refusals are classified, and where to try next."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_quota_has_metric_limit_and_region_from_words_or_details() -> None:
         assert (failed.refusal.metric, failed.refusal.limit, failed.refusal.region) == ("C2_CPUS", 8.0, "europe-west4")
 
 
-def test_an_insert_whose_vm_went_meanwhile_is_a_lost_vm() -> None:
+def test_an_insert_whose_vm_disappeared_is_a_lost_vm() -> None:
     message = "The resource 'projects/p/zones/europe-west4-a/instances/b1-0' was not found"
     failed = read_failure(operation("RESOURCE_NOT_FOUND", message))
     assert failed is not None
@@ -115,7 +115,7 @@ def test_an_operation_without_an_error_has_not_failed() -> None:
 
 
 @pytest.mark.parametrize(("code", "is_passing"), [("INTERNAL_ERROR", True), ("RESOURCE_NOT_FOUND", False)])
-def test_other_codes_are_told_with_their_words(code: str, is_passing: bool) -> None:
+def test_other_codes_keep_their_messages(code: str, is_passing: bool) -> None:
     failed = read_failure(operation(code))
     assert failed is not None
     assert failed.refusal == Other(message=f"words ({code})", is_passing=is_passing)
@@ -140,7 +140,7 @@ def test_other_codes_are_told_with_their_words(code: str, is_passing: bool) -> N
         (ValueError("whatever"), Other),
     ],
 )
-def test_errors_are_told_apart_and_their_words_kept(error: Exception, meant: type) -> None:
+def test_errors_are_classified_and_their_messages_kept(error: Exception, meant: type) -> None:
     refusal = classify(error)
     assert type(refusal) is meant
     assert refusal.message
@@ -174,7 +174,7 @@ def test_operations_know_better_than_the_words() -> None:
     assert isinstance(refusal, Stockout) and refusal.zones_available == ("europe-west4-c",)
 
 
-def test_zones_are_walked_then_machine_types_of_the_same_shape() -> None:
+def test_zones_are_tried_then_machine_types_of_the_same_shape() -> None:
     tried: list[Place] = []
     while (place := next_place(tried, SETTINGS)) is not None:
         tried.append(place)
@@ -231,9 +231,7 @@ MEMBER = (
         ((), False),
     ],
 )
-def test_an_engine_that_does_not_find_what_is_gone_complains_of_nothing_else(
-    texts: tuple[str, ...], is_expected: bool
-) -> None:
+def test_an_engine_that_reports_only_vms_that_are_gone(texts: tuple[str, ...], is_expected: bool) -> None:
     error = StackError("up failed", diagnostics=texts)
     assert is_of_gone_vms(error, is_gone=lambda name: name == "b1-0") is is_expected
     mapped = CloudError("up failed")

@@ -64,7 +64,7 @@ def test_a_signal_is_one_only_if_it_was_seen(exit_code: int, said: str, reason: 
 
 
 @pytest.mark.parametrize("text", ["", "\n", "signal\n", "signal x\n", "gone 3\n", "exit 3\nexit 4\n", "signal -1\n"])
-def test_what_says_nothing_of_the_engine_is_nothing(text: str) -> None:
+def test_text_without_the_end_of_the_engine_is_none(text: str) -> None:
     assert read_engine_end(text) is None
     assert read_engine_end("signal 11\n") == EngineEnd(signal=11)
 

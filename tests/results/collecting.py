@@ -1,4 +1,4 @@
-"""A collector on a bucket, and what it tells."""
+"""A collector on a bucket, and what it reports."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LIMIT_S = 60.0
 
 
 @dataclass(kw_only=True)
-class Told:
-    """What a listener was told."""
+class Reported:
+    """The events that were reported."""
 
     events: list[Event] = field(default_factory=list)
 
@@ -35,8 +35,8 @@ class Told:
         return [event.as_json()["message"] for event in self.events if event.kind == "warning"]
 
 
-def make_collector(batch: Batch, told: Told, **more: Any) -> Collector:
-    return Collector(batch.context.cloud.results, batch.name, DownloadTracker(batch.folder), told.listener, **more)
+def make_collector(batch: Batch, reported: Reported, **more: Any) -> Collector:
+    return Collector(batch.context.cloud.results, batch.name, DownloadTracker(batch.folder), reported.listener, **more)
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""A process that downloads a batch's sets and kills itself on the way: ``STATE_FOLDER RESULTS BATCH step|bytes|never [VALUE]``."""
+"""A process that downloads a batch's sets and kills itself in between: ``STATE_FOLDER RESULTS BATCH step|bytes|never [VALUE]``."""
 
 from __future__ import annotations
 

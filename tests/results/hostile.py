@@ -1,4 +1,4 @@
-"""Archives as a hostile VM may write them: small, and each of them is huge for somebody who trusts it."""
+"""Archives as a hostile VM may write them: small, but each of them is huge for a reader that trusts it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Corrupt results, disks without room, threads that cannot be had: reported, and nothing else is held up or lost."""
+"""Corrupt results, disks without room, threads that cannot be started: reported, and nothing else is held up or lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from runner.results.corrupt_pushes import CorruptPushError
 from runner.results.store import ResultSet
 from runner.results.tracker import DownloadTracker
 from tests.disks import largest_file
-from tests.results.collecting import LIMIT_S, Told, damage, make_collector, running, until
+from tests.results.collecting import LIMIT_S, Reported, damage, make_collector, running, until
 from tests.support.bucket import FILES, Batch, Site, new_batch
 
 # ---------------------------------------------------------------- damage
@@ -31,11 +31,11 @@ def test_a_corrupt_set_is_reported_once_and_mended_by_a_later_push(batch: Batch)
     batch.push("a")
     batch.push("b")
     damage(batch)
-    told = Told()
-    collector = make_collector(batch, told)
+    reported = Reported()
+    collector = make_collector(batch, reported)
     assert [downloaded.job for downloaded in collector.finish(is_over=False).downloaded] == ["b"]
     assert [downloaded.job for downloaded in collector.finish(is_over=False).downloaded] == ["b"]
-    assert sorted(told.states()) == ["corrupt", "home"]
+    assert sorted(reported.states()) == ["corrupt", "home"]
     assert len(batch.objects()) == 3, "it is kept"
     batch.push("a", push=2)
     collected = collector.finish()
@@ -44,10 +44,10 @@ def test_a_corrupt_set_is_reported_once_and_mended_by_a_later_push(batch: Batch)
     assert (batch.objects(), collected.unfinished) == ([], ())
 
 
-def test_who_waits_for_a_corrupt_push_hears_of_it_and_can_wait_for_the_next(batch: Batch) -> None:
+def test_a_wait_for_a_corrupt_push_ends_and_the_next_push_can_be_waited_for(batch: Batch) -> None:
     batch.push("a")
     damage(batch)
-    collector = make_collector(batch, Told())
+    collector = make_collector(batch, Reported())
     with running(collector):
         with pytest.raises(CorruptPushError, match="corrupt") as first:
             collector.wait_downloaded("a", 1, timeout_s=LIMIT_S)
@@ -66,10 +66,10 @@ def test_who_waits_for_a_corrupt_push_hears_of_it_and_can_wait_for_the_next(batc
 def test_corrupt_sets_are_reported_at_the_end(batch: Batch) -> None:
     batch.push("a")
     damage(batch)
-    told = Told()
-    collected = make_collector(batch, told).finish()
+    reported = Reported()
+    collected = make_collector(batch, reported).finish()
     assert list(collected.corrupt) == [f"{batch.name}/a/attempt-1/"]
-    assert told.states() == ["corrupt"]
+    assert reported.states() == ["corrupt"]
     assert len(batch.objects()) == 3
     assert batch.at_home() == {}
 
@@ -77,7 +77,7 @@ def test_corrupt_sets_are_reported_at_the_end(batch: Batch) -> None:
 def test_a_corrupt_set_that_was_replaced_is_tried_again(batch: Batch) -> None:
     batch.push("a")
     damage(batch)
-    collector = make_collector(batch, Told())
+    collector = make_collector(batch, Reported())
     assert collector.finish(is_over=False).downloaded == ()
     batch.push("a")
     assert [downloaded.job for downloaded in collector.finish(is_over=False).downloaded] == ["a"]
@@ -94,11 +94,11 @@ def _noise(size: int) -> bytes:
 def test_a_full_disk_stops_the_end_without_loss(batch: Batch, files: dict[str, bytes]) -> None:
     for number in range(3):
         batch.push(f"job-{number}", files)
-    told = Told()
-    collector = make_collector(batch, told)
+    reported = Reported()
+    collector = make_collector(batch, reported)
     with largest_file(50_000), pytest.raises(DiskError, match="File too large"):
         collector.finish()
-    assert told.states() == ["paused"]
+    assert reported.states() == ["paused"]
     assert len(batch.objects()) == 9
     assert batch.at_home() == {}
     assert [path for path in batch.folder.rglob("*") if path.is_file() and path.stat().st_size > 4096] == []
@@ -106,11 +106,11 @@ def test_a_full_disk_stops_the_end_without_loss(batch: Batch, files: dict[str, b
     assert batch.at_home() == {f"job-{number}": files for number in range(3)}
 
 
-def test_it_goes_on_by_itself_when_there_is_room_again(batch: Batch) -> None:
+def test_downloads_resume_when_the_disk_has_room_again(batch: Batch) -> None:
     for number in range(3):
         batch.push(f"job-{number}", {"noise": _noise(100_000)})
-    told = Told()
-    collector = make_collector(batch, told)
+    reported = Reported()
+    collector = make_collector(batch, reported)
     with contextlib.ExitStack() as limit:
         limit.enter_context(largest_file(50_000))
         with running(collector):
@@ -118,8 +118,8 @@ def test_it_goes_on_by_itself_when_there_is_room_again(batch: Batch) -> None:
                 collector.wait_downloaded("job-0", 1, timeout_s=LIMIT_S)
             limit.close()
             until(lambda: len(batch.at_home()) == 3)
-    assert told.states()[:2] == ["paused", "resumed"]
-    assert told.states().count("paused") == 1
+    assert reported.states()[:2] == ["paused", "resumed"]
+    assert reported.states().count("paused") == 1
 
 
 def _fails_once(step: str, error: Exception) -> Callable[[str, ResultSet], None]:
@@ -134,33 +134,33 @@ def _fails_once(step: str, error: Exception) -> Callable[[str, ResultSet], None]
 
 
 @pytest.mark.parametrize("step", ["claimed", "copied"])
-def test_whatever_the_disk_says_is_told_and_tried_again(batch: Batch, step: str) -> None:
+def test_every_disk_error_is_reported_and_tried_again(batch: Batch, step: str) -> None:
     batch.push("a")
-    told = Told()
-    collector = make_collector(batch, told, on_step=_fails_once(step, OSError(errno.EIO, "Input/output error")))
+    reported = Reported()
+    collector = make_collector(batch, reported, on_step=_fails_once(step, OSError(errno.EIO, "Input/output error")))
     with running(collector):
-        until(lambda: "home" in told.states())
-    assert told.states() == ["paused", "resumed", "home"]
-    (paused,) = [event for event in told.events if event.as_json().get("state") == "paused"]
+        until(lambda: "home" in reported.states())
+    assert reported.states() == ["paused", "resumed", "home"]
+    (paused,) = [event for event in reported.events if event.as_json().get("state") == "paused"]
     assert "Input/output error" in paused.as_json()["message"]
 
 
-def test_a_set_that_cannot_come_home_by_a_defect_stops_no_other(batch: Batch) -> None:
+def test_a_set_that_a_fault_of_ours_keeps_back_stops_no_other(batch: Batch) -> None:
     batch.push("a")
-    told = Told()
-    collector = make_collector(batch, told, on_step=_fails_once("claimed", KeyError("nobody thought of it")))
+    reported = Reported()
+    collector = make_collector(batch, reported, on_step=_fails_once("claimed", KeyError("an unexpected error")))
     with running(collector):
-        until(lambda: bool(told.warnings()))
+        until(lambda: bool(reported.warnings()))
         batch.push("b")
-        until(lambda: told.states() == ["home", "home"])
-    assert len(told.warnings()) == 1
-    assert "nobody thought of it" in told.warnings()[0]
+        until(lambda: reported.states() == ["home", "home"])
+    assert len(reported.warnings()) == 1
+    assert "an unexpected error" in reported.warnings()[0]
 
 
 TOO_MUCH = 1 << 46
 
 
-def test_what_no_thread_could_be_had_for_comes_home_in_the_end(batch: Batch) -> None:
+def test_sets_without_a_thread_are_downloaded_in_the_end(batch: Batch) -> None:
     for job in "ab":
         batch.push(job)
     stop, hurry = threading.Event(), threading.Event()
@@ -188,7 +188,7 @@ def test_what_no_thread_could_be_had_for_comes_home_in_the_end(batch: Batch) -> 
 
 
 def _claim(batch: Batch, job: str, size: int) -> None:
-    """A set whose manifest says that its one file has so many bytes."""
+    """A set whose manifest says that its one file has this many bytes."""
     batch.push(job, {"noise": os.urandom(4 << 20)})
     (found,) = batch.store.result_sets(batch.name, job=job, attempt=1)
     assert found.archive is not None
@@ -202,34 +202,34 @@ def test_a_set_that_needs_more_room_than_there_is_fills_no_disk_and_keeps_no_oth
     _claim(batch, "a", min(shutil.disk_usage(batch.folder).free * 2, 32_000 * (4 << 20)))
     for number in range(10):
         batch.push(f"big-{number}", {"noise": os.urandom(5 << 20)})
-    told = Told()
-    collector = make_collector(batch, told)
+    reported = Reported()
+    collector = make_collector(batch, reported)
     with running(collector):
-        with pytest.raises(DiskError, match="MB are needed"):
+        with pytest.raises(DiskError, match="MB needed"):
             collector.wait_downloaded("a", 1, timeout_s=LIMIT_S)
         for number in range(10):
             assert collector.wait_downloaded(f"big-{number}", 1, timeout_s=LIMIT_S) is not None
-    assert (told.states().count("too big"), told.states().count("paused")) == (1, 0)
-    with pytest.raises(DiskError, match="MB are needed"):
-        make_collector(batch, Told()).finish()
+    assert (reported.states().count("too big"), reported.states().count("paused")) == (1, 0)
+    with pytest.raises(DiskError, match="MB needed"):
+        make_collector(batch, Reported()).finish()
     assert len(batch.objects()) == 3
 
 
 def test_what_no_archive_can_hold_is_corrupt_and_keeps_no_other_back(batch: Batch) -> None:
     _claim(batch, "a", 1 << 60)
     batch.push("b")
-    told = Told()
-    collected = make_collector(batch, told).finish()
+    reported = Reported()
+    collected = make_collector(batch, reported).finish()
     assert [downloaded.job for downloaded in collected.downloaded] == ["b"]
     assert list(collected.corrupt) == [f"{batch.name}/a/attempt-1/"]
 
 
-def test_a_folder_that_cannot_be_made_is_said(bucket_site: Site, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(bucket_site: Site, tmp_path: Path) -> None:
     (tmp_path / "results").write_text("a file")
     batch = new_batch(bucket_site, tmp_path / "results")
     batch.push("a")
     with pytest.raises(DiskError):
-        make_collector(batch, Told()).finish()
+        make_collector(batch, Reported()).finish()
     assert len(batch.objects()) == 3
     batch.store.close()
 
@@ -237,4 +237,4 @@ def test_a_folder_that_cannot_be_made_is_said(bucket_site: Site, tmp_path: Path)
 def test_an_error_of_the_listing_is_raised_at_the_end(batch: Batch) -> None:
     batch.site.fault(kind="http", status=403, match=r"GET /storage/v1/b/[^/]+/o\?")
     with pytest.raises(CloudError):
-        make_collector(batch, Told()).finish()
+        make_collector(batch, Reported()).finish()

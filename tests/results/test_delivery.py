@@ -1,4 +1,4 @@
-"""One set on its way from the bucket: kill -9 between any two steps loses nothing and fetches nothing twice that was verified."""
+"""The download of one set: kill -9 between any two steps loses nothing and fetches nothing twice that was verified."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ def _only(batch: Batch, *, is_committed: bool = True) -> ResultSet:
 
 
 def _bring_all(batch: Batch) -> list[DownloadedSet | None]:
-    """What the next process does: whatever is committed, or was left by a deletion that was cut off."""
+    """Do what the next process does: download what is committed, finish an interrupted deletion."""
     return [_delivery(batch).download(found) for found in batch.store.all_sets(batch.name)]
 
 
-def test_a_set_comes_home_whole_and_is_deleted_in_the_bucket(batch: Batch) -> None:
+def test_a_set_is_downloaded_whole_and_deleted_in_the_bucket(batch: Batch) -> None:
     batch.push("a", BIG)
     steps: list[str] = []
-    told: list[tuple[DownloadedSet, list[str]]] = []
+    reported: list[tuple[DownloadedSet, list[str]]] = []
     delivery = _delivery(
         batch,
         on_step=lambda step, found: steps.append(step),
-        on_downloaded=lambda downloaded: told.append((downloaded, batch.objects())),
+        on_downloaded=lambda downloaded: reported.append((downloaded, batch.objects())),
     )
     downloaded = delivery.download(_only(batch))
     assert tuple(steps) == STEPS
@@ -69,7 +69,9 @@ def test_a_set_comes_home_whole_and_is_deleted_in_the_bucket(batch: Batch) -> No
     assert batch.objects() == []
     assert downloaded is not None
     assert (downloaded.job, downloaded.attempt, downloaded.files, downloaded.folder) == ("a", 1, 4, batch.folder / "a")
-    assert [(item.key, len(objects)) for item, objects in told] == [(downloaded.key, 3)], "told before the deletion"
+    assert [(item.key, len(objects)) for item, objects in reported] == [(downloaded.key, 3)], (
+        "reported before the deletion"
+    )
     assert list((batch.folder / FOLDER).iterdir()) == []
 
 
@@ -108,7 +110,7 @@ def test_what_was_cancelled_because_another_attempt_is_downloaded_is_not_needed(
     assert batch.objects() == []
 
 
-def test_what_was_cancelled_comes_home_where_there_is_nothing_else(batch: Batch) -> None:
+def test_a_cancelled_attempt_is_downloaded_if_there_is_no_other(batch: Batch) -> None:
     batch.push("a", {"which": b"only"}, how="cancelled")
     _bring_all(batch)
     assert set(batch.at_home()) == {"a"}
@@ -225,7 +227,7 @@ def test_a_set_that_another_is_about_is_left_to_it(batch: Batch) -> None:
     assert _delivery(batch).download(_only(batch)) is not None
 
 
-def test_two_processes_bring_each_set_home_once(batch: Batch) -> None:
+def test_two_processes_download_each_set_once(batch: Batch) -> None:
     for number in range(10):
         batch.push(f"job-{number}")
     children = [_start(batch, "never") for _ in range(2)]
@@ -237,7 +239,7 @@ def test_two_processes_bring_each_set_home_once(batch: Batch) -> None:
     assert batch.objects() == []
 
 
-def test_results_whose_record_was_lost_are_known_again(batch: Batch) -> None:
+def test_results_whose_record_was_lost_are_recognized(batch: Batch) -> None:
     batch.push("a")
     with pytest.raises(CloudError):
         batch.site.fault(kind="http", status=403, match="DELETE", times=None)

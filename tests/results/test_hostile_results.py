@@ -1,4 +1,4 @@
-"""Results from a VM that means no good: refused as corrupt, in memory and on a disk that are known before."""
+"""Results from a hostile VM: refused as corrupt, with bounded memory and disk space."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_hostile_manifest_is_corrupt(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["n" * 300, "f/" * 50 + "n" * 300, "n" * 255 + "/" + "m" * 256])
-def test_a_name_that_is_too_long_here_is_told_and_is_no_lack_of_room(tmp_path: Path, name: str) -> None:
+def test_a_name_that_is_too_long_here_is_reported_as_such_and_not_as_a_full_disk(tmp_path: Path, name: str) -> None:
     packed, values = pack({"good": b"1", name: b"2"})
     (tmp_path / "archive").write_bytes(packed)
     with pytest.raises(CorruptResultsError, match=r"nn.*cannot be unpacked here: File name too long"):

@@ -1,4 +1,4 @@
-"""Result sets on their way from the bucket: whole and checked, or refused with nothing kept."""
+"""Result sets are unpacked whole and checked, or refused with nothing kept."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda f: f.__name__)
-def test_damage_is_seen_and_nothing_is_left(tmp_path: Path, damage: Any) -> None:
+def test_corruption_is_detected_and_nothing_is_left(tmp_path: Path, damage: Any) -> None:
     archive, values = _make(tmp_path, FILES)
     damage(archive, values)
     with pytest.raises(CorruptResultsError):
@@ -125,9 +125,9 @@ def test_damage_is_seen_and_nothing_is_left(tmp_path: Path, damage: Any) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["results.tar.zst"]
 
 
-def test_two_files_that_want_one_place_are_refused(tmp_path: Path) -> None:
+def test_two_files_with_the_same_path_are_refused(tmp_path: Path) -> None:
     archive, values = _make(tmp_path, {"a": b"1", "a/b": b"2"})
-    with pytest.raises(CorruptResultsError, match="same place"):
+    with pytest.raises(CorruptResultsError, match="same path"):
         unpack_archive(archive, read_manifest(values), tmp_path / "job")
 
 

@@ -1,4 +1,4 @@
-"""The results bucket: what is listed as what, copies that go on where they were cut, control objects apart from results."""
+"""The results bucket: listing, interrupted copies that continue, control objects apart from results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _stored(batch: Batch, name: str, content: bytes) -> StoredObject:
 # ---------------------------------------------------------------- listing
 
 
-def test_committed_sets_are_told_from_others(batch: Batch) -> None:
+def test_committed_sets_are_distinguished_from_others(batch: Batch) -> None:
     batch.push("a")
     batch.push("a", attempt=2, parts="am")
     batch.push("b", attempt=10)
@@ -158,7 +158,7 @@ def test_what_a_batch_uses_is_counted(batch: Batch) -> None:
 # ---------------------------------------------------------------- copies
 
 
-def test_a_copy_that_is_cut_goes_on_where_it_was(batch: Batch, tmp_path: Path) -> None:
+def test_an_interrupted_copy_continues_where_it_was(batch: Batch, tmp_path: Path) -> None:
     content = os.urandom(6 * MIB)
     found = _stored(batch, "big", content)
     with (

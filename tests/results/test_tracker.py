@@ -26,7 +26,7 @@ def _place(tracker: DownloadTracker, job: str, attempt: int = 1, **more: Callabl
 
 
 def _folders(folder: Path) -> dict[str, str]:
-    """What lies where: the folders that a user sees, and the attempt in each."""
+    """Return the folders that a user sees, and the attempt in each."""
     visible = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
     return {path.name: (path / "attempt").read_text() for path in visible}
 
@@ -47,7 +47,7 @@ def _crash_at(step: str, *, after: int = 0) -> Callable[[str], None]:
     return on_step
 
 
-def test_an_empty_folder_has_nothing_and_is_not_made(tmp_path: Path) -> None:
+def test_an_empty_folder_has_no_record_and_is_not_created(tmp_path: Path) -> None:
     tracker = DownloadTracker(tmp_path / "batch")
     assert (tracker.downloaded_sets(), tracker.is_downloaded("a"), tracker.find("a")) == ([], False, None)
     assert not (tmp_path / "batch").exists()
@@ -215,7 +215,7 @@ def _start(folder: Path, *words: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 17])
-def test_kill_9_forgets_nothing_that_was_said(tmp_path: Path, count: int) -> None:
+def test_kill_9_forgets_nothing_that_was_reported(tmp_path: Path, count: int) -> None:
     with _start(tmp_path, "a", "100000") as child:
         assert child.stdout is not None
         said = [child.stdout.readline().strip() for _ in range(count)]

@@ -1,4 +1,4 @@
-"""A process that puts sets into their folders and says so: ``python -m tests.results.tracker_child FOLDER PREFIX COUNT``."""
+"""A process that puts sets into their folders and reports it: ``python -m tests.results.tracker_child FOLDER PREFIX COUNT``."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def _peak_bytes() -> int:
 
 
 def main(archive: Path, manifest: Path, into: Path) -> dict[str, object]:
-    """What became of it, how many seconds it took, and by how many bytes the process grew."""
+    """Return what happened, how many seconds it took, and by how many bytes the process grew."""
     limit = _address_space() + LIMIT_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     before, began = _peak_bytes(), time.monotonic()

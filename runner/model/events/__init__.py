@@ -1,4 +1,4 @@
-"""What a command reports while it works: a dataclass for each kind of event, who hears them, and how long phases take.
+"""What a command reports while it works: a dataclass for each kind of event, the listener, and the times of phases.
 
 Each event has a text form, for a terminal, and a JSON form, for ``--json``; neither is printed here. ``docs/events.md`` is generated
 from the classes by ``invoke docs``.

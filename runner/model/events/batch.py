@@ -30,7 +30,7 @@ class PlanMade(Event):
     cores: Annotated[int, "physical cores of each VM"]
     provisioning: Annotated[str, "`spot` or `standard`"]
     zone: Annotated[str, "the zone that is tried first"]
-    max_run_s: Annotated[float, "after so many s the cloud deletes each VM"]
+    max_run_s: Annotated[float, "after this many s the cloud deletes each VM"]
     upload_bytes: Annotated[int, "size of all input files, in bytes"]
     price_usd_per_hour: Annotated[float, "list price on demand of all VMs, in USD an hour; 0 in the embedded cloud"]
     ceiling_usd: Annotated[float, "what the batch costs at most, in USD"]
@@ -56,7 +56,7 @@ class PlanMade(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRenamed(Event):
-    """Another command took the name of this batch meanwhile, so this batch has another one."""
+    """Another command has taken the name of this batch in the meantime, so this batch gets a new one."""
 
     kind: ClassVar[str] = "renamed"
     planned: Annotated[str, "the name in the plan"]
@@ -70,7 +70,7 @@ class BatchRenamed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class InstancesCreated(Event):
-    """The cloud created VMs of the batch; they boot now."""
+    """The cloud has created VMs of the batch; they are booting."""
 
     kind: ClassVar[str] = "machines"
     names: Annotated[tuple[str, ...], "names of the VMs"]
@@ -78,7 +78,7 @@ class InstancesCreated(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceReady(Event):
-    """A VM answers, and takes jobs."""
+    """A VM is ready for jobs."""
 
     kind: ClassVar[str] = "instance"
     name: Annotated[str, "name of the VM"]
@@ -92,31 +92,31 @@ class InstanceReady(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceLost(Event):
-    """A VM is gone: taken back by the cloud, or it does not answer any more."""
+    """A VM is gone: the cloud preempted or deleted it, or it does not answer any more."""
 
     kind: ClassVar[str] = "instance"
     name: Annotated[str, "name of the VM"]
     witness: Annotated[str, "who noticed: `cloud` or `ssh`"]
     reason: Annotated[str, "what was noticed"]
     state: Annotated[Literal["lost"], "always this"] = field(default="lost", init=False)
-    jobs: Annotated[tuple[str, ...], "jobs that ran there; their results are looked for now"]
+    jobs: Annotated[tuple[str, ...], "jobs that were running there; the client now looks for their results"]
 
     def as_text(self) -> Lines:
-        """Return why, and for which jobs results are looked for."""
+        """Return why, and the jobs whose results are being looked for."""
         jobs = f"; looking for the results of {', '.join(self.jobs)}" if self.jobs else ""
         return one_line(f"✗ {self.name} is lost: {self.reason}{jobs}", "yellow")
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobStarted(Event):
-    """An attempt of a job runs."""
+    """An attempt of a job has started."""
 
     kind: ClassVar[str] = "job"
     job: Annotated[str, "name of the job"]
     state: Annotated[Literal["running"], "always this"] = field(default="running", init=False)
     instance: Annotated[str, "name of the VM"]
     attempt: Annotated[int, "counts from 1"]
-    adopted: Annotated[bool, "true: it ran already when this client came"] = False
+    adopted: Annotated[bool, "true: it was already running when this client attached"] = False
 
     def as_text(self) -> Lines:
         """Return a quiet line."""
@@ -125,7 +125,7 @@ class JobStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class JobWaiting(Event):
-    """A job has to run once more."""
+    """A job has to run again."""
 
     kind: ClassVar[str] = "job"
     job: Annotated[str, "name of the job"]
@@ -139,7 +139,7 @@ class JobWaiting(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class JobEnded(Event):
-    """A job has ended, and this is the verdict."""
+    """A job has ended, with this verdict."""
 
     kind: ClassVar[str] = "job"
     job: Annotated[str, "name of the job"]
@@ -149,7 +149,7 @@ class JobEnded(Event):
     wall_s: Annotated[float | None, "how long it ran, in s"]
     core_s: Annotated[float | None, "core time that it used, in s"]
     instance: Annotated[str, "name of the VM; may be empty"]
-    results: Annotated[str | None, "the folder of its results here; null: there are none"]
+    results: Annotated[str | None, "the folder of its results on this computer; null: none"]
     message: Annotated[str, "why it did not succeed; else empty"]
     attempt: Annotated[int, "the attempt that counts, from 1"]
 
@@ -169,7 +169,7 @@ class DeadlineMoved(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchDetached(Event):
-    """The client leaves the batch, which runs by itself from here on."""
+    """The client leaves the batch, which continues without it."""
 
     kind: ClassVar[str] = "detached"
     batch: Annotated[str, "name of the batch"]
@@ -177,7 +177,7 @@ class BatchDetached(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ResultsDownloaded(Event):
-    """The results of an attempt are here, verified."""
+    """The results of an attempt are downloaded and verified."""
 
     kind: ClassVar[str] = "results"
     job: Annotated[str, "name of the job"]
@@ -190,13 +190,13 @@ class ResultsDownloaded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ResultsAskedAgain(Event):
-    """The results of an attempt arrived corrupt; its VM is asked to upload them once more."""
+    """The results of an attempt arrived corrupt; its VM is asked to push them again."""
 
     kind: ClassVar[str] = "results"
     job: Annotated[str, "name of the job"]
     attempt: Annotated[int, "counts from 1"]
     state: Annotated[Literal["asked again"], "always this"] = field(default="asked again", init=False)
-    push: Annotated[int, "number of the upload, from 1"]
+    push: Annotated[int, "number of the push, from 1"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,25 +217,25 @@ class ResultsCorrupt(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ResultsUnfinished(Event):
-    """An upload of results never came to its end."""
+    """A push of results was never finished."""
 
     kind: ClassVar[str] = "results"
     state: Annotated[Literal["unfinished"], "always this"] = field(default="unfinished", init=False)
     prefix: Annotated[str, "where it is in the bucket"]
-    message: Annotated[str, "what becomes of it"]
+    message: Annotated[str, "what happens to it"]
 
     def as_text(self) -> Lines:
-        """Return what becomes of it."""
+        """Return what happens to it."""
         return one_line(f"results {self.prefix} {self.state}: {self.message}", "yellow")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadsPaused(Event):
-    """The disk here takes no more results. They wait in the bucket."""
+    """This computer's disk has no room for more results. They stay in the bucket."""
 
     kind: ClassVar[str] = "results"
     state: Annotated[Literal["paused"], "always this"] = field(default="paused", init=False)
-    message: Annotated[str, "what the disk said"]
+    message: Annotated[str, "the error of the disk"]
     remedy: Annotated[str, "what to do about it"]
 
     def as_text(self) -> Lines:
@@ -245,7 +245,7 @@ class DownloadsPaused(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ResultsTooBig(Event):
-    """The results of one attempt need more room than the disk here has. They wait in the bucket; others still come."""
+    """The results of one attempt need more room than this computer's disk has. They stay in the bucket; others are still downloaded."""
 
     kind: ClassVar[str] = "results"
     state: Annotated[Literal["too big"], "always this"] = field(default="too big", init=False)
@@ -263,11 +263,11 @@ class ResultsTooBig(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadsResumed(Event):
-    """The disk here takes results again."""
+    """This computer's disk has room for results again."""
 
     kind: ClassVar[str] = "results"
     state: Annotated[Literal["resumed"], "always this"] = field(default="resumed", init=False)
 
     def as_text(self) -> Lines:
-        """Return the news."""
+        """Return that downloads have resumed."""
         return one_line("there is room again; downloads resumed")

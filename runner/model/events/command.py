@@ -1,4 +1,4 @@
-"""Events of any command: phases, warnings, errors, what the engine does, how resources are cleaned up, what was abandoned."""
+"""Events of any command: phases, warnings, errors, changes by the engine, cleanup, abandoned batches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PhaseStarted(Event):
     state: Annotated[Literal["started"], "always this"] = field(default="started", init=False)
 
     def as_text(self) -> Lines | None:
-        """Return a title for the phases that people wait for."""
+        """Return a title for the phases that take long."""
         title = PHASE_TITLES.get(self.phase)
         return None if title is None else one_line(f"── {title}", "bold")
 
@@ -40,12 +40,12 @@ class PhaseEnded(Event):
     phase: Annotated[str, "name of the phase"]
     of: Annotated[str, "the VM or job that went through it, where several do at once"] = ""
     state: Annotated[Literal["done", "failed"], "`failed`: an error ended it"]
-    seconds: Annotated[float, "what it took, in s"]
+    seconds: Annotated[float, "how long it took, in s"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepStarted(Event):
-    """Something begins that takes a while and is no phase of its own."""
+    """A step begins that takes a while, but is not a phase."""
 
     kind: ClassVar[str] = "step"
     what: Annotated[str, "what it is, for people"]
@@ -57,7 +57,7 @@ class StepStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Warned(Event):
-    """A warning for people. No program needs it: what programs need has a kind of its own."""
+    """A warning for people. Programs do not need it: there are other kinds of events for them."""
 
     kind: ClassVar[str] = "warning"
     message: Annotated[str, "the warning, in one or more lines"]
@@ -75,7 +75,7 @@ class CommandFailed(Event):
     message: Annotated[str, "what went wrong"]
     remedy: Annotated[str, "what to do about it; may be empty"]
     exit_code: Annotated[int, "that of the command; see `docs/errors.md`"]
-    notes: Annotated[tuple[str, ...], "what else went wrong meanwhile"]
+    notes: Annotated[tuple[str, ...], "what else went wrong in the meantime"]
     log: Annotated[str | None, "the file of the command's log, if it has one"]
 
     def as_text(self) -> Lines:
@@ -88,7 +88,7 @@ class CommandFailed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ResourceChanged(Event):
-    """The Pulumi engine did something to a resource of a stack, or does it."""
+    """The Pulumi engine changes, or has changed, a resource of a stack."""
 
     kind: ClassVar[str] = "stack"
     stack: Annotated[str, "name of the stack"]
@@ -96,7 +96,7 @@ class ResourceChanged(Event):
     name: Annotated[str, "the resource's name"]
     op: Annotated[str, "what is done, as Pulumi names it: create, delete, same…; `unlock`: a stale lock was removed"]
     state: Annotated[Literal["started", "done", "failed"], "how far it is"]
-    seconds: Annotated[float, "what it took, in s; 0 while it goes on"]
+    seconds: Annotated[float, "how long it took, in s; 0 while it continues"]
     message: Annotated[str, "why it failed, else empty"]
 
     def as_text(self) -> Lines | None:
@@ -111,7 +111,7 @@ class ResourceChanged(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class BakePlanned(Event):
-    """An image is about to be baked; what it may cost."""
+    """An image is about to be baked, and what it may cost."""
 
     kind: ClassVar[str] = "bake"
     recipe: Annotated[str, "the recipe of the image"]
@@ -122,7 +122,7 @@ class BakePlanned(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CleanupStarted(Event):
-    """Something ended the command early; what it created is removed now."""
+    """The command ended early; the resources that it created are being removed."""
 
     kind: ClassVar[str] = "cleanup"
     reason: Annotated[str, "what ended it"]
@@ -134,7 +134,7 @@ class CleanupStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class UndoFailed(Event):
-    """Something that the command did could not be undone."""
+    """An action of the command could not be undone."""
 
     kind: ClassVar[str] = "undo"
     what: Annotated[str, "what was to be done, as in `delete the VM x`"]
@@ -148,16 +148,16 @@ class UndoFailed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ItemFound(Event):
-    """`invoke cleanup` found something, and says whether it is going to remove it."""
+    """`invoke cleanup` found a resource, and reports whether it is going to remove it."""
 
     kind: ClassVar[str] = "found"
     what: Annotated[str, "kind, name and place"]
     state: Annotated[str, "its state, as the cloud names it; may be empty"]
     taken: Annotated[bool, "whether it is to be removed"]
     reason: Annotated[str, "why, or why not"]
-    owner: Annotated[str, "whose it is; empty if it does not say"]
+    owner: Annotated[str, "its owner; empty if that is not known"]
     expires: Annotated[str, "its label `expires`, UTC; may be empty"]
-    has_expired: Annotated[bool, "whether it is an expired resource, whatever was asked for"]
+    has_expired: Annotated[bool, "whether it has expired, whatever was asked for"]
 
     def as_text(self) -> Lines:
         """Return a line, marked if it is to be removed."""
@@ -168,15 +168,15 @@ class ItemFound(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ItemSwept(Event):
-    """Something was removed by its label or name, or could not be."""
+    """A resource was removed by its label or name, or could not be."""
 
     kind: ClassVar[str] = "sweep"
     what: Annotated[str, "kind, name and place"]
-    state: Annotated[Literal["deleted", "failed"], "what became of it"]
+    state: Annotated[Literal["deleted", "failed"], "what happened to it"]
     message: Annotated[str, "the cloud's answer"]
 
     def as_text(self) -> Lines:
-        """Return what became of it."""
+        """Return what happened to it."""
         return split_lines(
             f"   {self.what} {self.state}: {self.message}", "red" if self.state == "failed" else "yellow"
         )
@@ -184,14 +184,14 @@ class ItemSwept(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class BakeCleanup(Event):
-    """A bake whose client is gone is cleaned up."""
+    """An abandoned bake is being cleaned up."""
 
     kind: ClassVar[str] = "bake_cleanup"
     name: Annotated[str, "name of the bake"]
     state: Annotated[Literal["started", "done"], "`done`: nothing of it is left"]
 
     def as_text(self) -> Lines:
-        """Return what is done about it."""
+        """Return how far the cleanup is."""
         what = "removing its resources" if self.state == "started" else "nothing of it is left"
         return one_line(f"bake {self.name} was abandoned: {what}", "yellow")
 
@@ -215,29 +215,29 @@ class BatchAbandoned(Event):
     json_names: ClassVar[Mapping[str, str]] = {"batch_or_bake": "kind"}
     name: Annotated[str, "name of the batch or bake"]
     batch_or_bake: Annotated[str, "`run` or `bake`"]
-    owner: Annotated[str, "who started it, as `user@host pid`; empty if that is not known"]
+    owner: Annotated[str, "the client that started it, as `user@host (process PID)`; empty if that is not known"]
     started: Annotated[str | None, "when it was started, ISO 8601, UTC"]
-    is_detached: Annotated[bool, "whether its client left it on purpose, to run by itself"]
-    is_from_here: Annotated[bool, "whether it was begun on this computer, and its client is certainly gone"]
+    is_detached: Annotated[bool, "whether its client detached on purpose"]
+    is_from_here: Annotated[bool, "whether it was started on this computer, and its client is certainly gone"]
     watched_by: Annotated[str, "another client that runs it; else empty"]
     instances: Annotated[tuple[AbandonedInstance, ...] | None, "its VMs; null: the cloud could not be asked"]
     usd_per_hour_at_most: Annotated[float | None, "what they cost, in USD an hour; null: not known"]
     trouble: Annotated[str, "why the cloud could not be asked; else empty"]
-    offers: Annotated[tuple[str, ...], "the commands that continue it or end it"]
+    offers: Annotated[tuple[str, ...], "the commands that continue or end it"]
 
     def as_text(self) -> Lines:
         """Return what it is, what it costs, and what can be done."""
         what = "bake" if self.batch_or_bake == "bake" else "batch"
         first: Line = (Span(f"{what} {self.name} ", "bold yellow"), Span(f"{self._standing()}: {self._costs()}"))
         if self.watched_by:
-            return (first, *one_line(f"  nothing has to be done; {self.offers[0]} to take it over"))
+            return (first, *one_line(f"  no action is needed; {self.offers[0]} to take it over"))
         return (first, *one_line(f"  {' to continue, or '.join(self.offers)} to end it"))
 
     def _standing(self) -> str:
         if self.watched_by:
             return f"is being run by {self.watched_by}"
         if not self.is_from_here:
-            return f"was started elsewhere by {self.owner}; leave it alone if that still runs"
+            return f"was started elsewhere by {self.owner}; leave it alone if that client is still running"
         return "is running without a client" if self.is_detached else f"was abandoned by {self.owner}"
 
     def _costs(self) -> str:

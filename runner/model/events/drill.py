@@ -15,8 +15,8 @@ class TrialStarted(Event):
     kind: ClassVar[str] = "trial_started"
     number: Annotated[int, "its number, from 1"]
     of: Annotated[int, "how many trials there are"]
-    step: Annotated[str, "when the harm is done"]
-    what: Annotated[str, "what is done"]
+    step: Annotated[str, "when the fault is injected"]
+    what: Annotated[str, "what is injected"]
 
     def as_text(self) -> Lines:
         """Return a quiet line."""
@@ -25,26 +25,28 @@ class TrialStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TrialEnded(Event):
-    """What came of a trial. Times in s."""
+    """The result of a trial. Times in s."""
 
     kind: ClassVar[str] = "trial"
     trial: Annotated[str, "its name, as `--only` takes it"]
-    step: Annotated[str, "when the harm was done"]
-    what: Annotated[str, "what was done"]
+    step: Annotated[str, "when the fault was injected"]
+    what: Annotated[str, "what was injected"]
     batch: Annotated[str, "name of the batch"]
     client_exit_code: Annotated[int | None, "that of the batch's own client; null: it was killed, or still runs"]
     empty_after_s: Annotated[
-        float | None, "from the harm until nothing billable was left, in s; null: that did not come"
+        float | None, "from the fault until no billable resource was left, in s; null: that was not reached"
     ]
     jobs: Annotated[int, "jobs of the batch"]
     finished: Annotated[int, "jobs that had ended by then"]
-    home: Annotated[int, "jobs whose results are here at the end"]
-    went_on: Annotated[str, "the command that ended the batch; empty: its own client did"]
-    noticed_s: Annotated[float | None, "the longest until the client knew that a VM was taken away, in s"]
-    replaced_s: Annotated[float | None, "the longest until it then asked for another VM, in s"]
-    left_over: Annotated[tuple[str, ...], "what is still there though it should not be"]
-    problems: Annotated[tuple[str, ...], "what else is not as it should be"]
-    verdict: Annotated[Literal["ok", "FAILED"], "`ok`: nothing was left, nothing was lost"]
+    home: Annotated[int, "jobs whose results are downloaded at the end"]
+    went_on: Annotated[str, "the command that ended the batch; empty: its own client ended it"]
+    noticed_s: Annotated[float | None, "the longest time until the client noticed that a VM had been preempted, in s"]
+    replaced_s: Annotated[float | None, "the longest time until it then requested another VM, in s"]
+    left_over: Annotated[tuple[str, ...], "what still exists but should not"]
+    problems: Annotated[tuple[str, ...], "what else is wrong"]
+    verdict: Annotated[
+        Literal["ok", "FAILED"], "`ok`: no resource was left over, no result was lost, and all reports were true"
+    ]
 
     def as_text(self) -> Lines | None:
         """Return what is wrong, if anything is."""

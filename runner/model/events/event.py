@@ -1,4 +1,4 @@
-"""What all events share: their text form for people and their JSON form for programs. No kind of event is in here."""
+"""What all events share: their text form for people and their JSON form for programs. The kinds of events are elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 class Span:
     """A piece of a line. ``style``: as the library ``rich`` names it, such as ``bold red``; '' for plain text.
 
-    The text may be somebody else's: a screen escapes its control characters, line breaks among them.
+    The text may come from outside: a screen escapes its control characters, including line breaks.
     """
 
     text: str
@@ -25,13 +25,13 @@ Lines = tuple[Line, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something that happened. A class that derives from this one says what; several may share a ``kind`` and differ in ``state``.
+    """Something that happened. Its subclasses say what; several may share a ``kind`` and differ in ``state``.
 
     The annotation of each field describes it; ``docs/events.md`` is generated from these.
     """
 
     kind: ClassVar[str]
-    json_names: ClassVar[Mapping[str, str]] = {}  # of fields that are named otherwise in JSON
+    json_names: ClassVar[Mapping[str, str]] = {}  # of fields that have another name in JSON
 
     def as_text(self) -> Lines | None:
         """Return the lines that a terminal shows; None if it shows nothing."""

@@ -1,4 +1,4 @@
-"""Who hears the events of a command. A listener prints, draws or ignores; commands never print."""
+"""The listener: it receives the events of a command, and prints, draws or ignores them; commands never print."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def _refuse(question: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Listener:
-    """Who hears of what happens. Calls come from several threads, one at a time for each kind.
+    """Receives events, log lines and questions. Calls come from several threads, one at a time for each kind.
 
     ``on_progress`` gets an ``Event``; ``on_log`` a line that a job or a script printed, with its name; ``on_confirm`` a question
-    and answers whether to go on.
+    and returns whether to continue.
 
-    Commands call ``report``, ``warn`` and ``log``: what ``on_progress`` and ``on_log`` raise is a warning, and ends nothing.
-    Above all it keeps no VM from being deleted.
+    Commands call ``report``, ``warn`` and ``log``: what ``on_progress`` and ``on_log`` raise becomes a warning, and ends nothing.
+    In particular, it does not keep VMs from being deleted.
     """
 
     on_progress: Callable[[Event], None] = _ignore_event
@@ -42,13 +42,13 @@ class Listener:
     on_confirm: Callable[[str], bool] = _refuse
 
     def report(self, event: Event) -> None:
-        """Report an event. The log has each: together they are what a command decided and met."""
+        """Report an event. Each is logged too: together they show what a command decided and encountered."""
         _log.info("%s: %s", event.kind, ", ".join(f"{key}={value!r}" for key, value in event.as_json().items()))
         with _survived(event.kind):
             self.on_progress(event)
 
     def warn(self, message: str) -> None:
-        """Report a warning for people. What a program needs to know has an event of its own."""
+        """Report a warning for people. For programs there are other events."""
         self.report(Warned(message=message))
 
     def log(self, name: str, line: str) -> None:

@@ -13,9 +13,9 @@ from runner.model.events.listener import Listener
 
 
 class Phases:
-    """How long each phase of a command took, in s. Phases may overlap; a phase that comes again adds up.
+    """How long each phase of a command took, in s. Phases may overlap; if a phase repeats, its times are added up.
 
-    ``parts``: of a phase that several VMs or jobs go through at once, such as VMs that boot, each by its name.
+    ``parts``: for a phase that several VMs or jobs go through at once, such as booting, the times by their names.
     """
 
     def __init__(self, listener: Listener) -> None:
@@ -26,7 +26,7 @@ class Phases:
 
     @contextmanager
     def phase(self, name: str, of: str = "") -> Iterator[None]:
-        """Time what is inside, and report its begin and end. ``of``: which VM or job goes through this phase."""
+        """Time the block, and report its start and end. ``of``: which VM or job goes through this phase."""
         self._listener.report(PhaseStarted(phase=name, of=of))
         begun = time.monotonic()
         state: Literal["done", "failed"] = "failed"

@@ -62,7 +62,7 @@ def test_on_one_computer(client: Client, batch: Batch, number: int, journal: str
     loser = race(batch, client.home, client.home)
     assert (loser[0], loser[1]) == ("InputError", 2), loser
     assert "is being run by" in loser[2]
-    assert "let that process end it" in loser[3]
+    assert "wait until that process has ended" in loser[3]
 
 
 @pytest.mark.parametrize("lease", ["detached", "none"])

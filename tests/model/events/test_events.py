@@ -67,7 +67,7 @@ def test_every_class_is_listed_and_described() -> None:
     assert "| |" not in page, "a field without a description"
 
 
-def test_who_shows_nothing_does_so_on_purpose() -> None:
+def test_events_without_a_text_are_so_on_purpose() -> None:
     events = sample_events()
     assert {type(event) for event in events} - {type(event) for event in events if event.as_text()} == SILENT
     assert PhaseStarted(phase="up").as_text()
@@ -98,7 +98,7 @@ def test_a_field_is_left_out_as_long_as_it_says_nothing(event: Event, values: di
     assert event.as_json() == values
 
 
-def test_an_abandoned_batch_is_told_with_its_vms() -> None:
+def test_an_abandoned_batch_is_reported_with_its_vms() -> None:
     vm = AbandonedInstance(name="b-0", zone="z", status="RUNNING", machine_type="c2-standard-4", expired="")
     event = BatchAbandoned(
         name="b",
