@@ -23,7 +23,7 @@ class Wishes:
             self._wanted.update({wish.name: wish for wish in wishes})
 
     def drop(self, name: str) -> None:
-        """Request this one no more. Nothing if it is not requested."""
+        """Stop requesting this one. Do nothing if it is not requested."""
         with self._lock:
             self._wanted.pop(name, None)
 
@@ -33,7 +33,7 @@ class Wishes:
             return frozenset(self._wanted)
 
     def find(self, names: Iterable[str]) -> list[VMWish]:
-        """Return those of these that are requested."""
+        """Return the requested VMs among these."""
         with self._lock:
             return [self._wanted[name] for name in names if name in self._wanted]
 

@@ -111,7 +111,7 @@ class Inbox:
         self.messages: list[Any] = []
         self._changed = threading.Condition()
 
-    def tell(self, message: Any) -> None:
+    def add(self, message: Any) -> None:
         with self._changed:
             self.messages.append(message)
             self._changed.notify_all()
@@ -121,7 +121,7 @@ class Inbox:
             return [message for message in self.messages if isinstance(message, kind)]
 
     def wait_for(self, kind: type, count: int = 1) -> Sequence[Any]:
-        """Wait for so many messages of a kind, and return them."""
+        """Wait for this many messages of a kind, and return them."""
         with self._changed:
             self._changed.wait_for(
                 lambda: sum(isinstance(message, kind) for message in self.messages) >= count, LIMIT_S

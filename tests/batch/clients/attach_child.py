@@ -1,4 +1,4 @@
-"""A process that attaches to a batch when it is told to: ``python -m tests.batch.clients.attach_child SITE BATCH HOME``
+"""A process that attaches to a batch on a signal from the test: ``python -m tests.batch.clients.attach_child SITE BATCH HOME``
 
 Says ``ready``, waits for a line, attaches, and says ``up`` if it runs the batch, with its VMs still to be created; then it waits for
 another line and fails. Last it says the error that ended it: its type, its exit code, its message and remedy.
@@ -25,7 +25,7 @@ def say(what: Any) -> None:
 
 
 class SlowEngine(Engine):
-    """Waits to be told before it fails."""
+    """Waits for the signal before it fails."""
 
     def up(self, *args: Any, **more: Any) -> Any:
         say("up")

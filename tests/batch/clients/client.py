@@ -31,7 +31,7 @@ END = {".job/end": b"ended 0 1 100.0 101.0 0m0.5s 0m0.1s\n"}
 
 @dataclass(kw_only=True)
 class Engine:
-    """Stacks that are never made. ``acts``: what was asked to be changed; ``refusal`` is raised by ``up``."""
+    """Stacks that are never created. ``acts``: the requested changes; ``refusal`` is raised by ``up``."""
 
     acts: list[str] = field(default_factory=list)
     refusal: HpcError = field(default_factory=lambda: HpcError("no VM today"))
@@ -67,7 +67,7 @@ class Keys:
 
 @dataclass(kw_only=True)
 class SmallInventory:
-    """What the cloud has of the batch; what is in the bucket is told by ``bucket``. ``is_stuck``: nothing can be removed."""
+    """What the cloud has of the batch; ``bucket`` has what is in the bucket. ``is_stuck``: nothing can be removed."""
 
     items: list[Item] = field(default_factory=list)
     bucket: Inventory | None = None
@@ -105,14 +105,14 @@ class Doubled:
 
 @dataclass(kw_only=True)
 class Client:
-    """A computer with a journal of its own. ``told``: the events of its commands."""
+    """A computer with a journal of its own. ``reported``: the events of its commands."""
 
     batch: Batch
     home: Path
     engine: Engine = field(default_factory=Engine)
     keys: Keys = field(default_factory=Keys)
     inventory: SmallInventory = field(default_factory=SmallInventory)
-    told: list[Event] = field(default_factory=list)
+    reported: list[Event] = field(default_factory=list)
 
     @cached_property
     def context(self) -> Context:
@@ -126,11 +126,11 @@ class Client:
 
     @property
     def listener(self) -> Listener:
-        return Listener(on_progress=self.told.append)
+        return Listener(on_progress=self.reported.append)
 
     def events(self, word: str) -> list[dict[str, Any]]:
         """Return the facts of the events of one kind."""
-        return [event.as_json() for event in self.told if event.kind == word]
+        return [event.as_json() for event in self.reported if event.kind == word]
 
     def journal(self) -> JournalState:
         """Return the batch's journal here."""
