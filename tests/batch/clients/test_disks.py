@@ -15,13 +15,13 @@ def test_inputs_that_were_deleted_before_they_were_sent(client: Client) -> None:
     main.unlink()
     with pytest.raises(InputError, match=r"main\.tcl: can no longer be read: No such file") as caught:
         save_definition(client.context, definition)
-    assert "until its jobs have begun" in caught.value.remedy
+    assert "until its jobs have started" in caught.value.remedy
     assert not client.has_definition()
 
 
 def test_inputs_without_disk_space_here(client: Client) -> None:
     client.define("a")
-    inputs = client.home / "local" / "inputs" / client.context.settings.project
+    inputs = client.state_folder / "local" / "inputs" / client.context.settings.project
     inputs.rmdir()  # empty: what this client packed had no name there
     inputs.write_text("no folder")
     with pytest.raises(DiskError, match="cannot write below") as caught:
