@@ -13,7 +13,7 @@ MOST_BOOT_FAILURES = 5
 
 
 class BootFailures:
-    """VMs in a row that were lost before they answered. For one thread."""
+    """VMs in a row that were lost before they answered. Not safe for several threads."""
 
     def __init__(self) -> None:
         self._count: Counter[bool] = Counter()

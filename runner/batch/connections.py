@@ -24,7 +24,7 @@ Attempt = tuple[str, int]
 
 
 class Connections:
-    """For the controller's thread. ``threads`` may be used for more; an error that ends one of them is reported."""
+    """For use in the controller's thread. ``threads`` may start other work, too; an error that ends a thread is reported."""
 
     def __init__(
         self,

@@ -61,7 +61,7 @@ DOWNLOADED_LATE = "an earlier attempt, whose results were downloaded late"
 
 
 class Controller:
-    """Runs the jobs of a batch on its fleet. For one thread: all others report to ``inbox``. ``check``: that of the lease."""
+    """Runs the jobs of a batch on its fleet. Use it in one thread: all others report to ``inbox``. ``check``: the check of the lease."""
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ NEAR_SHARE = 0.1  # of a job's whole time, where that is less
 
 
 class JobDeadlines:
-    """For one batch. Safe for several threads. ``run`` is the body of one of its own."""
+    """The deadlines of one batch. Safe for several threads. ``run`` is the body of its own thread."""
 
     def __init__(self, batch: str, listener: Listener, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._batch = batch

@@ -91,7 +91,7 @@ class Fleet:
         return not self._closed.is_set()
 
     def request(self, wishes: Sequence[VMWish]) -> None:
-        """Request these VMs, beside those that are there."""
+        """Request these VMs, in addition to the existing ones."""
         _log.info("requested: %s", wishes)
         self._wishes.add(wishes)
         self._requests.put(tuple(wish.name for wish in wishes))

@@ -12,7 +12,7 @@ LOOK_S = 1.0
 
 
 class LastPushes:
-    """Those of one batch. For several threads.
+    """The last pushes of one batch. Safe for several threads.
 
     They cannot stay among the wishes instead: an update would create again those that are gone.
     """

@@ -14,7 +14,7 @@ from runner.lease import LeaseCheck
 
 
 class LateVMs:
-    """Those of one batch. For several threads. ``check``: if it raises CloudError, the batch may be another client's, and nothing
+    """The late VMs of one batch. Safe for several threads. ``check``: if it raises CloudError, the batch may be another client's, and nothing
     is deleted. ``threads``: they run the deletions, which take up to minutes and must not hold up the watch.
     """
 

@@ -16,7 +16,7 @@ from runner.results import DownloadedSet
 
 
 class LiveLogs:
-    """Those of one batch, a file for each attempt. Safe for several threads, with one for each attempt.
+    """The live logs of one batch, a file for each attempt. Safe for several threads, if each attempt has only one.
 
     A disk error is reported once, and stops no job: from then on lines are shown, but not kept.
     """

@@ -31,7 +31,7 @@ NOTE = "its VM was lost; results from the bucket"
 
 @dataclass(frozen=True, kw_only=True)
 class Rescue:
-    """For one lost VM. ``run`` is the body of a thread; it ends early once ``closed`` is set.
+    """The rescue for one lost VM. ``run`` is the body of a thread; it ends early once ``closed`` is set.
 
     ``jobs``: those that ran there. ``check``: raises WatchedError if the batch is another client's by now. ``note_ended``: called when
     nothing more is expected from the VM. ``disconnect``: closes the connection to it, and waits for the threads that follow its

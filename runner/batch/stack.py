@@ -21,7 +21,7 @@ UP_LIMIT_S = 20 * 60.0  # as long as the provider waits for a VM; an engine that
 
 @dataclass(frozen=True, kw_only=True)
 class VMWish:
-    """A VM as it is requested. ``expires``: the label of when it must be gone; '' until it is about to be created."""
+    """A VM as it is requested. ``expires``: the label with the time by which it must be gone; '' until it is about to be created."""
 
     name: str
     zone: str
@@ -59,7 +59,7 @@ class VMStack(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchStack:
-    """The stack of one batch. ``check``: that of the batch's lease."""
+    """The stack of one batch. ``check``: the check of the batch's lease."""
 
     context: Context
     definition: Definition

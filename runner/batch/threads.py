@@ -10,7 +10,7 @@ from runner.errors import HpcError
 
 
 class Threads:
-    """``on_defect`` is called with what a thread ended with, ``on_error`` instead if that is an HpcError and ``on_error`` is given.
+    """``on_defect`` is called with the exception that ended a thread; ``on_error``, if given, is called instead for an HpcError.
 
     Safe for several threads.
     """

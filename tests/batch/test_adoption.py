@@ -69,8 +69,8 @@ def folder(tmp_path: Path) -> Path:
     source = tmp_path / "b" / ".incoming" / "a"
     (source / ".job").mkdir(parents=True)
     (source / ".job" / "end").write_text(ENDED)
-    home = DownloadedSet(job="a", attempt=1, push=1, folder=source, files=1, size_bytes=1, crc32c="c")
-    return tracker.place(source, home).folder
+    results = DownloadedSet(job="a", attempt=1, push=1, folder=source, files=1, size_bytes=1, crc32c="c")
+    return tracker.place(source, results).folder
 
 
 def restore(tmp_path: Path, notes: Notes) -> Heard:

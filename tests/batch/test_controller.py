@@ -54,7 +54,7 @@ def test_a_job_that_is_given_up_after_many_lost_vms_is_reported_and_journalled(t
 
 
 def test_a_job_with_corrupt_results_from_a_lost_vm_runs_again(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path, SmallCompute(), error=CorruptResultsError("damaged"), pushed={("a", 1)})
+    bench = make_bench(tmp_path, SmallCompute(), error=CorruptResultsError("corrupt"), pushed={("a", 1)})
     with running(bench):
         lose(bench, "opensees-hpc-b-0")
     assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2)}

@@ -48,12 +48,12 @@ def test_the_rest_of_a_log_is_shown_once_when_its_results_are_downloaded(tmp_pat
     logs = LiveLogs(tmp_path, Listener(on_log=lambda name, line: lines.append(f"{name}: {line}")))
     with logs.opened("a.a1") as log:
         log.add(b"one\n")
-    home = DownloadedSet(job="a", attempt=1, push=1, folder=tmp_path / "a", files=1, size_bytes=1, crc32c="AAAAAA==")
-    home.folder.mkdir()
-    (home.folder / LOG_NAME).write_bytes(b"one\ntwo\nthr\xffee")
-    logs.show_rest(home)
-    logs.show_rest(home)
+    results = DownloadedSet(job="a", attempt=1, push=1, folder=tmp_path / "a", files=1, size_bytes=1, crc32c="AAAAAA==")
+    results.folder.mkdir()
+    (results.folder / LOG_NAME).write_bytes(b"one\ntwo\nthr\xffee")
+    logs.show_rest(results)
+    logs.show_rest(results)
     assert lines == ["a: two", "a: thr\N{REPLACEMENT CHARACTER}ee"]
     logs.remove("b.a1")
-    logs.show_rest(replace(home, job="b"))
+    logs.show_rest(replace(results, job="b"))
     assert len(lines) == 2, "all of b's lines were shown already"

@@ -108,7 +108,7 @@ class Client:
     """A computer with a journal of its own. ``reported``: the events of its commands."""
 
     batch: Batch
-    home: Path
+    state_folder: Path
     engine: Engine = field(default_factory=Engine)
     keys: Keys = field(default_factory=Keys)
     inventory: SmallInventory = field(default_factory=SmallInventory)
@@ -119,8 +119,8 @@ class Client:
         real = self.batch.context
         self.inventory.bucket = real.cloud.inventory
         cloud = Doubled(real=real.cloud, stacks=self.engine, logins=self.keys, inventory=self.inventory)
-        journals = Journals(folder=self.home / "local" / "journal")
-        return replace(real, cloud=cast(Cloud, cloud), state_folder=self.home, journals=journals).with_listener(
+        journals = Journals(folder=self.state_folder / "local" / "journal")
+        return replace(real, cloud=cast(Cloud, cloud), state_folder=self.state_folder, journals=journals).with_listener(
             self.listener
         )
 
@@ -140,7 +140,7 @@ class Client:
 
     def define(self, *jobs: str, is_saved: bool = True, owner: str = "") -> Definition:
         """Define the batch with these jobs, and save it in the bucket if wanted. ``owner``: somebody else."""
-        folder = self.home / "jobs"
+        folder = self.state_folder / "jobs"
         (folder / "m").mkdir(parents=True)
         (folder / "m" / "main.tcl").write_text("puts done\n")
         file = folder / "jobs.yaml"

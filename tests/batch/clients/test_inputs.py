@@ -24,7 +24,7 @@ CLIENTS = 6
 
 
 def _unpacked(client: Client) -> Path:
-    return client.home / "local" / "inputs" / client.context.settings.project
+    return client.state_folder / "local" / "inputs" / client.context.settings.project
 
 
 @pytest.fixture
