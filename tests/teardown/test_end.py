@@ -246,7 +246,7 @@ def test_an_engine_that_hangs_is_ended_and_the_sweep_continues(batch: Batch) -> 
 
 def test_in_a_hurry_the_engine_is_not_asked(batch: Batch) -> None:
     ending = batch.end(hurry_after_s=0.0)
-    assert "there was no time" in ending.failure
+    assert "no time to destroy the stack" in ending.failure
     assert [removal.is_gone for removal in ending.removals] == [True, True]
     batch.assert_nothing_is_left()
 
