@@ -1,4 +1,4 @@
-"""What commands are handed: settings, the rooms below ready to use, and the listener. ``runner.wiring`` builds it."""
+"""The context of a command: settings, the packages below ready to use, and the listener. ``runner.wiring`` builds it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Cloud(Protocol):
-    """The parts of the world, each built when it is first asked for. Calling ``open`` twice is harmless.
+    """The outside services, each built when it is first used. Calling ``open`` twice is harmless.
 
     Raises (open): UnreachableError or MissingToolError, each with its remedy.
     """
@@ -50,18 +50,18 @@ class Cloud(Protocol):
 
     @property
     def inventory(self) -> Inventory:
-        """Everything of ours that there is, and its removal."""
+        """Everything of ours that exists, and its removal."""
 
     def open(self, *, needs_engine: bool = True) -> None:
         """Make sure that the cloud answers; starts the embedded cloud if it is the target.
 
-        ``needs_engine``: say so now if there is no Pulumi CLI.
+        ``needs_engine``: raise the error at once if the Pulumi CLI is missing.
         """
 
     def check_bake(self, recipe: str) -> None:
-        """Make sure of what a bake with this recipe takes from this computer: nothing, where VMs bring all of it.
+        """Make sure that this computer has what a bake with this recipe needs from it: nothing, where VMs have all of it.
 
-        Raises: MissingToolError, with all that is missing; asked before anything is created.
+        Raises: MissingToolError, with all that is missing. Call it before anything is created.
         """
 
     def warm_up(self) -> None:
@@ -89,7 +89,7 @@ class Cloud(Protocol):
 class Context:
     """The one value that every command is handed, beside its own arguments.
 
-    ``listener``: hears what happens. ``phases``: how long each phase of the command took.
+    ``listener``: receives the events. ``phases``: how long each phase of the command took.
     """
 
     settings: Settings
@@ -105,7 +105,7 @@ class Context:
     phases: Phases = field(default_factory=lambda: Phases(Listener()))
 
     def with_listener(self, listener: Listener) -> Self:
-        """Return the context of a command that this listener hears, with no phases yet."""
+        """Return the context of a command that reports to this listener, with no phases yet."""
         return replace(self, listener=listener, phases=Phases(listener))
 
     def with_new_phases(self) -> Self:
@@ -123,7 +123,7 @@ class Context:
         return replace(self.journals, on_trouble=self.warn)
 
     def warn(self, message: str) -> None:
-        """Report what the user should know of, and what ends nothing."""
+        """Report what the user should know, but what does not end the command."""
         self.listener.warn(message)
 
     @property

@@ -70,7 +70,7 @@ def bake(context: Context, *, recipe: str) -> BuildSummary:
 
 
 def ensure_image(context: Context) -> Image:
-    """Return the newest usable image of the family, baked if there is none, or only one that lacks what this version counts on.
+    """Return the newest usable image of the family, baked if there is none, or only one that lacks what this version needs.
 
     Raises:
         DeclinedError: there is none, and the user declined to bake one.
@@ -93,7 +93,7 @@ def ensure_image(context: Context) -> Image:
 
 
 def serves(image: Image) -> bool:
-    """Return whether the image has what this version counts on."""
+    """Return whether the image has what this version needs."""
     return image.format >= names.IMAGE_FORMAT
 
 
@@ -107,7 +107,7 @@ def ask_for_bake(context: Context, recipe: str) -> None:
         BakePlanned(recipe=recipe, machine_type=machine.name, ceiling_usd=round(ceiling_usd, 2), hours=hours)
     )
     if not context.listener.on_confirm(f"Bake an image with the recipe {recipe}?"):
-        raise DeclinedError("no image was baked", remedy="confirm, or give --yes where nobody can be asked")
+        raise DeclinedError("no image was baked", remedy="confirm, or give --yes to skip the question")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ class _Bake:
         return names.image_name(self.begun)
 
     def announce(self) -> None:
-        """Journals what will be created, before it is."""
+        """Record in the journal what will be created."""
         journal, settings = self.context.journal, self.context.settings
         machine = catalog.MACHINE_TYPES[settings.builder_machine_type]
         journal.record(
@@ -167,7 +167,7 @@ class _Bake:
         return versions
 
     def deprecate_older(self) -> None:
-        """Leave the new image as the only one that the family stands for."""
+        """Deprecate the older images: the family then stands for the new one."""
         compute = self.context.cloud.compute
         for image in compute.images(names.IMAGE_FAMILY):
             if image.name != self.image_name and not image.deprecated:

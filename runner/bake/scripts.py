@@ -39,7 +39,7 @@ def bake_on(context: Context, connection: Connection, recipe: str) -> Mapping[st
     try:
         return {str(key): str(value) for key, value in decode_json(lines[-1].encode()).items()}
     except (ValueError, IndexError, AttributeError) as error:
-        raise BuildError("validate.sh ended without the versions of what is in the image") from error
+        raise BuildError("validate.sh ended without reporting the versions in the image") from error
 
 
 def _run_script(context: Context, connection: Connection, script: str, *arguments: str) -> list[str]:
@@ -61,10 +61,10 @@ def _run_script(context: Context, connection: Connection, script: str, *argument
 
 
 class _Lines:
-    """Bytes to lines, reported as they come."""
+    """Turns bytes into lines, and passes each to ``on_line`` as it comes."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        self._on_line = on_line
         self._rest = b""
         self.lines: list[str] = []
 
@@ -75,7 +75,7 @@ class _Lines:
             self._keep(line)
 
     def end(self) -> None:
-        """Take note that no more output comes."""
+        """Take the last line, if it has no end: no more output comes."""
         if self._rest:
             self._keep(self._rest)
         self._rest = b""
@@ -83,20 +83,20 @@ class _Lines:
     def _keep(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace").rstrip("\r")
         self.lines.append(text)
-        self._tell(text)
+        self._on_line(text)
 
 
 def _build_error(failed: RemoteCommandError, lines: Sequence[str]) -> BuildError:
     end = "\n".join(f"    {line}" for line in lines[-20:])
     return BuildError(
-        f"{failed.message}\n{end}", remedy="the lines above say why; the builder is gone, nothing was published"
+        f"{failed.message}\n{end}", remedy="the lines above say why; the builder was deleted, no image was created"
     )
 
 
 def archive_folder(folder: Path) -> bytes:
     """Return a folder as a compressed tar, without what Python or editors leave there; owners are left out.
 
-    Everybody may read it, whatever the umask of whoever cloned the repository: jobs do not run as root.
+    All users may read it, whatever umask the repository was cloned with: jobs do not run as root.
 
     Raises:
         BuildError: it cannot be read.
@@ -115,6 +115,6 @@ def archive_folder(folder: Path) -> bytes:
         with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
             tar.add(folder, arcname=".", filter=keep)
     except OSError as error:
-        message = f"what bakes the image cannot be read: {error.filename or folder}: {error.strerror}"
+        message = f"the bake scripts cannot be read: {error.filename or folder}: {error.strerror}"
         raise BuildError(message, remedy="clone the repository again, or make it readable") from error
     return buffer.getvalue()

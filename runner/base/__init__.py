@@ -1,6 +1,6 @@
 """The stack ``base`` that all batches share, and the lock that commands take before they change it.
 
-What it consists of is declared in ``infra/base``.
+Its resources are declared in ``infra/base``.
 """
 
 from runner.base.lock import base_lock

@@ -1,4 +1,4 @@
-"""The lock on what all commands share: the stack base and the image."""
+"""The lock on what all commands share: the base stack and the image."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ FILE = "making-base-and-image.lock"
 
 
 def base_lock(context: Context) -> AbstractContextManager[None]:
-    """Keep other commands with this state folder from creating base or image; they wait, and then find them there.
+    """Keep other commands with this state folder from creating the base stack or the image; they wait, and then find them.
 
     Raises (entering):
-        DiskError: there is no lock file, and none can be created.
+        DiskError: the lock file cannot be created.
     """
 
     def report() -> None:
-        context.warn("another command is creating base or image; waiting for it")
+        context.warn("another command is creating the base stack or the image; waiting for it")
 
     return waiting_lock(context.state_folder / context.settings.target / FILE, on_wait=report)

@@ -34,10 +34,10 @@ def base_spec(context: Context, wanted: Mapping[str, Any]) -> StackSpec:
 def wanted_settings(context: Context, base: Outputs | None) -> dict[str, Any]:
     """Return the settings that the stack ``base`` needs for this user: those that it has, this operator and these addresses.
 
-    Nobody else is taken out, as their batches may run now. ``base``: its outputs, None if it is not there.
+    No other operator or address is removed, as their batches may be running. ``base``: its outputs, None if it does not exist.
 
     Raises:
-        InputError: it is in another region, or no VM could be reached.
+        InputError: the stack is in another region, or no VM could be reached.
     """
     ours = context.settings
     if base:
@@ -61,17 +61,17 @@ def _check_region(context: Context, region: str) -> None:
     settings = context.settings
     if region != settings.region:
         raise InputError(
-            f"the bucket and network of project {settings.project} are in region {region}, the settings say {settings.region}",
-            remedy=f"set region and zones to those of {region}, or first delete what is there, with that region in the "
+            f"the bucket and network of project {settings.project} are in region {region}; the settings say {settings.region}",
+            remedy=f"set region and zones to those of {region}, or first delete what exists, with that region in the "
             "settings: invoke cleanup --everything --results",
         )
 
 
 def _check_reachable(context: Context, ranges: list[str]) -> None:
-    """Commands connect to VMs directly: a firewall that lets nobody in but IAP, Google's tunnel, is of no use to them."""
+    """Refuse a firewall that admits only IAP, Google's tunnel: commands connect to VMs directly."""
     if not context.is_local and all(is_within(item, [IAP_RANGE]) for item in ranges):
         raise InputError(
-            "no address may reach the VMs by SSH: there is none in ssh_source_ranges, or only Google's IAP range",
+            "no address may reach the VMs by SSH: ssh_source_ranges is empty, or has only Google's IAP range",
             remedy="invoke setup --ssh-from YOUR.ADDRESS/32",
         )
 
@@ -89,7 +89,7 @@ def ensure_base(context: Context, known: Outputs | None = None) -> Outputs:
     older version or does not admit this operator or these addresses. ``known``: the outputs, where they were read just now.
 
     Raises:
-        InputError: the settings do not go with it.
+        InputError: the settings do not fit it.
         DeclinedError: it is missing or out of date, and the user declined to change that.
         StackError: it could not be created.
     """
@@ -117,7 +117,7 @@ def _question(context: Context, base: Outputs | None, wanted: Mapping[str, Any])
     known = base.get("settings") if base else None
     if known is None or known == wanted or not (base and "self_delete_role" in base):
         return (
-            f"The project {project} has no bucket, service account and network of ours yet, or they are of an older "
+            f"Project {project} has no opensees-hpc bucket, service account and network yet, or they are from an older "
             "version. Create them?"
         )
     ranges = [item for item in wanted.get("ssh_ranges", []) if item not in known.get("ssh_ranges", [IAP_RANGE])]

@@ -1,6 +1,6 @@
 """Taking over a batch that another client began: what is finished, what runs where, what still waits.
 
-What counts is on the VMs, in the bucket and in the results folder. No job is started before every VM has said what it has,
+What counts is on the VMs, in the bucket and in the results folder. No job is started before every VM has reported its jobs,
 or is known to be lost: a job must not run twice.
 """
 
@@ -23,7 +23,7 @@ from runner.results import DownloadTracker
 
 
 def find_finished(context: JournalContext, definition: Definition, parts: BatchParts) -> None:
-    """Download what is in the bucket, and set aside the jobs that have ended, as far as they were not started again."""
+    """Download what is in the bucket, and set aside the jobs that have ended, except those that were started again."""
     has_room = True
     listener, tracker = context.listener, parts.tracker
     downloaded_before = {results.key for results in tracker.downloaded_sets()}
@@ -35,7 +35,7 @@ def find_finished(context: JournalContext, definition: Definition, parts: BatchP
     live_logs = LiveLogs(context.results_folder / definition.plan.batch, listener)
     for results in tracker.downloaded_sets():
         if results.key not in downloaded_before:
-            live_logs.tell_rest(results)
+            live_logs.show_rest(results)
     restore_finished(context, definition, tracker, parts.controller)
     if not has_room:
         set_aside_pushed(context, definition, parts.controller)
@@ -44,9 +44,9 @@ def find_finished(context: JournalContext, definition: Definition, parts: BatchP
 def restore_finished(
     context: Context, definition: Definition, tracker: DownloadTracker, controller: Controller
 ) -> None:
-    """Record as ended the jobs that wait though their verified results are downloaded, here or by another client.
+    """Record as ended the waiting jobs whose verified results are already downloaded, here or by another client.
 
-    So is one whose folder the user has moved since: its note in the bucket says how it ended, if there is one.
+    The same goes for a job whose folder the user has moved since: its note in the bucket, if any, says how it ended.
     """
     noted = read_download_notes(context, definition.plan.batch)
     for inputs in definition.inputs:
@@ -58,14 +58,14 @@ def restore_finished(
         if found is not None and found.state is not JobState.LOST:
             controller.set_aside(found)
         elif results is not None:
-            message = f"it ended before; its results were downloaded to {results.folder}, and nothing there says any more how it ended"
+            message = f"it ended earlier; its results were downloaded to {results.folder}, where nothing shows any longer how it ended"
             controller.set_aside(JobOutcome(name=name, state=JobState.LOST, results=results.folder, message=message))
 
 
 def set_aside_pushed(context: Context, definition: Definition, controller: Controller) -> None:
     """Record as ended the jobs whose results wait in the bucket because there is no disk space: they are not run again."""
     pushed = {found.job for found in context.cloud.results.result_sets(definition.plan.batch)}
-    message = "it ended before; its results are in the bucket, and there was no disk space for them here"
+    message = "it ended earlier; its results are in the bucket, as this computer had no disk space for them"
     for inputs in definition.inputs:
         name = inputs.job.name
         if name in pushed:
@@ -73,9 +73,9 @@ def set_aside_pushed(context: Context, definition: Definition, controller: Contr
 
 
 def take_over_vms(context: JournalContext, parts: BatchParts) -> None:
-    """Learn from every VM that is there what jobs it has, and follow those.
+    """Learn from every existing VM which jobs it has, and follow those.
 
-    Downloads go on meanwhile: a VM may be lost before all others were asked, and its jobs have not ended before their results are here.
+    Downloads continue meanwhile: a VM may be lost before all others were asked, and its jobs have not ended before their results are downloaded.
     """
     journal, controller = context.journal.read(), parts.controller
     _note_attempts(context, journal, controller)

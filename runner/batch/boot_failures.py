@@ -7,13 +7,13 @@ from collections import Counter
 from runner.batch.messages import VMDown
 from runner.errors import RemoteError
 
-# In a row: then the image or the network is at fault, and more VMs cost money for nothing. Of those that the cloud itself took
-# back while they came up, so many for each VM that the batch may have: it may take all of them at once.
+# In a row: then the image or the network is at fault, and more VMs would only cost money. VMs that the cloud itself took back
+# while they booted are allowed this many times the most VMs of the batch: it may take all of them at once.
 MOST_BOOT_FAILURES = 5
 
 
 class BootFailures:
-    """VMs in a row that were lost before they answered. For one thread."""
+    """VMs in a row that were lost before they answered. Not safe for several threads."""
 
     def __init__(self) -> None:
         self._count: Counter[bool] = Counter()

@@ -24,7 +24,7 @@ Attempt = tuple[str, int]
 
 
 class Connections:
-    """For the controller's thread. ``threads`` may be used for more; an error that ends one of them is reported."""
+    """For use in the controller's thread. ``threads`` may start other work, too; an error that ends a thread is reported."""
 
     def __init__(
         self,
@@ -32,18 +32,18 @@ class Connections:
         context: Context,
         batch: str,
         collector: Collector,
-        tell: Callable[[Message], None],
+        report: Callable[[Message], None],
     ) -> None:
         self._context = context
         self._batch = batch
         self._collector = collector
-        self._tell = tell
+        self._report = report
         self._interfaces: dict[str, OpenSeesInterface] = {}
         self._followers: dict[Attempt, threading.Thread] = {}
         self._closed = threading.Event()
         self.live_logs = LiveLogs(context.results_folder / batch, context.listener)
         self.threads = Threads(
-            lambda error: tell(ThreadFailed(error=error)),
+            lambda error: report(ThreadFailed(error=error)),
             lambda name, error: context.warn(f"{name}: {error}"),
         )
 
@@ -60,14 +60,14 @@ class Connections:
         """Return the attempts that a VM has.
 
         Raises:
-            RemoteError: it does not answer any more.
+            RemoteError: it no longer answers.
         """
         found = self._interfaces[vm].get_job_statuses()
         attempts = {names.read_attempt_folder(folder): status for folder, status in found.items()}
         return {attempt: status for attempt, status in attempts.items() if attempt is not None}
 
     def follow(self, assignment: Assignment, *, check: Callable[[], None]) -> None:
-        """Carry out an attempt in a thread of its own, from its submit, unless it is there already, to its downloaded results.
+        """Carry out an attempt in a thread of its own, from its submit (unless the VM has it already) to its downloaded results.
 
         ``check``: see ``JobThread``.
         """
@@ -78,7 +78,7 @@ class Connections:
             interface=self._interfaces[assignment.vm],
             collector=self._collector,
             live_logs=self.live_logs,
-            tell=self._tell,
+            report=self._report,
             check=check,
             closed=self._closed,
         )
@@ -93,7 +93,7 @@ class Connections:
             self.threads.start(partial(interface.extend_jobs, [folder], seconds), name=f"extend {attempt[0]}")
 
     def stop(self, vm: str, attempts: Collection[Attempt]) -> None:
-        """End attempts that nobody needs any more. Do nothing if the VM is not connected."""
+        """End attempts that are no longer needed. Do nothing if the VM is not connected."""
         interface = self._interfaces.get(vm)
         if interface is None or not attempts:
             return
@@ -103,7 +103,7 @@ class Connections:
         self.threads.start(partial(interface.cancel_jobs, folders), name=f"stop {', '.join(folders)}")
 
     def let_go(self, vm: str, attempts: Iterable[Attempt]) -> Callable[[], None]:
-        """Forget a VM that is lost. Return what closes its connection, in any thread, and waits for the threads that followed jobs there."""
+        """Forget a lost VM. Return a function, for any thread, that closes its connection and waits for the threads that followed its jobs."""
         interface = self._interfaces.pop(vm, None)
         followers = [self._followers.pop(attempt) for attempt in attempts if attempt in self._followers]
 
@@ -116,7 +116,7 @@ class Connections:
         return close
 
     def close(self) -> None:
-        """Close all; threads that wait on them end, and are waited for. Jobs on the VMs run on."""
+        """Close all connections, and wait until the threads that use them have ended. Jobs on the VMs keep running."""
         self._closed.set()
         self.live_logs.close()
         for interface in list(self._interfaces.values()):

@@ -1,6 +1,7 @@
 """The controller of a batch: reads what threads report, decides, acts. One thread owns the state, so there are no races.
 
-At any moment a VM may be lost, a job end, results be downloaded, the engine refuse. All jobs of a lost VM are looked for first, see ``rescue``, and wait again only if nothing of them is found. No finished job is run twice.
+At any moment a VM may be lost, a job may end, results may be downloaded, the engine may refuse. The results of all jobs of a lost
+VM are searched for first, see ``rescue``; a job waits again only if none are found. No finished job is run twice.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ DOWNLOADED_LATE = "an earlier attempt, whose results were downloaded late"
 
 
 class Controller:
-    """Runs the jobs of a batch on its fleet. For one thread: all others report to ``inbox``. ``check``: that of the lease."""
+    """Runs the jobs of a batch on its fleet. Use it in one thread: all others report to ``inbox``. ``check``: the check of the lease."""
 
     def __init__(
         self,
@@ -80,12 +81,12 @@ class Controller:
         self._fleet = fleet
         self._inbox = inbox
         self._check = check
-        self._connections = Connections(context=context, batch=plan.batch, collector=collector, tell=inbox.tell)
+        self._connections = Connections(context=context, batch=plan.batch, collector=collector, report=inbox.add)
         self._outcomes: dict[str, JobOutcome] = {}
         self._next_index = 0
         self._closed = threading.Event()
         self._failures = BootFailures()
-        self._leaving: set[str] = set()  # lost VMs of whose jobs not all is known yet
+        self._leaving: set[str] = set()  # lost VMs, some of whose jobs are still searched for
         self._deadlines = JobDeadlines(plan.batch, context.listener, monotonic=context.monotonic)
         self.roster = Roster(
             [(item.job.name, item.job.np) for item in inputs], fallback_to_standard=plan.fallback == "standard"
@@ -97,7 +98,7 @@ class Controller:
         ``until_busy``: only until every VM has as much to do as it can take.
 
         Raises:
-            WatchedError: another client has the batch now. Nothing of it may be touched any more.
+            WatchedError: another client has the batch now. Nothing of it may be touched from now on.
             HpcError: no VM could be created at all.
             BaseException: a defect in one of the threads.
         """
@@ -113,19 +114,19 @@ class Controller:
         return True
 
     def set_aside(self, outcome: JobOutcome) -> None:
-        """Record how a job ended before this client came: it is not run again. Do nothing if it does not wait any more."""
+        """Record how a job ended before this client came: it is not run again. Do nothing if it no longer waits."""
         if self.roster.job(outcome.name).state is not JobState.WAITING:
             return
         self.roster.restore(outcome.name, outcome.state)
         self._outcomes[outcome.name] = outcome
 
     def note_attempt(self, job: str, attempt: int) -> None:
-        """Record an attempt that was made before this client came."""
+        """Record an attempt that was started before this client came."""
         if job in self._inputs:
             self.roster.note_attempt(job, attempt)
 
     def expect_vms(self, instances: Sequence[Instance], *, names_used: Iterable[str]) -> None:
-        """Expect VMs that are there already. No new one gets a name that was used: what was said of the old one is not true of it."""
+        """Expect existing VMs. No new VM gets a name that was used before: records about the old one would be taken for records about it."""
         for name in names_used:
             index = name.rpartition("-")[2]
             self._next_index = max(self._next_index, int(index) + 1 if index.isdecimal() else 0)
@@ -158,9 +159,9 @@ class Controller:
         self._connections.follow(assignment, check=self._check)
 
     def _attempts_on(self, vm: str) -> Mapping[tuple[str, int], JobStatus]:
-        """Return the attempts that were begun on a VM; their numbers, and those of others that were submitted there, are used.
+        """Return the attempts that were started on a VM. Their numbers, and those of others that were submitted there, count as used.
 
-        Return none if it does not answer any more: then it is lost.
+        Return none if it no longer answers: then it is lost.
         """
         try:
             statuses = self._connections.statuses(vm)
@@ -180,10 +181,10 @@ class Controller:
         return [self._outcomes.get(job.name) or JobOutcome(name=job.name, state=job.state) for job in self.roster.jobs]
 
     def close(self) -> None:
-        """Close the connections; threads that wait on them end, and are waited for. Jobs on the VMs run on."""
+        """Close the connections, and wait until the threads that use them have ended. Jobs on the VMs keep running."""
         self._closed.set()
         self._connections.close()
-        for message in self._inbox.rest():  # nobody reads them any more
+        for message in self._inbox.rest():  # nobody will read them
             if isinstance(message, VMReady):
                 message.interface.close()
 
@@ -220,7 +221,7 @@ class Controller:
                 raise taken_over(self._plan.batch, message.holder)
             case LeaseGone():
                 raise NotFoundError(
-                    f"the lease of batch {self._plan.batch} was removed from the bucket; the batch is ended"
+                    f"the lease of batch {self._plan.batch} was removed from the bucket; the batch has been ended"
                 )
             case ThreadFailed():
                 raise message.error
@@ -269,7 +270,7 @@ class Controller:
         facts = {"name": message.name, "witness": message.witness, "reason": message.reason}
         self._context.journal.record("lost", kind="instance", **facts)
         in_doubt = self.roster.vm_lost(message.name)
-        # One that the cloud takes back goes by itself, long before an update comes to its deletions.
+        # A VM that the cloud takes back is gone long before an update gets to its deletions.
         owes = message.witness == "ssh" and any(job.frees_cores for job in in_doubt)
         self._fleet.forget(message.name, owes=owes)
         self._context.listener.report(InstanceLost(**facts, jobs=tuple(job.name for job in in_doubt)))
@@ -290,7 +291,7 @@ class Controller:
             check=self._check,
             note_ended=partial(self._fleet.note_ended, vm),
             disconnect=self._connections.let_go(vm, [(job.name, job.attempt) for job in in_doubt]),
-            tell=self._inbox.tell,
+            report=self._inbox.add,
             closed=self._closed,
         )
 
@@ -308,10 +309,10 @@ class Controller:
 
     def _refused(self, message: VMsRefused) -> None:
         for name in message.names:
-            if name in self._connections.vms:  # it was there before it was missed
+            if name in self._connections.vms:  # it had answered before it was missing
                 self._vm_down(VMDown(name=name, witness="cloud", reason=str(message.error)))
             self.roster.vm_lost(name)
-            if name not in self._leaving:  # else the rescue is at it
+            if name not in self._leaving:  # else its rescue deletes it
                 self._fleet.abandon(name)
         alive = [vm for vm in self.roster.vms if vm.state is not VMState.LOST]
         if not alive:
@@ -344,7 +345,7 @@ class Controller:
             self._context.listener.report(JobWaiting(job=message.job, reason="its results were lost with its VM"))
 
     def _results_downloaded(self, results: DownloadedSet) -> None:
-        """End a job that waits, or runs once more, when the results of any attempt of it are downloaded: the verdict is of that one.
+        """End a waiting or restarted job when the results of any of its attempts are downloaded; the verdict is that attempt's.
 
         The attempt that counts has a thread of its own, or its VM was lost, and then the rescue looks for it.
         """
@@ -352,7 +353,7 @@ class Controller:
         if job is None or job.state.has_ended or self.roster.is_current(results.job, results.attempt):
             return
         expect = self._inputs[results.job].job.expect
-        self._connections.live_logs.tell_rest(results)
+        self._connections.live_logs.show_rest(results)
         self._end_job(
             read_outcome(results.folder, name=results.job, expect=expect, note=DOWNLOADED_LATE), results.attempt
         )
@@ -361,7 +362,7 @@ class Controller:
             self._connections.stop(job.vm, [(job.name, job.attempt)])
 
     def _job_trouble(self, message: JobTrouble) -> None:
-        """Handle an error of a job's thread: a remote error means that the VM does not answer any more, anything else ends the job."""
+        """Handle an error of a job's thread: a remote error means that the VM no longer answers, anything else ends the job."""
         if not self.roster.is_current(message.job, message.attempt):
             return
         if isinstance(message.error, RemoteError):

@@ -1,4 +1,4 @@
-"""The deadlines of jobs that run, as the client that started them sees them: moved when somebody extends them, announced when they are near.
+"""The deadlines of running jobs, as the client that started them sees them: moved when extended, announced when near.
 
 The VMs end the jobs, each by its own clock; a user who is warned in time can extend them.
 """
@@ -17,7 +17,7 @@ NEAR_SHARE = 0.1  # of a job's whole time, where that is less
 
 
 class JobDeadlines:
-    """For one batch. Safe for several threads. ``run`` is the body of one of its own."""
+    """The deadlines of one batch. Safe for several threads. ``run`` is the body of its own thread."""
 
     def __init__(self, batch: str, listener: Listener, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._batch = batch
@@ -25,7 +25,7 @@ class JobDeadlines:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._running: dict[tuple[str, int], Deadline] = {}
-        self._told: set[tuple[str, int]] = set()
+        self._warned: set[tuple[str, int]] = set()
 
     def begin(self, job: str, attempt: int, limit_s: float) -> None:
         """Begin the deadline of an attempt."""
@@ -38,22 +38,20 @@ class JobDeadlines:
             self._running.pop((job, attempt), None)
 
     def move(self, job: str, limit_s: float) -> None:
-        """Move a job's deadline: somebody extended it."""
+        """Move a job's deadline, after it was extended."""
         with self._lock:
             for key, deadline in self._running.items():
                 if key[0] == job and deadline.move_to(limit_s):
-                    self._told.discard(key)
+                    self._warned.discard(key)
 
     def look(self) -> None:
-        """Warn once of each deadline that is near; those that have passed are the VMs' business."""
+        """Warn once of each deadline that is near. The VMs act on those that have passed."""
         with self._lock:
-            near = {key: one for key, one in self._running.items() if key not in self._told and _is_near(one)}
-            self._told.update(near)
+            near = {key: one for key, one in self._running.items() if key not in self._warned and _is_near(one)}
+            self._warned.update(near)
         for (job, _), deadline in near.items():
-            message = (
-                f"job {job} is ended at its deadline in {deadline.remaining_s / 60:.0f} min, unless it ends before"
-            )
-            remedy = f"`invoke extend --batch {self._batch} --job {job} --minutes 30` gives it more"
+            message = f"job {job} will be ended at its deadline in {deadline.remaining_s / 60:.0f} min"
+            remedy = f"`invoke extend --batch {self._batch} --job {job} --minutes 30` gives it more time"
             self._listener.warn(f"{message}; {remedy}")
 
     def run(self, stop: threading.Event) -> None:

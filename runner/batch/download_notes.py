@@ -1,4 +1,4 @@
-"""Which client has downloaded which jobs' results, noted in the bucket: a client elsewhere must not run those jobs again.
+"""Notes in the bucket of the results that clients have downloaded: a client elsewhere must not run those jobs again.
 
 Results are deleted in the bucket once they are downloaded, so nothing else there shows them. The notes are deleted when the batch ends.
 """
@@ -19,7 +19,7 @@ from runner.results import DownloadedSet
 
 
 def note_download(context: Context, definition: Definition, results: DownloadedSet) -> None:
-    """Note a result set that was downloaded to this computer, with the job's outcome. Noting twice does no harm.
+    """Note a result set that was downloaded to this computer, with the job's outcome. Noting it twice is harmless.
 
     Raises:
         CloudError: it could not be noted.

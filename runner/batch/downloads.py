@@ -23,7 +23,7 @@ class Downloads:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop, whether it has started or not; an unfinished download is repeated when the VMs are gone."""
+        """Stop, whether it has started or not; an unfinished download is repeated once the VMs are gone."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(END_LIMIT_S)

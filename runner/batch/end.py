@@ -1,6 +1,6 @@
 """The last acts of one client's part in a batch: end it or leave it, download what is left, judge late results, close the journal.
 
-Only a batch that is this client's is touched: one that runs on, alone or with another client, is left as it is.
+Only a batch that is this client's is touched: one that keeps running, alone or with another client, is left as it is.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class PartEnd(Enum):
     """How one client's part in a batch ends. Only of ENDED is anything of the batch deleted."""
 
     ENDED = "ended"  # it is over: its VMs are deleted, its results downloaded
-    DETACHED = "detached"  # it runs on alone, to the deadlines of its jobs
+    DETACHED = "detached"  # it keeps running alone, to the deadlines of its jobs
     TAKEN_OVER = "taken over"  # it is another client's
-    LEFT_AS_FOUND = "left as found"  # this client could not run it, or nobody knows whose it is
+    LEFT_AS_FOUND = "left as found"  # this client could not run it, or its owner is unknown
 
 
 @dataclass(kw_only=True)
@@ -52,18 +52,18 @@ class BatchEnd:
 
     @property
     def how(self) -> PartEnd:
-        """How the part ends as things stand. Whatever was planned, who has lost the lease touches nothing."""
+        """How the part ends as things stand. Whatever was planned, a client that has lost the lease touches nothing."""
         return PartEnd.TAKEN_OVER if self.parts.lease.lost_to else self.planned
 
     def plan(self, how: PartEnd) -> None:
-        """Plan another end, now that this client knows how the jobs stand."""
+        """Plan another end, now that this client knows the state of the jobs."""
         self.planned, self._knows_jobs = how, True
 
     def detach(self) -> None:
-        """Leave the batch to itself: jobs run to their deadlines, then the VMs end themselves.
+        """Detach from the batch: jobs run to their deadlines, then the VMs delete themselves.
 
         Raises:
-            CloudError: the lease is lost, or could not be written; the end is what it was.
+            CloudError: the lease is lost, or could not be written; the planned end is unchanged.
         """
         self.parts.lease.detach()
         self.context.journal.record("detached")
@@ -74,7 +74,7 @@ class BatchEnd:
         """Delete everything of the batch, or leave it as it was found, or do nothing: what ``how`` says.
 
         Raises:
-            WatchedError, UnreachableError: it is another client's, or nobody knows; nothing was touched.
+            WatchedError, UnreachableError: it is another client's, or its owner is unknown; nothing was touched.
             LeftoverError: something billable is still there.
         """
         match self.how:
@@ -109,9 +109,9 @@ class BatchEnd:
             self.context.journal.record("detached")
 
     def download_rest(self, hurry: threading.Event) -> None:
-        """Download what was pushed and nobody waited for any more, then delete the rest of the batch in the bucket.
+        """Download pushed results that no thread waited for, then delete the rest of the batch in the bucket.
 
-        As long as a VM is there, a push may go on, and whoever attaches needs the batch's definition.
+        As long as a VM exists, a push may be under way, and a client that attaches needs the batch's definition.
         """
         if self.how is not PartEnd.ENDED:
             return
@@ -127,7 +127,7 @@ class BatchEnd:
             forget_inputs(self.context, self.batch)
 
     def close_journal(self, outcome: str) -> None:
-        """Write down the end: last verdicts and receipt of a batch that has ended, or who has it now. One that is left stays open.
+        """Record the end: last verdicts and receipt of a batch that has ended, or its new client. The journal of one that is left stays open.
 
         Trouble with the receipt hides no other error. The journal is closed only if the cloud says that nothing is left.
         """
@@ -146,7 +146,7 @@ class BatchEnd:
                     self.context.warn(str(error))
 
     def summary(self) -> RunSummary:
-        """Return what the batch came to, as far as this client knows."""
+        """Return the result of the batch, as far as this client knows it."""
         return RunSummary(
             batch=self.batch,
             jobs=self._outcomes(),
@@ -162,17 +162,17 @@ class BatchEnd:
         return tuple(self._late.get(outcome.name) or self._as_left(outcome) for outcome in found)
 
     def _as_left(self, outcome: JobOutcome) -> JobOutcome:
-        """Return what becomes of a job that has not ended: it is lost with its batch, and not lost at all if that runs on."""
+        """Return the outcome of a job that has not ended: it is lost with its batch, but not if the batch keeps running."""
         if outcome.state.has_ended:
             return outcome
         if self.how is PartEnd.ENDED:
             return replace(outcome, state=JobState.LOST, message="the batch ended before it did")
         if not self._knows_jobs:
-            return replace(outcome, state=JobState.UNKNOWN, message="this client never learned how it stands")
-        return replace(outcome, message="it runs on without this client")
+            return replace(outcome, state=JobState.UNKNOWN, message="this client never learned its state")
+        return replace(outcome, message="it keeps running without this client")
 
     def _judge_late(self) -> None:
-        """Judge jobs that were given up, or never heard of again, and whose verified results were downloaded all the same."""
+        """Judge jobs that were given up or never heard of again, but whose verified results were downloaded."""
         expectations = {item.job.name: item.job.expect for item in self.definition.inputs}
         lost = [found for found in self._outcomes() if found.state is JobState.LOST and found.results is None]
         pushed = self._still_pushed() if lost else frozenset()

@@ -31,16 +31,16 @@ _log = logging.getLogger(__name__)
 LOOK_EVERY_S = 3.0
 LIST_LIMIT_S = 10 * 60.0
 OUTAGE_LIMIT_S = 60.0  # of a cloud that did not answer the engine, either
-ENGINE_END_LIMIT_S = 120.0  # VMs that are just being made take up to a minute
+ENGINE_END_LIMIT_S = 120.0  # VMs that are just being created take up to a minute
 ENGINE_KILL_LIMIT_S = 15.0
-THREADS_END_LIMIT_S = 10.0  # one that waits for a VM to answer may take longer, and then closes what it opened
+THREADS_END_LIMIT_S = 10.0  # a thread that waits for a VM to answer may take longer, and then closes what it opened
 MOST_REPEATED_UPDATES = 3
 
 
 class Fleet:
-    """Creates and watches the VMs of one batch. ``stack`` and ``tell`` are called from its threads.
+    """Creates and watches the VMs of one batch. ``stack`` and ``report`` are called from its threads.
 
-    ``max_run_s``: how long after its creation the cloud ends each VM.
+    ``max_run_s``: how long after its creation the cloud ends each VM (``maxRunDuration``).
 
     Nothing happens before ``start``. ``close`` ends all threads and waits for them; the VMs stay: ``end`` deletes them.
     """
@@ -51,13 +51,13 @@ class Fleet:
         context: JournalContext,
         stack: VMStack,
         max_run_s: float,
-        tell: Callable[[Message], None],
+        report: Callable[[Message], None],
     ) -> None:
         self._context = context
         self._batch = context.journal.name
         self._stack = stack
         self._max_run_s = max_run_s
-        self._tell = tell
+        self._report = report
         self._login: Login  # from ``start`` on
         self._place_finder = PlaceFinder(context)
         self._closed = threading.Event()
@@ -71,7 +71,7 @@ class Fleet:
         self._created: set[str] = set()  # as the engine's thread listed them last
         self._repeats = 0  # of updates in a row that failed only of VMs that had gone
         self._engine: threading.Thread | None = None
-        self._threads = Threads(lambda error: tell(ThreadFailed(error=error)))
+        self._threads = Threads(lambda error: report(ThreadFailed(error=error)))
         self._last_pushes = LastPushes(context)
         self._late_vms = LateVMs(context=context, threads=self._threads, check=stack.check)
 
@@ -91,15 +91,15 @@ class Fleet:
         return not self._closed.is_set()
 
     def request(self, wishes: Sequence[VMWish]) -> None:
-        """Request these VMs, beside those that are there."""
+        """Request these VMs, in addition to the existing ones."""
         _log.info("requested: %s", wishes)
         self._wishes.add(wishes)
         self._requests.put(tuple(wish.name for wish in wishes))
 
     def adopt(self, instances: Sequence[Instance], *, answered: Collection[str] = ()) -> None:
-        """Take over VMs that are there already: they are connected to and watched.
+        """Take over existing VMs: they are connected to and watched.
 
-        ``answered``: those that have answered before. They get no time to boot: one that is silent now is given up as any other.
+        ``answered``: those that have answered before. They get no time to boot: one that is silent now is given up like any other.
         """
         wishes = [_wish_of(instance) for instance in instances]
         self._answered.update(answered)
@@ -108,9 +108,9 @@ class Fleet:
         self._boot_new(instances)
 
     def forget(self, name: str, *, owes: bool = False) -> None:
-        """Request a lost VM no more: the next update leaves it out. Whoever looks for its jobs deletes it.
+        """Stop requesting a lost VM: the next update leaves it out. Its ``Rescue`` deletes it.
 
-        ``owes``: results may still come from there, and updates wait for ``note_ended``, though not for ever.
+        ``owes``: results may still come from it, and updates wait for ``note_ended``, though not for ever.
         """
         if owes:
             self._last_pushes.expect(name)
@@ -119,11 +119,11 @@ class Fleet:
             self._down.add(name)
 
     def note_ended(self, name: str) -> None:
-        """Wait no more for what a lost VM may push."""
+        """Stop waiting for what a lost VM may push."""
         self._last_pushes.note_ended(name)
 
     def abandon(self, name: str) -> None:
-        """Delete a VM that nobody else looks after, should it run after all."""
+        """Delete a VM that nothing else looks after, should it run after all."""
         self.forget(name)
         self._late_vms.add(name)
 
@@ -141,7 +141,7 @@ class Fleet:
             self._context.cloud.stacks.interrupt()
         engine.join(ENGINE_END_LIMIT_S)
         if engine.is_alive():
-            self._context.warn("the engine does not stop; it is killed")
+            self._context.warn("the Pulumi engine did not stop in time; killing it")
             self._context.cloud.stacks.kill()
             engine.join(ENGINE_KILL_LIMIT_S)
 
@@ -153,10 +153,10 @@ class Fleet:
             except HpcError as error:
                 wanted = self._wishes.names() - self._created
                 refused = tuple(name for name in asked if name in wanted)
-                self._tell(VMsRefused(names=refused, error=error))
+                self._report(VMsRefused(names=refused, error=error))
 
     def _create(self, asked: Sequence[str]) -> None:
-        """Update the stack, once more in another zone where one has no capacity, until these VMs are there."""
+        """Update the stack until these VMs exist, each time in another zone where one has no capacity."""
         while not self._update(asked):
             pass
 
@@ -164,13 +164,13 @@ class Fleet:
         """Run one update; return False if another one is worth a try.
 
         Raises:
-            HpcError: the VMs requested are not there, and there is no other zone or machine type to try.
+            HpcError: the requested VMs do not exist, and no other zone or machine type is left to try.
         """
         self._last_pushes.wait(lambda: self.is_open)
         if not self.is_open:
             return True
         self._stack.check()
-        if self._created:  # these come later than the first ones, and the key must outlive them too
+        if self._created:  # the new VMs come later than the first ones, and the key must outlive them too
             self._login = self._stack.new_login()
         wishes = self._wishes.date(names.expires_label(self._context.now() + timedelta(seconds=self._max_run_s)))
         self._intend(wishes)
@@ -179,7 +179,7 @@ class Fleet:
             self._stack.update(wishes)
         except HpcError as error:
             failure = error
-        instances = self._list_made(failure)
+        instances = self._list_created(failure)
         self._boot_new(instances)
         missing = sorted(set(asked) & self._wishes.names() - self._created)
         went = set(missing if failure is None else lost_vms(failure)) & set(missing)
@@ -191,9 +191,9 @@ class Fleet:
                 raise failure
             return False
         if failure is not None and self.is_open and not self._is_of_gone_vms(failure):  # closed: it was interrupted
-            self._context.warn(f"the VMs requested are there, but there were errors: {failure}")
+            self._context.warn(f"the requested VMs were created, but with errors: {failure}")
         self._repeats = 0
-        self._tell(VMsCreated(instances=tuple(instances)))
+        self._report(VMsCreated(instances=tuple(instances)))
         return True
 
     def _is_worth_another(self, refused: Sequence[str], failure: HpcError) -> bool:
@@ -208,8 +208,8 @@ class Fleet:
         to delete them."""
         return is_of_gone_vms(failure, is_gone=lambda name: name not in self._created)
 
-    def _list_made(self, failure: HpcError | None) -> list[Instance]:
-        """Return all VMs that the cloud shows after an update; a cloud that does not answer for a while is asked again.
+    def _list_created(self, failure: HpcError | None) -> list[Instance]:
+        """Return all VMs that the cloud lists after an update; while the cloud does not answer, ask again for a while.
 
         Raises:
             HpcError: the failure of the update, if it had one; else that of the list.
@@ -231,14 +231,14 @@ class Fleet:
                 return instances
 
     def _intend(self, wishes: Sequence[VMWish]) -> None:
-        """Journals what this update may create: what was requested now, and all that was requested meanwhile."""
+        """Record in the journal what this update may create: what was requested now, and all that was requested meanwhile."""
         for wish in wishes:
             if wish not in self._intended:
                 self._context.journal.intend("instance", wish.name, wish.zone, machine_type=wish.machine_type)
                 self._intended.add(wish)
 
     def _move_on(self, names_missing: Sequence[str], error: HpcError) -> bool:
-        """Request in another place those that were not created; return False if there is none."""
+        """Request the VMs that were not created in another place; return False if none is left."""
         missing = self._wishes.find(names_missing)
         if not missing:
             return False
@@ -274,9 +274,9 @@ class Fleet:
             if self.is_open:
                 self._report_down(instance.name, "boot", str(error))
             return
-        with self._lock:  # what is reported before ``close`` is the controller's to close, what comes later is ours
+        with self._lock:  # the controller closes what is reported before ``close``; what comes later is closed here
             if self.is_open:
-                self._tell(VMReady(instance=instance, interface=interface))
+                self._report(VMReady(instance=instance, interface=interface))
                 return
         interface.close()
 
@@ -293,7 +293,7 @@ class Fleet:
                 trouble = str(error)
 
     def _look(self) -> None:
-        """Find VMs that are gone, and VMs that are there before the engine is done: others of its update may take minutes longer."""
+        """Find VMs that are gone, and VMs that run before the engine is done: others of its update may take minutes longer."""
         with self._lock:
             expected = [name for name in self._seen if name not in self._down]
             coming = self._wishes.names() - set(self._seen)
@@ -318,7 +318,7 @@ class Fleet:
                 return
             self._down.add(name)
         self._wishes.drop(name)
-        self._tell(VMDown(name=name, witness=witness, reason=reason))
+        self._report(VMDown(name=name, witness=witness, reason=reason))
 
 
 def _wish_of(instance: Instance) -> VMWish:

@@ -35,7 +35,7 @@ MOST_PUSHES = 3  # of one attempt, if one fails or is corrupt
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """An attempt of a job on a VM. ``is_there``: it was submitted before, by a client that went away."""
+    """An attempt of a job on a VM. ``is_there``: it was submitted before, by an earlier client."""
 
     inputs: JobInputs
     attempt: int
@@ -57,8 +57,8 @@ class Assignment:
 class JobThread:
     """The life of one attempt. It reports everything that it learns, and decides nothing.
 
-    ``check``: raises WatchedError if the batch is another client's by now, UnreachableError if nobody knows: then it is waited for.
-    ``closed``: nothing is begun any more.
+    ``check``: raises WatchedError if the batch is another client's by now, UnreachableError if that is unknown: then the thread waits.
+    ``closed``: nothing new is started.
     """
 
     context: Context
@@ -67,7 +67,7 @@ class JobThread:
     interface: OpenSeesInterface
     collector: Collector
     live_logs: LiveLogs
-    tell: Callable[[Message], None]
+    report: Callable[[Message], None]
     check: Callable[[], None]
     closed: threading.Event
 
@@ -78,13 +78,13 @@ class JobThread:
             if not job.is_there and not self._has_submitted():
                 return
             self._follow()
-            self.tell(SolverEnded(job=job.name, attempt=job.attempt))
+            self.report(SolverEnded(job=job.name, attempt=job.attempt))
             output = self._wait_for_push()
-            self.tell(JobDone(attempt=job.attempt, outcome=self._finish(output)))
+            self.report(JobDone(attempt=job.attempt, outcome=self._finish(output)))
         except HpcError as error:
-            self._tell_trouble(error)
-        except (OSError, ValueError) as error:  # such as a file of its model that cannot be read any more
-            self._tell_trouble(HpcError(f"the job cannot continue: {error}"))
+            self._report_trouble(error)
+        except (OSError, ValueError) as error:  # such as a file of its model that can no longer be read
+            self._report_trouble(HpcError(f"the job cannot continue: {error}"))
 
     def _has_submitted(self) -> bool:
         """Submit the job. Return False if the batch is another client's by now, or was ended: this computer may have slept meanwhile."""
@@ -100,9 +100,9 @@ class JobThread:
                 return True
         return False
 
-    def _tell_trouble(self, error: HpcError) -> None:
+    def _report_trouble(self, error: HpcError) -> None:
         job = self.assignment
-        self.tell(JobTrouble(job=job.name, attempt=job.attempt, vm=job.vm, error=error))
+        self.report(JobTrouble(job=job.name, attempt=job.attempt, vm=job.vm, error=error))
 
     def _job_to_submit(self) -> OpenSeesJob:
         from runner.hardware.opensees import OpenSeesJob
@@ -132,11 +132,11 @@ class JobThread:
         with self.live_logs.opened(self.assignment.remote_id) as log:
             for piece in self.interface.follow_bytes(self.assignment.remote_id, log.size_bytes):
                 whole, newline, rest = (rest + piece.content).rpartition(b"\n")
-                self._tell_lines(whole + newline)
+                self._show_lines(whole + newline)
                 log.add(whole + newline)
-        self._tell_lines(rest)
+        self._show_lines(rest)
 
-    def _tell_lines(self, content: bytes) -> None:
+    def _show_lines(self, content: bytes) -> None:
         if not content:
             return
         for line in content.removesuffix(b"\n").decode("utf-8", "replace").split("\n"):
@@ -176,7 +176,7 @@ class JobThread:
         return read_outcome(results.folder, name=job.name, expect=job.inputs.job.expect, vm=job.vm, note=note)
 
     def _push_until_done(self, exit_code: int | None) -> tuple[int | None, int]:
-        """Have the VM push again, a few times, what could not be pushed. The exit code and the number of the last push."""
+        """Have the VM repeat a failed push, a few times. Return the exit code and the number of the last push."""
         push = 1
         while exit_code in PUSH_FAILED and push < MOST_PUSHES:
             again = self._push_again(push + 1)
@@ -189,8 +189,8 @@ class JobThread:
         """Return the downloaded results of this push or a later one; what is corrupt is pushed again while its VM is there.
 
         Raises:
-            CorruptPushError: the last push of a few is corrupt, too.
-            RemoteError: the VM cannot be asked for another one.
+            CorruptPushError: the last push is corrupt, too.
+            RemoteError: the VM cannot be asked for another push.
             UnreachableError: nothing was downloaded in time.
         """
         job = self.assignment
@@ -211,13 +211,13 @@ class JobThread:
                 continue
             if results is None:
                 limit = f"{DOWNLOAD_LIMIT_S / 60:.0f} min"
-                raise UnreachableError(f"the results of {job.name} were pushed, but not downloaded in {limit}")
+                raise UnreachableError(f"the results of {job.name} were pushed, but not downloaded within {limit}")
             return results
 
     def _push_again(self, push: int) -> int | None:
         """Have the VM push this attempt once more, and wait until it has; a client before us may have asked for it.
 
-        The exit code; None if the VM answers, but cannot begin it: its disk may be full.
+        Return the exit code; None if the VM answers, but cannot start the push: its disk may be full.
         """
         from runner.hardware import JobStatus
         from runner.hardware.opensees import OpenSeesJob

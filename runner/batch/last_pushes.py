@@ -1,4 +1,4 @@
-"""Lost VMs from which results may still come: no update, which would delete them, begins in that time."""
+"""Lost VMs from which results may still come. An update would delete them, so none begins in that time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ LOOK_S = 1.0
 
 
 class LastPushes:
-    """Those of one batch. For several threads.
+    """The last pushes of one batch. Safe for several threads.
 
-    They cannot stay among the wishes instead: an update creates again what is gone.
+    They cannot stay among the wishes instead: an update would create again those that are gone.
     """
 
     def __init__(self, context: Context) -> None:
@@ -28,12 +28,12 @@ class LastPushes:
             self._awaited[name] = self._context.monotonic() + PUSH_LIMIT_S
 
     def note_ended(self, name: str) -> None:
-        """Expect nothing of it any more. A second call is harmless."""
+        """Stop expecting results of this VM. A second call is harmless."""
         with self._lock:
             self._awaited.pop(name, None)
 
     def wait(self, is_open: Callable[[], bool]) -> None:
-        """Wait until nothing is expected any more, or nobody needs to wait."""
+        """Wait until no results are expected, or ``is_open`` returns False."""
         while is_open() and self._are_awaited():
             self._context.sleep(LOOK_S)
 

@@ -1,4 +1,4 @@
-"""VMs that run though nobody waits for them any more, such as one that came up after its engine was killed: they are deleted."""
+"""VMs that run although they were given up, such as one that came up after its engine was killed: they are deleted."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from runner.lease import LeaseCheck
 
 
 class LateVMs:
-    """Those of one batch. For several threads. ``check``: a CloudError of it says that the batch may be somebody else's, and nothing
-    is deleted. ``threads``: a deletion takes up to minutes, in which whoever looks at the VMs has more to see.
+    """The late VMs of one batch. Safe for several threads. ``check``: if it raises CloudError, the batch may be another client's, and nothing
+    is deleted. ``threads``: they run the deletions, which take up to minutes and must not hold up the watch.
     """
 
     def __init__(self, *, context: Context, threads: Threads, check: LeaseCheck) -> None:
@@ -25,7 +25,7 @@ class LateVMs:
         self._lock = threading.Lock()
         self._unwanted: set[str] = set()
         self._ending: set[str] = set()
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def add(self, name: str) -> None:
         """Delete this one as soon as it runs."""
@@ -34,11 +34,11 @@ class LateVMs:
 
     @property
     def may_come(self) -> bool:
-        """Whether there is any to look for."""
+        """Whether any VM has to be looked for."""
         return bool(self._unwanted)
 
     def end(self, found: Sequence[Instance]) -> None:
-        """Start to delete those of these that are unwanted and run. What cannot be deleted is tried again at the next call."""
+        """Start to delete the unwanted VMs among these that run. What cannot be deleted is tried again at the next call."""
         for instance in found:
             with self._lock:
                 is_due = instance.runs and instance.name in self._unwanted - self._ending
@@ -51,14 +51,14 @@ class LateVMs:
             self._check()
             compute = self._context.cloud.compute
             now = compute.instance(instance.zone, instance.name)
-            if now is None or not now.runs:  # whoever looked for its jobs has deleted it since
+            if now is None or not now.runs:  # its rescue has deleted it since
                 return
             compute.delete_instance(instance.zone, instance.name)
-            self._warn_once(
-                instance.name, f"{instance.name} came late, when nobody waited for it any more; it was deleted"
-            )
+            self._warn_once(instance.name, f"{instance.name} came up late, after it was given up; it was deleted")
         except CloudError as error:
-            self._warn_once(instance.name, f"{instance.name} came late and cannot be deleted: {error}")
+            self._warn_once(
+                instance.name, f"{instance.name} came up late, after it was given up, and cannot be deleted: {error}"
+            )
             if isinstance(error, PermissionDeniedError):  # which asking again does not change
                 with self._lock:
                     self._unwanted.discard(instance.name)
@@ -68,7 +68,7 @@ class LateVMs:
 
     def _warn_once(self, name: str, message: str) -> None:
         with self._lock:
-            is_first = name not in self._told
-            self._told.add(name)
+            is_first = name not in self._warned
+            self._warned.add(name)
         if is_first:
             self._context.warn(message)

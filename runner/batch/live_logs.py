@@ -1,4 +1,4 @@
-"""The logs of running jobs on this computer, as far as they were shown: a client that attaches later continues there."""
+"""The logs of running jobs, kept on this computer as far as they were shown: a client that attaches later continues from there."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from runner.results import DownloadedSet
 
 
 class LiveLogs:
-    """Those of one batch, a file for each attempt. Safe for several threads, with one for each attempt.
+    """The live logs of one batch, a file for each attempt. Safe for several threads, if each attempt has only one.
 
-    A disk error is reported once, and stops no job: lines are shown then, and not kept.
+    A disk error is reported once, and stops no job: from then on lines are shown, but not kept.
     """
 
     def __init__(self, batch_folder: Path, listener: Listener) -> None:
         self._folder = batch_folder / names.LIVE_LOGS
         self._listener = listener
         self._lock = threading.Lock()
-        self._is_told = False
+        self._has_warned = False
         self._whole: set[str] = set()
 
     @contextmanager
@@ -44,8 +44,8 @@ class LiveLogs:
         with contextlib.suppress(OSError):
             self._path(attempt).unlink(missing_ok=True)
 
-    def tell_rest(self, results: DownloadedSet) -> None:
-        """Show the lines of a downloaded log that nobody has seen: from where its live log ends. A second call shows nothing."""
+    def show_rest(self, results: DownloadedSet) -> None:
+        """Show the lines of a downloaded log that were not shown yet: from where its live log ends. A second call shows nothing."""
         attempt = names.attempt_folder(results.job, results.attempt)
         live, log = self._path(attempt), results.folder / LOG_NAME
         with self._lock:
@@ -65,7 +65,7 @@ class LiveLogs:
     def note_trouble(self, error: OSError) -> None:
         """Warn once that logs cannot be kept."""
         with self._lock:
-            is_first, self._is_told = not self._is_told, True
+            is_first, self._has_warned = not self._has_warned, True
         if is_first:
             why = error.strerror or error
             self._listener.warn(f"log lines are shown, but not kept in {self._folder}: {why}")
@@ -75,7 +75,7 @@ class LiveLogs:
 
 
 class LiveLog:
-    """The log of one attempt. It has whole lines only: whoever continues begins with a whole line."""
+    """The log of one attempt. It has whole lines only: a client that continues it begins with a whole line."""
 
     def __init__(self, logs: LiveLogs, path: Path) -> None:
         self._logs = logs

@@ -26,7 +26,7 @@ class VMsCreated:
 
 @dataclass(frozen=True, kw_only=True)
 class VMsRefused:
-    """The engine could create these in no place that was tried."""
+    """The engine could not create these in any place that was tried."""
 
     names: tuple[str, ...]
     error: HpcError
@@ -42,7 +42,7 @@ class VMReady:
 
 @dataclass(frozen=True, kw_only=True)
 class VMDown:
-    """A VM is lost. ``witness``: who says so (marker, cloud, ssh, boot)."""
+    """A VM is lost. ``witness``: the source (marker, cloud, ssh, boot)."""
 
     name: str
     witness: str
@@ -51,7 +51,7 @@ class VMDown:
 
 @dataclass(frozen=True, kw_only=True)
 class VMGone:
-    """A lost VM can end no job any more, as far as anybody can tell, and all is known of the jobs that it had."""
+    """A lost VM can no longer end a job, as far as is known, and the outcome of each of its jobs was reported."""
 
     name: str
 
@@ -84,7 +84,7 @@ class JobTrouble:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultsLost:
-    """A job was on a VM that is gone, and nothing of it is downloaded or in the bucket."""
+    """A job was on a VM that is gone, and no results of it are downloaded or in the bucket."""
 
     job: str
     attempt: int
@@ -92,14 +92,14 @@ class ResultsLost:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultsDownloaded:
-    """Verified results of a job are downloaded, whoever waited for them."""
+    """Verified results of a job are downloaded, whether or not a thread waited for them."""
 
     results: DownloadedSet
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadlinesMoved:
-    """Somebody extended the batch: seconds after each job's start."""
+    """The batch was extended. ``deadlines``: in s after each job's start."""
 
     deadlines: Mapping[str, float]
 
@@ -113,12 +113,12 @@ class LeaseLost:
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseGone:
-    """Somebody removed the lease: no client runs the batch, and its VMs end themselves."""
+    """The lease was removed: no client runs the batch, and its VMs delete themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ThreadFailed:
-    """A thread ended by an error that is a defect of ours."""
+    """A thread ended with an error that is a defect of this program."""
 
     error: BaseException
 
@@ -147,7 +147,7 @@ class Inbox:
     def __init__(self) -> None:
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
 
-    def tell(self, message: Message) -> None:
+    def add(self, message: Message) -> None:
         """Add a message, from any thread."""
         self._messages.put(message)
 

@@ -1,4 +1,4 @@
-"""What works together on one batch for one client, put together: lease, downloads, fleet and controller.
+"""The parts of one client of a batch, put together: lease, downloads, fleet and controller.
 
 Threads of all of them report to one inbox, from which the controller reads. Nothing is started here.
 """
@@ -41,7 +41,7 @@ def put_together(
 
     def on_download(results: DownloadedSet) -> None:
         note_download(context, definition, results)
-        inbox.tell(ResultsDownloaded(results=results))
+        inbox.add(ResultsDownloaded(results=results))
 
     terms = _lease_terms(context, definition, take_over=take_over, predecessors=predecessors)
     lease = LeaseKeeper(store, terms, _lease_events(inbox))
@@ -51,7 +51,7 @@ def put_together(
         context=context,
         stack=BatchStack(context=context, definition=definition, check=lease.check),
         max_run_s=definition.plan.max_run_s,
-        tell=inbox.tell,
+        report=inbox.add,
     )
     controller = Controller(
         context=context,
@@ -89,7 +89,7 @@ def _lease_terms(
 
 def _lease_events(inbox: Inbox) -> LeaseEvents:
     return LeaseEvents(
-        on_change=lambda lease: inbox.tell(DeadlinesMoved(deadlines=lease.deadlines)),
-        on_lost=lambda lease: inbox.tell(LeaseLost(holder=lease.holder)),
-        on_gone=lambda: inbox.tell(LeaseGone()),
+        on_change=lambda lease: inbox.add(DeadlinesMoved(deadlines=lease.deadlines)),
+        on_lost=lambda lease: inbox.add(LeaseLost(holder=lease.holder)),
+        on_gone=lambda: inbox.add(LeaseGone()),
     )

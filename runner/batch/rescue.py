@@ -1,7 +1,7 @@
-"""What becomes of the jobs of a lost VM: none is run elsewhere before the VM has ended and the bucket was looked into.
+"""The rescue of the jobs of a lost VM: none is run elsewhere before the VM has ended and the bucket was searched for its results.
 
-A VM that does not answer may still run its jobs, and may have pushed results that nobody knows of. So it is deleted first, unless it
-goes by itself; what it pushed last is downloaded; and only what is neither downloaded nor in the bucket has to run again then.
+A VM that does not answer may still run its jobs, and may have pushed results that no client knows of. So it is deleted first, unless
+the cloud is deleting it; what it pushed last is downloaded; and only jobs without results here or in the bucket are run again.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from runner.model.batch import Expectation
 from runner.model.roster import JobEntry
 from runner.results import Collector, CorruptResultsError, DownloadedSet
 
-PUSH_LIMIT_S = 120.0  # for results that are on their way, and for a VM that goes by itself: it has 30 s, and a minute until it is gone
-CLOUD_LIMIT_S = 10 * 60.0  # for a cloud that does not answer; then nobody can say whether the VM has ended
+PUSH_LIMIT_S = 120.0  # for results that are on their way, and for a VM that is being preempted: it has 30 s, and a minute until it is gone
+CLOUD_LIMIT_S = 10 * 60.0  # for a cloud that does not answer; after that it is unknown whether the VM has ended
 LOOK_S = 2.0
 NOTE = "its VM was lost; results from the bucket"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rescue:
-    """For one lost VM. ``run`` is the body of a thread; it ends early once ``closed`` is set.
+    """The rescue for one lost VM. ``run`` is the body of a thread; it ends early once ``closed`` is set.
 
     ``jobs``: those that ran there. ``check``: raises WatchedError if the batch is another client's by now. ``note_ended``: called when
-    nothing is waited for on the VM any more. ``disconnect``: close what was connected to it, and wait until nobody follows its
-    jobs any more.
+    nothing more is expected from the VM. ``disconnect``: closes the connection to it, and waits for the threads that follow its
+    jobs.
     """
 
     context: Context
@@ -48,11 +48,11 @@ class Rescue:
     check: Callable[[], None]
     note_ended: Callable[[], None]
     disconnect: Callable[[], None]
-    tell: Callable[[Message], None]
+    report: Callable[[Message], None]
     closed: threading.Event
 
     def run(self) -> None:
-        """Delete the VM, look for all of its jobs, report what is known of each."""
+        """Delete the VM, search for the results of all of its jobs, report what was found of each."""
         try:
             may_look = self._end_vm()
         finally:
@@ -63,11 +63,11 @@ class Rescue:
         for job in self.jobs:
             if self.closed.is_set():
                 return
-            self.tell(self._look_for(job))
-        self.tell(VMGone(name=self.vm))
+            self.report(self._look_for(job))
+        self.report(VMGone(name=self.vm))
 
     def _end_vm(self) -> bool:
-        """Wait until it can end no job any more, as far as anybody can tell. Return False if that is not this client's to decide any more."""
+        """Wait until it can no longer end a job, as far as is known. Return False if the batch is another client's by now."""
         begun = self.context.monotonic()
         while not self.closed.is_set():
             waited_s = self.context.monotonic() - begun
@@ -105,7 +105,7 @@ class Rescue:
         )
 
     def _look_for(self, job: JobEntry) -> Message:
-        """Return what came of a job, in whatever attempt."""
+        """Return the outcome of a job, from any of its attempts."""
         try:
             for attempt in sorted(self._pushed_attempts(job.name), reverse=True):
                 results = self._download(job.name, attempt)
@@ -116,21 +116,21 @@ class Rescue:
         return ResultsLost(job=job.name, attempt=job.attempt)
 
     def _pushed_attempts(self, job: str) -> set[int]:
-        """Return the attempts that are complete in the bucket, or downloaded. A bucket that does not answer is asked again and again.
+        """Return the attempts that are complete in the bucket, or downloaded. A bucket that does not answer is asked again until it does.
 
         Raises:
             CloudError: it refuses.
         """
-        is_told = False
+        has_warned = False
         while True:
             try:
                 return self.collector.find_attempts(job)
             except CloudError as error:
                 if self.closed.is_set() or not is_worth_a_retry(error, is_idempotent=True):
                     raise
-                if not is_told:
-                    self._warn(f"job {job} is not run again before the bucket can be read: {error}")
-                is_told = True
+                if not has_warned:
+                    self._warn(f"job {job} is not run again until the bucket can be read: {error}")
+                has_warned = True
             self.context.sleep(LOOK_S)
 
     def _download(self, job: str, attempt: int) -> DownloadedSet | None:
@@ -144,7 +144,7 @@ class Rescue:
         while attempt in self._pushed_attempts(job):
             try:
                 results = self.collector.wait_downloaded(job, attempt, timeout_s=LOOK_S)
-            except CorruptResultsError:  # which is reported already: no VM is there to push it again
+            except CorruptResultsError:  # which is reported already: no VM exists that could push it again
                 return None
             if results is not None:
                 return results
@@ -153,7 +153,7 @@ class Rescue:
         return None
 
     def _done(self, job: JobEntry, results: DownloadedSet) -> JobDone:
-        self.live_logs.tell_rest(results)
+        self.live_logs.show_rest(results)
         outcome = read_outcome(results.folder, name=job.name, expect=self.expectations[job.name], vm=self.vm, note=NOTE)
         return JobDone(attempt=job.attempt, outcome=outcome)
 

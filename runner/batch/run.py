@@ -39,7 +39,7 @@ class BatchRun:
         return self._run(PartEnd.LEFT_AS_FOUND)
 
     def _run(self, end_if_not_ready: PartEnd) -> RunSummary:
-        """Take the lease, get ready, run the jobs; then leave the batch the way that ``BatchEnd`` has come to by then.
+        """Take the lease, get ready, run the jobs; then end this client's part the way that ``BatchEnd`` says.
 
         What ends it is registered first, so that it runs last: connections are closed and VMs gone before the last downloads.
         """
@@ -73,7 +73,7 @@ class BatchRun:
         return summary
 
     def _get_ready(self, parts: BatchParts, *, is_new: bool) -> None:
-        """Have in place, and learn, what has to be there or known before the first job is started."""
+        """Save and learn everything that has to exist or be known before the first job is started."""
         context = self.context
         context.journal.intend("stack", self.definition.plan.batch, "analysis")
         if is_new:
@@ -84,5 +84,7 @@ class BatchRun:
         with context.phases.phase("attach"):
             find_finished(context, self.definition, parts)
             take_over_vms(context, parts)
-            if parts.controller.roster.has(VMState.LOST):  # nobody knows what jobs they had and have pushed since
+            if parts.controller.roster.has(
+                VMState.LOST
+            ):  # the jobs that they had, and may have pushed since, are unknown
                 find_finished(context, self.definition, parts)

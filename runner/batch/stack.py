@@ -21,7 +21,7 @@ UP_LIMIT_S = 20 * 60.0  # as long as the provider waits for a VM; an engine that
 
 @dataclass(frozen=True, kw_only=True)
 class VMWish:
-    """A VM as it is requested. ``expires``: the label of when it must be gone; '' until it is about to be created."""
+    """A VM as it is requested. ``expires``: the label with the time by which it must be gone; '' until it is about to be created."""
 
     name: str
     zone: str
@@ -43,8 +43,8 @@ class VMWish:
 class VMStack(Protocol):
     """What a fleet needs to create VMs and to delete them. Every call may raise HpcError.
 
-    ``check``: raises WatchedError if the batch is another client's by now, UnreachableError if nobody knows. Call it before
-    everything that creates or deletes.
+    ``check``: raises WatchedError if the batch is another client's by now, UnreachableError if that is unknown. Call it before
+    anything is created or deleted.
     """
 
     @property
@@ -54,12 +54,12 @@ class VMStack(Protocol):
         """Return a login that outlives the VMs that are created now."""
 
     def update(self, wishes: Sequence[VMWish]) -> None:
-        """Create the VMs that are requested and not there, delete those that are there and not requested. Idempotent."""
+        """Create the requested VMs that do not exist, delete the existing VMs that are not requested. Idempotent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchStack:
-    """The stack of one batch. ``check``: that of the batch's lease."""
+    """The stack of one batch. ``check``: the check of the batch's lease."""
 
     context: Context
     definition: Definition
@@ -77,7 +77,7 @@ class BatchStack:
         """Run one ``pulumi up`` of the stack with these VMs.
 
         Raises:
-            HpcError: what failed; some of the VMs may be there all the same.
+            HpcError: what failed; some of the VMs may exist nevertheless.
         """
         progress = tell_stack_progress(self.context.listener, self.definition.plan.batch)
         spec = analysis_spec(self.context, self.definition, wishes)

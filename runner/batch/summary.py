@@ -63,7 +63,7 @@ class JobOutcome:
 class RunSummary:
     """How a batch ended. ``left_over`` names what could not be removed; it should be empty. Times as in ``Phases``.
 
-    ``error_exit_code``: of what ended it early, else None. Before there was a batch everything is empty.
+    ``error_exit_code``: of the error that ended it early, else None. Everything is empty if no batch had begun.
     """
 
     batch: str
@@ -77,7 +77,7 @@ class RunSummary:
 
     @property
     def exit_code(self) -> int:
-        """That of an error; else 0 only if every job succeeded and nothing is left, or if the batch runs on without this client; 8 if
+        """The exit code of an error; else 0 only if every job succeeded and nothing is left, or if the batch keeps running without this client; 8 if
         something is left, else 1."""
         if self.error_exit_code is not None:
             return self.error_exit_code
@@ -102,7 +102,7 @@ class RunSummary:
 
 @dataclass(kw_only=True)
 class RunReport:
-    """What is known of a run in the end, also if an error or a signal ended it. None: there was no batch yet."""
+    """What is known at the end of a run, also if an error or a signal ended it. ``summary`` None: no batch had begun."""
 
     summary: RunSummary | None = None
 

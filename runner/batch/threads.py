@@ -1,4 +1,4 @@
-"""The threads of one owner: started by name, none of whose errors is lost, and waited for in the end."""
+"""The threads of one owner: started by name, waited for at the end, and none of their errors is lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runner.errors import HpcError
 
 
 class Threads:
-    """``on_defect`` is called with what a thread ended with, ``on_error`` instead if that is an HpcError and ``on_error`` is given.
+    """``on_defect`` is called with the exception that ended a thread; ``on_error``, if given, is called instead for an HpcError.
 
     Safe for several threads.
     """
@@ -45,7 +45,7 @@ class Threads:
         return thread
 
     def join(self, limit_s: float) -> bool:
-        """Wait until all have ended, for so long together; return whether they have."""
+        """Wait until all have ended, for this long in total; return whether they have."""
         give_up_at = time.monotonic() + limit_s
         with self._lock:
             threads = [thread for thread in self._started if thread is not threading.current_thread()]

@@ -11,7 +11,7 @@ from runner.model.stockout import Place
 
 
 class Wishes:
-    """Those of one batch. For several threads."""
+    """The wishes of one batch. Safe for several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,7 +23,7 @@ class Wishes:
             self._wanted.update({wish.name: wish for wish in wishes})
 
     def drop(self, name: str) -> None:
-        """Request this one no more. Nothing if it is not requested."""
+        """Stop requesting this one. Do nothing if it is not requested."""
         with self._lock:
             self._wanted.pop(name, None)
 
@@ -33,12 +33,12 @@ class Wishes:
             return frozenset(self._wanted)
 
     def find(self, names: Iterable[str]) -> list[VMWish]:
-        """Return those of these that are requested."""
+        """Return the requested VMs among these."""
         with self._lock:
             return [self._wanted[name] for name in names if name in self._wanted]
 
     def date(self, expires: str) -> list[VMWish]:
-        """Return all, each with its own end: ``expires`` for those that have none yet. VMs that are created later live longer."""
+        """Return all, each with its own end: ``expires`` for those without one. VMs that are created later have a later end."""
         with self._lock:
             for name, wish in self._wanted.items():
                 self._wanted[name] = wish if wish.expires else replace(wish, expires=expires)

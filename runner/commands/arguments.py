@@ -1,4 +1,4 @@
-"""Arguments as somebody typed them, checked before anything is begun. Numbers come as text: Invoke itself would refuse a wrong one
+"""Arguments as the user typed them, checked before anything is begun. Numbers come as text: Invoke itself would refuse a wrong one
 with a traceback or with its own exit code, and not as an event where ``--json`` was given."""
 
 from __future__ import annotations

@@ -18,13 +18,13 @@ _log = logging.getLogger(__name__)
 
 
 def execute(context: Context, options: Attach, *, report: RunReport | None = None) -> RunSummary:
-    """Take over a batch: logs go on where they stood, finished jobs are not run again, waiting ones are started.
+    """Take over a batch: logs continue where they stopped, finished jobs are not run again, waiting ones are started.
 
     A batch that cannot be continued is left as it was found. ``report`` has the summary also if an error is raised.
 
     Raises:
-        InputError: no batch is open, or more than one and none was named, or nothing knows the one that was, or its client is alive.
-        WatchedError: another client, of which it is not known that it is gone, watches it, and ``take_over`` was not given.
+        InputError: no batch is open; or several are and none was named; or the named one is unknown, or its client is alive.
+        WatchedError: another client that may be alive watches it, and ``take_over`` was not given.
         NotFoundError: the batch has ended, or never began.
     """
     if options.batch:
@@ -50,7 +50,7 @@ def _load_definition(context: Context, name: str) -> Definition:
     try:
         return load_definition(context, name)
     except NotFoundError:
-        check_known(context, batch=name)  # a name that nothing knows is a mistake of who typed it
+        check_known(context, batch=name)  # an unknown name is a mistake of the user
         raise
 
 
@@ -59,9 +59,9 @@ def _only_open_batch(context: Context) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise InputError("there is no batch to attach to", remedy="`invoke status` shows what exists")
+        raise InputError("no batch to attach to", remedy="`invoke status` shows what exists")
     raise InputError(
-        f"there are {len(found)} batches: {', '.join(found)}", remedy=f"say which: invoke attach --batch {found[0]}"
+        f"{len(found)} batches are open: {', '.join(found)}", remedy=f"name one: invoke attach --batch {found[0]}"
     )
 
 

@@ -1,7 +1,7 @@
-"""``invoke cleanup``: remove expired resources, or a batch, a bake, everything; the cloud itself is asked what there is.
+"""``invoke cleanup``: remove expired resources, or a batch, a bake, everything; the cloud itself is asked what exists.
 
-Needs no memory: no journal, no stack; Pulumi only to list and forget the stacks of a state in a bucket. Where there is a
-journal, what was cleaned up is ended in it.
+It needs no journal and no stack; it needs Pulumi only to list and remove the stacks of a state in a bucket. The journals of
+what was cleaned up, where they exist, are ended.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CLEANED_UP = "cleaned up"
 
 @dataclass(frozen=True, kw_only=True)
 class CleanupSummary:
-    """What became of it. ``kept``: what is of ours but was not to be touched."""
+    """The outcome of a cleanup. ``kept``: our resources that were not to be touched."""
 
     report: SweepReport
     kept: tuple[Choice, ...]
@@ -34,7 +34,7 @@ class CleanupSummary:
 
     @property
     def stays(self) -> list[str]:
-        """What was asked for and stays, a text each with its reason: a client uses it, it is not the user's, it is new."""
+        """What was asked for but stays, each with its reason: a client uses it, it is not the user's, it is new."""
         choices = [*(choice for choice in self.kept if choice.is_spared), *self.report.spared]
         return [
             *(f"{choice.item}: {choice.reason}" for choice in choices),
@@ -43,7 +43,7 @@ class CleanupSummary:
 
     @property
     def exit_code(self) -> int:
-        """8 if anything is left that was asked for, or could not be looked at."""
+        """8 if anything is left that was asked for, or could not be checked."""
         return LeftoverError.exit_code if self.stays or not self.report.is_clean else 0
 
     def as_json(self) -> dict[str, Any]:
@@ -59,10 +59,10 @@ class CleanupSummary:
 
 
 def execute(context: Context, options: Cleanup) -> CleanupSummary:
-    """Show what would go, ask, remove it, and look again. Idempotent.
+    """Show what would be deleted, ask, delete it, and check again. Idempotent.
 
     Raises:
-        InputError: the request makes no sense, nothing knows that batch or bake, or a living process uses it.
+        InputError: the request is contradictory, that batch or bake is unknown, or a living process runs it.
         DeclinedError: the user declined; nothing was removed.
     """
     scope = _read_scope(context, options)
@@ -77,7 +77,7 @@ def execute(context: Context, options: Cleanup) -> CleanupSummary:
     taken = tuple(choice.item for choice in choices if choice.is_taken)
     kept = tuple(choice for choice in choices if not choice.is_taken)
     if taken and not (options.dry_run or options.yes) and not context.listener.on_confirm(f"Delete {_count(taken)}?"):
-        raise DeclinedError("nothing was deleted", remedy="confirm, or give --yes where nobody can be asked")
+        raise DeclinedError("nothing was deleted", remedy="confirm, or give --yes to skip the question")
     report = SweepReport(removals=(), left=(), unread=found.unread)
     if taken:
         report = sweep_agreed(
@@ -85,13 +85,13 @@ def execute(context: Context, options: Cleanup) -> CleanupSummary:
             lambda: _look_again(context, scope),
             Agreement(found=found, items=taken),
             kinds=kinds,
-            report=lambda removal: _tell(context, removal, options),
+            report=lambda removal: _report_removal(context, removal, options),
         )
     if not options.dry_run:
         keys = {item.key for item in taken}
         untouched = [item for item in found.items if item.kind in BILLED and item.key not in keys]
         _end_journals(context, scope, report, untouched)
-        with suppress(CloudError):  # what is left here costs nothing
+        with suppress(CloudError):  # what is left on this computer costs nothing
             forget_inputs_of_gone(context)
     return CleanupSummary(report=report, kept=kept, dry_run=options.dry_run)
 
@@ -101,7 +101,7 @@ def _read_scope(context: Context, options: Cleanup) -> Scope:
     if len(given) > 1:
         raise InputError(f"--{' and --'.join(given)} exclude each other")
     if options.results and not (options.batch or options.everything):
-        raise InputError("--results goes with --batch or --everything: it deletes what analyses have brought about")
+        raise InputError("--results needs --batch or --everything: it deletes the results of jobs")
     for name in (options.batch, options.bake):
         if name and not names.is_batch_name(name):
             raise InputError(f"{name!r} is not the name of a batch or bake")
@@ -109,7 +109,7 @@ def _read_scope(context: Context, options: Cleanup) -> Scope:
     for name in (options.batch, options.bake):
         if name in busy:
             raise InputError(
-                f"{name} is being run by {busy[name]}", remedy="end that command: it cleans up behind itself"
+                f"{name} is being run by {busy[name]}", remedy="end that command: it cleans up after itself"
             )
     return Scope(
         now=context.now(),
@@ -152,16 +152,16 @@ def _show(context: Context, choices: Iterable[Choice], unread: Iterable[Unread])
             )
         )
     for text in unread:
-        context.warn(f"could not be looked at: {text}")
+        context.warn(f"could not be checked: {text}")
 
 
-def _tell(context: Context, removal: Removal, options: Cleanup) -> None:
+def _report_removal(context: Context, removal: Removal, options: Cleanup) -> None:
     if not options.dry_run:
         report_removal(context, removal)
 
 
 def _end_journals(context: Context, scope: Scope, report: SweepReport, untouched: Iterable[Item]) -> None:
-    """End the journals of batches and bakes of which nothing billable is left. ``untouched``: what costs and was not to go."""
+    """End the journals of batches and bakes of which nothing billable is left. ``untouched``: billable, but not to be deleted."""
     spared = (choice.item for choice in report.spared)
     left = {item.purpose for item in (*report.left, *spared, *report.appeared, *untouched)}
     purposes = {removal.item.purpose for removal in report.removals} | {scope.batch, scope.bake}
@@ -169,7 +169,7 @@ def _end_journals(context: Context, scope: Scope, report: SweepReport, untouched
         if journal.is_owner_alive or journal.name not in purposes or journal.name in left or report.unread:
             continue
         if journal.facts.get("project", context.settings.project) != context.settings.project:
-            continue  # nobody has looked there
+            continue  # that project was not checked
         try:
             with context.reporting_journals.resume(journal.name) as state:
                 for removal in report.removals:

@@ -27,21 +27,23 @@ MOST_MINUTES = 366 * 24 * 60.0  # longer than Google lets a VM run
 
 @dataclass(frozen=True, kw_only=True)
 class Extension:
-    """``deadlines``: of the jobs that were moved, in s after each one's start. ``wall``: when the cloud ends the first VM; None if it does not."""
+    """``deadlines``: of the jobs that were moved, in s after each one's start. ``vms_end``: when ``maxRunDuration`` ends the first VM; None if it does not."""
 
     batch: str
     minutes: float
     deadlines: Mapping[str, float]
-    wall: datetime | None
+    vms_end: datetime | None
 
     def __str__(self) -> str:
         moved = (
             f"job {name}: at most {seconds / 60:.0f} min from its start" for name, seconds in self.deadlines.items()
         )
-        wall = (
-            "" if self.wall is None else f"whatever happens, its first VM ends at {_shown(self.wall)} (maxRunDuration)"
+        vms_end = (
+            ""
+            if self.vms_end is None
+            else f"its first VM ends at {_shown(self.vms_end)} at the latest (maxRunDuration)"
         )
-        return "\n".join(line for line in (*moved, wall) if line)
+        return "\n".join(line for line in (*moved, vms_end) if line)
 
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -49,12 +51,12 @@ class Extension:
             "batch": self.batch,
             "minutes": self.minutes,
             "deadlines_s": dict(self.deadlines),
-            "vms_end_at": _shown(self.wall),
+            "vms_end_at": _shown(self.vms_end),
         }
 
 
 def read_minutes(text: str) -> float:
-    """Read a number of minutes as somebody typed it.
+    """Read a number of minutes as the user typed it.
 
     Raises:
         InputError: it is not one.
@@ -64,25 +66,25 @@ def read_minutes(text: str) -> float:
     except ValueError:
         minutes = math.nan
     if not 0 < abs(minutes) <= MOST_MINUTES:
-        told = f"{shorten(text)} is not a number of minutes, at most {MOST_MINUTES:.0f} and not 0"
-        raise InputError(told, remedy="for example: --minutes 30")
+        message = f"{shorten(text)} is not a number of minutes, at most {MOST_MINUTES:.0f} and not 0"
+        raise InputError(message, remedy="for example: --minutes 30")
     return minutes
 
 
 def execute(context: Context, *, batch: str, minutes: float, job: str = "") -> Extension:
-    """Move the deadlines of a batch's jobs, or of one, by so many minutes. The batch ends when its last job does.
+    """Move the deadlines of a batch's jobs, or of one, by this many minutes. The batch ends when its last job does.
 
     Raises:
-        InputError: nothing runs under that name, there is no such job, or the VMs end before; nothing was moved.
+        InputError: nothing runs under that name, no job has that name, or the VMs end before; nothing was moved.
     """
     check_batch_name(batch)
     context.cloud.open()
     instances = context.cloud.compute.instances(names.labels_of_batch(batch))
     if not instances:
-        raise InputError(f"batch {batch} has no VMs: nothing runs that could be extended", remedy="see `invoke status`")
+        raise InputError(f"batch {batch} has no VMs: no running job to extend", remedy="see `invoke status`")
     now = context.now()
-    wall = min((instance.ends for instance in instances if instance.ends is not None), default=None)
-    _check_wall(batch, now + timedelta(minutes=minutes), wall)
+    vms_end = min((instance.ends for instance in instances if instance.ends is not None), default=None)
+    _check_vms_end(batch, now + timedelta(minutes=minutes), vms_end)
     timeouts = _read_timeouts(context, batch)
 
     def move(lease: Lease) -> Lease:
@@ -103,7 +105,7 @@ def execute(context: Context, *, batch: str, minutes: float, job: str = "") -> E
         batch=batch,
         minutes=minutes,
         deadlines={name: seconds for name, seconds in lease.deadlines.items() if job in ("", name)},
-        wall=wall,
+        vms_end=vms_end,
     )
 
 
@@ -115,18 +117,18 @@ def _move(deadlines: Mapping[str, float], minutes: float, *, longest_s: float | 
     return {name: deadline.limit_s for name, deadline in moved.items()}
 
 
-def _check_wall(batch: str, at: datetime, wall: datetime | None) -> None:
-    if wall is not None and at > wall:
-        beyond_min = (at - wall).total_seconds() / 60
+def _check_vms_end(batch: str, at: datetime, vms_end: datetime | None) -> None:
+    if vms_end is not None and at > vms_end:
+        beyond_min = (at - vms_end).total_seconds() / 60
         raise InputError(
-            f"batch {batch} cannot go on until {_shown(at)}: its VMs end at {_shown(wall)} (maxRunDuration), "
+            f"batch {batch} cannot run until {_shown(at)}: its VMs end at {_shown(vms_end)} (maxRunDuration), "
             f"{beyond_min:.0f} minutes earlier, and that cannot be moved while they run",
-            remedy="extend by less, or run what is not done by then again, with a longer timeout_min",
+            remedy="extend by less, or run the unfinished jobs again with a longer timeout_min",
         )
 
 
 def _longest_run_s(instances: Sequence[Instance]) -> float | None:
-    """Return how long the longest-living VM runs, in s; None if there is one without an end."""
+    """Return the longest time that a VM runs, in s; None if one has no limit."""
     runs = [_run_s(instance) for instance in instances]
     return None if None in runs else max(run_s for run_s in runs if run_s is not None)
 

@@ -28,14 +28,14 @@ def execute(context: Context, options: Receipt) -> ReceiptView:
     """Return the receipt as it was written at the end; with ``verify`` a new one, from what the cloud says now.
 
     Raises:
-        InputError: this computer has no journal of that name, or the settings are about another project.
+        InputError: this computer has no journal of that name, or the settings are for another project.
         DiskError: nothing of the journal can be read.
     """
     name = options.batch
     journal = context.journals.read(name)
     if journal is None:
         known = ", ".join(context.journals.names()[-5:]) or "none yet"
-        raise InputError(f"there is no journal of {name} on this computer", remedy=f"the latest: {known}")
+        raise InputError(f"no journal of {name} on this computer", remedy=f"the latest: {known}")
     if journal.troubles and not journal.records:  # it would report nothing, as if nothing had been created
         remedy = f"`invoke cleanup --batch {name} --dry-run` asks the cloud itself"
         raise DiskError("; ".join(journal.troubles), remedy=remedy)
@@ -53,6 +53,6 @@ def _check_project(context: Context, journal: JournalState) -> None:
     project = journal.facts.get("project", context.settings.project)
     if project != context.settings.project:
         raise InputError(
-            f"{journal.name} ran in project {project}, the settings are about {context.settings.project}",
+            f"{journal.name} ran in project {project}; the settings say {context.settings.project}",
             remedy=f"set OPENSEES_HPC_PROJECT={project} for this command",
         )

@@ -13,14 +13,14 @@ from runner.results import Collected, Collector, DownloadedSet, DownloadTracker,
 
 @dataclass(frozen=True, kw_only=True)
 class ResultsSummary:
-    """What came of a batch's results."""
+    """What was downloaded of a batch's results."""
 
     batch: str
     collected: Collected
 
     @property
     def exit_code(self) -> int:
-        """0 if all that was pushed is downloaded, 1 if something is corrupt or not pushed to its end."""
+        """0 if all that was pushed is downloaded, 1 if something is corrupt or its push is not complete."""
         return 1 if self.collected.corrupt or self.collected.unfinished else 0
 
     @property
@@ -30,8 +30,8 @@ class ResultsSummary:
         return [
             *(f"{_named(each.job, each.attempt)}: {each.files} files in {each.folder}" for each in downloaded),
             *(f"CORRUPT, kept in the bucket as {prefix}: {why}" for prefix, why in corrupt.items()),
-            *(f"not pushed to its end: {prefix}" for prefix in self.collected.unfinished),
-            f"batch {self.batch}: {len(downloaded)} result sets are downloaded, {len(corrupt)} are corrupt",
+            *(f"push not complete: {prefix}" for prefix in self.collected.unfinished),
+            f"batch {self.batch}: {len(downloaded)} result sets downloaded, {len(corrupt)} corrupt",
         ]
 
     def as_json(self) -> dict[str, Any]:
@@ -39,7 +39,7 @@ class ResultsSummary:
         return {
             "batch": self.batch,
             "exit_code": self.exit_code,
-            "home": [_home(item) for item in self.collected.downloaded],
+            "home": [_downloaded(item) for item in self.collected.downloaded],
             "corrupt": [{"prefix": prefix, "message": why} for prefix, why in self.collected.corrupt.items()],
             "unfinished": list(self.collected.unfinished),
         }
@@ -55,7 +55,7 @@ def list_sets(context: Context) -> dict[str, Any]:
     store = context.cloud.results
     try:
         sets = store.everything()
-    except NotFoundError:  # the bucket is made with the base stack
+    except NotFoundError:  # the bucket is created with the base stack
         sets = []
     batches = sorted({found.batch for found in sets})
     return {
@@ -74,21 +74,21 @@ def list_lines(values: dict[str, Any]) -> list[str]:
         committed = [item for item in sets if item["committed"]]
         size = sum(item["bytes"] for item in sets)
         jobs = ", ".join(_named(item["job"], item["attempt"]) for item in committed) or "none complete yet"
-        on_its_way = f", {len(sets) - len(committed)} not pushed to their end" if len(committed) < len(sets) else ""
+        on_its_way = f", {len(sets) - len(committed)} not complete" if len(committed) < len(sets) else ""
         lines.append(f"{batch['name']}: {len(committed)} result sets{on_its_way}, {size:,} bytes: {jobs}")
     remedy = "`invoke results --batch NAME` downloads them"
     return [*lines, remedy] if lines else [f"no results in the bucket {values['bucket']}"]
 
 
 def execute(context: Context, *, batch: str) -> ResultsSummary:
-    """Download what a batch has in the bucket, whether it runs or not. Pushes that may still go on are left alone.
+    """Download what a batch has in the bucket, whether it runs or not. Pushes that may still be under way are left alone.
 
-    Of a batch that is not over, which has control objects, nothing is deleted in the bucket: its own client may be on another
+    Nothing of a batch that is not over (it has control objects) is deleted in the bucket: its own client may be on another
     computer and would take the jobs for lost.
 
     Raises:
-        InputError: there is no such batch, neither in the bucket nor downloaded.
-        DiskError: no room for the results; what is missing stays in the bucket.
+        InputError: no such batch is in the bucket or downloaded.
+        DiskError: no disk space for the results; what is missing stays in the bucket.
         CloudError: the cloud does not answer, or not to us.
     """
     check_batch_name(batch, remedy="`invoke results` lists those with results")
@@ -122,11 +122,11 @@ def _set(found: ResultSet) -> dict[str, Any]:
     }
 
 
-def _home(home: DownloadedSet) -> dict[str, Any]:
+def _downloaded(results: DownloadedSet) -> dict[str, Any]:
     return {
-        "job": home.job,
-        "attempt": home.attempt,
-        "folder": str(home.folder),
-        "files": home.files,
-        "bytes": home.size_bytes,
+        "job": results.job,
+        "attempt": results.attempt,
+        "folder": str(results.folder),
+        "files": results.files,
+        "bytes": results.size_bytes,
     }

@@ -67,7 +67,7 @@ def execute(context: Context, options: Run, *, report: RunReport | None = None) 
 
 
 def _plan(context: Context, checked: CheckedBatch) -> Plan:
-    """Return the plan, under a name that nothing has, with disks that hold the current image.
+    """Return the plan, under an unused name, with disks that hold the current image.
 
     Raises:
         MissingToolError: an image will have to be baked first, for which this computer lacks something.
@@ -80,7 +80,7 @@ def _plan(context: Context, checked: CheckedBatch) -> Plan:
 
 
 def _names_taken(context: Context) -> set[str]:
-    """Return the names that a journal, a stack, a folder of results or anything in the bucket has."""
+    """Return the names that are used by journals, stacks, folders of results or objects in the bucket."""
     taken = {
         *context.journals.names(),
         *context.cloud.stacks.names("analysis"),
@@ -92,7 +92,7 @@ def _names_taken(context: Context) -> set[str]:
 
 
 def _names_downloaded(folder: Path) -> set[str]:
-    """Return the names in the folder for results, if it is there yet.
+    """Return the names in the folder for results, if it exists yet.
 
     Raises:
         DiskError: it cannot be read.
@@ -124,7 +124,7 @@ def _begin_journal(context: Context, plan: Plan, *, wanted: str) -> tuple[Plan, 
 
 
 def _define(context: Context, plan: Plan, checked: CheckedBatch, image: Image) -> Definition:
-    """Return the batch as every client of it will know it, with the time at which its VMs end by themselves."""
+    """Return the batch as every client of it will know it, with the time at which ``maxRunDuration`` ends its VMs."""
     expires = context.now() + timedelta(seconds=plan.max_run_s)
     return Definition(
         owner=context.settings.owner,
@@ -137,7 +137,7 @@ def _define(context: Context, plan: Plan, checked: CheckedBatch, image: Image) -
 
 
 def _record_plan(context: Context, definition: Definition, journal: Journal) -> None:
-    """Record what the receipt will compute the cost from."""
+    """Record the facts from which the receipt computes the cost."""
     plan = definition.plan
     journal.record(
         "plan",
@@ -151,18 +151,18 @@ def _record_plan(context: Context, definition: Definition, journal: Journal) -> 
 
 
 def _fit_quota(context: Context, plan: Plan, checked: CheckedBatch) -> Plan:
-    """Return the plan with no more VMs than the region's quotas have room for, each of them for as much longer.
+    """Return the plan with no more VMs than the region's quotas allow; fewer VMs run for longer.
 
     Raises:
-        QuotaError: there is room for none.
-        InputError: so few VMs may need longer than Google lets them run.
+        QuotaError: they allow none.
+        InputError: so few VMs may need more time than Google lets them run.
     """
     quotas = context.cloud.compute.read_quotas(context.settings.region)
     rooms = find_rooms(quotas, plan.machine, plan.provisioning, disk_gib=plan.disk_gib)
     if not rooms or rooms[0].vms >= len(plan.instances):
         return plan
     if rooms[0].vms == 0:
-        remedy = "ask for more under IAM & Admin > Quotas, or choose a smaller machines.type or another region"
+        remedy = "request more under IAM & Admin > Quotas, or choose a smaller machines.type or another region"
         raise QuotaError(f"{context.settings.region}: {rooms[0]}", remedy=remedy)
     message = (
         f"{context.settings.region}: {rooms[0]}; the batch gets {rooms[0].vms} instead of {len(plan.instances)} VMs"
@@ -174,7 +174,7 @@ def _fit_quota(context: Context, plan: Plan, checked: CheckedBatch) -> Plan:
 
 
 def _agree(context: Context, plan: Plan, checked: CheckedBatch) -> None:
-    """Show what will be created and what it may cost, hold it to the budget, and ask."""
+    """Show what will be created and what it may cost, check it against the budget, and ask."""
     ceiling_usd = 0.0 if context.is_local else plan.ceiling_usd
     context.listener.report(
         PlanMade(
@@ -202,4 +202,4 @@ def _agree(context: Context, plan: Plan, checked: CheckedBatch) -> None:
         )
         raise InputError([problem])
     if not context.listener.on_confirm(f"Create this and run {len(plan.jobs)} jobs?"):
-        raise DeclinedError("nothing was created", remedy="confirm, or give --yes where nobody can be asked")
+        raise DeclinedError("nothing was created", remedy="confirm, or give --yes to skip the question")

@@ -29,7 +29,7 @@ class MergedSettings:
 
 
 def merge_settings(before: str, file: Path, typed: Mapping[str, Any]) -> MergedSettings:
-    """Return the settings file for the target google: what ``before`` has in it, and over that what was typed; empty is not typed.
+    """Return the settings file for the target google: what ``before`` has in it, overridden by what was typed; empty values count as not typed.
 
     Raises:
         InputError: the file is wrong, or would be, or a key is missing.
@@ -46,11 +46,11 @@ def merge_settings(before: str, file: Path, typed: Mapping[str, Any]) -> MergedS
 
 
 def execute(context: Context, *, file: Path, text: str) -> str:
-    """Check the project, create the state bucket if it is missing, bring a base that is there up to date with the settings,
+    """Check the project, create the state bucket if it is missing, bring an existing base stack up to date with the settings,
     write ``text`` to ``file``; return where Pulumi's state is.
 
     Raises:
-        InputError: the settings let no VM be reached, or do not go with the base.
+        InputError: with these settings no VM can be reached, or they do not fit the base stack.
         DeclinedError: the user declined to create the bucket or to change the base; nothing was written.
         CloudError: the project cannot be used.
         DiskError: the settings cannot be written.
@@ -59,7 +59,7 @@ def execute(context: Context, *, file: Path, text: str) -> str:
     _ensure_state_bucket(context)
     engine = (
         context.cloud.pulumi_environment()
-    )  # the state's passphrase is created, or taken over from who was here first
+    )  # the state's passphrase is created, or taken over from the first user of the project
     base = context.cloud.stacks.outputs("base", names.BASE_STACK)
     if base:
         with base_lock(context):
@@ -75,7 +75,7 @@ def _ensure_state_bucket(context: Context) -> None:
     bucket = names.state_bucket_name(context.settings.project)
     if context.cloud.buckets.exists(bucket):
         return
-    # With no state there is no base: what no base can be created with is reported before all else.
+    # Without a state there is no base stack: settings from which none can be created are reported before all else.
     wanted_settings(context, None)
     if not context.listener.on_confirm(
         f"Create the versioned bucket {bucket} in {context.settings.region} for Pulumi's state?"

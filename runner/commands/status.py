@@ -15,10 +15,10 @@ from runner.teardown import find_expired, item_of
 
 
 def execute(context: Context) -> dict[str, Any]:
-    """Return JSON values: ``target, project, image, vms, without_vm, batches, bucket, cost``; lists are empty when there is nothing.
+    """Return JSON values: ``target, project, image, vms, without_vm, batches, bucket, cost``; lists may be empty.
 
-    ``without_vm`` are disks and addresses that none of these VMs has: they are billed all the same. ``expired`` at each of
-    these resources says why ``cleanup`` would delete it, or nothing.
+    ``without_vm`` are disks and addresses that none of these VMs has: they are billed, too. ``expired`` of each of
+    these resources says why ``cleanup`` would delete it, or is empty.
 
     Raises:
         CloudError: the cloud does not answer, or not to us. What could not be read is never shown as absent.
@@ -43,8 +43,8 @@ def execute(context: Context) -> dict[str, Any]:
         _resource(item, is_local=context.is_local) | {"expired": reasons.get(item.key, "")}
         for item in _without_vm(items, instances)
     ]
-    prices = [thing["usd_per_hour_at_most"] for thing in (*vms, *without_vm)]
-    of_batches = {str(thing["batch"]) for thing in (*vms, *without_vm) if thing["batch"]}
+    prices = [item["usd_per_hour_at_most"] for item in (*vms, *without_vm)]
+    of_batches = {str(item["batch"]) for item in (*vms, *without_vm) if item["batch"]}
     batches = sorted(of_batches | set(cloud.stacks.names("analysis")))
     return {
         "target": settings.target,
@@ -91,12 +91,12 @@ def _find_beside(context: Context) -> Sequence[Item]:
     """Find our disks and addresses, and the leases of batches."""
     found = context.cloud.inventory.find((Kind.DISK, Kind.ADDRESS, Kind.CONTROL), {"app": names.APP})
     if found.unread:
-        raise CloudError(f"could not be looked at: {'; '.join(map(str, found.unread))}")
+        raise CloudError(f"could not be checked: {'; '.join(map(str, found.unread))}")
     return found.items
 
 
 def _without_vm(items: Iterable[Item], instances: Sequence[Instance]) -> list[Item]:
-    """Return the disks and addresses among them, but those whose price is in that of a VM."""
+    """Return the disks and addresses among them, except those whose price is part of a VM's."""
     vms = {f"{instance.zone}/{instance.name}" for instance in instances}
     kinds = (Kind.DISK, Kind.ADDRESS)
     return [item for item in items if item.kind in kinds and vms.isdisjoint(item.users)]

@@ -1,6 +1,6 @@
 """What a jobs file names on this computer and in the bucket: the preflight, the definition of a batch, its input files.
 
-What the file means is ``model.batch``'s. No VM and no stack is touched here.
+The meaning of the file is defined in ``model.batch``. No VM and no stack is touched here.
 """
 
 from runner.jobsfile.definition import Definition, load_definition, open_batches, save_definition

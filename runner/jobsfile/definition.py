@@ -31,7 +31,7 @@ FORMAT = 1
 @dataclass(frozen=True, kw_only=True)
 class Definition:
     """A batch that was begun: its plan, its jobs with their files, the image that its VMs boot, and when they must be gone
-    (ISO 8601, for their label). ``owner``: whose it stays, whoever continues it."""
+    (ISO 8601, for their label). ``owner``: it stays the same when another user continues the batch."""
 
     owner: str
     plan: Plan
@@ -46,7 +46,7 @@ def save_definition(context: Context, definition: Definition) -> None:
 
     Raises:
         InputError: a file of a job has gone since it was looked for, or cannot be read.
-        DiskError: there is no room to pack them.
+        DiskError: no disk space to pack them.
     """
     store, batch = context.cloud.results, definition.plan.batch
     keys: dict[tuple[Path, tuple[str, ...]], str] = {}
@@ -58,7 +58,7 @@ def save_definition(context: Context, definition: Definition) -> None:
     plan = {key: value for key, value in asdict(definition.plan).items() if key not in ("jobs", "machine")}
     values = {
         "format": FORMAT,
-        "owner": definition.owner,  # objects have no labels, and a sweep has to know whose they are
+        "owner": definition.owner,  # objects have no labels, and a sweep has to know their owner
         "plan": plan | {"machine_type": definition.plan.machine.name},
         "image": definition.image,
         "disk_gib": definition.disk_gib,
@@ -69,7 +69,7 @@ def save_definition(context: Context, definition: Definition) -> None:
 
 
 def open_batches(context: Context) -> list[str]:
-    """Return the batches that a client can continue: those whose definition is in the bucket. None if there is no bucket yet."""
+    """Return the batches that a client can continue: those whose definition is in the bucket. The list is empty if the bucket does not exist yet."""
     store = context.cloud.results
     try:
         return [batch for batch in store.controlled_batches() if names.DEFINITION in store.list_control(batch)]
@@ -81,15 +81,15 @@ def load_definition(context: Context, batch: str) -> Definition:
     """Read the definition of a batch from the bucket, and unpack the files of its jobs in the state folder.
 
     Raises:
-        NotFoundError: the bucket has none: the batch has ended, or was never begun.
+        NotFoundError: the bucket has none: the batch has ended, or never began.
         CloudError: it is corrupt, or of a newer format.
         DiskError: the files of its jobs cannot be unpacked here.
     """
     found = context.cloud.results.get_control(batch, names.DEFINITION)
     if found is None:
         raise NotFoundError(
-            f"there is nothing of batch {batch} in the bucket to continue: it has ended, or never began",
-            remedy=f"`invoke status` lists what there is, `invoke cleanup --batch {batch}` removes what may be left of it",
+            f"the bucket has nothing of batch {batch} to continue: it has ended, or never began",
+            remedy=f"`invoke status` lists what exists, `invoke cleanup --batch {batch}` removes what may be left of it",
         )
     try:
         values = decode_json(found.content)
@@ -100,12 +100,12 @@ def load_definition(context: Context, batch: str) -> Definition:
         inputs = tuple(_read_job(context, batch, item, index) for index, item in enumerate(values["jobs"]))
         plan = dict(values["plan"])
         machine = MACHINE_TYPES[plan.pop("machine_type")]
-        made = Plan(
+        read = Plan(
             **plan | {"instances": tuple(plan["instances"])}, machine=machine, jobs=tuple(item.job for item in inputs)
         )
         return Definition(
             owner=plain_text(values["owner"]),
-            plan=made,
+            plan=read,
             inputs=inputs,
             image=str(values["image"]),
             disk_gib=whole_number(values["disk_gib"]),

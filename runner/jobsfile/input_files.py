@@ -1,7 +1,7 @@
 """The input files of a batch's jobs, in the bucket and with a client that attached: as streams, never whole in memory.
 
-``inputs/<hash>.tar.gz`` in the bucket holds the files of one folder. What a client unpacks lies in its state folder, below the
-project, whose bucket it is, for as long as that has the batch.
+``inputs/<hash>.tar.gz`` in the bucket holds the files of one folder. A client unpacks them in its state folder, below the
+project of the bucket, and keeps them as long as the bucket has the batch.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ def save_inputs(context: Context, batch: str, folder: Path, files: Sequence[str]
     """Put files of a folder into the bucket; return the key by which a client finds them again, which is the same for the same files.
 
     Raises:
-        InputError: a file has gone since it was looked for, or cannot be read.
-        DiskError: the archive cannot be made in the state folder.
+        InputError: a file was deleted since the preflight, or cannot be read.
+        DiskError: the archive cannot be written in the state folder.
         CloudError: it cannot be written to the bucket.
     """
     scratch = _folder_of(context, batch).parent
     with disk_errors_mapped(scratch / batch, more=STATE_ELSEWHERE):
         make_private_folder(scratch)
-        with tempfile.TemporaryFile(dir=scratch) as file:  # without a name: whatever happens, nothing of it stays
+        with tempfile.TemporaryFile(dir=scratch) as file:  # it has no name, so nothing is left behind in any case
             key = _pack(folder, files, file)
             context.cloud.results.put_control_file(batch, _object_name(key), file)
     return key
 
 
 def fetch_inputs(context: Context, batch: str, key: str) -> Path:
-    """Return the folder with these files, unpacked if it is not there. Several clients with one state folder may do so at once.
+    """Return the folder with these files, unpacked if it does not exist. Several clients with one state folder may do so at once.
 
     Raises:
         CloudError: they are not in the bucket, or not what was put there.
@@ -68,14 +68,14 @@ def fetch_inputs(context: Context, batch: str, key: str) -> Path:
 
 
 def forget_inputs(context: Context, batch: str) -> None:
-    """Delete what was unpacked of a batch that is over. What cannot be deleted does no harm."""
+    """Delete the unpacked files of a batch that is over. Files that cannot be deleted are harmless."""
     shutil.rmtree(_folder_of(context, batch), ignore_errors=True)
 
 
 def forget_inputs_of_gone(context: Context) -> None:
-    """Do so for all batches that the bucket does not know any more: another client may have ended them.
+    """Do so for all batches that are no longer in the bucket: another client may have ended them.
 
-    A batch that a process here runs is left to it.
+    A batch that a process on this computer runs is left alone.
 
     Raises:
         CloudError: the bucket cannot be listed; nothing was deleted.
@@ -127,7 +127,7 @@ class _Source:
         with _read_errors_mapped(self._folder):
             content = self._file.read(min(size, self._left))
             if not content and self._left:
-                raise OSError(0, "it became shorter", self._file.name)
+                raise OSError(0, "it has become shorter", self._file.name)
         self._left -= len(content)
         return content
 
@@ -159,8 +159,8 @@ def _read_errors_mapped(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(
-            f"{error.filename or folder}: cannot be read any more: {error.strerror or error}",
-            remedy=f"let {folder} stay as it is until its jobs have begun",
+            f"{error.filename or folder}: can no longer be read: {error.strerror or error}",
+            remedy=f"leave {folder} unchanged until its jobs have started",
         ) from error
 
 
@@ -169,11 +169,11 @@ def _fetch(context: Context, batch: str, key: str, into: Path) -> None:
     store = context.cloud.results
     found = store.find_control(batch, _object_name(key))
     if found is None:
-        raise CloudError(f"input files of batch {batch} are not in the bucket any more: {_object_name(key)}")
+        raise CloudError(f"input files of batch {batch} are no longer in the bucket: {_object_name(key)}")
     store.objects.copy_down(found, into)
     with into.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest()[:KEY_LETTERS] != key:
-            raise CloudError(f"input files of batch {batch} in the bucket are not those that it was begun with: {key}")
+            raise CloudError(f"input files of batch {batch} in the bucket are not those that it began with: {key}")
 
 
 def _unpack(packed: Path, folder: Path) -> None:
@@ -195,10 +195,10 @@ def _write(content: IO[bytes], path: Path, *, mode: int) -> None:
         shutil.copyfileobj(content, file, PIECE_BYTES)
 
 
-def _move_in(made: Path, here: Path) -> None:
+def _move_in(unpacked: Path, here: Path) -> None:
     """Move the files to their place, unless another client was quicker, with the same files."""
     try:
-        made.rename(here)
+        unpacked.rename(here)
     except OSError:
         if not here.is_dir():
             raise

@@ -1,4 +1,4 @@
-"""The preflight: what a jobs file names must be there, and lie inside its folder. No cloud is touched."""
+"""The preflight: what a jobs file names must exist, inside its folder. No cloud is touched."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class JobInputs:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedBatch:
-    """A batch whose every file is there."""
+    """A batch all of whose files exist."""
 
     batch: Batch
     inputs: tuple[JobInputs, ...]
@@ -106,15 +106,15 @@ class _Look:
             self._add(main)
 
     def _match_problems(self, pattern: str, place: Location, *, asked: bool) -> Iterator[InputProblem]:
-        """Add what a pattern matches; what it may not match is a problem if somebody ``asked`` for it."""
+        """Add what a pattern matches; what it may not match is a problem if the jobs file ``asked`` for it."""
         folder = self._job.folder
-        main = folder / self._job.main  # has had its own complaints
+        main = folder / self._job.main  # its problems are reported already
         try:
             matches = [path for path in folder.glob(pattern) if path.is_file()]
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
             yield self._source.problem(
-                place, f"{pattern!r} cannot be looked for in {folder}: {why}", "correct the pattern"
+                place, f"{pattern!r} cannot be searched for in {folder}: {why}", "correct the pattern"
             )
             return
         if asked and not matches:
@@ -161,7 +161,7 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _is_reserved(path: Path, folder: Path) -> bool:
-    """Return whether it lies where a job's log and state will be, as in the results of an earlier run."""
+    """Return whether its name is that of a job's log or state, as in the results of an earlier run."""
     relative = path.relative_to(folder)
     return relative.parts[0] == STATE_FOLDER or relative.as_posix() == LOG_NAME
 

@@ -1,6 +1,6 @@
-"""The lease of a batch in the bucket, kept and lost.
+"""The lease of a batch in the bucket, kept, renewed and lost.
 
-What a lease says is ``model.lease``'s; nothing here creates or deletes VMs.
+The content of a lease is defined in ``model.lease``; nothing here creates or deletes VMs.
 """
 
 from runner.lease.keeper import (

@@ -1,4 +1,4 @@
-"""Keeping the lease of a batch in the bucket: taken, renewed in a thread, lost, given back. And what VMs leave beside it.
+"""Keeping the lease of a batch in the bucket: taken, renewed in a thread, lost, given back. Also reads what VMs leave beside it.
 
 The store is a ``ResultStore``; here only its control objects are used.
 """
@@ -28,7 +28,7 @@ TRIES = 5
 
 
 class WatchedError(ConflictError):
-    """Somebody else watches the batch: its ``holder``."""
+    """Another client, ``holder``, watches the batch."""
 
     def __init__(self, message: str, *, holder: str, remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
@@ -36,7 +36,7 @@ class WatchedError(ConflictError):
 
 
 def taken_over(batch: str, holder: str) -> WatchedError:
-    """Return the error of a client whose batch another one has taken over: nothing of it may be touched any more."""
+    """Return the error of a client whose batch another one has taken over: nothing of it may be touched from now on."""
     return WatchedError(f"batch {batch} is being run by {holder}", holder=holder)
 
 
@@ -74,10 +74,10 @@ def read_lease(store: ControlStore, batch: str) -> StoredLease | None:
 
 
 def change_lease(store: ControlStore, batch: str, change: Callable[[Lease], Lease]) -> Lease:
-    """Rewrite a lease that perhaps somebody else renews at this moment; return what it is then.
+    """Rewrite a lease that another client may renew at the same moment; return the new lease.
 
     Raises:
-        CloudError: there is none, or it could not be written.
+        CloudError: the batch has no lease, or it could not be written.
     """
     for _ in range(TRIES):
         found = read_lease(store, batch)
@@ -89,18 +89,18 @@ def change_lease(store: ControlStore, batch: str, change: Callable[[Lease], Leas
         except ConflictError:
             continue
         return wanted
-    raise ConflictError(f"batch {batch} has no lease, or others keep changing it")
+    raise ConflictError(f"batch {batch} has no lease, or other clients keep changing it")
 
 
 def read_preempted(store: ControlStore, batch: str) -> set[str]:
-    """Return the VMs of a batch that wrote, as their last act, that they were preempted."""
+    """Return the VMs of a batch whose last act was to write that they were preempted."""
     folder = names.preemption_prefix(batch).removeprefix(names.control_prefix(batch))
     return {name.removeprefix(folder) for name in store.list_control(batch) if name.startswith(folder)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseTerms:
-    """``holder``, ``holder_id``: who we are, as in ``Lease``. ``take_over``: also from somebody who seems to be watching.
+    """``holder``, ``holder_id``: this client, as in ``Lease``. ``take_over``: also from a client that seems to be watching.
 
     ``predecessors``: holders that are known to be gone, whatever the lease says, as ``Lease.is_held_by`` has them; they need no
     ``take_over``.
@@ -133,7 +133,7 @@ def _elapsed_s() -> float:
 class LeaseEvents:
     """Callbacks, called at entering and from the keeper's thread, which must not be held up.
 
-    ``on_change``: somebody moved a deadline. ``on_lost``: the lease as others have it. ``on_gone``: somebody removed it.
+    ``on_change``: a deadline was moved. ``on_lost``: another client took the lease, which is passed. ``on_gone``: it was removed.
     """
 
     on_change: Callable[[Lease], None] = _ignore_lease
@@ -156,15 +156,15 @@ class LeaseCheck(Protocol):
 
 
 class LeaseKeeper:
-    """A context manager: takes the lease, renews it every third of its length, looks more often whether somebody changed it.
+    """A context manager: takes the lease, renews it every third of its length, checks more often whether it was changed.
 
-    What fails is tried again at the next look, for as long as it takes: ``age_s`` shows how bad it is. At the end of the block
-    the lease is left as it is, and runs out; ``detach`` says that nobody needs to watch.
+    What fails is tried again at the next check, for as long as it takes; ``age_s`` is the time since the last success. At the end of
+    the block the lease is left as it is, and expires; ``detach`` marks the batch as one that needs no client.
 
     ``was_detached``: the batch ran alone before.
 
     Raises (entering):
-        WatchedError: somebody else watches this batch, and ``take_over`` was not given.
+        WatchedError: another client watches this batch, and ``take_over`` was not given.
         CloudError: the lease could not be written.
     """
 
@@ -203,12 +203,12 @@ class LeaseKeeper:
 
     @property
     def lost_to(self) -> str:
-        """Who else has it; '' if nobody."""
+        """The other client that has it; '' if none."""
         return self._lease.holder if self.state is LeaseState.TAKEN else ""
 
     @property
     def age_s(self) -> float:
-        """How long ago it was last renewed. Beyond ``lease_s`` the VMs begin to end themselves."""
+        """The time since it was last renewed. Beyond ``lease_s`` the VMs begin to delete themselves."""
         return self._monotonic() - self._renewed_at
 
     def __enter__(self) -> Self:
@@ -223,7 +223,7 @@ class LeaseKeeper:
     def _begin(self) -> Self:
         with self._writing:
             self._take()
-        if self._lease.deadlines != self._terms.deadlines:  # somebody moved them before
+        if self._lease.deadlines != self._terms.deadlines:  # they were moved before
             self._events.on_change(self._lease)
         self._thread.start()
         return self
@@ -244,7 +244,7 @@ class LeaseKeeper:
             self._write(lambda lease: replace(lease, detached=True))
 
     def look(self) -> None:
-        """Renew it if that is due, else look whether somebody changed it. The keeper's thread does this by itself."""
+        """Renew it if that is due, else check whether it was changed. The keeper's thread does this regularly."""
         asked_at = self._monotonic()
         try:
             with self._writing:
@@ -256,11 +256,11 @@ class LeaseKeeper:
             self.trouble = str(error)
 
     def check(self, *, within_s: float = 0.0) -> None:
-        """Look now, before something that must not happen to a batch that is somebody else's; unless that was done so lately.
+        """Check the lease now, before an act that must not happen to another client's batch; not if it was checked within ``within_s``.
 
         Raises:
-            WatchedError: somebody else has it.
-            UnreachableError: it has run out and cannot be read, so that anybody may have it by now.
+            WatchedError: another client has it.
+            UnreachableError: it has expired and cannot be read, so that another client may have it by now.
         """
         if self._monotonic() - self._looked_at >= within_s:
             self.look()
@@ -280,7 +280,7 @@ class LeaseKeeper:
             self._thread.join(JOIN_LIMIT_S)
 
     def _take(self) -> None:
-        """Make the lease ours, or our own if there is none. Of two who try at once, one finds that it is the other's by now."""
+        """Take the lease, or write a new one if there is none. Of two clients that try at once, one finds that the other has it."""
         for _ in range(TRIES):
             found = read_lease(self._store, self._terms.batch)
             if found is not None:
@@ -291,17 +291,17 @@ class LeaseKeeper:
                 return self._put(self._lease.renew(self._now(), self._terms.lease_s))
             except (ConflictError, NotFoundError) as error:
                 refusal = error
-                self._generation = 0  # there is another one now, or none any more
+                self._generation = 0  # the lease was replaced or removed
         raise refusal
 
     def _claim(self, lease: Lease) -> Lease:
-        """Return somebody's lease as ours."""
+        """Return another client's lease as ours."""
         terms = self._terms
         is_free = terms.take_over or self._is_ours(lease) or lease.is_held_by(terms.predecessors)
         if lease.is_watched(self._now()) and not is_free:
             self._lease, self.state = lease, LeaseState.TAKEN
             raise WatchedError(
-                f"batch {terms.batch} is watched by {lease.holder} (last heard of at {lease.renewed:%H:%M:%S} UTC)",
+                f"batch {terms.batch} is watched by {lease.holder} (last renewed at {lease.renewed:%H:%M:%S} UTC)",
                 holder=lease.holder,
                 remedy=f"let it run, or take the batch over: invoke attach --batch {terms.batch} --take-over",
             )
@@ -317,7 +317,7 @@ class LeaseKeeper:
         return (lease.holder, lease.holder_id) == (self._terms.holder, self._terms.holder_id)
 
     def _write(self, change: Callable[[Lease], Lease]) -> None:
-        """Renew the lease with a change, over what others may have changed in it meanwhile."""
+        """Renew the lease with a change, on top of what others may have changed in it meanwhile."""
         for _ in range(TRIES):
             if self.state is not LeaseState.OURS:
                 raise ConflictError(
@@ -327,7 +327,7 @@ class LeaseKeeper:
                 return self._put(change(self._lease.renew(self._now(), self._terms.lease_s)))
             except (ConflictError, NotFoundError):
                 self._notice(read_lease(self._store, self._terms.batch))
-        raise ConflictError(f"the lease of batch {self._terms.batch} is changed by others all the time")
+        raise ConflictError(f"the lease of batch {self._terms.batch} keeps being changed by other clients")
 
     def _put(self, lease: Lease) -> None:
         asked_at = self._monotonic()
@@ -338,9 +338,9 @@ class LeaseKeeper:
         self._lease, self._renewed_at, self._was_taken = lease, asked_at, True
 
     def _notice(self, found: StoredLease | None) -> None:
-        """Take in what is in the bucket now: our own last write, somebody's new deadlines, or another holder."""
+        """Handle what is in the bucket now: our own last write, new deadlines, or another holder."""
         if self.state is LeaseState.TAKEN or (found is not None and found.generation == self._generation):
-            return  # what was taken stays so, also when whoever took it has ended the batch and removed the lease
+            return  # what was taken stays so, also when the new holder has ended the batch and removed the lease
         if found is None:
             self._lease, self.state = replace(self._lease, holder="", holder_id=""), LeaseState.REMOVED
             self._events.on_gone()

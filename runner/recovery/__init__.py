@@ -1,6 +1,6 @@
-"""Abandoned batches and bakes: reported, or ended where nobody needs to be asked.
+"""Abandoned batches and bakes: reported, or ended where no question is needed.
 
-Batches that live are left alone.
+Batches with a living client are left alone.
 """
 
 from runner.recovery.report import report_abandoned_batches

@@ -1,4 +1,4 @@
-"""Abandoned batches and bakes: reported with their price by the hour, or ended where nobody needs to be asked."""
+"""Abandoned batches and bakes: reported with their price by the hour, or ended where no question is needed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Abandoned:
 
     @property
     def offers(self) -> tuple[str, ...]:
-        """The commands that continue it or end it. What another client runs can only be taken over."""
+        """The commands that continue it or end it. A batch that another client runs can only be taken over."""
         name = self.journal.name
         if self.watched_by:
             return (f"invoke attach --batch {name} --take-over",)
@@ -85,13 +85,13 @@ class Abandoned:
 
 def report_abandoned(
     context: Context,
-    dead: Sequence[JournalState],
+    journals: Sequence[JournalState],
     *,
     may_clean: bool = True,
 ) -> list[Abandoned]:
     """See ``report.report_abandoned_batches``."""
     to_price: list[tuple[JournalState, bool]] = []
-    for journal in dead:
+    for journal in journals:
         is_from_here = journal.is_owner_gone
         if is_from_here and not journal.resources and journal.kind != BAKE:
             _close(context, journal, "its client was gone before anything was created")
@@ -106,9 +106,9 @@ def report_abandoned(
 
 
 def _clean(context: Context, journal: JournalState) -> bool:
-    """Remove everything of an abandoned bake; return whether that is done."""
+    """Delete all resources of an abandoned bake; return whether that is done."""
     context.listener.report(BakeCleanup(name=journal.name, state="started"))
-    outcome = "its client was gone; everything of it was removed"
+    outcome = "its client was gone; all its resources were deleted"
     if not _close(context, journal, outcome, first=lambda: end_bake(context.with_new_phases(), journal.name)):
         return False
     context.listener.report(BakeCleanup(name=journal.name, state="done"))
@@ -122,7 +122,7 @@ def _close(
     *,
     first: Callable[[], object] = lambda: None,
 ) -> bool:
-    """End the journal of an abandoned batch or bake, as its owner, after ``first``; return False if that is not possible, or somebody else does."""
+    """End the journal of an abandoned batch or bake, as its owner, after ``first``; return False if that is impossible, or another process does it."""
     try:
         with context.reporting_journals.resume(journal.name) as state:
             first()
@@ -140,8 +140,8 @@ def _close(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _There:
-    """What the cloud says that there is: our instances, the batches whose definition is in the bucket, and their leases.
+class _Found:
+    """What the cloud lists: our instances, the batches whose definition is in the bucket, and their leases.
 
     ``expired``: why resources have expired, as ``find_expired`` has it.
     """
@@ -153,14 +153,14 @@ class _There:
 
 
 def _price(context: Context, journals: Sequence[tuple[JournalState, bool]]) -> list[Abandoned]:
-    """Return what each of them costs now, by what the cloud says that there is of it."""
+    """Return each of them with its cost now, by the resources that the cloud lists."""
     there, trouble = _ask_with_limit(context, {journal.name for journal, _ in journals})
     found = []
     for journal, is_from_here in journals:
         project = journal.facts.get("project", context.settings.project)
         why = trouble
         if project != context.settings.project:
-            why = f"it is in project {project}, the settings are about {context.settings.project}"
+            why = f"it is in project {project}; the settings say {context.settings.project}"
         theirs = None if why or there is None else _of(journal, there.instances)
         reasons = {} if there is None else there.expired
         found.append(
@@ -185,9 +185,9 @@ def _watcher(journal: JournalState, sight: LeaseSight | None) -> str:
     return "" if sight.lease.is_held_by(gone_clients(journal)) else sight.lease.holder
 
 
-def _ask_with_limit(context: Context, wanted: Collection[str]) -> tuple[_There | None, str]:
-    """Return what there is, or None and why that is not known, within a limit. ``wanted``: whose leases are read."""
-    answers: list[_There] = []
+def _ask_with_limit(context: Context, wanted: Collection[str]) -> tuple[_Found | None, str]:
+    """Return what the cloud lists, or None and the reason, within a limit. ``wanted``: the batches whose leases are read."""
+    answers: list[_Found] = []
     troubles: list[str] = []
 
     def ask() -> None:
@@ -197,7 +197,7 @@ def _ask_with_limit(context: Context, wanted: Collection[str]) -> tuple[_There |
             batches = open_batches(context)
             controls = [item for name in batches if name in wanted for item in _find_control(context, name)]
             answers.append(
-                _There(
+                _Found(
                     instances=instances,
                     open_batches=batches,
                     leases={item.batch: item.lease for item in controls if item.lease is not None},
@@ -207,7 +207,7 @@ def _ask_with_limit(context: Context, wanted: Collection[str]) -> tuple[_There |
         except HpcError as error:
             troubles.append(str(error))
 
-    asking = threading.Thread(target=ask, daemon=True, name="ask for what is there")
+    asking = threading.Thread(target=ask, daemon=True, name="list what exists")
     asking.start()
     asking.join(ASK_LIMIT_S)
     if answers:

@@ -1,7 +1,7 @@
 """The end of a batch or a bake: destroy its stack, then ask the cloud itself whether anything with its label is left.
 
-Nothing that is wrong with Pulumi stands in the way: what the engine cannot do, or not in time, the sweep does; and when the
-cloud says that everything is gone, the stack is forgotten, by force if it must be.
+No fault of Pulumi stands in the way: what the engine cannot do, or not in time, the sweep does; and when the
+cloud says that everything is gone, the stack is removed, by force if necessary.
 """
 
 from __future__ import annotations
@@ -42,13 +42,15 @@ def end_batch(
 ) -> Ending:
     """Cancel, refresh, destroy and remove the batch's stack, then delete what is left of it by label. Idempotent.
 
-    ``hurry``: once it is set, the engine is not waited for any more.
+    ``hurry``: once it is set, the engine is no longer waited for.
 
     Raises:
-        LeftoverError: something billable is still there, or nobody knows; its ``items`` say what.
+        LeftoverError: something billable is still there, or may be; its ``items`` say what.
     """
     limit = EngineLimit(limit_s=DESTROY_LIMIT_S, hurry=hurry or threading.Event())
-    scope = Scope(now=context.now(), owner=ANY_OWNER, batch=batch)  # whoever has its lease may end it, whoever began it
+    scope = Scope(
+        now=context.now(), owner=ANY_OWNER, batch=batch
+    )  # the holder of its lease may end it, also if another user began it
     return _end(_Stack(project="analysis", name=batch), scope, limit, context)
 
 
@@ -58,7 +60,7 @@ def end_bake(
     *,
     hurry: threading.Event | None = None,
 ) -> Ending:
-    """Do the same for a bake: its builder and what belongs to it; an image that was validated stays."""
+    """Do the same for a bake: its builder and what belongs to it; a validated image stays."""
     limit = EngineLimit(limit_s=DESTROY_LIMIT_S, hurry=hurry or threading.Event())
     scope = Scope(now=context.now(), owner=context.settings.owner, bake=bake)
     return _end(_Stack(project="image", name=bake), scope, limit, context)
@@ -93,10 +95,10 @@ def _end(stack: _Stack, scope: Scope, limit: EngineLimit, context: Context) -> E
 
 
 def _destroy(context: Context, stack: _Stack, limit: EngineLimit) -> HpcError | None:
-    """Destroy and remove the stack; return what kept the engine from it, None if nothing did."""
+    """Destroy and remove the stack; return the error if the engine could not, else None."""
     try:
         if limit.hurry.is_set():
-            raise StackError("there was no time to destroy the stack")
+            raise StackError("no time to destroy the stack")
         context.cloud.stacks.destroy(
             stack.project, stack.name, tell_stack_progress(context.listener, stack.name), limit=limit
         )
@@ -104,20 +106,20 @@ def _destroy(context: Context, stack: _Stack, limit: EngineLimit) -> HpcError | 
     except HpcError as error:
         if not is_of_gone_vms(
             error, is_gone=lambda name: True
-        ):  # one that goes by itself while it is about to be deleted
+        ):  # such as a spot VM that vanished before it was deleted
             context.warn(f"pulumi destroy failed, deleting by label: {error}")
         return error
     return None
 
 
 def _forget(context: Context, stack: _Stack) -> str:
-    """Forget a stack of which nothing is left; return the command that does it by hand if that fails."""
+    """Remove a stack that has no resources left; return the command that does it by hand if that fails."""
     try:
         context.cloud.inventory.remove(stack.item)
     except HpcError as error:
         context.warn(
             f"nothing of {stack.title} is left in the cloud, but its stack could not be removed: {error}\n"
-            f"this finishes the work: {error.remedy}",
+            f"to finish: {error.remedy}",
         )
         return error.remedy
     return ""

@@ -1,4 +1,4 @@
-"""Which resources have expired, for those who only report it: what ``cleanup`` would delete, by the same rules."""
+"""The resources that have expired, for commands that only report them: what ``cleanup`` would delete, by the same rules."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def find_busy(context: Context) -> Mapping[str, str]:
 
 
 def clients_gone(context: Context) -> frozenset[str]:
-    """Return the clients of all open batches of which this computer knows that they are gone, as ``Lease.is_held_by`` has them.
+    """Return the clients of all open batches that this computer knows to be gone, as ``Lease.is_held_by`` has them.
 
     Raises:
         HpcError: the journals cannot be read.
@@ -37,7 +37,7 @@ def clients_gone(context: Context) -> frozenset[str]:
 
 
 def find_expired(context: Context, items: Iterable[Item]) -> dict[Key, str]:
-    """Return why each has expired, by its key, whoever owns it. ``items``: all there is, with the leases of batches."""
+    """Return why each expired item has expired, by its key, for all owners. ``items``: all that exist, with the leases of batches."""
     try:
         busy = find_busy(context)
     except HpcError:  # reported at the start of the command

@@ -1,4 +1,4 @@
-"""Which batches and bakes anything knows: the cloud, the bucket, a stack or a journal. A name that nothing knows is a mistake."""
+"""The batches and bakes that are known: to the cloud, the bucket, a stack or a journal. An unknown name is a mistake of the user."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ NEAR = 3  # names that are shown
 
 
 def check_known(context: Context, *, batch: str = "", bake: str = "") -> None:
-    """Make sure that there is, or was, a batch or bake of this name. Reads the whole bucket: for when nothing was found of it.
+    """Make sure that a batch or bake of this name exists or existed. It reads the whole bucket: call it only if nothing of it was found.
 
     Raises:
-        InputError: nothing knows it. If something could not be looked at, nobody can say that.
+        InputError: the name is unknown. It is not raised if something could not be read.
     """
     journals = [journal for name in context.journals.names() if (journal := context.journals.read(name)) is not None]
     found = context.cloud.inventory.find(KNOWING, {"app": names.APP})
@@ -30,7 +30,7 @@ def check_known(context: Context, *, batch: str = "", bake: str = "") -> None:
         return
     kind, other = ("batch", "bake") if batch else ("bake", "batch")
     raise InputError(
-        f"there is no {kind} {name}: neither the cloud, nor the bucket, nor a stack, nor a journal on this computer knows it",
+        f"no {kind} {name}: not in the cloud, the bucket, the stacks or the journals on this computer",
         remedy=f"{name} is a {other}: --{other} {name}" if name in others else _near(name, own - {""}),
     )
 

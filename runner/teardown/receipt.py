@@ -29,10 +29,10 @@ AT_ONCE = 8
 
 def close_journal(context: JournalContext, outcome: str) -> Receipt:
     """Close a batch or bake, whatever its outcome: journal what the cloud says is gone, end the journal if nothing is left
-    and everything could be asked, write the receipt. What is left keeps the journal open: the next command reports it.
+    and everything could be checked, write the receipt. If something is left, the journal stays open: the next command reports it.
 
     Raises:
-        HpcError: the receipt cannot be written; the journal has ended all the same.
+        HpcError: the receipt cannot be written; the journal has ended nevertheless.
     """
     state = context.journal
     answers, asked = _ask(context, state.read()), context.now()
@@ -50,7 +50,7 @@ def close_journal(context: JournalContext, outcome: str) -> Receipt:
 
 @contextlib.contextmanager
 def closed_journal(context: JournalContext) -> Iterator[None]:
-    """Close the journal at the end of what is inside, however it ends. An error in that is a warning and hides no other error."""
+    """Close the journal at the end of the block, however it ends. An error in that is a warning and hides no other error."""
     outcome = "completed"
     try:
         yield
@@ -66,7 +66,7 @@ def closed_journal(context: JournalContext) -> Iterator[None]:
 
 def write_receipt(context: Context, journal: JournalState) -> Receipt:
     """Ask the cloud about everything that the journal knows and about its label, and write the receipt, here and beside the
-    results. What the cloud could not be asked is in the receipt as unknown. Call it after the journal has ended.
+    results. What could not be asked is in the receipt as unknown. Call it after the journal has ended.
 
     Raises:
         HpcError: the files cannot be written.
@@ -89,7 +89,7 @@ def _write(context: Context, receipt: Receipt) -> None:
 
 
 def receipt_files(context: Context, name: str, journal: JournalState | None = None) -> list[Path]:
-    """Return the JSON files of a receipt; each has its page beside it. A batch's results may lie elsewhere than new ones would."""
+    """Return the JSON files of a receipt; each has its page beside it. A batch's results may be elsewhere than new ones would be."""
     files = [context.state_folder / context.settings.target / "receipts" / f"{name}.json"]
     if journal is not None and journal.kind != BAKE:
         folder = journal.plan.get("results")
@@ -99,7 +99,7 @@ def receipt_files(context: Context, name: str, journal: JournalState | None = No
 
 
 def _ask(context: Context, journal: JournalState) -> list[Answer]:
-    """Return an answer for each name that the journal knows, and for each resource that bears its label."""
+    """Return an answer for each name that the journal knows, and for each resource that has its label."""
     try:
         found = context.cloud.inventory.find(ASKED_KINDS, journal.labels)
     except HpcError as error:
@@ -174,7 +174,7 @@ def _item_key(item: Item) -> tuple[str, str, str]:
 
 
 def read_receipt(file: Path) -> Mapping[str, Any] | None:
-    """Read a stored receipt; None if there is none, or it is corrupt: then it is made again from the journal."""
+    """Read a stored receipt; None if there is none, or it is corrupt: then it is rebuilt from the journal."""
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,8 +1,8 @@
-"""One place that undoes. An undo is registered before its act, is idempotent, and runs whatever happened since.
+"""Undo steps. An undo is registered before its act, is idempotent, and runs whatever happened since.
 
 Undos run newest first. The first error is what the caller sees; an undo that fails is a note on it, and never hides
-it. While undos run, interrupts are put off: they are reported and do not stop the cleanup; the second signal of
-all makes it faster.
+it. While undos run, interrupts are deferred: they are reported and do not stop the cleanup; the second signal
+makes it faster.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from runner.system.signals import handled_signals, heeded_signals
 
 
 class Interrupted(KeyboardInterrupt):
-    """The command was told to end, by a signal. Exit code 128 + its number, as shells have it."""
+    """The command was ended by a signal. Exit code 128 + its number, as shells have it."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
@@ -38,7 +38,7 @@ class _Undo:
 class Steps:
     """A context manager that collects undos and runs them at its end, newest first.
 
-    ``hurry`` is set by a second signal: undos that can be quicker look at it, and nobody waits for results any more.
+    ``hurry`` is set by a second signal: undos that can be quicker look at it, and results are no longer waited for.
     """
 
     def __init__(self, listener: Listener) -> None:
@@ -100,17 +100,17 @@ def deferred_signals(listener: Listener, hurry: threading.Event, *, is_second: b
 
     ``is_second``: the first one came before.
     """
-    heard = 1 if is_second else 0
+    received = 1 if is_second else 0
 
-    def tell(signum: int, frame: FrameType | None) -> None:
-        nonlocal heard
-        heard += 1
-        if heard == 1:
+    def warn(signum: int, frame: FrameType | None) -> None:
+        nonlocal received
+        received += 1
+        if received == 1:
             what = "already cleaning up; send it again to hurry"
         else:
             hurry.set()
             what = "cleaning up faster; VMs are still deleted"
         listener.warn(f"{signal.Signals(signum).name}: {what}")
 
-    with handled_signals(heeded_signals(), tell):
+    with handled_signals(heeded_signals(), warn):
         yield

@@ -1,6 +1,6 @@
-"""One VM from its declaration to its first answer, where the next one is asked for, and the guard that sees VMs gone.
+"""One VM from its declaration to its first answer, the place where the next one is requested, and the guard that sees VMs deleted.
 
-Nothing here knows of jobs, or of what else a batch has.
+Nothing here knows of jobs, or of the other parts of a batch.
 """
 
 from runner.vms.boot import SSH_LIMIT_S, wait_for_host_keys

@@ -1,4 +1,4 @@
-"""From a VM that Pulumi declared to one that answers: host key from the guest attributes, then SSH."""
+"""The boot of a VM, from Pulumi's declaration to its first answer: host key from the guest attributes, then SSH."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""A guard over VMs: from before they exist until the cloud says that they are gone, or until somebody else answers for them.
+"""A guard over VMs: from before they exist until the cloud says that they are gone, or until another owner is responsible for them.
 
 A facade. VMs are deleted as any sweep deletes them (``runner.inventory``); what the guard adds is the journal, signals, and the
 wait for a late insertion: one that was on its way when its client died can still come through after a first "not found". So
 the guard deletes by name what was intended, whether or not it was ever seen, and looks again for what never was.
 
-Bakes have one. A batch ends by its stack and by label alone: should a VM of it come late, it finds no lease and deletes itself.
-A builder boots a plain image, on which nothing would do that.
+Bakes have one. A batch ends by its stack and by label alone: a VM that comes up late finds no lease and deletes itself.
+A builder boots a plain image, which has no such watchdog.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Vm:
 
 @dataclass(frozen=True, kw_only=True)
 class GuardLimits:
-    """How long the guard goes on. ``settle_s``: how long a VM that was never seen may still appear."""
+    """How long the guard keeps trying. ``settle_s``: how long a VM that was never seen may still appear."""
 
     gone_s: float = 600.0
     settle_s: float = 10.0
@@ -53,7 +53,7 @@ class VMGuard:
     """``with VMGuard(context, vms) as guard: create(); guard.created(name); …; guard.disarm()``.
 
     On any way out without ``disarm`` (an exception, Ctrl-C, SIGTERM, SIGHUP) each VM is deleted and waited for until the cloud
-    says that it is gone. Deleting what is gone already is no error. What could not be deleted is in a LeftoverError, or in a
+    says that it is gone. Deleting a VM that is already gone is no error. What could not be deleted is in a LeftoverError, or in a
     note on the exception that was under way. Signals during the deletion are reported, and do not stop it; so is each attempt
     that failed.
     """
@@ -77,23 +77,23 @@ class VMGuard:
         """Guard one more VM, before it exists.
 
         Raises:
-            HpcError: the journal cannot be written; then it must not be created.
+            HpcError: the journal cannot be written; then the VM must not be created.
         """
         self._context.journal.intend(Kind.INSTANCE.value, vm.name, vm.zone, **vm.facts)
         self._guarded.append(vm)
 
     def created(self, name: str) -> None:
-        """Note that the VM was seen to be there."""
+        """Note that the VM was seen to exist."""
         vm = self._newest(name)
         self._seen.add(vm)
         self._record("created", vm)
 
     def gone(self, name: str, answer: str) -> None:
-        """Guard the VM no more: the cloud was heard to say that it is gone."""
+        """Stop guarding the VM: the cloud has said that it is gone."""
         self._forget(self._newest(name), answer)
 
     def disarm(self, *names: str) -> None:
-        """Leave these VMs, or all of them, to somebody else who answers for them from here. A second call is harmless."""
+        """Stop guarding these VMs, or all: another owner is responsible for them now. A second call is harmless."""
         self._guarded = [vm for vm in self._guarded if names and vm.name not in names]
 
     def __enter__(self) -> Self:
@@ -152,7 +152,7 @@ class VMGuard:
                 self._forget(vm, removal.answer)
 
     def _newest(self, name: str) -> Vm:
-        """Return the VM that was added last under this name: a second attempt in another zone may bear the same one."""
+        """Return the VM that was added last under this name: a second attempt in another zone may have the same one."""
         return next(vm for vm in reversed(self._guarded) if vm.name == name)
 
     def _forget(self, vm: Vm, answer: str) -> None:

@@ -1,4 +1,4 @@
-"""Where to ask for a VM next, when the zone that was asked had none. Used by batches and bakes."""
+"""The place to request a VM next, when the last zone had none. Used by batches and bakes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from runner.context import Context
 from runner.errors import CloudError, HpcError
 from runner.model.stockout import FailedOperation, Other, Place, RateLimit, Stockout, classify, next_place
 
-MOST_REPEATS = 4  # of an update whose refusal may pass by itself
+MOST_REPEATS = 4  # of an update whose refusal may be temporary
 REPEAT_DELAY_S = 5.0
 CLOCK_SLACK = timedelta(minutes=2)  # the cloud's clock and ours may differ
 
 
 class PlaceFinder:
-    """Remembers what was tried for one batch. Not for several threads at once: the engine's thread asks."""
+    """Remembers what was tried for one batch. Not safe for several threads: only the engine's thread uses it."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

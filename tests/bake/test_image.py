@@ -92,15 +92,15 @@ class ImageCloud:
         compute: Any = BakeCompute()
         compute.newest_image = lambda family: self.images[-1] if self.images else None
         (self.folder / "packer").mkdir(exist_ok=True)
-        made = small_context(
+        context = small_context(
             self.folder,
             compute,
             logins=SimpleNamespace(import_key=lambda: LOGIN),
             connect=lambda instance, login, keys: BuilderConnection(),
             inventory=SimpleNamespace(find=lambda kinds, labels: Findings(items=()), remove=lambda item: GONE_ALREADY),
         )
-        cast(Any, made.cloud).stacks = self
-        return made if self.is_local else replace(made, settings=Settings.model_validate(GOOGLE))
+        cast(Any, context.cloud).stacks = self
+        return context if self.is_local else replace(context, settings=Settings.model_validate(GOOGLE))
 
     def outputs(self, project: str, name: str) -> None:
         return None
@@ -129,7 +129,7 @@ def cloud(tmp_path: Path) -> ImageCloud:
     return ImageCloud(folder=tmp_path)
 
 
-def test_newest_image_is_taken(cloud: ImageCloud) -> None:
+def test_the_newest_image_is_used(cloud: ImageCloud) -> None:
     cloud.images = [_image("old", {}), _image("newest", NOW)]
     assert cloud.ensure() == "newest"
     cloud.images.append(_image("of-a-later-version", {names.IMAGE_FORMAT_LABEL: str(names.IMAGE_FORMAT + 1)}))
@@ -137,21 +137,21 @@ def test_newest_image_is_taken(cloud: ImageCloud) -> None:
 
 
 @pytest.mark.parametrize("labels", [{}, {names.IMAGE_FORMAT_LABEL: "1"}, {names.IMAGE_FORMAT_LABEL: "x"}])
-def test_image_without_a_watchdog_is_baked_anew(cloud: ImageCloud, labels: Mapping[str, str]) -> None:
+def test_an_image_without_a_watchdog_is_replaced(cloud: ImageCloud, labels: Mapping[str, str]) -> None:
     cloud.images = [_image("old", labels)]
     assert cloud.ensure() == "new"
     (warning,) = cloud.warnings()
     assert warning.startswith("the image old was baked by an older version")
 
 
-def test_on_google_a_bake_is_asked_for(cloud: ImageCloud) -> None:
+def test_on_google_a_bake_needs_confirmation(cloud: ImageCloud) -> None:
     cloud.is_local, cloud.images = False, [_image("old", {})]
     with pytest.raises(DeclinedError):
         cloud.ensure()
     assert cloud.ensure(agrees=True) == "new"
 
 
-def test_image_that_is_not_what_was_baked_is_an_error(cloud: ImageCloud) -> None:
+def test_an_image_other_than_the_baked_one_is_an_error(cloud: ImageCloud) -> None:
     cloud.labels_of_bake = {}
     with pytest.raises(BuildError):
         cloud.ensure()

@@ -69,8 +69,8 @@ def folder(tmp_path: Path) -> Path:
     source = tmp_path / "b" / ".incoming" / "a"
     (source / ".job").mkdir(parents=True)
     (source / ".job" / "end").write_text(ENDED)
-    home = DownloadedSet(job="a", attempt=1, push=1, folder=source, files=1, size_bytes=1, crc32c="c")
-    return tracker.place(source, home).folder
+    results = DownloadedSet(job="a", attempt=1, push=1, folder=source, files=1, size_bytes=1, crc32c="c")
+    return tracker.place(source, results).folder
 
 
 def restore(tmp_path: Path, notes: Notes) -> Heard:
@@ -87,11 +87,11 @@ def restore(tmp_path: Path, notes: Notes) -> Heard:
     return heard
 
 
-def test_what_is_at_home_has_ended(tmp_path: Path, notes: Notes, folder: Path) -> None:
+def test_a_job_with_downloaded_results_has_ended(tmp_path: Path, notes: Notes, folder: Path) -> None:
     assert restore(tmp_path, notes) == Heard(restored={"a": JobState.SUCCEEDED})
 
 
-def test_what_is_at_home_elsewhere_has_ended(tmp_path: Path, notes: Notes) -> None:
+def test_a_job_with_results_on_another_computer_has_ended(tmp_path: Path, notes: Notes) -> None:
     notes.add("c", JobState.FAILED)
     assert restore(tmp_path, notes) == Heard(restored={"c": JobState.FAILED})
 
@@ -102,7 +102,9 @@ def test_a_folder_that_was_moved_is_known_by_its_note(tmp_path: Path, notes: Not
     assert restore(tmp_path, notes) == Heard(restored={"a": JobState.SUCCEEDED})
 
 
-def test_a_folder_that_was_moved_without_a_note_is_not_made_again(tmp_path: Path, notes: Notes, folder: Path) -> None:
+def test_a_job_whose_folder_was_moved_without_a_note_is_not_run_again(
+    tmp_path: Path, notes: Notes, folder: Path
+) -> None:
     folder.rename(tmp_path / "moved")
     heard = restore(tmp_path, notes)
     assert (heard.restored, list(heard.aside)) == ({}, ["a"])
@@ -117,9 +119,7 @@ def test_a_folder_that_was_moved_without_a_note_is_not_made_again(tmp_path: Path
         b'{"host": "h", "results": "r", "status": "succeeded", "exit_code": 0, "wall_s": NaN, "core_s": 1, "message": ""}',
     ],
 )
-def test_a_note_that_no_client_wrote_says_nothing_and_stops_nobody(
-    tmp_path: Path, notes: Notes, folder: Path, note: bytes
-) -> None:
+def test_a_corrupt_note_is_ignored(tmp_path: Path, notes: Notes, folder: Path, note: bytes) -> None:
     notes.notes[names.home_marker("c", 99)] = note
     notes.notes[names.home_marker("a", 99)] = note
     assert restore(tmp_path, notes) == Heard(restored={"a": JobState.SUCCEEDED})
@@ -136,7 +136,7 @@ def test_a_log_of_one_endless_line_is_read_at_its_end_only(folder: Path) -> None
 @pytest.mark.parametrize(
     "end", ["ended 0 0 0 1e999 - -", "ended 0 0 nan 1 - -", "ended " + "9" * 400 + " 0 1 2 - -", "x" * 9999]
 )
-def test_an_end_that_nobody_of_ours_wrote_is_none(folder: Path, end: str) -> None:
+def test_a_corrupt_end_file_is_ignored(folder: Path, end: str) -> None:
     (folder / ".job" / "end").write_text(end)
     outcome = read_outcome(folder, name="a", expect=Expectation())
     assert (outcome.exit_code, outcome.wall_s) == (None, None)

@@ -1,4 +1,4 @@
-"""The controller: what it makes of what its threads tell, on a cloud and VMs of a few lists."""
+"""The controller: how it handles what its threads report, on a small cloud with small VMs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.small_cloud import LIMIT_S, SmallCompute, instance
 
 
 @pytest.mark.parametrize("silences", [0, 3, 10_000])
-def test_a_job_of_a_lost_vm_of_which_nothing_is_found_runs_again(tmp_path: Path, silences: int) -> None:
+def test_a_job_of_a_lost_vm_without_results_runs_again(tmp_path: Path, silences: int) -> None:
     compute = SmallCompute(troubles={"instances": [UnreachableError("no answer")] * silences})
     bench = make_bench(tmp_path, compute)
     with running(bench):
@@ -38,29 +38,29 @@ def test_a_job_of_a_lost_vm_of_which_nothing_is_found_runs_again(tmp_path: Path,
     assert ("opensees-hpc-b-0" in compute.there) is (silences == 10_000), "what may still run its job is deleted first"
 
 
-def test_a_job_that_is_given_up_after_many_lost_vms_is_told_and_journalled(tmp_path: Path) -> None:
+def test_a_job_that_is_given_up_after_many_lost_vms_is_reported_and_journalled(tmp_path: Path) -> None:
     bench = make_bench(tmp_path, SmallCompute())
     bench.controller.note_attempt("a", MOST_ATTEMPTS - 1)
     with running(bench):
         lose(bench, "opensees-hpc-b-0", "marker")
     (outcome,) = bench.controller.outcomes()
     assert (outcome.state, outcome.message) == (JobState.LOST, "given up: 10 VMs were lost while it ran")
-    (told,) = [
-        event.as_json() for event in bench.told if event.as_json().get("state") == "lost" and event.kind == "job"
+    (reported,) = [
+        event.as_json() for event in bench.reported if event.as_json().get("state") == "lost" and event.kind == "job"
     ]
-    assert (told["job"], told["attempt"]) == ("a", MOST_ATTEMPTS)
+    assert (reported["job"], reported["attempt"]) == ("a", MOST_ATTEMPTS)
     (trace,) = bench.journal.read().jobs
     assert trace.state == "lost"
 
 
-def test_what_arrived_damaged_from_a_lost_vm_runs_again(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path, SmallCompute(), error=CorruptResultsError("damaged"), pushed={("a", 1)})
+def test_a_job_with_corrupt_results_from_a_lost_vm_runs_again(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, SmallCompute(), error=CorruptResultsError("corrupt"), pushed={("a", 1)})
     with running(bench):
         lose(bench, "opensees-hpc-b-0")
     assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2)}
 
 
-def test_all_jobs_of_a_lost_vm_are_looked_for_in_the_bucket(tmp_path: Path) -> None:
+def test_results_of_all_jobs_of_a_lost_vm_are_searched_for_in_the_bucket(tmp_path: Path) -> None:
     bench = make_bench(tmp_path, SmallCompute(), pushed={("a", 1)})
     with running(bench):
         lose(bench, "opensees-hpc-b-0")
@@ -88,8 +88,8 @@ def test_a_bucket_that_cannot_be_read_keeps_jobs_from_running_again(tmp_path: Pa
     with running(bench):
         lose(bench, "opensees-hpc-b-0")
     assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1)}
-    (warning,) = [event.as_json()["message"] for event in bench.told if event.kind == "warning"]
-    assert "not run again before the bucket can be read" in warning
+    (warning,) = [event.as_json()["message"] for event in bench.reported if event.kind == "warning"]
+    assert "not run again until the bucket can be read" in warning
 
 
 def test_a_bucket_that_refuses_makes_the_job_lost(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_bucket_that_refuses_makes_the_job_lost(tmp_path: Path) -> None:
     assert (outcome.state, outcome.message) == (JobState.LOST, "not yours")
 
 
-def test_a_vm_that_goes_by_itself_is_let_go_in_its_own_time(tmp_path: Path) -> None:
+def test_a_vm_that_the_cloud_is_deleting_is_waited_for(tmp_path: Path) -> None:
     compute = SmallCompute()
     bench = make_bench(tmp_path, compute)
     with running(bench):
@@ -116,7 +116,7 @@ def test_a_vm_that_goes_by_itself_is_let_go_in_its_own_time(tmp_path: Path) -> N
     assert "delete_instance" not in compute.asked
 
 
-def test_a_batch_that_another_client_has_is_let_be(tmp_path: Path) -> None:
+def test_a_batch_of_another_client_is_left_alone(tmp_path: Path) -> None:
     looked = threading.Event()
 
     def check(*, within_s: float = 0.0) -> None:
@@ -138,7 +138,7 @@ def test_a_batch_that_another_client_has_is_let_be(tmp_path: Path) -> None:
     thread.start()
     lose(bench, "opensees-hpc-b-0")
     assert looked.wait(LIMIT_S)
-    bench.inbox.tell(LeaseLost(holder="them"))
+    bench.inbox.add(LeaseLost(holder="them"))
     thread.join(LIMIT_S)
     assert ends
     bench.controller.close()
@@ -146,19 +146,19 @@ def test_a_batch_that_another_client_has_is_let_be(tmp_path: Path) -> None:
     assert bench.attempts() == {"a": ("opensees-hpc-b-0", 1)}
 
 
-def test_an_earlier_attempt_that_comes_home_ends_the_job_and_the_later_attempt(tmp_path: Path) -> None:
+def test_downloaded_results_of_an_earlier_attempt_end_the_job_and_the_later_attempt(tmp_path: Path) -> None:
     bench = make_bench(tmp_path, SmallCompute())
     bench.vms["opensees-hpc-b-0"].pushed.clear()
     bench.controller.note_attempt("a", 1)
     with running(bench):
         assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
         assert bench.attempts() == {"a": ("opensees-hpc-b-0", 2)}
-        bench.inbox.tell(ResultsDownloaded(results=bench.collector.home("a", 1)))
+        bench.inbox.add(ResultsDownloaded(results=bench.collector.download("a", 1)))
     (outcome,) = bench.controller.outcomes()
     assert outcome.state is JobState.SUCCEEDED
     assert bench.vms["opensees-hpc-b-0"].cancelled == ["a.a2"]
     assert bench.collector.given_up == [("a", 2)]
-    (end,) = [event for event in bench.told if (event.kind, event.as_json().get("state")) == ("job", "succeeded")]
+    (end,) = [event for event in bench.reported if (event.kind, event.as_json().get("state")) == ("job", "succeeded")]
     assert end.as_json()["attempt"] == 1
 
 
@@ -166,7 +166,7 @@ def test_results_of_the_attempt_that_runs_are_left_to_the_thread_that_follows_it
     bench = make_bench(tmp_path, SmallCompute())
     with running(bench):
         assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
-        bench.inbox.tell(ResultsDownloaded(results=bench.collector.home("a", 1)))
+        bench.inbox.add(ResultsDownloaded(results=bench.collector.download("a", 1)))
         bench.vms["opensees-hpc-b-0"].pushed.set()
     (outcome,) = bench.controller.outcomes()
     assert "push-results" in outcome.message
@@ -177,24 +177,24 @@ def test_a_vm_that_is_refused_though_it_answered_gives_its_jobs_back(tmp_path: P
     bench = make_bench(tmp_path, SmallCompute(), jobs="ab")
     with running(bench):
         assert bench.vms["opensees-hpc-b-0"].waiting.wait(LIMIT_S)
-        bench.inbox.tell(VMsRefused(names=("opensees-hpc-b-0",), error=StockoutError("none left")))
+        bench.inbox.add(VMsRefused(names=("opensees-hpc-b-0",), error=StockoutError("none left")))
     assert bench.attempts() == {"a": ("opensees-hpc-b-1", 2), "b": ("opensees-hpc-b-1", 1)}
 
 
-def test_a_vm_that_is_refused_is_nobodys_and_one_that_is_lost_is_so_after_the_look_for_its_jobs(tmp_path: Path) -> None:
+def test_a_refused_vm_is_abandoned_at_once_and_a_lost_one_after_its_rescue(tmp_path: Path) -> None:
     bench = make_bench(tmp_path, SmallCompute(), jobs="ab")
     lost, refused, last = (f"opensees-hpc-b-{index}" for index in range(3))
     fleet = bench.fleet
     fleet.on_request = lambda name: None if name == refused else bench.boot(name)
     with running(bench):
         assert bench.vms[lost].waiting.wait(LIMIT_S)
-        bench.inbox.tell(VMsRefused(names=(refused,), error=StockoutError("none left")))
+        bench.inbox.add(VMsRefused(names=(refused,), error=StockoutError("none left")))
         lose(bench, lost)
     assert fleet.abandoned == [refused, lost]
     assert {vm for vm, _ in bench.attempts().values()} == {last}
 
 
-def test_a_vm_that_goes_while_it_is_taken_over_takes_no_other_with_it(tmp_path: Path) -> None:
+def test_a_vm_that_is_lost_during_the_takeover_does_not_affect_the_others(tmp_path: Path) -> None:
     bench = make_bench(tmp_path, SmallCompute(), jobs="abc")
     fleet = bench.fleet
     bench.vms["opensees-hpc-b-5"].statuses = RemoteError("the connection is lost", host="opensees-hpc-b-5")
@@ -223,7 +223,7 @@ def test_a_vm_that_goes_while_it_is_taken_over_takes_no_other_with_it(tmp_path: 
     assert {outcome.state for outcome in bench.controller.outcomes()} == {JobState.LOST}, "no results, but an end"
 
 
-def test_results_of_a_vm_that_is_lost_while_others_are_taken_over_come_home(tmp_path: Path) -> None:
+def test_results_of_a_vm_that_is_lost_during_the_takeover_are_downloaded(tmp_path: Path) -> None:
     silent, lost = "opensees-hpc-b-5", "opensees-hpc-b-6"
     bench = make_bench(
         tmp_path, SmallCompute(there={name: instance(name) for name in (silent, lost)}), pushed={("a", 1)}
@@ -235,14 +235,14 @@ def test_results_of_a_vm_that_is_lost_while_others_are_taken_over_come_home(tmp_
         bench.boot(name)
         bench.vms[name].pushed.clear()
         if name == lost:  # which is heard when its job was taken over, and the other VM is still being ended
-            bench.inbox.tell(VMDown(name=lost, witness="marker", reason="the cloud took it back"))
+            bench.inbox.add(VMDown(name=lost, witness="marker", reason="the cloud took it back"))
 
     bench.fleet.on_request = boot
     parts = SimpleNamespace(controller=bench.controller, fleet=bench.fleet, collector=bench.collector)
     adopting = threading.Thread(target=lambda: take_over_vms(bench.context, cast(BatchParts, parts)), daemon=True)
     adopting.start()
     adopting.join(LIMIT_S)
-    assert not adopting.is_alive(), bench.told
+    assert not adopting.is_alive(), bench.reported
     bench.controller.close()
     (outcome,) = bench.controller.outcomes()
     assert (outcome.state, outcome.instance) == (JobState.SUCCEEDED, lost)
@@ -250,7 +250,7 @@ def test_results_of_a_vm_that_is_lost_while_others_are_taken_over_come_home(tmp_
 
 
 @pytest.mark.parametrize("error", [OSError("main.tcl became shorter"), ValueError("not a path inside the folder")])
-def test_a_job_that_cannot_be_sent_ends_and_the_others_go_on(tmp_path: Path, error: Exception) -> None:
+def test_a_job_that_cannot_be_sent_ends_and_the_others_continue(tmp_path: Path, error: Exception) -> None:
     bench = make_bench(tmp_path, SmallCompute(), jobs="ab")
     bench.vms["opensees-hpc-b-0"].refusals["a.a1"] = error
     with running(bench):
@@ -268,11 +268,11 @@ def test_logs_that_cannot_be_kept_are_shown_and_keep_no_job_from_its_end(tmp_pat
     with running(bench):
         pass
     assert sorted(bench.lines) == ["first", "first", "second", "second"]
-    (warning,) = [event.as_json()["message"] for event in bench.told if event.kind == "warning"]
+    (warning,) = [event.as_json()["message"] for event in bench.reported if event.kind == "warning"]
     assert "not kept" in warning
 
 
-def test_a_vm_that_answered_and_was_not_heard_leaves_no_connection_open(tmp_path: Path) -> None:
+def test_a_vm_that_answers_after_the_end_leaves_no_connection_open(tmp_path: Path) -> None:
     bench = make_bench(tmp_path, SmallCompute())
     bench.boot("opensees-hpc-b-0")
     bench.controller.close()
@@ -280,14 +280,14 @@ def test_a_vm_that_answered_and_was_not_heard_leaves_no_connection_open(tmp_path
 
 
 @pytest.mark.parametrize(("witness", "most"), [("boot", 5), ("cloud", 10)])
-def test_vms_that_never_come_up_are_not_made_for_ever(tmp_path: Path, witness: str, most: int) -> None:
+def test_vms_that_never_boot_are_not_created_for_ever(tmp_path: Path, witness: str, most: int) -> None:
     """The cloud may take back all of a batch at once, which says less than a VM that does not answer."""
     bench = make_bench(tmp_path, SmallCompute())
     asked: list[str] = []
 
     def on_request(name: str) -> None:
         asked.append(name)
-        bench.inbox.tell(VMDown(name=name, witness=witness, reason="it went"))
+        bench.inbox.add(VMDown(name=name, witness=witness, reason="it went"))
 
     bench.fleet.on_request = on_request
     with pytest.raises(RemoteError, match="did not start"):

@@ -1,4 +1,4 @@
-"""A deadline that comes near is told once, and again after it was moved."""
+"""A near deadline is reported once, and again after it was moved."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Bench:
     now: float = 0.0
 
     def __post_init__(self) -> None:
-        self.told: list[Event] = []
-        self.deadlines = JobDeadlines("b", Listener(on_progress=self.told.append), monotonic=lambda: self.now)
+        self.reported: list[Event] = []
+        self.deadlines = JobDeadlines("b", Listener(on_progress=self.reported.append), monotonic=lambda: self.now)
 
     def look_at(self, now: float) -> int:
-        """How often it was told by then."""
+        """Return how many warnings were reported by then."""
         self.now = now
         self.deadlines.look()
-        return len(self.told)
+        return len(self.reported)
 
 
 @pytest.fixture
@@ -34,18 +34,18 @@ def bench() -> Bench:
     return Bench()
 
 
-def test_it_is_told_once_with_what_gives_more_time(bench: Bench) -> None:
+def test_it_is_reported_once_with_the_command_that_extends_it(bench: Bench) -> None:
     bench.deadlines.begin("a", 1, HOUR_S)
     assert [bench.look_at(HOUR_S - left_s) for left_s in (301, 299, 100, 0)] == [0, 1, 1, 1]
-    assert "`invoke extend --batch b --job a --minutes 30`" in str(bench.told[0].as_json()["message"])
+    assert "`invoke extend --batch b --job a --minutes 30`" in str(bench.reported[0].as_json()["message"])
 
 
-def test_a_short_job_is_not_told_of_from_its_beginning(bench: Bench) -> None:
+def test_a_short_job_is_not_reported_from_its_start(bench: Bench) -> None:
     bench.deadlines.begin("a", 1, 60.0)
     assert [bench.look_at(now) for now in (0, 50, 55)] == [0, 0, 1]
 
 
-def test_one_that_was_moved_is_told_of_again(bench: Bench) -> None:
+def test_a_moved_deadline_is_reported_again(bench: Bench) -> None:
     bench.deadlines.begin("a", 1, HOUR_S)
     assert bench.look_at(HOUR_S - 100) == 1
     bench.deadlines.move("a", 2 * HOUR_S)
@@ -53,7 +53,7 @@ def test_one_that_was_moved_is_told_of_again(bench: Bench) -> None:
     assert [bench.look_at(HOUR_S + 100), bench.look_at(2 * HOUR_S - 100)] == [1, 2]
 
 
-def test_what_has_ended_is_not_told_of(bench: Bench) -> None:
+def test_an_attempt_that_has_ended_is_not_reported(bench: Bench) -> None:
     bench.deadlines.begin("a", 1, HOUR_S)
     bench.deadlines.end("a", 1)
     bench.deadlines.begin("a", 2, HOUR_S)

@@ -1,4 +1,4 @@
-"""The fleet tells of each VM that was asked for what became of it, and of no other."""
+"""The fleet reports what became of each requested VM, and of no other."""
 
 from __future__ import annotations
 
@@ -62,19 +62,19 @@ def _fleet(
     on_up: Callable[[int, list[str]], None],
     *,
     stack: SmallStack | None = None,
-    told: list[Event] | None = None,
+    reported: list[Event] | None = None,
     **more: Any,
 ) -> Iterator[tuple[Fleet, Inbox]]:
     context = small_context(folder, compute, **more)
     inbox = Inbox()
-    told = [] if told is None else told
-    listener = Listener(on_progress=told.append)
+    reported = [] if reported is None else reported
+    listener = Listener(on_progress=reported.append)
     with context.journals.begin("b", "run") as journal:
         fleet = Fleet(
             context=context.with_listener(listener).with_journal(journal),
             stack=stack or SmallStack(on_up=on_up),
             max_run_s=3600,
-            tell=inbox.tell,
+            report=inbox.add,
         )
         fleet.start()
         try:
@@ -103,7 +103,7 @@ def test_only_vms_that_are_not_there_are_refused(tmp_path: Path) -> None:
         assert _names(inbox.wait_for(VMReady, 2)) == ["b-0", "b-1"]
 
 
-def test_a_silent_cloud_after_a_failure_refuses_nothing_that_was_made(tmp_path: Path) -> None:
+def test_a_silent_cloud_after_a_failure_refuses_no_created_vm(tmp_path: Path) -> None:
     compute = SmallCompute()
 
     def on_up(update: int, wished: list[str]) -> None:
@@ -133,7 +133,7 @@ def test_vms_of_a_good_update_wait_for_a_cloud_that_is_silent_for_a_while(tmp_pa
         assert len(inbox.wait_for(VMReady, 3)) == 3
 
 
-def test_a_vm_that_was_made_and_went_before_it_was_seen_is_down(tmp_path: Path) -> None:
+def test_a_vm_that_vanished_before_it_was_seen_is_down(tmp_path: Path) -> None:
     compute = SmallCompute()
 
     def on_up(update: int, wished: list[str]) -> None:
@@ -146,7 +146,7 @@ def test_a_vm_that_was_made_and_went_before_it_was_seen_is_down(tmp_path: Path) 
         assert (down.name, down.witness) == ("b-1", "cloud")
 
 
-def test_a_refusal_keeps_its_words_when_its_details_cannot_be_read(tmp_path: Path) -> None:
+def test_a_refusal_keeps_its_message_when_its_details_cannot_be_read(tmp_path: Path) -> None:
     compute = SmallCompute(troubles={"failed_operations": [UnreachableError("no answer")]})
     quota = QuotaError("Quota 'CPUS' exceeded.  Limit: 8.0 in region europe-west4")
     quota.__cause__ = StackError("the engine failed", diagnostics=["its words"])
@@ -192,27 +192,27 @@ NOT_FOUND = (
 )
 
 
-def _warnings(told: Sequence[Event]) -> list[str]:
-    return [event.as_json()["message"] for event in told if event.kind == "warning"]
+def _warnings(reported: Sequence[Event]) -> list[str]:
+    return [event.as_json()["message"] for event in reported if event.kind == "warning"]
 
 
-def test_a_vm_that_went_while_it_was_made_is_a_lost_vm(tmp_path: Path) -> None:
-    compute, told = SmallCompute(), list[Event]()
+def test_a_vm_that_vanished_while_it_was_created_is_lost(tmp_path: Path) -> None:
+    compute, reported = SmallCompute(), list[Event]()
 
     def on_up(update: int, wished: list[str]) -> None:
         compute.there |= {name: instance(name) for name in wished if name != "b-1"}
         raise StackError(f"up failed: {LOST}", diagnostics=[LOST], lost_vms=["b-1"])
 
-    with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
+    with _fleet(tmp_path, compute, on_up, reported=reported) as (fleet, inbox):
         fleet.request(WISHES[:2])
         inbox.wait_for(VMsCreated)
         (down,) = inbox.of(VMDown)
         assert (down.name, down.witness) == ("b-1", "cloud")
         assert inbox.of(VMsRefused) == []
-    assert _warnings(told) == []
+    assert _warnings(reported) == []
 
 
-def test_where_one_vm_went_and_another_is_refused_each_is_told_as_what_it_is(tmp_path: Path) -> None:
+def test_a_vanished_vm_and_a_refused_one_are_reported_apart(tmp_path: Path) -> None:
     compute = SmallCompute()
 
     def on_up(update: int, wished: list[str]) -> None:
@@ -228,7 +228,7 @@ def test_where_one_vm_went_and_another_is_refused_each_is_told_as_what_it_is(tmp
         assert [down.name for down in inbox.of(VMDown)] == ["b-1"]
 
 
-def test_jobs_can_start_on_vms_that_run_while_others_are_still_being_made(tmp_path: Path) -> None:
+def test_jobs_can_start_on_vms_that_run_while_others_are_still_being_created(tmp_path: Path) -> None:
     compute, is_heard = SmallCompute(), threading.Event()
 
     def on_up(update: int, wished: list[str]) -> None:
@@ -246,22 +246,20 @@ def test_jobs_can_start_on_vms_that_run_while_others_are_still_being_made(tmp_pa
 
 
 @pytest.mark.parametrize(("gone", "is_alarm"), [("b-9", False), ("b-0", True)])
-def test_a_vm_that_is_gone_is_no_alarm_when_the_engine_does_not_find_it(
-    tmp_path: Path, gone: str, is_alarm: bool
-) -> None:
-    compute, told = SmallCompute(), list[Event]()
+def test_no_warning_when_the_engine_does_not_find_a_vm_that_is_gone(tmp_path: Path, gone: str, is_alarm: bool) -> None:
+    compute, reported = SmallCompute(), list[Event]()
 
     def on_up(update: int, wished: list[str]) -> None:
         compute.there |= {name: instance(name) for name in wished}
         raise StackError("up failed", diagnostics=[NOT_FOUND.format(gone)])
 
-    with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
+    with _fleet(tmp_path, compute, on_up, reported=reported) as (fleet, inbox):
         fleet.request(WISHES)
         inbox.wait_for(VMsCreated)
-    assert bool(_warnings(told)) is is_alarm
+    assert bool(_warnings(reported)) is is_alarm
 
 
-def test_an_update_that_stopped_at_a_vm_that_is_gone_is_made_again(tmp_path: Path) -> None:
+def test_an_update_that_failed_on_a_vm_that_is_gone_is_repeated(tmp_path: Path) -> None:
     compute = SmallCompute()
 
     def on_up(update: int, wished: list[str]) -> None:
@@ -275,7 +273,7 @@ def test_an_update_that_stopped_at_a_vm_that_is_gone_is_made_again(tmp_path: Pat
         assert inbox.of(VMsRefused) == []
 
 
-def test_a_vm_that_answers_when_nobody_wants_it_any_more_leaves_no_connection_open(tmp_path: Path) -> None:
+def test_a_vm_that_answers_after_the_fleet_is_closed_leaves_no_connection_open(tmp_path: Path) -> None:
     compute = SmallCompute()
     is_asked, may_answer, is_closed = threading.Event(), threading.Event(), threading.Event()
 
@@ -312,8 +310,8 @@ def test_a_cloud_that_does_not_answer_the_engine_for_a_while_is_asked_again(tmp_
 
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
         fleet.request(WISHES[:1])
-        (made,) = inbox.wait_for(VMsCreated)
-    assert [vm.name for vm in made.instances] == ["b-0"]
+        (created,) = inbox.wait_for(VMsCreated)
+    assert [vm.name for vm in created.instances] == ["b-0"]
 
 
 def test_a_vm_that_has_answered_before_gets_no_time_to_boot(tmp_path: Path) -> None:
@@ -330,15 +328,15 @@ def test_a_vm_that_has_answered_before_gets_no_time_to_boot(tmp_path: Path) -> N
         assert limits == {"b-0": SSH_LIMIT_S, "b-1": Settings().lost_after_s}
 
 
-def test_an_engine_that_was_told_to_cancel_because_the_batch_is_over_is_no_alarm(tmp_path: Path) -> None:
-    compute, told, may_fail = SmallCompute(), list[Event](), threading.Event()
+def test_no_warning_for_an_engine_that_was_cancelled_at_the_end(tmp_path: Path) -> None:
+    compute, reported, may_fail = SmallCompute(), list[Event](), threading.Event()
 
     def on_up(update: int, wished: list[str]) -> None:
         compute.there |= {name: instance(name) for name in wished}
         assert may_fail.wait(LIMIT_S)
         raise StackError("up failed", diagnostics=["context canceled"])
 
-    with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
+    with _fleet(tmp_path, compute, on_up, reported=reported) as (fleet, inbox):
         fleet.request(WISHES[:1])
         inbox.wait_for(VMReady)
         closing = threading.Thread(target=fleet.close)
@@ -347,18 +345,18 @@ def test_an_engine_that_was_told_to_cancel_because_the_batch_is_over_is_no_alarm
             pass
         may_fail.set()
         closing.join(LIMIT_S)
-    assert _warnings(told) == []
+    assert _warnings(reported) == []
 
 
-def test_a_vm_that_comes_when_nobody_waits_for_it_any_more_is_deleted(tmp_path: Path) -> None:
-    compute, told = SmallCompute(), list[Event]()
+def test_a_vm_that_comes_up_after_it_was_given_up_is_deleted(tmp_path: Path) -> None:
+    compute, reported = SmallCompute(), list[Event]()
     compute.troubles["delete_instance"] = [UnreachableError("no answer")]
 
     def on_up(update: int, wished: list[str]) -> None:
         compute.there |= {name: instance(name) for name in wished if name != "b-1"}
         raise StackError("up failed", diagnostics=["the engine was killed"])
 
-    with _fleet(tmp_path, compute, on_up, told=told) as (fleet, inbox):
+    with _fleet(tmp_path, compute, on_up, reported=reported) as (fleet, inbox):
         fleet.request(WISHES[:3])
         (refused,) = inbox.wait_for(VMsRefused)
         fleet.abandon(*refused.names)
@@ -366,11 +364,11 @@ def test_a_vm_that_comes_when_nobody_waits_for_it_any_more_is_deleted(tmp_path: 
         compute.there["b-1"] = instance("b-1")
         give_up_at = time.monotonic() + LIMIT_S
         while "b-1" in compute.there:
-            assert time.monotonic() < give_up_at, _warnings(told)
+            assert time.monotonic() < give_up_at, _warnings(reported)
             time.sleep(0.01)
-        assert sorted(compute.there) == ["b-0", "b-2"], "whoever looks for a lost VM's jobs ends it"
-    (warning,) = [message for message in _warnings(told) if "b-1" in message]
-    assert "came late" in warning
+        assert sorted(compute.there) == ["b-0", "b-2"], "its rescue deletes a lost VM"
+    (warning,) = [message for message in _warnings(reported) if "b-1" in message]
+    assert "came up late" in warning
 
 
 def test_no_update_begins_while_results_may_come_from_a_lost_vm(tmp_path: Path) -> None:
@@ -394,7 +392,7 @@ def test_no_update_begins_while_results_may_come_from_a_lost_vm(tmp_path: Path) 
         assert begun[1] < begun[0] + PUSH_LIMIT_S
 
 
-def test_what_may_come_is_waited_for_as_long_as_somebody_wants_to_know(tmp_path: Path) -> None:
+def test_last_pushes_are_awaited_only_while_the_fleet_is_open(tmp_path: Path) -> None:
     context = small_context(tmp_path, SmallCompute())
     pushes, are_open = LastPushes(context), iter([True, True, False])
     pushes.expect("b-8")

@@ -66,17 +66,17 @@ class PushingVm:
 
 
 @dataclass(kw_only=True)
-class Home:
-    """A collector to which everything comes home. ``damaged``: the pushes that arrive damaged."""
+class SmallCollector:
+    """A collector that downloads everything at once. ``corrupt``: the pushes that arrive corrupt."""
 
     folder: Path
-    damaged: tuple[int, ...] = ()
+    corrupt: tuple[int, ...] = ()
     asked: list[int] = field(default_factory=list)
 
     def wait_downloaded(self, job: str, attempt: int, *, timeout_s: float, least_push: int = 1) -> DownloadedSet:
         self.asked.append(least_push)
-        if least_push in self.damaged:
-            raise CorruptPushError("damaged", push=least_push)
+        if least_push in self.corrupt:
+            raise CorruptPushError("corrupt", push=least_push)
         (self.folder / ".job").mkdir(parents=True, exist_ok=True)
         (self.folder / ".job" / "end").write_text("ended 0 0 1.0 2.0 - -\n")
         return DownloadedSet(
@@ -87,12 +87,12 @@ class Home:
 def _run(
     folder: Path,
     vm: PushingVm,
-    home: Home | None = None,
+    collector: SmallCollector | None = None,
     check: Callable[[], None] = lambda: None,
     closed: threading.Event | None = None,
 ) -> Message | None:
-    """Return what the controller is told last."""
-    told: list[Message] = []
+    """Return what the thread reported last."""
+    reported: list[Message] = []
     context = small_context(folder, SmallCompute())
     job = Job(
         name="a",
@@ -111,16 +111,16 @@ def _run(
         batch="b",
         assignment=Assignment(inputs=inputs, attempt=1, vm="b-0", is_there=False),
         interface=cast(Any, vm),
-        collector=cast(Any, home or Home(folder=folder / "home")),
+        collector=cast(Any, collector or SmallCollector(folder=folder / "downloaded")),
         live_logs=LiveLogs(folder / "logs", Listener()),
-        tell=told.append,
+        report=reported.append,
         check=check,
         closed=closed or threading.Event(),
     ).run()
-    return told[-1] if told else None
+    return reported[-1] if reported else None
 
 
-def test_no_job_is_begun_in_a_batch_that_is_another_clients(tmp_path: Path) -> None:
+def test_no_job_is_started_in_a_batch_of_another_client(tmp_path: Path) -> None:
     """A client that wakes decides to begin jobs before it hears that its lease is lost."""
 
     def check() -> None:
@@ -131,7 +131,7 @@ def test_no_job_is_begun_in_a_batch_that_is_another_clients(tmp_path: Path) -> N
     assert vm.commands == []
 
 
-def test_a_job_begins_when_it_is_known_whose_the_batch_is(tmp_path: Path) -> None:
+def test_a_job_starts_once_the_lease_is_known_to_be_ours(tmp_path: Path) -> None:
     silences = [UnreachableError("nobody knows whose it is")] * 3
 
     def check() -> None:
@@ -143,7 +143,7 @@ def test_a_job_begins_when_it_is_known_whose_the_batch_is(tmp_path: Path) -> Non
     assert silences == []
 
 
-def test_no_job_is_begun_once_the_connections_are_closed(tmp_path: Path) -> None:
+def test_no_job_is_started_once_the_connections_are_closed(tmp_path: Path) -> None:
     closed = threading.Event()
 
     def check() -> None:
@@ -155,8 +155,8 @@ def test_no_job_is_begun_once_the_connections_are_closed(tmp_path: Path) -> None
     assert vm.commands == []
 
 
-def _outcome(folder: Path, vm: PushingVm, home: Home | None = None) -> JobOutcome:
-    message = _run(folder, vm, home)
+def _outcome(folder: Path, vm: PushingVm, collector: SmallCollector | None = None) -> JobOutcome:
+    message = _run(folder, vm, collector)
     assert isinstance(message, JobDone), message
     return message.outcome
 
@@ -168,16 +168,16 @@ def test_a_push_may_take_as_long_as_its_vm_may(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [1, 4, 6, 137, -1])
-def test_a_push_that_failed_is_made_again(tmp_path: Path, code: int) -> None:
-    vm, home = PushingVm(pushes=[code, code, 0]), Home(folder=tmp_path / "home")
-    assert _outcome(tmp_path, vm, home).state is JobState.SUCCEEDED
+def test_a_failed_push_is_repeated(tmp_path: Path, code: int) -> None:
+    vm, collector = PushingVm(pushes=[code, code, 0]), SmallCollector(folder=tmp_path / "downloaded")
+    assert _outcome(tmp_path, vm, collector).state is JobState.SUCCEEDED
     prefixes = [words[words.index("--prefix") + 1] for words in vm.commands]
     assert prefixes == ["b/a/attempt-1/", "b/a/attempt-1.push-2/", "b/a/attempt-1.push-3/"]
-    assert home.asked == [3]
+    assert collector.asked == [3]
 
 
 @pytest.mark.parametrize(("pushes", "code"), [([6, 6, 6], 6), ([6, None, 4], 4), ([5], 5), ([1, FULL], 1)])
-def test_what_cannot_be_pushed_in_the_end_is_lost(
+def test_results_whose_last_push_fails_are_lost(
     tmp_path: Path, pushes: list[int | RemoteError | None], code: int
 ) -> None:
     vm = PushingVm(pushes=list(pushes))
@@ -187,16 +187,16 @@ def test_what_cannot_be_pushed_in_the_end_is_lost(
     assert len(vm.commands) == len(pushes)
 
 
-def test_a_vm_that_goes_before_it_can_push_again_is_told(tmp_path: Path) -> None:
+def test_a_vm_that_is_lost_before_it_can_push_again_is_reported(tmp_path: Path) -> None:
     message = _run(tmp_path, PushingVm(pushes=[6, GONE]))
     assert isinstance(message, JobTrouble)
     assert message.error is GONE
 
 
-def test_results_that_arrive_damaged_are_pushed_again(tmp_path: Path) -> None:
-    home = Home(folder=tmp_path / "home", damaged=(1, 2))
-    assert _outcome(tmp_path, PushingVm(pushes=[0, 0, 3]), home).state is JobState.SUCCEEDED
-    assert home.asked == [1, 2, 3]
-    message = _run(tmp_path, PushingVm(pushes=[0, FULL]), Home(folder=tmp_path / "home", damaged=(1,)))
+def test_corrupt_results_are_pushed_again(tmp_path: Path) -> None:
+    collector = SmallCollector(folder=tmp_path / "downloaded", corrupt=(1, 2))
+    assert _outcome(tmp_path, PushingVm(pushes=[0, 0, 3]), collector).state is JobState.SUCCEEDED
+    assert collector.asked == [1, 2, 3]
+    message = _run(tmp_path, PushingVm(pushes=[0, FULL]), SmallCollector(folder=tmp_path / "downloaded", corrupt=(1,)))
     assert isinstance(message, JobTrouble)
     assert "are corrupt, and cannot be pushed again" in str(message.error)

@@ -1,4 +1,4 @@
-"""What a client does when the lease of its batch is not its own any more."""
+"""What a client does when it has lost the lease of its batch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.small_cloud import SmallCompute, small_context
 @pytest.mark.parametrize(
     ("message", "kind"), [(LeaseLost(holder="somebody@there 2"), WatchedError), (LeaseGone(), NotFoundError)]
 )
-def test_a_batch_is_left_alone_only_if_somebody_else_runs_it(
+def test_a_batch_is_left_alone_only_if_another_client_runs_it(
     tmp_path: Path, message: Message, kind: type[HpcError]
 ) -> None:
     context = small_context(tmp_path, SmallCompute())
@@ -40,6 +40,6 @@ def test_a_batch_is_left_alone_only_if_somebody_else_runs_it(
             inbox=inbox,
             check=lambda within_s=0.0: None,
         )
-        inbox.tell(message)
+        inbox.add(message)
         with pytest.raises(kind):
             controller.run()

@@ -28,9 +28,9 @@ def test_a_later_client_continues_where_it_ends(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_told_once_and_leaves_whole_lines(tmp_path: Path) -> None:
-    told: list[Event] = []
-    logs = LiveLogs(tmp_path, Listener(on_progress=told.append))
+def test_a_full_disk_is_reported_once_and_leaves_whole_lines(tmp_path: Path) -> None:
+    reported: list[Event] = []
+    logs = LiveLogs(tmp_path, Listener(on_progress=reported.append))
     with logs.opened("a.a1") as first, logs.opened("b.a1") as second:
         with largest_file(25):
             for log in (first, second):
@@ -39,21 +39,21 @@ def test_a_full_disk_is_told_once_and_leaves_whole_lines(tmp_path: Path) -> None
         first.add(LINE)
     assert (tmp_path / ".live" / "a.a1.log").read_bytes() == LINE
     assert (tmp_path / ".live" / "b.a1.log").read_bytes() == LINE
-    (warning,) = told
+    (warning,) = reported
     assert "File too large" in warning.as_json()["message"]
 
 
-def test_the_rest_of_a_log_is_told_once_when_its_results_are_home(tmp_path: Path) -> None:
+def test_the_rest_of_a_log_is_shown_once_when_its_results_are_downloaded(tmp_path: Path) -> None:
     lines: list[str] = []
     logs = LiveLogs(tmp_path, Listener(on_log=lambda name, line: lines.append(f"{name}: {line}")))
     with logs.opened("a.a1") as log:
         log.add(b"one\n")
-    home = DownloadedSet(job="a", attempt=1, push=1, folder=tmp_path / "a", files=1, size_bytes=1, crc32c="AAAAAA==")
-    home.folder.mkdir()
-    (home.folder / LOG_NAME).write_bytes(b"one\ntwo\nthr\xffee")
-    logs.tell_rest(home)
-    logs.tell_rest(home)
+    results = DownloadedSet(job="a", attempt=1, push=1, folder=tmp_path / "a", files=1, size_bytes=1, crc32c="AAAAAA==")
+    results.folder.mkdir()
+    (results.folder / LOG_NAME).write_bytes(b"one\ntwo\nthr\xffee")
+    logs.show_rest(results)
+    logs.show_rest(results)
     assert lines == ["a: two", "a: thr\N{REPLACEMENT CHARACTER}ee"]
     logs.remove("b.a1")
-    logs.tell_rest(replace(home, job="b"))
-    assert len(lines) == 2, "all of b's was told already"
+    logs.show_rest(replace(results, job="b"))
+    assert len(lines) == 2, "all of b's lines were shown already"

@@ -16,7 +16,7 @@ LIMIT_S = 30.0
 
 
 class SmallCollector:
-    """Runs until it is told to stop."""
+    """Runs until it is stopped."""
 
     def __init__(self) -> None:
         self.is_running = threading.Event()
@@ -41,7 +41,7 @@ def test_downloads_can_be_stopped_before_they_begin_and_are_waited_for() -> None
 
 
 @pytest.mark.parametrize("tells_errors", [True, False])
-def test_what_a_thread_ends_with_is_told(tells_errors: bool) -> None:
+def test_the_error_that_ends_a_thread_is_reported(tells_errors: bool) -> None:
     defects: list[BaseException] = []
     errors: list[tuple[str, HpcError]] = []
     threads = Threads(defects.append, (lambda name, error: errors.append((name, error))) if tells_errors else None)
@@ -58,7 +58,7 @@ def test_what_a_thread_ends_with_is_told(tells_errors: bool) -> None:
     assert len(defects) == (1 if tells_errors else 2)
 
 
-def test_a_thread_that_runs_on_is_not_waited_for_longer_than_said() -> None:
+def test_a_thread_that_does_not_end_is_waited_for_within_the_limit() -> None:
     threads, may_end = Threads(lambda error: None), threading.Event()
     threads.start(lambda: may_end.wait(LIMIT_S), name="slow")
     assert not threads.join(0.05)

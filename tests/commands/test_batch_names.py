@@ -28,7 +28,7 @@ def download(context: Context, batch: str) -> None:
 
 @pytest.mark.parametrize("name", ["../b1", "B1", "b1;reboot", "b" * 80])
 @pytest.mark.parametrize("command", [attach_to, extend_it, download], ids=lambda f: f.__name__)
-def test_what_can_be_no_name_of_a_batch(
+def test_invalid_batch_names_are_refused(
     fresh_site: CommandSite, command: Callable[[Context, str], None], name: str
 ) -> None:
     with pytest.raises(InputError, match="is not the name of a batch") as caught:
@@ -37,8 +37,8 @@ def test_what_can_be_no_name_of_a_batch(
     assert not fresh_site.is_cloud_running
 
 
-def test_a_batch_that_nothing_knows_cannot_be_attached_to(inventory: Inventory) -> None:
-    with pytest.raises(InputError, match="there is no batch frame-1") as caught:
+def test_an_unknown_batch_cannot_be_attached_to(inventory: Inventory) -> None:
+    with pytest.raises(InputError, match="no batch frame-1") as caught:
         attach_to(inventory.site.context(), "frame-1")
     assert caught.value.remedy == "`invoke status` shows what exists"
     inventory.bucket(BUCKET, ME)
@@ -49,7 +49,7 @@ def test_a_batch_that_nothing_knows_cannot_be_attached_to(inventory: Inventory) 
 
 
 @pytest.mark.parametrize("has_bucket", [True, False])
-def test_a_batch_that_has_ended_is_told_to_have(inventory: Inventory, has_bucket: bool) -> None:
+def test_a_batch_that_has_ended_is_reported_as_ended(inventory: Inventory, has_bucket: bool) -> None:
     if has_bucket:
         inventory.bucket(BUCKET, ME)
     with inventory.site.context().journals.begin("frames-1", "run") as state:

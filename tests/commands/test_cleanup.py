@@ -1,4 +1,4 @@
-"""``invoke cleanup``: what is taken and what is not, on a real embedded cloud, without any memory of how things came about."""
+"""``invoke cleanup``: what is taken and what is not, on a real embedded cloud, without any journal of how it was created."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.cloud_inventory import BOB, BUCKET, ME, PROJECT, Inventory, a
 from tests.support.command_site import CommandSite
 
 
-def test_nothing_is_there(inventory: Inventory) -> None:
+def test_an_empty_project(inventory: Inventory) -> None:
     requests: tuple[dict[str, Any], ...] = ({}, {"everything": True}, {"everything": True, "results": True})
     for request in requests:
         summary = inventory.clean(**request)
@@ -56,8 +56,8 @@ def know_by_journal(inventory: Inventory) -> None:
 @pytest.mark.parametrize(
     "know", [know_by_vm, know_by_results, know_by_definition, know_by_stack, know_by_journal], ids=lambda f: f.__name__
 )
-def test_a_batch_that_nothing_knows_is_a_mistake(inventory: Inventory, know: Callable[[Inventory], None]) -> None:
-    with pytest.raises(InputError, match="there is no batch frames-1") as caught:
+def test_an_unknown_batch_is_an_input_error(inventory: Inventory, know: Callable[[Inventory], None]) -> None:
+    with pytest.raises(InputError, match="no batch frames-1") as caught:
         inventory.clean(batch="frames-1")
     assert caught.value.remedy == "`invoke status` shows what exists"
     know(inventory)
@@ -71,7 +71,7 @@ def test_a_batch_that_nothing_knows_is_a_mistake(inventory: Inventory, know: Cal
     assert inventory.clean(batch="frames-1").exit_code == 0
 
 
-def test_where_something_cannot_be_looked_at_nobody_says_that_there_is_no_such_batch(inventory: Inventory) -> None:
+def test_a_batch_is_not_called_unknown_if_something_cannot_be_read(inventory: Inventory) -> None:
     fault = {"kind": "http", "match": "GET .*/aggregated/addresses", "status": 403, "times": None}
     inventory.site.arm(**fault, reason="forbidden", message="no right to look")
     assert inventory.clean(batch="frames-1").exit_code == 8
@@ -103,7 +103,7 @@ def test_a_batch_of_every_kind(inventory: Inventory) -> None:
     assert instances == {"b2-0"}
 
 
-def test_a_bake_and_its_half_made_image(inventory: Inventory) -> None:
+def test_a_bake_and_its_unfinished_image(inventory: Inventory) -> None:
     inventory.vm("bake-1-builder", ME, bake="bake-1", expires=at(1))
     inventory.image("opensees-hpc-half", ME, bake="bake-1")
     inventory.image("opensees-hpc-whole", ME, bake="bake-1", recipe="wheels")
@@ -120,7 +120,7 @@ def test_a_bake_and_its_half_made_image(inventory: Inventory) -> None:
     ]
 
 
-def test_without_a_scope_only_what_has_outlived_its_purpose(inventory: Inventory) -> None:
+def test_without_a_scope_only_expired_resources(inventory: Inventory) -> None:
     inventory.bucket(BUCKET, ME)
     inventory.vm("old-0", ME, batch="old", expires=at(-1))
     inventory.vm("new-0", ME, batch="new", expires=at(1))
@@ -139,7 +139,7 @@ def test_without_a_scope_only_what_has_outlived_its_purpose(inventory: Inventory
     assert {vm.name for vm in left} == {"new-0", "watched-0"}
 
 
-def test_keys_of_ours_that_have_ended(inventory: Inventory) -> None:
+def test_our_expired_keys(inventory: Inventory) -> None:
     users = "/oslogin/v1/users/you@example.com"
     soon = str(int((time.time() + 100) * 1e6))
     blob = "AAAAC3NzaC1lZDI1NTE5AAAAI" + "B" * 43
@@ -227,7 +227,7 @@ def test_two_owners_in_one_project(inventory: Inventory) -> None:
     assert gone(inventory.clean(batch="his", owner="any", results=True)) == {f"results his in {BUCKET}"}
 
 
-def test_what_lacks_the_label_stays_whatever_is_asked(inventory: Inventory) -> None:
+def test_resources_without_the_label_stay_in_any_scope(inventory: Inventory) -> None:
     inventory.unlabelled_vm("foreign")
     inventory.bucket("another-bucket", {"app": "something-else"})
     body = {"name": "theirs", "network": f"projects/{PROJECT}/global/networks/default"}
@@ -246,7 +246,7 @@ def test_a_dry_run_shows_the_same_list_and_changes_nothing(inventory: Inventory)
     inventory.address("b1-address", ME, batch="b1")
     inventory.put("_control/b1/batch.json", b"{}")
     request: dict[str, Any] = {"everything": True, "results": True}
-    inventory.clean(**request, dry_run=True)  # policies are made at the first look, as Google's etags are
+    inventory.clean(**request, dry_run=True)  # policies are created at the first look, as Google's etags are
     before, dry_site = inventory.dump(), CommandSite(home=inventory.site.home)
     dry = inventory.clean(dry_site.listener, **request, dry_run=True)
     assert inventory.dump() == before
@@ -279,7 +279,7 @@ def test_errors_do_not_stop_the_sweep(inventory: Inventory) -> None:
     )
 
 
-def test_a_kind_that_cannot_be_read_is_told_and_the_others_go_on(inventory: Inventory) -> None:
+def test_a_kind_that_cannot_be_read_is_reported_and_the_others_are_deleted(inventory: Inventory) -> None:
     inventory.vm("b1-0", ME, batch="b1", expires=at(1))
     fault = {"kind": "http", "match": "GET .*/aggregated/addresses", "status": 403, "times": None}
     inventory.site.arm(**fault, reason="forbidden", message="no right to look")
@@ -315,7 +315,7 @@ def test_it_is_asked_before_anything_is_deleted(inventory: Inventory) -> None:
     assert inventory.clean(Listener(on_confirm=lambda question: True), yes=False).exit_code == 0
 
 
-def test_expired_things_are_shown_first(inventory: Inventory) -> None:
+def test_expired_resources_are_shown_first(inventory: Inventory) -> None:
     inventory.disk("a-new", ME, batch="new", expires=at(1))
     inventory.address("z-old", ME, batch="old", expires=at(-1))
     site = CommandSite(home=inventory.site.home)
@@ -326,7 +326,7 @@ def test_expired_things_are_shown_first(inventory: Inventory) -> None:
     ]
 
 
-def test_a_batch_that_somebody_runs_is_left_to_them(inventory: Inventory) -> None:
+def test_a_batch_that_a_living_client_runs_is_refused(inventory: Inventory) -> None:
     context = inventory.site.context()
     inventory.base()
     inventory.vm("busy-0", ME, batch="busy", expires=at(-1))
@@ -341,7 +341,7 @@ def test_a_batch_that_somebody_runs_is_left_to_them(inventory: Inventory) -> Non
     assert "instance busy-0 in europe-west4-a" in gone(inventory.clean(batch="busy"))
 
 
-def test_everything_leaves_a_client_on_another_computer_what_it_is_at(inventory: Inventory) -> None:
+def test_everything_spares_what_a_client_on_another_computer_uses(inventory: Inventory) -> None:
     inventory.base()
     for batch in ("alive", "alone"):
         inventory.vm(f"{batch}-0", ME, batch=batch, expires=at(1))
@@ -361,7 +361,7 @@ def test_everything_leaves_a_client_on_another_computer_what_it_is_at(inventory:
     assert inventory.clean(everything=True, results=True).exit_code == 0
 
 
-def test_everything_takes_what_a_client_has_that_is_known_to_be_gone(inventory: Inventory) -> None:
+def test_everything_takes_the_resources_of_a_client_that_is_known_to_be_gone(inventory: Inventory) -> None:
     inventory.base()
     inventory.vm("b1-0", ME, batch="b1", expires=at(1))
     journals = inventory.site.context().journals
@@ -377,15 +377,15 @@ def test_everything_takes_what_a_client_has_that_is_known_to_be_gone(inventory: 
 
 
 @pytest.mark.parametrize(
-    ("request_", "told"),
+    ("request_", "message"),
     [
         ({"batch": "b1", "everything": True}, "exclude each other"),
-        ({"results": True}, "goes with"),
+        ({"results": True}, "needs --batch"),
         ({"batch": "../x"}, "not the name"),
         ({"bake": "Bake"}, "not the name"),
     ],
 )
-def test_requests_that_make_no_sense(fresh_site: CommandSite, request_: dict[str, Any], told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_contradictory_requests_are_refused(fresh_site: CommandSite, request_: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         cleanup.execute(fresh_site.context(), Cleanup(**request_))
     assert not fresh_site.is_cloud_running

@@ -47,7 +47,7 @@ def instances(inventory: Inventory) -> set[str]:
     return {vm.name for vm in inventory.site.context().cloud.compute.instances({"app": names.APP})}
 
 
-def test_what_has_the_name_by_now_is_something_else(inventory: Inventory) -> None:
+def test_a_new_resource_of_the_same_name_is_spared(inventory: Inventory) -> None:
     inventory.vm("b1-0", ME, batch="b1", expires=at(-1))
     inventory.vm("b1-1", ME, batch="b1", expires=at(-1))
 
@@ -64,7 +64,7 @@ def test_what_has_the_name_by_now_is_something_else(inventory: Inventory) -> Non
     assert gone(inventory.clean()) == {"instance b1-0 in europe-west4-a"}
 
 
-def test_what_came_since_stays_and_what_knows_of_it(inventory: Inventory) -> None:
+def test_new_resources_and_their_control_objects_stay(inventory: Inventory) -> None:
     inventory.bucket(BUCKET, ME)
     inventory.vm("b1-0", ME, batch="b1", expires=at(1))
     inventory.lease("b1", 60)
@@ -80,7 +80,7 @@ def test_what_came_since_stays_and_what_knows_of_it(inventory: Inventory) -> Non
 
 
 @pytest.mark.parametrize("request_", [{}, {"batch": "b1"}, {"everything": True}])
-def test_what_a_client_watches_since_is_spared(inventory: Inventory, request_: dict[str, Any]) -> None:
+def test_a_batch_that_a_client_has_taken_since_is_spared(inventory: Inventory, request_: dict[str, Any]) -> None:
     inventory.bucket(BUCKET, ME)
     inventory.vm("b1-0", ME, batch="b1", expires=at(1))
     inventory.vm("b2-0", ME, batch="b2", expires=at(-1))
@@ -93,7 +93,7 @@ def test_what_a_client_watches_since_is_spared(inventory: Inventory, request_: d
     assert ("b2-0" in instances(inventory)) is ("batch" in request_)
 
 
-def test_a_dead_clients_lease_that_still_runs_spares_nothing(inventory: Inventory) -> None:
+def test_the_unexpired_lease_of_a_gone_client_spares_nothing(inventory: Inventory) -> None:
     inventory.bucket(BUCKET, ME)
     inventory.vm("b1-0", ME, batch="b1", expires=at(1))
     inventory.put("_control/b1/batch.json", b"{}")
@@ -107,7 +107,7 @@ def test_a_dead_clients_lease_that_still_runs_spares_nothing(inventory: Inventor
     assert summary.exit_code == 0
 
 
-def test_a_lease_that_is_renewed_since_goes_all_the_same(inventory: Inventory) -> None:
+def test_a_lease_that_was_renewed_since_is_deleted_nevertheless(inventory: Inventory) -> None:
     inventory.bucket(BUCKET, ME)
     inventory.vm("b1-0", ME, batch="b1", expires=at(1))
     inventory.put("_control/b1/batch.json", b"{}")
@@ -127,7 +127,7 @@ def await_renewal(keeper: LeaseKeeper) -> None:
         time.sleep(POLL_S)
 
 
-def test_a_client_elsewhere_that_renews_its_lease_all_the_time_hears_of_the_end(inventory: Inventory) -> None:
+def test_a_client_elsewhere_that_keeps_renewing_its_lease_learns_of_the_end(inventory: Inventory) -> None:
     inventory.bucket(BUCKET, ME)
     inventory.vm("b1-0", ME, batch="b1", expires=at(1))
     inventory.put("_control/b1/batch.json", b"{}")
@@ -141,14 +141,14 @@ def test_a_client_elsewhere_that_renews_its_lease_all_the_time_hears_of_the_end(
     assert (inventory.objects(), instances(inventory), summary.exit_code) == ([], set(), 0)
 
 
-def test_a_renewed_lease_goes_also_where_there_is_nothing_else(inventory: Inventory) -> None:
+def test_a_renewed_lease_is_deleted_even_if_nothing_else_is_left(inventory: Inventory) -> None:
     inventory.bucket(BUCKET, ME)
     inventory.lease("b1", -300)
     summary = Meanwhile(lambda: inventory.lease("b1", -599)).clean(inventory, batch="b1")
     assert (inventory.objects(), summary.exit_code) == ([], 0)
 
 
-def test_what_a_process_here_is_at_since_is_spared(inventory: Inventory) -> None:
+def test_a_batch_that_a_process_here_has_taken_since_is_spared(inventory: Inventory) -> None:
     inventory.vm("b1-0", ME, batch="b1", expires=at(-1))
     journals = inventory.site.context().journals
     journals.begin("b1", "run", target="local", project=PROJECT).close()

@@ -22,21 +22,21 @@ def read(inventory: Inventory, name: str = "b1") -> JournalState:
     return journal
 
 
-def test_the_journal_of_a_dead_batch_is_ended(inventory: Inventory) -> None:
+def test_the_journal_of_an_abandoned_batch_is_ended(inventory: Inventory) -> None:
     context = inventory.site.context()
-    with context.journals.begin("dead", "run", target="local", project=PROJECT) as state:
-        state.intend("instance", "dead-0", "europe-west4-a")
-        inventory.vm("dead-0", ME, batch="dead", expires=at(1))
-    inventory.clean(batch="dead")
-    journal = context.journals.read("dead")
+    with context.journals.begin("abandoned", "run", target="local", project=PROJECT) as state:
+        state.intend("instance", "abandoned-0", "europe-west4-a")
+        inventory.vm("abandoned-0", ME, batch="abandoned", expires=at(1))
+    inventory.clean(batch="abandoned")
+    journal = context.journals.read("abandoned")
     assert journal is not None
     assert (journal.has_ended, journal.outcome) == (True, "cleaned up")
-    (vm,) = [one for one in journal.resources if one.name == "dead-0" and one.kind == "instance"]
+    (vm,) = [one for one in journal.resources if one.name == "abandoned-0" and one.kind == "instance"]
     assert vm.gone is not None
     assert "done at" in " ".join(vm.answers)
 
 
-def test_one_of_which_a_vm_stays_is_still_open(inventory: Inventory) -> None:
+def test_one_with_a_vm_left_is_still_open(inventory: Inventory) -> None:
     inventory.bucket(BUCKET, ME)
     leave(inventory)
     for name in ("b1-0", "b1-1"):
@@ -49,7 +49,7 @@ def test_one_of_which_a_vm_stays_is_still_open(inventory: Inventory) -> None:
     assert read(inventory).outcome == "cleaned up"
 
 
-def test_one_of_which_a_vm_stays_that_was_not_even_spoken_of_is_still_open(inventory: Inventory) -> None:
+def test_one_with_a_vm_left_that_was_not_even_listed_is_still_open(inventory: Inventory) -> None:
     leave(inventory)
     inventory.vm("b1-0", ME, batch="b1", expires=at(-1))
     inventory.vm("b1-1", ME, batch="b1", expires=at(9))
@@ -59,7 +59,7 @@ def test_one_of_which_a_vm_stays_that_was_not_even_spoken_of_is_still_open(inven
 
 
 @pytest.mark.parametrize("request_", [{"batch": "b1"}, {"bake": "b1"}], ids=["batch", "bake"])
-def test_one_whose_things_are_another_owners_is_still_open(inventory: Inventory, request_: dict[str, Any]) -> None:
+def test_one_whose_resources_are_another_owners_is_still_open(inventory: Inventory, request_: dict[str, Any]) -> None:
     leave(inventory)
     (label,) = request_
     inventory.vm("b1-0", BOB, **{label: "b1"}, expires=at(9))
@@ -71,7 +71,7 @@ def test_one_whose_things_are_another_owners_is_still_open(inventory: Inventory,
     assert read(inventory).has_ended
 
 
-def test_one_of_another_project_is_not_spoken_of(inventory: Inventory) -> None:
+def test_one_of_another_project_is_not_touched(inventory: Inventory) -> None:
     leave(inventory, project="another-project")
     inventory.clean(batch="b1")
     assert not read(inventory).has_ended

@@ -51,17 +51,17 @@ def read_back(context: Context, batch: str) -> Lease:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandSite]:
-    made = CommandSite(home=tmp_path_factory.mktemp("home"))
-    yield made
-    made.close()
+    site = CommandSite(home=tmp_path_factory.mktemp("home"))
+    yield site
+    site.close()
 
 
 @pytest.fixture
 def context(site: CommandSite) -> Context:
     """With a bucket."""
-    made = site.context()
-    made.cloud.open()
-    if not made.cloud.results.exists():
+    context = site.context()
+    context.cloud.open()
+    if not context.cloud.results.exists():
         endpoint = site.start_cloud()
         bucket = {"name": names.bucket_name(endpoint.project)}
         answer = requests.post(
@@ -72,7 +72,7 @@ def context(site: CommandSite) -> Context:
             timeout=LIMIT_S,
         )
         assert answer.status_code == 200, answer.text
-    return made
+    return context
 
 
 def test_all_jobs_of_a_batch_get_more_time(site: CommandSite, context: Context) -> None:
@@ -82,8 +82,8 @@ def test_all_jobs_of_a_batch_get_more_time(site: CommandSite, context: Context) 
     after = read_back(context, "all")
     assert dict(after.deadlines) == dict(extension.deadlines) == {"a": 2400.0, "b": 2700.0}
     assert (after.holder, after.expires, after.detached) == (before.holder, before.expires, False)
-    assert extension.wall is not None
-    assert abs(extension.wall - datetime.now(UTC) - timedelta(hours=4)) < timedelta(minutes=5)
+    assert extension.vms_end is not None
+    assert abs(extension.vms_end - datetime.now(UTC) - timedelta(hours=4)) < timedelta(minutes=5)
     assert "its first VM ends at" in str(extension)
     assert json.loads(json.dumps(extension.as_json()))["deadlines_s"] == {"a": 2400.0, "b": 2700.0}
 
@@ -97,7 +97,7 @@ def test_one_job_gets_less_time(site: CommandSite, context: Context) -> None:
     assert dict(extend.execute(context, batch="one", minutes=-60, job="a").deadlines) == {"a": 0.0}
 
 
-def test_a_detached_batch_that_nobody_renews_is_extended_too(site: CommandSite, context: Context) -> None:
+def test_a_detached_batch_is_extended_too(site: CommandSite, context: Context) -> None:
     insert_vm(site, "alone", max_run_s=4 * HOUR_S)
     long_ago = datetime.now(UTC) - timedelta(hours=1)
     write_lease(context, "alone", {"a": 600.0}, renewed=long_ago, expires=long_ago.timestamp() + 600, detached=True)
@@ -107,7 +107,7 @@ def test_a_detached_batch_that_nobody_renews_is_extended_too(site: CommandSite, 
     assert after.expires == after.renewed.timestamp()
 
 
-def test_what_the_lease_does_not_say_is_in_the_definition(site: CommandSite, context: Context) -> None:
+def test_deadlines_missing_in_the_lease_are_read_from_the_definition(site: CommandSite, context: Context) -> None:
     insert_vm(site, "defined", max_run_s=4 * HOUR_S)
     write_lease(context, "defined", {"a": 700.0})
     jobs = {"jobs": [{"name": "a", "timeout_s": 600.0}, {"name": "b", "timeout_s": 800.0}, {"name": "c"}]}
@@ -115,20 +115,20 @@ def test_what_the_lease_does_not_say_is_in_the_definition(site: CommandSite, con
     assert dict(extend.execute(context, batch="defined", minutes=1).deadlines) == {"a": 760.0, "b": 860.0}
 
 
-def test_the_end_of_the_vms_is_the_outer_wall(site: CommandSite, context: Context) -> None:
-    insert_vm(site, "wall", max_run_s=HOUR_S)
-    before = write_lease(context, "wall", {"a": 600.0})
+def test_no_deadline_is_moved_beyond_the_end_of_the_vms(site: CommandSite, context: Context) -> None:
+    insert_vm(site, "limited", max_run_s=HOUR_S)
+    before = write_lease(context, "limited", {"a": 600.0})
     with pytest.raises(InputError, match=r"its VMs end at .* \(maxRunDuration\)"):
-        extend.execute(context, batch="wall", minutes=90)
+        extend.execute(context, batch="limited", minutes=90)
     with pytest.raises(
         InputError,
         match=r"job a 65 minutes after its start is 5 minutes beyond .* \(60 minutes, their maxRunDuration\)",
     ):
-        extend.execute(context, batch="wall", minutes=55, job="a")
-    assert read_back(context, "wall") == before
+        extend.execute(context, batch="limited", minutes=55, job="a")
+    assert read_back(context, "limited") == before
 
 
-def test_what_cannot_be_extended_is_told(site: CommandSite, context: Context) -> None:
+def test_batches_that_cannot_be_extended_are_reported(site: CommandSite, context: Context) -> None:
     with pytest.raises(InputError, match="has no VMs"):
         extend.execute(context, batch="nothing", minutes=30)
     insert_vm(site, "unleased", max_run_s=HOUR_S)

@@ -1,4 +1,4 @@
-"""``invoke results``: lists by batch what is in the bucket, and brings one batch home."""
+"""``invoke results``: lists by batch what is in the bucket, and downloads one batch."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def test_sets_are_listed_by_batch(batch: Batch) -> None:
         ("b", 1, False),
     ]
     assert all(item["name"] != names.CONTROL_PREFIX for item in values["batches"])
-    assert any("2 result sets, 1 not pushed to their end" in line for line in list_lines(values))
+    assert any("2 result sets, 1 not complete" in line for line in list_lines(values))
 
 
-def test_nothing_is_said_to_be_nothing() -> None:
+def test_an_empty_bucket_is_reported_as_empty() -> None:
     assert list_lines({"bucket": "b", "batches": []}) == ["no results in the bucket b"]
 
 
-def test_a_batch_comes_home_and_again_is_no_error(batch: Batch) -> None:
+def test_a_batch_is_downloaded_and_repeating_it_is_no_error(batch: Batch) -> None:
     batch.push("a")
     for _ in range(2):
         summary = execute(batch.context, batch=batch.name)
-        assert (summary.exit_code, [home["job"] for home in summary.as_json()["home"]]) == (0, ["a"])
+        assert (summary.exit_code, [results["job"] for results in summary.as_json()["home"]]) == (0, ["a"])
     assert batch.at_home() == {"a": dict(FILES)}
     assert batch.objects() == []
 
@@ -56,7 +56,7 @@ def test_a_batch_that_is_not_over_keeps_its_copies(batch: Batch) -> None:
     assert len(batch.objects()) == 3
 
 
-def test_what_is_not_whole_is_said(batch: Batch) -> None:
+def test_incomplete_and_corrupt_results_are_reported(batch: Batch) -> None:
     batch.push("a", parts="a")
     batch.push("b")
     batch.put("b", names.MANIFEST, b"{}")
@@ -64,14 +64,14 @@ def test_what_is_not_whole_is_said(batch: Batch) -> None:
     assert summary.exit_code == 1
     assert [line.split(":")[0] for line in summary.lines] == [
         f"CORRUPT, kept in the bucket as {batch.name}/b/attempt-1/",
-        "not pushed to its end",
+        "push not complete",
         f"batch {batch.name}",
     ]
     assert len(batch.objects()) == 4
 
 
 @pytest.mark.parametrize("name", ["no-such-batch", "../x", "Up", ""])
-def test_a_batch_that_is_not_there_is_said(batch: Batch, name: str) -> None:
+def test_an_unknown_batch_is_reported(batch: Batch, name: str) -> None:
     with pytest.raises(InputError):
         execute(batch.context, batch=name)
     assert not batch.context.results_folder.exists()

@@ -1,4 +1,4 @@
-"""``invoke run`` up to the question whether to do it: what is asked about is what will be made."""
+"""``invoke run`` up to the question whether to do it: what is asked about is what will be created."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def jobs_file(tmp_path: Path) -> Iterator[Path]:
 
 
 def has_all(recipe: str) -> None:
-    """A machine that lacks nothing for a bake."""
+    """A computer that lacks nothing for a bake."""
 
 
 def has_no_tcl(recipe: str) -> None:
-    """A machine that cannot bake."""
+    """A computer that cannot bake."""
     raise MissingToolError(f"no Tcl for the recipe {recipe}")
 
 
@@ -72,11 +72,11 @@ def google(folder: Path, *, image: Image | None, check_bake: Callable[[str], Non
 def test_price_and_quota_go_by_the_disks_that_the_image_needs(
     tmp_path: Path, jobs_file: Path, image: Image | None, vms: int, disk_gib: int
 ) -> None:
-    told: list[Event] = []
-    listener = Listener(on_progress=told.append, on_confirm=lambda question: False)
+    reported: list[Event] = []
+    listener = Listener(on_progress=reported.append, on_confirm=lambda question: False)
     with pytest.raises(DeclinedError):
         run.execute(google(tmp_path, image=image).with_listener(listener), Run(jobs=str(jobs_file)))
-    (plan,) = [cast(Any, event.as_json()) for event in told if event.kind == "plan"]
+    (plan,) = [cast(Any, event.as_json()) for event in reported if event.kind == "plan"]
     assert len(plan["instances"]) == vms
     price = vms * hourly_price(catalog.MACHINE_TYPES[plan["machine_type"]], disk_gib)
     assert plan["price_usd_per_hour"] == pytest.approx(price, abs=1e-4)
@@ -84,7 +84,7 @@ def test_price_and_quota_go_by_the_disks_that_the_image_needs(
 
 
 @pytest.mark.parametrize("image", [None, IMAGE], ids=["no image", "an image of an older version"])
-def test_what_a_bake_lacks_is_told_before_anything_is_asked_or_made(
+def test_what_a_bake_lacks_is_reported_before_anything_is_asked_or_created(
     tmp_path: Path, jobs_file: Path, image: Image | None
 ) -> None:
     context = google(tmp_path, image=image, check_bake=has_no_tcl)

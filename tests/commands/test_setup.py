@@ -76,7 +76,7 @@ def test_what_was_not_typed_stays() -> None:
     assert merged.kept == ("project", "operator", "region", "zones", "budget_usd")
 
 
-def test_settings_for_the_embedded_cloud_become_some_for_google() -> None:
+def test_settings_for_the_embedded_cloud_become_settings_for_google() -> None:
     merged = setup.merge_settings("target: local\nlease_s: 60\n", FILE, FIRST)
     settings = read_settings(merged.text, FILE, {})
     assert (settings.target, settings.lease_s, merged.kept) == ("google", 60, ("lease_s",))
@@ -108,7 +108,7 @@ def test_a_new_project_gets_its_bucket_and_its_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ranges", [[], [IAP_RANGE]])
 @pytest.mark.parametrize("has_state", [False, True])
-def test_without_an_address_that_reaches_vms_nothing_is_made(
+def test_without_an_address_that_reaches_vms_nothing_is_created(
     tmp_path: Path, ranges: list[str], has_state: bool
 ) -> None:
     there = {"my-project-opensees-hpc-state"} if has_state else set()
@@ -119,7 +119,7 @@ def test_without_an_address_that_reaches_vms_nothing_is_made(
     assert not (tmp_path / "settings.yaml").exists()
 
 
-def test_a_new_address_reaches_the_base_that_is_there(tmp_path: Path) -> None:
+def test_a_new_address_is_added_to_the_existing_base(tmp_path: Path) -> None:
     project, person = SmallProject(), Person()
     project.set_up(tmp_path, person, **FIRST)
     known = {"owner": "me", "ssh_ranges": [OLD_ADDRESS], "operators": ["user:me@example.org"]}
@@ -128,7 +128,7 @@ def test_a_new_address_reaches_the_base_that_is_there(tmp_path: Path) -> None:
     assert project.stack.ups == [known | {"ssh_ranges": [OLD_ADDRESS, NEW_ADDRESS]}]
 
 
-def test_who_does_not_let_the_base_be_changed_keeps_the_old_settings(tmp_path: Path) -> None:
+def test_declining_to_change_the_base_keeps_the_old_settings(tmp_path: Path) -> None:
     project = SmallProject()
     project.set_up(tmp_path, Person(), **FIRST)
     before = (tmp_path / "settings.yaml").read_text()

@@ -1,4 +1,4 @@
-"""``invoke status``: everything that is billed is told, and its price is an upper bound."""
+"""``invoke status``: everything that is billed is reported, and its price is an upper bound."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def disk(name: str, *users: str) -> Item:
     return Item(kind=Kind.DISK, name=name, place="europe-west4-a", labels=BATCH, users=users, size_gib=730)
 
 
-class Things:
-    """An inventory of some things."""
+class SmallInventory:
+    """An inventory of a few resources."""
 
     def __init__(self, *items: Item, unread: tuple[Unread, ...] = ()) -> None:
         self.found = Findings(items=items, unread=unread)
@@ -46,8 +46,8 @@ class NoBucket:
         raise NotFoundError("no bucket")
 
 
-def google(folder: Path, inventory: Things, *instances: Instance, batches: Collection[str] = ()) -> Context:
-    """A project on Google Cloud, as its APIs tell it."""
+def google(folder: Path, inventory: SmallInventory, *instances: Instance, batches: Collection[str] = ()) -> Context:
+    """A project on Google Cloud, as its APIs report it."""
     compute = SmallCompute(there={one.name: one for one in instances})
     context = small_context(folder, compute)
     cloud = SimpleNamespace(
@@ -61,10 +61,10 @@ def google(folder: Path, inventory: Things, *instances: Instance, batches: Colle
     return replace(context, settings=settings, cloud=cast(Cloud, cloud))
 
 
-def test_what_lost_its_vm_is_told_and_priced(tmp_path: Path) -> None:
+def test_a_resource_without_its_vm_is_reported_and_priced(tmp_path: Path) -> None:
     address = Item(kind=Kind.ADDRESS, name="address", place="europe-west4", labels=BATCH)
-    values = status.execute(google(tmp_path, Things(disk("left"), address)))
-    assert [(thing["kind"], thing["name"], thing["batch"]) for thing in values["without_vm"]] == [
+    values = status.execute(google(tmp_path, SmallInventory(disk("left"), address)))
+    assert [(item["kind"], item["name"], item["batch"]) for item in values["without_vm"]] == [
         ("disk", "left", "b1"),
         ("address", "address", "b1"),
     ]
@@ -75,19 +75,19 @@ def test_what_lost_its_vm_is_told_and_priced(tmp_path: Path) -> None:
 def test_a_disk_is_counted_once_and_by_its_true_size(tmp_path: Path) -> None:
     vm = replace(instance("b1-0"), disk_gib=730, labels=BATCH)
     known = catalog.MACHINE_TYPES[vm.machine_type]
-    values = status.execute(google(tmp_path, Things(disk("b1-0", "europe-west4-a/b1-0")), vm))
+    values = status.execute(google(tmp_path, SmallInventory(disk("b1-0", "europe-west4-a/b1-0")), vm))
     assert values["without_vm"] == []
     assert values["cost"]["usd_per_hour_at_most"] == pytest.approx(hourly_price(known, 730), abs=1e-4)
-    elsewhere = status.execute(google(tmp_path, Things(disk("b1-0", "europe-west4-b/b1-0")), vm))
-    assert [thing["name"] for thing in elsewhere["without_vm"]] == ["b1-0"]
+    elsewhere = status.execute(google(tmp_path, SmallInventory(disk("b1-0", "europe-west4-b/b1-0")), vm))
+    assert [item["name"] for item in elsewhere["without_vm"]] == ["b1-0"]
 
 
-def test_a_vm_that_does_not_tell_its_disk_has_the_usual_one(tmp_path: Path) -> None:
+def test_a_vm_without_a_known_disk_size_has_the_usual_one(tmp_path: Path) -> None:
     stopped = replace(instance("b1-0", "TERMINATED"), labels=BATCH)
-    values = status.execute(google(tmp_path, Things(), stopped))
+    values = status.execute(google(tmp_path, SmallInventory(), stopped))
     assert values["cost"]["usd_per_hour_at_most"] == pytest.approx(Settings().disk_gib * DISK_PRICE, abs=1e-4)
 
 
 def test_what_could_not_be_read_is_not_shown_as_absent(tmp_path: Path) -> None:
     with pytest.raises(CloudError, match="disk: no right to look"):
-        status.execute(google(tmp_path, Things(unread=(Unread(kind=Kind.DISK, message="no right to look"),))))
+        status.execute(google(tmp_path, SmallInventory(unread=(Unread(kind=Kind.DISK, message="no right to look"),))))

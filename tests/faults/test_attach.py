@@ -190,5 +190,5 @@ def test_nothing_to_attach_to(site: Site) -> None:
     assert "no batch to attach to" in done.stderr
     done = site.invoke("attach", "--batch", "nobody-knows")
     assert done.returncode == 2
-    assert "there is no batch nobody-knows" in done.stderr
+    assert "no batch nobody-knows" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""What a jobs file names must be there and lie inside its folder."""
+"""What a jobs file names must exist, inside its folder."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def test_the_usual_files_and_the_included_ones(tmp_path: Path, model: Path) -> N
         ("{name: a, dir: model, main: .job/a.tcl}", "its own log and state"),
     ],
 )
-def test_what_is_missing_is_told_with_its_place(tmp_path: Path, model: Path, job: str, words: str) -> None:
+def test_missing_files_are_reported_with_their_place_in_the_jobs_file(
+    tmp_path: Path, model: Path, job: str, words: str
+) -> None:
     (tmp_path / "secret").write_text("x")
     (model / "link.tcl").symlink_to(tmp_path / "secret")
     (model / "x.lnk").symlink_to(tmp_path / "secret")
@@ -71,7 +73,7 @@ def test_what_is_missing_is_told_with_its_place(tmp_path: Path, model: Path, job
     assert caught.value.problems[0].column > 1
 
 
-def test_a_link_out_of_the_folder_is_not_uploaded_unasked(tmp_path: Path, model: Path) -> None:
+def test_a_link_out_of_the_folder_is_uploaded_only_on_request(tmp_path: Path, model: Path) -> None:
     (tmp_path / "secret").write_text("x")
     (model / "leak.tcl").symlink_to(tmp_path / "secret")
     (inputs,) = check_batch(_write(tmp_path, "batch: b\njobs:\n  - {name: a, dir: model}\n")).inputs
@@ -96,7 +98,7 @@ def test_log_and_state_of_an_earlier_run_are_not_uploaded(tmp_path: Path, model:
 def test_a_file_that_may_not_be_read(
     tmp_path: Path, model: Path, name: str, job: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = os.access  # root may read everything, so the refusal is made here
+    ask = os.access  # root may read everything, so the test refuses it
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != model / name and ask(path, mode))
     with pytest.raises(InputError, match=f"{name} cannot be read: no permission") as caught:
         check_batch(_write(tmp_path, f"batch: b\njobs:\n  - {job}\n"))
@@ -108,7 +110,7 @@ def test_no_jobs_file(tmp_path: Path) -> None:
         check_batch(tmp_path / "none.yaml")
 
 
-def test_a_jobs_file_that_is_no_text(tmp_path: Path) -> None:
+def test_a_jobs_file_that_is_not_text(tmp_path: Path) -> None:
     file = tmp_path / "b.yaml"
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="cannot be read"):

@@ -45,8 +45,8 @@ class Clock:
 
 
 @dataclass(kw_only=True)
-class Told:
-    """What a keeper told."""
+class Reports:
+    """What a keeper reported."""
 
     changes: list[Lease] = field(default_factory=list)
     losses: list[Lease] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Told:
 
 @dataclass(kw_only=True)
 class FaultyStore:
-    """A store that fails as often as it is told to, before or after the write."""
+    """A store that fails as often as a test wants, before or after the write."""
 
     store: ControlStore
     failures_before: int = 0
@@ -87,7 +87,7 @@ class FaultyStore:
 
 @dataclass(kw_only=True)
 class BusyStore(FaultyStore):
-    """A store into which somebody else writes just before the first write."""
+    """A store into which another client writes just before the first write."""
 
     others: list[Lease]
 
@@ -106,15 +106,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def reports() -> Reports:
+    return Reports()
 
 
 @pytest.fixture
-def make_keeper(batch: Batch, clock: Clock, told: Told) -> Make:
+def make_keeper(batch: Batch, clock: Clock, reports: Reports) -> Make:
     def make(holder: str = US, store: ControlStore | None = None, **terms: Any) -> LeaseKeeper:
         wanted = LeaseTerms(batch=batch.name, lease_s=600, holder=holder, **terms)
-        return LeaseKeeper(store or batch.store, wanted, told.events, now=clock.now, monotonic=clock.monotonic)
+        return LeaseKeeper(store or batch.store, wanted, reports.events, now=clock.now, monotonic=clock.monotonic)
 
     return make
 
@@ -140,7 +140,7 @@ def test_it_is_renewed_when_a_third_has_passed(batch: Batch, clock: Clock, make_
         assert keeper.age_s == 0
 
 
-def test_it_is_renewed_by_itself(batch: Batch) -> None:
+def test_its_thread_renews_it(batch: Batch) -> None:
     with LeaseKeeper(batch.store, LeaseTerms(batch=batch.name, lease_s=1, holder=US)):
         first = stored(batch)
         give_up = time.monotonic() + LIMIT_S
@@ -149,20 +149,20 @@ def test_it_is_renewed_by_itself(batch: Batch) -> None:
             time.sleep(0.05)
 
 
-def test_one_batch_has_one_watcher(batch: Batch, clock: Clock, told: Told, make_keeper: Make) -> None:
+def test_one_batch_has_one_watcher(batch: Batch, clock: Clock, reports: Reports, make_keeper: Make) -> None:
     with make_keeper() as keeper:
         with pytest.raises(ConflictError, match=f"watched by {US}"), make_keeper(THEM):
             pass
         with make_keeper(THEM, take_over=True):
             keeper.look()
             assert keeper.state is LeaseState.TAKEN
-            assert [lease.holder for lease in told.losses] == [THEM]
+            assert [lease.holder for lease in reports.losses] == [THEM]
             with pytest.raises(ConflictError, match="lost"):
                 keeper.detach()
             assert stored(batch).holder == THEM
 
 
-def test_a_holder_that_is_known_to_be_gone_need_not_be_taken_over_from(batch: Batch, make_keeper: Make) -> None:
+def test_a_holder_that_is_known_to_be_gone_needs_no_take_over(batch: Batch, make_keeper: Make) -> None:
     with make_keeper():
         pass
     with pytest.raises(ConflictError), make_keeper(THEM, predecessors=["nobody@here 3"]):
@@ -173,7 +173,7 @@ def test_a_holder_that_is_known_to_be_gone_need_not_be_taken_over_from(batch: Ba
 
 
 @pytest.mark.parametrize("has_lease", [False, True])
-def test_of_two_who_take_it_at_once_one_hears_of_the_other(
+def test_of_two_clients_that_take_it_at_once_one_is_refused(
     batch: Batch, clock: Clock, make_keeper: Make, has_lease: bool
 ) -> None:
     if has_lease:
@@ -186,7 +186,7 @@ def test_of_two_who_take_it_at_once_one_hears_of_the_other(
     assert stored(batch).holder == THEM
 
 
-def test_a_lease_that_is_moved_while_it_is_taken_is_taken_as_it_is_then(
+def test_a_lease_that_is_extended_while_it_is_taken_keeps_its_deadlines(
     batch: Batch, clock: Clock, make_keeper: Make
 ) -> None:
     moved = replace(new_lease(batch.name, THEM, clock.now(), 600), detached=True, deadlines={"a": 90.0})
@@ -194,7 +194,7 @@ def test_a_lease_that_is_moved_while_it_is_taken_is_taken_as_it_is_then(
         assert (keeper.lease.holder, dict(keeper.lease.deadlines), keeper.was_detached) == (US, {"a": 90.0}, True)
 
 
-def test_a_number_that_comes_again_is_somebody_else(batch: Batch, told: Told, make_keeper: Make) -> None:
+def test_a_reused_process_number_is_another_client(batch: Batch, reports: Reports, make_keeper: Make) -> None:
     with make_keeper(holder_id="first") as keeper:
         for terms in ({"holder_id": "second"}, {"holder_id": "second", "predecessors": [US]}, {}):
             with pytest.raises(WatchedError):
@@ -206,7 +206,7 @@ def test_a_number_that_comes_again_is_somebody_else(batch: Batch, told: Told, ma
         assert stored(batch).holder_id == "third"
 
 
-def test_whoever_is_about_to_do_harm_looks_first(batch: Batch, make_keeper: Make) -> None:
+def test_a_check_notices_another_holder(batch: Batch, make_keeper: Make) -> None:
     with make_keeper() as keeper:
         keeper.check()
         with make_keeper(THEM, take_over=True):
@@ -215,7 +215,9 @@ def test_whoever_is_about_to_do_harm_looks_first(batch: Batch, make_keeper: Make
             assert (caught.value.holder, keeper.lost_to) == (THEM, THEM)
 
 
-def test_a_lease_that_has_run_out_unseen_may_be_anybodys(batch: Batch, clock: Clock, make_keeper: Make) -> None:
+def test_an_expired_lease_that_cannot_be_read_may_be_another_clients(
+    batch: Batch, clock: Clock, make_keeper: Make
+) -> None:
     store = FaultyStore(store=batch.store)
     with make_keeper(store=store) as keeper:
         store.failures_before = 2
@@ -227,7 +229,7 @@ def test_a_lease_that_has_run_out_unseen_may_be_anybodys(batch: Batch, clock: Cl
         keeper.check()
 
 
-def test_a_lease_that_has_run_out_is_free(batch: Batch, clock: Clock, make_keeper: Make) -> None:
+def test_an_expired_lease_is_free(batch: Batch, clock: Clock, make_keeper: Make) -> None:
     with make_keeper(deadlines={"a": 60.0}):
         pass
     clock.passed_s = 601
@@ -235,13 +237,13 @@ def test_a_lease_that_has_run_out_is_free(batch: Batch, clock: Clock, make_keepe
         assert dict(stored(batch).deadlines) == {"a": 60.0, "b": 2.0}
 
 
-def test_deadlines_that_were_moved_while_nobody_watched_are_told(batch: Batch, told: Told, make_keeper: Make) -> None:
+def test_deadlines_that_were_moved_before_are_reported(batch: Batch, reports: Reports, make_keeper: Make) -> None:
     with make_keeper(deadlines={"a": 60.0}) as keeper:
         keeper.detach()
-    assert told.changes == []
+    assert reports.changes == []
     change_lease(batch.store, batch.name, lambda lease: lease.restate(deadlines={"a": 90.0}))
     with make_keeper(deadlines={"a": 60.0, "b": 5.0}):
-        assert [dict(lease.deadlines) for lease in told.changes] == [{"a": 90.0, "b": 5.0}]
+        assert [dict(lease.deadlines) for lease in reports.changes] == [{"a": 90.0, "b": 5.0}]
 
 
 def test_a_detached_lease_is_free(batch: Batch, make_keeper: Make) -> None:
@@ -253,13 +255,13 @@ def test_a_detached_lease_is_free(batch: Batch, make_keeper: Make) -> None:
         assert not stored(batch).detached
 
 
-def test_deadlines_that_others_move_are_told_and_kept(
-    batch: Batch, clock: Clock, told: Told, make_keeper: Make
+def test_deadlines_that_others_move_are_reported_and_kept(
+    batch: Batch, clock: Clock, reports: Reports, make_keeper: Make
 ) -> None:
     with make_keeper(deadlines={"a": 60.0, "b": 60.0}) as keeper:
         change_lease(batch.store, batch.name, lambda lease: lease.restate(deadlines={"a": 90.0, "b": 60.0}))
         keeper.look()
-        assert [dict(lease.deadlines) for lease in told.changes] == [{"a": 90.0, "b": 60.0}]
+        assert [dict(lease.deadlines) for lease in reports.changes] == [{"a": 90.0, "b": 60.0}]
         change_lease(batch.store, batch.name, lambda lease: lease.restate(deadlines={"a": 99.0}))
         clock.passed_s = 300
         keeper.look()
@@ -267,7 +269,7 @@ def test_deadlines_that_others_move_are_told_and_kept(
         assert keeper.state is LeaseState.OURS
 
 
-def test_a_lost_answer_does_not_lose_the_lease(batch: Batch, clock: Clock, told: Told, make_keeper: Make) -> None:
+def test_a_lost_answer_does_not_lose_the_lease(batch: Batch, clock: Clock, reports: Reports, make_keeper: Make) -> None:
     store = FaultyStore(store=batch.store)
     with make_keeper(store=store) as keeper:
         store.failures_after = 1
@@ -276,10 +278,10 @@ def test_a_lost_answer_does_not_lose_the_lease(batch: Batch, clock: Clock, told:
         assert "lost" in keeper.trouble
         keeper.look()
         assert (keeper.trouble, keeper.state, keeper.age_s) == ("", LeaseState.OURS, 0)
-        assert told.losses == []
+        assert reports.losses == []
 
 
-def test_an_outage_is_sat_out_and_its_age_told(clock: Clock, make_keeper: Make, batch: Batch) -> None:
+def test_an_outage_is_sat_out_and_the_age_of_the_lease_is_known(clock: Clock, make_keeper: Make, batch: Batch) -> None:
     store = FaultyStore(store=batch.store)
     with make_keeper(store=store) as keeper:
         store.failures_before = 2
@@ -291,17 +293,17 @@ def test_an_outage_is_sat_out_and_its_age_told(clock: Clock, make_keeper: Make, 
         assert (keeper.trouble, keeper.age_s) == ("", 0)
 
 
-def test_a_lease_that_was_removed_is_not_made_again(batch: Batch, clock: Clock, told: Told, make_keeper: Make) -> None:
+def test_a_removed_lease_is_not_written_again(batch: Batch, clock: Clock, reports: Reports, make_keeper: Make) -> None:
     with make_keeper() as keeper:
         batch.store.delete_control(batch.name)
         clock.passed_s = 300
         keeper.look()
         assert keeper.state is LeaseState.REMOVED
-        assert (told.losses, told.times_gone) == ([], 1), "nobody took the batch over"
+        assert (reports.losses, reports.times_gone) == ([], 1), "nobody took the batch over"
     assert read_lease(batch.store, batch.name) is None
 
 
-def test_who_takes_the_batch_after_its_lease_was_removed_is_heard_of(
+def test_a_client_that_takes_the_batch_after_its_lease_was_removed_is_noticed(
     batch: Batch, clock: Clock, make_keeper: Make
 ) -> None:
     with make_keeper() as keeper:
@@ -314,7 +316,7 @@ def test_who_takes_the_batch_after_its_lease_was_removed_is_heard_of(
                 keeper.check()
 
 
-def test_whoever_is_interrupted_while_it_takes_a_detached_lease_leaves_it_detached(
+def test_a_client_that_is_interrupted_while_it_takes_a_detached_lease_leaves_it_detached(
     batch: Batch, clock: Clock, make_keeper: Make
 ) -> None:
     def interrupt(lease: Lease) -> None:
@@ -329,7 +331,7 @@ def test_whoever_is_interrupted_while_it_takes_a_detached_lease_leaves_it_detach
     assert stored(batch).detached
 
 
-def test_a_damaged_lease_is_told(batch: Batch) -> None:
+def test_a_corrupt_lease_is_an_error(batch: Batch) -> None:
     batch.store.put_control(batch.name, names.LEASE, b"{")
     with pytest.raises(CloudError, match=r"lease\.json"):
         read_lease(batch.store, batch.name)

@@ -1,4 +1,4 @@
-"""What other clients left behind is told at the start of a command, and only then is a cloud asked."""
+"""Abandoned batches are reported at the start of a command; without one no cloud is asked."""
 
 from __future__ import annotations
 
@@ -43,46 +43,51 @@ def read(context: Context, name: str) -> JournalState:
     return journal
 
 
-def test_a_dead_batch_is_told_with_what_it_costs_and_how_to_go_on(site: CommandSite) -> None:
+def test_an_abandoned_batch_is_reported_with_its_cost_and_how_to_continue(site: CommandSite) -> None:
     zone = site.insert_vm("lost-0", batch="lost")
     site.insert_vm("unrelated-0", batch="unrelated")
     leave(site, "lost", zone=zone)
-    (dead,) = report_abandoned_batches(site.context())
-    assert (dead.journal.name, dead.is_from_here, dead.usd_per_hour, dead.trouble) == ("lost", True, 0.0, "")
-    (told,) = site.events("abandoned")
-    (vm,) = told["instances"]
+    (abandoned,) = report_abandoned_batches(site.context())
+    assert (abandoned.journal.name, abandoned.is_from_here, abandoned.usd_per_hour, abandoned.trouble) == (
+        "lost",
+        True,
+        0.0,
+        "",
+    )
+    (event,) = site.events("abandoned")
+    (vm,) = event["instances"]
     assert (vm["name"], vm["zone"], vm["status"]) == ("lost-0", zone, "RUNNING")
     assert (vm["machine_type"], vm["expired"]) == ("c2-standard-4", "")
-    assert told["offers"] == ["invoke cleanup --batch lost"], "nothing in the bucket says what the batch was"
-    assert f"process {describe_this_process().pid}" in told["owner"]
+    assert event["offers"] == ["invoke cleanup --batch lost"], "nothing in the bucket says what the batch was"
+    assert f"process {describe_this_process().pid}" in event["owner"]
     assert report_abandoned_batches(site.context(), besides=["lost"]) == []
     for name in ("lost-0", "unrelated-0"):
         site.delete_vm(name)
-    (dead,) = report_abandoned_batches(site.context())
-    assert dead.instances == []
+    (abandoned,) = report_abandoned_batches(site.context())
+    assert abandoned.instances == []
     with site.context().journals.resume("lost") as state:
         state.end("cleaned up")
     assert report_abandoned_batches(site.context()) == []
 
 
-def test_a_batch_whose_client_lives_is_not_told(fresh_site: CommandSite) -> None:
+def test_a_batch_with_a_living_client_is_not_reported(fresh_site: CommandSite) -> None:
     with fresh_site.context().journals.begin("alive", "run") as state:
         state.intend("instance", "alive-0", "europe-west4-a")
         assert report_abandoned_batches(fresh_site.context()) == []
     assert not fresh_site.is_cloud_running
 
 
-def test_a_batch_that_goes_on_by_itself_is_told_as_such(site: CommandSite) -> None:
+def test_a_detached_batch_is_reported_as_such(site: CommandSite) -> None:
     leave(site, "alone", zone="europe-west4-a")
     with site.context().journals.resume("alone") as state:
         state.record("detached")
-    (dead,) = report_abandoned_batches(site.context())
-    assert dead.as_json()["is_detached"]
+    (abandoned,) = report_abandoned_batches(site.context())
+    assert abandoned.as_json()["is_detached"]
     with site.context().journals.resume("alone") as state:
         state.end("done")
 
 
-def test_what_died_before_it_created_anything_is_just_ended(fresh_site: CommandSite) -> None:
+def test_a_batch_abandoned_before_it_created_anything_is_just_ended(fresh_site: CommandSite) -> None:
     leave(fresh_site, "early")
     assert report_abandoned_batches(fresh_site.context()) == []
     assert read(fresh_site.context(), "early").has_ended
@@ -106,7 +111,7 @@ def test_many_ended_journals_are_not_read_whole(fresh_site: CommandSite) -> None
 
 
 def during_the_destroy(site: CommandSite, act: Callable[[], None]) -> Listener:
-    """Act while a bake is cleaned up, and remember what is told."""
+    """Act while a bake is cleaned up, and record the events."""
 
     def hear(event: Event) -> None:
         site.told.append(event)
@@ -137,10 +142,10 @@ def test_a_bake_that_cannot_be_cleaned_up_is_reported(site: CommandSite) -> None
     site.arm(
         kind="http", match=f"DELETE .*/instances/{name}-builder", status=403, reason="forbidden", message="no", times=9
     )
-    (dead,) = report_abandoned_batches(site.context())
-    assert dead.offers == (f"invoke cleanup --bake {name}",)
-    told = [event["message"] for event in site.events("warning")]
-    assert any(f"still there: instance {name}-builder" in message for message in told), told
+    (abandoned,) = report_abandoned_batches(site.context())
+    assert abandoned.offers == (f"invoke cleanup --bake {name}",)
+    warnings = [event["message"] for event in site.events("warning")]
+    assert any(f"still there: instance {name}-builder" in message for message in warnings), warnings
     assert not read(site.context(), name).has_ended
     site.disarm()
     assert report_abandoned_batches(site.context()) == []
@@ -154,11 +159,11 @@ def test_a_bake_that_another_command_cleans_up_is_left_to_it(site: CommandSite) 
     assert others == [[]]
 
 
-def test_nothing_of_another_computer_is_touched(site: CommandSite) -> None:
+def test_resources_of_another_computer_are_not_touched(site: CommandSite) -> None:
     leave(site, "bake-20261122-140000", kind="bake", zone="europe-west4-a")
     rewrite_owner(site, "bake-20261122-140000")
-    (dead,) = report_abandoned_batches(site.context())
-    assert not dead.is_from_here
+    (abandoned,) = report_abandoned_batches(site.context())
+    assert not abandoned.is_from_here
     report_abandoned_batches(site.context(), besides=["bake-20261122-140000"])
     with site.context().journals.resume("bake-20261122-140000") as state:
         state.end("done")
@@ -178,7 +183,7 @@ def test_a_bake_is_cleaned_only_if_its_client_is_known_to_be_gone(site: CommandS
         file.write_text("".join(json.dumps(line) + "\n" for line in (first, *rest)))
         found = report_abandoned_batches(site.context())
         living.kill()
-    assert [dead.is_from_here for dead in found] == ([] if is_seen else [False])
+    assert [abandoned.is_from_here for abandoned in found] == ([] if is_seen else [False])
     with site.context().journals.resume(name) as state:
         state.end("done")
 
@@ -186,17 +191,17 @@ def test_a_bake_is_cleaned_only_if_its_client_is_known_to_be_gone(site: CommandS
 def test_a_cloud_that_refuses_leaves_the_price_unknown(site: CommandSite) -> None:
     leave(site, "unpriced", zone="europe-west4-a")
     site.arm(kind="http", match="GET /compute/.*aggregated/instances", status=403, reason="forbidden", message="no")
-    (dead,) = report_abandoned_batches(site.context())
-    assert (dead.instances, dead.usd_per_hour) == (None, None)
-    assert "forbidden" in dead.trouble
+    (abandoned,) = report_abandoned_batches(site.context())
+    assert (abandoned.instances, abandoned.usd_per_hour) == (None, None)
+    assert "forbidden" in abandoned.trouble
     with site.context().journals.resume("unpriced") as state:
         state.end("done")
 
 
 def test_another_project_is_not_guessed_about(site: CommandSite) -> None:
     leave(site, "elsewhere", zone="europe-west4-a", project="another-project")
-    (dead,) = report_abandoned_batches(site.context())
-    assert (dead.instances, "another-project" in dead.trouble) == (None, True)
+    (abandoned,) = report_abandoned_batches(site.context())
+    assert (abandoned.instances, "another-project" in abandoned.trouble) == (None, True)
     with site.context().journals.resume("elsewhere") as state:
         state.end("done")
 

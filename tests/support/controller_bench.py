@@ -1,4 +1,4 @@
-"""A controller on a cloud and VMs that consist of a few lists, for its tests."""
+"""A controller on a small cloud with small VMs, for its tests."""
 
 from __future__ import annotations
 
@@ -137,8 +137,8 @@ class SmallFleet:
 
 @dataclass(kw_only=True)
 class SmallCollector:
-    """``pushed``: attempts in the bucket, each of which is downloaded while ``runs`` is set. ``refusals``: the errors of the next
-    requests to the bucket."""
+    """``pushed``: attempts in the bucket, each of which is downloaded while ``runs`` is set. ``refusals``: the errors of the next looks into the
+    bucket."""
 
     folder: Path
     runs: threading.Event = field(default_factory=threading.Event)
@@ -158,7 +158,7 @@ class SmallCollector:
         return {attempt for name, attempt in self.pushed if name == job}
 
     def find_downloaded(self, job: str, attempt: int) -> DownloadedSet | None:
-        return self.home(job, attempt) if (job, attempt) in self.pushed and self.runs.is_set() else None
+        return self.download(job, attempt) if (job, attempt) in self.pushed and self.runs.is_set() else None
 
     def wait_downloaded(self, job: str, attempt: int, *, timeout_s: float, least_push: int = 1) -> DownloadedSet | None:
         if self.error is not None:
@@ -169,8 +169,8 @@ class SmallCollector:
     def give_up(self, job: str, attempt: int) -> None:
         self.given_up.append((job, attempt))
 
-    def home(self, job: str, attempt: int) -> DownloadedSet:
-        """Return results of a job that succeeded."""
+    def download(self, job: str, attempt: int) -> DownloadedSet:
+        """Return downloaded results that say that the job succeeded."""
         folder = self.folder / job
         (folder / ".job").mkdir(parents=True, exist_ok=True)
         (folder / ".job" / "end").write_text("ended 0 0 1.0 2.0 - -\n")
@@ -193,7 +193,7 @@ def _job(name: str, folder: Path) -> Job:
 
 @dataclass(kw_only=True)
 class Bench:
-    """A controller of jobs a, b…, each as wide as a VM, and its events."""
+    """A controller of jobs a, b…, each as wide as a VM, and what it reported."""
 
     context: JournalContext
     controller: Controller
@@ -202,7 +202,7 @@ class Bench:
     compute: SmallCompute
     collector: SmallCollector
     journal: Journal
-    told: list[Event]
+    reported: list[Event]
     lines: list[str]
     vms: dict[str, SmallVm] = field(default_factory=lambda: defaultdict(SmallVm))
 
@@ -212,10 +212,10 @@ class Bench:
         vm = self.vms[name]
         if name != "opensees-hpc-b-0":
             vm.pushed.set()
-        self.inbox.tell(VMReady(instance=instance(name), interface=cast(Any, vm)))
+        self.inbox.add(VMReady(instance=instance(name), interface=cast(Any, vm)))
 
     def attempts(self) -> dict[str, tuple[str, int]]:
-        """Return the VM on which each job ran last, and the number of that attempt."""
+        """Return for each job the VM of its last attempt, and the attempt's number."""
         return {job.name: (job.vm, job.attempt) for job in self.controller.roster.jobs}
 
 
@@ -227,17 +227,17 @@ def make_bench(
     folder: Path, compute: SmallCompute, *, jobs: str = "a", check: LeaseCheck = never_lost, **more: Any
 ) -> Bench:
     """Return a controller whose fleet answers each wish with a VM that boots at once."""
-    collector = SmallCollector(folder=folder / "home", **more)
-    told: list[Event] = []
+    collector = SmallCollector(folder=folder / "downloaded", **more)
+    reported: list[Event] = []
     lines: list[str] = []
-    listener = Listener(on_progress=told.append, on_log=lambda name, line: lines.append(line))
+    listener = Listener(on_progress=reported.append, on_log=lambda name, line: lines.append(line))
     outside = small_context(folder, compute).with_listener(listener)
     journal = outside.journals.begin("b", "run")
     context = outside.with_journal(journal)
-    made = [_job(name, folder) for name in jobs]
+    entries = [_job(name, folder) for name in jobs]
     plan = Plan(
         batch="b",
-        jobs=tuple(made),
+        jobs=tuple(entries),
         machine=MACHINE,
         provisioning="spot",
         fallback="none",
@@ -252,7 +252,7 @@ def make_bench(
     controller = Controller(
         context=context,
         plan=plan,
-        inputs=[JobInputs(job=job, files=(), size_bytes=0) for job in made],
+        inputs=[JobInputs(job=job, files=(), size_bytes=0) for job in entries],
         collector=cast(Collector, collector),
         fleet=cast(Fleet, fleet),
         inbox=inbox,
@@ -266,7 +266,7 @@ def make_bench(
         compute=compute,
         collector=collector,
         journal=journal,
-        told=told,
+        reported=reported,
         lines=lines,
     )
     return bench
@@ -274,17 +274,17 @@ def make_bench(
 
 @contextmanager
 def running(bench: Bench) -> Iterator[None]:
-    """Run the batch inside; after the block, it has ended."""
+    """Run the batch during the block, and wait for its end after it."""
     thread = threading.Thread(target=bench.controller.run, daemon=True)
     with Downloads(cast(Collector, bench.collector)):
         thread.start()
         yield
         thread.join(LIMIT_S)
-    assert not thread.is_alive(), bench.told
+    assert not thread.is_alive(), bench.reported
     bench.controller.close()
 
 
 def lose(bench: Bench, name: str, witness: str = "ssh") -> None:
     """Lose a VM while its job's results are being pushed, or may be."""
     assert bench.vms[name].waiting.wait(LIMIT_S)
-    bench.inbox.tell(VMDown(name=name, witness=witness, reason="nothing is heard of it"))
+    bench.inbox.add(VMDown(name=name, witness=witness, reason="nothing is heard of it"))

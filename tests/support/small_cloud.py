@@ -111,7 +111,7 @@ class Inbox:
         self.messages: list[Any] = []
         self._changed = threading.Condition()
 
-    def tell(self, message: Any) -> None:
+    def add(self, message: Any) -> None:
         with self._changed:
             self.messages.append(message)
             self._changed.notify_all()

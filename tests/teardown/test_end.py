@@ -1,6 +1,6 @@
 """Destroy that cannot be blocked: whatever state Pulumi is in, a batch ends with nothing left of it in the cloud.
 
-Each test makes a batch of one VM with the real engine, breaks something, and ends the batch.
+Each test creates a batch of one VM with the real engine, breaks something, and ends the batch.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Batch:
         return file
 
     def end(self, context: Context | None = None, *, hurry_after_s: float | None = None) -> Ending:
-        """End it. ``hurry_after_s``: there is no more time after so many seconds."""
+        """End it. ``hurry_after_s``: hurry after this many seconds."""
         hurry = threading.Event()
         timer = threading.Timer(hurry_after_s or 0.0, hurry.set)
         if hurry_after_s == 0.0:
@@ -128,13 +128,13 @@ def batch(site: CommandSite, base: None, request: pytest.FixtureRequest) -> Iter
     context = site.context()
     context.cloud.open()
     serial = sum(map(ord, request.node.name)) % 1000
-    made = Batch(site=site, context=context, name=f"b{serial}-{os.getpid()}")
-    context.cloud.stacks.up(spec(context, made.name), ignore)
-    assert made.is_there() == [
-        f"instance opensees-hpc-{made.name}-0 in europe-west4-a",
-        f"disk opensees-hpc-{made.name}-0 in europe-west4-a",
+    batch = Batch(site=site, context=context, name=f"b{serial}-{os.getpid()}")
+    context.cloud.stacks.up(spec(context, batch.name), ignore)
+    assert batch.is_there() == [
+        f"instance opensees-hpc-{batch.name}-0 in europe-west4-a",
+        f"disk opensees-hpc-{batch.name}-0 in europe-west4-a",
     ]
-    yield made
+    yield batch
     site.disarm()
 
 
@@ -164,7 +164,7 @@ def lose_settings(batch: Batch) -> None:
     batch.settings.unlink()
 
 
-def damage_settings(batch: Batch) -> None:
+def corrupt_settings(batch: Batch) -> None:
     batch.settings.write_text("config: [\n")
 
 
@@ -177,9 +177,9 @@ def forget_passphrase(batch: Batch) -> None:
 
 
 def lock_by_the_dead(batch: Batch) -> None:
-    with subprocess.Popen([sys.executable, "-c", "pass"]) as dead:
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
         pass
-    batch.lock(host=socket.gethostname(), pid=dead.pid)
+    batch.lock(host=socket.gethostname(), pid=ended.pid)
 
 
 def half_write_a_lock(batch: Batch) -> None:
@@ -191,13 +191,13 @@ def lose_everything(batch: Batch) -> None:
     shutil.rmtree(batch.settings.parent)
 
 
-DAMAGES: list[Callable[[Batch], None]] = [
+CORRUPTIONS: list[Callable[[Batch], None]] = [
     truncate_state,
     empty_state,
     scramble_state,
     lose_state,
     lose_settings,
-    damage_settings,
+    corrupt_settings,
     lose_vm,
     forget_passphrase,
     lock_by_the_dead,
@@ -206,10 +206,10 @@ DAMAGES: list[Callable[[Batch], None]] = [
 ]
 
 
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: str(damage.__name__))
-def test_damaged_memory_does_not_keep_a_batch_alive(batch: Batch, damage: Callable[[Batch], None]) -> None:
+@pytest.mark.parametrize("corrupt", CORRUPTIONS, ids=lambda corrupt: str(corrupt.__name__))
+def test_corrupt_local_state_does_not_keep_a_batch_alive(batch: Batch, corrupt: Callable[[Batch], None]) -> None:
     passphrase = (batch.site.home / "passphrase").read_bytes()
-    damage(batch)
+    corrupt(batch)
     try:
         assert batch.end().finish == ""
     finally:
@@ -226,19 +226,19 @@ def test_without_a_pulumi_cli(batch: Batch, tmp_path: Path) -> None:
     batch.assert_nothing_is_left()
 
 
-def test_a_lock_from_another_computer_is_not_broken_but_told(batch: Batch) -> None:
+def test_a_lock_from_another_computer_is_not_broken_but_reported(batch: Batch) -> None:
     lock = batch.lock(host="another-host", pid=1)
     ending = batch.end(hurry_after_s=2.0)
     assert batch.is_there() == []
     assert f"pulumi cancel --yes --stack {batch.name}" in ending.finish
     assert f"pulumi stack rm --force --yes {batch.name}" in ending.finish
-    assert any("this finishes the work" in fact["message"] for fact in batch.site.events("warning"))
+    assert any("to finish: " in fact["message"] for fact in batch.site.events("warning"))
     lock.unlink()
     assert batch.end().finish == ""
     batch.assert_nothing_is_left()
 
 
-def test_an_engine_that_hangs_is_ended_and_the_sweep_goes_on(batch: Batch) -> None:
+def test_an_engine_that_hangs_is_ended_and_the_sweep_continues(batch: Batch) -> None:
     batch.site.arm(kind="slow_operation", match=f"delete .*opensees-hpc-{batch.name}-0", delay_s=3600)
     assert "there was no time to wait for it" in batch.end(hurry_after_s=8.0).failure
     batch.assert_nothing_is_left()
@@ -246,7 +246,7 @@ def test_an_engine_that_hangs_is_ended_and_the_sweep_goes_on(batch: Batch) -> No
 
 def test_in_a_hurry_the_engine_is_not_asked(batch: Batch) -> None:
     ending = batch.end(hurry_after_s=0.0)
-    assert "there was no time" in ending.failure
+    assert "no time to destroy the stack" in ending.failure
     assert [removal.is_gone for removal in ending.removals] == [True, True]
     batch.assert_nothing_is_left()
 
@@ -292,7 +292,7 @@ def test_a_cloud_that_is_down_for_a_moment(batch: Batch) -> None:
     batch.assert_nothing_is_left()
 
 
-def test_what_cannot_be_deleted_is_told_with_the_command_that_finishes_the_work(batch: Batch) -> None:
+def test_what_cannot_be_deleted_is_reported_with_the_command_that_finishes_the_work(batch: Batch) -> None:
     message = "Required 'compute.instances.delete' permission for 'x'"
     refusal = {"kind": "http", "match": f"DELETE .*opensees-hpc-{batch.name}-0", "times": None, "status": 403}
     batch.site.arm(**refusal, reason="forbidden", message=message)
@@ -307,7 +307,7 @@ def test_what_cannot_be_deleted_is_told_with_the_command_that_finishes_the_work(
     batch.assert_nothing_is_left()
 
 
-def test_what_cannot_be_looked_at_is_not_taken_for_gone(batch: Batch) -> None:
+def test_what_cannot_be_read_is_not_taken_for_gone(batch: Batch) -> None:
     message = "Required 'compute.disks.list' permission for 'x'"
     refusal = {"kind": "http", "match": "GET .*/aggregated/disks", "times": None, "status": 403}
     batch.site.arm(**refusal, reason="forbidden", message=message)
@@ -328,7 +328,7 @@ def test_a_bake_without_a_stack_is_swept_by_label(site: CommandSite, base: None)
     assert context.cloud.inventory.find(BILLED, names.labels_of_bake("bake-x")).items == ()
 
 
-def test_a_vm_that_goes_while_it_is_about_to_be_deleted_is_no_alarm(batch: Batch) -> None:
+def test_no_warning_for_a_vm_that_vanishes_before_it_is_deleted(batch: Batch) -> None:
     name = f"{batch.name}-0"
     resource = f"projects/local-project/zones/europe-west4-a/instances/{name}"
     message = f"The resource '{resource}' was not found"

@@ -12,7 +12,9 @@ from tests.support.cloud_inventory import BUCKET, ME, PROJECT, Inventory, at, go
 from tests.support.command_site import CommandSite
 
 
-def test_an_orphan_is_found_long_before_its_wall_and_from_any_computer(inventory: Inventory, tmp_path: Path) -> None:
+def test_an_orphan_is_found_long_before_its_maxrunduration_and_from_any_computer(
+    inventory: Inventory, tmp_path: Path
+) -> None:
     """A client died while its VMs were created: one may not delete itself, one could only switch itself off."""
     inventory.bucket(BUCKET, ME)
     for batch in ("orphan", "alone", "drained", "alive", "off"):
@@ -37,8 +39,8 @@ def test_an_orphan_is_found_long_before_its_wall_and_from_any_computer(inventory
     kept = {str(choice.item): choice.reason for choice in dry.kept}
     assert kept.keys() == {"instance alone-0 in europe-west4-a", "disk alone-data in europe-west4-a"}
     assert all("left with --detach" in reason for reason in kept.values())
-    told = status.execute(elsewhere.context())
-    expired = {item["name"]: item["expired"] for item in (*told["vms"], *told["without_vm"])}
+    values = status.execute(elsewhere.context())
+    expired = {item["name"]: item["expired"] for item in (*values["vms"], *values["without_vm"])}
     assert {name for name, why in expired.items() if why} == {str(item).split()[1] for item in wanted}
     assert "its lease ended at" in expired["orphan-0"]
     assert gone(inventory.clean()) == wanted
@@ -54,6 +56,6 @@ def test_the_report_of_abandoned_batches_says_what_cleanup_would_delete(inventor
     inventory.put("_control/left/batch.json", b"{}")
     for ended_s_ago, has_expired in ((-60, False), (60, True)):
         inventory.lease("left", ended_s_ago)
-        (dead,) = report_abandoned_batches(inventory.site.context())
-        assert bool(dead.expired.get("left-0")) is has_expired
+        (abandoned,) = report_abandoned_batches(inventory.site.context())
+        assert bool(abandoned.expired.get("left-0")) is has_expired
         assert bool(inventory.clean(dry_run=True).report.removals) is has_expired

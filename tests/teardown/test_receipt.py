@@ -1,4 +1,4 @@
-"""Receipts against a real embedded cloud: what it says of each thing by name and by label, and what it does not say."""
+"""Receipts against a real embedded cloud: what it says of each resource by name and by label, and what it does not say."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_batch_that_left_nothing(site: CommandSite) -> None:
         assert "Nothing is left." in file.with_suffix(".html").read_text()
 
 
-def test_verify_says_what_came_back(site: CommandSite) -> None:
+def test_verify_reports_a_vm_that_came_back(site: CommandSite) -> None:
     run_one_vm(site, "back")
     context = site.context()
     first = command.execute(context, Receipt(batch="back", verify=True))
@@ -92,7 +92,7 @@ def test_verify_finds_by_label_what_the_journal_never_knew(site: CommandSite) ->
     site.delete_vm("not-ours")
 
 
-def test_closing_journals_what_is_gone_and_ends_only_if_all_is(site: CommandSite) -> None:
+def test_closing_journals_what_is_gone_and_ends_the_journal_only_if_all_is(site: CommandSite) -> None:
     zone = site.insert_vm("closing-0", batch="closing")
     with begin(site, "closing") as state:
         state.intend("instance", "closing-0", zone)
@@ -134,7 +134,7 @@ def test_a_journal_is_not_ended_by_a_cloud_that_cannot_be_asked(site: CommandSit
         assert not state.read().has_ended
 
 
-def test_what_was_intended_and_never_created(site: CommandSite) -> None:
+def test_a_resource_that_was_intended_but_never_created(site: CommandSite) -> None:
     zone = site.start_cloud().zone
     with begin(site, "never") as state:
         state.intend("stack", "never", "analysis")
@@ -178,7 +178,7 @@ def test_without_verify_no_cloud_is_asked(fresh_site: CommandSite) -> None:
     assert not fresh_site.is_cloud_running
 
 
-def test_names_that_are_not_known_are_told_with_those_that_are(fresh_site: CommandSite) -> None:
+def test_unknown_names_are_reported_with_the_known_ones(fresh_site: CommandSite) -> None:
     with pytest.raises(InputError) as caught:
         command.execute(fresh_site.context(), Receipt(batch="b"))
     assert "none yet" in caught.value.remedy
@@ -198,7 +198,7 @@ def test_another_project_is_not_asked(fresh_site: CommandSite) -> None:
     assert not fresh_site.is_cloud_running
 
 
-def test_a_receipt_that_cannot_be_written_is_told(site: CommandSite) -> None:
+def test_a_receipt_that_cannot_be_written_is_reported(site: CommandSite) -> None:
     begin(site, "unwritable").close()
     (site.home / "results").mkdir(exist_ok=True)
     (site.home / "results" / "unwritable").write_text("a file where the folder should be")
@@ -206,7 +206,7 @@ def test_a_receipt_that_cannot_be_written_is_told(site: CommandSite) -> None:
         write_receipt(site.context(), read(site, "unwritable"))
 
 
-def test_a_damaged_receipt_is_told_anew_from_the_journal(fresh_site: CommandSite) -> None:
+def test_a_corrupt_receipt_is_rebuilt_from_the_journal(fresh_site: CommandSite) -> None:
     begin(fresh_site, "b").close()
     file: Path = fresh_site.home / "local" / "receipts" / "b.json"
     file.parent.mkdir(parents=True)

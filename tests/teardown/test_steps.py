@@ -36,8 +36,8 @@ def test_a_failing_undo_does_not_hide_the_first_error_nor_stop_the_others() -> N
 
 def test_a_failing_undo_is_the_error_if_there_was_none() -> None:
     with pytest.raises(HpcError, match="undo failed") as caught, Steps(Listener()) as steps:
-        steps.undo("remove the thing", lambda: _fail("undo failed"))
-    assert caught.value.__notes__ == ["while trying to remove the thing"]
+        steps.undo("remove the resource", lambda: _fail("undo failed"))
+    assert caught.value.__notes__ == ["while trying to remove the resource"]
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -52,8 +52,8 @@ def test_signals_run_the_undos(signum: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize(("signals", "hurries"), [(1, [False]), (2, [False, True])])
-def test_signals_while_undoing_are_put_off_and_the_second_makes_it_faster(signals: int, hurries: list[bool]) -> None:
-    told: list[Event] = []
+def test_signals_while_undoing_are_deferred_and_the_second_makes_it_faster(signals: int, hurries: list[bool]) -> None:
+    reported: list[Event] = []
     seen: list[bool] = []
 
     def interrupted_undo() -> None:
@@ -61,10 +61,10 @@ def test_signals_while_undoing_are_put_off_and_the_second_makes_it_faster(signal
             os.kill(os.getpid(), signal.SIGINT)
             seen.append(steps.hurry.is_set())
 
-    with Steps(Listener(on_progress=told.append)) as steps:
+    with Steps(Listener(on_progress=reported.append)) as steps:
         steps.undo("end", interrupted_undo)
     assert seen == hurries
-    assert [event.kind for event in told] == ["warning"] * signals
+    assert [event.kind for event in reported] == ["warning"] * signals
 
 
 def test_a_signal_while_undoing_after_a_signal_makes_it_faster() -> None:

@@ -1,4 +1,4 @@
-"""No way out of the guard leaves a VM, and whatever it could not do is told."""
+"""No way out of the guard leaves a VM, and every failed deletion is reported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FIRST, SECOND = Vm(name="b-0", zone="z-a", facts={"machine_type": "c2-standard-4
 
 
 class FakeInventory:
-    """VMs in a set. ``refuse`` is asked before each deletion; ``late`` appear after so many attempts."""
+    """VMs in a set. ``refuse`` is asked before each deletion; ``late`` appear after this many attempts."""
 
     def __init__(self) -> None:
         self.there: set[tuple[str, str]] = set()
@@ -58,9 +58,9 @@ def cloud() -> FakeInventory:
 
 @pytest.fixture
 def context(cloud: FakeInventory, tmp_path: Path) -> Iterator[JournalContext]:
-    made = small_context(tmp_path, SmallCompute(), inventory=cloud)
-    with made.journals.begin("b", "run") as state:
-        yield made.with_journal(state)
+    context = small_context(tmp_path, SmallCompute(), inventory=cloud)
+    with context.journals.begin("b", "run") as state:
+        yield context.with_journal(state)
 
 
 @pytest.mark.parametrize(
@@ -96,13 +96,15 @@ def test_disarmed_vms_stay(cloud: FakeInventory, context: JournalContext) -> Non
     assert cloud.there == {("z-a", "b-0")}
 
 
-def test_what_was_never_created_or_is_gone_already_is_no_error(cloud: FakeInventory, context: JournalContext) -> None:
+def test_a_vm_that_was_never_created_or_is_already_gone_is_no_error(
+    cloud: FakeInventory, context: JournalContext
+) -> None:
     with VMGuard(context, [FIRST, SECOND], limits=QUICK) as guard:
         guard.created("b-0")
     assert cloud.deleted == []
 
 
-def test_an_insertion_that_was_on_its_way_is_waited_for(cloud: FakeInventory, context: JournalContext) -> None:
+def test_a_late_insertion_is_waited_for(cloud: FakeInventory, context: JournalContext) -> None:
     limits = GuardLimits(gone_s=30, settle_s=0.5, poll_s=0.01)
     with pytest.raises(ValueError, match="cut off"), VMGuard(context, FIRST, limits=limits):
         cloud.late["b-0"] = 3
@@ -121,8 +123,8 @@ def test_two_zones_of_one_name_are_both_deleted(cloud: FakeInventory, context: J
 
 def test_errors_are_tried_again_and_do_not_stop_the_others(cloud: FakeInventory, context: JournalContext) -> None:
     refusals = ["b-0", "b-0"]
-    told: list[Event] = []
-    listener = Listener(on_progress=told.append)
+    reported: list[Event] = []
+    listener = Listener(on_progress=reported.append)
 
     def refuse(name: str) -> None:
         if name in refusals:
@@ -134,7 +136,7 @@ def test_errors_are_tried_again_and_do_not_stop_the_others(cloud: FakeInventory,
         cloud.create(FIRST)
         cloud.create(SECOND)
     assert cloud.there == set()
-    assert len([event for event in told if "is not deleted yet" in event.as_json()["message"]]) == 2
+    assert len([event for event in reported if "is not deleted yet" in event.as_json()["message"]]) == 2
 
 
 def test_what_cannot_be_deleted_is_named(cloud: FakeInventory, context: JournalContext) -> None:

@@ -1,4 +1,4 @@
-"""A process that attaches to a batch when it is told to: ``python -m tests.batch.clients.attach_child SITE BATCH HOME``
+"""A process that attaches to a batch on a signal from the test: ``python -m tests.batch.clients.attach_child SITE BATCH STATE_FOLDER``
 
 Says ``ready``, waits for a line, attaches, and says ``up`` if it runs the batch, with its VMs still to be created; then it waits for
 another line and fails. Last it says the error that ended it: its type, its exit code, its message and remedy.
@@ -25,7 +25,7 @@ def say(what: Any) -> None:
 
 
 class SlowEngine(Engine):
-    """Waits to be told before it fails."""
+    """Waits for the signal before it fails."""
 
     def up(self, *args: Any, **more: Any) -> Any:
         say("up")
@@ -33,12 +33,12 @@ class SlowEngine(Engine):
         return super().up(*args, **more)
 
 
-def main(site_home: Path, name: str, home: Path) -> None:
+def main(site_home: Path, name: str, state_folder: Path) -> None:
     endpoint = control.status(site_home / "local" / "cloud")
     assert endpoint is not None
     site = Site(home=site_home, endpoint=endpoint)
-    batch = Batch(site=site, name=name, context=site.context(home / "results"))
-    client = Client(batch=batch, home=home, engine=SlowEngine())
+    batch = Batch(site=site, name=name, context=site.context(state_folder / "results"))
+    client = Client(batch=batch, state_folder=state_folder, engine=SlowEngine())
     client.context.cloud.results.list_control(name)  # whatever is loaded or opened only once
     say("ready")
     sys.stdin.readline()

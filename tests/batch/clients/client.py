@@ -31,7 +31,7 @@ END = {".job/end": b"ended 0 1 100.0 101.0 0m0.5s 0m0.1s\n"}
 
 @dataclass(kw_only=True)
 class Engine:
-    """Stacks that are never made. ``acts``: what was asked to be changed; ``refusal`` is raised by ``up``."""
+    """Stacks that are never created. ``acts``: the requested changes; ``refusal`` is raised by ``up``."""
 
     acts: list[str] = field(default_factory=list)
     refusal: HpcError = field(default_factory=lambda: HpcError("no VM today"))
@@ -67,7 +67,7 @@ class Keys:
 
 @dataclass(kw_only=True)
 class SmallInventory:
-    """What the cloud has of the batch; what is in the bucket is told by ``bucket``. ``is_stuck``: nothing can be removed."""
+    """What the cloud has of the batch; ``bucket`` has what is in the bucket. ``is_stuck``: nothing can be removed."""
 
     items: list[Item] = field(default_factory=list)
     bucket: Inventory | None = None
@@ -105,32 +105,32 @@ class Doubled:
 
 @dataclass(kw_only=True)
 class Client:
-    """A computer with a journal of its own. ``told``: the events of its commands."""
+    """A computer with a journal of its own. ``reported``: the events of its commands."""
 
     batch: Batch
-    home: Path
+    state_folder: Path
     engine: Engine = field(default_factory=Engine)
     keys: Keys = field(default_factory=Keys)
     inventory: SmallInventory = field(default_factory=SmallInventory)
-    told: list[Event] = field(default_factory=list)
+    reported: list[Event] = field(default_factory=list)
 
     @cached_property
     def context(self) -> Context:
         real = self.batch.context
         self.inventory.bucket = real.cloud.inventory
         cloud = Doubled(real=real.cloud, stacks=self.engine, logins=self.keys, inventory=self.inventory)
-        journals = Journals(folder=self.home / "local" / "journal")
-        return replace(real, cloud=cast(Cloud, cloud), state_folder=self.home, journals=journals).with_listener(
+        journals = Journals(folder=self.state_folder / "local" / "journal")
+        return replace(real, cloud=cast(Cloud, cloud), state_folder=self.state_folder, journals=journals).with_listener(
             self.listener
         )
 
     @property
     def listener(self) -> Listener:
-        return Listener(on_progress=self.told.append)
+        return Listener(on_progress=self.reported.append)
 
     def events(self, word: str) -> list[dict[str, Any]]:
         """Return the facts of the events of one kind."""
-        return [event.as_json() for event in self.told if event.kind == word]
+        return [event.as_json() for event in self.reported if event.kind == word]
 
     def journal(self) -> JournalState:
         """Return the batch's journal here."""
@@ -140,7 +140,7 @@ class Client:
 
     def define(self, *jobs: str, is_saved: bool = True, owner: str = "") -> Definition:
         """Define the batch with these jobs, and save it in the bucket if wanted. ``owner``: somebody else."""
-        folder = self.home / "jobs"
+        folder = self.state_folder / "jobs"
         (folder / "m").mkdir(parents=True)
         (folder / "m" / "main.tcl").write_text("puts done\n")
         file = folder / "jobs.yaml"

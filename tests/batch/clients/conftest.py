@@ -16,4 +16,4 @@ __all__ = ["batch", "bucket_site", "client"]
 @pytest.fixture
 def client(batch: Batch, tmp_path: Path) -> Client:
     """Return a computer on which nothing was ever done."""
-    return Client(batch=batch, home=tmp_path / "home")
+    return Client(batch=batch, state_folder=tmp_path / "state")

@@ -42,8 +42,15 @@ class Attach:
 
 
 @contextlib.contextmanager
-def attaching(batch: Batch, home: Path) -> Iterator[Attach]:
-    command = [sys.executable, "-m", "tests.batch.clients.attach_child", str(batch.site.home), batch.name, str(home)]
+def attaching(batch: Batch, state_folder: Path) -> Iterator[Attach]:
+    command = [
+        sys.executable,
+        "-m",
+        "tests.batch.clients.attach_child",
+        str(batch.site.home),
+        batch.name,
+        str(state_folder),
+    ]
     pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
         try:
@@ -59,7 +66,7 @@ def test_on_one_computer(client: Client, batch: Batch, number: int, journal: str
     client.write_lease(detached=True)
     if journal != "none":
         client.context.journals.begin(batch.name, "run").close()
-    loser = race(batch, client.home, client.home)
+    loser = race(batch, client.state_folder, client.state_folder)
     assert (loser[0], loser[1]) == ("InputError", 2), loser
     assert "is being run by" in loser[2]
     assert "wait until that process has ended" in loser[3]
@@ -77,11 +84,11 @@ def test_on_two_computers(client: Client, batch: Batch, tmp_path: Path, number: 
     assert "--take-over" in loser[3]
 
 
-def race(batch: Batch, *homes: Path) -> list[Any]:
-    """Let clients with these homes go at once; return how the one ended that did not get the batch."""
-    with contextlib.ExitStack() as stack, ThreadPoolExecutor(len(homes)) as pool:
-        clients = [stack.enter_context(attaching(batch, home)) for home in homes]
-        assert [client.hear() for client in clients] == ["ready"] * len(homes)
+def race(batch: Batch, *state_folders: Path) -> list[Any]:
+    """Let clients with these state_folders go at once; return how the one ended that did not get the batch."""
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(len(state_folders)) as pool:
+        clients = [stack.enter_context(attaching(batch, state_folder)) for state_folder in state_folders]
+        assert [client.hear() for client in clients] == ["ready"] * len(state_folders)
         for client in clients:
             client.go()
         said = list(pool.map(Attach.hear, clients))

@@ -1,4 +1,4 @@
-"""How a client's part in a batch ends, and what of the batch is left then: nothing, or all of it if it runs on without this client."""
+"""How a client's part in a batch ends, and what of the batch is left then: nothing, or all of it if it keeps running without this client."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def attach_to(
 
 
 def left_by(report: RunReport) -> dict[str, JobState]:
-    """Return what a client says of the jobs of a batch that runs on without it."""
+    """Return what a client says of the jobs of a batch that keeps running without it."""
     assert report.summary is not None and report.summary.is_detached
     return {job.name: job.state for job in report.summary.jobs}
 
@@ -107,7 +107,7 @@ def test_an_attach_that_is_interrupted_while_it_looks_around_leaves_the_batch_as
     assert client.has_definition()
 
 
-def test_a_batch_stays_its_owners_whoever_runs_it_and_ends_as_a_whole(client: Client) -> None:
+def test_a_batch_keeps_its_owner_under_another_client_and_ends_as_a_whole(client: Client) -> None:
     client.define("a", owner="alice")
     client.write_lease(detached=True)
     definition = load_definition(client.context, client.batch.name)
@@ -137,7 +137,7 @@ def test_an_attach_without_disk_space_runs_the_batch_and_judges_results_when_the
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def make_room(event: Event) -> None:
-        client.told.append(event)
+        client.reported.append(event)
         if event.kind == "warning":
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
@@ -157,7 +157,7 @@ def test_an_attach_without_disk_space_runs_the_batch_and_judges_results_when_the
     assert not client.has_definition()
 
 
-def test_what_was_given_up_and_was_never_downloaded_stays_lost(client: Client) -> None:
+def test_a_job_that_was_given_up_without_results_stays_lost(client: Client) -> None:
     report = RunReport()
     with pytest.raises(HpcError, match="no VM today"):
         run(client, "a", report=report)
@@ -169,7 +169,7 @@ def test_what_was_given_up_and_was_never_downloaded_stays_lost(client: Client) -
 
 @dataclass(kw_only=True)
 class InterruptingEngine(Engine):
-    """Interrupts the client when so many files are there, once or twice; no VM is ever made."""
+    """Interrupts the client when this many files are there, once or twice; no VM is ever created."""
 
     unpacking: Path
     client: Client | None = None
@@ -193,7 +193,7 @@ def _until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_what_is_unpacked_when_the_client_is_interrupted_is_told_as_what_it_is(
+def test_results_unpacked_while_the_client_is_interrupted_are_reported_as_they_are(
     client: Client, batch: Batch, times: int
 ) -> None:
     unpacking = batch.folder / FOLDER / "a.attempt-1" / "unpacking"
@@ -219,7 +219,7 @@ def test_a_client_that_lost_its_batch_and_does_not_know_it_yet_ends_nothing(clie
     client.add_vm()
 
     def take_and_interrupt(event: Event) -> None:
-        client.told.append(event)
+        client.reported.append(event)
         if (event.kind, event.as_json().get("phase"), event.as_json().get("state")) == ("phase", "jobs", "started"):
             change_lease(batch.store, batch.name, take)
             signal.raise_signal(signal.SIGHUP)
@@ -236,13 +236,13 @@ def test_a_client_that_lost_its_batch_and_does_not_know_it_yet_ends_nothing(clie
     assert left_by(report) == {"a": JobState.WAITING}
 
 
-def test_a_client_that_lost_its_batch_makes_no_more_vms(client: Client, batch: Batch) -> None:
+def test_a_client_that_lost_its_batch_creates_no_more_vms(client: Client, batch: Batch) -> None:
     client.define("a")
     client.add_vm()
     client.write_lease(detached=True)
 
     def take_before_up(event: Event) -> None:
-        client.told.append(event)
+        client.reported.append(event)
         if (event.kind, event.as_json().get("phase"), event.as_json().get("state")) == ("phase", "up", "started"):
             change_lease(batch.store, batch.name, take)
 
@@ -253,13 +253,13 @@ def test_a_client_that_lost_its_batch_makes_no_more_vms(client: Client, batch: B
     assert client.journal().outcome == f"taken over by {ELSEWHERE}"
 
 
-def test_a_journal_that_cannot_be_written_for_a_while_is_told_and_has_its_end(client: Client) -> None:
+def test_a_journal_that_cannot_be_written_for_a_while_is_reported_and_ended(client: Client) -> None:
     client.define("a")
     client.write_lease(detached=True)
     disk = ExitStack()
 
     def fill_at_the_end(event: Event) -> None:
-        client.told.append(event)
+        client.reported.append(event)
         if (event.kind, event.as_json().get("phase")) == ("phase", "receipt"):
             if event.as_json()["state"] == "started":
                 disk.enter_context(largest_file(1))
@@ -268,8 +268,8 @@ def test_a_journal_that_cannot_be_written_for_a_while_is_told_and_has_its_end(cl
 
     with pytest.raises(HpcError, match="no VM today"):
         attach_to(client, listener=Listener(on_progress=fill_at_the_end))
-    told = [event["message"] for event in client.events("warning")]
-    assert any(f"the journal of {client.batch.name} cannot be written now" in message for message in told), told
+    reported = [event["message"] for event in client.events("warning")]
+    assert any(f"the journal of {client.batch.name} cannot be written now" in message for message in reported), reported
     assert client.journal().has_ended
 
 
@@ -299,7 +299,7 @@ def leave_behind(client: Client, batch: Batch, **owner: Any) -> Owner:
 NUMBERED_NOBODY = 2**22 + 1
 
 
-def test_what_a_client_of_this_computer_left_needs_no_taking_over(client: Client, batch: Batch) -> None:
+def test_a_batch_abandoned_on_this_computer_needs_no_take_over(client: Client, batch: Batch) -> None:
     client.define("a")
     leave_behind(client, batch, pid=NUMBERED_NOBODY)
     with pytest.raises(HpcError, match="no VM today"):
@@ -307,7 +307,7 @@ def test_what_a_client_of_this_computer_left_needs_no_taking_over(client: Client
 
 
 @pytest.mark.parametrize("owner", [{"pid_namespace": "pid:[1]"}, {"host": "another"}, {"machine_id": "another"}])
-def test_a_client_of_which_nobody_knows_whether_it_lives_is_taken_over_only_if_told(
+def test_a_client_that_may_be_alive_is_taken_over_only_on_request(
     client: Client, batch: Batch, owner: dict[str, str]
 ) -> None:
     """In another container or on another computer, where the numbers of processes are others."""
@@ -341,7 +341,7 @@ def test_a_living_client_keeps_its_batch_from_one_with_a_copy_of_its_journal(cli
             living.kill()
 
 
-def test_a_number_that_comes_again_is_another_client(client: Client, batch: Batch) -> None:
+def test_a_reused_process_number_is_another_client(client: Client, batch: Batch) -> None:
     """Its predecessor had the same one before the computer was started anew."""
     client.define("a")
     here = describe_this_process()
@@ -351,10 +351,10 @@ def test_a_number_that_comes_again_is_another_client(client: Client, batch: Batc
         attach_to(client)
 
 
-def test_what_cannot_be_removed_may_still_push_and_can_be_attached_to(client: Client, batch: Batch) -> None:
+def test_a_batch_that_cannot_be_deleted_may_still_push_and_can_be_attached_to(client: Client, batch: Batch) -> None:
     client.add_vm()
     client.inventory.is_stuck = True
-    batch.push("a", END, parts="a")  # a push that goes on
+    batch.push("a", END, parts="a")  # a push under way
     report = RunReport()
     with pytest.raises(HpcError, match="no VM today") as caught:
         run(client, "a", report=report)

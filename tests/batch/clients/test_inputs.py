@@ -24,26 +24,26 @@ CLIENTS = 6
 
 
 def _unpacked(client: Client) -> Path:
-    return client.home / "local" / "inputs" / client.context.settings.project
+    return client.state_folder / "local" / "inputs" / client.context.settings.project
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Of a job."""
-    made = tmp_path / "model"
-    (made / "records").mkdir(parents=True)
-    (made / "main.tcl").write_text("puts done\n")
-    (made / "records" / ("é" + "long" * 40)).write_bytes(b"1 2 3")
-    (made / "tool").write_text("#!/bin/sh\n")
-    (made / "tool").chmod(0o755)
-    return made
+    model = tmp_path / "model"
+    (model / "records").mkdir(parents=True)
+    (model / "main.tcl").write_text("puts done\n")
+    (model / "records" / ("é" + "long" * 40)).write_bytes(b"1 2 3")
+    (model / "tool").write_text("#!/bin/sh\n")
+    (model / "tool").chmod(0o755)
+    return model
 
 
 def _files(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(read_tree(folder)))
 
 
-def test_they_come_back_as_they_were_and_for_this_user_alone(client: Client, batch: Batch, folder: Path) -> None:
+def test_they_are_unpacked_unchanged_and_private_to_this_user(client: Client, batch: Batch, folder: Path) -> None:
     key = save_inputs(client.context, batch.name, folder, _files(folder))
     assert save_inputs(client.context, batch.name, folder, _files(folder)) == key
     here = fetch_inputs(client.context, batch.name, key)
@@ -91,23 +91,23 @@ def test_clients_that_attach_at_once_get_the_same_folder(client: Client, batch: 
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive"])
-def test_what_somebody_else_put_there_is_not_run(client: Client, batch: Batch, folder: Path, content: bytes) -> None:
+def test_altered_input_files_are_not_run(client: Client, batch: Batch, folder: Path, content: bytes) -> None:
     key = save_inputs(client.context, batch.name, folder, _files(folder))
     batch.store.put_control(batch.name, f"inputs/{key}.tar.gz", content)
-    with pytest.raises(CloudError, match="not those that it was begun with"):
+    with pytest.raises(CloudError, match="not those that it began with"):
         fetch_inputs(client.context, batch.name, key)
     assert list((_unpacked(client) / batch.name).iterdir()) == []
 
 
-def test_a_file_that_went_since_it_was_looked_for_is_said(client: Client, batch: Batch, folder: Path) -> None:
+def test_a_file_that_was_deleted_since_the_preflight_is_reported(client: Client, batch: Batch, folder: Path) -> None:
     files = _files(folder)
     (folder / "tool").unlink()
-    with pytest.raises(InputError, match="cannot be read any more"):
+    with pytest.raises(InputError, match="can no longer be read"):
         save_inputs(client.context, batch.name, folder, files)
     assert list(_unpacked(client).iterdir()) == []
 
 
-def test_they_go_with_the_batch(client: Client, batch: Batch) -> None:
+def test_they_are_deleted_with_the_batch(client: Client, batch: Batch) -> None:
     client.define("a")
     client.write_lease(detached=True)
     load_definition(client.context, batch.name)
@@ -118,13 +118,13 @@ def test_they_go_with_the_batch(client: Client, batch: Batch) -> None:
     assert list(_unpacked(client).iterdir()) == []
 
 
-def test_one_who_begins_a_batch_keeps_no_copy_of_them(client: Client) -> None:
+def test_the_client_that_begins_a_batch_keeps_no_copy_of_them(client: Client) -> None:
     with pytest.raises(HpcError, match="no VM today"):
         run(client, "a")
     assert list(_unpacked(client).iterdir()) == []
 
 
-def test_what_another_client_ended_is_forgotten_here(client: Client, batch: Batch) -> None:
+def test_files_of_a_batch_that_another_client_ended_are_deleted(client: Client, batch: Batch) -> None:
     client.define("a")
     load_definition(client.context, batch.name)
     forget_inputs_of_gone(client.context)
@@ -134,8 +134,8 @@ def test_what_another_client_ended_is_forgotten_here(client: Client, batch: Batc
     assert list(_unpacked(client).iterdir()) == []
 
 
-def test_what_another_project_has_is_not_forgotten(client: Client, batch: Batch, folder: Path) -> None:
-    """One home serves all projects of a target; the bucket of each knows its own batches alone."""
+def test_files_of_another_project_are_kept(client: Client, batch: Batch, folder: Path) -> None:
+    """One state folder serves all projects of a target; the bucket of each knows its own batches alone."""
     key = save_inputs(client.context, batch.name, folder, _files(folder))
     here = fetch_inputs(client.context, batch.name, key)
     batch.store.delete_control(batch.name)  # the bucket of the other project never had it
@@ -146,7 +146,7 @@ def test_what_another_project_has_is_not_forgotten(client: Client, batch: Batch,
     assert not here.exists()
 
 
-def test_what_a_process_here_is_at_is_not_forgotten(client: Client, batch: Batch, folder: Path) -> None:
+def test_files_of_a_batch_that_a_process_here_runs_are_kept(client: Client, batch: Batch, folder: Path) -> None:
     key = save_inputs(client.context, batch.name, folder, _files(folder))
     here = fetch_inputs(client.context, batch.name, key)
     batch.store.delete_control(batch.name)

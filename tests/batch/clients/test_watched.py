@@ -28,20 +28,20 @@ def shown(event: Event) -> str:
     return out.getvalue()
 
 
-def test_what_another_client_runs_is_not_offered_for_its_end(client: Client) -> None:
+def test_cleanup_is_not_offered_for_a_batch_that_another_client_runs(client: Client) -> None:
     leave(client)
     client.write_lease(ELSEWHERE)
-    (dead,) = report_abandoned_batches(client.context)
-    assert (dead.watched_by, dead.trouble) == (ELSEWHERE, "")
-    assert dead.offers == (f"invoke attach --batch {client.batch.name} --take-over",)
-    (event,) = client.told
+    (abandoned,) = report_abandoned_batches(client.context)
+    assert (abandoned.watched_by, abandoned.trouble) == (ELSEWHERE, "")
+    assert abandoned.offers == (f"invoke attach --batch {client.batch.name} --take-over",)
+    (event,) = client.reported
     assert event.as_json()["watched_by"] == ELSEWHERE
     text = shown(event)
     assert f"is being run by {ELSEWHERE}" in text
     assert "cleanup" not in text
 
 
-def test_what_nobody_runs_is_offered_for_its_end(client: Client) -> None:
+def test_cleanup_is_offered_for_a_batch_that_no_client_runs(client: Client) -> None:
     leave(client)
     here = describe_this_process()
     an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
@@ -51,8 +51,8 @@ def test_what_nobody_runs_is_offered_for_its_end(client: Client) -> None:
         {"holder": ELSEWHERE, "renewed": an_hour_ago, "expires": an_hour_ago.timestamp() + 600},
     ):
         client.write_lease(**lease)
-        (dead,) = report_abandoned_batches(client.context)
-        assert (dead.watched_by, dead.trouble) == ("", "")
+        (abandoned,) = report_abandoned_batches(client.context)
+        assert (abandoned.watched_by, abandoned.trouble) == ("", "")
         name = client.batch.name
-        assert dead.offers == (f"invoke attach --batch {name}", f"invoke cleanup --batch {name}")
-        assert "cleanup" in shown(client.told[-1])
+        assert abandoned.offers == (f"invoke attach --batch {name}", f"invoke cleanup --batch {name}")
+        assert "cleanup" in shown(client.reported[-1])
