@@ -50,7 +50,7 @@ EXIT_CODES: Mapping[int, str] = {
     11: "a fault in opensees-hpc itself; a file has the report",
     129: "the terminal was closed (SIGHUP)",
     INTERRUPTED_EXIT_CODE: "Ctrl-C (SIGINT)",
-    143: "told to end (SIGTERM)",
+    143: "terminated (SIGTERM)",
 }
 
 

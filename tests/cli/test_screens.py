@@ -1,4 +1,4 @@
-"""Both screens show every kind of event, and no text of somebody else's drives the terminal or begins a line of its own."""
+"""Both screens show every kind of event, and no foreign text controls the terminal or begins a line of its own."""
 
 from __future__ import annotations
 
