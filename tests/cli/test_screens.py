@@ -26,7 +26,7 @@ def test_every_event_is_shown(event: Event, capsys: pytest.CaptureFixture[str]) 
     assert json.loads(capsys.readouterr().out) == {"event": event.kind, **event.as_json()}
 
 
-def test_only_what_may_have_lines_has_them(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_events_that_may_have_lines_have_them(capsys: pytest.CaptureFixture[str]) -> None:
     screen = TextScreen(yes=False, ask=refuse)
     screen.show_event(Warned(message="one\ntwo"))
     screen.show_event(InstanceLost(name="b-0", witness="ssh", reason="one\ntwo", jobs=()))
