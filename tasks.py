@@ -1,4 +1,4 @@
-"""The tasks of Invoke: one word for everything that people and CI do here.
+"""The tasks of Invoke: one verb for everything that people and CI do here.
 
 ``runner.options`` defines their flags; ``runner.cli.verbs`` executes them, and is loaded when one is called.
 """
@@ -51,7 +51,7 @@ LOCAL_VERBS = (local.Start, local.Stop, local.Status, local.Reset, local.Faults,
 
 open_closed_streams()
 if Path(sys.argv[0]).name in ("invoke", "inv") or Path(sys.argv[0]).parts[-2:] == ("invoke", "__main__.py"):
-    # What Invoke itself prints (--help, --list) ends silently when its reader has gone, as with any command. Verbs do not.
+    # What Invoke itself prints (--help, --list) ends silently when its reader exits, like any command. Verbs do not.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
@@ -77,7 +77,7 @@ def _call(kind: type[Options], _: Context, **given: Any) -> None:
     # loaded, and at the exit, would take a second of each command (python -X importtime).
     gc.set_threshold(GC_OBJECTS)
     atexit.register(gc.freeze)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a reader that goes away ends no batch: runner.cli.output
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a reader that exits must not end a batch: runner.cli.output
     try:
         verbs = import_module(kind.__module__.replace("runner.options", "runner.cli.verbs"))
     except ModuleNotFoundError as error:

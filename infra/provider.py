@@ -1,4 +1,4 @@
-"""The provider's Python modules, loaded where they are imported: of itself ``pulumi_gcp`` waits for the first use.
+"""The provider's Python modules, loaded where they are imported: by default ``pulumi_gcp`` loads them when they are first used.
 
 So a program's import can be done ahead, in a thread. The provider's own deprecations, of which it warns while it is being
 imported, are none of ours.

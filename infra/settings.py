@@ -1,4 +1,4 @@
-"""How a stack's settings are read and checked, before anything is declared. What the settings are: ``infra/*/settings.py``.
+"""How a stack's settings are read and checked, before anything is declared. The settings themselves: ``infra/*/settings.py``.
 
 Values come from ``Pulumi.<stack>.yaml``: ours from the namespace ``opensees-hpc``, the place from ``gcp``. Whatever is
 wrong is reported in one ``pulumi.RunError``, which the engine shows without a traceback.
@@ -51,7 +51,7 @@ class Place(BaseModel):
 
 
 class StackSettings(BaseModel):
-    """What the settings of all stacks share."""
+    """The settings that all stacks share."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -62,7 +62,7 @@ Settings = TypeVar("Settings", bound=StackSettings)
 
 
 def load_settings(model: type[Settings]) -> Settings:
-    """Return the settings of the stack that runs now.
+    """Return the settings of the running stack.
 
     Raises:
         pulumi.RunError: each key that is missing, unknown or wrong, with the stack's file and the remedy.
@@ -79,7 +79,7 @@ def load_settings(model: type[Settings]) -> Settings:
 
 
 def check_stack_name() -> str:
-    """Return the name of the stack that runs now, which is a label's value and part of the names of VMs.
+    """Return the name of the running stack, which is a label's value and part of the names of VMs.
 
     Raises:
         pulumi.RunError: it cannot be one.
@@ -94,7 +94,7 @@ def check_stack_name() -> str:
 
 
 def _read_namespace(namespace: str) -> dict[str, str]:
-    """Every key that is set in a namespace: ``pulumi.Config`` answers for known keys only, and a typo must not pass."""
+    """Return every key that is set in a namespace: ``pulumi.Config`` answers for known keys only, and a typo must not pass."""
     everything: Mapping[str, str] = pulumi.runtime.config.get_config_env() | pulumi.runtime.config.CONFIG.get()
     prefix = f"{namespace}:"
     return {key.removeprefix(prefix): value for key, value in everything.items() if key.startswith(prefix)}
@@ -123,7 +123,7 @@ def _read_place() -> dict[str, str]:
 
 
 def _describe_problem(model: type[StackSettings], loc: tuple[int | str, ...], message: str, kind: str) -> str:
-    """One line: key, what is wrong, file, remedy."""
+    """Return one line: key, what is wrong, file, remedy."""
     file = f"Pulumi.{pulumi.get_stack()}.yaml"
     in_place = loc[:1] == ("place",)
     if not loc:

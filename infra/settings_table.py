@@ -1,4 +1,4 @@
-"""The tables of settings in ``docs/stacks.md``, made from the models: ``python -m infra.settings_table`` writes them anew."""
+"""The tables of settings in ``docs/stacks.md``, generated from the models: ``python -m infra.settings_table`` rewrites them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODELS: dict[str, type[StackSettings]] = {"base": BaseSettings, "image": ImageSe
 
 
 def fill_tables(page: str) -> str:
-    """Return the page with each part between ``<!-- settings: NAME -->`` and ``<!-- end -->`` written anew."""
+    """Return the page with each part between ``<!-- settings: NAME -->`` and ``<!-- end -->`` rewritten."""
     for name, model in MODELS.items():
         begin, end = f"<!-- settings: {name} -->\n", "<!-- end -->"
         before, _, rest = page.partition(begin)

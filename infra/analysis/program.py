@@ -12,7 +12,7 @@ from runner.model import names
 
 
 def declare() -> None:
-    """Declare the resources of the stack that runs now.
+    """Declare the resources of the running stack.
 
     Raises:
         pulumi.RunError: a setting is wrong.
@@ -26,8 +26,8 @@ def declare_batch(batch: str, settings: AnalysisSettings) -> None:
     instances = []
     for vm in settings.listed_machines(batch):
         args = _instance_args(batch, settings, vm)
-        made = EphemeralInstance(vm.name, args)
-        instances.append(_describe_instance(made, args))
+        component = EphemeralInstance(vm.name, args)
+        instances.append(_describe_instance(component, args))
     pulumi.export("instances", instances)
 
 
@@ -44,12 +44,14 @@ def _instance_args(batch: str, settings: AnalysisSettings, vm: MachineSettings) 
     )
 
 
-def _describe_instance(made: EphemeralInstance, args: EphemeralInstanceArgs) -> dict[str, pulumi.Input[str | None]]:
+def _describe_instance(
+    component: EphemeralInstance, args: EphemeralInstanceArgs
+) -> dict[str, pulumi.Input[str | None]]:
     return {
-        "name": made.instance.name,
+        "name": component.instance.name,
         "zone": args.place.zone,
-        "address": made.address,
+        "address": component.address,
         "machine_type": args.machine_type,
         "provisioning": args.provisioning,
-        "image": made.image,
+        "image": component.image,
     }

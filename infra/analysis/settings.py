@@ -13,7 +13,7 @@ ResourceName = Annotated[str, Field(pattern=f"^{names.RESOURCE_NAME.pattern}$")]
 
 
 class MachineSettings(BaseModel):
-    """One VM of the list ``machines``; what is left out is as for all."""
+    """One VM of the list ``machines``; what it omits is as for all VMs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,14 +31,14 @@ class AnalysisSettings(StackSettings):
     """Label ``owner`` of the VMs and their disks."""
 
     expires: Expiry
-    """When the VMs must be gone, as ``20261122-1530`` in UTC: a label, for the sweep."""
+    """When the VMs expire, as ``20261122-1530`` in UTC: a label, for the sweep."""
 
     count: int = Field(default=1, ge=0, le=200)
     """Number of VMs, all alike; not used if ``machines`` is given."""
 
     machines: tuple[MachineSettings, ...] | None = None
     """The VMs one by one, as a JSON list of objects with ``name`` and, where it differs, ``zone``, ``machine_type``, ``provisioning``, ``expires``.
-    With a lease a name begins with ``opensees-hpc-``: by that IAM recognizes the VMs that may delete themselves."""
+    With a lease a name begins with ``opensees-hpc-``: IAM recognizes the VMs that may delete themselves by it."""
 
     machine_type: MachineTypeName = catalog.DEFAULT_MACHINE_TYPE
     """Machine type of the VMs."""
@@ -47,16 +47,16 @@ class AnalysisSettings(StackSettings):
     """``spot`` or ``standard``."""
 
     image: str = f"family/{names.IMAGE_FAMILY}"
-    """What the VMs boot from: ``family/NAME`` or an image's name in this project, or a link. A family is looked up once, when a VM is made."""
+    """What the VMs boot from: ``family/NAME`` or an image's name in this project, or a link. A family is looked up once, when a VM is created."""
 
     disk_gib: int = Field(default=40, ge=10, le=2000)
     """Size of each boot disk, at least that of the image."""
 
     max_run_seconds: int = Field(default=4 * 3600, ge=120, le=catalog.LONGEST_RUN_S)
-    """Google deletes each VM after so many seconds, whatever happens to us."""
+    """Google deletes each VM after this many seconds, even if no client is left."""
 
     lease_s: int = Field(default=0, ge=0, le=24 * 3600)
-    """A VM whose batch nobody has watched for so many seconds ends itself. 0: no lease, as for VMs that are made by hand;
+    """A VM deletes itself if no client has renewed the lease of its batch for this many seconds. 0: no lease, as for VMs created by hand;
     ``max_run_seconds`` ends them."""
 
     external_ip: bool = True

@@ -1,4 +1,4 @@
-"""The stack ``base``: what lives long. Composes only."""
+"""The stack ``base``: the long-lived resources. Composes only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runner.model.settings import IAP_RANGE
 
 
 def declare() -> None:
-    """Declare the resources of the stack that runs now.
+    """Declare the resources of the running stack.
 
     Raises:
         pulumi.RunError: a setting is wrong.
@@ -65,7 +65,7 @@ def declare_base(settings: BaseSettings) -> None:
 
 
 def _enable_apis(settings: BaseSettings) -> pulumi.ResourceOptions:
-    """Options for what can only be made once the APIs are on."""
+    """Return options for resources that can only be created once the APIs are on."""
     if not settings.enable_apis:
         return pulumi.ResourceOptions()
     services = EnabledServices("apis", EnabledServicesArgs(project=settings.place.project))

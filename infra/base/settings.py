@@ -46,35 +46,35 @@ Principal = Annotated[str, AfterValidator(_check_principal)]
 
 
 class BaseSettings(StackSettings):
-    """What is long-lived."""
+    """The long-lived resources."""
 
     owner: LabelValue = "shared"
-    """Label ``owner`` of what can be labelled."""
+    """Label ``owner`` of the resources that can have labels."""
 
     operators: tuple[Principal, ...] = ()
     """Who may log in with ``sudo`` and start VMs under the service account, as ``user:NAME@DOMAIN``. Project owners may anyway."""
 
     ssh_ranges: tuple[SshRange, ...] = ()
-    """From where SSH is let in. None: from Google's IAP only. Public ranges wider than /16 are refused."""
+    """The addresses from which SSH is allowed. None: from Google's IAP only. Public ranges wider than /16 are refused."""
 
     subnet_range: Annotated[str, AfterValidator(_check_subnet)] = "10.80.0.0/20"
     """Addresses of the VMs inside the network."""
 
     external_ips: bool = True
-    """Do VMs have external addresses? If not, a NAT gives them a way out (billed by the hour)."""
+    """Do VMs have external addresses? If not, a NAT connects them to the internet (billed by the hour)."""
 
     bucket_location: str = ""
     """Location of the results bucket; the region if not set."""
 
     results_days: int = Field(default=30, ge=1, le=3650)
-    """Result sets that nobody fetched are deleted after so many days."""
+    """Result sets that were not downloaded are deleted after this many days."""
 
     soft_delete_days: int = Field(default=7, ge=0, le=90)
-    """For so long deleted objects can be restored (and are billed); 0 or 7 to 90."""
+    """How many days deleted objects can be restored (and are billed); 0 or 7 to 90."""
 
     self_delete_role_id: str = Field(default=names.SELF_DELETE_ROLE_ID, pattern=f"^{names.ROLE_ID.pattern}$")
-    """ID of the custom role by which VMs delete themselves. From day 7 to day 37 after a role was deleted Google makes none with its
-    ID: then give another one."""
+    """ID of the custom role by which VMs delete themselves. From day 7 to day 37 after a role was deleted Google creates none with
+    its ID: then give another one."""
 
     protect: bool = True
     """Refuse to destroy the bucket. Set to ``false`` and run ``pulumi up`` before a deliberate removal."""
@@ -83,11 +83,11 @@ class BaseSettings(StackSettings):
     """Let a destroy delete the objects in the bucket too; only where ``protect`` is ``false``."""
 
     enable_apis: bool = True
-    """Enable Google's APIs that are needed; ``false`` where somebody else does and you may not."""
+    """Enable the required APIs; ``false`` where somebody else does so and you may not."""
 
     @property
     def ssh_sources(self) -> tuple[str, ...]:
-        """From where SSH is let in, the default applied."""
+        """The addresses from which SSH is allowed, the default applied."""
         return self.ssh_ranges or (IAP_RANGE,)
 
     @model_validator(mode="after")

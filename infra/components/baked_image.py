@@ -23,7 +23,7 @@ class BakedImageArgs:
 
 
 class BakedImage(pulumi.ComponentResource):
-    """An image of the family. It outlives its stack: the builder goes with a destroy, the image stays, found by its labels."""
+    """An image of the family. A destroy of its stack deletes the builder and leaves the image, which is found by its labels."""
 
     def __init__(self, name: str, args: BakedImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("opensees-hpc:infra:BakedImage", name, None, opts)

@@ -1,4 +1,4 @@
-"""A VM that has an end: what analyses run on, and what bakes the image."""
+"""A VM with a limited life: those that run analyses, and the one that bakes the image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 
 @dataclass(frozen=True, kw_only=True)
 class NewDisk:
-    """A boot disk that comes and goes with its VM. ``image``: a link; a family's link stays unchanged by later images."""
+    """A boot disk that is created and deleted with its VM. ``image``: a link; a family's link stays unchanged by later images."""
 
     image: str
     size_gib: int
@@ -27,9 +27,9 @@ class NewDisk:
 
 @dataclass(frozen=True, kw_only=True)
 class EphemeralInstanceArgs:
-    """``boot``: a disk to make, or the link of one that is there. ``max_run_s``: then Google deletes the VM.
+    """``boot``: a disk to create, or the link of one that exists. ``max_run_s``: then Google deletes the VM.
 
-    ``place.zone`` is the VM's zone. ``stopped``: declare it as TERMINATED, so that an image can be made from its disk.
+    ``place.zone`` is the VM's zone. ``stopped``: declare it as TERMINATED, so that an image can be created from its disk.
     ``lease``: of the batch that it works for.
     """
 
@@ -72,7 +72,7 @@ class EphemeralInstance(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
         self.address = self.instance.network_interfaces.apply(_address)
-        # All of a boot disk is secret, for the key that it might be encrypted with; what it was made from is none.
+        # All of a boot disk is secret, for the key that it might be encrypted with; its source is not.
         self.image = pulumi.Output.unsecret(self.instance.boot_disk.apply(_image))
         self.register_outputs({"address": self.address})
 
@@ -80,8 +80,8 @@ class EphemeralInstance(pulumi.ComponentResource):
 def _boot_disk(args: EphemeralInstanceArgs) -> gcp.compute.InstanceBootDiskArgsDict:
     if not isinstance(args.boot, NewDisk):
         return {"auto_delete": True, "source": args.boot}
-    made = {"image": args.boot.image, "size": args.boot.size_gib, "type": DISK_TYPE, "labels": dict(args.labels)}
-    return {"auto_delete": True, "initialize_params": made}  # type: ignore[typeddict-item]  # a TypedDict of its own
+    disk = {"image": args.boot.image, "size": args.boot.size_gib, "type": DISK_TYPE, "labels": dict(args.labels)}
+    return {"auto_delete": True, "initialize_params": disk}  # type: ignore[typeddict-item]  # a TypedDict of its own
 
 
 def _network_interface(args: EphemeralInstanceArgs) -> gcp.compute.InstanceNetworkInterfaceArgsDict:
@@ -103,7 +103,7 @@ def _scheduling(args: EphemeralInstanceArgs) -> gcp.compute.InstanceSchedulingAr
 
 
 def _address(interfaces: Sequence[gcp.compute.outputs.InstanceNetworkInterface]) -> str | None:
-    """Where SSH goes: the external address if there is one, else the internal one."""
+    """Return the address for SSH: the external one if the VM has one, else the internal one."""
     first = interfaces[0]
     external = [config.nat_ip for config in first.access_configs or [] if config.nat_ip]
     return external[0] if external else first.network_ip

@@ -1,4 +1,4 @@
-"""Who the VMs are, and who may log in to them."""
+"""The service account of the VMs, and the operators, who may log in to them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class VmIdentity(pulumi.ComponentResource):
     """The service account of the VMs, which creates and reads objects of one bucket, and its operators.
 
     It may also delete the VMs of batches, and nothing else: by a condition on their names, so that a VM may do so from its first
-    moment on, whatever becomes of the client that asks for it.
+    moment on, whatever happens to the client that asks for it.
     """
 
     def __init__(self, name: str, args: VmIdentityArgs, opts: pulumi.ResourceOptions | None = None) -> None:

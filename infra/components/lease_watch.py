@@ -1,4 +1,4 @@
-"""What makes a batch's VM end itself when nobody watches the batch any more: metadata for what runs on it.
+"""The metadata with which a batch's VM deletes itself when no client watches the batch any more.
 
 The right to do so is in the base (``identity``), and so there before any VM is.
 """

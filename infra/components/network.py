@@ -1,4 +1,4 @@
-"""The network of the VMs: nothing comes in but SSH from named ranges."""
+"""The network of the VMs, which admits only SSH from named ranges."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runner.model import names
 
 @dataclass(frozen=True, kw_only=True)
 class OperatorNetworkArgs:
-    """``ssh_ranges``: from where SSH is let in; ``nat``: a way out for VMs without external addresses."""
+    """``ssh_ranges``: the addresses from which SSH is allowed; ``nat``: connects VMs without external addresses to the internet."""
 
     project: str
     region: str

@@ -1,4 +1,4 @@
-"""The bucket that takes result sets until they are fetched."""
+"""The bucket that keeps result sets until they are downloaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DAY_S = 24 * 3600
 
 @dataclass(frozen=True, kw_only=True)
 class ResultsBucketArgs:
-    """``protect``: refuse to destroy it; ``force_destroy``: a destroy takes the objects too."""
+    """``protect``: refuse to destroy it; ``force_destroy``: a destroy deletes the objects too."""
 
     name: str
     project: str
@@ -27,7 +27,7 @@ class ResultsBucketArgs:
 
 
 class ResultsBucket(pulumi.ComponentResource):
-    """A private bucket: access by IAM only, public access prevented, old objects and broken uploads go by themselves."""
+    """A private bucket: access by IAM only, public access prevented, old objects and incomplete uploads are deleted automatically."""
 
     def __init__(self, name: str, args: ResultsBucketArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("opensees-hpc:infra:ResultsBucket", name, None, opts)

@@ -20,7 +20,7 @@ class EnabledServicesArgs:
 
 
 class EnabledServices(pulumi.ComponentResource):
-    """APIs that are on. They stay on after a destroy: something else in the project may use them."""
+    """APIs that are on. They stay on after a destroy, as something else in the project may use them."""
 
     def __init__(self, name: str, args: EnabledServicesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("opensees-hpc:infra:EnabledServices", name, None, opts)

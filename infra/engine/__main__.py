@@ -1,4 +1,4 @@
-"""``python -m infra.engine [--cache FOLDER]``: make sure of a Pulumi CLI and print what to put on PATH, joined by colons."""
+"""``python -m infra.engine [--cache FOLDER]``: find or install a Pulumi CLI and print the folders for PATH, joined by colons."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The Pulumi CLI and its Python language host out of Go modules, for machines that cannot download them.
+"""The Pulumi CLI and its Python language host built from Go modules, for computers that cannot download them.
 
 Each of the two folders beside this module pins all it needs in ``go.mod`` and ``go.sum``; nothing is resolved at build
-time. The language host is an older one, the last that its module's proxy has; the script that it runs is the newer.
+time. The language host is the last version that the module proxy has, which is older; the script that it runs is the newer one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def build_programs(folder: Path, *, pins: Pins, cache: Path, environment: Mappin
     """Put ``pulumi``, ``pulumi-language-python`` and its script into ``folder``.
 
     Raises:
-        MissingToolError: no Go could be had, a module could not be fetched, or the compiler failed.
+        MissingToolError: no Go is available, a module could not be fetched, or the compiler failed.
     """
     log = cache / "pulumi" / "build.log"
     log.write_text("", encoding="utf-8")
@@ -61,7 +61,7 @@ def build_package(package: str, module: Path, folder: Path, *, toolchain: Toolch
 
 
 def count_steps(name: str) -> Callable[[str], None]:
-    """Go prints a line for each module it fetches and each package it compiles: report the counts now and then."""
+    """Report now and then how many modules and packages Go has fetched and compiled: it prints a line for each."""
     started = reported = time.monotonic()
     modules = packages = 0
 

@@ -1,4 +1,4 @@
-"""The Pulumi CLI: where it is found, and the order in which it is looked for, downloaded or built.
+"""The Pulumi CLI: where it is looked for, and how it is downloaded or built.
 
 Each source is a function that returns an ``Engine`` or raises ``MissingToolError`` with its reason. The cache holds one
 folder a version, moved there whole, so what is in it is complete; a lock keeps two processes from making it at once.
@@ -41,7 +41,7 @@ class Engine:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """``cache``: the user's cache folder of this project, not there yet perhaps."""
+    """``cache``: the user's cache folder of this project, which may not exist yet."""
 
     pins: Pins
     cache: Path
@@ -49,7 +49,7 @@ class Request:
 
     @property
     def home(self) -> Path:
-        """Where the pinned version lives when it is ours."""
+        """The folder of the pinned version, if we installed it."""
         return self.cache / PULUMI / str(self.pins.version)
 
 
@@ -57,43 +57,43 @@ Source = Callable[[Request], Engine]
 
 
 def default_cache() -> Path:
-    """Return the user's cache folder of this project, by the custom of the operating system."""
+    """Return the user's cache folder of this project, where the operating system keeps such folders."""
     from platformdirs import user_cache_path
 
     return user_cache_path("opensees-hpc")
 
 
 def cache_of(environment: Mapping[str, str]) -> Path:
-    """Return the cache that an environment names, else the user's."""
+    """Return the cache folder that the environment names, else the user's."""
     named = environment.get("OPENSEES_HPC_CACHE")
     return Path(named) if named else default_cache()
 
 
 def find_engine(request: Request) -> Engine:
-    """Return an engine that is there already, on PATH or in the cache; nothing is fetched, a few processes run."""
+    """Return an engine that is already installed, on PATH or in the cache; download nothing, but run a few processes."""
     return _try_sources(request, (find_on_path, find_in_cache))
 
 
 def ensure_engine(request: Request) -> Engine:
-    """Return an engine, fetched or built if need be: minutes, with progress on standard error.
+    """Return an engine; download or build it if necessary, which takes minutes, with progress on standard error.
 
     Raises:
-        MissingToolError: no source had one; says why for each.
+        MissingToolError: no source had one; the message has the reason for each.
     """
     try:
         return find_engine(request)
     except MissingToolError as missing:
         absence = missing.message
     _make_folder(request.cache / PULUMI)
-    with exclusive_lock(request.cache / PULUMI / "lock", waiting_for="makes the Pulumi CLI"):
+    with exclusive_lock(request.cache / PULUMI / "lock", waiting_for="is installing the Pulumi CLI"):
         try:
             return _try_sources(request, (find_in_cache, download_engine, build_engine))
         except MissingToolError as failure:
             reasons = "\n".join(dict.fromkeys(f"{absence}\n{failure.message}".splitlines()))
             raise MissingToolError(
-                f"no Pulumi CLI {request.pins.oldest} or newer (below {request.pins.below}) could be had:\n{reasons}",
+                f"no Pulumi CLI {request.pins.oldest} or newer (below {request.pins.below}) is available:\n{reasons}",
                 remedy=f"install Pulumi as {INSTALL_PAGE} says, or Go {request.pins.oldest_go} or newer, "
-                "or mend what is named above, then run the same command again",
+                "or fix a problem listed above, then run the same command again",
             ) from failure
 
 
@@ -112,7 +112,7 @@ def find_on_path(request: Request) -> Engine:
     version = _read_version(pulumi, request)
     if not request.pins.accepts(version):
         wanted = f"{request.pins.oldest} or newer, below {request.pins.below}"
-        raise MissingToolError(f"on PATH: {pulumi} is version {version}, wanted is {wanted}")
+        raise MissingToolError(f"on PATH: {pulumi} is version {version}, required is {wanted}")
     beside = pulumi.parent / LANGUAGE_HOST
     host = beside if os.access(beside, os.X_OK) else _which(LANGUAGE_HOST, request)
     return Engine(version=version, folders=tuple(dict.fromkeys((pulumi.parent, host.parent))))
@@ -132,10 +132,10 @@ def find_in_cache(request: Request) -> Engine:
 def _take_engine(folder: Path, request: Request, *, place: str) -> Engine:
     for program in (PULUMI, LANGUAGE_HOST):
         if not os.access(folder / program, os.X_OK):
-            raise MissingToolError(f"{place}: {folder / program} is not there")
+            raise MissingToolError(f"{place}: {folder / program} does not exist")
     version = _read_version(folder / PULUMI, request)
     if version != request.pins.version:
-        raise MissingToolError(f"{place}: {folder / PULUMI} is version {version}, wanted is {request.pins.version}")
+        raise MissingToolError(f"{place}: {folder / PULUMI} is version {version}, required is {request.pins.version}")
     return Engine(version=version, folders=(folder,))
 
 
@@ -143,12 +143,12 @@ def _read_version(pulumi: Path, request: Request) -> Version:
     environment = {**request.environment, "PULUMI_SKIP_UPDATE_CHECK": "1"}
     version = parse_version(read_output((str(pulumi), "version"), environment=environment) or "")
     if version is None:
-        raise MissingToolError(f"{pulumi} does not say its version: it is broken, or made for another machine")
+        raise MissingToolError(f"{pulumi} does not report its version: it is broken, or built for another platform")
     return version
 
 
 def download_engine(request: Request) -> Engine:
-    """Return what Pulumi's own installer fetches; needs the network."""
+    """Return the CLI that Pulumi's own installer downloads; needs the network."""
     report(f"downloading Pulumi {request.pins.version}")
     with _staging(request) as staging:
         try:
@@ -186,7 +186,7 @@ def build_engine(request: Request) -> Engine:
 
 @contextmanager
 def _staging(request: Request) -> Iterator[Path]:
-    """Yield a folder beside its later place. The lock is held: what others of its kind are there was left by a crash."""
+    """Yield a staging folder beside its final place. Other staging folders there were left by a crash, as the lock is held."""
     for left in request.home.parent.glob(".staging-*"):
         shutil.rmtree(left)
     staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=request.home.parent))
@@ -209,6 +209,6 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MissingToolError(
-            f"the cache folder {folder} cannot be made: {error.strerror}",
+            f"the cache folder {folder} cannot be created: {error.strerror}",
             remedy="name another one: OPENSEES_HPC_CACHE=…",
         ) from error

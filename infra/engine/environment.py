@@ -1,4 +1,4 @@
-"""The Python environment ``.venv`` beside ``bootstrap``, made from ``requirements.lock``.
+"""The Python environment ``.venv`` beside ``bootstrap``, created from ``requirements.lock``.
 
 Run by a Python that has nothing installed: standard library, ``runner.errors`` and ``runner.system`` only. The stamp is written last, so
 an environment without one was interrupted and is made anew. ``bootstrap`` compares the stamp's text by itself:
@@ -50,7 +50,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """One way to make an environment (``create``) and to install into it (``install``, to be followed by options)."""
+    """One way to create an environment (``create``) and to install into it (``install``, to be followed by options)."""
 
     name: str
     create: tuple[str, ...]
@@ -58,13 +58,13 @@ class Way:
 
 
 def make_environment(request: Request) -> None:
-    """Make ``.venv`` from the lock file, unless another process did so while we waited for it."""
-    with exclusive_lock(request.lock, waiting_for="makes .venv"):
+    """Create ``.venv`` from the lock file, unless another process did so while we waited for it."""
+    with exclusive_lock(request.lock, waiting_for="is setting up .venv"):
         stamp = request.folder / STAMP
         if stamp.is_file() and stamp.read_text(encoding="utf-8") == describe_environment(request):
             return
         remove_environment(request.folder)
-        report(f"making .venv with Python {sys.version.split()[0]} ({sys.executable})")
+        report(f"creating .venv with Python {sys.version.split()[0]} ({sys.executable})")
         way = create_environment(request)
         install_packages(request, way)
         add_root_to_path(request)
@@ -77,12 +77,12 @@ def describe_environment(request: Request) -> str:
 
 
 def remove_environment(folder: Path) -> None:
-    """Stamp first: an environment of which a part is gone must not look whole."""
+    """Remove the stamp first: an environment that is partly removed must not look complete."""
     (folder / STAMP).unlink(missing_ok=True)
     if folder.is_symlink() or folder.is_file():
         folder.unlink()
     elif folder.exists():
-        report("removing the .venv that is there: interrupted, moved, or made for another lock file or Python")
+        report("removing the existing .venv: incomplete, moved, or created for another lock file or Python")
         shutil.rmtree(folder)
 
 
@@ -90,7 +90,7 @@ def create_environment(request: Request) -> Way:
     """Try the ways that this computer has, in order.
 
     Raises:
-        MissingToolError: none worked; says why for each, and what to install.
+        MissingToolError: none worked; the message has the reason for each, and what to install.
     """
     failures = []
     for way in list_ways(request):
@@ -101,7 +101,7 @@ def create_environment(request: Request) -> Way:
         failures.append(f"\n{way.name} ended with exit code {outcome.exit_code}:{outcome.describe_end()}")
         shutil.rmtree(request.folder)
     raise MissingToolError(
-        f"{sys.executable} cannot make a virtual environment: "
+        f"{sys.executable} cannot create a virtual environment: "
         + ("".join(failures) or "it has no ensurepip, and there is no uv, no virtualenv and no pip"),
         remedy=suggest_packages(),
     )
@@ -148,7 +148,7 @@ def install_packages(request: Request, way: Way) -> None:
     """Install the packages of the lock file.
 
     Raises:
-        MissingToolError: a package could not be had, or is not the one that the lock file names.
+        MissingToolError: a package is not available, or is not the one that the lock file names.
     """
     total = len(re.findall(r"^\S+==", request.lock.read_text(encoding="utf-8"), flags=re.MULTILINE))
     report(f"installing {total} packages from {request.lock.name}")
@@ -189,7 +189,7 @@ QUIET_PIPES = (
 
 
 def add_root_to_path(request: Request) -> None:
-    """Let ``runner``, ``infra`` and ``tests`` be imported from any folder; and let invoke end without a word when nobody reads on.
+    """Let ``runner``, ``infra`` and ``tests`` be imported from any folder; and let invoke end silently when its reader exits.
 
     What invoke prints before it loads ``tasks.py``, such as ``--help``, can be reached in no other way.
     """

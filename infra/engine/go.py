@@ -21,8 +21,8 @@ from runner.errors import MissingToolError
 
 @dataclass(frozen=True, kw_only=True)
 class Toolchain:
-    """``go``, with the environment and build flags it is called with; what it prints goes to ``log``.
-    ``scratch`` is to be removed after a build."""
+    """``go``, with the environment and flags of its calls; its output goes to ``log``.
+    Remove ``scratch`` after a build."""
 
     go: Path
     environment: Mapping[str, str]

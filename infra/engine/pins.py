@@ -1,4 +1,4 @@
-"""Which versions are wanted: read from ``pins.toml``, ``go.lock`` and the ``go.mod`` files beside this module."""
+"""The required versions, read from ``pins.toml``, ``go.lock`` and the ``go.mod`` files beside this module."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def parse_version(text: str) -> Version | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Pins:
-    """``version`` is downloaded or built; from ``oldest`` up to but without ``below`` is accepted from PATH."""
+    """``version`` is downloaded or built; from PATH, ``oldest`` and newer are accepted, below ``below``."""
 
     version: Version
     oldest: Version

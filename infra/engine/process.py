@@ -1,4 +1,4 @@
-"""Child processes of the set-up: their output goes to a log, their progress to the terminal, and none outlives us.
+"""Child processes of the set-up: their output goes to a log, their progress to the terminal, and they end when we do.
 
 Standard library only, here and in what is imported: this runs before anything is installed.
 """
@@ -49,7 +49,7 @@ def run_logged(
     folder: Path | None = None,
     on_line: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
-    """Run ``command``, append all it prints to ``log``, and hand over each line. Whatever interrupts us ends the child.
+    """Run ``command``, append its output to ``log``, and hand over each line. An interrupt ends the child too.
 
     A command that cannot be started ends with 127, as in a shell.
     """
@@ -117,26 +117,26 @@ def read_output(command: Sequence[str], *, environment: Mapping[str, str], folde
 
 @contextmanager
 def exclusive_lock(file: Path, *, waiting_for: str) -> Iterator[None]:
-    """Hold ``file`` (made if missing, never changed). The kernel lets go of it when we end, however we end."""
+    """Lock ``file``, which is created if missing and never changed. The kernel releases the lock when this process ends."""
     with FileLock.of_file(file, mode=USUAL_FILE) as lock:
         lock.acquire(on_wait=lambda: report(f"waiting for another bootstrap, which {waiting_for}"))
         yield
 
 
 def run_main(action: Callable[[], None]) -> int:
-    """Run ``action`` as the whole of a program: errors become sentences, signals unwind, the exit code comes back."""
+    """Run ``action`` as the whole of a program: print errors as messages, let signals unwind, return the exit code."""
     try:
         with ending_signals_raised():
             action()
     except KeyboardInterrupt:
-        report("interrupted; run it again to go on")
+        report("interrupted; run it again to continue")
         return 128 + signal.SIGINT
     except HpcError as error:
         report(error.message)
         if error.remedy:
-            report(f"what to do: {error.remedy}")
+            report(f"remedy: {error.remedy}")
         return error.exit_code
     except OSError as error:
-        report(f"{error}; what was begun is taken up again when you run it again")
+        report(f"{error}; run it again to continue")
         return MissingToolError.exit_code
     return 0

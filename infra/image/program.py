@@ -1,7 +1,7 @@
 """An image stack: one bake. Composes only.
 
 First phase: the builder runs, so that it can be baked and validated. Second phase (``image_from_disk``): the builder is
-stopped and the image made from its disk. A destroy then takes the builder and its disk and leaves the image.
+stopped and the image created from its disk. A destroy then deletes the builder and its disk and leaves the image.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from runner.model import names
 
 
 def declare() -> None:
-    """Declare the resources of the stack that runs now.
+    """Declare the resources of the running stack.
 
     Raises:
         pulumi.RunError: a setting is wrong.
@@ -36,11 +36,11 @@ def declare_bake(bake: str, settings: ImageSettings) -> None:
     )
     pulumi.export("disk_id", disk.disk_id)
     if settings.image_from_disk:
-        made = BakedImage(
+        baked = BakedImage(
             "image", _image_args(bake, settings, disk), pulumi.ResourceOptions(depends_on=[builder.instance])
         )
-        pulumi.export("image", made.image.self_link)
-        pulumi.export("image_name", made.image.name)
+        pulumi.export("image", baked.image.self_link)
+        pulumi.export("image_name", baked.image.name)
 
 
 def _declare_disk(bake: str, settings: ImageSettings) -> gcp.compute.Disk:

@@ -23,28 +23,28 @@ class ImageSettings(StackSettings):
     """Label ``owner`` of the builder, its disk and the image."""
 
     expires: Expiry
-    """When the builder must be gone, as ``20261122-1530`` in UTC: a label, for the sweep."""
+    """When the builder expires, as ``20261122-1530`` in UTC: a label, for the sweep."""
 
     base_image: str = "projects/cloud-hpc-image-public/global/images/family/hpc-rocky-linux-8"
     """What the bake starts from: the link of a family or of an image."""
 
     machine_type: MachineTypeName = "c2-standard-8"
-    """Machine type of the builder; more cores compile quicker."""
+    """Machine type of the builder; more cores compile faster."""
 
     provisioning: Provisioning = "spot"
     """``spot`` or ``standard``."""
 
     disk_gib: int = Field(default=40, ge=10, le=2000)
-    """Size of the builder's disk, which is the least size of every disk made from the image."""
+    """Size of the builder's disk, which is the least size of every disk created from the image."""
 
     max_run_seconds: int = Field(default=3 * 3600, ge=120, le=24 * 3600)
-    """Google deletes the builder after so many seconds, whatever happens to us."""
+    """Google deletes the builder after this many seconds, even if no client is left."""
 
     external_ip: bool = True
     """Does the builder have an external address? As ``external_ips`` of the base stack."""
 
     image_from_disk: str = ""
-    """Second phase: stop the builder and make the image from its disk. The value is the output ``disk_id`` of the first
+    """Second phase: stop the builder and create the image from its disk. The value is the output ``disk_id`` of the first
     phase: if that builder was lost since, its successor, which nobody baked, does not become an image."""
 
     image_name: Annotated[str, AfterValidator(_check_image_name)] = ""
@@ -65,7 +65,7 @@ class ImageSettings(StackSettings):
         return self
 
     def labels(self, bake: str) -> dict[str, str]:
-        """Labels of what goes when the bake is over."""
+        """Labels of what is deleted when the bake is over."""
         return names.labels(owner=self.owner, expires=self.expires, bake=bake)
 
     def labels_of_image(self, bake: str) -> dict[str, str]:

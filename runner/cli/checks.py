@@ -18,7 +18,7 @@ TEST_WORKERS = "2"
 
 
 def lint(root: Path) -> int:
-    """Run all checkers; return 1 if one of them complains.
+    """Run all checkers; return 1 if one of them finds a problem.
 
     Raises:
         MissingToolError: one of them is missing.
@@ -26,7 +26,7 @@ def lint(root: Path) -> int:
     python = [path for path in PYTHON_CODE if (root / path).exists()]
     typed = [path for path in TYPED_CODE if (root / path).exists()]
     scripts = shell_scripts(root)
-    complaints = [
+    failures = [
         _call(root, [sys.executable, "-m", "ruff", "check", *python]),
         _call(root, [sys.executable, "-m", "ruff", "format", "--check", *python]),
         _call(root, [sys.executable, "-m", "mypy", *typed]),
@@ -34,7 +34,7 @@ def lint(root: Path) -> int:
         _call(root, [_tool("shellcheck"), "--external-sources", *scripts]),
         _call(root, [_tool("shfmt"), "-i", "2", "-ci", "-d", *scripts]),
     ]
-    return int(any(complaints))
+    return int(any(failures))
 
 
 def test(root: Path, *, select: Sequence[str], with_lint: bool) -> int:
@@ -94,7 +94,7 @@ def shell_scripts(root: Path) -> list[str]:
     """List every shell script in the repository, ignored files aside: by name, or by its first line.
 
     Raises:
-        InputError: this is no repository.
+        InputError: this is not a git repository.
     """
     listed = subprocess.run(  # noqa: S603
         [_tool("git"), "ls-files", "-co", "--exclude-standard"], cwd=root, capture_output=True, text=True, check=False

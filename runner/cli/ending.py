@@ -19,7 +19,7 @@ from runner.model.events import CommandFailed
 from runner.teardown import Interrupted
 from runner.wiring.logs import CommandLog, current_log
 
-OUTPUT_IS_SECONDARY = frozenset({"run", "attach", "build", "drill"})  # their work counts, not their output
+OUTPUT_IS_SECONDARY = frozenset({"run", "attach", "build", "drill"})  # what matters is their work, not their output
 OWN_PACKAGES = ("runner", "infra", "packer", "tests")
 
 _log = logging.getLogger(__name__)

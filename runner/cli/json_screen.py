@@ -53,7 +53,7 @@ class JsonScreen:
         self.write("summary", summary.as_json())
 
     def write(self, event: str, facts: Mapping[str, Any]) -> None:
-        """Write one line and flush it: a reader sees it at once."""
+        """Write one line and flush it, so that a reader sees it immediately."""
         with self._lock:
             sys.stdout.write(json.dumps({"event": event, **facts}, default=str) + "\n")
             sys.stdout.flush()

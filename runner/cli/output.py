@@ -84,7 +84,7 @@ class QueuedStream(io.TextIOBase):
         self._writer.drain()
 
     def find_loss(self) -> OSError | None:
-        """Return the error of a disk that could not store all output; None if there was none, or if only the reader has gone."""
+        """Return the error of a disk that could not store all output; None if there was none, or if only the reader has exited."""
         self.drain()
         error = self._writer.lost.get(self._stream)
         return error if error is not None and error.errno in LOSSES else None

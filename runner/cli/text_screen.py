@@ -27,7 +27,7 @@ JOB_COLOURS = ("cyan", "magenta", "blue", "yellow", "green")
 
 
 class TextScreen:
-    """A listener's callbacks that print for people. Lines from several threads come whole."""
+    """A listener's callbacks that print for people. Lines of several threads are never mixed."""
 
     def __init__(self, *, yes: bool, ask: Callable[[str], bool]) -> None:
         self.console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
@@ -41,7 +41,7 @@ class TextScreen:
         return Listener(on_progress=self.show_event, on_log=self.show_line, on_confirm=self.confirm)
 
     def confirm(self, question: str) -> bool:
-        """Return the answer: yes by ``--yes``, else that of a person at a terminal."""
+        """Return True with ``--yes``, else the answer that is typed at the terminal."""
         return self._yes or self._ask(question)
 
     def show_line(self, name: str, line: str) -> None:
@@ -60,7 +60,7 @@ class TextScreen:
             stderr.print(_assemble(line))
 
     def show_summary(self, summary: RunSummary) -> None:
-        """Print the table at the end, and what each phase took. Nothing if there was no batch."""
+        """Print the table of jobs and the duration of each phase, or nothing if there was no batch."""
         if not summary.batch:
             return
         if summary.is_detached:
@@ -69,8 +69,8 @@ class TextScreen:
             )
             return
         table = Table(title=f"batch {summary.batch}", title_justify="left")
-        for column in ("job", "verdict", "exit code", "wall", "core time", "results"):
-            is_number = column in ("exit code", "wall", "core time")
+        for column in ("job", "verdict", "exit code", "wall time", "core time", "results"):
+            is_number = column in ("exit code", "wall time", "core time")
             table.add_column(
                 column, overflow="fold", no_wrap=column != "results", justify="right" if is_number else "left"
             )
@@ -91,12 +91,12 @@ class TextScreen:
             self.console.print(Text(f"STILL THERE: {item}", style="bold red"))
         count = len(summary.report.removals)
         if summary.dry_run and count:
-            self.console.print(f"a dry run: nothing was deleted; {count} would be")
+            self.console.print(f"dry run: nothing was deleted; {count} would have been")
         elif not summary.exit_code:
-            self.console.print(f"{count} deleted, nothing is left" if count else "there is nothing to clean up")
+            self.console.print(f"{count} deleted, nothing is left" if count else "nothing to clean up")
 
     def show_drill(self, summary: DrillSummary) -> None:
-        """Print a row for each trial, and whether all is well."""
+        """Print a row for each trial, and how many of them are good."""
         table = Table(title="drill", title_justify="left")
         columns = (
             "step",
@@ -117,9 +117,11 @@ class TextScreen:
         self._print(f"{good} of {len(summary.verdicts)} trials: nothing was left, nothing was lost")
         if summary.noticed_s is not None:
             requested = (
-                "" if summary.replaced_s is None else f", and another one requested after {summary.replaced_s} s"
+                ""
+                if summary.replaced_s is None
+                else f", and a replacement requested after at most {summary.replaced_s} s"
             )
-            self._print(f"a VM that was taken away was noticed after at most {summary.noticed_s} s{requested}")
+            self._print(f"a preemption was noticed after at most {summary.noticed_s} s{requested}")
 
     def show_image(self, image: str, versions: Mapping[str, str], phases_s: Mapping[str, float]) -> None:
         """Print what was baked."""
@@ -134,7 +136,9 @@ class TextScreen:
         self.console.print(f"target {values['target']}, project {values['project']}")
         image = values["image"]
         self.console.print(
-            f"image: {image['name']} of {image['created']}" if image else "image: none (invoke build bakes one)"
+            f"image: {image['name']}, created {image['created']}"
+            if image
+            else "image: none (to bake one: invoke build)"
         )
         table = Table("VM", "status", "batch or bake", "type", "zone", "expires (UTC)", "USD/h at most")
         for vm in values["vms"]:
@@ -161,7 +165,7 @@ class TextScreen:
         )
 
     def show_receipt(self, values: Mapping[str, Any], page: Path) -> None:
-        """Print what was intended, created and gone, and whether that is proven."""
+        """Print what was intended, created and deleted, and whether the cloud has confirmed it."""
         table = Table(title=f"receipt of {values['name']}", title_justify="left")
         for column in ("resource", "state", "the cloud's answer", "seconds", "USD at most"):
             table.add_column(
@@ -190,7 +194,7 @@ class TextScreen:
         elif values["unknown"]:
             self._print(Text(f"not proven gone: {'; '.join(values['unknown'])}", style="yellow"))
         elif values["asked"]:
-            self._print(Text(f"nothing is left, as the cloud says at {values['asked']}", style="green"))
+            self._print(Text(f"nothing is left, as the cloud reported at {values['asked']}", style="green"))
         else:
             self._print(f"from the journal alone; invoke receipt {values['name']} --verify asks the cloud")
         if page.exists():
@@ -214,7 +218,7 @@ class TextScreen:
 
 
 def printable(text: str) -> str:
-    """Escape control characters, line breaks too: a remote program must not drive this terminal."""
+    """Escape control characters, line breaks too: a remote program must not control this terminal."""
     return "".join(
         c if c == "\t" or unicodedata.category(c) not in ("Cc", "Cs", "Cf") else f"\\x{ord(c):02x}" for c in text
     )
@@ -225,7 +229,7 @@ def _assemble(line: Line) -> Text:
 
 
 def _phases(summary: RunSummary) -> str:
-    """Return what each phase took; of one that several VMs go through at once, the longest."""
+    """Return the duration of each phase; of one that several VMs go through at the same time, the longest."""
     longest = {f"{name} at most": max(parts.values()) for name, parts in summary.parts_s.items() if parts}
     return "  ".join(f"{name} {seconds:.1f} s" for name, seconds in {**summary.phases_s, **longest}.items())
 

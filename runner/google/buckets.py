@@ -1,4 +1,4 @@
-"""Buckets of a project by name: whether they are there, and the one that is made outside Pulumi, because it holds Pulumi's state."""
+"""Buckets of a project by name: whether they exist, and the one that is created outside Pulumi, because it holds Pulumi's state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Buckets:
         self._new_client = new_client
 
     def exists(self, name: str) -> bool:
-        """Return whether the bucket is there."""
+        """Return whether the bucket exists."""
         objects = Objects(self._new_client, name)
         try:
             return objects.exists()
@@ -29,7 +29,7 @@ class Buckets:
             objects.close()
 
     def make_state_bucket(self, name: str, location: str) -> None:
-        """Create a private bucket that keeps old versions: a lost or half-written state can be taken back."""
+        """Create a private bucket that keeps old versions: a lost or half-written state can be restored."""
         client = self._new_client()
         try:
             with mapped_errors(f"bucket {name}"):

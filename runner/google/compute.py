@@ -1,4 +1,4 @@
-"""Compute Engine as we need it: find by label, look at, delete. Creation is Pulumi's business (``stacks.contract``)."""
+"""Compute Engine as we need it: find by label, read, delete. Pulumi creates resources (``stacks.contract``)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SUSPENDED = "SUSPENDED"
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
-    """A VM as the cloud tells it. ``status``: Google's word (RUNNING, TERMINATED…). ``address``: external, else internal.
+    """A VM as the cloud reports it. ``status``: Google's word (RUNNING, TERMINATED…). ``address``: external, else internal.
 
-    ``ends``: when the cloud itself ends it, whatever happens (``maxRunDuration``); None if it does not. ``disk_gib``: its disks
-    together, 0 if that is not told.
+    ``ends``: when the cloud itself deletes it (``maxRunDuration``); None if it does not. ``disk_gib``: its disks
+    together, 0 if unknown.
     """
 
     name: str
@@ -45,23 +45,23 @@ class Instance:
 
     @property
     def is_going(self) -> bool:
-        """Whether it was told to go, and may be at its last act."""
+        """Whether it is shutting down, and may still be running its shutdown script."""
         return self.status in GOING
 
     @property
     def is_off(self) -> bool:
-        """Whether it is switched off, so that only its disk costs something. A suspended one has its memory kept, which costs too."""
+        """Whether it is switched off, so that only its disk costs something. The memory of a suspended one is kept, which costs too."""
         return self.status in SWITCHED_OFF
 
     @property
     def has_ended(self) -> bool:
-        """Whether it works no more, or not for long."""
+        """Whether it no longer works, or will soon stop."""
         return self.is_going or self.is_off or self.status == SUSPENDED
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """A custom image as the cloud tells it. ``disk_gib``: the least size of a disk made from it; ``size_gib``: what is billed."""
+    """A custom image as the cloud reports it. ``disk_gib``: the least size of a disk created from it; ``size_gib``: what is billed."""
 
     name: str
     family: str
@@ -79,16 +79,16 @@ class Image:
 
     @property
     def format(self) -> int:
-        """What programs of ours it has, see ``names.IMAGE_FORMAT``; images from before that was counted have 1."""
+        """The version of our programs in it, see ``names.IMAGE_FORMAT``; images without that label have 1."""
         text = self.labels.get(names.IMAGE_FORMAT_LABEL, "")
         return int(text) if text.isascii() and text.isdecimal() else 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """Something that was done to a resource, by us or by the cloud itself. Times are RFC 3339, as the cloud tells them.
+    """An operation on a resource, by us or by the cloud itself. Times are RFC 3339, as the cloud reports them.
 
-    ``kind``: Google's word (insert, delete, compute.instances.preempted…). ``error``: why it came to nothing.
+    ``kind``: Google's word (insert, delete, compute.instances.preempted…). ``error``: why it failed.
     """
 
     name: str
@@ -102,7 +102,7 @@ class Operation:
 class Compute:
     """The Compute API of one project.
 
-    Reads are idempotent. Deletes are idempotent: what is gone already is no error. Every call may raise CloudError.
+    Reads are idempotent. Deletes are idempotent: what no longer exists is no error. Every call may raise CloudError.
     """
 
     def __init__(self, api: Api, project: str) -> None:
@@ -111,26 +111,26 @@ class Compute:
         self._operations = Operations(api, project)
 
     def instances(self, labels: Mapping[str, str]) -> list[Instance]:
-        """Return the instances of all zones that bear all these labels."""
+        """Return the instances of all zones that have all these labels."""
         return [_instance(item) for _, item in self._aggregated("instances", labels)]
 
     def instance(self, zone: str, name: str) -> Instance | None:
-        """One instance, or None if there is none of that name."""
+        """Return one instance, or None if there is none of that name."""
         try:
             return _instance(self._api.get(self._instance_path(zone, name)))
         except NotFoundError:
             return None
 
     def delete_instance(self, zone: str, name: str) -> None:
-        """Delete an instance and wait until it is gone; nothing if it is gone already."""
+        """Delete an instance and wait until it is gone. Does nothing if it no longer exists."""
         self._operations.delete(f"zones/{segment(zone)}/instances/{segment(name)}")
 
     def simulate_maintenance(self, zone: str, name: str) -> None:
-        """Have Google do what it does for maintenance: a spot VM is preempted. Returns when it is asked for, not done."""
+        """Simulate a maintenance event: a spot VM is preempted. Returns when that is requested, not done."""
         self._api.post(f"{self._instance_path(zone, name)}/simulateMaintenanceEvent")
 
     def guest_attributes(self, zone: str, name: str, namespace: str) -> dict[str, str]:
-        """Guest attributes of a namespace; empty as long as there are none."""
+        """Return the guest attributes of a namespace; empty as long as there are none."""
         try:
             path = f"{self._instance_path(zone, name)}/getGuestAttributes"
             answer = self._api.get(path, queryPath=f"{namespace}/")
@@ -160,7 +160,7 @@ class Compute:
         self._operations.wait(self._api.post(f"{self._project}/global/images/{segment(name)}/deprecate", body))
 
     def read_quotas(self, region: str) -> list[RegionQuota]:
-        """Return the quotas of a region: CPUS, PREEMPTIBLE_CPUS, IN_USE_ADDRESSES, SSD_TOTAL_GB, INSTANCES…, as they are now."""
+        """Return the quotas of a region: CPUS, PREEMPTIBLE_CPUS, IN_USE_ADDRESSES, SSD_TOTAL_GB, INSTANCES…, with their present use."""
         answer = self._api.get(f"{self._project}/regions/{segment(region)}")
         return [
             RegionQuota(metric=str(one["metric"]), limit=float(one["limit"]), usage=float(one.get("usage", 0.0)))
@@ -168,7 +168,7 @@ class Compute:
         ]
 
     def failed_operations(self, names_of_vms: Collection[str], *, since: datetime) -> list[FailedOperation]:
-        """Return what failed for these VMs since then, newest first: the codes and details that the Pulumi provider does not show."""
+        """Return the failed operations on these VMs since then, newest first: the codes and details that the Pulumi provider does not show."""
         path = f"{self._project}/aggregated/operations"
         wanted = "operationType=insert AND status=DONE"
         found = [
@@ -182,20 +182,20 @@ class Compute:
         return sorted(recent, key=lambda failed: datetime.fromisoformat(failed.asked), reverse=True)
 
     def look_up(self, scope: str, collection: str, name: str) -> Json | None:
-        """Return what the cloud knows of one resource; None if there is none. ``scope``: ``zones/Z``, ``regions/R`` or ``global``."""
+        """Return one resource as the cloud reports it; None if there is none. ``scope``: ``zones/Z``, ``regions/R`` or ``global``."""
         try:
             return self._api.get(f"{self._project}/{scope}/{collection}/{segment(name)}")
         except NotFoundError:
             return None
 
     def operations_on(self, zone: str, instance: str) -> list[Operation]:
-        """Return what was done to an instance, oldest first. Google remembers it for some days."""
+        """Return the operations on an instance, oldest first. Google keeps them for some days."""
         path = f"{self._project}/zones/{segment(zone)}/operations"
         found = self._api.items(path, filter=f"targetLink eq .*/instances/{instance}")
         return sorted((_operation(item) for item in found), key=lambda operation: operation.started)
 
     def check_project(self) -> None:
-        """Ask for the project itself: the cheapest proof that cloud, project and credentials are right.
+        """Read the project itself: the cheapest check of cloud, project and credentials.
 
         Raises:
             NotFoundError: there is no such project.
@@ -205,13 +205,13 @@ class Compute:
         except NotFoundError as error:
             name = self._project.removeprefix("projects/")
             remedy = "correct `project` in the settings (invoke setup) or in OPENSEES_HPC_PROJECT"
-            raise NotFoundError(f"the cloud knows no project {name}", status=404, remedy=remedy) from error
+            raise NotFoundError(f"the cloud has no project {name}", status=404, remedy=remedy) from error
 
     def _instance_path(self, zone: str, name: str) -> str:
         return f"{self._project}/zones/{segment(zone)}/instances/{segment(name)}"
 
     def _aggregated(self, kind: str, labels: Mapping[str, str]) -> Iterator[tuple[str, Json]]:
-        """Scope and item of an aggregated list."""
+        """Yield scope and item of an aggregated list."""
         path = f"{self._project}/aggregated/{kind}"
         for page in self._api.whole_pages(path, filter=names.label_filter(labels)):
             for scope, found in page.get("items", {}).items():
@@ -237,10 +237,10 @@ def _instance(item: Mapping[str, Any]) -> Instance:
 
 
 def _end_of_run(item: Mapping[str, Any]) -> datetime | None:
-    """As the cloud says it, else ``maxRunDuration`` after the last start."""
-    told = item.get("resourceStatus", {}).get("scheduling", {}).get("terminationTimestamp")
-    if told:
-        return datetime.fromisoformat(told)
+    """Return the time that the cloud reports, else ``maxRunDuration`` after the last start."""
+    reported = item.get("resourceStatus", {}).get("scheduling", {}).get("terminationTimestamp")
+    if reported:
+        return datetime.fromisoformat(reported)
     seconds = item.get("scheduling", {}).get("maxRunDuration", {}).get("seconds")
     began = item.get("lastStartTimestamp") or item.get("creationTimestamp")
     if not (seconds and began):

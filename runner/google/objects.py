@@ -1,4 +1,4 @@
-"""The objects of one bucket: list, read, write, delete, and copy down from where a copy was cut off."""
+"""The objects of one bucket: list, read, write, delete, and download, also from where a download was cut off."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class Objects:
         self.bucket = bucket
 
     def exists(self) -> bool:
-        """Return whether the bucket is there."""
+        """Return whether the bucket exists."""
         with mapped_errors(f"bucket {self.bucket}"):
             return bool(self._opened().exists(**self._tries()))
 
     def listed(self, prefix: str) -> Iterator[StoredObject]:
-        """Yield all objects whose names begin so, in the order of their names."""
+        """Yield all objects with this prefix, in the order of their names."""
         with mapped_errors(f"bucket {self.bucket}"):
             for blob in self._opened().list_blobs(prefix=prefix, fields=LISTED_FIELDS, **self._tries()):
                 yield StoredObject(
@@ -71,7 +71,7 @@ class Objects:
                 )
 
     def folders(self, prefix: str) -> list[str]:
-        """Return what comes next in the names that begin so, up to the following slash."""
+        """Return the parts of names that follow this prefix, up to the next slash."""
         with mapped_errors(f"bucket {self.bucket}"):
             pages = self._opened().list_blobs(prefix=prefix, delimiter="/", fields=LISTED_FIELDS, **self._tries())
             list(pages)  # prefixes are known when all pages have been read
@@ -82,7 +82,7 @@ class Objects:
 
         Raises:
             NotFoundError: there is none, or none of this generation any more.
-            CloudError: it is not small.
+            CloudError: it is too big.
         """
         # The client's own retries leave the connections of refusals that it has not read open.
         policy = RetryPolicy(budget_s=self._retry_budget_s)
@@ -114,7 +114,7 @@ class Objects:
             return generation
 
     def write_file(self, name: str, content: IO[bytes]) -> None:
-        """Write an object that may be big, piece by piece: all of the file ``content``."""
+        """Write an object of any size, piece by piece: the whole file ``content``."""
         size = content.seek(0, os.SEEK_END)
         with mapped_errors(name):
             blob = self._opened().blob(name, chunk_size=PIECE_BYTES)
@@ -130,7 +130,7 @@ class Objects:
         return True
 
     def delete_all(self, names: Sequence[str]) -> None:
-        """Delete a few objects in one request; those that are gone already are no error."""
+        """Delete a few objects in one request; those that no longer exist are no error."""
         try:
             with mapped_errors(f"bucket {self.bucket}"):
                 bucket = self._opened()
@@ -138,17 +138,17 @@ class Objects:
                     for name in names:
                         bucket.blob(name).delete(timeout=ANSWER_LIMIT_S)
         except CloudError:
-            for name in names:  # one refusal hides the others
+            for name in names:  # one error hides the others
                 self.delete(name)
 
     def copy_down(self, found: StoredObject, into: Path, *, on_bytes: Callable[[int], None] = _ignore_bytes) -> None:
-        """Download an object to the file ``into``, from the end of what is there: it must be of this generation.
+        """Download an object to the file ``into``, continuing after what the file has, which must be of this generation.
 
-        ``on_bytes`` hears how many came; what it raises ends the copy, and what has come stays.
+        ``on_bytes`` gets the number of new bytes; an exception of it ends the download, and the bytes so far stay.
 
         Raises:
             DiskError: the file cannot be written.
-            NotFoundError: this generation is gone.
+            NotFoundError: this generation no longer exists.
         """
         backoff = Backoff(budget_s=self._retry_budget_s, first_s=FIRST_DELAY_S, longest_s=LONGEST_DELAY_S)
         with _opened_file(into) as file:
@@ -159,7 +159,7 @@ class Objects:
                     with mapped_errors(found.name):
                         self._copy_rest(found, _Sink(file, on_bytes), begun)
                     if file.tell() == begun:
-                        raise UnreachableError(f"{found.name}: an empty answer")
+                        raise UnreachableError(f"{found.name}: empty answer")
                 except CloudError as error:
                     _close_answer(error)
                     if file.tell() > begun:
@@ -182,7 +182,7 @@ class Objects:
             sink,
             start=begun or None,
             raw_download=True,
-            checksum=None,  # of a part there is none; the whole is checked when it has come
+            checksum=None,  # a part has none; the whole file is checked when it is complete
             timeout=ANSWER_LIMIT_S,
             retry=None,
         )
@@ -201,7 +201,7 @@ class Objects:
 
 
 class _Sink:
-    """A file for the storage client to write to, whose own errors are told from those of the connection."""
+    """A file for the storage client to write to, whose own errors are distinguished from those of the connection."""
 
     def __init__(self, file: IO[bytes], on_bytes: Callable[[int], None]) -> None:
         self._file = file
@@ -220,29 +220,29 @@ class _Sink:
 
 
 class _Memory:
-    """Memory for a small object. One that is not small was put into the bucket by an attacker."""
+    """Memory for a small object. A big one was put into the bucket by an attacker."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self.content = bytearray()
 
     def write(self, content: bytes) -> int:
-        """Take it, unless it becomes too much."""
+        """Add the bytes, unless the object becomes too big."""
         if len(self.content) + len(content) > MOST_BYTES:
-            raise CloudError(f"{self._name} has more than {MOST_BYTES} bytes, and is not read")
+            raise CloudError(f"{self._name} has more than {MOST_BYTES} bytes, so it is not read")
         self.content += content
         return len(content)
 
 
 def _close_answer(error: CloudError) -> None:
-    """Close an answer that nobody reads to its end: it keeps its connection."""
+    """Close an answer that is not read to its end: it would keep its connection."""
     answer = getattr(error.__cause__, "response", None)
     if answer is not None:
         answer.close()
 
 
 def _opened_file(path: Path) -> IO[bytes]:
-    """Open without a buffer: what a broken copy left is on the disk, and a full disk is noticed where it is written to."""
+    """Open without a buffer: the part of a broken download is on the disk, and a full disk is noticed when it is written to."""
     try:
         return path.open("ab", buffering=0)
     except OSError as error:

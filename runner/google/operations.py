@@ -1,4 +1,4 @@
-"""Compute operations: wait until one is done, delete a thing and see it gone. One place for all kinds of things."""
+"""Compute operations: wait until one is done, delete a resource and confirm that it is gone. One place for all kinds of resources."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Operations:
         self._limit_s = limit_s
 
     def wait(self, operation: Json) -> Json:
-        """Wait until an operation of any scope is done; its record.
+        """Wait until an operation of any scope is done; return its record.
 
         Raises:
             StockoutError, QuotaError, CloudError: it ended with an error, or did not end in time.
-            NotFoundError: its record is gone; what it was about has to be looked at.
+            NotFoundError: its record is lost; the caller has to look at the resource.
         """
         path = f"{self._project}/{_scope(operation)}/operations/{segment(operation['name'])}"
         give_up_at = time.monotonic() + self._limit_s
@@ -41,9 +41,9 @@ class Operations:
         return operation
 
     def delete(self, path: str) -> str:
-        """Delete the thing at ``path`` (below the project) and wait until it is gone: the cloud's answer, in words.
+        """Delete the resource at ``path`` (below the project), wait until it is gone, and return the cloud's answer in words.
 
-        What is gone already is no error, nor is an operation whose record was lost: then the thing itself is asked for.
+        A resource that no longer exists is no error, nor is an operation whose record was lost: then the resource itself is read.
         """
         try:
             operation = self._api.delete(f"{self._project}/{path}")
@@ -61,13 +61,13 @@ class Operations:
             try:
                 self._api.get(f"{self._project}/{path}")
             except NotFoundError:
-                return "seen to be gone; the record of the operation was lost"
+                return "it no longer exists; the record of the operation was lost"
             time.sleep(GONE_LOOK_S)
-        raise CloudError(f"{path} is still there, and the record of its deletion was lost")
+        raise CloudError(f"{path} still exists, and the record of its deletion was lost")
 
 
 def operation_error(operation: Mapping[str, Any]) -> CloudError:
-    """Return the error of an operation as one of ours, with the cloud's own words and code."""
+    """Convert the error of an operation, with the cloud's own message and code."""
     errors = operation["error"]["errors"]
     message = "; ".join(str(item.get("message")) for item in errors)
     code, status = str(errors[0].get("code", "")), int(operation.get("httpErrorStatusCode", 0))

@@ -39,13 +39,13 @@ class OsLogin:
     def import_key(self, *, lifetime_s: float = KEY_LIFETIME_S) -> Login:
         """Put our public key into the profile for ``lifetime_s`` seconds at least, creating the key pair at the first call.
 
-        One key pair serves all commands of this state folder, so that its expiry is only ever moved to a later time.
+        All commands of this state folder share one key pair, so its expiry is only ever moved to a later time.
 
         Raises:
             CloudError: the profile is full (it holds 32 KiB), or importing is not allowed.
             DiskError: the key pair cannot be kept.
         """
-        # No other command of this state folder imports the key meanwhile: of two, the later expiry must stay.
+        # No other command of this state folder may import the key meanwhile: of two expiries the later one must stay.
         with waiting_lock(self._key_file.with_suffix(".lock")):
             with disk_errors_mapped(self._key_file, more=STATE_ELSEWHERE):
                 public = self._public_key()
@@ -66,7 +66,7 @@ class OsLogin:
         return Login(user=str(primary["username"]), key_file=self._key_file, fingerprint=str(fingerprint))
 
     def _ours(self, public: str) -> Mapping[str, Mapping[str, Any]]:
-        """Return our key as the profile has it now."""
+        """Return our key as the profile has it."""
         try:
             return _same_key(self._api.get(f"{self._profile}/loginProfile"), public)
         except NotFoundError:

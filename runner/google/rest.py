@@ -1,4 +1,4 @@
-"""Google's REST APIs, the thin way: one session, retries with a budget, Google's errors as ours.
+"""A thin client of Google's REST APIs: one session, retries with a budget, Google's errors as ours.
 
 Why not google-cloud-compute: its import alone takes 2.7 s, more than all else that a command does before its first line.
 """
@@ -64,7 +64,7 @@ class Endpoints:
 
 
 class Api:
-    """One REST API at ``base``. Safe for several threads if ``session`` is made for each by ``new_session``.
+    """One REST API at ``base``. Safe for several threads if ``new_session`` creates a session for each.
 
     ``get`` and ``delete`` are idempotent and tried again on 429, 5xx and broken connections until the policy's budget is
     spent; ``post`` only on answers that say that nothing was done, unless the caller knows it to be idempotent.
@@ -86,7 +86,7 @@ class Api:
         return self._call("GET", path, params=params, is_idempotent=True)[0]
 
     def get_dated(self, path: str, **params: str) -> tuple[Json, datetime]:
-        """Return the answer to a GET, and what time it was by the server's clock; by our own if it did not say."""
+        """Return the answer to a GET, and the time on the server's clock, or on ours if the answer has none."""
         answer, date = self._call("GET", path, params=params, is_idempotent=True)
         return answer, _read_date(date) or datetime.now(UTC)
 
@@ -101,7 +101,7 @@ class Api:
         return self._call("DELETE", path, params=params, is_idempotent=True)[0]
 
     def items(self, path: str, **params: str) -> Iterator[Json]:
-        """All items of a list call, page by page."""
+        """Yield all items of a list call, page by page."""
         for page in self.pages(path, **params):
             yield from page.get("items", [])
 
@@ -118,10 +118,10 @@ class Api:
     def whole_pages(self, path: str, **params: str) -> Iterator[Json]:
         """Yield the pages of an aggregated list, of which no zone or region may be missing.
 
-        Google answers 200 without those that it cannot reach; nobody knows then what there is.
+        Google answers 200 without those that it cannot reach, whose content is then unknown.
 
         Raises:
-            UnreachableError: some are missing; it names them.
+            UnreachableError: some are missing; the message names them.
             CloudError: some are missing, where Google does not know of partial success.
         """
         for page in self.partial_pages(path, **params):
@@ -135,7 +135,7 @@ class Api:
     def partial_pages(self, path: str, **params: str) -> Iterator[Json]:
         """Yield the pages of an aggregated list, perhaps without what Google cannot reach.
 
-        The current discovery document of Compute v1 does not declare the parameter that asks for this, that of January did.
+        The current discovery document of Compute v1 does not declare the parameter that requests this; that of January did.
 
         Raises:
             CloudError: also if something cannot be reached and Google refuses to leave it out.
@@ -178,7 +178,7 @@ class Api:
         except requests.RequestException as error:
             _log.info("%s %s: no answer, %.3f s: %s", method, url, time.monotonic() - begun, error)
             raise UnreachableError(f"{method} {url}: no answer: {error}", remedy=CHECK_NETWORK) from error
-        except Exception as error:  # google.auth has a tree of its own, loaded only when it is used
+        except Exception as error:  # google.auth has its own tree of errors, loaded only when it is used
             if not type(error).__module__.startswith("google.auth"):
                 raise
             raise _credentials_error(error, f"{method} {url}") from error
@@ -191,12 +191,12 @@ class Api:
         try:
             return dict(answer.json()) if answer.content else {}, answer.headers.get("Date", "")
         except (ValueError, TypeError) as error:
-            told = f"{method} {url}: not an answer of Google's: {answer.text[:200]!r}"
-            raise CloudError(told, reason=NOT_JSON, status=answer.status_code) from error
+            message = f"{method} {url}: not an answer from Google: {answer.text[:200]!r}"
+            raise CloudError(message, reason=NOT_JSON, status=answer.status_code) from error
 
 
 def log_answers(session: requests.Session) -> requests.Session:
-    """Have a session that others call write each answer into the log, as ``Api`` does; the session itself."""
+    """Log each answer that a session gets from other code, as ``Api`` does; return the session."""
     session.hooks["response"].append(_log_answer)
     return session
 
@@ -208,7 +208,7 @@ def _log_answer(answer: requests.Response, *_: Any, **__: Any) -> None:
 
 
 def cloud_error(status: int, text: str, what: str) -> CloudError:
-    """Google's error answer as one of ours; the raw message is kept."""
+    """Convert Google's error answer; the raw message is kept."""
     message, reason = _read_error(text)
     shown = f"{message or text[:500]} ({what}: {status}{', ' + reason if reason else ''})"
     if reason == "quotaExceeded":
@@ -230,12 +230,12 @@ def cloud_error(status: int, text: str, what: str) -> CloudError:
 
 
 def segment(text: str) -> str:
-    """``text`` as one segment of a URL's path."""
+    """Quote ``text`` as one segment of a URL's path."""
     return quote(text, safe="@")
 
 
 def _credentials_error(error: Exception, what: str) -> CloudError:
-    """Return as one of our errors what google.auth says when it is asked for a token."""
+    """Convert an error of google.auth when it is asked for a token."""
     from google.auth.exceptions import TransportError
 
     if isinstance(error, TransportError):
@@ -244,7 +244,7 @@ def _credentials_error(error: Exception, what: str) -> CloudError:
 
 
 def _missing_scopes(page: Json) -> list[str]:
-    """Return what Google says that it left out of a page of an aggregated list."""
+    """Return the scopes that Google reports as missing from a page of an aggregated list."""
     scopes = {scope: part.get("warning") for scope, part in page.get("items", {}).items()} | {
         "everything": page.get("warning")
     }
@@ -257,7 +257,7 @@ def _missing_scopes(page: Json) -> list[str]:
 
 
 def _read_error(text: str) -> tuple[str, str]:
-    """Message and reason of Google's error JSON."""
+    """Return message and reason of Google's error JSON."""
     try:
         error = json.loads(text)["error"]
         reasons = [item.get("reason", "") for item in error.get("errors", [])]

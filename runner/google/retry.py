@@ -1,8 +1,8 @@
 """When to try again, how often, how long to wait in between. Knows nothing of HTTP but statuses and reasons.
 
-Waits double up to a longest one, with jitter so that many clients do not come back at once; a wait that the cloud asks for
+Waits double up to a longest one, with jitter so that many clients do not return at once; a wait that the cloud asks for
 (``Retry-After``) counts at least. A call's own budget is time; all calls of one process share a budget of retries, which
-successes fill again, so that an outage is not paid for item by item.
+successes refill, so that an outage does not cost the full wait for each item.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LASTING_REASONS = frozenset({"quotaExceeded", "dailyLimitExceeded"})
 
 
 class RetryPurse:
-    """The retries that all calls have together. A retry takes one, a success gives one back."""
+    """The budget of retries that all calls share. A retry takes one, a success gives one back."""
 
     def __init__(self, size: int = SHARED_RETRIES) -> None:
         self._size = self._left = size
@@ -55,7 +55,7 @@ class RetryPurse:
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """Tries again what may pass. ``sleep`` and ``monotonic`` are the world's, or a test's."""
+    """Repeats calls that failed for a temporary reason. ``sleep`` and ``monotonic`` are real, or a test's."""
 
     budget_s: float = RETRY_BUDGET_S
     first_delay_s: float = FIRST_DELAY_S

@@ -1,4 +1,4 @@
-"""Errors of the Cloud Storage client as ours."""
+"""Converts errors of the Cloud Storage client to ours."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def _as_ours(what: str, error: Exception) -> CloudError | None:
 
     from runner.google.rest import LOGIN, cloud_error
 
-    told = error.cause if isinstance(error, RetryError) else error
-    if isinstance(told, GoogleAPICallError):
-        return cloud_error(int(told.code or 0), _as_json(told), what)
+    cause = error.cause if isinstance(error, RetryError) else error
+    if isinstance(cause, GoogleAPICallError):
+        return cloud_error(int(cause.code or 0), _as_json(cause), what)
     no_answer = RetryError | requests.RequestException | urllib3.exceptions.HTTPError | ConnectionError | TransportError
     if isinstance(error, no_answer):
-        return UnreachableError(f"{what}: no answer from Cloud Storage: {told}")
+        return UnreachableError(f"{what}: no answer from Cloud Storage: {cause}")
     if isinstance(error, DataCorruption):
         return UnreachableError(f"{what}: arrived corrupt: {error}")
     if isinstance(error, GoogleAuthError):

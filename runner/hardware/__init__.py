@@ -1,6 +1,6 @@
 """The job interface: submit, status, output, cancel over SSH. Names and behaviour are those of EXAUQ-Toolbox's ``hardware`` module, and more.
 
-Importing this loads no SSH library; making a connection does.
+Importing this loads no SSH library; opening a connection does.
 """
 
 from __future__ import annotations

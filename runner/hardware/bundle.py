@@ -1,4 +1,4 @@
-"""Jobs as the remote side expects them: a tar of job folders, written piece by piece, never whole in memory."""
+"""Jobs as the remote side expects them: a tar of job folders, written piece by piece, never entirely in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from runner.model.names import STATE_FOLDER
 
-# Never the name of a job: those do not begin with a dot.
+# Cannot be the name of a job, which does not begin with a dot.
 COMPLETE = ".complete"
 _PIECE_BYTES = 1 << 18
 _BLOCK_BYTES = 512
@@ -20,7 +20,7 @@ _RECORD_BYTES = 10240
 
 @dataclass(frozen=True, kw_only=True)
 class BundleFile:
-    """One file of a bundle: a relative POSIX path and where its content comes from."""
+    """One file of a bundle: a relative POSIX path and the source of its content."""
 
     path: str
     source: Path | bytes
@@ -53,7 +53,7 @@ def shell_words(words: Iterable[str]) -> str:
 def shell_exports(environment: Mapping[str, str]) -> str:
     """Return ``export`` lines for an environment.
 
-    Raises: ValueError for a name that a shell cannot have.
+    Raises: ValueError for a name that no shell variable can have.
     """
     for name in environment:
         if not name.isidentifier() or not name.isascii():
@@ -69,7 +69,7 @@ def check_folder_name(name: str) -> str:
     control = any(ord(character) < 32 or ord(character) == 127 for character in name)
     if not name or name.startswith(".") or "/" in name or control or len(name.encode("utf-8", "surrogateescape")) > 200:
         raise ValueError(
-            f"{name!r} cannot be the ID of a job: it must be able to be the name of a folder, without a leading dot or control characters"
+            f"{name!r} cannot be the ID of a job: it must be a valid name of a folder, without a leading dot or control characters"
         )
     return name
 
@@ -122,7 +122,7 @@ def tar_bundles(bundles: Sequence[Bundle], token: str) -> Iterator[bytes]:
 def tar_files(files: Iterable[BundleFile]) -> Iterator[bytes]:
     """Yield a tar archive in pieces.
 
-    Raises: OSError for a file that cannot be read or that became shorter meanwhile.
+    Raises: OSError for a file that cannot be read or that becomes shorter while it is read.
     """
     return _join_pieces(_tar_blocks(files))
 

@@ -36,7 +36,7 @@ class SshOptions(TypedDict, total=False):
 
 
 class SSHInterface(HardwareInterface, ABC):
-    """A host that is reached over SSH. The constructor connects; use it in ``with``, or close it.
+    """A host on SSH. The constructor connects; use it in ``with``, or close it.
 
     Raises: TypeError for an unknown option; ValueError if more than one way to authenticate is given, or a path is empty; HardwareInterfaceFailureError if there is no connection.
     """
@@ -108,19 +108,19 @@ class _TargetOptions(TypedDict, total=False):
 
 
 def _target_options(options: SshOptions) -> _TargetOptions:
-    made: _TargetOptions = {"host_keys": host_key_lines(options.get("host_keys", ()))}
+    kept: _TargetOptions = {"host_keys": host_key_lines(options.get("host_keys", ()))}
     files = options.get("known_hosts")
     if files is not None:
-        made["known_hosts"] = tuple(Path(file) for file in ([files] if isinstance(files, str | Path) else files))
+        kept["known_hosts"] = tuple(Path(file) for file in ([files] if isinstance(files, str | Path) else files))
     if "accept_new_host_keys" in options:
-        made["accept_new_host_keys"] = options["accept_new_host_keys"]
+        kept["accept_new_host_keys"] = options["accept_new_host_keys"]
     if "connect_timeout_s" in options:
-        made["connect_timeout_s"] = options["connect_timeout_s"]
+        kept["connect_timeout_s"] = options["connect_timeout_s"]
     if "keepalive_s" in options:
-        made["keepalive_s"] = options["keepalive_s"]
+        kept["keepalive_s"] = options["keepalive_s"]
     if "reconnect_limit_s" in options:
-        made["reconnect_limit_s"] = options["reconnect_limit_s"]
-    return made
+        kept["reconnect_limit_s"] = options["reconnect_limit_s"]
+    return kept
 
 
 def host_key_lines(keys: Mapping[str, str] | Sequence[str]) -> tuple[str, ...]:

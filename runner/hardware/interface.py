@@ -9,7 +9,7 @@ from runner.hardware.status import JobStatus
 
 
 class HardwareInterface(ABC):
-    """Where jobs run. ``level``: the level of a multi-level simulation that is computed there."""
+    """A host for jobs. ``level``: the level of a multi-level simulation that it computes."""
 
     def __init__(self, name: str, level: int = 1) -> None:
         self._name = name

@@ -1,4 +1,4 @@
-"""Jobs as UQ code hands them in: an ID and numbers."""
+"""Jobs as UQ code submits them: an ID and numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, order=True)
 class JobId:
-    """The ID of a job: what ``str`` makes of it is the name of the job's folder."""
+    """The ID of a job: ``str`` of it is the name of the job's folder."""
 
     value: str | int
 
@@ -26,7 +26,7 @@ class Job:
 
 
 class JobLike(Protocol):
-    """What is accepted as a job: anything with an ID and with data."""
+    """Anything with an ID and with data is accepted as a job."""
 
     @property
     def id(self) -> object:

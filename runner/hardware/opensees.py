@@ -27,7 +27,7 @@ DEFAULT_WORKSPACE = "opensees-hpc/jobs"
 LOG_NAME = "opensees-hpc.log"
 GRACE_S = 5
 # Where the image has its programs; a script of ours finds everything below this one folder.
-STATUS_FILE = f"{STATE_FOLDER}/status"  # what the programs of the image write into it: packer/README.md
+STATUS_FILE = f"{STATE_FOLDER}/status"  # its format, which the programs of the image write: packer/README.md
 _STATUS = f'{STATUS_VARIABLE}="$PWD/{STATUS_FILE}"\nexport {STATUS_VARIABLE}\n'
 _PREFIX = 'PATH="${OPENSEES_HPC_PREFIX:-/opt/opensees-hpc}/bin:$PATH"\nexport PATH\n'
 
@@ -54,7 +54,7 @@ class OpenSeesJob:
 
 @dataclass(frozen=True, kw_only=True)
 class JobOutput:
-    """What a job left. ``exit_code`` is None if it is not known (killed supervisor, reboot). ``core_s``: processor time of all its processes that were
+    """The results of a job. ``exit_code`` is None if it is not known (killed supervisor, reboot). ``core_s``: processor time of all its processes that were
     waited for. ``on_end_exit_code``: None while that command runs or if there is none, -1 if it was killed. Paths are remote.
     """
 
@@ -135,7 +135,7 @@ class OpenSeesInterface(WorkspaceInterface[OpenSeesJob]):
         }
 
     def delete_jobs(self, job_ids: list[str]) -> None:
-        """Remove the folders of jobs that have ended. Jobs that are not there are passed over.
+        """Remove the folders of jobs that have ended. Jobs that do not exist are skipped.
 
         Raises: ValueError for those that have not ended.
         """
@@ -175,7 +175,7 @@ class OpenSeesInterface(WorkspaceInterface[OpenSeesJob]):
 
 
 def choose_command(job: OpenSeesJob) -> tuple[str, ...]:
-    """Return the command of a job: its own, or the one for its main file's suffix.
+    """Return the command of a job: its own, or that for the suffix of its main file.
 
     Raises: ValueError if there is none for the suffix.
     """
@@ -194,5 +194,5 @@ def _local_file(job: OpenSeesJob, path: str) -> BundleFile:
         raise ValueError(f"job {job.id}: {path} is the name of the job's log")
     source = job.folder / path
     if not source.is_file():
-        raise InputError(f"job {job.id}: there is no file {source}")
+        raise InputError(f"job {job.id}: the file {source} does not exist")
     return BundleFile(path=path, source=source, executable=os.access(source, os.X_OK))

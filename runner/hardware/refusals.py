@@ -9,7 +9,7 @@ from runner.hardware.workspace import Answer
 
 
 def raise_refusals(answers: Mapping[str, Answer], *, resubmit: bool, host: str) -> None:
-    """Raise an error that names every job that was not started, whatever the reason.
+    """Raise an error that names every job that was not started, for any reason.
 
     Raises: JobsNotStartedError if the host could not start one of them; else JobsRefusedError if there is one.
     """

@@ -13,7 +13,7 @@ _TIME = re.compile(r"(?P<minutes>\d+)m(?P<seconds>[0-9.,]+)s")
 
 
 class Phase(Enum):
-    """Where a job is in its life. UNKNOWN: its state cannot be read; the host never says so itself."""
+    """The phase of a job. UNKNOWN: its state cannot be read; the host itself never reports this."""
 
     NONE = "none"
     SUBMITTED = "submitted"
@@ -23,7 +23,7 @@ class Phase(Enum):
 
 
 class How(Enum):
-    """How a job ended. LOST: unobserved, because its supervisor was killed or the host went down."""
+    """How a job ended. LOST: without a witness, because its supervisor was killed or the host shut down."""
 
     ENDED = "ended"
     CANCELLED = "cancelled"
@@ -33,7 +33,7 @@ class How(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class End:
-    """The end of a job, decided once. ``core_s`` counts the processes that were waited for; None if nobody could measure it."""
+    """The end of a job, decided once. ``core_s`` counts the processes that were waited for; None if it could not be measured."""
 
     how: How
     exit_code: int | None

@@ -12,7 +12,7 @@ class JobStatus(Enum):
     """It was ended on request."""
 
     COMPLETED = "Completed"
-    """It has ended, with a result."""
+    """It has ended with a result."""
 
     FAILED = "Failed"
     """It has ended without a result."""
@@ -21,7 +21,7 @@ class JobStatus(Enum):
     """It was to be ended, but still runs."""
 
     FAILED_SUBMIT = "Failed submit"
-    """It could not be transferred to the host; nothing of it is there."""
+    """It could not be transferred to the host; nothing of it is left there."""
 
     PENDING_CANCEL = "Pending cancel"
     """Its cancellation was requested, but has not happened yet."""
@@ -30,7 +30,7 @@ class JobStatus(Enum):
     """It has not been submitted."""
 
     RUNNING = "Running"
-    """It runs on the host."""
+    """It is running on the host."""
 
     SUBMITTED = "Submitted"
     """It is on the host and about to run."""
@@ -40,4 +40,4 @@ PENDING_STATUSES = {JobStatus.PENDING_CANCEL, JobStatus.PENDING_SUBMIT}
 """Something was requested and has not happened yet."""
 
 TERMINAL_STATUSES = {JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.FAILED_SUBMIT, JobStatus.CANCELLED}
-"""Nothing runs any more."""
+"""Nothing is running any more."""

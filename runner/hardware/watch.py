@@ -20,7 +20,7 @@ from runner.ssh import Connection
 
 UNTIL_END = "end"
 UNTIL_AFTER = "after"
-# A reader that is slow must not fill the memory, nor hold up the others: its log pauses between these two.
+# A slow reader must not fill the memory, nor delay the others: its log pauses between these two.
 PAUSE_AT_BYTES = 4 << 20
 RESUME_AT_BYTES = 1 << 20
 _RESTART_DELAY_S = 0.2
@@ -63,7 +63,7 @@ class Subscription:
         self._events.put(event)
 
     def get(self, timeout_s: float | None = None) -> LogPiece | RemoteState:
-        """Return the next event; a state is the last one. Raises: TimeoutError, RemoteError if the host is gone."""
+        """Return the next event; a state is the last one. Raises: TimeoutError, RemoteError if the host is lost."""
         try:
             event = self._events.get(timeout=timeout_s)
         except queue.Empty:
@@ -83,12 +83,12 @@ class Subscription:
             self._watcher.note_change()
 
     def close(self) -> None:
-        """Hear no more."""
+        """Receive no more events."""
         self._watcher.drop(self)
 
 
 class FrameReader:
-    """Takes the stream of ``watch.sh`` apart."""
+    """Parses the stream of ``watch.sh``."""
 
     def __init__(self, subscriptions: Sequence[Subscription], on_end: Callable[[Subscription], None]) -> None:
         self._subscriptions = subscriptions
@@ -120,7 +120,7 @@ class FrameReader:
         return True
 
     def _take_end(self, subscription: Subscription, state: RemoteState) -> None:
-        """Deliver the end of a job. An unreadable state is believed the second time only: the first may be a shifted frame."""
+        """Deliver the end of a job. An unreadable state is believed only the second time: the first may be a shifted frame."""
         if state.phase is Phase.UNKNOWN and subscription.doubted != state.unreadable:
             subscription.doubted = state.unreadable
             raise RemoteError(state.unreadable)
@@ -151,20 +151,20 @@ class Watcher:
 
     def subscribe(self, wanted: Sequence[tuple[str, int | str]]) -> list[Subscription]:
         """Subscribe to jobs: pairs of name and first log byte, or UNTIL_END or UNTIL_AFTER for no log."""
-        made = [Subscription(self, name, start) for name, start in wanted]
+        added = [Subscription(self, name, start) for name, start in wanted]
         with self._lock:
-            self._subscriptions += made
+            self._subscriptions += added
             if self._serving is None or self._serving.done():
                 self._serving = self._connection.start(self._serve())
         self.note_change()
-        return made
+        return added
 
     def drop(self, subscription: Subscription) -> None:
         """End one subscription. Does nothing if its job has ended."""
         self.drop_all([subscription])
 
     def drop_all(self, subscriptions: Sequence[Subscription]) -> None:
-        """End these subscriptions; those whose jobs have ended are passed over."""
+        """End these subscriptions; skip those whose jobs have ended."""
         dropped = set(subscriptions)
         with self._lock:
             before = len(self._subscriptions)
@@ -193,7 +193,7 @@ class Watcher:
                 return
 
     async def _watch(self, current: Sequence[Subscription]) -> bool:
-        """Watch one set until it changes, ends or cannot be watched (False: the host is gone)."""
+        """Watch one set until it changes, ends or cannot be watched (False: the host is lost)."""
         changed = asyncio.ensure_future(self._event().wait())
         streaming = asyncio.ensure_future(self._stream(current)) if current else changed
         try:
@@ -233,7 +233,7 @@ class Watcher:
         return self._watch_line([word for one in subscriptions for word in (one.name, one.argument)])
 
     def still_wanted(self, subscriptions: Sequence[Subscription]) -> list[Subscription]:
-        """Those of them that have neither ended nor been dropped."""
+        """Return the subscriptions that have neither ended nor been dropped."""
         with self._lock:
             return [one for one in subscriptions if one in self._subscriptions]
 
@@ -281,6 +281,6 @@ class WatchRound:
         try:
             self.reader.feed(content)
         except (ValueError, IndexError, RemoteError):
-            # A log that was cut short under our hands shifts everything after it: begin again from what is known.
+            # A log that was truncated while we read it shifts everything after it: restart from what is known.
             self.reader = None
             self._watcher.note_change()

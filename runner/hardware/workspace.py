@@ -1,4 +1,4 @@
-"""A remote workspace: the verbs of ``remote/manager.sh`` as functions, each one round trip. Knows nothing of what the jobs compute."""
+"""A remote workspace: the verbs of ``remote/manager.sh`` as functions, each one round trip. Does not depend on what the jobs compute."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Answer:
 
 
 class Workspace:
-    """A folder on the remote host, a job a subfolder. All state is there; this object only knows where.
+    """A folder on the remote host, a job a subfolder. All state is there; this object only has its path.
 
     Raises: RemoteError from every method when the remote side cannot answer.
     """
@@ -45,7 +45,7 @@ class Workspace:
     def submit(self, bundles: Sequence[Bundle], *, mode: str = "new") -> dict[str, Answer]:
         """Transfer jobs to the host and start them, all in one channel. Return an answer for each. ``mode``: new, again or any (see ``manager.sh``).
 
-        May be repeated after a lost connection: by the token a job that has already started is recognised.
+        May be repeated after a lost connection: a job that has already started is recognised by its token.
         """
         token = secrets.token_hex(8)
         words = ["submit", token, mode]
@@ -66,7 +66,7 @@ class Workspace:
         return parse_states(result.text)
 
     def cancel(self, names: Sequence[str]) -> dict[str, RemoteState]:
-        """End jobs with all their processes; return when they are gone, or cannot be ended (then they are still running)."""
+        """End jobs with all their processes; return when they have ended, or cannot be ended (then they are still running)."""
         result = self._ask(["cancel", *names])
         if result.exit_code != 0:
             raise self._failure("the jobs could not be cancelled", result)
@@ -79,7 +79,7 @@ class Workspace:
             raise self._failure("the folders of the jobs could not be removed", result)
         answers = _parse_answers(result.text)
         if result.tries > 1:
-            # A folder that is gone may have been removed by the try that was cut off.
+            # The try that was cut off may have removed a missing folder.
             answers = {name: Answer(outcome="ok") if one.outcome == "none" else one for name, one in answers.items()}
         return answers
 
@@ -145,7 +145,7 @@ def attach_workspace(
 
 
 def digest_scripts(scripts: Iterable[BundleFile]) -> str:
-    """Return a name for this version of our scripts: two versions of the product can use one workspace."""
+    """Return a name for this version of our scripts: two versions of this project can use one workspace."""
     digest = hashlib.sha256()
     for file in scripts:
         digest.update(

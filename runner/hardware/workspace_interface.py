@@ -1,4 +1,4 @@
-"""What all interfaces for jobs in a remote workspace share: IDs, statuses and errors in Python's terms, many jobs at once."""
+"""The common part of all interfaces for jobs in a remote workspace: IDs, statuses and errors in Python's terms, many jobs at once."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class WorkspaceInterface(SSHInterface, Generic[JobT]):
 
     @property
     def jobs_found(self) -> tuple[str, ...]:
-        """The IDs of the jobs that were in the workspace when this object was made."""
+        """The IDs of the jobs that were in the workspace when this object was created."""
         return tuple(self._found)
 
     def submit_job(self, job: JobT, resubmit: bool = False) -> None:
@@ -147,7 +147,7 @@ class WorkspaceInterface(SSHInterface, Generic[JobT]):
             )
 
     def cancel_job(self, job_id: object) -> None:
-        """End a job and all processes that it started (SIGTERM, a grace period, SIGKILL); return when they are gone. Does nothing if it has ended.
+        """End a job and all processes that it started (SIGTERM, a grace period, SIGKILL); return when they have ended. Does nothing if it has ended.
 
         Raises: HardwareInterfaceFailureError if some still run.
         """

@@ -49,10 +49,10 @@ class Attach(
 
 
 class Extend(Options, verb="extend", exits=CLOUD_VERB):
-    """Move the deadlines of a running batch, from any computer; never beyond the end of its VMs, which is shown."""
+    """Move the deadlines of a running batch, from any computer; the end of its VMs, which is shown, is the limit."""
 
     batch: Annotated[str, "the running batch"]
-    minutes: Annotated[str, "how many minutes later; negative for earlier"] = ""
+    minutes: Annotated[str, "move them this many minutes later; negative: earlier"] = ""
     job: Annotated[str, "only this job"] = ""
     json: JsonObject = False
 
@@ -104,10 +104,10 @@ class Cleanup(
     bake: Annotated[str, "end this bake"] = ""
     everything: Annotated[
         bool,
-        "all of your resources, running or not, except those that a living client uses; with --results the base and its bucket too",
+        "all of your resources, running or not, except those in use by a living client; with --results the base and its bucket too",
     ] = False
     results: Annotated[bool, "delete the results too (with --batch), or the bucket (with --everything)"] = False
-    owner: Annotated[str, "whose resources: yours by default; any: everybody's"] = ""
+    owner: Annotated[str, "owner of the resources (default: you); any: all owners"] = ""
     dry_run: Annotated[bool, "show the same list, delete nothing"] = False
     yes: YesOnly = False
     json: JsonWithSummary = False

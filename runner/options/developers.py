@@ -17,7 +17,7 @@ class Test(Options, verb="test", exits=ANY_VERB | usual_exits(1, 3)):
 
 
 class Fresh(Options, verb="fresh", exits=ANY_VERB | usual_exits(1, 3)):
-    """Try the README's first command on a minimal Debian, made with debootstrap, as an ordinary user. Needs root."""
+    """Try the README's first command on a minimal Debian, installed by debootstrap, as an ordinary user. Needs root."""
 
     all: Annotated[bool, "also the README's second command, all tests: an hour"] = False
     bare: Annotated[

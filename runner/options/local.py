@@ -6,7 +6,7 @@ from runner.options.options import ANY_VERB, JsonLines, Options, YesOnly, usual_
 
 
 class Start(Options, verb="local.start", exits=ANY_VERB | usual_exits(4)):
-    """Start the embedded cloud (commands do so by themselves)."""
+    """Start the embedded cloud. Commands that need it start it too."""
 
 
 class Stop(Options, verb="local.stop", exits=ANY_VERB | usual_exits(4)):

@@ -44,5 +44,5 @@ class Drill(Options, verb="drill", exits=CLOUD_VERB | usual_exits(6, 7, 9) | {1:
     on: Annotated[
         str, "local: an embedded cloud of its own; google: one analysis whose VM is preempted, in your project"
     ] = "local"
-    yes: Annotated[bool, "do not ask before anything is created on google"] = False
+    yes: Annotated[bool, "do not ask before creating resources on google"] = False
     json: JsonWithSummary = False

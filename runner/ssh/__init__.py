@@ -1,4 +1,4 @@
-"""SSH for plain functions: connections that are restored, shells that wait for commands, host keys that are checked.
+"""SSH for plain functions: connections that are restored, shells that wait for commands, checked host keys.
 
 Nothing here knows of jobs or clouds. ``ssh.shell`` loads AsyncSSH: import it late, as a module.
 """

@@ -12,7 +12,7 @@ from runner.ssh.target import DEFAULT_PORT, SshTarget
 
 
 class HostKeyCheck(asyncssh.SSHClient):
-    """Decides about a host's key, and remembers why it refused.
+    """Accepts or refuses a host's key, and remembers why it refused.
 
     Raises: HostKeyError when a key or a file of trusted ones cannot be read.
     """
@@ -45,7 +45,7 @@ class HostKeyCheck(asyncssh.SSHClient):
         if self._target.host_keys:
             message = f"{host}:{port} showed the host key {shown}, which is not one of the host keys that were published for it"
             return HostKeyError(
-                message, host=host, remedy="another host answers at this address; find out which before you go on"
+                message, host=host, remedy="another host answers at this address; find out which before you continue"
             )
         file = self._target.known_hosts_paths[0]
         if self._known_for_host:
@@ -116,7 +116,7 @@ def connect_options(target: SshTarget, check: HostKeyCheck, password: str | None
 
 
 def explain_connect_error(target: SshTarget, error: BaseException) -> RemoteError:
-    """Return an error that says why there is no connection, and what can be done."""
+    """Return an error with the reason of a failed connection and its remedy."""
     if isinstance(error, RemoteError):
         return error
     where = target.label

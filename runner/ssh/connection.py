@@ -53,7 +53,7 @@ class Result:
 class Connection:
     """A connection that is opened at once and restored when it is lost. Safe for many threads. Close it, or use it in ``with``.
 
-    A call whose connection is lost is RUN AGAIN on the next one: use commands for which that is harmless.
+    A call whose connection is lost is RUN AGAIN on the next one: use idempotent commands.
 
     Raises: RemoteError, HostKeyError from the constructor and from every call.
     """
@@ -96,7 +96,7 @@ class Connection:
     ) -> Result:
         """Run one line of POSIX shell (quoted by the caller, see ``ssh.line``).
 
-        ``is_quick``: it is a command of ours that leaves no process behind and reads no more stdin than it is given; it then takes one round trip.
+        ``is_quick``: our own command, which leaves no process behind and reads no more stdin than it is given; it then takes one round trip.
         """
         return self.call(self._run_line(line, stdin, on_output, is_quick))
 
@@ -176,7 +176,7 @@ def wait_for_ssh(
     on_wait: Callable[[str], None] = lambda _reason: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Connection:
-    """Connect to a host that is booting: try until the login succeeds, or the time is over.
+    """Connect to a host that is booting: try until the login succeeds or the time limit is reached.
 
     ``target`` may be a function that is asked before each try (None: not known yet, e.g. host keys not published). ``on_wait`` gets the reason of
     each failed try. A host key that does not match is no reason to wait.
@@ -200,6 +200,6 @@ def wait_for_ssh(
         tries += 1
         if time.monotonic() + delay_s > give_up_at:
             where = found.label if found is not None else "the VM"
-            remedy = "look at its serial console; the firewall must allow SSH from this address"
+            remedy = "check its serial console, and that the firewall allows SSH from this address"
             raise RemoteError(f"{where} did not answer over SSH within {timeout_s:g} s: {reason}", remedy=remedy)
         sleep(delay_s)

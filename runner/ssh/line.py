@@ -2,7 +2,7 @@
 
 The command that the login shell sees is the same for every call and holds nothing that any shell reads differently. It starts a
 POSIX shell, which announces itself (output of start-up files comes before that) and then reads lines. A line that begins with
-the marker is a command; everything else is ignored, so that stdin whose reader has gone is never taken for one.
+the marker is a command; everything else is ignored, so that stdin whose reader has exited is never taken for one.
 
     MARKER q COMMAND   run it in a subshell, then print its exit code on stdout, the marker on both streams; read the next line
     MARKER x COMMAND   run it in place of the shell: what follows the line is its stdin
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 _HOME_PREFIX = "~/"
 
 
-# "read" takes a line byte by byte, so that nothing of what follows it is lost; dd must be able to do the same with blocks, or the announcement says so.
+# "read" takes a line byte by byte, so that nothing after it is lost; dd must be able to do the same with blocks, or the announcement says so.
 _SHELL = (
     "echo M $(dd iflag=fullblock count=0 </dev/null >/dev/null 2>&1; echo $?); echo M >&2; while IFS= read -r l; do case $l in "
     '"M q "*) (eval "${l#M q }"); printf "\\nM %s\\n" $?; printf "\\nM\\n" >&2;; "M x "*) eval "${l#M x }"; exit;; esac; done'
@@ -37,7 +37,7 @@ def last_line(marker: str, line: str) -> str:
 
 
 def quick_line(marker: str, line: str, stdin_bytes: int) -> str:
-    """Return the line for a command after which the shell goes on; exactly the ``stdin_bytes`` that follow it are its stdin."""
+    """Return the line for a command after which the shell continues; exactly the ``stdin_bytes`` that follow it are its stdin."""
     if not stdin_bytes:
         return f"{marker} q {{ {line}; }} </dev/null\n"
     return f"{marker} q dd iflag=fullblock bs={stdin_bytes} count=1 2>/dev/null | {{ {line}; }}\n"
@@ -54,7 +54,7 @@ def quote(text: str) -> str:
 
 
 def quote_path(path: str) -> str:
-    """Quote a remote path; ``~`` and ``~/…`` mean the remote home folder, everything else is taken as it is."""
+    """Quote a remote path; ``~`` and ``~/…`` mean the remote home folder, everything else is literal."""
     if path == "~":
         return '"$HOME"'
     if path.startswith(_HOME_PREFIX):

@@ -1,4 +1,4 @@
-"""A link that outlives its connections: connects when needed, retries with growing delays, asks for passwords. Imports AsyncSSH: load it lazily."""
+"""A link that survives lost connections: connects when needed, retries with growing delays, asks for passwords. Imports AsyncSSH: load it lazily."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CLOSE_LIMIT_S = 3.0
 
 
 class Link:
-    """Calls to one host. Lives in one event loop. Every call must be safe to run twice: after a lost connection nobody knows whether it ran."""
+    """Calls to one host. Lives in one event loop. Every call must be safe to run twice: after a lost connection it is unknown whether it ran."""
 
     def __init__(self, target: SshTarget) -> None:
         self.target = target
@@ -67,7 +67,7 @@ class Link:
                 return ended
             now = time.monotonic()
             if backoff is None or (connected_at is not None and now - connected_at > LONGEST_DELAY_S):
-                # The first loss, or one after a time in which all was well; to wait long for a connection in vain is not that.
+                # The first loss, or one after a time without errors; a long wait for a failed connection does not count as that.
                 backoff = Backoff(
                     first_s=FIRST_DELAY_S, longest_s=LONGEST_DELAY_S, budget_s=self.target.reconnect_limit_s
                 )
@@ -91,7 +91,7 @@ class Link:
     def _explain_loss(self, reason: str) -> RemoteError:
         message = f"the connection to {self.target.label} was lost and could not be restored within {self.target.reconnect_limit_s:g} s: {reason}"
         return RemoteError(
-            message, host=self.target.host, remedy="check that the host still runs; its jobs go on without us"
+            message, host=self.target.host, remedy="check that the host is still running; its jobs continue"
         )
 
     async def _open(self) -> asyncssh.SSHClientConnection:

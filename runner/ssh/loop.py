@@ -14,7 +14,7 @@ _JOIN_LIMIT_S = 10.0
 
 
 class LoopClosedError(Exception):
-    """The loop takes no more work."""
+    """The loop accepts no more work."""
 
 
 class LoopThread:
@@ -48,7 +48,7 @@ class LoopThread:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run ``work`` in the loop and wait for it. An interrupt of the waiting thread (Ctrl-C) cancels the work.
 
-        Raises: LoopClosedError, also when the loop is closed meanwhile.
+        Raises: LoopClosedError, also if the loop is closed in the meantime.
         """
         future = self.start(work)
         try:
@@ -64,7 +64,7 @@ class LoopThread:
         with self._lock:
             first, self._closing = not self._closing, True
             if first:
-                # What was started before this comes to be a task before this runs, and is cancelled by it.
+                # Work that was started before this becomes a task before this runs, and is cancelled by it.
                 asyncio.run_coroutine_threadsafe(self._wind_down(farewell), self._loop)
         self._thread.join(_JOIN_LIMIT_S)
 

@@ -34,7 +34,7 @@ class Session:
 
     @property
     def lost(self) -> bool:
-        """Has the connection ended?"""
+        """Whether the connection has ended."""
         return self._connection.is_closed()
 
     async def perform(self, call: Call) -> Ended:
@@ -84,7 +84,7 @@ class Session:
     def _end_opening(self, task: asyncio.Task[None]) -> None:
         self._opening.discard(task)
         if task.cancelled() or task.exception() is not None:
-            # The next call will report what is wrong; starting spares must not become a loop of failures.
+            # The next call will report the error; starting spares must not become a loop of failures.
             self._wants_spare = False
         self._changed.set()
 
@@ -112,7 +112,7 @@ class Session:
             self._forget(shell)
             self._changed.set()
             if isinstance(error, asyncssh.ChannelOpenError):
-                # The server allows fewer sessions than we thought; what is open now is what it allows.
+                # The server allows fewer sessions than we assumed: as many as are open now.
                 self._limit = max(1, min(self._limit, self._open))
                 raise ConnectionLostError(f"the server opened no further session: {error.reason}") from error
             if isinstance(error, OSError | asyncssh.Error):
@@ -121,7 +121,7 @@ class Session:
         return shell
 
     def close(self) -> None:
-        """Close the connection and every channel of it."""
+        """Close the connection and all its channels."""
         for opening in self._opening:
             opening.cancel()
         self._connection.close()

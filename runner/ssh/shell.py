@@ -23,7 +23,7 @@ _DIAGNOSIS_BYTES = 2000
 
 
 class ConnectionLostError(Exception):
-    """The connection ended before the command's exit code arrived. What the command did is not known."""
+    """The connection ended before the command's exit code arrived. Its effects are unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Shell(asyncssh.SSHClientSession[bytes]):
 
     def __init__(self, marker: str) -> None:
         self._marker = marker
-        self._heard = {STDOUT: bytearray(), STDERR: bytearray()}
+        self._received = {STDOUT: bytearray(), STDERR: bytearray()}
         self._announced: set[int] = set()
         self._result = Ended()
         self._sink: Sink = self._collect
@@ -71,7 +71,7 @@ class Shell(asyncssh.SSHClientSession[bytes]):
 
     @property
     def is_usable(self) -> bool:
-        """Can it take another command?"""
+        """Whether it can take another command."""
         return not self.ended.done() and self.channel is not None and not self.channel.is_closing()
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
@@ -87,16 +87,16 @@ class Shell(asyncssh.SSHClientSession[bytes]):
             self._await_announcement(stream, data)
 
     def _await_announcement(self, stream: int, data: bytes) -> None:
-        heard = self._heard[stream]
-        heard += data
-        at = heard.find(self._marker.encode())
-        end = heard.find(b"\n", at)
+        received = self._received[stream]
+        received += data
+        at = received.find(self._marker.encode())
+        end = received.find(b"\n", at)
         if at < 0 or end < 0:
-            del heard[:-_DIAGNOSIS_BYTES]
+            del received[:-_DIAGNOSIS_BYTES]
             return
         self._announced.add(stream)
         if stream == STDOUT:
-            self._reads_exactly = heard[at:end].endswith(b" 0")
+            self._reads_exactly = received[at:end].endswith(b" 0")
         if len(self._announced) == 2 and not self.ready.done():
             self.ready.set_result(None)
 
@@ -127,7 +127,7 @@ class Shell(asyncssh.SSHClientSession[bytes]):
         self._result.signal = signal
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note that the channel is gone, with or without an exit code; AsyncSSH calls this."""
+        """Note that the channel has closed, with or without an exit code; AsyncSSH calls this."""
         self._writable.set()
         has_ended = self._result.exit_code is not None or bool(self._result.signal)
         lost = ConnectionLostError(str(exc or "the connection was closed"))
@@ -142,7 +142,7 @@ class Shell(asyncssh.SSHClientSession[bytes]):
             fail_quietly(self._answered, lost)
 
     def _explain_silence(self) -> RemoteError:
-        said = b" ".join(bytes(heard).strip() for heard in self._heard.values()).decode("utf-8", "replace").strip()
+        said = b" ".join(bytes(part).strip() for part in self._received.values()).decode("utf-8", "replace").strip()
         message = f"the remote account does not run commands (its shell ended with {self._result.exit_code}): {said or 'no output'}"
         return RemoteError(
             message, remedy="the account needs a login shell that starts /bin/sh, and start-up files that do not exit"
@@ -219,7 +219,7 @@ class Shell(asyncssh.SSHClientSession[bytes]):
 
 
 def fail_quietly(future: asyncio.Future[T], error: Exception) -> None:
-    """Fail a future that perhaps nobody waits for."""
+    """Set the exception of a future that may have no waiter."""
     future.set_exception(error)
     future.exception()
 

@@ -1,4 +1,4 @@
-"""Where an SSH connection goes and how the host is verified: a value, without any SSH library."""
+"""The target of an SSH connection and how its host is verified: a value, without any SSH library."""
 
 from __future__ import annotations
 

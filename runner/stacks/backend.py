@@ -1,7 +1,7 @@
-"""Pulumi's backend for a folder: where its states and locks lie, and what they say. Nothing else knows this layout.
+"""Pulumi's backend for a folder: where its states and locks are, and their content. Nothing else knows this layout.
 
 .pulumi/stacks/PROJECT/STACK.json[.gz]               a stack's state; beside it .bak, the one before
-.pulumi/locks/ORGANIZATION/PROJECT/STACK/ID.json     a lock, by whoever runs an engine on it
+.pulumi/locks/ORGANIZATION/PROJECT/STACK/ID.json     a lock, by the process that runs an engine on it
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from runner.system.files import disk_errors_mapped, make_private_folder
 
 STATE_SUFFIXES = (".json", ".json.gz")
 BACKUP = ".bak"
-LOCK_ATTRIBUTES = ".attrs"  # what Pulumi's storage library keeps beside a file
+LOCK_ATTRIBUTES = ".attrs"  # a file that Pulumi's storage library keeps beside each file
 
 
 class FolderBackend:
@@ -37,7 +37,7 @@ class FolderBackend:
         return cls(Path(url2pathname(parts.path))) if parts.scheme == "file" else None
 
     def create(self) -> None:
-        """Create the folder that Pulumi expects. Does nothing if it is there.
+        """Create the folder that Pulumi expects. Does nothing if it exists.
 
         Raises:
             DiskError: it cannot be created.
@@ -75,7 +75,7 @@ def backup_of(state: Path) -> Path:
 
 
 def is_whole(path: Path) -> bool:
-    """Return whether a state or lock file is JSON to its end."""
+    """Return whether a state or lock file is complete JSON."""
     try:
         return isinstance(json.loads(path.read_bytes()), dict)
     except (OSError, ValueError):
@@ -83,7 +83,7 @@ def is_whole(path: Path) -> bool:
 
 
 def read_key(exported: str) -> dict[str, str]:
-    """Return what encrypts the secrets of a stack, out of its exported state, as its settings have it; {} if that does not say."""
+    """Return what encrypts the secrets of a stack, out of its exported state, as in its settings; {} if the state does not say."""
     provider: dict[str, Any] = json.loads(exported).get("deployment", {}).get("secrets_providers") or {}
     found = provider.get("state") or {}
     if provider.get("type") == "cloud":

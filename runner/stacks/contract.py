@@ -56,8 +56,8 @@ class Stacks(Protocol):
 
     Callbacks come from another thread. An exception in the calling thread (Ctrl-C too) waits until the engine has finished,
     a minute at most, so that everything that it creates is in the state; a second Ctrl-C cancels it as ``interrupt`` does. Either
-    way the stack can be destroyed. A lock of a dead process is removed, on a batch's stack also another computer's that is an hour old; for the lock of
-    a living process there is a short wait. Nothing here is retried: the engine's provider does that.
+    way the stack can be destroyed. A lock of a dead process is removed, on a batch's stack also another computer's that is an hour old; the lock of
+    a living process is waited for, but not long. Nothing here is retried: the engine's provider does that.
 
     Raises (all): StackError, or, where the engine's message is unambiguous, QuotaError, StockoutError, PermissionDeniedError,
     ConflictError or UnreachableError, caused by a StackError with the diagnostics; MissingToolError without a CLI.
@@ -72,15 +72,15 @@ class Stacks(Protocol):
     def destroy(
         self, project: ProjectName, name: str, on_progress: OnProgress, *, limit: EngineLimit | None = None
     ) -> None:
-        """Delete all resources of the stack, including those that are already gone. Does nothing if there is no such stack.
+        """Delete all resources of the stack, including those that no longer exist. Does nothing if there is no such stack.
 
-        After an error only the resources that could not be deleted are left, and those that they need.
+        After an error only the resources that could not be deleted are left, and those that they depend on.
         """
 
     def remove(self, project: ProjectName, name: str, *, force: bool = False) -> None:
         """Remove a stack and its settings. Does nothing if there is no such stack; StackError if it is not empty.
 
-        ``force``: remove it with the resources in its state, which the caller has seen to be gone.
+        ``force``: remove it with the resources in its state, whose deletion the caller has confirmed.
         """
 
     def outputs(self, project: ProjectName, name: str) -> Mapping[str, object] | None:
@@ -96,4 +96,4 @@ class Stacks(Protocol):
         """
 
     def kill(self) -> None:
-        """Kill every running engine, with its plugins, after a short moment to cancel: for one that hangs."""
+        """Kill every running engine, with its plugins, after a short time to cancel: for one that hangs."""

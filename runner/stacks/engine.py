@@ -1,4 +1,4 @@
-"""The Pulumi CLI as the Automation API runs it, without the calls that cost time and with an orderly end. Heavy to import.
+"""The Pulumi CLI as the Automation API runs it, but without its slow calls and with an orderly end. Slow to import.
 
 The Automation API starts the CLI once to select a stack and three times after each ``up`` or ``destroy`` to report what
 happened; the event stream has reported that already. It also abandons its child when it is interrupted.
@@ -30,7 +30,7 @@ from runner.stacks.sdk import CommandResult, UncheckedCommand, create_command_er
 
 _log = logging.getLogger(__name__)
 
-OLDEST_CLI = VersionInfo(3, 230, 0)  # bootstrap makes sure that the CLI is not older
+OLDEST_CLI = VersionInfo(3, 230, 0)  # bootstrap installs none that is older
 FINISH_S = 60.0
 CANCEL_S = 30.0
 KILL_AFTER_S = 5.0
@@ -53,7 +53,7 @@ class EngineCommand(UncheckedCommand):
         self._limit: EngineLimit | None = None
 
     def within(self, limit: EngineLimit | None) -> EngineCommand:
-        """Return the same command with a limit; ``interrupt`` of either reaches the processes of the other."""
+        """Return the same command with a limit; both share their processes, so ``interrupt`` of either reaches all."""
         limited = copy.copy(self)
         limited._limit = limit
         return limited
@@ -66,11 +66,11 @@ class EngineCommand(UncheckedCommand):
         on_output: Callable[[str], Any] | None = None,
         on_error: Callable[[str], Any] | None = None,
     ) -> CommandResult:
-        """Run the CLI to its end; an exception meanwhile ends it first (see ``end_engine``).
+        """Run the CLI to its end; an exception in the meantime ends it first (see ``end_engine``).
 
         Raises:
             CommandError: it ended with an exit code that is not 0.
-            StackError: it did not end within its limit, and was ended.
+            StackError: it exceeded its limit, and was ended.
             MissingToolError: there is no CLI.
         """
         process, begun = self._start(args, cwd, additional_env), time.monotonic()
@@ -96,7 +96,7 @@ class EngineCommand(UncheckedCommand):
         return result
 
     def interrupt(self) -> None:
-        """Tell every running CLI to cancel."""
+        """Ask every running CLI to cancel."""
         for process in self._all_running():
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGINT)
@@ -153,7 +153,7 @@ class _Reader:
                 self._on_line(line.rstrip())
 
     def finish(self) -> str:
-        """Return what was read. A plugin that outlives the CLI may hold the pipe open: then it is left to its thread."""
+        """Return what was read. A plugin that runs longer than the CLI may hold the pipe open, which is then left to its thread."""
         self._thread.join(READER_END_S)
         if self._pipe and not self._thread.is_alive():
             self._pipe.close()
@@ -161,9 +161,9 @@ class _Reader:
 
 
 def end_engine(process: subprocess.Popen[str]) -> None:
-    """Let the engine finish; then, or at a second Ctrl-C, tell it to cancel; then, or at a third, kill it.
+    """Let the engine finish; then, or at a second Ctrl-C, ask it to cancel; then, or at a third, kill it.
 
-    To cancel is not the first choice: the provider forgets a VM that is just being created, so it would be in no state.
+    Cancelling is not the first choice: the provider forgets a VM that is just being created, which would then be in no state.
     """
     for limit_s, is_cancelled in ((FINISH_S, False), (CANCEL_S, True)):
         if is_cancelled:
@@ -181,22 +181,20 @@ def wait_for_engine(process: subprocess.Popen[str], limit: EngineLimit | None) -
     """Wait for its end.
 
     Raises:
-        StackError: the limit was reached, or there was no more time.
+        StackError: the limit was reached, or there is no time left.
     """
     give_up_at = None if limit is None else time.monotonic() + limit.limit_s
     while process.poll() is None:
         if limit is not None and limit.hurry.is_set():
             raise StackError("the engine was ended: there was no time to wait for it")
         if give_up_at is not None and time.monotonic() > give_up_at:
-            raise StackError(
-                f"the engine was ended: it had not come to an end after {limit.limit_s if limit else 0:.0f} s"
-            )
+            raise StackError(f"the engine was ended: it had not finished after {limit.limit_s if limit else 0:.0f} s")
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(None if limit is None else LIMIT_LOOK_S)
 
 
 def kill_engine(process: subprocess.Popen[str]) -> None:
-    """Tell the engine to cancel, and after a moment kill it with its plugins."""
+    """Ask the engine to cancel, and after a moment kill it with its plugins."""
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(signal.SIGINT)
     with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):

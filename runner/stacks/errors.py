@@ -1,4 +1,4 @@
-"""The engine's error messages, as errors of ours. Pure: texts in, errors out.
+"""Converts the engine's error messages to our errors. Pure: texts in, errors out.
 
 The texts are those of the stock provider: it hides the cloud's error codes, so only the words are left.
 """
@@ -24,7 +24,7 @@ from runner.model.stockout import DENIED_WORDS, QUOTA_WORDS, RATE_WORDS, STOCKOU
 EXISTS = re.compile(r"Error 409\b|alreadyExists")
 UNREACHABLE = re.compile(
     r"connection refused|no such host|i/o timeout|connection reset by peer|network is unreachable"
-    r"|error reading from server: EOF|transport is closing"  # of the plugin: it is gone, as the embedded cloud's is while that restarts
+    r"|error reading from server: EOF|transport is closing"  # of the plugin: it has exited, as the embedded cloud's does when that restarts
 )
 PROTECTED = re.compile(r"cannot be deleted|because it is protected|is protected")
 ROLE_DELETED = re.compile(r"role_id .*marked for deletion")
@@ -66,7 +66,10 @@ KINDS: tuple[tuple[re.Pattern[str], Callable[[str], CloudError]], ...] = (
     (RATE_WORDS, lambda text: CloudError(text, reason="rateLimitExceeded", status=429, remedy="try again in a minute")),
     (DENIED_WORDS, _denied),
     (EXISTS, lambda text: ConflictError(text, reason="alreadyExists", status=409)),
-    (UNREACHABLE, lambda text: UnreachableError(text, remedy="is the network, or the embedded cloud, there?")),
+    (
+        UNREACHABLE,
+        lambda text: UnreachableError(text, remedy="check the network, or that the embedded cloud is running"),
+    ),
 )
 
 
@@ -75,7 +78,7 @@ def describe_failure(what: str, complaints: Sequence[Complaint], stderr: str = "
     texts = [clean_text(complaint.text) for complaint in complaints]
     found = [text for text in texts if text and not NOISE.match(text)] or _errors_in(stderr)
     found = list(dict.fromkeys(found))
-    first = found[0] if found else "the engine did not say why"
+    first = found[0] if found else "the engine gave no reason"
     lost = [read_lost_vm(complaint.text, complaint.resource) for complaint in complaints]
     plain = StackError(
         f"{what} failed: {first}",
@@ -83,10 +86,10 @@ def describe_failure(what: str, complaints: Sequence[Complaint], stderr: str = "
         lost_vms=sorted({name for name in lost if name}),
         remedy=_find_remedy("\n".join(found)),
     )
-    for pattern, make in KINDS:
+    for pattern, new_error in KINDS:
         said = next((text for text in found if pattern.search(text)), None)
         if said is not None:
-            mapped = make(f"{what} failed: {said}")
+            mapped = new_error(f"{what} failed: {said}")
             mapped.__cause__ = plain
             return mapped
     return plain
@@ -126,8 +129,8 @@ def _find_remedy(text: str) -> str:
         )
     if STATE_FOLDER.search(text):
         return (
-            "move away what is in the place of Pulumi's state, or correct its owner; PULUMI_BACKEND_URL and OPENSEES_HPC_HOME say "
-            "where that is"
+            "move away the file in the place of Pulumi's state, or correct its owner; PULUMI_BACKEND_URL and OPENSEES_HPC_HOME "
+            "determine where that is"
         )
     if "wrong settings" in text:
         return "correct the settings named above"

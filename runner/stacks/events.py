@@ -1,4 +1,4 @@
-"""The engine's event stream, turned into progress, complaints and outputs. No processes, no files."""
+"""Converts the engine's event stream to progress, complaints and outputs. No processes, no files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SILENT_OPS = frozenset({"same"})
 
 
 class EngineRun:
-    """Listens to one run of the engine. ``see`` is called from the stream's thread, all other methods after the run."""
+    """Reads the events of one run of the engine. ``see`` is called from the stream's thread, all other methods after the run."""
 
     def __init__(self, on_progress: Callable[[StackProgress], None]) -> None:
         self._on_progress = on_progress
@@ -43,7 +43,7 @@ class EngineRun:
             self._report(event.res_op_failed_event.metadata, "failed")
 
     def report_removed_lock(self, stack: str, lock: StackLock) -> None:
-        """Report that an abandoned lock was removed: no event of the engine, but whoever runs the batch should know."""
+        """Report that an abandoned lock was removed: the engine has no event for that, but the user should know."""
         message = f"removed a lock that was left by {lock}"
         self._call(StackProgress(type=STACK_TYPE, name=stack, op="unlock", state="done", message=message))
 
@@ -82,7 +82,7 @@ class EngineRun:
         self._call(progress)
 
     def _call(self, progress: StackProgress) -> None:
-        """Call the listener. One that fails must not break the stream: its first error is kept for the end."""
+        """Call the listener. If it fails, the stream must continue: its first error is kept for the end."""
         try:
             self._on_progress(progress)
         except Exception as error:

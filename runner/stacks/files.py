@@ -66,12 +66,12 @@ class StackFiles:
         self.link_settings(stack)
 
     def read_settings(self, stack: str) -> Mapping[str, Any]:
-        """Return the stack's settings; empty if they are not here, or cannot be read."""
+        """Return the stack's settings; empty if they are not on this computer, or cannot be read."""
         config = _read_yaml(self._path(self.work, stack)).get("config")
         return config if isinstance(config, dict) else {}
 
     def _made_by_hand(self, stack: str) -> dict[str, Any]:
-        """Return settings that ``pulumi stack init`` left in the checkout. A link points to the settings of another state: not ours."""
+        """Return settings that ``pulumi stack init`` left in the checkout. A link does not count: it points to the settings of another state."""
         path = self._path(self._source, stack)
         return {} if path.is_symlink() else _read_yaml(path)
 
@@ -94,7 +94,7 @@ class StackFiles:
         path.unlink(missing_ok=True)
 
     def stacks_with_settings(self) -> list[str]:
-        """Return the stacks whose settings are here."""
+        """Return the stacks whose settings are on this computer."""
         found = self.work.glob("Pulumi.*.yaml")
         return sorted(path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in found)
 

@@ -1,4 +1,4 @@
-"""Locks on a stack's state: who holds them, and whether that process still lives."""
+"""Locks on a stack's state: who holds them, and whether that process is still alive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from runner.journal import CLOCK_SLACK_S
 
 LOCK = re.compile(r"created by (?P<user>\S*)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<at>\S+)")
-# No update of a batch's VMs may run for more than 20 minutes; the rest is for clocks that differ.
+# No update of a batch's VMs may run for more than 20 minutes; the rest allows for clocks that differ.
 ABANDONED_AFTER_S = 3600.0
 
 
@@ -29,16 +29,16 @@ class StackLock:
         return f"{self.user}@{self.host} (process {self.pid}, since {self.at})"
 
     def is_stale(self) -> bool:
-        """Return whether it was left by a dead engine of this computer. A lock from another computer never counts as stale."""
+        """Return whether a dead engine of this computer left it. A lock from another computer never counts as stale."""
         return self.host == socket.gethostname() and not self._holder_lives()
 
     def is_abandoned(self) -> bool:
-        """Return whether it is another computer's, and older than an update of a batch can be."""
+        """Return whether it is another computer's, and older than any update of a batch can be."""
         age_s = datetime.now(UTC).timestamp() - self.at.timestamp()
         return self.host != socket.gethostname() and age_s > ABANDONED_AFTER_S
 
     def _holder_lives(self) -> bool:
-        """Return whether the process is there and older than the lock: a younger one merely has the same number."""
+        """Return whether the process exists and is older than the lock: a younger one merely has the same number."""
         import psutil
 
         try:
@@ -48,7 +48,7 @@ class StackLock:
 
 
 def read_locks(message: str) -> list[StackLock]:
-    """Return the locks that the engine names when it refuses to begin."""
+    """Return the locks that the engine names when it refuses to start."""
     return [
         StackLock(
             user=found["user"],
@@ -61,7 +61,7 @@ def read_locks(message: str) -> list[StackLock]:
 
 
 def read_lock_file(path: Path) -> StackLock | None:
-    """Read a lock of Pulumi's backend for a folder; return None if it cannot be read: a half-written one is nobody's."""
+    """Read a lock of Pulumi's backend for a folder; return None if it cannot be read: a half-written one has no holder."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return StackLock(

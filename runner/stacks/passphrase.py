@@ -18,7 +18,7 @@ def known_passphrase(*files: Path) -> Path | None:
 
 
 def own_passphrase(file: Path) -> Path:
-    """Return the file with the passphrase of a state that only this computer has; create it if it is not there.
+    """Return the file with the passphrase of a state that only this computer has; create it if it does not exist.
 
     Raises:
         DiskError: it cannot be read or created.
@@ -27,7 +27,7 @@ def own_passphrase(file: Path) -> Path:
         try:
             file.read_bytes()
         except FileNotFoundError:
-            # Another process may be quicker, and stacks may have been created with that one.
+            # Another process may be faster, and may have created stacks with its own.
             with contextlib.suppress(FileExistsError):
                 create_private(file, _new_passphrase())
     return file
@@ -40,27 +40,27 @@ def shared_passphrase(objects: Objects, file: Path, *, own: Path) -> Path:
     which stacks may have been created, else a new one.
 
     Raises:
-        CloudError: the bucket is not there, or cannot be read or written.
+        CloudError: the bucket does not exist, or cannot be read or written.
     """
     with disk_errors_mapped(file, more=STATE_ELSEWHERE):
         if not file.exists():
-            write_private(file, _read_or_make(objects, own))
+            write_private(file, _read_or_create(objects, own))
     return file
 
 
-def _read_or_make(objects: Objects, own: Path) -> bytes:
+def _read_or_create(objects: Objects, own: Path) -> bytes:
     try:
         return objects.read(names.STATE_PASSPHRASE)[0]
     except NotFoundError:
-        made = own.read_bytes() if own.exists() else _new_passphrase()
+        content = own.read_bytes() if own.exists() else _new_passphrase()
     try:
-        objects.write(names.STATE_PASSPHRASE, made, if_generation=0)
+        objects.write(names.STATE_PASSPHRASE, content, if_generation=0)
     except ConflictError:
-        return objects.read(names.STATE_PASSPHRASE)[0]  # another computer was quicker
+        return objects.read(names.STATE_PASSPHRASE)[0]  # another computer was faster
     except NotFoundError as error:
-        message = f"the bucket {objects.bucket} for Pulumi's state is not there"
+        message = f"the bucket {objects.bucket} for Pulumi's state does not exist"
         raise NotFoundError(message, status=error.status, remedy="create it with `invoke setup`") from error
-    return made
+    return content
 
 
 def _new_passphrase() -> bytes:

@@ -16,7 +16,7 @@ LOOP_LOOK_S = 0.005
 
 
 class InlineProgram:
-    """Runs what ``load`` returns; ``end`` ends what the Automation API leaves after a failed run.
+    """Runs the program that ``load`` returns; ``end`` ends what the Automation API leaves after a failed run.
 
     That is an event loop with tasks in it, or worse a thread that waits for a value which never arrives: Python joins such
     threads before it exits, so the process would never end.
@@ -35,9 +35,9 @@ class InlineProgram:
         self._load()()
 
     def end(self) -> None:
-        """Close the loop after the engine has ended: else Python reports a forgotten coroutine, with a traceback, at any later time."""
+        """Close the loop after the engine has ended: else Python reports a forgotten coroutine, with a traceback, some time later."""
         if self._loop is not None and not self._loop.is_closed():
-            # In a thread of its own: this one may be inside of a loop.
+            # In a thread of its own: this one may be running a loop.
             thread = threading.Thread(target=_close_loop, args=(self._loop,), daemon=True)
             thread.start()
             thread.join()
@@ -46,17 +46,17 @@ class InlineProgram:
 def _close_loop(loop: asyncio.AbstractEventLoop) -> None:
     if not _comes_to_rest(loop):
         return
-    # The Automation API's own handler stops the loop at every complaint of an engine that is no more.
+    # The Automation API's own handler stops the loop at every error of an engine that has ended.
     loop.set_exception_handler(lambda stopped, context: None)
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()
-    with contextlib.suppress(RuntimeError):  # stopped by a complaint that had come before
+    with contextlib.suppress(RuntimeError):  # stopped by an earlier error
         loop.run_until_complete(asyncio.sleep(0))
     settled = _settle(tasks)
     try:
         loop.run_until_complete(settled)
-    except RuntimeError:  # the Automation API took it up again, and will end it
+    except RuntimeError:  # the Automation API runs it again, and will end it
         settled.close()
     else:
         loop.close()
@@ -65,7 +65,7 @@ def _close_loop(loop: asyncio.AbstractEventLoop) -> None:
 def _comes_to_rest(loop: asyncio.AbstractEventLoop) -> bool:
     """Wait until the Automation API has left the loop, which it runs again for each task; return False if it closes it.
 
-    What still waits after a moment waits for the engine, which is no more: it is cancelled, as often as it takes.
+    A task that still waits after a moment waits for the engine, which has ended: it is cancelled, as often as necessary.
     """
     began_at = at_rest_since = time.monotonic()
     while not loop.is_closed() and time.monotonic() < began_at + LOOP_END_S:
@@ -86,7 +86,7 @@ def _cancel_soon(loop: asyncio.AbstractEventLoop) -> None:
 
 
 async def _settle(tasks: set[asyncio.Task[object]]) -> None:
-    """Wait for tasks that were cancelled; their results are of no interest."""
+    """Wait for tasks that were cancelled; ignore their results."""
     if tasks:
         await asyncio.wait(tasks, timeout=LOOP_END_S)
     for task in tasks:

@@ -11,7 +11,7 @@ from runner.stacks.contract import StackProgress
 def tell_stack_progress(listener: Listener, stack: str) -> Callable[[StackProgress], None]:
     """Return a callback for ``stacks.contract`` that reports what the engine does to ``stack``."""
 
-    def tell(progress: StackProgress) -> None:
+    def report(progress: StackProgress) -> None:
         listener.report(
             ResourceChanged(
                 stack=stack,
@@ -24,4 +24,4 @@ def tell_stack_progress(listener: Listener, stack: str) -> Callable[[StackProgre
             )
         )
 
-    return tell
+    return report

@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 LOCK_WAIT_S = 30.0
 LOCK_LOOK_S = 0.5
 ENGINE_ENVIRONMENT = {"PULUMI_SKIP_UPDATE_CHECK": "1", "PULUMI_CONSOLE_SILENT": "1"}
-# One VM that is refused keeps no other from being created, and one that cannot be deleted none from going.
+# A VM that is refused must not keep others from being created, nor one that cannot be deleted others from being deleted.
 RUN_OPTIONS: dict[str, Any] = {
     "color": "never",
     "suppress_progress": True,
@@ -57,7 +57,7 @@ class EngineSite:
 
 
 class PulumiStacks:
-    """See ``Stacks``. ``programs`` are loaders: each imports a project's program and returns it, in a thread, in time."""
+    """See ``Stacks``. ``programs`` are loaders: each imports a project's program and returns it; that is done in a thread, early."""
 
     def __init__(self, site: EngineSite, programs: Mapping[ProjectName, Callable[[], Program]]) -> None:
         self._site = site
@@ -134,11 +134,11 @@ class PulumiStacks:
                 files.link_settings(stack)
 
     def _repair(self, project: ProjectName, name: str) -> None:
-        """Repair files that a killed engine left half written, at which the next one would stop."""
+        """Repair files that a killed engine left half written, which would stop the next one."""
         repair_stack(self._site.env.get("PULUMI_BACKEND_URL", ""), project, name)
 
     def _create(self, spec: StackSpec) -> bool:
-        """Write the settings and create the stack; return False if it was there. The engine takes its lock even then."""
+        """Write the settings and create the stack; return False if it existed. The engine takes its lock even then."""
         from pulumi.automation.errors import StackAlreadyExistsError
 
         self._files(spec.project).write_settings(spec.name, spec.config)
@@ -159,7 +159,7 @@ class PulumiStacks:
         return is_new
 
     def _restore_key(self, project: ProjectName, name: str) -> None:
-        """Copy the key of a stack of another computer from the state to the settings: the engine looks for it there only."""
+        """Copy the key of another computer's stack from the state to the settings: the engine looks for it only there."""
         files = self._files(project)
         if not self._site.secrets_provider or files.has_key(name):
             return
@@ -176,7 +176,7 @@ class PulumiStacks:
         *,
         lock_wait_s: float = LOCK_WAIT_S,
     ) -> None:
-        """Run an engine; remove locks of dead processes, raise errors of ours, and a listener's own error last."""
+        """Run an engine; remove locks of dead processes, raise our errors, and a listener's own error last."""
         from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 
         from runner.stacks.sdk import read_stderr
@@ -201,9 +201,9 @@ class PulumiStacks:
 
     @staticmethod
     def _remove_dead_locks(what: str, stack: LeanStack, error: CommandError, give_up_at: float) -> list[StackLock]:
-        """Remove locks whose holders are dead, and return them; wait a moment for one whose holder lives, until it is time to give up.
+        """Remove locks whose holders are dead, and return them; wait a moment for one whose holder is alive, until it is time to give up.
 
-        Nobody knows which processes of other computers live: their locks on a batch's stack expire by age, others never.
+        It is not known which processes of other computers are alive: their locks on a batch's stack expire by age, others never.
         """
         from runner.stacks.sdk import read_stderr
 
@@ -214,15 +214,15 @@ class PulumiStacks:
             return locks
         if time.monotonic() >= give_up_at:
             raise StackError(
-                f"{what} cannot begin: the stack is locked by {', '.join(map(str, locks)) or 'somebody'}",
+                f"{what} cannot start: the stack is locked by {', '.join(map(str, locks)) or 'another process'}",
                 diagnostics=[read_stderr(error)],
-                remedy=f"wait for it, or if it is dead: pulumi cancel --stack {stack.name}",
+                remedy=f"wait until it has ended, or if it is dead: pulumi cancel --stack {stack.name}",
             ) from error
         time.sleep(LOCK_LOOK_S)
         return []
 
     def _ask(self, project: ProjectName, what: str, args: list[str]) -> str | None:
-        """Return what the CLI prints; None if the stack is not there."""
+        """Return what the CLI prints; None if the stack does not exist."""
         from pulumi.automation.errors import CommandError, StackNotFoundError
 
         from runner.stacks.sdk import read_stderr
@@ -302,13 +302,13 @@ class _Loading:
 
 
 def _engine_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the engine's environment: with a provider to attach to, nothing is looked up or downloaded."""
+    """Return the engine's environment: with a provider to attach to, no plugin is looked up or downloaded."""
     attached = {"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"} if env.get("PULUMI_DEBUG_PROVIDERS") else {}
     return {**env, **ENGINE_ENVIRONMENT, **attached}
 
 
 def _unless_missing(act: Callable[[], Result]) -> Result | None:
-    """Act; a stack that is not there is no error."""
+    """Call the action; a stack that does not exist is no error."""
     from pulumi.automation.errors import StackNotFoundError
 
     try:

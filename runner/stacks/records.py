@@ -1,6 +1,6 @@
-"""The records of stacks on this computer, read from files: no engine, no passphrase, no readable state is needed.
+"""The records of stacks on this computer, read from files, without engine, passphrase or readable state.
 
-The last resort when the engine cannot remove a stack whose resources are gone.
+The last resort if the engine cannot remove a stack whose resources no longer exist.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class StackRecords:
         return self._backend is not None
 
     def names(self, project: ProjectName) -> list[str]:
-        """Return the stacks whose settings or state are here, readable or not."""
+        """Return the stacks whose settings or state are on this computer, readable or not."""
         return sorted(self.names_in_state(project).union(self._files(project).stacks_with_settings()))
 
     def names_in_state(self, project: ProjectName) -> set[str]:
@@ -38,7 +38,7 @@ class StackRecords:
         return set() if self._backend is None else self._backend.stacks(project)
 
     def labels(self, project: ProjectName, name: str) -> dict[str, str]:
-        """Return ``owner`` and ``expires`` from a stack's settings, if they are here."""
+        """Return ``owner`` and ``expires`` from a stack's settings, if they are on this computer."""
         config = self._files(project).read_settings(name)
         found = {key: str(config.get(f"{names.CONFIG_NAMESPACE}:{key}", "")) for key in ("owner", "expires")}
         return {key: _as_label(value) if key == "expires" else value for key, value in found.items() if value}
@@ -72,7 +72,7 @@ class StackRecords:
 
 
 def removal_command(project: ProjectName, name: str) -> str:
-    """Return the command that removes a stack whose resources are gone, by hand."""
+    """Return the command that removes by hand a stack whose resources no longer exist."""
     return (
         f'eval "$(invoke env)"; cd infra/{project} && pulumi cancel --yes --stack {name}; '
         f"pulumi stack rm --force --yes {name}"

@@ -1,7 +1,7 @@
 """Repair of a stack's files after a full disk or a power cut, where the state is in a folder of this computer.
 
-A half-written lock stops the engine as a whole one does, and names nobody; a lock of an engine that died before there was
-a state cannot be cancelled, because there is no stack yet. A state that cannot be read is
+A half-written lock stops the engine as a complete one does, but names no holder; a lock of an engine that died before it
+wrote a state cannot be cancelled, because the stack does not exist yet. A state that cannot be read is
 replaced by Pulumi's own copy of the previous one, or set aside: what exists is found in the cloud.
 """
 
@@ -36,12 +36,12 @@ def _is_useless(path: Path, lock: StackLock | None) -> bool:
 
 
 def _is_left_broken(path: Path) -> bool:
-    """Return whether it is not whole, and stays so: an engine on a full disk may have left it a moment ago."""
+    """Return whether it is incomplete and stays so: an engine on a full disk may have left it a moment ago."""
     give_up_at = time.monotonic() + WRITING_S
     while not is_whole(path):
         try:
             age_s = time.time() - path.stat().st_mtime
-        except OSError:  # it has gone
+        except OSError:  # it was deleted
             return False
         if age_s > WRITING_S or time.monotonic() > give_up_at:
             return True

@@ -1,6 +1,6 @@
-"""All that we use of Pulumi's SDK beyond what it promises to keep: private names, and public classes used otherwise than meant.
+"""All that we use of Pulumi's SDK beyond its stable interface: private names, and public classes used in unintended ways.
 
-``pyproject.toml`` pins the SDK exactly, and ``tests/stacks/test_sdk.py`` says which of these no longer holds when the pin moves.
+``pyproject.toml`` pins the SDK exactly, and ``tests/stacks/test_sdk.py`` shows which of these no longer holds when the pin moves.
 What ``infra/settings.py`` reads of ``pulumi.runtime.config`` is tested there too. Heavy to import.
 """
 
@@ -26,8 +26,8 @@ __all__ = [
 ]
 
 STDERR = "\n stderr: "
-# gRPC has channels to one address share what they know of it. An engine gets any free port: where an earlier one had it, a new
-# engine would be taken for gone without being asked, as long as the pause lasts that a failed call to the earlier one began.
+# In gRPC, channels to one address share its state. An engine gets any free port: if an earlier one had the same port, a new
+# engine would count as unreachable without being called, during the back-off that a failed call to the earlier one began.
 OWN_CONNECTION = ("grpc.use_local_subchannel_pool", 1)
 
 
@@ -38,12 +38,12 @@ def use_own_connections() -> None:
 
 
 def read_stderr(error: CommandError) -> str:
-    """Return the CLI's complaints, out of the error's text: the Automation API keeps them nowhere else."""
+    """Return the CLI's complaints, from the error's text: the Automation API has them nowhere else."""
     return str(error).partition(STDERR)[2]
 
 
 class UncheckedCommand(PulumiCommand):
-    """A CLI whose version is known: the SDK's own constructor starts it to ask."""
+    """A CLI whose version is known: the SDK's own constructor starts it to find out."""
 
     def __init__(self, command: str, version: VersionInfo) -> None:
         self.command = command
@@ -54,7 +54,7 @@ class LeanWorkspace(LocalWorkspace):
     """A workspace that selects nothing: every call names its stack, and the user's own selection stays as it is."""
 
     def select_stack(self, stack_name: str) -> None:
-        """Do nothing: a stack that is not there is noticed by the call that needs it."""
+        """Do nothing: the call that needs a stack notices if it does not exist."""
 
     def create_stack(self, stack_name: str) -> None:
         """Create an empty stack."""
@@ -63,7 +63,7 @@ class LeanWorkspace(LocalWorkspace):
 
 
 class LeanStack(Stack):
-    """A stack whose runs are known by their events alone: an ``up`` or ``destroy`` is one call of the CLI."""
+    """A stack whose runs are known from their events alone: an ``up`` or ``destroy`` is one call of the CLI."""
 
     def __init__(self, name: str, workspace: LeanWorkspace) -> None:
         super().__init__(name, workspace, StackInitMode.SELECT)
@@ -73,5 +73,5 @@ class LeanStack(Stack):
         return {}
 
     def info(self, show_secrets: bool = True) -> UpdateSummary:
-        """Return a stand-in: nobody reads the history after each run."""
+        """Return a stand-in: the history after each run is not read."""
         return UpdateSummary("", datetime.now(UTC), "", {}, {}, "succeeded")

@@ -1,4 +1,4 @@
-"""This computer: files that are whole or not there, locks, lines, signals, delays that grow.
+"""This computer: files that are complete or absent, locks, lines, signals, growing delays.
 
 Nothing here knows of a cloud or of a batch. Each module is imported by name.
 """

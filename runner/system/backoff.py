@@ -1,4 +1,4 @@
-"""Delays between tries that grow, with jitter, as long as a budget lasts. No other module doubles a delay."""
+"""Growing delays between tries, with jitter, until a budget is spent. No other module doubles a delay."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 
 class Backoff:
-    """When to try again, and how long at most. Progress renews it.
+    """The delays before further tries, and a budget for all of them, which progress renews.
 
     The budget, in seconds from the beginning or the last renewal, covers the tries and the delays between them.
     """
@@ -33,7 +33,7 @@ class Backoff:
         self.renew()
 
     def renew(self) -> None:
-        """Begin again, with the first delay and all of the budget."""
+        """Restart with the first delay and the whole budget."""
         self._give_up_at = self._monotonic() + self._budget_s
         self._delays = growing_delays(self._first_s, self._longest_s, factor=self._factor)
 
@@ -43,7 +43,7 @@ class Backoff:
         return delay_s if self._monotonic() + delay_s <= self._give_up_at else math.inf
 
     def pause(self) -> bool:
-        """Sleep before the next try; return False at once if there is to be none."""
+        """Sleep before the next try; return False at once if the budget does not cover it."""
         delay_s = self.next_delay_s()
         if delay_s == math.inf:
             return False
@@ -60,5 +60,5 @@ def growing_delays(first_s: float, longest_s: float, *, factor: float = 2.0) -> 
 
 
 def jittered(seconds: float) -> float:
-    """Return something between half of it and all, so that many clients do not come back at the same moment."""
+    """Return a random time between half of it and all, so that many clients do not return at the same moment."""
     return seconds * random.uniform(0.5, 1.0)  # noqa: S311 (jitter, not a secret)

@@ -1,4 +1,4 @@
-"""One process at a time. The lock is the kernel's (``flock``): it ends with its process, whatever ended that.
+"""One process at a time. The lock is the kernel's (``flock``): it ends with its process, however that ends.
 
 All locks on files of this computer are taken here. A lock on a file that is deleted and created again is on nothing:
 ``FileLock.is_current`` says so.
@@ -34,21 +34,21 @@ class FileLock:
 
     @classmethod
     def of_file(cls, path: Path, *, mode: int = PRIVATE_FILE) -> Self:
-        """Open the file ``path``, which is created if need be with the rights ``mode``; what is in it stays."""
+        """Open the file ``path``, which is created if necessary with the rights ``mode``; its content is kept."""
         return cls(path, os.O_RDWR | os.O_CREAT, mode)
 
     @classmethod
     def of_existing(cls, path: Path) -> Self:
-        """Open a file or folder that is there, without the right to write to it."""
+        """Open an existing file or folder, without the right to write to it."""
         return cls(path, os.O_RDONLY)
 
     @property
     def handle(self) -> int:
-        """The file's descriptor, for a record of who has the lock."""
+        """The file's descriptor, to write a record of the holder into it."""
         return self._handle
 
     def try_acquire(self, *, is_shared: bool = False) -> bool:
-        """Take the lock unless somebody else has it; return whether it is ours. ``is_shared``: with others who only look.
+        """Take the lock unless another process has it; return whether it is ours. ``is_shared``: share it with other readers.
 
         Raises:
             OSError: the file system has no locks.
@@ -62,7 +62,7 @@ class FileLock:
         return True
 
     def acquire(self, *, on_wait: Callable[[], object] = lambda: None) -> None:
-        """Take the lock; wait for whoever has it, after a call of ``on_wait``."""
+        """Take the lock; if it is held, call ``on_wait`` and wait for it."""
         if not self.try_acquire():
             on_wait()
             fcntl.flock(self._handle, fcntl.LOCK_EX)
@@ -75,7 +75,7 @@ class FileLock:
             return False
 
     def release(self) -> None:
-        """Let others have it. A second call is harmless."""
+        """Release it. A second call does nothing."""
         if self._is_open:
             self._is_open = False
             os.close(self._handle)
@@ -91,7 +91,7 @@ class FileLock:
 
 @contextmanager
 def waiting_lock(file: Path, *, on_wait: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Hold the lock ``file``, one of what commands keep, which is created if need be; ``on_wait`` is called before a wait.
+    """Hold the lock ``file`` of the state folder, which is created if necessary; ``on_wait`` is called before a wait.
 
     Raises:
         DiskError: there is no lock file, and none can be created.

@@ -1,6 +1,6 @@
-"""Files and folders of ours: whole or not there, on the disk when the call returns, and for nobody but their owner.
+"""Our files and folders: complete or absent, on the disk when the call returns, and private to their owner.
 
-What lies below this user's state folder (journals, receipts, settings and states of stacks, keys, the embedded cloud) is created
+What is below this user's state folder (journals, receipts, settings and states of stacks, keys, the embedded cloud) is created
 here, with rights that do not depend on the umask. Results are the user's own files: they follow the umask. What a disk says becomes one of our
 errors here, too.
 """
@@ -27,7 +27,7 @@ from runner.errors import DiskError
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
 USUAL_FILE = 0o666
-MANY_FILES = 100  # to write out whatever else the disk is behind with is worth it from here
+MANY_FILES = 100  # from this number on it is worth writing out everything else that the disk has pending
 LOCAL_FILE_SYSTEMS = frozenset({"ext4", "xfs"})
 NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})  # some file systems have none
 
@@ -38,7 +38,7 @@ IN_THE_WAY = frozenset({errno.ENOTDIR, errno.EEXIST, errno.EISDIR})
 
 
 def make_private_folder(folder: Path) -> None:
-    """Create a folder, and what is missing above it, for this user alone. What is there stays as it is."""
+    """Create a folder, and those missing above it, for this user alone. Existing ones stay as they are."""
     if folder.is_dir():
         return
     if not folder.parent.is_dir():
@@ -51,7 +51,7 @@ def make_private_folder(folder: Path) -> None:
 
 
 def open_private(path: Path) -> IO[bytes]:
-    """Open a file to read it and to append to it, unbuffered; if there is none it is created, for this user alone."""
+    """Open a file to read it and to append to it, unbuffered; create it if it is missing, for this user alone."""
     make_private_folder(path.parent)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PRIVATE_FILE)
     return os.fdopen(handle, "ab+", buffering=0)
@@ -70,7 +70,7 @@ def write_result(path: Path, content: bytes) -> None:
 
 
 def create_private(path: Path, content: bytes) -> None:
-    """Create a file for this user alone: with all of ``content``, whatever happens meanwhile, or not at all.
+    """Create a file for this user alone: with all of ``content``, or not at all, even if the process is killed.
 
     Of many processes that call this at once exactly one creates the file.
 
@@ -91,9 +91,9 @@ def create_private(path: Path, content: bytes) -> None:
 
 
 def tighten(top: Path, *, spare: Collection[Path] = ()) -> None:
-    """Take the rights of everybody else on what an earlier version, or another program, left at and below ``top``.
+    """Remove the rights of other users on what an earlier version, or another program, left at and below ``top``.
 
-    Below the folders in ``spare`` nothing is changed. What is another user's, or no file or folder, is passed over.
+    Below the folders in ``spare`` nothing is changed. What belongs to another user, or is no file or folder, is skipped.
     """
     _close(top)
     for parent, folders, files in os.walk(top):
@@ -121,12 +121,12 @@ def _replace(path: Path, content: bytes, mode: int) -> None:
 
 
 def _beside(path: Path) -> Path:
-    """Return a name in the same folder that nobody else has."""
+    """Return a unique name in the same folder."""
     return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:
-    """Create a file: on the disk when this returns, or not there."""
+    """Create a file: complete and on the disk when this returns, or absent."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -139,7 +139,7 @@ def _write_new(path: Path, content: bytes, mode: int) -> None:
 
 
 def _give_name(fresh: Path, path: Path, content: bytes) -> None:
-    """Give a file its second name, which one process only gets, over NFS too."""
+    """Give a file its second name, which only one process gets, over NFS too."""
     try:
         os.link(fresh, path)
     except FileExistsError:
@@ -152,7 +152,7 @@ def _give_name(fresh: Path, path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Let names in it last: POSIX keeps them only when the folder itself is synced."""
+    """Make the names in it durable: POSIX keeps them only when the folder itself is synced."""
     _sync(folder)
 
 
@@ -160,7 +160,7 @@ def sync_folder(folder: Path) -> None:
 def synced_tree(top: Path, *, on_file: Callable[[], object] = lambda: None) -> Iterator[None]:
     """At the end of the block the disk has all files and folders that were created below the folder ``top`` in it.
 
-    ``on_file`` is called before each file that is waited for by itself; what it raises ends the call.
+    ``on_file`` is called before each file that is synced on its own; an exception of it ends the call.
 
     Raises:
         OSError: the disk has not taken all of it.
@@ -185,7 +185,7 @@ def synced_tree(top: Path, *, on_file: Callable[[], object] = lambda: None) -> I
 
 
 def is_synced_at_once(folder: Path, mounts: str, release: str) -> bool:
-    """Return whether ``syncfs`` does and reports for one file system what ``fsync`` does for each file, at a small part of its cost.
+    """Return whether ``syncfs`` does and reports for one file system what ``fsync`` does for each file, at a fraction of the cost.
 
     Linux reports the errors since 5.8 (man 2 syncfs), and what a server or a program does for a file system is not known.
     ``mounts``: /proc/self/mountinfo; ``release``: of the kernel.
@@ -225,20 +225,20 @@ def _sync(path: Path) -> None:
 
 
 def disk_error(error: OSError, where: Path | str, *, more: str = "") -> DiskError:
-    """Return as one of our errors what this computer's disk said about ``where``. The remedy says what helps; the caller knows what ``more`` to say."""
+    """Convert an error of this computer's disk about ``where``. The remedy depends on the error; the caller may add ``more``."""
     remedy = "; ".join(part for part in (_what_helps(error), more) if part)
     which = f": {error.filename}" if isinstance(error.filename, str | os.PathLike) else ""
     return DiskError(f"cannot write below {Path(where).parent}: {error.strerror or error}{which}", remedy=remedy)
 
 
 def download_error(error: OSError, where: Path | str) -> DiskError:
-    """Return as one of our errors what this computer's disk said while results were downloaded."""
+    """Convert an error of this computer's disk while results were downloaded."""
     return disk_error(error, where, more=STAYS_IN_BUCKET)
 
 
 @contextmanager
 def disk_errors_mapped(where: Path | str, *, more: str = "") -> Iterator[None]:
-    """Inside, what the disk says is a DiskError about ``where``; see ``disk_error``."""
+    """Inside, errors of the disk become a DiskError about ``where``; see ``disk_error``."""
     try:
         yield
     except OSError as error:
@@ -246,10 +246,10 @@ def disk_errors_mapped(where: Path | str, *, more: str = "") -> Iterator[None]:
 
 
 def require_folder(folder: Path, *, more: str = "") -> None:
-    """Create the folder if it is not there, and check that files can be created in it.
+    """Create the folder if it does not exist, and check that files can be created in it.
 
     Raises:
-        DiskError: it cannot be created, or not written to.
+        DiskError: it cannot be created or written to.
     """
     with disk_errors_mapped(folder / "file", more=more):
         folder.mkdir(parents=True, exist_ok=True)
@@ -262,14 +262,14 @@ def _what_helps(error: OSError) -> str:
     if error.errno in NO_ROOM:
         return "make room or raise the quota"
     if error.errno in IN_THE_WAY:
-        return "something else lies where a folder or a file of ours belongs: move it away"
+        return "another file is in the place of a folder or file of opensees-hpc: move it away"
     if error.errno == errno.ENAMETOOLONG:
         return "choose a folder with a shorter path"
-    return "let it be a folder that you may write to"
+    return "choose a folder that you may write to"
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder; one that forbids it is opened up first."""
+    """Remove a folder; if its rights forbid that, change them first."""
     try:
         shutil.rmtree(folder)
     except FileNotFoundError:
@@ -280,7 +280,7 @@ def remove_tree(folder: Path) -> None:
 
 
 def _open_up(folder: Path) -> None:
-    """Let the owner do anything in a folder and in those below it; links are not followed."""
+    """Give the owner all rights in a folder and in those below it; links are not followed."""
     folder.chmod(stat.S_IRWXU)
     with os.scandir(folder) as entries:
         for entry in entries:

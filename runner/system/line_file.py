@@ -1,4 +1,4 @@
-"""A file that only grows, line by line, each line on the disk before the call returns; a line is there whole or not at all."""
+"""A file that only grows, line by line, each line on the disk before the call returns; a line is complete or absent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TAIL_BYTES = 8192
 
 
 class LineFile:
-    """Appends lines to a file that is there. Safe for several threads; the caller sees to it that no other process writes."""
+    """Appends lines to an existing file. Safe for several threads; the caller ensures that no other process writes."""
 
     def __init__(self, path: Path) -> None:
         """Open the file. Raises: OSError."""
@@ -46,7 +46,7 @@ class LineFile:
             self._first = b""
 
     def close(self) -> None:
-        """No more lines. A second call is harmless."""
+        """Close the file. A second call does nothing."""
         with self._lock:
             if self._is_open:
                 self._is_open = False
@@ -66,7 +66,7 @@ class LineFile:
 
 
 def read_last_line(path: Path) -> bytes:
-    """Return the last line of a file that is not empty, as far as it lies in the last few KiB; nothing if the file cannot be read."""
+    """Return the last line of a file that is not empty, if it is in the last few KiB; nothing if the file cannot be read."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -77,6 +77,6 @@ def read_last_line(path: Path) -> bytes:
 
 
 def last_line(content: bytes) -> bytes:
-    """Return the last line of a file's end that is not empty."""
+    """Return the last line that is not empty."""
     lines: Sequence[bytes] = content.rstrip(b"\n").rsplit(b"\n", 1)
     return lines[-1]

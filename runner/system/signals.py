@@ -1,6 +1,6 @@
-"""Signals around something that must not be left half done: raised where they would end the process, put off while it is undone.
+"""Signals around work that must not be left half done: raised where they would end the process, deferred while it is undone.
 
-Handlers that somebody else has set (a command's own) are left alone: they raise already.
+Handlers that are already set (a command's own) are left alone: they raise already.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def ending_signals_raised() -> Iterator[None]:
 
 @contextmanager
 def signals_put_off(report: Callable[[str], None]) -> Iterator[None]:
-    """Inside, signals that would interrupt are only reported: what is being undone is finished first."""
+    """Inside, interrupting signals are only reported, so that the clean-up is finished first."""
 
     def wait(signum: int, frame: FrameType | None) -> None:
         report(f"{signal.Signals(signum).name}: still cleaning up, please wait")
@@ -38,7 +38,7 @@ def signals_put_off(report: Callable[[str], None]) -> Iterator[None]:
 
 
 def heeded_signals() -> list[signal.Signals]:
-    """Return the interrupting signals that this process was not told to ignore, as nohup tells it of SIGHUP."""
+    """Return the interrupting signals that this process does not ignore; under nohup it ignores SIGHUP."""
     return [signum for signum in INTERRUPTING if signal.getsignal(signum) != signal.SIG_IGN]
 
 
@@ -46,7 +46,7 @@ def heeded_signals() -> list[signal.Signals]:
 def handled_signals(
     signals: Collection[signal.Signals], handler: Callable[[int, FrameType | None], None]
 ) -> Iterator[None]:
-    """Inside, ``handler`` gets these signals; what handled them before does so again afterwards."""
+    """Inside, ``handler`` gets these signals; the previous handlers are restored afterwards."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers, and only it is interrupted
         return

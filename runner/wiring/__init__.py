@@ -3,7 +3,7 @@
 The state folder of this user (``OPENSEES_HPC_HOME`` moves it) has ``settings.yaml``, ``passphrase`` (of Pulumi's state, mode 0600),
 ``ssh/`` (our key pair), ``pulumi/`` (the engine's own files), ``logs/`` and ``crashes/``, for the target ``local`` ``local/cloud`` (the embedded
 cloud) and ``local/stacks`` (Pulumi's state), and for ``google`` ``google/passphrases`` (of states in buckets, by bucket).
-Only this user can read it, whatever the umask; what an earlier version left open to others is closed.
+Only this user can read it, whatever the umask; files that an earlier version left readable to others are closed to them.
 """
 
 from __future__ import annotations

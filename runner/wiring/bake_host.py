@@ -1,4 +1,4 @@
-"""The check that this computer has the programs that a bake on the embedded cloud needs. The recipes themselves list them."""
+"""Checks that this computer has the programs that a bake on the embedded cloud needs. The recipes themselves list them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def check_bake_host(packer: Path, recipe: str, environment: Mapping[str, str]) -
     """Run the check of the recipe, in the environment of an emulated instance.
 
     Raises:
-        MissingToolError: the recipe says what is missing.
+        MissingToolError: the message has what the recipe finds missing.
     """
     script = RECIPES[recipe]
     try:
@@ -44,6 +44,6 @@ def check_bake_host(packer: Path, recipe: str, environment: Mapping[str, str]) -
 
 
 def _guest_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment with our own Python first on PATH, as on an emulated instance: it has pip, which the system's may lack."""
+    """Return the environment with our own Python first on PATH, as on an emulated instance: it has pip, which the system's Python may lack."""
     path = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
     return {**environment, "PATH": path, "OPENSEES_HPC_PREFIX": GUEST_PREFIX}

@@ -1,4 +1,4 @@
-"""The two targets: the embedded cloud and Google Cloud. Whatever differs between them is here."""
+"""The two targets: the embedded cloud and Google Cloud. All differences between them are here."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CONNECT_LIMIT_S = 15.0
 
 
 class ConnectedCloud:
-    """What both targets share. Each part is built when it is first needed, because its imports take time."""
+    """The parts that both targets share. Each is built when it is first needed, because its imports take time."""
 
     ssh_port = GOOGLE_SSH_PORT
 
@@ -84,11 +84,11 @@ class ConnectedCloud:
 
     @property
     def secrets_provider(self) -> str:
-        """What encrypts secrets in Pulumi's state; '' for a passphrase."""
+        """The key that encrypts secrets in Pulumi's state; '' for a passphrase."""
         return ""
 
     def passphrase_file(self) -> Path | None:
-        """Return the file with the passphrase of Pulumi's state, created if one is needed and there is none."""
+        """Return the file with the passphrase of Pulumi's state, created if one is needed and does not exist."""
         return own_passphrase(self.state_folder / "passphrase")
 
     @cached_property
@@ -113,7 +113,7 @@ class ConnectedCloud:
         )
 
     def check_bake(self, recipe: str) -> None:
-        """Do nothing: a VM has all that a bake needs, or installs it."""
+        """Do nothing: a VM has everything that a bake needs, or installs it."""
 
     def warm_up(self) -> None:
         """Begin to import Pulumi's provider package, which takes a second."""
@@ -230,7 +230,7 @@ class LocalCloud(ConnectedCloud):
             return control.start(self.folder, timeout_s=EMULATOR_START_LIMIT_S)
 
     def open(self, *, needs_engine: bool = True) -> None:
-        """Start the embedded cloud if it does not run. An engine that is needed and missing is an error before that."""
+        """Start the embedded cloud if it is not running. If a required engine is missing, raise an error before that."""
         if needs_engine:
             find_pulumi(self.environment)
         self.ssh_port = self.endpoint.ssh_port

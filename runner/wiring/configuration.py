@@ -19,7 +19,7 @@ def find_state_folder(environment: Mapping[str, str]) -> Path:
     """Return the folder of this user's settings, keys and state, whether or not it exists.
 
     Raises:
-        InputError: the environment names none that can be used.
+        InputError: the folder that the environment names cannot be used.
     """
     given = environment.get("OPENSEES_HPC_HOME")
     if given:
@@ -35,7 +35,7 @@ def find_state_folder(environment: Mapping[str, str]) -> Path:
 
 def close_state_folder(folder: Path) -> None:
     """Remove the rights of other users on our files in the state folder. A folder with other files in it keeps its own rights."""
-    engine, cloud = folder / "pulumi", folder / "local" / "cloud"  # whose own files need rights of their own
+    engine, cloud = folder / "pulumi", folder / "local" / "cloud"  # whose files need rights of their own
     for name in STATE_NAMES:
         tighten(folder / name, spare={engine, cloud})
     with contextlib.suppress(OSError):
@@ -52,7 +52,7 @@ def settings_file(environment: Mapping[str, str]) -> Path:
 def _absolute(given: str, variable: str) -> Path:
     try:
         return Path(given).expanduser().absolute()
-    except (RuntimeError, OSError) as error:  # ~somebody, who is unknown; a current folder that was deleted
+    except (RuntimeError, OSError) as error:  # ~USER of an unknown user; a current folder that was deleted
         raise InputError(f"{variable}={given}: {error}", remedy="give an absolute path") from error
 
 

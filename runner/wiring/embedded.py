@@ -22,7 +22,7 @@ ADMIN_TIMEOUT_S = 60.0
 
 
 def start_embedded_cloud(environment: Mapping[str, str]) -> Endpoint:
-    """Start the embedded cloud, or find it running."""
+    """Start the embedded cloud if it is not running."""
     from runner.emulator import control
 
     folder = _embedded_cloud_folder(environment)
@@ -40,7 +40,7 @@ def stop_embedded_cloud(environment: Mapping[str, str]) -> bool:
 
 
 def restart_embedded_cloud(environment: Mapping[str, str]) -> None:
-    """Kill the embedded cloud with everything that runs in it, as a power cut does, and start it again."""
+    """Kill the embedded cloud with everything in it, as a power cut does, and restart it."""
     from runner.emulator import control
 
     folder = _embedded_cloud_folder(environment)
@@ -138,7 +138,7 @@ def play_scenario(environment: Mapping[str, str], file: Path) -> dict[str, Any]:
 
 
 def _check_values(values: Any, file: Path) -> None:
-    """Raise InputError for values that YAML has and JSON has not, such as NaN."""
+    """Raise InputError for values that YAML allows and JSON does not, such as NaN."""
     try:
         json.dumps(values, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -159,7 +159,7 @@ def _ask(endpoint: Endpoint, method: str, what: str, body: Mapping[str, Any] | N
 def google_client_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables with which Google's own clients and the stock Pulumi provider use the embedded cloud, with the owner's token.
 
-    Show the token to nobody else. The client library of Cloud Storage needs it as credentials too (docs/stacks.md).
+    Keep the token secret. The client library of Cloud Storage needs it as credentials too (docs/stacks.md).
     """
     endpoint = start_embedded_cloud(environment)
     url = endpoint.url

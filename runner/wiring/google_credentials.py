@@ -1,4 +1,4 @@
-"""Google's application default credentials: those of a person, of a file that a variable names, or of the VM that this runs on."""
+"""Google's application default credentials: a person's, or those in the file that a variable names, or those of the VM that this runs on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FILE_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 
 
 def find_credentials(project: str, environment: Mapping[str, str]) -> Any:
-    """Find the credentials. Where they name no project for quotas and billing, it is ``project``.
+    """Find the credentials. If they name no project for quotas and billing, set ``project``.
 
     Raises:
         PermissionDeniedError: there are none, or those that a variable names cannot be used.
@@ -28,13 +28,13 @@ def find_credentials(project: str, environment: Mapping[str, str]) -> Any:
         # The last three are what google-auth raises when the file is a folder, or is JSON of another kind.
         raise _explain(error, environment.get(FILE_VARIABLE, "")) from error
     if isinstance(credentials, Credentials) and not credentials.quota_project_id:
-        # A person's credentials may name no project for quotas, without which some APIs (OS Login) refuse them.
+        # A person's credentials may have no project for quotas; then some APIs (OS Login) refuse them.
         return credentials.with_quota_project(project)
     return credentials
 
 
 def _explain(error: Exception, file: str) -> PermissionDeniedError:
-    """Return the error with Google's message. Where a variable names a file, which takes precedence, a login would not help."""
+    """Return the error with Google's message. If a variable names a file, that takes precedence, so a login would not help."""
     if isinstance(error, OSError) and error.strerror:
         message = error.strerror
     else:

@@ -1,7 +1,7 @@
 """The log of a command, and the report of its crash: files in the state folder that only their owner can read.
 
 A command logs to ``logs/<verb>.log`` until it has a batch or bake, and then to ``logs/<batch>.log``: a record with a ``batch``
-(``extra=``) says that it has one now. Earlier lines are in both. Nothing that happens to these files ends a command. Only this
+(``extra=``) says that it has one now. Earlier lines are in both. An error of these files never ends a command. Only this
 module attaches handlers, while a command runs.
 """
 
@@ -90,7 +90,7 @@ class CommandLog(logging.Handler):
             if batch:
                 self.switch_to(str(batch))
             line = self.format(record) + "\n"
-        except Exception:  # such as a message that does not fit its arguments: that must not end a batch
+        except Exception:  # such as a message that does not match its arguments: that must not end a batch
             return
         self._lines.append(line)
         self._file.append(line)
@@ -133,7 +133,7 @@ class CommandLog(logging.Handler):
 
 
 class _AppendedFile:
-    """A private file that grows line by line. Whichever process finds it too large rotates it."""
+    """A private file that grows line by line. The first process that finds it too large rotates it."""
 
     def __init__(self, path: Path, largest_bytes: int) -> None:
         self.path = path
@@ -142,7 +142,7 @@ class _AppendedFile:
         self._handle: int | None = None
 
     def append(self, text: str) -> None:
-        """Append the text, if that is possible."""
+        """Append the text, if possible."""
         content = text.encode("utf-8", "backslashreplace")
         try:
             if self._handle is None or not self._is_current(self._handle):
@@ -154,7 +154,7 @@ class _AppendedFile:
             self.is_written = False
 
     def close(self) -> None:
-        """Close the file. A second call is harmless."""
+        """Close the file. A second call does nothing."""
         handle, self._handle = self._handle, None
         if handle is not None:
             with contextlib.suppress(OSError):

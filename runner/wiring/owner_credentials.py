@@ -26,7 +26,7 @@ class OwnerCredentials(Credentials):
         """Read the token.
 
         Raises:
-            RefreshError: the embedded cloud is gone, and its token with it.
+            RefreshError: the embedded cloud was deleted, and its token with it.
         """
         try:
             self.token = self._endpoint.read_token()

@@ -26,7 +26,7 @@ class _Owner(requests.auth.AuthBase):
         """Add the token.
 
         Raises:
-            requests.ConnectionError: the embedded cloud is gone, and its token with it.
+            requests.ConnectionError: the embedded cloud was deleted, and its token with it.
         """
         try:
             request.headers.update(self._endpoint.headers)

@@ -1,4 +1,4 @@
-"""A copy of what ``bootstrap`` consists of, on a machine that has only what a test puts there.
+"""A copy of what ``bootstrap`` consists of, on a computer that has only what a test puts there.
 
 Its lock file names no package, and its Pulumi and its uv are a few lines of shell, so nothing is fetched and little is
 installed. Its Python lacks ensurepip and pip, unless a test passes another ``HIDDEN_MODULES``.

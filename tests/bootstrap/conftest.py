@@ -11,13 +11,13 @@ from tests.bootstrap.clone import Clone, make_clone
 
 @pytest.fixture
 def bare_clone(tmp_path: Path) -> Clone:
-    """On a machine without Python and without Pulumi."""
+    """A clone on a computer without Python and without Pulumi."""
     return make_clone(tmp_path)
 
 
 @pytest.fixture
 def clone(bare_clone: Clone) -> Clone:
-    """On a machine that has both; nothing is made yet."""
+    """A clone on a computer that has both; nothing is installed yet."""
     bare_clone.add_python()
     bare_clone.add_uv()
     bare_clone.add_pulumi()
@@ -26,7 +26,7 @@ def clone(bare_clone: Clone) -> Clone:
 
 @pytest.fixture(scope="module")
 def ready_clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """All made. For tests that change nothing in it."""
+    """A clone with everything installed, for tests that change nothing in it."""
     clone = make_clone(tmp_path_factory.mktemp("ready"))
     clone.add_python()
     clone.add_uv()

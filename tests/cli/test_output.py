@@ -14,7 +14,7 @@ from runner.cli.output import queued_output
 @pytest.mark.parametrize(
     ("encoding", "shown"), [("latin-1", "a ? b \xe9"), ("ascii", "a ? b ?"), ("utf-8", "a \u2502 b \xe9")]
 )
-def test_a_character_that_the_stream_cannot_encode_costs_no_other(
+def test_a_character_that_the_stream_cannot_encode_loses_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, shown: str
 ) -> None:
     file = tmp_path / "out"

@@ -1,4 +1,4 @@
-"""Both screens show every kind of event, and no text of somebody else's drives the terminal or begins a line of its own."""
+"""Both screens show every kind of event, and no foreign text controls the terminal or begins a line of its own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_every_event_is_shown(event: Event, capsys: pytest.CaptureFixture[str]) 
     assert json.loads(capsys.readouterr().out) == {"event": event.kind, **event.as_json()}
 
 
-def test_only_what_may_have_lines_has_them(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_events_that_may_have_lines_have_them(capsys: pytest.CaptureFixture[str]) -> None:
     screen = TextScreen(yes=False, ask=refuse)
     screen.show_event(Warned(message="one\ntwo"))
     screen.show_event(InstanceLost(name="b-0", witness="ssh", reason="one\ntwo", jobs=()))

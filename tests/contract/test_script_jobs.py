@@ -88,8 +88,8 @@ def test_completed_job_has_its_number_and_files(bench: Bench) -> None:
 def test_job_by_hand_on_its_host(bench: Bench) -> None:
     bench.finish("it's 1", 1, 2)
     tool = Path(bench.jobs.workspace_dir) / "it's 1/.job/manager.sh"
-    told = subprocess.run(["bash", str(tool), "status"], capture_output=True, text=True, check=True).stdout
-    assert told.startswith("it's 1\t-\tend ended 0 1 ")
+    output = subprocess.run(["bash", str(tool), "status"], capture_output=True, text=True, check=True).stdout
+    assert output.startswith("it's 1\t-\tend ended 0 1 ")
 
 
 def test_unknown_job_is_pending_and_has_no_output(bench: Bench) -> None:

@@ -72,7 +72,7 @@ def test_a_wrong_project(fresh_site: Site) -> None:
     fresh_site.more = {"OPENSEES_HPC_PROJECT": "somebody-elses"}
     done = fresh_site.invoke("status")
     assert done.returncode == 4
-    assert "the cloud knows no project somebody-elses" in done.stderr
+    assert "the cloud has no project somebody-elses" in done.stderr
     assert "remedy: correct `project`" in done.stderr
 
 

@@ -1,1 +1,1 @@
-"""The README on a fresh machine: a minimal Debian, the packages that it names, an ordinary user, its commands."""
+"""The README on a fresh system: a minimal Debian, the packages that it names, an ordinary user, its commands."""

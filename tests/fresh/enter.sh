@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # enter.sh ROOT USER [--show HOST GUEST]… -- NAME=VALUE… COMMAND…: runs a command as USER of the system in the folder ROOT,
-# with what a kernel gives to a machine that boots, and with folders of the host shown read-only at other places.
+# with the file systems that a kernel mounts at boot, and with folders of the host shown read-only at other places.
 #
 # To be run by `unshare --mount --pid --fork --kill-child --propagation private`: what is mounted here is nowhere else, and
-# whatever the command leaves running ends with it. This shell is the machine's process 1, which collects orphans.
+# whatever the command leaves running ends with it. This shell is the system's process 1, which collects orphans.
 set -euo pipefail
 
 show() {

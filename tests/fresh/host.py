@@ -1,4 +1,4 @@
-"""How this host reaches packages, modules and names, for a fresh machine in it: variables, files, folders, settings of APT.
+"""How this host reaches packages, modules and names, for a fresh system in it: variables, files, folders, settings of APT.
 
 Nothing is known here of any mirror or proxy: what the host has is handed on.
 """
@@ -25,7 +25,7 @@ FILES = (Path("/etc/resolv.conf"), Path("/etc/hosts"))
 
 @dataclass(frozen=True, kw_only=True)
 class Reach:
-    """``files`` are copied to the same place, ``folders`` are seen there, ``mirror`` may be empty: Debian's own."""
+    """``files`` are copied to the same place, ``folders`` are shown there, ``mirror`` may be empty: Debian's own."""
 
     variables: Mapping[str, str]
     files: tuple[Path, ...]
@@ -35,7 +35,7 @@ class Reach:
 
 
 def read_reach(environment: Mapping[str, str]) -> Reach:
-    """What the host has."""
+    """Read them from the host."""
     variables = pick_variables(environment, read_output(sys.executable, "-m", "pip", "config", "list"))
     places = [Path(word) for text in variables.values() for word in text.split() if word.startswith("/")]
     return Reach(
@@ -48,7 +48,7 @@ def read_reach(environment: Mapping[str, str]) -> Reach:
 
 
 def pick_variables(environment: Mapping[str, str], pip_settings: str) -> dict[str, str]:
-    """What of the environment says where packages are; settings in pip's files as the variables that mean the same."""
+    """Return the variables with package sources; settings in pip's files as the variables that mean the same."""
     found = {}
     for line in pip_settings.splitlines():
         if setting := PIP_SETTING.match(line):
@@ -58,12 +58,12 @@ def pick_variables(environment: Mapping[str, str], pip_settings: str) -> dict[st
 
 
 def pick_apt_settings(dump: str) -> str:
-    """Those about the way to packages that have a value; APT reads its own dump."""
+    """Return APT's settings about package sources that have a value; APT reads its own dump."""
     return "".join(f"{line}\n" for line in dump.splitlines() if APT_SETTING.match(line))
 
 
 def find_mirror() -> str:
-    """Where this host gets Debian from, if it is one; empty: where debootstrap looks by itself."""
+    """Return the mirror of this host if it runs Debian; empty: debootstrap's default."""
     release = Path("/etc/os-release").read_text(encoding="utf-8")
     if not re.search(r"^ID=debian$", release, flags=re.MULTILINE):
         return ""
@@ -72,7 +72,7 @@ def find_mirror() -> str:
 
 
 def read_output(*command: str) -> str:
-    """Empty if there is no such command, or it fails."""
+    """Return its output, empty if there is no such command or it fails."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):

@@ -1,4 +1,4 @@
-"""What the README promises to someone with a fresh machine: read from it, so that it cannot promise anything else."""
+"""The commands and packages that the README names, read from it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ INSTALL = "sudo apt-get install "
 
 
 def read_commands(readme: str) -> Sequence[str]:
-    """The commands that a newcomer is told to type first: the main job, then the tests."""
+    """Return the commands that the README gives first: the main job, then the tests."""
     block = readme.split("\n    ./bootstrap invoke ", 2)[2] if readme.count("\n    ./bootstrap invoke ") > 1 else ""
     lines = f"./bootstrap invoke {block}".split("\n\n")[0].splitlines()
     return [re.split(r"\s+#", line.strip())[0] for line in lines if block]
 
 
 def read_packages(readme: str) -> Sequence[str]:
-    """What a newcomer with ``SYSTEM`` is told to install."""
+    """Return the packages that the README names for ``SYSTEM``."""
     row = next((line for line in readme.splitlines() if line.startswith(f"| {SYSTEM}")), "")
     command = next((text for text in row.split("`") if text.startswith(INSTALL)), "")
     named = command.removeprefix(INSTALL).split()

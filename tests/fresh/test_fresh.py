@@ -1,4 +1,4 @@
-"""What a fresh machine is given: no more than the README says, and how this host reaches packages."""
+"""A fresh system has no more than the README says, and the package sources of this host."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_readme_without_them_promises_nothing(readme: str) -> None:
     assert (list(read_commands(readme)), list(read_packages(readme))) == ([], [])
 
 
-def test_variables_that_say_where_packages_are_go_on_and_others_do_not() -> None:
+def test_variables_with_package_sources_are_passed_on_and_others_are_not() -> None:
     environment = {
         "PIP_INDEX_URL": "https://mirror.example/simple",
         "PIP_CACHE_DIR": "/var/cache/pip",
@@ -45,7 +45,7 @@ def test_variables_that_say_where_packages_are_go_on_and_others_do_not() -> None
     }
 
 
-def test_settings_of_apt_about_the_way_to_packages_go_on() -> None:
+def test_settings_of_apt_about_package_sources_are_passed_on() -> None:
     kept = 'Acquire::http::Proxy "http://proxy.example";\nAcquire::Check-Valid-Until "false";\n'
     others = 'Acquire "";\nAcquire::http "";\nAcquire::Languages:: "none";\n'
     assert pick_apt_settings(others + kept) == kept

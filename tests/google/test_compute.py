@@ -1,4 +1,4 @@
-"""Quotas and failed operations, as the cloud tells them; operations that are lost or do not end."""
+"""Quotas and failed operations, as the cloud reports them; operations that are lost or do not end."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def compute(api: Api) -> Compute:
     return Compute(api, PROJECT)
 
 
-def test_quotas_count_what_is_there(cloud: CloudUnderTest, compute: Compute) -> None:
+def test_quotas_count_existing_resources(cloud: CloudUnderTest, compute: Compute) -> None:
     body = {"metric": "PREEMPTIBLE_CPUS", "limit": 20}
     assert cloud.ask("POST", "/_local/quotas", body).status_code == 200
     machine = MACHINE_TYPES["c2-standard-4"]
@@ -98,7 +98,7 @@ def test_the_error_of_an_operation_is_one_of_ours(
     assert isinstance(classify(caught.value), meant)
 
 
-def test_disks_tell_their_size_and_who_has_them(api: Api, compute: Compute) -> None:
+def test_disks_have_their_size_and_users(api: Api, compute: Compute) -> None:
     body = vm_body("vm", labels={"app": names.APP})
     body["disks"][0]["initializeParams"]["labels"] = {"app": names.APP}
     zone = f"projects/{PROJECT}/zones/europe-west4-a"
@@ -106,12 +106,12 @@ def test_disks_tell_their_size_and_who_has_them(api: Api, compute: Compute) -> N
     free = {"name": "free", "sizeGb": "10", "labels": {"app": names.APP}}
     Operations(api, PROJECT).wait(api.post(f"{zone}/disks", free))
     found = CloudInventory([LabelledCompute(api, PROJECT)]).find([Kind.DISK], {"app": names.APP})
-    told = {(item.name, item.size_gib, item.users) for item in found.items}
-    assert told == {("vm", 50, ("europe-west4-a/vm",)), ("free", 10, ())}
+    listed = {(item.name, item.size_gib, item.users) for item in found.items}
+    assert listed == {("vm", 50, ("europe-west4-a/vm",)), ("free", 10, ())}
     assert [vm.disk_gib for vm in compute.instances({"app": names.APP})] == [50]
 
 
-def test_deleting_says_the_clouds_answer(cloud: CloudUnderTest, api: Api) -> None:
+def test_delete_returns_the_clouds_answer(cloud: CloudUnderTest, api: Api) -> None:
     operations = Operations(api, PROJECT)
     cloud.insert_vm("vm")
     path = "zones/europe-west4-a/instances/vm"
@@ -119,24 +119,22 @@ def test_deleting_says_the_clouds_answer(cloud: CloudUnderTest, api: Api) -> Non
     assert operations.delete(path) == GONE_ALREADY
     cloud.insert_vm("vm")
     cloud.fault(kind="lost_operation", match="delete .*/vm$")
-    assert "seen to be gone" in operations.delete(path)
+    assert "it no longer exists" in operations.delete(path)
 
 
-def test_a_list_without_a_zone_that_cannot_be_reached_is_none(
-    cloud: CloudUnderTest, api: Api, compute: Compute
-) -> None:
+def test_a_list_without_an_unreachable_zone_is_an_error(cloud: CloudUnderTest, api: Api, compute: Compute) -> None:
     cloud.insert_vm("vm", labels={"app": names.APP})
-    shelf = LabelledCompute(api, PROJECT)
+    source = LabelledCompute(api, PROJECT)
     cloud.fault(kind="partial_success", times=None)
     cloud.fault(kind="unreachable", match="instances zones/europe-west4-a", times=2)
     with pytest.raises(UnreachableError, match="zones/europe-west4-a"):
         compute.instances({"app": names.APP})
-    found = CloudInventory([shelf]).find([Kind.INSTANCE], {"app": names.APP})
+    found = CloudInventory([source]).find([Kind.INSTANCE], {"app": names.APP})
     assert (found.items, len(found.unread)) == ((), 1)
     assert [vm.name for vm in compute.instances({"app": names.APP})] == ["vm"]
 
 
-def test_where_google_knows_no_partial_success_it_is_asked_once_and_a_missing_zone_is_an_error(
+def test_without_partial_success_google_is_asked_once_and_a_missing_zone_is_an_error(
     cloud: CloudUnderTest,
 ) -> None:
     asked: list[tuple[bool, int]] = []
@@ -161,7 +159,7 @@ def test_where_google_knows_no_partial_success_it_is_asked_once_and_a_missing_zo
     assert (found.items, len(found.unread)) == ((), 1)
 
 
-def test_another_refusal_of_a_list_is_not_taken_for_that(cloud: CloudUnderTest, compute: Compute) -> None:
+def test_another_refusal_of_a_list_is_not_mistaken_for_that(cloud: CloudUnderTest, compute: Compute) -> None:
     cloud.fault(kind="http", match="/aggregated/instances", status=400, reason="invalid", message="Invalid filter.")
     with pytest.raises(CloudError, match=r"Invalid filter\."):
         compute.instances({})
@@ -180,7 +178,7 @@ def test_another_refusal_of_a_list_is_not_taken_for_that(cloud: CloudUnderTest, 
         },
     ],
 )
-def test_however_google_says_that_a_zone_is_missing(page: dict[str, object]) -> None:
+def test_all_ways_in_which_google_reports_a_missing_zone(page: dict[str, object]) -> None:
     class OnePage(Api):
         def get(self, path: str, **params: str) -> Json:
             return page
@@ -196,13 +194,13 @@ def test_an_operation_that_does_not_end_is_given_up(cloud: CloudUnderTest, api: 
         Operations(api, PROJECT, limit_s=-1.0).wait(operation)
 
 
-def test_a_wait_goes_on_after_a_dropped_connection(cloud: CloudUnderTest, api: Api) -> None:
+def test_a_wait_continues_after_a_dropped_connection(cloud: CloudUnderTest, api: Api) -> None:
     cloud.insert_vm("vm")
     cloud.fault(kind="drop", match="POST .*/wait")
     assert Operations(api, PROJECT).delete("zones/europe-west4-a/instances/vm").startswith("operation-")
 
 
-def test_what_is_asked_where_goes_by_what_it_is_not_by_its_name() -> None:
+def test_paths_depend_on_the_kind_of_resource_and_not_on_its_name() -> None:
     assert scope_of(Kind.INSTANCE, "europe-west4-a") == "zones/europe-west4-a"
     assert scope_of(Kind.ADDRESS, "europe-west4") == "regions/europe-west4"
     assert scope_of(Kind.DISK, "somewhere-new10-ab") == "zones/somewhere-new10-ab"

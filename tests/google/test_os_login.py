@@ -1,4 +1,4 @@
-"""Our key in the operator's profile: one key pair for all commands of a home."""
+"""Our key in the operator's profile: one key pair for all commands of a state folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def cloud(tmp_path: Path) -> Iterator[CloudUnderTest]:
 @pytest.fixture
 def logins(cloud: CloudUnderTest, tmp_path: Path) -> OsLogin:
     api = Api(f"{cloud.url}/oslogin/v1", cloud.new_session)
-    return OsLogin(api, operator=OPERATOR, project="local-project", key_file=tmp_path / "home" / "key")
+    return OsLogin(api, operator=OPERATOR, project="local-project", key_file=tmp_path / "state" / "key")
 
 
 def left_s(cloud: CloudUnderTest) -> float:
@@ -49,7 +49,7 @@ def test_a_longer_run_moves_its_expiry(cloud: CloudUnderTest, logins: OsLogin) -
     assert left_s(cloud) == pytest.approx(10 * HOUR_S, abs=60)
 
 
-def test_of_several_at_once_the_longest_stays(cloud: CloudUnderTest, logins: OsLogin) -> None:
+def test_of_several_at_the_same_time_the_longest_stays(cloud: CloudUnderTest, logins: OsLogin) -> None:
     hours = [1, 9, 2, 8, 3]
     threads = [threading.Thread(target=logins.import_key, kwargs={"lifetime_s": one * HOUR_S}) for one in hours]
     for thread in threads:

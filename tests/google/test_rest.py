@@ -1,4 +1,4 @@
-"""Google's errors as ours, and what is tried again: against a real HTTP server that answers by script."""
+"""Google's errors as ours, and which requests are retried: against a real HTTP server that answers by script."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as made:
-        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    with ScriptedServer() as scripted:
+        thread = threading.Thread(target=scripted.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
-        yield made
-        made.shutdown()
+        yield scripted
+        scripted.shutdown()
         thread.join()
 
 
@@ -83,12 +83,12 @@ def api(server: ScriptedServer) -> Api:
         (412, ConflictError),
     ],
 )
-def test_each_status_is_an_error_of_ours_with_googles_words(
+def test_each_status_is_our_error_with_googles_message(
     server: ScriptedServer, api: Api, status: int, kind: type[CloudError]
 ) -> None:
     server.script = [status]
     with pytest.raises(kind) as caught:
-        api.get("thing")
+        api.get("resource")
     assert type(caught.value) is kind
     assert (caught.value.status, caught.value.reason) == (status, f"reason{status}")
     assert "said Google" in str(caught.value)
@@ -100,15 +100,17 @@ def test_the_log_has_each_request_and_each_wait(
 ) -> None:
     caplog.set_level(logging.INFO, "runner")
     server.script = [503]
-    api.get("thing", secret="hunter2")
-    url = f"{api.base}/thing"
+    api.get("resource", secret="hunter2")
+    url = f"{api.base}/resource"
     first, wait, second = caplog.messages
     assert first.startswith(f"GET {url}: 503, ")
     assert re.fullmatch(r"again in \d\.\d\d s, after: said Google .*", wait)
     assert re.fullmatch(rf"GET {re.escape(url)}: 200, \d+\.\d{{3}} s", second)
 
 
-def test_the_log_has_what_others_ask_by_our_session(server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_has_requests_of_other_code_by_our_session(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "runner")
     url = f"http://127.0.0.1:{server.server_port}/object"
     with log_answers(requests.Session()) as session:
@@ -124,52 +126,52 @@ def test_the_log_has_a_request_without_an_answer(
     server.shutdown()
     server.server_close()
     with pytest.raises(UnreachableError):
-        api.post("thing")
-    assert caplog.messages[0].startswith(f"POST {api.base}/thing: no answer, ")
+        api.post("resource")
+    assert caplog.messages[0].startswith(f"POST {api.base}/resource: no answer, ")
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_a_read_is_tried_again(server: ScriptedServer, api: Api, status: int) -> None:
     server.script = [status, status]
-    assert api.get("thing")["items"] == [1]
+    assert api.get("resource")["items"] == [1]
     assert len(server.seen) == 3
 
 
 def test_a_write_is_tried_again_only_if_nothing_was_done(server: ScriptedServer, api: Api) -> None:
     server.script = [503]
-    api.post("thing", {"a": 1})
+    api.post("resource", {"a": 1})
     assert len(server.seen) == 2
     server.script = [500]
     with pytest.raises(CloudError):
-        api.post("thing", {"a": 1})
+        api.post("resource", {"a": 1})
     assert len(server.seen) == 3
 
 
 def test_a_list_is_read_page_by_page(server: ScriptedServer, api: Api) -> None:
-    found: list[object] = list(api.items("things", filter="a=b"))
+    found: list[object] = list(api.items("resources", filter="a=b"))
     assert found == [1, 2]
-    assert server.seen == ["GET /things?filter=a%3Db", "GET /things?filter=a%3Db&pageToken=more"]
+    assert server.seen == ["GET /resources?filter=a%3Db", "GET /resources?filter=a%3Db&pageToken=more"]
 
 
-def test_quota_is_told_apart(server: ScriptedServer, api: Api) -> None:
+def test_quota_has_its_own_error(server: ScriptedServer, api: Api) -> None:
     from runner.google.rest import cloud_error
 
     text = json.dumps({"error": {"message": "Quota 'CPUS' exceeded.", "errors": [{"reason": "quotaExceeded"}]}})
     assert type(cloud_error(403, text, "insert")) is QuotaError
 
 
-def test_no_answer_is_told_with_a_remedy(server: ScriptedServer) -> None:
-    nobody = Api("http://127.0.0.1:1", requests.Session)
+def test_no_answer_has_a_remedy(server: ScriptedServer) -> None:
+    unreachable = Api("http://127.0.0.1:1", requests.Session)
     with pytest.raises(UnreachableError) as caught:
-        nobody.post("thing")
+        unreachable.post("resource")
     assert "network" in caught.value.remedy
 
 
-def test_a_token_that_nobody_answers_for_is_no_want_of_credentials() -> None:
+def test_an_unreachable_token_server_is_not_reported_as_missing_credentials() -> None:
     person: Any = Credentials(
         token=None, refresh_token="r", client_id="c", client_secret="s", token_uri="http://127.0.0.1:9/token"
     )
     api = Api("http://127.0.0.1:9", lambda: AuthorizedSession(person), RetryPolicy(budget_s=0))
     with pytest.raises(UnreachableError, match="no answer to a request for a token") as caught:
-        api.get("thing")
+        api.get("resource")
     assert "check the network" in caught.value.remedy

@@ -1,4 +1,4 @@
-"""What is tried again, how often, and after which waits."""
+"""Which errors are retried, how often, and after which waits."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def unavailable(retry_after_s: float = 0.0) -> CloudError:
         (CloudError("x", reason="invalid", status=400), False, False),
     ],
 )
-def test_what_is_worth_a_retry(error: CloudError, idempotent: bool, other: bool) -> None:
+def test_errors_that_are_retried(error: CloudError, idempotent: bool, other: bool) -> None:
     assert is_worth_a_retry(error, is_idempotent=True) is idempotent
     assert is_worth_a_retry(error, is_idempotent=False) is other
 
@@ -70,7 +70,7 @@ def test_waits_double_up_to_the_longest_with_jitter() -> None:
         assert full / 2 <= waited <= full
 
 
-def test_the_wait_that_the_cloud_asks_for_counts_at_least() -> None:
+def test_the_wait_that_the_cloud_requests_is_the_least() -> None:
     world = World(unavailable(retry_after_s=20.0))
     assert world.policy(first_delay_s=0.1)() == "answer"
     assert world.slept == [20.0]
@@ -84,14 +84,14 @@ def test_the_budget_of_a_call_is_time() -> None:
     assert 8 <= len(world.slept) < 20
 
 
-def test_what_is_not_worth_it_is_raised_at_once() -> None:
+def test_other_errors_are_raised_at_once() -> None:
     world = World(PermissionDeniedError("no", status=403))
     with pytest.raises(PermissionDeniedError):
         world.policy()()
     assert world.slept == []
 
 
-def test_calls_share_a_purse_that_successes_fill() -> None:
+def test_calls_share_a_budget_that_successes_refill() -> None:
     purse, world = RetryPurse(size=3), World(*(unavailable() for _ in range(5)))
     policy = RetryPolicy(sleep=world.sleep, monotonic=world.monotonic, purse=purse)
     with pytest.raises(CloudError):

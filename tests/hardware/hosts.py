@@ -1,4 +1,4 @@
-"""Hosts for the tests of the job interface: a private OpenSSH server and an emulated instance, seen alike."""
+"""Hosts for the tests of the job interface: a private OpenSSH server and an emulated instance, with the same interface."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def openssh_host(folder: Path, *, options: tuple[str, ...] = (), home: str = "ho
 
 
 class LoopInThread:
-    """An event loop for the emulated machines."""
+    """An event loop for the emulated instances."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -146,14 +146,14 @@ def emulated_lab(folder: Path) -> Iterator[tuple[Host, Callable[[bool], None]]]:
             cut_connections=lambda: thread.run(_drop(lab, spec.key)),
             restart=lambda: thread.run(_drop(lab, spec.key)),
         )
-        yield host, lambda full: thread.run(lab.room.fill_disk(spec.key, full=full))
+        yield host, lambda full: thread.run(lab.hypervisor.fill_disk(spec.key, full=full))
     finally:
         thread.run(lab_context.__aexit__(None, None, None))
         thread.close()
 
 
 async def _drop(lab: Any, key: str) -> None:
-    lab.room.drop_connections(key)
+    lab.hypervisor.drop_connections(key)
 
 
 def processes_of(workspace: Path) -> list[int]:
@@ -180,5 +180,5 @@ def wait_until(holds: Callable[[], bool], what: str = "it") -> None:
     """Poll until something holds, for a generous time."""
     give_up = time.monotonic() + LIMIT_S
     while not holds():
-        assert time.monotonic() < give_up, f"waited in vain for: {what}"
+        assert time.monotonic() < give_up, f"timed out waiting for: {what}"
         time.sleep(0.02)

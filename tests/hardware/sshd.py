@@ -64,7 +64,7 @@ class Sshd:
         return (self.folder / "host_key.pub").read_text()
 
     def prepare(self) -> None:
-        """Make keys and configuration."""
+        """Create keys and configuration."""
         need("sshd")
         if os.geteuid() == 0:
             # Only as root does sshd insist on this folder.

@@ -1,4 +1,4 @@
-"""Hosts as they are: start-up files that talk, other login shells, full disks, folders that cannot be written, many jobs, many clients."""
+"""Hosts as they are: start-up files that print, other login shells, full disks, folders that cannot be written, many jobs, many clients."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def check_one_job(host: Host, script: Path, workspace: Path | None = None, **mor
         assert jobs.get_job_output("it's 1") == 2.5
 
 
-def test_start_up_file_that_talks(host: Host, script: Path) -> None:
+def test_start_up_file_that_prints(host: Host, script: Path) -> None:
     (host.home / ".bashrc").write_text('echo "Welcome!"; echo "hpc maintenance on Sunday" >&2; cd /\n')
     try:
         check_one_job(host, script)
@@ -118,7 +118,7 @@ def test_process_that_cannot_be_ended(host: Host, tmp_path: Path) -> None:
     script.write_text("trap '' TERM; while :; do sleep 0.1; done\n")
     with host.scripts("/bin/sh", script, workspace) as jobs:
         jobs.submit_job(Job(1))
-        # No process withstands SIGKILL for long, but for one that waits for a disk that is gone: so the signal is kept from it.
+        # No process withstands SIGKILL for long, except one that waits for a lost disk: so the signal is kept from it.
         stop = next((workspace / ".opensees-hpc").glob("*/stop.sh"))
         text = stop.read_text()
         for part in ("kill -KILL ", "now + 10"):
@@ -132,7 +132,7 @@ def test_process_that_cannot_be_ended(host: Host, tmp_path: Path) -> None:
         assert jobs.get_job_status(1) is JobStatus.CANCELLED
 
 
-def test_something_else_has_the_name_of_a_job(host: Host, script: Path, tmp_path: Path) -> None:
+def test_another_file_has_the_name_of_a_job(host: Host, script: Path, tmp_path: Path) -> None:
     (tmp_path / "ws/1").mkdir(parents=True)
     (tmp_path / "ws/1/important").touch()
     (tmp_path / "ws/2").touch()
@@ -271,7 +271,7 @@ def test_more_than_one_way_to_authenticate_is_refused(host: Host) -> None:
 
 
 @pytest.mark.parametrize("name", ["known_host", "key_filenme", "reconnect_limit"])
-def test_option_that_there_is_not_is_refused(name: str) -> None:
+def test_unknown_option_is_refused(name: str) -> None:
     wrong: dict[str, Any] = {name: "/k"}
     with pytest.raises(TypeError, match=f"UnixServerScriptInterface.*'{name}'"):
         UnixServerScriptInterface("u", "h", "sh", "/s", "n", **wrong)
@@ -290,7 +290,7 @@ def test_unknown_host_is_an_error_of_the_interface(host: Host, script: Path, tmp
     assert isinstance(caught.value, HostKeyError)
 
 
-def test_interface_tells_what_it_was_given(host: Host, tmp_path: Path) -> None:
+def test_interface_has_its_arguments_as_properties(host: Host, tmp_path: Path) -> None:
     class Minimal(SSHInterface):
         def submit_job(self, job: object, resubmit: bool = False) -> None: ...
         def get_job_status(self, job_id: object) -> JobStatus:

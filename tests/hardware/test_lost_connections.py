@@ -1,4 +1,4 @@
-"""The connection is cut at any byte of any verb, the server restarted, the client killed: jobs do not notice, and clients go on."""
+"""The connection is cut at any byte of any verb, the server restarted, the client killed: jobs do not notice, and clients continue."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Bench:
 
 
 def through(host: Host, proxy: Proxy) -> Host:
-    """Return the host as it is seen through the proxy."""
+    """Return the host as seen through the proxy."""
     return dataclasses.replace(host, port=proxy.own_port)
 
 
@@ -86,7 +86,7 @@ def test_resubmit_cut_anywhere_runs_the_job_once(bench: Bench) -> None:
         assert bench.runs(number) == 1
 
 
-def test_reading_cut_anywhere_gives_the_truth(bench: Bench) -> None:
+def test_reading_cut_anywhere_gives_correct_results(bench: Bench) -> None:
     bench.jobs.submit_job(Job(1, (1, 8)))
     bench.jobs.wait([1], timeout=LIMIT_S)
     seen: list[object] = []
@@ -106,7 +106,7 @@ def test_cancel_and_delete_cut_anywhere(bench: Bench) -> None:
         assert bench.jobs.get_job_status(number) is JobStatus.PENDING_SUBMIT
 
 
-def test_waiting_goes_on_after_a_cut(bench: Bench) -> None:
+def test_waiting_continues_after_a_cut(bench: Bench) -> None:
     bench.jobs.submit_job(Job(1, (2, 1)))
     statuses: list[dict[str, JobStatus]] = []
     waiter = threading.Thread(target=lambda: statuses.append(bench.jobs.wait([1], timeout=LIMIT_S)))
@@ -137,9 +137,7 @@ def test_following_a_log_loses_nothing_and_repeats_nothing(host: Host, tmp_path:
     assert text == "".join(f"x {number:0500d}\n" for number in range(400))
 
 
-def test_host_that_is_gone_for_good_ends_in_an_error(
-    host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_host_that_is_lost_for_good_is_an_error(host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "runner")
     with run_proxy(host.port) as proxy, through(host, proxy).opensees(tmp_path / "ws", reconnect_limit_s=0.5) as vm:
         proxy.refuses = True
@@ -168,7 +166,7 @@ def test_server_is_restarted_in_the_middle(tmp_path: Path) -> None:
         assert vm.get_job_statuses() == {"a": JobStatus.COMPLETED}
 
 
-def test_job_lives_on_when_its_client_is_killed(host: Host, tmp_path: Path) -> None:
+def test_job_continues_when_its_client_is_killed(host: Host, tmp_path: Path) -> None:
     script = tmp_path / "simulate.sh"
     script.write_text('until [ -e "${2%/*}/go" ]; do sleep 0.05; done; echo 4 >"$2"\n')
     client = f"""

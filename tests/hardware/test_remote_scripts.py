@@ -1,4 +1,4 @@
-"""The remote side by itself, run by each shell that may be /bin/sh: dash, bash, and BusyBox with its own tools."""
+"""The remote side on its own, run by each shell that may be /bin/sh: dash, bash, and BusyBox with its own tools."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Remote:
     workspace: Path
     scripts: Path
     environment: Mapping[str, str]
-    # Tokens tell the processes of one job from all others on the host: those of tests that run at the same time too.
+    # Tokens distinguish the processes of one job from all others on the host, also from those of tests that run at the same time.
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def run(self, *words: str, stdin: bytes = b"", script: str = "manager.sh") -> str:
@@ -114,7 +114,7 @@ def script_bundle(text: str, name: str = "a", **more: object) -> Bundle:
     return Bundle(name=name, settings=settings, **wanted)  # type: ignore[arg-type]
 
 
-def test_attach_makes_a_workspace_and_installs(remote: Remote, tmp_path: Path) -> None:
+def test_attach_creates_a_workspace_and_installs_the_scripts(remote: Remote, tmp_path: Path) -> None:
     for where, how in ((str(tmp_path / "new one/deep"), "given"), ("~/x y", "given"), (str(tmp_path), "beside")):
         answer = remote.run(how, where, "d1", stdin=b"".join(tar_files(remote_scripts())), script="attach.sh")
         began_in, folder = answer.splitlines()[:2]
@@ -179,10 +179,10 @@ def test_torn_submit_leaves_nothing(remote: Remote) -> None:
     assert remote.submit(script_bundle("true")) == {"a": "ok"}
 
 
-def test_half_made_job_is_in_nobodys_way(remote: Remote) -> None:
+def test_half_created_job_blocks_no_other_client(remote: Remote) -> None:
     remote.submit(script_bundle("true"))
     remote.end("a")
-    # As if the machine had gone down when the folder was in place and nothing had begun.
+    # As if the host had crashed when the folder was in place and nothing had begun.
     for name in ("run", "end", "program"):
         (remote.workspace / "a/.job" / name).unlink()
     remote.edit("a", "placed", boot="another-boot")
@@ -192,7 +192,7 @@ def test_half_made_job_is_in_nobodys_way(remote: Remote) -> None:
     assert end is not None and end.exit_code == 5
 
 
-def test_reboot_is_not_taken_for_the_job(remote: Remote) -> None:
+def test_process_after_a_reboot_is_not_mistaken_for_the_job(remote: Remote) -> None:
     remote.submit(script_bundle("sleep 600"))
     remote.edit("a", "run", boot="another-boot")
     end = remote.state("a").end
@@ -201,7 +201,7 @@ def test_reboot_is_not_taken_for_the_job(remote: Remote) -> None:
     assert remote.state("a").end == end
 
 
-def test_reused_process_id_is_not_taken_for_the_job(remote: Remote) -> None:
+def test_reused_process_id_is_not_mistaken_for_the_job(remote: Remote) -> None:
     remote.submit(script_bundle("sleep 600"))
     wait_until((remote.workspace / "a/.job/program").exists, "the program")
     remote.edit("a", "run", start="1")
@@ -300,7 +300,7 @@ def test_watching(remote: Remote) -> None:
     ]
 
 
-def test_sweep_removes_only_what_nobody_owns(remote: Remote) -> None:
+def test_sweep_removes_only_folders_without_an_owner(remote: Remote) -> None:
     control = remote.workspace / ".opensees-hpc"
     for name, owner in (("new.dead.1", "1 1 another-boot\n"), ("new.torn.99999999", ""), ("bin.99999999", "")):
         (control / name).mkdir(parents=True)
@@ -309,7 +309,7 @@ def test_sweep_removes_only_what_nobody_owns(remote: Remote) -> None:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     (control / "new.live.3").mkdir()
     (control / "new.live.3/.owner").write_text(f"{os.getpid()} {stat[19]} {boot}\n")
-    in_the_making = control / f"new.made.{os.getpid()}"  # whose owner is not written down yet
+    in_the_making = control / f"new.made.{os.getpid()}"  # whose creator is not written down yet
     in_the_making.mkdir()
     remote.run("sweep")
     assert {path.name for path in control.iterdir()} == {"new.live.3", in_the_making.name}
@@ -325,7 +325,7 @@ def test_claim_of_a_client_that_died_does_not_last(remote: Remote) -> None:
 
 
 @pytest.mark.parametrize("verb", ["delete", "submit"])
-def test_job_that_another_client_has_begun_again_is_left_alone(remote: Remote, verb: str) -> None:
+def test_job_that_another_client_has_restarted_is_left_alone(remote: Remote, verb: str) -> None:
     remote.submit(script_bundle("true"))
     remote.end("a")
     # A client that has seen the end of the job, and stands still before it acts on it.
@@ -344,7 +344,7 @@ def test_job_that_another_client_has_begun_again_is_left_alone(remote: Remote, v
     (remote.workspace / "a/done").touch()
     end = remote.end("a").end
     assert end is not None and end.exit_code == 2
-    # What the other client has left there is in nobody's way.
+    # What the other client has left there blocks no other client.
     assert remote.run("delete", "a") == "ok\ta\t\n"
 
 

@@ -39,7 +39,7 @@ class CloudUnderTest:
         return self.ask("GET", path)
 
     def delete_instance(self, name: str, zone: str = "europe-west4-a") -> None:
-        """Delete a VM behind everybody's back."""
+        """Delete a VM without the stack's knowledge."""
         operation = self.ask("DELETE", f"{API}/zones/{zone}/instances/{name}")
         assert self.ask("POST", f"{API}/zones/{zone}/operations/{operation['name']}/wait")["status"] == "DONE"
 
@@ -69,7 +69,7 @@ class CloudUnderTest:
         return found
 
     def names_with_labels(self, labels: Mapping[str, str]) -> set[str]:
-        """Return the instances that bear these labels."""
+        """Return the instances that have these labels."""
         return {item["name"] for item in self._items("instances") if labels.items() <= item["labels"].items()}
 
     def _items(self, kind: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Runs a program against Pulumi's mocks and tells what it declared."""
+"""Runs a program against Pulumi's mocks and returns what it declared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BATCH = {"opensees-hpc:owner": "you", "opensees-hpc:expires": "20261122-1530"}
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """One resource as the engine would be told of it; ``inputs`` are named as the provider names them."""
+    """One resource as the engine would receive it; ``inputs`` are named as the provider names them."""
 
     type: str
     name: str
@@ -44,7 +44,7 @@ class Recorder(mocks.Mocks):
         return f"{args.name}-id", given | args.inputs
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[Any, Any], None]:
-        raise AssertionError(f"a program asked for {args.token}, which makes every preview slower")
+        raise AssertionError(f"a program asked for {args.token}, which slows every preview")
 
 
 def declare_with_mocks(declare: Callable[[], None], *, stack: str, config: Mapping[str, str]) -> list[Resource]:
@@ -67,7 +67,7 @@ def declare_with_mocks(declare: Callable[[], None], *, stack: str, config: Mappi
 
 @contextlib.contextmanager
 def _event_loop() -> Iterator[None]:
-    """Yield an event loop, and one in each thread of its executor: Pulumi's mocks would make them, and never close them."""
+    """Yield an event loop, and one in each thread of its executor: Pulumi's mocks would create them, and never close them."""
     loops: list[asyncio.AbstractEventLoop] = []
 
     def open_loop() -> None:

@@ -17,7 +17,7 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 def find_cli_bin() -> Path:
-    """Return the folder of the Pulumi CLI: in the user's cache where bootstrap puts it, else on PATH. A machine without fails."""
+    """Return the folder of the Pulumi CLI: in the user's cache where bootstrap puts it, else on PATH. A computer without one fails."""
     built = sorted((platformdirs.user_cache_path("opensees-hpc") / "pulumi").glob("*/bin/pulumi"))
     on_path = shutil.which("pulumi")
     found = built[-1] if built else Path(on_path) if on_path else None

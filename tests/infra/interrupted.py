@@ -1,6 +1,6 @@
-"""A process that makes a stack and is interrupted meanwhile: ``python -m tests.infra.interrupted SITE CONFIG`` (JSON both).
+"""A process that creates a stack and is interrupted meanwhile: ``python -m tests.infra.interrupted SITE CONFIG`` (JSON both).
 
-Says ``begun`` when its VM is being made, and ``interrupted`` when the engine has ended.
+Prints ``begun`` when its VM is being created, and ``interrupted`` when the engine has ended.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from runner.stacks.pulumi import EngineSite
 from tests.infra.engine import make_stacks
 
 
-def tell(progress: StackProgress) -> None:
+def on_progress(progress: StackProgress) -> None:
     if progress.type.endswith(":Instance") and progress.state == "started":
         print("begun", flush=True)  # noqa: T201
 
@@ -26,7 +26,7 @@ def main(site: str, config: str) -> int:
     place = EngineSite(env=dict(os.environ), cli_bin=folders["cli_bin"], infra=folders["infra"], work=folders["work"])
     stacks = make_stacks(place, {"analysis": declare})
     try:
-        stacks.up(StackSpec(project="analysis", name="b6", config=json.loads(config)), tell)
+        stacks.up(StackSpec(project="analysis", name="b6", config=json.loads(config)), on_progress)
     except KeyboardInterrupt:
         print("interrupted", flush=True)  # noqa: T201
         return 130

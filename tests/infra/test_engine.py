@@ -43,7 +43,7 @@ def ignore(progress: StackProgress) -> None:
 
 
 def run_by_hand(site: EngineSite, project: str, *command: str, **env: str) -> str:
-    """Return what ``pulumi`` prints in a folder of ``infra/``, in a shell as ``invoke env`` makes it."""
+    """Return what ``pulumi`` prints in a folder of ``infra/``, in a shell as ``invoke env`` starts it."""
     venv_bin = os.path.dirname(sys.executable)  # noqa: PTH120  (a resolved path would leave the environment)
     path = os.pathsep.join([venv_bin, str(site.cli_bin), site.env["PATH"]])
     done = subprocess.run(
@@ -67,14 +67,14 @@ def no_faults(cloud: CloudUnderTest) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def base(stacks: PulumiStacks) -> StackSpec:
     """Return the base stack, there for all tests of the module."""
-    made = spec("base", "base", protect=False, force_destroy=True)
-    stacks.up(made, ignore)
-    return made
+    base = spec("base", "base", protect=False, force_destroy=True)
+    stacks.up(base, ignore)
+    return base
 
 
 @pytest.fixture(scope="module")
 def image(stacks: PulumiStacks, base: StackSpec, cloud: CloudUnderTest) -> str:
-    """Return an image of the family, created by the image stack in its two phases; builder and stack are gone."""
+    """Return an image of the family, created by the image stack in its two phases; builder and stack are deleted."""
     first = stacks.up(spec("image", "bake-1"), ignore)
     assert cloud.names("instances", "disks") == {"bake-1-builder"}
     second = spec("image", "bake-1", image_from_disk=first["disk_id"], image_name=IMAGE)
@@ -89,12 +89,12 @@ def image(stacks: PulumiStacks, base: StackSpec, cloud: CloudUnderTest) -> str:
     return IMAGE
 
 
-def test_the_base_stack_is_made_once_and_is_the_same_by_hand(
+def test_the_base_stack_is_created_once_and_is_the_same_by_hand(
     stacks: PulumiStacks, base: StackSpec, site: EngineSite, cloud: CloudUnderTest
 ) -> None:
     assert stacks.outputs("base", "base") == stacks.up(base, ignore)
-    told = stacks.outputs("base", "base")
-    assert told is not None and told["settings"] == {"protect": False, "force_destroy": True}
+    outputs = stacks.outputs("base", "base")
+    assert outputs is not None and outputs["settings"] == {"protect": False, "force_destroy": True}
     assert find_changes(stacks, base) == set()
     for arguments in (["preview"], ["preview", "--refresh"], ["refresh", "--yes"], ["up", "--yes"]):
         run_by_hand(site, "base", *arguments, "--stack", "base", "--expect-no-changes")
@@ -110,12 +110,14 @@ def test_the_bucket_is_protected_until_a_setting_says_otherwise(stacks: PulumiSt
     stacks.up(base, ignore)
 
 
-def test_a_batch_comes_and_goes(stacks: PulumiStacks, image: str, site: EngineSite, cloud: CloudUnderTest) -> None:
+def test_a_batch_is_created_and_destroyed(
+    stacks: PulumiStacks, image: str, site: EngineSite, cloud: CloudUnderTest
+) -> None:
     batch = spec("analysis", "b1", count=2)
     seen: list[StackProgress] = []
     outputs = stacks.up(batch, seen.append)
-    made = {step.name: step for step in seen if step.state == "done" and step.type.endswith(":Instance")}
-    assert set(made) == {"opensees-hpc-b1-0", "opensees-hpc-b1-1"} == cloud.names("instances")
+    created = {step.name: step for step in seen if step.state == "done" and step.type.endswith(":Instance")}
+    assert set(created) == {"opensees-hpc-b1-0", "opensees-hpc-b1-1"} == cloud.names("instances")
     instances = outputs["instances"]
     assert isinstance(instances, list)
     assert [(vm["name"], vm["zone"]) for vm in instances] == [
@@ -150,11 +152,11 @@ def test_the_right_of_vms_to_delete_themselves_is_in_the_base(
     member = f"serviceAccount:{names.service_account_email('local-project')}"
     assert [(one["role"], one["members"]) for one in bindings] == [(names.self_delete_role("local-project"), [member])]
     assert bindings[0]["condition"]["expression"] == names.self_delete_condition()
-    told = stacks.outputs("base", "base")
-    assert told is not None and told["self_delete_condition"] == names.self_delete_condition()
+    outputs = stacks.outputs("base", "base")
+    assert outputs is not None and outputs["self_delete_condition"] == names.self_delete_condition()
 
 
-def test_a_grant_that_was_taken_out_comes_back_beside_what_others_write_at_the_same_time(
+def test_a_removed_grant_is_restored_beside_what_others_write_at_the_same_time(
     stacks: PulumiStacks, base: StackSpec, cloud: CloudUnderTest
 ) -> None:
     policy = cloud.project_policy()
@@ -169,7 +171,7 @@ def test_a_grant_that_was_taken_out_comes_back_beside_what_others_write_at_the_s
     cloud.set_project_policy(policy | {"etag": cloud.project_policy()["etag"]})
 
 
-def test_a_batch_whose_vms_have_deleted_themselves_goes(
+def test_a_batch_whose_vms_have_deleted_themselves_can_be_destroyed(
     stacks: PulumiStacks, image: str, site: EngineSite, cloud: CloudUnderTest
 ) -> None:
     batch = spec("analysis", "leased", count=2, lease_s=600)
@@ -223,7 +225,7 @@ def test_a_builder_lost_after_the_bake_becomes_no_image(
     ],
     ids=["stockout", "quota", "quota by HTTP", "permission", "exists"],
 )
-def test_what_the_cloud_refuses_is_told_and_the_rest_can_be_destroyed(
+def test_refusals_of_the_cloud_are_reported_and_the_rest_can_be_destroyed(
     stacks: PulumiStacks, image: str, cloud: CloudUnderTest, fault: dict[str, object], kind: type[HpcError]
 ) -> None:
     match = INSERTS if fault["kind"] == "http" else "b4-1$"
@@ -350,7 +352,7 @@ def test_ctrl_c_ends_the_engine_first(
     assert cloud.names("instances", "disks") == set()
 
 
-def test_a_stack_made_by_hand_is_taken_over(
+def test_a_stack_created_by_hand_is_taken_over(
     stacks: PulumiStacks, image: str, site: EngineSite, cloud: CloudUnderTest
 ) -> None:
     place = {"GOOGLE_PROJECT": "local-project", "GOOGLE_REGION": "europe-west4", "GOOGLE_ZONE": "europe-west4-a"}
@@ -365,7 +367,7 @@ def test_a_stack_made_by_hand_is_taken_over(
     assert cloud.names("instances", "disks") == set()
 
 
-def test_by_hand_a_wrong_setting_is_told_without_a_traceback(site: EngineSite) -> None:
+def test_by_hand_a_wrong_setting_is_reported_without_a_traceback(site: EngineSite) -> None:
     run_by_hand(site, "base", "stack", "init", "mine")
     with pytest.raises(AssertionError) as caught:
         run_by_hand(site, "base", "preview", "--stack", "mine")

@@ -85,14 +85,14 @@ def test_everything_that_can_be_labelled_is(resources: list[Resource]) -> None:
             assert resource.inputs["labels"]["owner"], resource.name
 
 
-def test_what_must_go_says_when(resources: list[Resource]) -> None:
+def test_what_expires_has_its_expiry_as_a_label(resources: list[Resource]) -> None:
     for resource in resources:
         if resource.type.endswith((":Instance", ":Disk")):
             assert resource.inputs["labels"]["expires"] == "20261122-1530"
             assert {"batch", "bake"} & set(resource.inputs["labels"])
 
 
-def test_boot_disks_made_by_their_vm_are_labelled_too(resources: list[Resource]) -> None:
+def test_boot_disks_created_by_their_vm_are_labelled_too(resources: list[Resource]) -> None:
     for instance in of_type(resources, ":Instance"):
         if "initializeParams" in instance.inputs["bootDisk"]:
             assert instance.inputs["bootDisk"]["initializeParams"]["labels"] == instance.inputs["labels"]
@@ -138,7 +138,7 @@ def test_the_role_may_have_another_id() -> None:
 
 
 def test_vms_may_delete_themselves_before_there_is_one() -> None:
-    """A client that dies while VMs are being made can grant nothing any more: a batch's stack has no grants at all."""
+    """A client that dies while VMs are being created can grant nothing any more: a batch's stack has no grants at all."""
     account = f"serviceAccount:{names.service_account_email('local-project')}"
     grants = [one for one in of_type(declared("base as it comes"), ":IAMMember") if one.inputs["member"] == account]
     assert len(grants) == 1
@@ -159,7 +159,7 @@ def test_vms_of_a_batch_with_a_lease_watch_it() -> None:
         assert "on-shutdown" in metadata["shutdown-script"]
 
 
-def test_vms_made_by_hand_watch_no_lease() -> None:
+def test_vms_created_by_hand_watch_no_lease() -> None:
     resources = declared("batch of three")
     for instance in of_type(resources, ":Instance"):
         assert not {names.VM_LEASE_S, "startup-script"} & set(instance.inputs["metadata"])
@@ -171,7 +171,7 @@ def test_only_operators_have_roles_in_the_whole_project(resources: list[Resource
         assert grant.inputs["member"] == OPERATOR or grant.inputs["condition"]["expression"]
 
 
-def test_nothing_comes_in_but_ssh_from_the_operator(resources: list[Resource]) -> None:
+def test_only_ssh_from_the_operator_is_admitted(resources: list[Resource]) -> None:
     for firewall in of_type(resources, ":Firewall"):
         assert firewall.inputs["direction"] == "INGRESS"
         assert firewall.inputs["allows"] == [{"protocol": "tcp", "ports": ["22"]}]
@@ -236,12 +236,12 @@ def test_a_vm_boots_from_the_family_so_that_a_new_image_replaces_nothing() -> No
     assert instance.inputs["bootDisk"]["initializeParams"]["image"] == link
 
 
-def test_without_external_addresses_a_nat_leads_out() -> None:
+def test_without_external_addresses_a_nat_connects_to_the_internet() -> None:
     assert of_type(declared("base behind a tunnel"), ":RouterNat")
     assert not of_type(declared("base as it comes"), ":RouterNat")
 
 
-def test_the_image_is_made_in_the_second_phase_from_the_stopped_builder() -> None:
+def test_the_image_is_created_in_the_second_phase_from_the_stopped_builder() -> None:
     first, second = declared("bake, first phase"), declared("bake, second phase")
     assert not of_type(first, ":Image")
     assert of_type(first, ":Instance")[0].inputs["desiredStatus"] == "RUNNING"

@@ -68,7 +68,7 @@ def test_a_bad_setting_is_refused_by_key_and_remedy(declare: Declare, settings: 
     assert "Pulumi.b1.yaml" in message
 
 
-def test_all_that_is_missing_is_told_at_once() -> None:
+def test_all_missing_settings_are_reported_together() -> None:
     with pytest.raises(pulumi.RunError) as caught:
         declare_with_mocks(declare_analysis, stack="b1", config={"gcp:region": "europe-west4"})
     for key in ("gcp:project", "opensees-hpc:owner", "opensees-hpc:expires"):
@@ -85,20 +85,22 @@ def test_a_region_is_enough_and_a_zone_too() -> None:
     by_region = {"gcp:project": "local-project", "gcp:region": "europe-west4"}
     by_zone = {"gcp:project": "local-project", "gcp:zone": "europe-west4-c"}
     for config, zone in ((by_region, "europe-west4-b"), (by_zone, "europe-west4-c")):
-        made = declare_with_mocks(declare_analysis, stack="b1", config=config | BATCH)
-        assert of_type(made, ":Instance")[0].inputs["zone"] == zone
+        resources = declare_with_mocks(declare_analysis, stack="b1", config=config | BATCH)
+        assert of_type(resources, ":Instance")[0].inputs["zone"] == zone
 
 
 def test_an_expiry_may_be_given_as_a_time() -> None:
     config = PLACE | BATCH | {"opensees-hpc:expires": "2026-11-22T17:30:00+02:00"}
-    made = declare_with_mocks(declare_analysis, stack="b1", config=config)
-    assert of_type(made, ":Instance")[0].inputs["labels"]["expires"] == "20261122-1530"
+    resources = declare_with_mocks(declare_analysis, stack="b1", config=config)
+    assert of_type(resources, ":Instance")[0].inputs["labels"]["expires"] == "20261122-1530"
 
 
 def test_a_vm_may_have_an_expiry_of_its_own() -> None:
     machines = '[{"name": "b1-0"}, {"name": "b1-1", "expires": "20261123-0400"}]'
-    made = declare_with_mocks(declare_analysis, stack="b1", config=PLACE | BATCH | {"opensees-hpc:machines": machines})
-    found = {vm.name: vm.inputs["labels"]["expires"] for vm in of_type(made, ":Instance")}
+    resources = declare_with_mocks(
+        declare_analysis, stack="b1", config=PLACE | BATCH | {"opensees-hpc:machines": machines}
+    )
+    found = {vm.name: vm.inputs["labels"]["expires"] for vm in of_type(resources, ":Instance")}
     assert found == {"b1-0": "20261122-1530", "b1-1": "20261123-0400"}
 
 

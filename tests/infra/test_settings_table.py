@@ -1,4 +1,4 @@
-"""``docs/stacks.md`` tells of the settings as they are."""
+"""``docs/stacks.md`` has the settings as they are."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_flags_come_from_the_fields() -> None:
     assert tasks.ns["run"].positional == ["jobs"]
 
 
-def test_what_is_not_given_has_its_default() -> None:
+def test_a_missing_flag_has_its_default() -> None:
     options = Run(jobs="a.yaml", detach=True)
     assert vars(options) == {
         "jobs": "a.yaml",
@@ -48,6 +48,6 @@ def test_what_is_not_given_has_its_default() -> None:
     }
 
 
-def test_what_must_be_given_is_asked_for() -> None:
+def test_a_missing_required_flag_is_an_error() -> None:
     with pytest.raises(TypeError, match="jobs"):
         Run()  # type: ignore[call-arg]

@@ -1,4 +1,4 @@
-"""Plain SSH connections, against a real OpenSSH server, and against one of AsyncSSH's where a password is asked for."""
+"""Plain SSH connections, against a real OpenSSH server, and against AsyncSSH's own where a password is needed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_streams_and_exit_code_are_apart(connection: Connection) -> None:
     assert (caught.value.exit_code_remote, caught.value.last_lines) == (3, ("sorry",))
 
 
-def test_killed_command_is_told(connection: Connection) -> None:
+def test_killed_command_is_reported(connection: Connection) -> None:
     result = connection.run_script("kill -9 $$")
     assert (result.exit_code, result.signal) == (None, "KILL")
 
@@ -157,7 +157,7 @@ def test_changed_host_key_is_refused_although_new_ones_are_accepted(host: Host, 
     assert "ssh-keygen" in caught.value.remedy
 
 
-def test_host_key_that_was_not_announced_is_refused(host: Host, tmp_path: Path) -> None:
+def test_host_key_that_was_not_published_is_refused(host: Host, tmp_path: Path) -> None:
     other = make_key(tmp_path / "other").with_suffix(".pub").read_text()
     with pytest.raises(HostKeyError, match="not one of the host keys"):
         Connection(host.target(host_keys=(other,)))
@@ -172,7 +172,7 @@ def test_refused_login(host: Host, tmp_path: Path) -> None:
         Connection(host.target(key_filename=tmp_path / "none"))
 
 
-def test_nobody_there() -> None:
+def test_no_server() -> None:
     with pytest.raises(RemoteError, match="cannot connect") as caught:
         Connection(SshTarget(host="127.0.0.1", port=free_port(), user="x", connect_timeout_s=5))
     assert caught.value.remedy
@@ -234,7 +234,7 @@ def _target_of_config(host: Host, folder: Path, alias: str) -> SshTarget:
     )
 
 
-def test_waiting_for_a_machine_that_boots(tmp_path: Path) -> None:
+def test_waiting_for_a_vm_that_boots(tmp_path: Path) -> None:
     server = Sshd(folder=tmp_path / "sshd")
     server.prepare()
     target = SshTarget(
@@ -259,7 +259,7 @@ def test_waiting_for_a_machine_that_boots(tmp_path: Path) -> None:
     assert "cannot connect" in reasons[3]
 
 
-def test_machine_that_never_answers() -> None:
+def test_vm_that_never_answers() -> None:
     target = SshTarget(host="127.0.0.1", port=free_port(), user="x")
     with pytest.raises(RemoteError, match=r"did not answer over SSH within 0\.3 s: cannot connect"):
         wait_for_ssh(target, timeout_s=0.3)
@@ -289,7 +289,7 @@ def test_server_that_allows_few_sessions(tmp_path: Path, most: int) -> None:
 
 
 class PasswordServer(asyncssh.SSHServer):
-    """Lets those in who know the word."""
+    """Accepts logins with the password."""
 
     def begin_auth(self, username: str) -> bool:
         return True
@@ -371,7 +371,7 @@ def test_password_is_asked_for_until_it_is_right(password_target: SshTarget) -> 
     assert prompts[0].startswith("Password for x@127.0.0.1") and "not accepted" in prompts[1]
 
 
-def test_password_is_asked_for_only_so_often(password_target: SshTarget) -> None:
+def test_password_is_asked_for_a_limited_number_of_times(password_target: SshTarget) -> None:
     prompts: list[str] = []
     with pytest.raises(RemoteError, match="refused the login"):
         Connection(asking(password_target, ["a", "b", "c", "d"], prompts))

@@ -1,4 +1,4 @@
-"""The engine's words, as users see them, and the errors that we make of them. The texts are recorded from the stock provider."""
+"""The engine's messages, as users see them, and our errors for them. The texts are recorded from the stock provider."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def fail(what: str, texts: Sequence[str]) -> HpcError:
         (PLAIN, StackError),
     ],
 )
-def test_words_become_errors(text: str, kind: type[HpcError]) -> None:
+def test_messages_become_errors(text: str, kind: type[HpcError]) -> None:
     failure = fail("up of analysis/b1", [f"1 error occurred:\n\t* {text}\n\n", "update failed"])
     assert type(failure) is kind
     assert str(failure) == f"up of analysis/b1 failed: {text}"
@@ -85,7 +85,7 @@ def test_a_role_that_was_deleted_weeks_ago_has_a_remedy() -> None:
     assert "pulumi config set opensees-hpc:self_delete_role_id" in failure.remedy
 
 
-def test_the_engines_own_words_are_the_cause() -> None:
+def test_the_engines_own_message_is_the_cause() -> None:
     failure = fail("up of analysis/b1", [STOCKOUT, DENIED, STOCKOUT, "update failed"])
     assert isinstance(failure, StockoutError)
     assert isinstance(failure.__cause__, StackError)
@@ -100,7 +100,7 @@ def test_without_events_the_cli_is_quoted() -> None:
     assert failure.diagnostics == ("no Pulumi.yaml found\nin /x",)
 
 
-def test_vms_that_went_while_they_were_made_are_named() -> None:
+def test_vms_that_were_lost_during_creation_are_named() -> None:
     complaints = [
         Complaint(text=LOST_BEFORE_RUNNING, resource="b1-0"),
         Complaint(text=LOST_BEFORE_IAM, resource="b1-1-self-delete"),
@@ -124,8 +124,8 @@ def test_lost_vms_are_named_beside_something_worse() -> None:
     assert (type(classify(other)), lost_vms(other)) == (Other, ("b1-0",))
 
 
-def test_without_any_words_it_is_said_that_there_were_none() -> None:
-    assert "did not say why" in str(describe_failure("up of base/base", [], ""))
+def test_without_any_message_the_error_says_so() -> None:
+    assert "gave no reason" in str(describe_failure("up of base/base", [], ""))
 
 
 @pytest.mark.parametrize(

@@ -70,11 +70,11 @@ def test_texts_stay_texts(tmp_path: Path, infra: Path) -> None:
     assert yaml.safe_load((files.work / HAND).read_text(encoding="utf-8"))["config"] == config
 
 
-def test_a_checkout_that_cannot_be_written_to_goes_without_links(tmp_path: Path, infra: Path) -> None:
+def test_a_checkout_that_cannot_be_written_to_has_no_links(tmp_path: Path, infra: Path) -> None:
     (infra / "base" / HAND).mkdir()
     make_files(tmp_path, infra).write_settings("base", {"a:b": "c"})
     assert (infra / "base" / HAND).is_dir()
 
 
-def test_forgetting_what_is_not_there_is_no_error(tmp_path: Path, infra: Path) -> None:
+def test_removing_missing_settings_is_no_error(tmp_path: Path, infra: Path) -> None:
     make_files(tmp_path, infra).forget_settings("base")

@@ -1,4 +1,4 @@
-"""Whose lock it is."""
+"""The holder of a lock."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def test_a_younger_process_with_the_same_number_does_not() -> None:
     assert make_lock(os.getpid(), at=datetime.now(UTC) - timedelta(days=1)).is_stale()
 
 
-def test_nothing_is_known_of_other_machines() -> None:
+def test_nothing_is_known_of_other_computers() -> None:
     assert not make_lock(1, host="elsewhere", at=datetime.now(UTC) - timedelta(days=1)).is_stale()
 
 
-def test_a_lock_of_another_computer_is_abandoned_when_no_update_lasts_so_long() -> None:
+def test_a_lock_of_another_computer_is_abandoned_when_it_is_older_than_any_update() -> None:
     now = datetime.now(UTC)
     assert make_lock(1, host="elsewhere", at=now - timedelta(minutes=61)).is_abandoned()
     assert not make_lock(1, host="elsewhere", at=now - timedelta(minutes=59)).is_abandoned()

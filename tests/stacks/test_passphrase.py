@@ -1,4 +1,4 @@
-"""The passphrase of a state in a bucket is the same on every machine."""
+"""The passphrase of a state in a bucket is the same on every computer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def state(bucket_site: Site) -> Iterator[Objects]:
         yield objects
 
 
-def test_the_first_computer_makes_it_and_others_take_it_over(state: Objects, tmp_path: Path) -> None:
+def test_the_first_computer_creates_it_and_others_use_it(state: Objects, tmp_path: Path) -> None:
     first = shared_passphrase(state, tmp_path / "first/copy", own=tmp_path / "none")
     own = own_passphrase(tmp_path / "second/passphrase")
     second = shared_passphrase(state, tmp_path / "second/copy", own=own)
@@ -41,9 +41,9 @@ def test_stacks_of_a_computer_that_had_a_passphrase_before_stay_readable(state: 
     assert shared_passphrase(state, tmp_path / "copy", own=own).read_bytes() == own.read_bytes()
 
 
-def test_two_computers_that_begin_at_once_have_the_same(state: Objects, tmp_path: Path) -> None:
+def test_two_computers_that_begin_at_the_same_time_have_the_same(state: Objects, tmp_path: Path) -> None:
     class Slow(Objects):
-        """Another machine writes between the look and the write."""
+        """Another computer writes between the read and the write."""
 
         def write(self, name: str, content: bytes, *, if_generation: int | None = None) -> int:
             state.write(name, b"the other's", if_generation=0)
@@ -53,7 +53,7 @@ def test_two_computers_that_begin_at_once_have_the_same(state: Objects, tmp_path
     assert shared_passphrase(slow, tmp_path / "copy", own=tmp_path / "none").read_bytes() == b"the other's"
 
 
-def test_without_the_bucket_nothing_is_made(state: Objects, tmp_path: Path) -> None:
+def test_without_the_bucket_nothing_is_created(state: Objects, tmp_path: Path) -> None:
     missing = Objects(state._new_client, "no-such-bucket")
     with pytest.raises(NotFoundError) as caught:
         shared_passphrase(missing, tmp_path / "copy", own=tmp_path / "none")
@@ -84,6 +84,6 @@ def test_computers_with_the_same_state_are_given_the_same(bucket_site: Site, sta
     assert passphrases[0] == passphrases[1]
 
 
-def test_a_state_elsewhere_has_a_passphrase_of_this_machine(tmp_path: Path) -> None:
+def test_a_state_elsewhere_has_a_passphrase_of_this_computer(tmp_path: Path) -> None:
     cloud = GoogleCloud(Settings(target="google", project="some-project"), tmp_path, {"PULUMI_BACKEND_URL": "s3://x"})
     assert cloud.passphrase_file() == tmp_path / "passphrase"

@@ -1,4 +1,4 @@
-"""What a program leaves behind when its engine is gone, in a thread as the Automation API has one; the next engine."""
+"""The remains of a program whose engine has ended, in a thread like that of the Automation API; the next engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_program_that_waits_for_ever_is_ended() -> None:
     assert ends(wait_for_ever)
 
 
-def test_so_is_one_that_goes_on_after_it_was_cancelled_once() -> None:
+def test_so_is_one_that_continues_after_it_was_cancelled_once() -> None:
     async def wait_twice() -> None:
         try:
             await asyncio.get_running_loop().create_future()
@@ -36,7 +36,7 @@ def test_so_is_one_that_goes_on_after_it_was_cancelled_once() -> None:
     assert ends(wait_twice)
 
 
-def test_an_engine_at_the_port_of_one_that_is_gone_is_asked() -> None:
+def test_an_engine_at_the_port_of_a_dead_one_is_called() -> None:
     use_own_connections()
     port = free_port()
     with pytest.raises(grpc.RpcError, match="UNAVAILABLE"):
@@ -77,7 +77,7 @@ def ends(wait: Callable[[], Awaitable[None]]) -> bool:
 
 
 def run_program(program: InlineProgram, wait: Callable[[], Awaitable[None]]) -> None:
-    """As the Automation API does it: the loop's thread looks after what is left, and closes it."""
+    """As the Automation API does it: the loop's thread finishes what is left, and closes it."""
 
     async def declare_and_wait() -> None:
         program()

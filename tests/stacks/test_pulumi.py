@@ -1,4 +1,4 @@
-"""``PulumiStacks`` on the real engine, with programs that need no provider: nothing here knows of any cloud."""
+"""``PulumiStacks`` on the real engine, with programs that need no provider, independent of any cloud."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from tests.infra.engine import ROOT, find_changes, find_cli_bin, make_site, make
 LIMIT_S = 60.0
 
 
-class Thing(pulumi.ComponentResource):
+class Item(pulumi.ComponentResource):
     """A resource that needs no provider."""
 
     def __init__(self, name: str) -> None:
-        super().__init__("test:index:Thing", name)
+        super().__init__("test:index:Item", name)
         self.register_outputs({})
 
 
-def declare_things() -> None:
+def declare_items() -> None:
     config = pulumi.Config("opensees-hpc")
-    things = [Thing(f"thing-{index}") for index in range(int(config.require("count")))]
-    pulumi.export("names", [thing.urn.apply(lambda urn: urn.rsplit("::", 1)[1]) for thing in things])
+    items = [Item(f"item-{index}") for index in range(int(config.require("count")))]
+    pulumi.export("names", [item.urn.apply(lambda urn: urn.rsplit("::", 1)[1]) for item in items])
     pulumi.export("stack", pulumi.get_stack())
 
 
@@ -63,7 +63,7 @@ def stacks_of(tmp_path: Path, infra: Path) -> Callable[[Program], PulumiStacks]:
 
 @pytest.fixture
 def stacks(stacks_of: Callable[[Program], PulumiStacks]) -> PulumiStacks:
-    return stacks_of(declare_things)
+    return stacks_of(declare_items)
 
 
 def test_the_life_of_a_stack(stacks: PulumiStacks) -> None:
@@ -71,28 +71,28 @@ def test_the_life_of_a_stack(stacks: PulumiStacks) -> None:
     assert stacks.outputs("analysis", "b1") is None
     seen: list[StackProgress] = []
     outputs = stacks.up(spec(), seen.append)
-    assert outputs == {"names": ["thing-0", "thing-1"], "stack": "b1"}
+    assert outputs == {"names": ["item-0", "item-1"], "stack": "b1"}
     assert {(step.name, step.op) for step in seen if step.state == "done"} == {
-        ("thing-0", "create"),
-        ("thing-1", "create"),
+        ("item-0", "create"),
+        ("item-1", "create"),
     }
     assert stacks.outputs("analysis", "b1") == outputs
     assert stacks.names("analysis") == ["b1"]
     assert find_changes(stacks, spec()) == set()
-    assert find_changes(stacks, spec(count=3)) == {("thing-2", "create")}
+    assert find_changes(stacks, spec(count=3)) == {("item-2", "create")}
 
-    assert stacks.up(spec(count=1), ignore)["names"] == ["thing-0"]
+    assert stacks.up(spec(count=1), ignore)["names"] == ["item-0"]
     with pytest.raises(StackError, match="removal of analysis/b1 failed"):
         stacks.remove("analysis", "b1")
     seen.clear()
     stacks.destroy("analysis", "b1", seen.append)
-    assert ("thing-0", "delete", "done") in {(step.name, step.op, step.state) for step in seen}
+    assert ("item-0", "delete", "done") in {(step.name, step.op, step.state) for step in seen}
     stacks.destroy("analysis", "b1", ignore)
     stacks.remove("analysis", "b1")
     assert stacks.names("analysis") == []
 
 
-def test_what_is_not_there_is_destroyed_and_removed_without_a_word(stacks: PulumiStacks) -> None:
+def test_a_missing_stack_is_destroyed_and_removed_silently(stacks: PulumiStacks) -> None:
     stacks.destroy("analysis", "nothing", ignore)
     stacks.remove("analysis", "nothing")
 
@@ -125,15 +125,15 @@ def test_settings_lost_with_another_computer_do_not_keep_a_stack_alive(stacks: P
     assert stacks.names("analysis") == []
 
 
-def test_a_wrong_passphrase_is_told_with_its_remedy(stacks: PulumiStacks, tmp_path: Path, infra: Path) -> None:
+def test_a_wrong_passphrase_is_reported_with_its_remedy(stacks: PulumiStacks, tmp_path: Path, infra: Path) -> None:
     stacks.up(spec(), ignore)
     site = make_site(tmp_path, infra=infra, more={"PULUMI_CONFIG_PASSPHRASE": "another"})
     with pytest.raises(StackError) as caught:
-        make_stacks(site, {"analysis": declare_things}).up(spec(), ignore)
+        make_stacks(site, {"analysis": declare_items}).up(spec(), ignore)
     assert "passphrase" in caught.value.remedy
 
 
-def test_a_refused_setting_is_told_without_a_traceback(stacks_of: Callable[[Program], PulumiStacks]) -> None:
+def test_a_refused_setting_is_reported_without_a_traceback(stacks_of: Callable[[Program], PulumiStacks]) -> None:
     def declare() -> None:
         raise pulumi.RunError("wrong settings, nothing was declared:\n  opensees-hpc:owner: is not set")
 
@@ -161,10 +161,10 @@ def test_a_listener_that_fails_does_not_break_the_run(stacks: PulumiStacks) -> N
 
     with pytest.raises(BrokenPipeError):
         stacks.up(spec(), fail)
-    assert stacks.outputs("analysis", "b1") == {"names": ["thing-0", "thing-1"], "stack": "b1"}
+    assert stacks.outputs("analysis", "b1") == {"names": ["item-0", "item-1"], "stack": "b1"}
 
 
-def test_an_engine_that_is_killed_is_told_and_leaves_no_thread(stacks_of: Callable[[Program], PulumiStacks]) -> None:
+def test_a_killed_engine_is_reported_and_leaves_no_thread(stacks_of: Callable[[Program], PulumiStacks]) -> None:
     """Its program waits for a value then; Python would wait for the program's thread before it exits."""
     is_running = threading.Event()
     loops: list[asyncio.AbstractEventLoop] = []
@@ -192,21 +192,21 @@ def test_without_a_cli_the_remedy_is_named(tmp_path: Path, infra: Path) -> None:
     site = make_site(tmp_path, infra=infra)
     elsewhere = type(site)(cli_bin=tmp_path, infra=site.infra, work=site.work, env=site.env)
     with pytest.raises(MissingToolError) as caught:
-        make_stacks(elsewhere, {"analysis": declare_things}).names("analysis")
+        make_stacks(elsewhere, {"analysis": declare_items}).names("analysis")
     assert "bootstrap" in caught.value.remedy
 
 
-def test_stacks_are_made_side_by_side(stacks: PulumiStacks) -> None:
-    made: dict[str, object] = {}
+def test_stacks_are_created_side_by_side(stacks: PulumiStacks) -> None:
+    created: dict[str, object] = {}
     threads = [
-        threading.Thread(target=lambda name=name: made.update({name: stacks.up(spec(name), ignore)["stack"]}))
+        threading.Thread(target=lambda name=name: created.update({name: stacks.up(spec(name), ignore)["stack"]}))
         for name in ("b1", "b2", "b3")
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(LIMIT_S)
-    assert made == {"b1": "b1", "b2": "b2", "b3": "b3"}
+    assert created == {"b1": "b1", "b2": "b2", "b3": "b3"}
     assert stacks.names("analysis") == ["b1", "b2", "b3"]
 
 
@@ -228,13 +228,13 @@ def test_an_old_lock_of_another_computer_is_removed_from_a_batch(stacks: PulumiS
     write_lock(tmp_path, 1, host="elsewhere", age_s=2 * 3600)
     seen: list[StackProgress] = []
     stacks.destroy("analysis", "b1", seen.append)
-    (told,) = [step for step in seen if step.op == "unlock"]
-    assert "you@elsewhere (process 1, since " in told.message
+    (unlock,) = [step for step in seen if step.op == "unlock"]
+    assert "you@elsewhere (process 1, since " in unlock.message
 
 
 @pytest.mark.parametrize("verb", ["up", "destroy"])
 def test_a_living_engine_is_waited_for(stacks: PulumiStacks, tmp_path: Path, verb: str) -> None:
-    """Such as that of a client that was killed just now, which comes to its end by itself."""
+    """For example that of a client that was killed just now, which is about to end."""
     stacks.up(spec(), ignore)
     lock = write_lock(tmp_path, os.getpid())
     acts: dict[str, Callable[[], object]] = {

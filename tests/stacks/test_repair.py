@@ -1,4 +1,4 @@
-"""Files of a stack as a full disk or a power cut leaves them."""
+"""Files of a stack after a full disk or a power cut."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _mend(folder: Path) -> bool:
     return repair_stack(f"file://{folder}", "analysis", "b")
 
 
-def test_what_is_whole_or_not_there_is_left(tmp_path: Path) -> None:
+def test_complete_or_absent_files_stay_as_they_are(tmp_path: Path) -> None:
     assert not _mend(tmp_path)
     lock, state = _write(tmp_path / LOCKS / "1.json", WHOLE), _write(tmp_path / STATE, WHOLE)
     _write(tmp_path / LOCKS / "1.json.attrs", "")
@@ -43,7 +43,7 @@ def test_what_is_whole_or_not_there_is_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["1.json", "1.json.18ea59cff3965f04.tmp"])
-def test_a_lock_that_was_never_whole_goes(tmp_path: Path, name: str) -> None:
+def test_a_lock_that_was_never_complete_is_removed(tmp_path: Path, name: str) -> None:
     other = _write(tmp_path / LOCKS / "2.json", WHOLE)
     broken = _write(tmp_path / LOCKS / name, "")
     assert _mend(tmp_path)
@@ -56,7 +56,7 @@ def _lock(pid: int, *, host: str = "") -> str:
     return json.dumps({"pid": pid, "username": "me", "hostname": host or socket.gethostname(), "timestamp": at})
 
 
-def test_a_lock_of_an_engine_that_is_no_more_goes(tmp_path: Path) -> None:
+def test_a_lock_of_a_dead_engine_is_removed(tmp_path: Path) -> None:
     with subprocess.Popen(["true"]) as ended:
         pass
     dead = _write(tmp_path / LOCKS / "1.json", _lock(ended.pid))
@@ -66,7 +66,7 @@ def test_a_lock_of_an_engine_that_is_no_more_goes(tmp_path: Path) -> None:
     assert (dead.exists(), alive.exists(), elsewhere.exists()) == (False, True, True)
 
 
-def test_a_lock_in_the_making_is_waited_for_and_stays(tmp_path: Path) -> None:
+def test_a_lock_that_is_being_written_is_waited_for_and_stays(tmp_path: Path) -> None:
     fresh = _write(tmp_path / LOCKS / "1.json", "", age_s=-60.0)
     writing = threading.Timer(0.2, fresh.write_text, [_lock(1)])
     writing.start()
@@ -75,7 +75,7 @@ def test_a_lock_in_the_making_is_waited_for_and_stays(tmp_path: Path) -> None:
     assert fresh.exists()
 
 
-def test_a_lock_that_was_left_broken_just_now_is_waited_for_and_goes(tmp_path: Path) -> None:
+def test_a_lock_that_was_left_broken_just_now_is_waited_for_and_removed(tmp_path: Path) -> None:
     fresh = _write(tmp_path / LOCKS / "1.json", "", age_s=0.0)
     assert _mend(tmp_path)
     assert not fresh.exists()
@@ -89,12 +89,12 @@ def test_a_corrupt_state_is_replaced_by_the_one_before(tmp_path: Path) -> None:
     assert (tmp_path / f"{STATE}.corrupt").read_text() == WHOLE[:5]
 
 
-def test_a_corrupt_state_without_a_copy_is_put_away(tmp_path: Path) -> None:
+def test_a_corrupt_state_without_a_copy_is_set_aside(tmp_path: Path) -> None:
     state = _write(tmp_path / STATE, "")
     _write(tmp_path / f"{STATE}.bak", "")
     assert _mend(tmp_path)
     assert not state.exists()
 
 
-def test_a_state_elsewhere_is_not_ours_to_mend() -> None:
+def test_a_state_elsewhere_is_not_repaired() -> None:
     assert not repair_stack("gs://bucket", "analysis", "b")

@@ -1,4 +1,4 @@
-"""What we use of Pulumi's SDK beyond what it promises. When one of these fails after the pin was moved, its message says what to adapt."""
+"""Our use of Pulumi's SDK beyond its stable interface. When one of these fails after the pin was moved, its message says what to adapt."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILE = "runner/stacks/sdk.py"
 
 
 class RecordingCommand(sdk.UncheckedCommand):
-    """A CLI that writes down what it is asked, and does nothing."""
+    """A CLI that records its arguments, and does nothing."""
 
     def __init__(self) -> None:
         super().__init__("pulumi", OLDEST_CLI)
@@ -75,7 +75,7 @@ def test_a_command_is_run_as_before() -> None:
     )
 
 
-def test_stacks_and_workspaces_are_made_as_before() -> None:
+def test_stacks_and_workspaces_are_created_as_before() -> None:
     assert parameters(Stack.__init__) == ["self", "name", "workspace", "mode"], (
         f"Stack.__init__ takes other arguments: see LeanStack in {FILE}"
     )
@@ -83,11 +83,11 @@ def test_stacks_and_workspaces_are_made_as_before() -> None:
         for name in set(vars(ours)) - {"__init__"}:
             if inspect.isfunction(vars(ours)[name]):
                 assert parameters(getattr(base, name, ours.__init__)) == parameters(getattr(ours, name)), (
-                    f"{base.__name__}.{name} is gone or takes other arguments: see {ours.__name__} in {FILE}"
+                    f"{base.__name__}.{name} is missing or has other arguments: see {ours.__name__} in {FILE}"
                 )
 
 
-def test_nothing_is_asked_for_selecting_and_one_call_for_creating(
+def test_selecting_makes_no_call_and_creating_makes_one(
     workspace: sdk.LeanWorkspace, command: RecordingCommand
 ) -> None:
     sdk.LeanStack("b1", workspace)
@@ -119,8 +119,8 @@ def test_a_run_is_one_call_of_the_cli(workspace: sdk.LeanWorkspace, command: Rec
         ("error: something else", sdk_errors.CommandError),
     ],
 )
-def test_errors_are_told_apart_by_the_text_on_stderr(complaint: str, kind: type[Exception]) -> None:
-    error = sdk.create_command_error(sdk.CommandResult(stdout="told", stderr=complaint, code=255))
+def test_errors_are_distinguished_by_the_text_on_stderr(complaint: str, kind: type[Exception]) -> None:
+    error = sdk.create_command_error(sdk.CommandResult(stdout="output", stderr=complaint, code=255))
     assert type(error) is kind, f"create_command_error takes {complaint!r} for something else"
     assert sdk.read_stderr(error) == complaint, (
         f"the text of a CommandError has another form: see read_stderr in {FILE}"

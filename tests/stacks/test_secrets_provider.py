@@ -1,4 +1,4 @@
-"""Secrets of Pulumi's state by a key instead of a passphrase: what reaches the engine, and that no passphrase is made.
+"""Secrets of Pulumi's state by a key instead of a passphrase: what reaches the engine, and that no passphrase is created.
 
 The embedded cloud has no KMS. The engine's own way with keys is tried with another kind of them, that of HashiCorp's Vault, because
 its address can be given: a small server here is one.
@@ -22,7 +22,7 @@ from runner.stacks.contract import StackProgress, StackSpec
 from runner.stacks.pulumi import EngineSite
 from runner.wiring.clouds import GoogleCloud, LocalCloud
 from tests.infra.engine import ROOT, find_changes, find_cli_bin, make_site, make_stacks
-from tests.stacks.test_pulumi import declare_things
+from tests.stacks.test_pulumi import declare_items
 
 KEY = "gcpkms://projects/my-project/locations/europe-west4/keyRings/ring/cryptoKeys/state"
 SPEC = StackSpec(project="analysis", name="b1", config={"opensees-hpc:count": "1"})
@@ -83,26 +83,26 @@ def with_key(site: EngineSite, **more: str) -> EngineSite:
     return replace(site, env=env | more)
 
 
-def test_a_stack_is_made_with_the_key_and_needs_no_passphrase_on_any_machine(
+def test_a_stack_is_created_with_the_key_and_needs_no_passphrase_on_any_computer(
     tmp_path: Path, infra: Path, vault: tuple[str, list[str]]
 ) -> None:
     address, asked = vault
     first = replace(make_site(tmp_path, infra=infra), secrets_provider="hashivault://state")
     first = with_key(first, VAULT_SERVER_URL=address, VAULT_SERVER_TOKEN="t")
-    make_stacks(first, {"analysis": declare_things}).up(SPEC, ignore)
+    make_stacks(first, {"analysis": declare_items}).up(SPEC, ignore)
     written = yaml.safe_load((first.work / "analysis" / "Pulumi.b1.yaml").read_text())
     assert written["secretsprovider"] == "hashivault://state"
     assert written["encryptedkey"] and "encryptionsalt" not in written
     assert "encrypt" in asked
     asked.clear()
-    second = make_stacks(replace(first, work=tmp_path / "work of another machine"), {"analysis": declare_things})
+    second = make_stacks(replace(first, work=tmp_path / "work of another computer"), {"analysis": declare_items})
     assert second.up(SPEC, ignore)["stack"] == "b1"
     assert "decrypt" in asked
-    again = yaml.safe_load((tmp_path / "work of another machine" / "analysis" / "Pulumi.b1.yaml").read_text())
+    again = yaml.safe_load((tmp_path / "work of another computer" / "analysis" / "Pulumi.b1.yaml").read_text())
     assert again == written
-    third = make_stacks(replace(first, work=tmp_path / "work of a third one"), {"analysis": declare_things})
+    third = make_stacks(replace(first, work=tmp_path / "work of a third one"), {"analysis": declare_items})
     assert find_changes(third, SPEC) == set()
-    fourth = make_stacks(replace(first, work=tmp_path / "work of a fourth one"), {"analysis": declare_things})
+    fourth = make_stacks(replace(first, work=tmp_path / "work of a fourth one"), {"analysis": declare_items})
     fourth.destroy("analysis", "b1", ignore)
     fourth.remove("analysis", "b1")
     assert fourth.names("analysis") == []
@@ -118,7 +118,7 @@ def google(home: Path, key: str = KEY) -> GoogleCloud:
     return GoogleCloud(Settings(target="google", project="my-project", secrets_provider=key), home, environment)
 
 
-def test_the_setting_reaches_the_engine_and_no_passphrase_is_made(tmp_path: Path) -> None:
+def test_the_setting_reaches_the_engine_and_no_passphrase_is_created(tmp_path: Path) -> None:
     cloud = google(tmp_path)
     assert not {*PASSPHRASE} & set(cloud.pulumi_environment())
     with pytest.raises(StackError, match=r"creation of base/base") as caught:
@@ -127,7 +127,7 @@ def test_the_setting_reaches_the_engine_and_no_passphrase_is_made(tmp_path: Path
     assert [found for found in tmp_path.rglob("*") if "passphrase" in found.name] == []
 
 
-def test_a_passphrase_from_before_is_still_there_for_older_stacks(tmp_path: Path) -> None:
+def test_an_earlier_passphrase_is_kept_for_older_stacks(tmp_path: Path) -> None:
     (tmp_path / "passphrase").write_text("older")
     assert google(tmp_path).pulumi_environment()[PASSPHRASE[1]] == str(tmp_path / "passphrase")
 
@@ -140,7 +140,7 @@ def test_on_the_embedded_cloud_there_is_no_such_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "key", ["awskms://x", "gcpkms://projects/p/keys/k", f"{KEY}/cryptoKeyVersions/1", "passphrase"]
 )
-def test_what_is_no_key_of_cloud_kms_is_refused(key: str) -> None:
+def test_other_than_a_key_of_cloud_kms_is_refused(key: str) -> None:
     with pytest.raises(InputError, match="secrets_provider"):
         read_settings(f"secrets_provider: {key}", None, {})
     with pytest.raises(InputError, match="OPENSEES_HPC_SECRETS_PROVIDER"):

@@ -1,4 +1,4 @@
-"""Delays that grow, and how long they go on."""
+"""Growing delays, and the budget that ends them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_pause_is_between_half_of_its_delay_and_all() -> None:
         assert delay_s / 2 <= slept <= delay_s
 
 
-def test_no_pause_is_begun_that_the_budget_does_not_cover() -> None:
+def test_no_pause_begins_that_the_budget_does_not_cover() -> None:
     world = World()
     backoff = world.backoff(budget_s=20.0)
     while backoff.pause():
@@ -52,7 +52,7 @@ def test_progress_renews_it() -> None:
     assert backoff.next_delay_s() <= 1.0
 
 
-def test_a_delay_that_somebody_asks_for_counts_at_least() -> None:
+def test_a_requested_delay_is_the_least() -> None:
     backoff = World().backoff(budget_s=20.0)
     assert backoff.next_delay_s(least_s=15.0) == 15.0
     assert backoff.next_delay_s(least_s=25.0) == math.inf

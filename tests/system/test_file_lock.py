@@ -1,4 +1,4 @@
-"""One lock for all: it waits, it looks, it takes folders, and it sees that its file has been deleted."""
+"""The lock waits, is shared by readers, locks folders, and notices that its file has been deleted."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ sys.stdin.read()
 """
 
 
-def test_who_comes_later_waits_and_is_asked_before(tmp_path: Path) -> None:
-    told = threading.Event()
+def test_a_second_process_waits_after_a_call_of_on_wait(tmp_path: Path) -> None:
+    is_waiting = threading.Event()
     order: list[str] = []
 
     def come_later() -> None:
-        with waiting_lock(tmp_path / "lock", on_wait=told.set):
+        with waiting_lock(tmp_path / "lock", on_wait=is_waiting.set):
             order.append("later")
 
-    with waiting_lock(tmp_path / "lock", on_wait=lambda: order.append("waited for nobody")):
+    with waiting_lock(tmp_path / "lock", on_wait=lambda: order.append("did not wait")):
         later = threading.Thread(target=come_later)
         later.start()
-        assert told.wait(60)
+        assert is_waiting.wait(60)
         order.append("first")
     later.join(60)
     assert order == ["first", "later"]
@@ -54,7 +54,7 @@ def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
             assert lock.try_acquire()
 
 
-def test_to_look_keeps_nobody_else_from_looking(tmp_path: Path) -> None:
+def test_readers_share_the_lock(tmp_path: Path) -> None:
     file = tmp_path / "lock"
     with FileLock.of_file(file) as owner, FileLock.of_existing(file) as one, FileLock.of_existing(file) as other:
         assert one.try_acquire(is_shared=True)
@@ -65,7 +65,7 @@ def test_to_look_keeps_nobody_else_from_looking(tmp_path: Path) -> None:
         assert not one.try_acquire(is_shared=True)
 
 
-def test_what_is_in_the_file_stays(tmp_path: Path) -> None:
+def test_the_content_of_the_file_is_kept(tmp_path: Path) -> None:
     file = tmp_path / "lock"
     file.write_text("owner")
     with FileLock.of_file(file) as lock:
@@ -83,7 +83,7 @@ def test_a_folder(tmp_path: Path) -> None:
         assert second.try_acquire()
 
 
-def test_a_deleted_file_is_seen(tmp_path: Path) -> None:
+def test_a_deleted_file_is_noticed(tmp_path: Path) -> None:
     file = tmp_path / "lock"
     with FileLock.of_file(file) as lock:
         assert lock.is_current()

@@ -1,4 +1,4 @@
-"""What a disk says, as an error with what helps against that and what its caller adds; nothing of what concerns others."""
+"""Errors of a disk, with a remedy that fits and with what the caller adds."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ ROOT = Path(__file__).resolve().parents[2]
         (errno.ENAMETOOLONG, "a shorter path"),
     ],
 )
-def test_the_remedy_fits_what_the_disk_said(tmp_path: Path, number: int, words: str) -> None:
+def test_the_remedy_fits_the_error_of_the_disk(tmp_path: Path, number: int, words: str) -> None:
     error = disk_error(OSError(number, os.strerror(number), "the file"), tmp_path / "x", more="and this")
     assert error.message == f"cannot write below {tmp_path}: {os.strerror(number)}: the file"
     assert words in error.remedy
     assert error.remedy.endswith("; and this")
 
 
-def test_only_results_speak_of_the_bucket(tmp_path: Path) -> None:
+def test_only_errors_about_results_mention_the_bucket(tmp_path: Path) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
     assert "bucket" in download_error(full, tmp_path).remedy
     blocked = tmp_path / "file"

@@ -1,4 +1,4 @@
-"""Lines are there whole or not at all, whatever a crash or a full disk left."""
+"""Lines are complete or absent, even after a crash or a full disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_line_that_was_cut_off_does_not_swallow_the_next_one(tmp_path: Path) -
     assert read_last_line(path) == b"four"
 
 
-def test_what_does_not_fit_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+def test_a_line_that_does_not_fit_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     path.write_bytes(b"one\n")
     with LineFile(path) as file:
@@ -31,7 +31,7 @@ def test_what_does_not_fit_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     assert path.read_bytes() == b"one\ntwo\n"
 
 
-def test_a_closed_file_takes_no_lines(tmp_path: Path) -> None:
+def test_a_closed_file_accepts_no_lines(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     path.touch()
     file = LineFile(path)

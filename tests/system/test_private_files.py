@@ -1,4 +1,4 @@
-"""Files of ours: whole or not there, made once, and for their owner alone whatever the umask is."""
+"""Our files: complete or absent, created once, and private to their owner with any umask."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def modes(top: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
-def test_what_is_private_is_so_whatever_the_umask(tmp_path: Path, mask: int) -> None:
+def test_private_files_are_private_with_any_umask(tmp_path: Path, mask: int) -> None:
     with _umask(mask):
         make_private_folder(tmp_path / "a" / "b" / "c")
         write_private(tmp_path / "d" / "e" / "written", b"1")
@@ -65,7 +65,7 @@ def test_results_follow_the_umask(tmp_path: Path, mask: int) -> None:
     assert modes(tmp_path) == {"a": 0o777 & ~mask, "a/file": 0o666 & ~mask}
 
 
-def test_what_was_written_is_replaced_and_what_was_created_is_not(tmp_path: Path) -> None:
+def test_a_written_file_is_replaced_and_a_created_one_is_not(tmp_path: Path) -> None:
     file = tmp_path / "file"
     create_private(file, b"first")
     with pytest.raises(FileExistsError):
@@ -93,18 +93,18 @@ def _take_passphrase(file: Path, number: int, barrier: Barrier) -> bytes:
     return own_passphrase(file).read_bytes()
 
 
-def test_of_many_processes_one_makes_the_file(tmp_path: Path) -> None:
+def test_one_of_many_processes_creates_the_file(tmp_path: Path) -> None:
     context = get_context("spawn")
     with context.Manager() as manager, context.Pool(PROCESSES) as pool:
         for round_ in range(10):
             file, barrier = tmp_path / f"file-{round_}", manager.Barrier(PROCESSES)
-            made = pool.starmap(_create, [(file, number, barrier) for number in range(PROCESSES)], 1)
-            assert made.count(True) == 1
-            assert file.read_bytes() == b"%d" % made.index(True) * 100_000
+            created = pool.starmap(_create, [(file, number, barrier) for number in range(PROCESSES)], 1)
+            assert created.count(True) == 1
+            assert file.read_bytes() == b"%d" % created.index(True) * 100_000
     assert len(list(tmp_path.iterdir())) == 10
 
 
-def test_of_many_processes_all_have_the_same_passphrase(tmp_path: Path) -> None:
+def test_many_processes_get_the_same_passphrase(tmp_path: Path) -> None:
     context = get_context("spawn")
     with context.Manager() as manager, context.Pool(PROCESSES) as pool:
         for round_ in range(10):
@@ -113,7 +113,7 @@ def test_of_many_processes_all_have_the_same_passphrase(tmp_path: Path) -> None:
             assert set(taken) == {file.read_bytes()}
 
 
-def test_what_an_earlier_version_left_open_is_closed_and_nothing_else(tmp_path: Path) -> None:
+def test_files_that_an_earlier_version_left_open_are_closed_and_no_others(tmp_path: Path) -> None:
     with _umask(0o022):
         (tmp_path / "ours" / "folder").mkdir(parents=True)
         (tmp_path / "ours" / "folder" / "file").touch()
@@ -152,7 +152,7 @@ EXT4 = "26 1 {device} / / rw,relatime shared:1 - {kind} /dev/vda rw\n"
     ],
 )
 @pytest.mark.skipif(sys.platform != "linux", reason="syncfs is Linux's")
-def test_many_files_are_synced_at_once_where_that_says_as_much(
+def test_many_files_are_synced_together_where_errors_are_reported_as_well(
     tmp_path: Path, kind: str, release: str, at_once: bool
 ) -> None:
     device = tmp_path.stat().st_dev
@@ -165,41 +165,41 @@ def test_many_files_are_synced_at_once_where_that_says_as_much(
 
 @pytest.mark.parametrize("count", [MANY_FILES - 1, MANY_FILES + 1])
 def test_files_and_folders_are_synced_few_or_many(tmp_path: Path, count: int) -> None:
-    told: list[int] = []
-    with synced_tree(tmp_path, on_file=lambda: told.append(1)):
+    synced: list[int] = []
+    with synced_tree(tmp_path, on_file=lambda: synced.append(1)):
         for number in range(count):
             (tmp_path / str(number % 7)).mkdir(exist_ok=True)
             (tmp_path / str(number % 7) / str(number)).touch()
-    assert len(told) in (0, count)
-    assert len(told) == count or count >= MANY_FILES
+    assert len(synced) in (0, count)
+    assert len(synced) == count or count >= MANY_FILES
 
 
 def test_a_sync_can_be_ended_between_two_files(tmp_path: Path) -> None:
-    told: list[int] = []
+    synced: list[int] = []
 
     def end() -> None:
-        told.append(1)
-        if len(told) == 10:
+        synced.append(1)
+        if len(synced) == 10:
             raise InterruptedError
 
     with pytest.raises(InterruptedError), synced_tree(tmp_path, on_file=end):
         for number in range(50):
             (tmp_path / str(number)).touch()
-    assert len(told) == 10
+    assert len(synced) == 10
 
 
-def test_threads_too_make_a_file_once(tmp_path: Path) -> None:
-    made: list[int] = []
+def test_one_of_many_threads_creates_the_file(tmp_path: Path) -> None:
+    created: list[int] = []
 
     def create(number: int) -> None:
         with contextlib.suppress(FileExistsError):
             create_private(tmp_path / "file", b"%d" % number)
-            made.append(number)
+            created.append(number)
 
     threads = [threading.Thread(target=create, args=(number,)) for number in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(LIMIT_S)
-    assert (tmp_path / "file").read_bytes() == b"%d" % made[0]
-    assert len(made) == 1
+    assert (tmp_path / "file").read_bytes() == b"%d" % created[0]
+    assert len(created) == 1

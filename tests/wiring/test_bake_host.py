@@ -15,7 +15,7 @@ from tests.needs import need
 PACKER = ROOT / "packer"
 
 
-def test_the_environment_of_bootstrap_is_enough_whatever_comes_first_on_path(tmp_path: Path) -> None:
+def test_the_environment_of_bootstrap_is_enough_with_any_python_first_on_path(tmp_path: Path) -> None:
     need("tcl")
     python = tmp_path / "python3"
     python.write_text("#!/bin/sh\nexit 1\n")

@@ -37,7 +37,7 @@ def test_a_chosen_quota_project_stays(tmp_path: Path, monkeypatch: pytest.Monkey
     assert quota_project(tmp_path, PERSON | {"quota_project_id": "other"}, monkeypatch) == "other"
 
 
-NO_CREDENTIALS: Mapping[str, tuple[Callable[[Path], object], str]] = {  # what makes the file, and Google's words
+NO_CREDENTIALS: Mapping[str, tuple[Callable[[Path], object], str]] = {  # creates the file; Google's message
     "not there": (lambda file: None, "was not found"),
     "a folder": (lambda file: file.mkdir(), "Is a directory"),
     "empty": (lambda file: file.write_text(""), "not a valid json file"),
@@ -53,8 +53,8 @@ def test_a_file_without_credentials_is_reported_with_googles_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     file = tmp_path / "credentials.json"
-    make, words = NO_CREDENTIALS[what]
-    make(file)
+    create, words = NO_CREDENTIALS[what]
+    create(file)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
     given = SETTINGS | {"OPENSEES_HPC_HOME": str(tmp_path), "GOOGLE_APPLICATION_CREDENTIALS": str(file)}
     cloud: Any = wiring.make_context(given).cloud

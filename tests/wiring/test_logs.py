@@ -1,4 +1,4 @@
-"""The log of a command: where it is, who can read it, that it has no secrets, and that it ends no command."""
+"""The log of a command: where it is, who can read it, that it has no secrets, and that no error of it ends a command."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_folder_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
         assert (log.path, log.report_crash(ValueError("x"))) == (None, None)
 
 
-def test_a_message_that_does_not_fit_its_arguments_ends_nothing(tmp_path: Path) -> None:
+def test_a_message_that_does_not_match_its_arguments_ends_nothing(tmp_path: Path) -> None:
     log = CommandLog(tmp_path, "run", {}, Redaction())
     for message, argument in (("%d", "no number"), ("%s", "next")):
         log.emit(LOGGER.makeRecord(LOGGER.name, logging.INFO, "", 0, message, (argument,), None))

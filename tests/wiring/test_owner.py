@@ -1,4 +1,4 @@
-"""The owner of the embedded cloud: our own clients send the token, Google's can be given it, and nobody else is shown it."""
+"""The owner of the embedded cloud: our own clients send the token, Google's can get it, and it is shown nowhere else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLOSED = "http://127.0.0.1:9"
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
-    """Yield the environment of a user whose embedded cloud runs."""
+    """Yield the environment of a user whose embedded cloud is running."""
     home = tmp_path_factory.mktemp("home")
     environment = {"OPENSEES_HPC_HOME": str(home), "OPENSEES_HPC_TARGET": "local"}
     embedded.start_embedded_cloud(environment)

@@ -50,7 +50,7 @@ def attach(options: batches.Attach) -> int:
 
 
 def _run_to_summary(screen: Screen, execute: Callable[[RunReport], RunSummary]) -> int:
-    """Execute a batch, show its summary whatever ends it, and return the exit code."""
+    """Execute a batch, show its summary even if an error ends it, and return the exit code."""
     from runner.batch import RunReport
 
     report = RunReport()

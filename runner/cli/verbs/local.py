@@ -53,7 +53,7 @@ def reset(options: local.Reset) -> int:
     what = "everything in the embedded cloud (images, VMs, buckets with results that are not downloaded)"
     memory = "the state of its stacks, and the journals and receipts of its batches"
     if not options.yes and not ask(f"Delete {what}, {memory}?"):
-        raise DeclinedError("nothing was deleted", remedy="agree, or give --yes where nobody can be asked")
+        raise DeclinedError("nothing was deleted", remedy="confirm, or give --yes where nobody can be asked")
     embedded.reset_embedded_cloud(os.environ)
     write(f"the embedded cloud is empty; also deleted: {memory}")
     return 0

@@ -88,7 +88,7 @@ def drill(options: project.Drill) -> int:
     if options.on == "google" and not listener.on_confirm(
         "Run an analysis of one minute on a spot VM in your project, which costs money?"
     ):
-        raise DeclinedError("nothing was created", remedy="agree, or give --yes where nobody can be asked")
+        raise DeclinedError("nothing was created", remedy="confirm, or give --yes where nobody can be asked")
     open_site = targets.google_site if options.on == "google" else targets.temporary_local_site
     with open_site(os.environ, listener.warn) as site:
         summary = program.execute(site, trials, listener)

@@ -26,7 +26,7 @@ Asked = TypeVar("Asked", bound=Options)
 
 
 def verb(function: Callable[[Asked], int]) -> Callable[[Asked], int]:
-    """Turn what a verb raises into a message on its screen and an exit code. A slow reader of the output holds nothing up.
+    """Turn an exception of a verb into a message on its screen and an exit code. A slow reader of the output does not delay the verb.
 
     Every verb has a log, which is more detailed with ``--debug`` and goes to standard error too.
     """
@@ -83,8 +83,8 @@ def report_abandoned(
     from runner.model.events import Listener
     from runner.recovery import report_abandoned_batches
 
-    heard = context.with_listener(Listener() if screen is None else screen.listener())
-    found = report_abandoned_batches(heard, besides=[but] if but else [], may_clean=may_clean)
+    listener = Listener() if screen is None else screen.listener()
+    found = report_abandoned_batches(context.with_listener(listener), besides=[but] if but else [], may_clean=may_clean)
     return [item.as_json() for item in found]
 
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# attach.sh HOW PATH DIGEST: make or find a workspace, put our scripts into it (a tar on stdin) and list its jobs.
-# HOW: given (PATH is the workspace, made if it is not there) or beside (PATH is a folder; a new workspace is made in it).
+# attach.sh HOW PATH DIGEST: create or find a workspace, put our scripts into it (a tar on stdin) and list its jobs.
+# HOW: given (PATH is the workspace, created if it does not exist) or beside (PATH is a folder; a new workspace is created in it).
 # Prints the folder in which the session began, the workspace's absolute path, then what "manager.sh status" prints.
 
 fail() {
@@ -13,7 +13,7 @@ random_name() {
   LC_ALL=C tr -dc 'A-Za-z0-9' </dev/urandom | head -c 5
 }
 
-# shellcheck disable=SC2088 # a tilde that is meant literally here
+# shellcheck disable=SC2088 # a literal tilde
 case $2 in
   '~') path=$HOME ;;
   '~/'*) path=$HOME/${2#'~/'} ;;
@@ -27,10 +27,10 @@ if [ "$1" = beside ]; then
     path=$made
   else
     path=$path/$(random_name)
-    mkdir -- "$path" || fail "no workspace can be made there"
+    mkdir -- "$path" || fail "no workspace can be created there"
   fi
 else
-  mkdir -p -- "$path" || fail "the workspace cannot be made"
+  mkdir -p -- "$path" || fail "the workspace cannot be created"
 fi
 cd -- "$path" || fail "the workspace cannot be entered"
 control=.opensees-hpc
@@ -40,7 +40,7 @@ if [ ! -e "$control/$3/manager.sh" ]; then
     rm -rf -- "$new"
     fail "the workspace cannot be written to, or its disk is full"
   fi
-  # Another client may do the same at this moment: then ours lands inside theirs, and goes.
+  # Another client may do the same at this moment: then our folder lands inside theirs, and is removed.
   mv -- "$new" "$control/$3" && rm -rf -- "$control/$3/scripts.$$"
   [ -e "$control/$3/manager.sh" ] || fail "our scripts could not be put into the workspace"
 fi

@@ -1,9 +1,9 @@
 #!/bin/sh
-# What the remote side knows about jobs: names of the state files, who a process is, how a state is read and how it is decided.
+# The remote side's knowledge of jobs: names of the state files, identity of processes, how a state is read and decided.
 # Sourced by the other scripts. POSIX shell and core utilities only (dash, bash, BusyBox ash).
 #
 # A job is a folder of the workspace with a folder .job in it:
-#   limits     sh, written by the client: first "token=N.HEX" (marks the job's processes by the environment variable OPENSEES_HPC_JOB, and tells one
+#   limits     sh, written by the client: first "token=N.HEX" (marks the job's processes by the environment variable OPENSEES_HPC_JOB, and distinguishes one
 #              submit of an ID from another), then log_name, output_name, grace_s, timeout_s, reap
 #   settings   sh, written by the client: what to run
 #   on_end     sh, written by the client if there is something to run after the end
@@ -12,15 +12,15 @@
 #   run        who supervises it: "PID START BOOT UPTIME_S" (the job has begun)
 #   program    the program itself: "PID START"
 #   ending     who cancels it: "PID START BOOT"
-#   over       the program has ended (written if somebody has asked for that)
-#   swept      who cancels it has found nothing of it after that
-#   request    "cancel", "timeout" or "shutdown" (the host goes down): the first one counts
-#   end        the one truth about how it ended: "HOW EXIT_CODE OUTPUT BEGAN ENDED USER_TIME SYSTEM_TIME"; HOW: ended, cancelled, timeout, lost
-#   status     how the programs of our image say that they ended: "exit CODE" or "signal NUMBER" (OpenSees jobs; nothing here reads it)
+#   over       the program has ended (written only on request)
+#   swept      the canceller has found no process of it after that
+#   request    "cancel", "timeout" or "shutdown" (of the host): the first one counts
+#   end        how it ended, decided once: "HOW EXIT_CODE OUTPUT BEGAN ENDED USER_TIME SYSTEM_TIME"; HOW: ended, cancelled, timeout, lost
+#   status     how the program ended, as the programs of our image report it: "exit CODE" or "signal NUMBER" (OpenSees jobs; nothing here reads it)
 #   after      exit code of the command that runs after the end
 #   reserve.N  room for one state file each, should the disk be full: request, over, end, after (read by the programs on the VM's image, too)
-# What several may write (request, end) is linked into place and what is replaced is moved there, so that it is whole or not there at all. What one
-# process writes once is a single short line, and a line counts only with its newline: to a reader that is the same, and costs no process.
+# Files that several may write (request, end) are linked into place, and replaced ones are moved there, so that they are complete or absent. A file that one
+# process writes once is a single short line, which counts only with its newline: for a reader that is equivalent, and it costs no process.
 
 # shellcheck disable=SC2034 # for the scripts that source this one
 CONTROL=.opensees-hpc
@@ -79,7 +79,7 @@ is_alive() {
   case $LIVE in Z* | X*) return 1 ;; esac
 }
 
-# Give up one file of the reserve beside state file $1, in whose place another one fits. Fails if there is none left.
+# Give up one file of the reserve beside state file $1, so that another one fits. Fails if there is none left.
 release_reserve() {
   for reserve in "${1%/*}"/reserve.*; do
     if [ -e "$reserve" ] && rm -f -- "$reserve"; then return 0; fi
@@ -87,14 +87,14 @@ release_reserve() {
   return 1
 }
 
-# Write the one line $2 to file $1, which nobody else writes. On a full disk the reserve is given up, as much as it takes.
+# Write the one line $2 to file $1, which has no other writer. On a full disk as much of the reserve is given up as necessary.
 write_line() {
   until { printf '%s\n' "$2" >"$1"; } 2>/dev/null; do
     release_reserve "$1" || return 1
   done
 }
 
-# Write $2 to file $1, whole or not at all, over what was there. On a full disk the reserve is given up, as much as it takes.
+# Write $2 to file $1, completely or not at all, replacing its content. On a full disk as much of the reserve is given up as necessary.
 write_state() {
   until { printf '%s\n' "$2" >"$1.$OWN_PID.tmp"; } 2>/dev/null && mv -f -- "$1.$OWN_PID.tmp" "$1"; do
     rm -f -- "$1.$OWN_PID.tmp"
@@ -102,7 +102,7 @@ write_state() {
   done
 }
 
-# Write $2 to file $1 unless it is there already. Fails if it is there, or cannot be written.
+# Write $2 to file $1 unless it exists. Fails if it exists or cannot be written.
 write_once() {
   while :; do
     if { printf '%s\n' "$2" >"$1.$OWN_PID.tmp"; } 2>/dev/null && ln -- "$1.$OWN_PID.tmp" "$1" 2>/dev/null; then
@@ -113,19 +113,19 @@ write_once() {
     [ ! -e "$1" ] || return 1
     release_reserve "$1" || break
   done
-  # No hard links here: creating without clobbering is as exclusive, though a reader may see it before it is filled.
+  # No hard links here: creating without clobbering is as exclusive, but a reader may see the file before it is complete.
   (
     set -C
     printf '%s\n' "$2" >"$1"
   ) 2>/dev/null
 }
 
-# Sets LINE to the first line of file $1; fails if there is no file or no whole line.
+# Sets LINE to the first line of file $1; fails if there is no file or no complete line.
 read_line() {
   { IFS= read -r LINE <"$1"; } 2>/dev/null
 }
 
-# Decide how the job in folder $1 ended: exit code $2 (or "-" if nobody saw it), times "BEGAN ENDED USER SYSTEM" $3. The first to decide decides for all.
+# Decide how the job in folder $1 ended: exit code $2 (or "-" if unknown), times "BEGAN ENDED USER SYSTEM" $3. The first decision counts.
 decide_end() {
   output_there=0
   output_name=
@@ -166,12 +166,12 @@ read_run_state() {
   # shellcheck disable=SC2086
   set -- "$1" $2
   if is_alive "$2" "$3" "$4"; then return; fi
-  # Nobody watches it any more. It runs on if the program does; else it has ended without a witness.
+  # It has no supervisor any more. It is running if its program is; else it has ended without a witness.
   if read_line "$1/.job/program"; then
     # shellcheck disable=SC2086
     if is_alive $LINE "$4"; then return; fi
   elif [ "$4" = "$BOOT" ]; then
-    # The supervisor was killed when it had just begun: give the program the time to say who it is.
+    # The supervisor was killed when it had just begun: give the program time to write down its PID.
     read_uptime
     [ $((${UPTIME%%.*} - ${5%%.*})) -ge 5 ] || return
   fi
@@ -179,7 +179,7 @@ read_run_state() {
     read_uptime
     [ "$4" = "$BOOT" ] || UPTIME=$5
     decide_end "$1" - "$5 $UPTIME - -"
-    # On a full disk it cannot be written: it is reported all the same.
+    # On a full disk it cannot be written, but it is reported.
     read_line "$1/.job/end" || LINE="$how - $output_there $5 $UPTIME - -"
   fi
   STATE="end $LINE"
@@ -202,7 +202,7 @@ pause() {
   sleep "$1" 2>/dev/null || sleep 1
 }
 
-# Print "mark PID TOKEN" for the processes that bear the token of a job in their environment, and "process PID PARENT STATE" for all.
+# Print "mark PID TOKEN" for the processes that have the token of a job in their environment, and "process PID PARENT STATE" for all.
 list_processes() {
   if [ -d /proc/self ]; then
     LC_ALL=C grep -zsoHe '^OPENSEES_HPC_JOB=.*' /proc/[0-9]*/environ 2>/dev/null | tr '\0' '\n' |
@@ -215,8 +215,8 @@ list_processes() {
   fi
 }
 
-# From lines "job NAME TOKEN", then what list_processes prints: print "NAME PID" for each living process of these jobs. A job's are those that bear its
-# token and all that descend from them.
+# From lines "job NAME TOKEN", then what list_processes prints: print "NAME PID" for each living process of these jobs. A job's processes are those that have its
+# token and all their descendants.
 walk_trees() {
   awk -v self="$OWN_PID" '
     $1 == "job" { names[$3] = $2 }
@@ -238,7 +238,7 @@ find_tree() {
 
 # End every process of the job with token $1: SIGTERM, $2 seconds of grace, then SIGKILL. Fails if some are left 10 s after that.
 stop_tree() {
-  told=' '
+  signalled=' '
   read_uptime
   kill_at=$((${UPTIME%%.*} + $2))
   while tree=$(find_tree "$1") && [ -n "$tree" ]; do
@@ -249,7 +249,7 @@ stop_tree() {
       if [ "$now" -ge "$kill_at" ]; then
         kill -KILL "$pid" 2>/dev/null
       else
-        case $told in *" $pid "*) ;; *) kill -TERM "$pid" 2>/dev/null && told="$told$pid " ;; esac
+        case $signalled in *" $pid "*) ;; *) kill -TERM "$pid" 2>/dev/null && signalled="$signalled$pid " ;; esac
       fi
     done
     pause 0.05

@@ -1,6 +1,6 @@
 #!/bin/sh
-# launcher.sh WORKSPACE JOB...: begin jobs whose folders are in place. Runs in a session of its own; forks one supervisor a job and ends.
-# A supervisor starts the program, waits for it, watches its deadline, decides how it ended, and runs what is to be run afterwards.
+# launcher.sh WORKSPACE JOB...: start jobs whose folders are in place. Runs in a session of its own; forks one supervisor a job and ends.
+# A supervisor starts the program, waits for it, watches its deadline, decides how it ended, and runs the command that follows.
 
 here=${0%/*}
 . "$here/common.sh"
@@ -17,14 +17,14 @@ supervise() {
   # A handler, not "ignore": what is ignored would be inherited by the program.
   trap : HUP INT USR1
   read_own_pid
-  # A cancel ends the program, not this: a signal to this comes from a host that goes down, and the program with it.
+  # A cancel ends the program, not this process: a signal to this one comes from a host that is shutting down, and the program with it.
   trap '[ -e "$job/.job/end" ] || write_once "$job/.job/request" shutdown' TERM
   read_start "$OWN_PID"
   read_uptime
   began=$UPTIME
   write_line "$job/.job/run" "$OWN_PID $START $BOOT $began" || exit 1
   if [ -n "$gate" ]; then
-    # Closed by exec: a shell keeps a copy of what it closes for one command only, and would wait for itself.
+    # Closed by exec: a shell keeps a copy of a descriptor that it closes for one command only, and would wait for itself.
     exec 9>&-
     read -r _ <"$gate"
   fi
@@ -52,7 +52,7 @@ supervise() {
   run_afterwards "$job"
 }
 
-# Who cancels jobs looks for the processes of all of them at once: wait until it has found none of this job. Fails if nobody cancels it (any more).
+# The canceller looks for the processes of all its jobs together: wait until it has found none of this job. Fails if there is no canceller (any more).
 await_sweep() {
   [ -e "$job/.job/request" ] && write_line "$job/.job/over" "$code" || return 1
   set -- 0.02 0.05 0.1 0.2 0.4
@@ -64,13 +64,13 @@ await_sweep() {
   done
 }
 
-# Who asked for the end wants to hear of it when all are gone, not before.
+# Report the end to the client that requested it only when all processes have ended.
 end_leftovers() {
   if [ "$reap" = 1 ]; then stop_tree "$token" "$grace_s"; fi
   while [ -e "$job/.job/request" ] && ! stop_tree "$token" "$grace_s"; do :; done
 }
 
-# Runs in a process of its own and becomes the job's program, whose environment bears the job's token from then on.
+# Runs in a process of its own and becomes the job's program, whose environment has the job's token from then on.
 # shellcheck disable=SC2120 # "$@" is what settings sets
 become_program() {
   cd -- "./$job" || exit 125
@@ -137,8 +137,8 @@ run_afterwards() {
   write_line "$1/.job/after" "$?"
 }
 
-# Many jobs begin their work when all of them have a supervisor; else the first ones take the processor from those that are still to be begun. The
-# gate opens when its only writer, this process, closes it or is gone.
+# Many jobs start their work when all of them have a supervisor; else the first ones would take the processor from those that are not started yet. The
+# gate opens when its only writer, this process, closes it or ends.
 gate=
 if [ $# -gt 4 ] && mkfifo "$CONTROL/gate.$$" 2>/dev/null; then
   gate="$CONTROL/gate.$$"
@@ -155,7 +155,7 @@ if [ -n "$gate" ]; then
       pause 0.01
     done
   done
-  # First the name, then the writer: who opens it in between would wait for ever.
+  # First the name, then the writer: a reader that opens it in between would wait for ever.
   rm -f "$gate"
   exec 9>&-
 fi

@@ -1,10 +1,10 @@
 #!/bin/sh
-# manager.sh VERB ...: what a client asks of a workspace. The current folder is the workspace.
+# manager.sh VERB ...: the requests of a client to a workspace. The current folder is the workspace.
 #
 #   submit TOKEN HOW          a tar of job folders and a file .complete on stdin; one line a job: ok|exists|none|busy|failed <tab> NAME <tab> WHY
 #                             HOW: new (the IDs must be free), again (they must be those of jobs that are over), any (either)
 #   status [NAME...]          one line a job: NAME <tab> AFTER <tab> STATE (see common.sh); all jobs without names
-#   cancel NAME...            end them and wait until they are gone, then as status
+#   cancel NAME...            end them and wait until they have ended, then as status
 #   delete NAME...            one line a job: ok|none|busy|failed <tab> NAME <tab> WHY
 #   show NAME FILE LINES      status line, then the size of the job's FILE, then its last LINES lines
 #   read NAME FILE BYTES      the same, but its first BYTES bytes
@@ -15,7 +15,7 @@ here=${0%/*}
 . "$here/common.sh"
 boot_id
 read_own_identity
-# What has begun is brought to its end, also when the client goes away.
+# A verb runs to its end even if the client disconnects.
 trap '' HUP PIPE
 
 fail() {
@@ -45,7 +45,7 @@ status() {
   return 0
 }
 
-# Take the right to move the folder of job $1 away. The right is taken inside the folder that was looked at, so that it cannot be meant for a
+# Claim the right to move the folder of job $1 away. The claim is inside the folder that was checked, so that it cannot apply to a
 # newer one of the same name, and a claimer that died is followed by the next number. Fails with OUTCOME and WHY set.
 claim_folder() {
   OUTCOME=none
@@ -80,7 +80,7 @@ is_over() {
   [ "$AFTER" != running ]
 }
 
-# Move the folder of job $1 to the bin if $2 (is_over or may_replace) allows it. Asked again once the right is taken: another client may have put
+# Move the folder of job $1 to the bin if $2 (is_over or may_replace) allows it. It is called again after the claim: another client may have put
 # a new job there in between. Fails with OUTCOME and WHY set.
 retire_folder() {
   "$2" "$1" && claim_folder "$1" && "$2" "$1" || return 1
@@ -113,12 +113,12 @@ submit() {
     fail "the workspace cannot be written to, or its disk is full"
   fi
   tar -xmof - -C "$new" || fail "the files of the jobs could not be unpacked"
-  [ -e "$new/.complete" ] || fail "the files of the jobs did not arrive whole"
+  [ -e "$new/.complete" ] || fail "the files of the jobs did not arrive completely"
   rm -f "$new/.complete"
   for folder in "$new"/*/; do
     prepare "${folder%/}" || fail "the disk is full"
   done
-  # All at once: each of these renames fails if another folder is there. The others have a look of their own.
+  # All in one call: each of these renames fails if another folder is there. The others are checked one by one.
   set -- "$new"/*
   [ "$mode" = again ] || mv -- "$@" ./ 2>/dev/null
   placed=$#
@@ -135,7 +135,7 @@ submit() {
   empty_bin
 }
 
-# Write down who puts the folder in place, and put by what is given up when the disk is full at the job's end.
+# Record which process puts the folder in place, and create the reserve that is given up if the disk is full at the job's end.
 prepare() {
   {
     printf '%s\n' "$$ $OWN_START $BOOT" >"$1/.job/placed" &&
@@ -150,7 +150,7 @@ put_by() {
   done
 }
 
-# A script for a person on this host who stands before the job's folder.
+# A script for a user on this host who is in the job's folder.
 write_hand_tool() {
   case $here in
     /*) return 0 ;;
@@ -161,7 +161,7 @@ write_hand_tool() {
     'cd -- "$folder/.." && exec /bin/sh '"$here"'/manager.sh "${1:-status}" "${folder##*/}"' >"$1"
 }
 
-# Put folder $1 in its place as job $2: a rename, which fails if another one is there. Fails with OUTCOME and WHY set.
+# Move folder $1 into place as job $2: a rename, which fails if another one is there. Fails with OUTCOME and WHY set.
 place() {
   if [ "$mode" = again ] && read_state "$2" && [ "$STATE" = none ] && ! was_tried "$2"; then
     OUTCOME=none
@@ -173,11 +173,11 @@ place() {
     if ! retire_folder "$2" may_replace && [ "$OUTCOME" != none ]; then return 1; fi
   done
   OUTCOME=failed
-  WHY='it could not be put in its place'
+  WHY='it could not be moved into place'
   return 1
 }
 
-# Whether the folder of job $1 was put there by this very submit: by an earlier try, whose client did not hear of it.
+# Whether the folder of job $1 was put there by this very submit: by an earlier try, whose answer did not reach the client.
 is_ours() {
   read_token "$1" && [ "${LINE#*.}" = "$token" ]
 }
@@ -191,7 +191,7 @@ was_tried() {
   return 1
 }
 
-# Whether what is in the place of job $1 may be moved away. Fails with OUTCOME and WHY set; none: there is nothing any more.
+# Whether the folder in the place of job $1 may be moved away. Fails with OUTCOME and WHY set; none: it does not exist any more.
 may_replace() {
   OUTCOME=none
   WHY=
@@ -203,7 +203,7 @@ may_replace() {
   if is_ours "$1"; then
     OUTCOME=ok
     WHY=
-    # An earlier try has come through; unless it was killed before the job had begun.
+    # An earlier try has succeeded, unless it was killed before the job had begun.
     [ "$STATE" = none ]
     return
   fi
@@ -213,7 +213,7 @@ may_replace() {
   is_over "$1"
 }
 
-# Start the launcher, away from the connection. What we ignore is inherited, and programs must be able to end by it: "yes | head -1".
+# Start the launcher, detached from the connection. Ignored signals are inherited, and programs must be able to end by this one: "yes | head -1".
 start_launcher() (
   trap - HUP PIPE
   if ! setsid -f /bin/sh "$here/launcher.sh" "$PWD" "$@" </dev/null >/dev/null 2>&1; then
@@ -225,7 +225,7 @@ start_launcher() (
   fi
 )
 
-# Begin the jobs named, and wait until each has a supervisor.
+# Start the named jobs, and wait until each has a supervisor.
 launch() {
   start_launcher "$@"
   tries=0
@@ -252,7 +252,7 @@ cancel() {
   status "$@"
 }
 
-# Run stop.sh away from the connection, and wait for it.
+# Run stop.sh detached from the connection, and wait for it.
 stop() {
   if command -v setsid >/dev/null; then
     setsid /bin/sh "$here/stop.sh" "$@" </dev/null >/dev/null 2>&1 &
@@ -296,7 +296,7 @@ sweep() {
     if read_line "$new/.owner"; then
       is_alive $LINE && continue
     elif read_start "${new##*.}"; then
-      continue # it is being made: who makes it has its number in the name, and has not written down more yet
+      continue # it is being created: its creator's PID is in the name, and nothing else is written down yet
     fi
     rm -rf -- "$new"
   done

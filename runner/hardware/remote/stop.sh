@@ -1,6 +1,6 @@
 #!/bin/sh
-# stop.sh NAME...: end jobs with all their processes; the other half of "manager.sh cancel", away from the connection. The current folder is the workspace.
-# One loop for all jobs, which looks at the processes of the host once in a round. A job gets SIGTERM, after its grace SIGKILL. It is given up 10 s after
+# stop.sh NAME...: end jobs with all their processes; the other half of "manager.sh cancel", detached from the connection. The current folder is the workspace.
+# One loop for all jobs, which lists the processes of the host once a round. A job gets SIGTERM, after its grace SIGKILL. It is given up 10 s after
 # that, or if its supervisor does nothing for long. Where no supervisor is left, the end is decided here in its place.
 
 here=${0%/*}
@@ -8,7 +8,7 @@ here=${0%/*}
 boot_id
 read_own_identity
 
-# Ask for the end of the jobs. Sets active: the numbers of those that run.
+# Request the end of the jobs. Sets active: the numbers of the running ones.
 begin() {
   active=
   number=0
@@ -39,7 +39,7 @@ recall() {
   eval "kill_at=\$kill_at_$1 kills=\$kills_$1 over=\$over_$1 swept=\$swept_$1 busy=\$busy_$1"
 }
 
-# Note whose program is over, before the look at the processes: what that finds is all that there is of such a job.
+# Note which programs are over, before the processes are listed: the list then has all processes of such a job.
 note_over() {
   for i in $active; do
     recall "$i"
@@ -54,10 +54,10 @@ print_jobs() {
   done
 }
 
-# Send process $2 of job number $1 the signal whose time it is. Sets the job's busy to the number of this round.
+# Send process $2 of job number $1 the signal that is due. Sets the job's busy to the number of this round.
 send_signal() {
   recall "$1"
-  eval "busy_$1=$round told=\${told_$2-}"
+  eval "busy_$1=$round signalled=\${signalled_$2-}"
   if [ -z "$kill_at" ]; then
     kill_at=$((now + grace))
     eval "kill_at_$1=$kill_at"
@@ -65,12 +65,12 @@ send_signal() {
   if [ "$now" -ge "$kill_at" ]; then
     kill -KILL "$2" 2>/dev/null
     [ -n "$kills" ] || eval "kills_$1=1 give_up_$1=$((now + 10))"
-  elif [ -z "$told" ]; then
-    kill -TERM "$2" 2>/dev/null && eval "told_$2=1"
+  elif [ -z "$signalled" ]; then
+    kill -TERM "$2" 2>/dev/null && eval "signalled_$2=1"
   fi
 }
 
-# Leave out of active what has ended and what is given up; tell the supervisors of jobs of which nothing is left.
+# Remove from active the jobs that have ended or are given up; notify the supervisors of jobs without processes.
 note_ended() {
   left=
   for i in $active; do
@@ -100,7 +100,7 @@ while [ -n "$active" ]; do
 $found
 END
   note_ended
-  # Most jobs end at once; those that do not have a grace.
+  # Most jobs end at once; the others have a grace period.
   if [ -z "$active" ]; then break; fi
   if [ $round -lt 10 ]; then pause 0.02; else pause 0.1; fi
 done

@@ -43,13 +43,13 @@ recall() {
   eval "name=\$name_$1 from=\$from_$1 log=\$log_$1"
 }
 
-# Find out which jobs are over, before the sizes are read: what they wrote is then there. Sets over (numbers) and the logs as "$@" of the caller.
+# Find out which jobs are over, before the sizes are read, so that these include all that they wrote. Sets over (numbers) and the logs as "$@" of the caller.
 note_ended() {
   over=' '
   for i in $active; do
     recall "$i"
     if [ ! -e "$name/.job/end" ]; then
-      # Now and then a closer look: the supervisor may have been killed, the folder deleted.
+      # Check more closely now and then: the supervisor may have been killed, or the folder deleted.
       [ "$look" = 1 ] || continue
       read_state "$name"
       case $STATE in running | submitted) continue ;; esac

@@ -1,4 +1,4 @@
-"""A minimal Debian in a folder, and commands in it: what someone has who installs the smallest system there is.
+"""A minimal Debian in a folder, and commands in it: the smallest system that somebody can install.
 
 It needs root, ``debootstrap``, and the right to mount. Processes in it see no other process; the network is the host's.
 """
@@ -29,17 +29,17 @@ USER_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
-    """``engine``: a folder of the host with Pulumi CLIs as ``bootstrap`` keeps them, or None: it has to make its own."""
+class FreshSystem:
+    """``engine``: a folder of the host with Pulumi CLIs as ``bootstrap`` keeps them, or None: it has to install its own."""
 
     root: Path
     reach: Reach
     engine: Path | None
 
     def run(self, command: str) -> int:
-        """Type a line of shell at a terminal in the newcomer's home, and agree to what it asks; its exit code.
+        """Type a line of shell at a terminal in the newcomer's home, confirm what it asks, and return its exit code.
 
-        What it prints goes where our output goes.
+        Its output goes where ours goes.
         """
         typed = f"printf 'y\\n' | script --quiet --return --command {shlex.quote(command)} /dev/null"
         lent = [] if self.engine is None else [(self.engine, f"{CACHE}/pulumi")]
@@ -48,13 +48,13 @@ class Machine:
         return self._enter(USER, typed, shown=shown, variables=cache)
 
     def administer(self, command: str) -> None:
-        """Run a line of shell as root. Nothing of the host's is shown, as packages may bring files for the same places.
+        """Run a line of shell as root. The host's folders are not shown, as packages may install files in the same places.
 
         Raises:
             MissingToolError: it failed: as a rule because packages cannot be had.
         """
         if code := self._enter("root", command, shown=(), variables={"DEBIAN_FRONTEND": "noninteractive"}):
-            raise MissingToolError(f"on the fresh machine `{command}` ended with {code}")
+            raise MissingToolError(f"on the fresh system `{command}` ended with {code}")
 
     def _enter(
         self, user: str, command: str, *, shown: Sequence[tuple[Path, str]], variables: Mapping[str, str]
@@ -67,30 +67,32 @@ class Machine:
 
 
 def home_variables(user: str) -> Mapping[str, str]:
-    """What a login gives."""
+    """Return the environment of a login."""
     is_root = user == "root"
     home, path = ("/root", SYSTEM_PATH) if is_root else (f"/home/{user}", USER_PATH)
     return {"HOME": home, "USER": user, "LOGNAME": user, "SHELL": "/bin/bash", "PATH": path, "LANG": "C.UTF-8"}
 
 
 @contextmanager
-def fresh_machine(clone_of: Path, packages: Sequence[str], *, reach: Reach, engine: Path | None) -> Iterator[Machine]:
-    """A machine with these packages, nothing that they recommend, and an ordinary user who has cloned the repository.
+def fresh_system(
+    clone_of: Path, packages: Sequence[str], *, reach: Reach, engine: Path | None
+) -> Iterator[FreshSystem]:
+    """Yield a system with these packages, nothing that they recommend, and an ordinary user who has cloned the repository.
 
     Raises:
-        MissingToolError: it cannot be made here.
+        MissingToolError: it cannot be set up here.
     """
     check_host()
     with tempfile.TemporaryDirectory(prefix="opensees-hpc-fresh-", ignore_cleanup_errors=True) as folder:
-        machine = Machine(root=Path(folder) / "root", reach=reach, engine=engine)
-        make_system(machine.root, mirror=reach.mirror)
-        hand_on(reach, machine.root)
-        machine.administer("apt-get -qq update")
-        machine.administer(f"apt-get -qq -y --no-install-recommends install {' '.join(packages)}")
-        hand_on(reach, machine.root)  # once more: a package brings certificates of its own
-        machine.administer(f"useradd --create-home --shell /bin/bash {USER}")
-        clone_repository(clone_of, machine)
-        yield machine
+        system = FreshSystem(root=Path(folder) / "root", reach=reach, engine=engine)
+        make_system(system.root, mirror=reach.mirror)
+        hand_on(reach, system.root)
+        system.administer("apt-get -qq update")
+        system.administer(f"apt-get -qq -y --no-install-recommends install {' '.join(packages)}")
+        hand_on(reach, system.root)  # once more: a package installs certificates of its own
+        system.administer(f"useradd --create-home --shell /bin/bash {USER}")
+        clone_repository(clone_of, system)
+        yield system
 
 
 def check_host() -> None:
@@ -99,11 +101,11 @@ def check_host() -> None:
         MissingToolError: not root, no debootstrap, or no right to mount.
     """
     if os.geteuid() != 0:
-        raise MissingToolError("a fresh machine can only be made by root", remedy="run it as root")
+        raise MissingToolError("a fresh system can only be set up by root", remedy="run it as root")
     if shutil.which("debootstrap") is None:
-        raise MissingToolError("there is no debootstrap", remedy="apt-get install debootstrap")
+        raise MissingToolError("debootstrap is missing", remedy="apt-get install debootstrap")
     if subprocess.run([*NAMESPACES, "true"], check=False).returncode != 0:
-        raise MissingToolError("nothing may be mounted here", remedy="run it where root has CAP_SYS_ADMIN")
+        raise MissingToolError("this computer does not allow mounts", remedy="run it where root has CAP_SYS_ADMIN")
 
 
 def make_system(root: Path, *, mirror: str) -> None:
@@ -118,7 +120,7 @@ def make_system(root: Path, *, mirror: str) -> None:
 
 
 def hand_on(reach: Reach, root: Path) -> None:
-    """Put the host's files where it has them, and its settings of APT among the machine's."""
+    """Copy the host's files to the same places, and its settings of APT among the system's."""
     for file in reach.files:
         target = root / file.relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -127,9 +129,9 @@ def hand_on(reach: Reach, root: Path) -> None:
     (root / "etc/apt/apt.conf.d/90-of-the-host").write_text(reach.apt, encoding="utf-8")
 
 
-def clone_repository(source: Path, machine: Machine) -> None:
+def clone_repository(source: Path, system: FreshSystem) -> None:
     """What is committed, as the user's own."""
-    target = machine.root / CLONE.removeprefix("/")
+    target = system.root / CLONE.removeprefix("/")
     git = ["git", "-c", "safe.directory=*"]
     subprocess.run([*git, "clone", "--quiet", "--no-hardlinks", str(source), str(target)], check=True)
-    machine.administer(f"chown -R {USER}:{USER} {CLONE}")
+    system.administer(f"chown -R {USER}:{USER} {CLONE}")
