@@ -240,8 +240,8 @@ def _drill_row(verdict: Verdict) -> tuple[Text | str, ...]:
         verdict.trial.what,
         "never" if verdict.empty_after_s is None else _duration(verdict.empty_after_s),
         f"{verdict.finished} of {verdict.jobs}",
-        f"{verdict.home} of {verdict.jobs}",
-        verdict.went_on or "itself",
+        f"{verdict.downloaded} of {verdict.jobs}",
+        verdict.ended_by or "itself",
         ", ".join(verdict.left_over) or "nothing",
         Text("ok", style="green") if verdict.is_good else Text("FAILED", style="bold red"),
     )

@@ -39,7 +39,7 @@ class ResultsSummary:
         return {
             "batch": self.batch,
             "exit_code": self.exit_code,
-            "home": [_downloaded(item) for item in self.collected.downloaded],
+            "downloaded": [_downloaded(item) for item in self.collected.downloaded],
             "corrupt": [{"prefix": prefix, "message": why} for prefix, why in self.collected.corrupt.items()],
             "unfinished": list(self.collected.unfinished),
         }

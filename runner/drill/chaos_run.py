@@ -57,7 +57,7 @@ class ChaosRun:
             self._problems.append(f"the drill itself could not continue: {error}")
         finally:
             safe = safe_since.close()
-        if not self._problems or verdict.went_on:
+        if not self._problems or verdict.ended_by:
             self._check_witness(safe)
         return replace(verdict, problems=tuple(self._problems))
 
@@ -70,25 +70,27 @@ class ChaosRun:
         self._inject_all(scene)
         left = self._wait_for_nets(scene)
         finished = self._evidence.finished()
-        went_on = self._resume(scene)
+        ended_by = self._resume(scene)
         left = left or self._evidence.left()
         self._check_clients(scene)
-        self._check_results(finished, is_whole=self._is_whole(scene, went_on))
+        self._check_results(finished, is_whole=self._is_whole(scene, ended_by))
         return replace(
             verdict,
             finished=len(finished),
-            home=len(self._evidence.downloaded()),
+            downloaded=len(self._evidence.downloaded()),
             empty_after_s=self._gone_at,
             client_exit_code=client.exit_code,
-            went_on=went_on,
+            ended_by=ended_by,
             left_over=left,
         )
 
-    def _is_whole(self, scene: Scene, went_on: str) -> bool:
+    def _is_whole(self, scene: Scene, ended_by: str) -> bool:
         """Return whether every analysis of the batch must have results."""
         if scene.was_ended:
             return False
-        return went_on.endswith("attach") or not any(injection.fault in MAY_END for injection in self._trial.injections)
+        return ended_by.endswith("attach") or not any(
+            injection.fault in MAY_END for injection in self._trial.injections
+        )
 
     def _inject_all(self, scene: Scene) -> None:
         """Inject each fault in a thread of its own, at its moment; then wait for the client and all other commands to end."""

@@ -102,16 +102,16 @@ class TrialRun:
         left = self._evidence.wait_for_nets(processes_then, on_look=self._note_items)
         finished = self._evidence.finished()
         self._check_summary(client)
-        went_on = self._resume(client)
+        ended_by = self._resume(client)
         left = left or self._evidence.left()
-        self._check_results(finished, is_whole=client.exit_code == 0 or went_on == "attach")
+        self._check_results(finished, is_whole=client.exit_code == 0 or ended_by == "attach")
         return replace(
             verdict,
             finished=len(finished),
-            home=len(self._evidence.downloaded()),
-            empty_after_s=None if left else self._empty_after_s(injected_at, injected_on, went_on),
+            downloaded=len(self._evidence.downloaded()),
+            empty_after_s=None if left else self._empty_after_s(injected_at, injected_on, ended_by),
             client_exit_code=client.exit_code,
-            went_on=went_on,
+            ended_by=ended_by,
             left_over=left,
             noticed_s=self._noticed_s("lost"),
             replaced_s=self._noticed_s("intend"),
@@ -166,7 +166,7 @@ class TrialRun:
         if items:
             self._seen_until = time.monotonic()
 
-    def _empty_after_s(self, injected_at: float, injected_on: datetime, went_on: str) -> float:
+    def _empty_after_s(self, injected_at: float, injected_on: datetime, ended_by: str) -> float:
         """Return seconds since the fault: as observed, or where a client ended its VMs itself, by its journal.
 
         If the journal could not be written any more, they count as gone when the client ended.
@@ -175,7 +175,7 @@ class TrialRun:
             return round(self._seen_until - injected_at, 1)
         journal = self._site.context.journals.read(self._batch.name)
         vms = [item for item in journal.created if item.kind == "instance"] if journal else []
-        if any(item.gone is None or went_on for item in vms):
+        if any(item.gone is None or ended_by for item in vms):
             return round(self._client_ended_at - injected_at, 1)
         return round(max([0.0, *((item.gone - injected_on).total_seconds() for item in vms if item.gone)]), 1)
 

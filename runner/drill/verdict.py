@@ -29,8 +29,8 @@ class Verdict:
     """The result of a trial.
 
     ``empty_after_s``: from the fault until nothing billable was left, before any command resumed the batch; None if that was not reached.
-    ``finished``: jobs that had ended by then, ``home`` those whose results are downloaded at the end, of ``jobs``.
-    ``went_on``: the command that ended the batch, '' if its own client did. Of VMs that were preempted: ``noticed_s``, the
+    ``finished``: jobs that had ended by then, ``downloaded`` those whose results are downloaded at the end, of ``jobs``.
+    ``ended_by``: the command that ended the batch, '' if its own client did. Of VMs that were preempted: ``noticed_s``, the
     longest time until the client noticed, and ``replaced_s``, until it then requested another one.
     """
 
@@ -38,10 +38,10 @@ class Verdict:
     batch: str
     jobs: int
     finished: int = 0
-    home: int = 0
+    downloaded: int = 0
     empty_after_s: float | None = None
     client_exit_code: int | None = None
-    went_on: str = ""
+    ended_by: str = ""
     noticed_s: float | None = None
     replaced_s: float | None = None
     left_over: tuple[str, ...] = ()
@@ -63,8 +63,8 @@ class Verdict:
             empty_after_s=self.empty_after_s,
             jobs=self.jobs,
             finished=self.finished,
-            home=self.home,
-            went_on=self.went_on,
+            downloaded=self.downloaded,
+            ended_by=self.ended_by,
             noticed_s=self.noticed_s,
             replaced_s=self.replaced_s,
             left_over=self.left_over,

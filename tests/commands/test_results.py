@@ -42,7 +42,7 @@ def test_a_batch_is_downloaded_and_repeating_it_is_no_error(batch: Batch) -> Non
     batch.push("a")
     for _ in range(2):
         summary = execute(batch.context, batch=batch.name)
-        assert (summary.exit_code, [results["job"] for results in summary.as_json()["home"]]) == (0, ["a"])
+        assert (summary.exit_code, [results["job"] for results in summary.as_json()["downloaded"]]) == (0, ["a"])
     assert batch.at_home() == {"a": dict(FILES)}
     assert batch.objects() == []
 

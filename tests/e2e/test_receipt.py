@@ -30,7 +30,7 @@ def test_shown_then_proven(fresh_site: Site) -> None:
     assert "from the journal alone" in as_text.stdout
     proven = fresh_site.invoke("receipt", "b", "--verify")
     assert proven.returncode == 0, proven.stderr
-    assert "nothing is left, says the cloud" in proven.stdout
+    assert "nothing is left, as the cloud reported" in proven.stdout
     assert json.loads(fresh_site.invoke("receipt", "b", "--json").stdout)["left_over"] == []
 
 

@@ -91,7 +91,7 @@ def test_attach_after_kill_9(site: Site, tmp_path: Path, moment: Callable[[dict[
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=LIMIT_S)
     assert len(site.status()["vms"]) == 2
-    assert f"invoke attach --batch {batch} to go on" in site.invoke("status").stdout
+    assert f"invoke attach --batch {batch} to continue" in site.invoke("status").stdout
     done = site.invoke("attach", "--json", "--results", str(tmp_path / "results"))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     assert_all_ended_well(read_events(done.stdout), tmp_path / "results", site)

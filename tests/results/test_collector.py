@@ -31,7 +31,7 @@ def test_each_set_is_downloaded_once_and_not_before_it_is_committed(batch: Batch
     reported.events = [event for event in reported.events if event.as_json().get("state") != "unfinished"]
     assert batch.at_home() == {job: dict(FILES) for job in "abc"}
     assert batch.objects() == []
-    assert reported.states() == ["home"] * 3
+    assert reported.states() == ["downloaded"] * 3
 
 
 def test_the_end_reports_what_was_never_committed(batch: Batch) -> None:
@@ -85,7 +85,7 @@ def test_what_a_crash_left_after_the_record_is_reported_again_and_deleted(batch:
     downloaded_sets: list[DownloadedSet] = []
     reported = Reported()
     make_collector(batch, reported, on_downloaded=downloaded_sets.append).finish()
-    assert reported.states() == ["home"]
+    assert reported.states() == ["downloaded"]
     assert [downloaded.job for downloaded in downloaded_sets] == ["a"]
     assert batch.objects() == []
 
@@ -106,7 +106,7 @@ def test_wanted_sets_are_downloaded_at_once_and_the_rest_by_polling(batch: Batch
         until(lambda: "by-itself" in batch.at_home())
         assert collector.wait_downloaded("never", 1, timeout_s=0.2) is None
     until(lambda: batch.objects() == [])
-    assert reported.states() == ["home"] * 6
+    assert reported.states() == ["downloaded"] * 6
 
 
 def test_a_stop_in_the_middle_of_a_download_loses_nothing(batch: Batch) -> None:

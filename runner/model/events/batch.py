@@ -72,7 +72,7 @@ class BatchRenamed(Event):
 class InstancesCreated(Event):
     """The cloud has created VMs of the batch; they are booting."""
 
-    kind: ClassVar[str] = "machines"
+    kind: ClassVar[str] = "vms"
     names: Annotated[tuple[str, ...], "names of the VMs"]
 
 
@@ -182,7 +182,7 @@ class ResultsDownloaded(Event):
     kind: ClassVar[str] = "results"
     job: Annotated[str, "name of the job"]
     attempt: Annotated[int, "counts from 1"]
-    state: Annotated[Literal["home"], "always this"] = field(default="home", init=False)
+    state: Annotated[Literal["downloaded"], "always this"] = field(default="downloaded", init=False)
     files: Annotated[int, "number of files"]
     bytes: Annotated[int, "their size, in bytes"]
     folder: Annotated[str, "where they are"]
