@@ -1,6 +1,6 @@
 """How a stack's settings are read and checked, before anything is declared. The settings themselves: ``infra/*/settings.py``.
 
-Values come from ``Pulumi.<stack>.yaml``: ours from the namespace ``opensees-hpc``, the place from ``gcp``. Whatever is
+Values come from ``Pulumi.<stack>.yaml``: ours from the namespace ``opensees-hpc``, the location from ``gcp``. Whatever is
 wrong is reported in one ``pulumi.RunError``, which the engine shows without a traceback.
 """
 
@@ -40,7 +40,7 @@ Zone = Annotated[str, Field(pattern=r"^[a-z]+-[a-z]+[0-9]+-[a-z]$")]
 MachineTypeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)+$")]
 
 
-class Place(BaseModel):
+class Location(BaseModel):
     """Where resources are created. ``zone`` may be left out: then it is the region's zone b, which every region has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,7 +55,7 @@ class StackSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    place: Place
+    location: Location
 
 
 Settings = TypeVar("Settings", bound=StackSettings)
@@ -70,7 +70,7 @@ def load_settings(model: type[Settings]) -> Settings:
     values = _read_namespace(names.CONFIG_NAMESPACE)
     raw = {key: _parse_value(model, key, text) for key, text in values.items()}
     try:
-        return model.model_validate(raw | {"place": _read_place()})
+        return model.model_validate(raw | {"location": _read_location()})
     except ValidationError as error:
         lines = [
             _describe_problem(model, problem["loc"], problem["msg"], problem["type"]) for problem in error.errors()
@@ -111,28 +111,28 @@ def _parse_value(model: type[StackSettings], key: str, text: str) -> Any:
         return text
 
 
-def _read_place() -> dict[str, str]:
+def _read_location() -> dict[str, str]:
     """Read the provider's own settings, which fall back to ``GOOGLE_PROJECT``, ``GOOGLE_REGION`` and ``GOOGLE_ZONE``."""
     found = {"project": gcp.config.project, "region": gcp.config.region, "zone": gcp.config.zone}
-    place = {key: value for key, value in found.items() if value}
-    if "zone" in place:
-        place.setdefault("region", re.sub(r"-[a-z]$", "", place["zone"]))
-    elif "region" in place:
-        place["zone"] = f"{place['region']}-b"
-    return place
+    location = {key: value for key, value in found.items() if value}
+    if "zone" in location:
+        location.setdefault("region", re.sub(r"-[a-z]$", "", location["zone"]))
+    elif "region" in location:
+        location["zone"] = f"{location['region']}-b"
+    return location
 
 
 def _describe_problem(model: type[StackSettings], loc: tuple[int | str, ...], message: str, kind: str) -> str:
     """Return one line: key, what is wrong, file, remedy."""
     file = f"Pulumi.{pulumi.get_stack()}.yaml"
-    in_place = loc[:1] == ("place",)
+    in_location = loc[:1] == ("location",)
     if not loc:
         return f"  {names.CONFIG_NAMESPACE}: {message.removeprefix('Value error, ')}; in {file}"
-    key = f"gcp:{loc[1]}" if in_place and len(loc) > 1 else f"{names.CONFIG_NAMESPACE}:{loc[0]}"
-    where = "".join(f"[{part}]" for part in loc[1:] if not in_place)
+    key = f"gcp:{loc[1]}" if in_location and len(loc) > 1 else f"{names.CONFIG_NAMESPACE}:{loc[0]}"
+    where = "".join(f"[{part}]" for part in loc[1:] if not in_location)
     text = message.removeprefix("Value error, ")
     if kind == "extra_forbidden" and len(loc) == 1:
-        known = ", ".join(sorted(set(model.model_fields) - {"place"}))
+        known = ", ".join(sorted(set(model.model_fields) - {"location"}))
         return f"  {key}: unknown key in {file}; known are {known}; remedy: pulumi config rm {key}"
     what = "is not set" if kind == "missing" and not where else text
     return f"  {key}{where}: {what}; in {file}; remedy: pulumi config set {key} VALUE"

@@ -28,7 +28,7 @@ def fill_tables(page: str) -> str:
 
 
 def _table(model: type[StackSettings]) -> str:
-    rows = [_row(key, field) for key, field in model.model_fields.items() if key != "place"]
+    rows = [_row(key, field) for key, field in model.model_fields.items() if key != "location"]
     return "\n".join(["| key | default | meaning |", "| --- | --- | --- |", *rows, ""])
 
 

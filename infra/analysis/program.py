@@ -33,14 +33,14 @@ def declare_batch(batch: str, settings: AnalysisSettings) -> None:
 
 def _instance_args(batch: str, settings: AnalysisSettings, vm: MachineSettings) -> EphemeralInstanceArgs:
     return EphemeralInstanceArgs(
-        place=settings.place.model_copy(update={"zone": vm.zone or settings.place.zone}),
+        location=settings.location.model_copy(update={"zone": vm.zone or settings.location.zone}),
         machine_type=vm.machine_type or settings.machine_type,
         provisioning=vm.provisioning or settings.provisioning,
         boot=NewDisk(image=settings.image_link(), size_gib=settings.disk_gib),
         labels=names.labels(owner=settings.owner, expires=vm.expires or settings.expires, batch=batch),
         max_run_s=settings.max_run_seconds,
         external_ip=settings.external_ip,
-        lease=LeaseWatch(batch=batch, project=settings.place.project, lease_s=settings.lease_s),
+        lease=LeaseWatch(batch=batch, project=settings.location.project, lease_s=settings.lease_s),
     )
 
 
@@ -49,7 +49,7 @@ def _describe_instance(
 ) -> dict[str, pulumi.Input[str | None]]:
     return {
         "name": component.instance.name,
-        "zone": args.place.zone,
+        "zone": args.location.zone,
         "address": component.address,
         "machine_type": args.machine_type,
         "provisioning": args.provisioning,

@@ -73,7 +73,7 @@ class AnalysisSettings(StackSettings):
             raise ValueError(
                 f"machines: {', '.join(foreign)}: with a lease a VM's name begins with {names.VM_PREFIX}, or it may not delete itself"
             )
-        region = self.place.region
+        region = self.location.region
         elsewhere = sorted({vm.zone for vm in self.machines or () if vm.zone and not vm.zone.startswith(f"{region}-")})
         if elsewhere:
             raise ValueError(f"machines: {', '.join(elsewhere)} is not in {region}, where the network is")
@@ -88,4 +88,4 @@ class AnalysisSettings(StackSettings):
     def image_link(self) -> str:
         """Return a family's link rather than the version that it stands for now, or each new image would replace the VMs."""
         is_link = "projects/" in self.image
-        return self.image if is_link else f"projects/{self.place.project}/global/images/{self.image}"
+        return self.image if is_link else f"projects/{self.location.project}/global/images/{self.image}"

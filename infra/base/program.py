@@ -27,7 +27,7 @@ def declare_base(settings: BaseSettings) -> None:
     """Export ``bucket``, ``service_account`` (email), ``self_delete_role``, ``self_delete_condition``, ``network`` and ``subnetwork``
     (links), ``region``, and ``settings``: those of ours that were given, from which the next command learns what it has to add.
     """
-    place = settings.place
+    location = settings.location
     after_apis = _enable_apis(settings)
     results = ResultsBucket("results", _bucket_args(settings), after_apis)
     identity = VmIdentity(
@@ -35,7 +35,7 @@ def declare_base(settings: BaseSettings) -> None:
         VmIdentityArgs(
             account_id=names.SERVICE_ACCOUNT_ID,
             self_delete_role_id=settings.self_delete_role_id,
-            project=place.project,
+            project=location.project,
             bucket=results.bucket.name,
             operators=settings.operators,
             tunnel=IAP_RANGE in settings.ssh_sources,
@@ -45,8 +45,8 @@ def declare_base(settings: BaseSettings) -> None:
     network = OperatorNetwork(
         "network",
         OperatorNetworkArgs(
-            project=place.project,
-            region=place.region,
+            project=location.project,
+            region=location.region,
             subnet_range=settings.subnet_range,
             ssh_ranges=settings.ssh_sources,
             nat=not settings.external_ips,
@@ -60,23 +60,23 @@ def declare_base(settings: BaseSettings) -> None:
     pulumi.export("self_delete_condition", granted)
     pulumi.export("network", network.network.self_link)
     pulumi.export("subnetwork", network.subnetwork.self_link)
-    pulumi.export("region", place.region)
-    pulumi.export("settings", settings.model_dump(mode="json", exclude_unset=True, exclude={"place"}))
+    pulumi.export("region", location.region)
+    pulumi.export("settings", settings.model_dump(mode="json", exclude_unset=True, exclude={"location"}))
 
 
 def _enable_apis(settings: BaseSettings) -> pulumi.ResourceOptions:
     """Return options for resources that can only be created once the APIs are on."""
     if not settings.enable_apis:
         return pulumi.ResourceOptions()
-    services = EnabledServices("apis", EnabledServicesArgs(project=settings.place.project))
+    services = EnabledServices("apis", EnabledServicesArgs(project=settings.location.project))
     return pulumi.ResourceOptions(depends_on=services.services)
 
 
 def _bucket_args(settings: BaseSettings) -> ResultsBucketArgs:
     return ResultsBucketArgs(
-        name=names.bucket_name(settings.place.project),
-        project=settings.place.project,
-        location=settings.bucket_location or settings.place.region,
+        name=names.bucket_name(settings.location.project),
+        project=settings.location.project,
+        location=settings.bucket_location or settings.location.region,
         labels=names.labels(owner=settings.owner),
         results_days=settings.results_days,
         soft_delete_days=settings.soft_delete_days,

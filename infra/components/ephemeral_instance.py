@@ -9,7 +9,7 @@ import pulumi
 
 from infra.components.lease_watch import LeaseWatch
 from infra.provider import gcp
-from infra.settings import Place, Provisioning
+from infra.settings import Location, Provisioning
 from runner.model import names
 
 METADATA = {"enable-oslogin": "TRUE", "enable-guest-attributes": "TRUE", "block-project-ssh-keys": "TRUE"}
@@ -29,11 +29,11 @@ class NewDisk:
 class EphemeralInstanceArgs:
     """``boot``: a disk to create, or the link of one that exists. ``max_run_s``: then Google deletes the VM.
 
-    ``place.zone`` is the VM's zone. ``stopped``: declare it as TERMINATED, so that an image can be created from its disk.
+    ``location.zone`` is the VM's zone. ``stopped``: declare it as TERMINATED, so that an image can be created from its disk.
     ``lease``: of the batch that it works for.
     """
 
-    place: Place
+    location: Location
     machine_type: str
     provisioning: Provisioning
     boot: NewDisk | pulumi.Output[str]
@@ -52,8 +52,8 @@ class EphemeralInstance(pulumi.ComponentResource):
         self.instance = gcp.compute.Instance(
             name,
             name=name,
-            project=args.place.project,
-            zone=args.place.zone,
+            project=args.location.project,
+            zone=args.location.zone,
             machine_type=args.machine_type,
             labels=dict(args.labels),
             tags=[names.NETWORK_TAG],
@@ -62,7 +62,7 @@ class EphemeralInstance(pulumi.ComponentResource):
             network_interfaces=[_network_interface(args)],
             scheduling=_scheduling(args),
             # The scope is wide because IAM is the limit: one bucket, and the VMs of batches.
-            service_account={"email": names.service_account_email(args.place.project), "scopes": SCOPES},
+            service_account={"email": names.service_account_email(args.location.project), "scopes": SCOPES},
             shielded_instance_config={
                 "enable_secure_boot": True,
                 "enable_vtpm": True,
@@ -85,8 +85,8 @@ def _boot_disk(args: EphemeralInstanceArgs) -> gcp.compute.InstanceBootDiskArgsD
 
 
 def _network_interface(args: EphemeralInstanceArgs) -> gcp.compute.InstanceNetworkInterfaceArgsDict:
-    place = args.place
-    link = f"projects/{place.project}/regions/{place.region}/subnetworks/{names.SUBNETWORK}"
+    location = args.location
+    link = f"projects/{location.project}/regions/{location.region}/subnetworks/{names.SUBNETWORK}"
     return {"subnetwork": link, "access_configs": [{}]} if args.external_ip else {"subnetwork": link}
 
 

@@ -126,16 +126,16 @@ def _which(program: str, request: Request) -> Path:
 
 
 def find_in_cache(request: Request) -> Engine:
-    return _take_engine(request.home / "bin", request, place="in the cache")
+    return _take_engine(request.home / "bin", request, source="in the cache")
 
 
-def _take_engine(folder: Path, request: Request, *, place: str) -> Engine:
+def _take_engine(folder: Path, request: Request, *, source: str) -> Engine:
     for program in (PULUMI, LANGUAGE_HOST):
         if not os.access(folder / program, os.X_OK):
-            raise MissingToolError(f"{place}: {folder / program} does not exist")
+            raise MissingToolError(f"{source}: {folder / program} does not exist")
     version = _read_version(folder / PULUMI, request)
     if version != request.pins.version:
-        raise MissingToolError(f"{place}: {folder / PULUMI} is version {version}, required is {request.pins.version}")
+        raise MissingToolError(f"{source}: {folder / PULUMI} is version {version}, required is {request.pins.version}")
     return Engine(version=version, folders=(folder,))
 
 
@@ -156,7 +156,7 @@ def download_engine(request: Request) -> Engine:
         except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
             report(f"  not possible here: {_explain(error)}")
             raise MissingToolError(f"download: {_explain(error)}") from error
-        _take_engine(staging / "bin", request, place="download")
+        _take_engine(staging / "bin", request, source="download")
         return _publish(staging, request)
 
 
@@ -180,7 +180,7 @@ def build_engine(request: Request) -> Engine:
         folder = staging / "bin"
         folder.mkdir()
         build_programs(folder, pins=request.pins, cache=request.cache, environment=request.environment)
-        _take_engine(folder, request, place="build")
+        _take_engine(folder, request, source="build")
         return _publish(staging, request)
 
 

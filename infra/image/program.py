@@ -32,7 +32,7 @@ def declare_bake(bake: str, settings: ImageSettings) -> None:
     builder = EphemeralInstance(names.builder_name(bake), _builder_args(bake, settings, disk))
     pulumi.export(
         "builder",
-        {"name": builder.instance.name, "zone": settings.place.zone, "address": builder.address},
+        {"name": builder.instance.name, "zone": settings.location.zone, "address": builder.address},
     )
     pulumi.export("disk_id", disk.disk_id)
     if settings.image_from_disk:
@@ -49,8 +49,8 @@ def _declare_disk(bake: str, settings: ImageSettings) -> gcp.compute.Disk:
     return gcp.compute.Disk(
         name,
         name=name,
-        project=settings.place.project,
-        zone=settings.place.zone,
+        project=settings.location.project,
+        zone=settings.location.zone,
         image=settings.base_image,
         size=settings.disk_gib,
         type=DISK_TYPE,
@@ -61,7 +61,7 @@ def _declare_disk(bake: str, settings: ImageSettings) -> gcp.compute.Disk:
 
 def _builder_args(bake: str, settings: ImageSettings, disk: gcp.compute.Disk) -> EphemeralInstanceArgs:
     return EphemeralInstanceArgs(
-        place=settings.place,
+        location=settings.location,
         machine_type=settings.machine_type,
         provisioning=settings.provisioning,
         boot=disk.self_link,
@@ -81,7 +81,7 @@ def _image_args(bake: str, settings: ImageSettings, disk: gcp.compute.Disk) -> B
 
     return BakedImageArgs(
         image_name=settings.image_name,
-        project=settings.place.project,
+        project=settings.location.project,
         disk=pulumi.Output.all(disk.self_link, disk.disk_id).apply(check_disk),
         description=settings.image_description,
         labels=settings.labels_of_image(bake),

@@ -19,10 +19,10 @@ from runner.google import Image
 from runner.model import catalog, names
 from runner.model.events import BakePlanned
 from runner.model.plan import hourly_price
-from runner.model.stockout import Place
+from runner.model.stockout import Placement
 from runner.stacks import StackSpec, tell_stack_progress
 from runner.teardown import Steps, closed_journal, end_bake, raised_signals
-from runner.vms import PlaceFinder, Vm, VMGuard, wait_for_host_keys
+from runner.vms import PlacementFinder, Vm, VMGuard, wait_for_host_keys
 
 if TYPE_CHECKING:
     from runner.ssh import Connection
@@ -146,11 +146,11 @@ class _Bake:
             lambda: end_bake(self.context, self.name, hurry=steps.hurry),
         )
         with self.context.phases.phase("up"):
-            place, outputs = self._create_builder(guard)
+            placement, outputs = self._create_builder(guard)
         connections = ExitStack()
         steps.undo("close the connection", connections.close)
         with self.context.phases.phase("boot"):
-            connection = connections.enter_context(self._connect(place))
+            connection = connections.enter_context(self._connect(placement))
         versions = bake_on(self.context, connection, self.recipe)
         with self.context.phases.phase("image"):
             labels = {LABEL_KEY.sub("_", key.lower()): names.label_value(value) for key, value in versions.items()}
@@ -162,7 +162,7 @@ class _Bake:
                 "image_labels": json.dumps(labels | own),
             }
             self.context.journal.intend("image", self.image_name, keep=True)
-            self._up(second, place)
+            self._up(second, placement)
             self.context.journal.record("created", kind="image", name=self.image_name)
         return versions
 
@@ -173,46 +173,46 @@ class _Bake:
             if image.name != self.image_name and not image.deprecated:
                 compute.deprecate_image(image.name, replacement=self.image_name)
 
-    def _create_builder(self, guard: VMGuard) -> tuple[Place, Mapping[str, object]]:
+    def _create_builder(self, guard: VMGuard) -> tuple[Placement, Mapping[str, object]]:
         """Create a builder in the first zone that has one, and return where it is and the stack's outputs."""
         builder = names.builder_name(self.name)
         settings = self.context.settings
-        finder = PlaceFinder(self.context)
-        place = Place(zone=settings.zones_to_try[0], machine_type=settings.builder_machine_type)
+        finder = PlacementFinder(self.context)
+        placement = Placement(zone=settings.zones_to_try[0], machine_type=settings.builder_machine_type)
         while True:
-            guard.add(Vm(name=builder, zone=place.zone, facts={"machine_type": place.machine_type}))
-            self.context.journal.intend("disk", builder, place.zone)
+            guard.add(Vm(name=builder, zone=placement.zone, facts={"machine_type": placement.machine_type}))
+            self.context.journal.intend("disk", builder, placement.zone)
             try:
-                outputs = self._up({}, place)
+                outputs = self._up({}, placement)
             except HpcError as error:
-                other = finder.after(place, error, vms=[builder], is_wanted=lambda: True)
+                other = finder.after(placement, error, vms=[builder], is_wanted=lambda: True)
                 if other is None:
                     raise
-                place = other
+                placement = other
                 continue
             guard.created(builder)
-            return place, outputs
+            return placement, outputs
 
-    def _up(self, more: Mapping[str, str], place: Place) -> Mapping[str, object]:
+    def _up(self, more: Mapping[str, str], placement: Placement) -> Mapping[str, object]:
         settings = self.context.settings
         longest_s = LONGEST_BAKE_S[self.recipe]
         ours: dict[str, str] = {
             "owner": settings.owner,
             "expires": (self.begun + timedelta(seconds=longest_s)).isoformat(timespec="minutes"),
-            "machine_type": place.machine_type,
+            "machine_type": placement.machine_type,
             "disk_gib": str(settings.disk_gib),
             "max_run_seconds": str(longest_s),
             **more,
         }
-        where = {"gcp:project": settings.project, "gcp:region": settings.region, "gcp:zone": place.zone}
+        where = {"gcp:project": settings.project, "gcp:region": settings.region, "gcp:zone": placement.zone}
         config = where | {f"{names.CONFIG_NAMESPACE}:{key}": value for key, value in ours.items()}
         spec = StackSpec(project="image", name=self.name, config=config)
         return self.context.cloud.stacks.up(spec, tell_stack_progress(self.context.listener, self.name))
 
-    def _connect(self, place: Place) -> Connection:
+    def _connect(self, placement: Placement) -> Connection:
         cloud = self.context.cloud
         login = cloud.logins.import_key()
-        builder = cloud.compute.instance(place.zone, names.builder_name(self.name))
+        builder = cloud.compute.instance(placement.zone, names.builder_name(self.name))
         if builder is None:
             raise BuildError(f"the builder {names.builder_name(self.name)} is gone")
         return cloud.connect(builder, login, wait_for_host_keys(self.context, builder, lambda: True))

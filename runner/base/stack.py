@@ -19,7 +19,7 @@ Outputs = Mapping[str, Any]
 def base_spec(context: Context, wanted: Mapping[str, Any]) -> StackSpec:
     """Return the stack ``base`` with these settings of its own, in our project and region."""
     settings = context.settings
-    place = {
+    location = {
         "gcp:project": settings.project,
         "gcp:region": settings.region,
         "gcp:zone": settings.zones_to_try[0],
@@ -28,7 +28,7 @@ def base_spec(context: Context, wanted: Mapping[str, Any]) -> StackSpec:
         f"{names.CONFIG_NAMESPACE}:{key}": value if isinstance(value, str) else json.dumps(value)
         for key, value in wanted.items()
     }
-    return StackSpec(project="base", name=names.BASE_STACK, config=place | ours)
+    return StackSpec(project="base", name=names.BASE_STACK, config=location | ours)
 
 
 def wanted_settings(context: Context, base: Outputs | None) -> dict[str, Any]:

@@ -23,8 +23,8 @@ from runner.errors import CloudError, HpcError, UnreachableError
 from runner.google import Instance, Login, is_worth_a_retry
 from runner.lease import read_preempted
 from runner.model import names
-from runner.model.stockout import Place, is_of_gone_vms, lost_vms
-from runner.vms import SSH_LIMIT_S, PlaceFinder, wait_for_host_keys
+from runner.model.stockout import Placement, is_of_gone_vms, lost_vms
+from runner.vms import SSH_LIMIT_S, PlacementFinder, wait_for_host_keys
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Fleet:
         self._max_run_s = max_run_s
         self._report = report
         self._login: Login  # from ``start`` on
-        self._place_finder = PlaceFinder(context)
+        self._placement_finder = PlacementFinder(context)
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._wishes = Wishes()
@@ -242,9 +242,9 @@ class Fleet:
         missing = self._wishes.find(names_missing)
         if not missing:
             return False
-        place = Place(zone=missing[0].zone, machine_type=missing[0].machine_type)
-        found = self._place_finder.after(place, error, vms=names_missing, is_wanted=lambda: self.is_open)
-        _log.info("after %s, for %s: %s", place, names_missing, found or "no other place")
+        placement = Placement(zone=missing[0].zone, machine_type=missing[0].machine_type)
+        found = self._placement_finder.after(placement, error, vms=names_missing, is_wanted=lambda: self.is_open)
+        _log.info("after %s, for %s: %s", placement, names_missing, found or "no other placement")
         if found is None:
             return False
         self._wishes.move([wish.name for wish in missing], found)

@@ -98,9 +98,9 @@ def analysis_spec(context: Context, definition: Definition, wishes: Sequence[VMW
         "image": definition.image,
         "lease_s": str(settings.lease_s),
     }
-    place = {"gcp:project": settings.project, "gcp:region": settings.region, "gcp:zone": plan.zone}
+    location = {"gcp:project": settings.project, "gcp:region": settings.region, "gcp:zone": plan.zone}
     return StackSpec(
         project="analysis",
         name=plan.batch,
-        config=place | {f"{names.CONFIG_NAMESPACE}:{key}": value for key, value in ours.items()},
+        config=location | {f"{names.CONFIG_NAMESPACE}:{key}": value for key, value in ours.items()},
     )

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from runner.batch.stack import VMWish
-from runner.model.stockout import Place
+from runner.model.stockout import Placement
 
 
 class Wishes:
@@ -44,10 +44,12 @@ class Wishes:
                 self._wanted[name] = wish if wish.expires else replace(wish, expires=expires)
             return list(self._wanted.values())
 
-    def move(self, names: Collection[str], place: Place) -> None:
-        """Request these in another place, and with a new end."""
+    def move(self, names: Collection[str], placement: Placement) -> None:
+        """Request these in another placement, and with a new end."""
         with self._lock:
             for name in names:
                 if name in self._wanted:
                     wish = self._wanted[name]
-                    self._wanted[name] = replace(wish, zone=place.zone, machine_type=place.machine_type, expires="")
+                    self._wanted[name] = replace(
+                        wish, zone=placement.zone, machine_type=placement.machine_type, expires=""
+                    )

@@ -148,7 +148,7 @@ class TextScreen:
             table.add_row(vm["name"], vm["status"], owner, vm["machine_type"], vm["zone"], vm["expires"], shown)
         self.console.print(table if values["vms"] else "VMs: none")
         for item in values["without_vm"]:
-            what = f"{item['kind']} {item['name']} in {item['place'] or 'all regions'}, which no VM of ours uses"
+            what = f"{item['kind']} {item['name']} in {item['location'] or 'all regions'}, which no VM of ours uses"
             owner = item["batch"] or item["bake"]
             self.console.print(f"{what}, of {owner or 'no batch'}: {item['usd_per_hour_at_most']:.4f} USD/h at most")
         for kind, item in [("VM", vm) for vm in values["vms"]] + [(one["kind"], one) for one in values["without_vm"]]:

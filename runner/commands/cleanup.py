@@ -176,7 +176,7 @@ def _end_journals(context: Context, scope: Scope, report: SweepReport, untouched
                     if removal.item.purpose == journal.name and removal.item.kind in BILLED:
                         item = removal.item
                         state.record(
-                            "gone", kind=item.kind.value, name=item.name, zone=item.place, answer=removal.answer
+                            "gone", kind=item.kind.value, name=item.name, zone=item.location, answer=removal.answer
                         )
                 state.end(CLEANED_UP)
         except HpcError as error:

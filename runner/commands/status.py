@@ -109,7 +109,7 @@ def _resource(item: Item, *, is_local: bool) -> dict[str, Any]:
     return {
         "kind": item.kind.value,
         "name": item.name,
-        "place": item.place,
+        "location": item.location,
         "size_gib": item.size_gib,
         "batch": item.batch,
         "bake": item.bake,

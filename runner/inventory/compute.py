@@ -46,7 +46,7 @@ class LabelledCompute:
 
     def remove(self, item: Item) -> str:
         """Delete it and wait. If the user is not permitted to, but it does not exist, that is no error."""
-        scope = scope_of(item.kind, item.place, is_regional=item.is_regional)
+        scope = scope_of(item.kind, item.location, is_regional=item.is_regional)
         path = f"{scope}/{COLLECTIONS[item.kind]}/{segment(item.name)}"
         try:
             return self._operations.delete(path)
@@ -90,8 +90,8 @@ class OurNetwork:
         if kind is not Kind.NETWORK and not str(found.get("network", "")).endswith(f"/networks/{names.NETWORK}"):
             return []
         marks = {"app": names.APP, "owner": self._owner_of_base(), "part": BASE_PART}
-        place = "" if NETWORK_PARTS[kind][1] == "global" else self._region
-        return [Item(kind=kind, name=str(found["name"]), place=place, labels=marks, uid=str(found.get("id", "")))]
+        location = "" if NETWORK_PARTS[kind][1] == "global" else self._region
+        return [Item(kind=kind, name=str(found["name"]), location=location, labels=marks, uid=str(found.get("id", "")))]
 
     def remove(self, item: Item) -> str:
         """Delete it and wait."""
@@ -104,11 +104,11 @@ class OurNetwork:
 
 
 def _item(kind: Kind, scope: str, found: Mapping[str, Any], *, state: str) -> Item:
-    collection, _, place = scope.partition("/")
+    collection, _, location = scope.partition("/")
     return Item(
         kind=kind,
         name=str(found["name"]),
-        place=place,
+        location=location,
         is_regional=collection == "regions",
         labels={str(key): str(value) for key, value in found.get("labels", {}).items()},
         state=state,
@@ -129,8 +129,8 @@ def _image_state(image: Json) -> str:
     return VALIDATED if is_validated else f"{image.get('status', 'UNKNOWN')}, not validated"
 
 
-def scope_of(kind: Kind, place: str, *, is_regional: bool = False) -> str:
+def scope_of(kind: Kind, location: str, *, is_regional: bool = False) -> str:
     """Return the scope of a resource: ``zones/Z``, ``regions/R`` or ``global``. Of our kinds only addresses are always regional."""
-    if not place:
+    if not location:
         return "global"
-    return f"{'regions' if is_regional or kind is Kind.ADDRESS else 'zones'}/{segment(place)}"
+    return f"{'regions' if is_regional or kind is Kind.ADDRESS else 'zones'}/{segment(location)}"

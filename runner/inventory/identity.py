@@ -43,7 +43,7 @@ class OurKeys:
         marks = {"app": names.APP, "owner": self._owner}
         if expiry_usec := int(key.get("expirationTimeUsec") or 0):
             marks["expires"] = names.expires_label(datetime.fromtimestamp(expiry_usec / 1e6, UTC))
-        return Item(kind=Kind.SSH_KEY, name=fingerprint, place=self._operator, labels=marks)
+        return Item(kind=Kind.SSH_KEY, name=fingerprint, location=self._operator, labels=marks)
 
 
 class OurAccounts:

@@ -34,7 +34,7 @@ class RememberedStacks:
 
     def remove(self, item: Item) -> str:
         """See ``forget_stack``."""
-        project = next(project for project in PROJECTS if project == item.place)
+        project = next(project for project in PROJECTS if project == item.location)
         return forget_stack(self._engine, self._records, project, item.name)
 
     def _of_project(self, project: ProjectName) -> list[Item]:
@@ -56,7 +56,7 @@ class RememberedStacks:
     def _item(project: ProjectName, name: str, known: Mapping[str, str], *, state: str) -> Item:
         marks = {"app": names.APP, **known}
         marks[PURPOSE_LABELS.get(project, "part")] = name if project in PURPOSE_LABELS else BASE_PART
-        return Item(kind=Kind.STACK, name=name, place=project, labels=marks, state=state)
+        return Item(kind=Kind.STACK, name=name, location=project, labels=marks, state=state)
 
 
 def forget_stack(engine: Callable[[], Stacks], records: StackRecords, project: ProjectName, name: str) -> str:

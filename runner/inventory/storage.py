@@ -152,7 +152,7 @@ class OurStorage:
         return Item(
             kind=kind,
             name=batch,
-            place=self._bucket,
+            location=self._bucket,
             labels=marks,
             state=str(objects),
             lease=lease,

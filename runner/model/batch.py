@@ -176,10 +176,10 @@ def _problems(error: ValidationError, source: YamlSource) -> Iterator[InputProbl
     seen: set[tuple[int, int]] = set()
     for item in error.errors(include_url=False):
         location = tuple(part for part in item["loc"] if _in_file(source, part, item["loc"]))
-        place = source.place(location)
-        if place in seen and item["type"] not in ("extra_forbidden", "missing"):
+        position = source.position(location)
+        if position in seen and item["type"] not in ("extra_forbidden", "missing"):
             continue
-        seen.add(place)
+        seen.add(position)
         yield source.problem(location, *_words(item, source))
 
 

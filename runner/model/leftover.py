@@ -59,9 +59,9 @@ ORDER = {kind: index for index, kind in enumerate(Kind)}
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One resource of ours. ``place``: zone, region, bucket or project; '' where there is only one. ``state``: one word.
+    """One resource of ours. ``location``: zone, region, bucket or project; '' where there is only one. ``state``: one word.
     Of disks and addresses ``users`` are what they are attached to, as ``ZONE/NAME`` for a VM; ``size_gib`` is a disk's.
-    ``is_regional``: its place is a region, of a kind that can be in a zone or in a region.
+    ``is_regional``: its location is a region, of a kind that can be in a zone or in a region.
 
     ``labels``: ``app``, ``owner``, ``batch`` or ``bake``, ``expires``, ``part`` for what belongs to the stack ``base``.
     ``lease``: of control objects, the lease of their batch, if it has one. ``uid``: the cloud's own ID, or the time of creation;
@@ -70,7 +70,7 @@ class Item:
 
     kind: Kind
     name: str
-    place: str = ""
+    location: str = ""
     is_regional: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     state: str = ""
@@ -108,8 +108,8 @@ class Item:
 
     @property
     def key(self) -> tuple[Kind, str, str]:
-        """The kind, place and name, which no other item has together."""
-        return self.kind, self.place, self.name
+        """The kind, location and name, which no other item has together."""
+        return self.kind, self.location, self.name
 
     def is_still(self, earlier: Item) -> bool:
         """Return whether it is the item that was seen earlier under its key, and not a new one of the same name."""
@@ -120,7 +120,7 @@ class Item:
         return self.expires_at is not None and self.expires_at <= now
 
     def __str__(self) -> str:
-        return f"{self.kind.value} {self.name}" + (f" in {self.place}" if self.place else "")
+        return f"{self.kind.value} {self.name}" + (f" in {self.location}" if self.location else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,7 @@ class Found:
         self.items = tuple(items)
         self._now = now
         self._leases = {item.batch: item.lease for item in self.items if item.lease is not None}
-        self._switched_off = {f"{item.place}/{item.name}" for item in self.items if _is_switched_off(item)}
+        self._switched_off = {f"{item.location}/{item.name}" for item in self.items if _is_switched_off(item)}
         self.alive = frozenset(item.purpose for item in self.items if item.purpose and self._is_alive(item))
 
     def judge(self, item: Item) -> Choice | None:

@@ -106,7 +106,7 @@ class FailedOperation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Placement:
     """The zone and machine type of a request for VMs."""
 
     zone: str
@@ -165,9 +165,9 @@ def _read_vm_not_found(text: str) -> str:
     return found["vm"] if found else ""
 
 
-def next_place(
-    tried: Sequence[Place], settings: Settings, zones_available: Sequence[str] = (), *, machine_type: str = ""
-) -> Place | None:
+def next_placement(
+    tried: Sequence[Placement], settings: Settings, zones_available: Sequence[str] = (), *, machine_type: str = ""
+) -> Placement | None:
     """Return the place to try after those in ``tried`` (in that order) had no VMs available; None if all were tried.
 
     First every zone for the machine type that is wanted (``machine_type``, else that of the first place tried, else the
@@ -175,8 +175,8 @@ def next_place(
     """
     wanted = machine_type or (tried[0].machine_type if tried else settings.machine_type)
     zones = order_zones(settings, zones_available)
-    candidates = (Place(zone=zone, machine_type=name) for name in same_shape(wanted) for zone in zones)
-    return next((place for place in candidates if place not in tried), None)
+    candidates = (Placement(zone=zone, machine_type=name) for name in same_shape(wanted) for zone in zones)
+    return next((placement for placement in candidates if placement not in tried), None)
 
 
 def order_zones(settings: Settings, zones_available: Sequence[str] = ()) -> list[str]:

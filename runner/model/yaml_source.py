@@ -56,7 +56,7 @@ class YamlSource:
     marks: dict[Location, tuple[int, int]] = field(repr=False)
     texts: dict[Location, str] = field(repr=False)
 
-    def place(self, location: Sequence[int | str]) -> tuple[int, int]:
+    def position(self, location: Sequence[int | str]) -> tuple[int, int]:
         """Return the line and column of the value at ``location``, or of the nearest one above it."""
         at = tuple(location)
         while at and at not in self.marks:
@@ -65,7 +65,7 @@ class YamlSource:
 
     def problem(self, location: Sequence[int | str], message: str, remedy: str = "") -> InputProblem:
         """Return a problem with the value at ``location``."""
-        line, column = self.place(location)
+        line, column = self.position(location)
         return InputProblem(file=self.file, line=line, column=column, message=message, remedy=remedy)
 
 
@@ -99,8 +99,8 @@ def read_yaml(text: str, file: Path) -> YamlSource:
         if node is not None:
             twice += _repeated_keys(node, file)
         values = None if node is None else loader.construct_document(node)
-        for location, place, value in _walk(node, ()) if node is not None else ():
-            marks[location] = place
+        for location, position, value in _walk(node, ()) if node is not None else ():
+            marks[location] = position
             if isinstance(value, yaml.ScalarNode) and value.tag != "tag:yaml.org,2002:null":
                 texts[location] = value.value
     except yaml.MarkedYAMLError as error:
@@ -132,7 +132,7 @@ def _repeated_keys(node: yaml.Node, file: Path) -> Iterator[InputProblem]:
         seen: set[str] = set()
         for key, value in node.value:
             if str(key.value) in seen:
-                line, column = _place(key)
+                line, column = _position(key)
                 message = f"the key {key.value!r} appears here a second time"
                 yield InputProblem(file=file, line=line, column=column, message=message, remedy="remove one of the two")
             seen.add(str(key.value))
@@ -145,18 +145,18 @@ def _repeated_keys(node: yaml.Node, file: Path) -> Iterator[InputProblem]:
 def _walk(node: yaml.Node, location: Location) -> Iterator[tuple[Location, tuple[int, int], yaml.Node]]:
     """Yield each value with its location and its position, which is that of its key if it has one."""
     if not location:
-        yield location, _place(node), node
+        yield location, _position(node), node
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             here = (*location, str(key.value))
-            yield here, _place(key), value
+            yield here, _position(key), value
             yield from _walk(value, here)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             here = (*location, index)
-            yield here, _place(item), item
+            yield here, _position(item), item
             yield from _walk(item, here)
 
 
-def _place(node: yaml.Node) -> tuple[int, int]:
+def _position(node: yaml.Node) -> tuple[int, int]:
     return node.start_mark.line + 1, node.start_mark.column + 1

@@ -77,7 +77,7 @@ class _Stack:
 
     @property
     def item(self) -> Item:
-        return Item(kind=Kind.STACK, name=self.name, place=self.project, labels={"app": names.APP})
+        return Item(kind=Kind.STACK, name=self.name, location=self.project, labels={"app": names.APP})
 
 
 def _end(stack: _Stack, scope: Scope, limit: EngineLimit, context: Context) -> Ending:

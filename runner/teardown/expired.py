@@ -51,7 +51,7 @@ def item_of(instance: Instance) -> Item:
     return Item(
         kind=Kind.INSTANCE,
         name=instance.name,
-        place=instance.zone,
+        location=instance.zone,
         labels=instance.labels,
         state=instance.status,
     )

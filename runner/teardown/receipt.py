@@ -170,7 +170,7 @@ def _key(resource: Resource) -> tuple[str, str, str]:
 
 
 def _item_key(item: Item) -> tuple[str, str, str]:
-    return item.kind.value, item.name, item.place
+    return item.kind.value, item.name, item.location
 
 
 def read_receipt(file: Path) -> Mapping[str, Any] | None:

@@ -37,7 +37,7 @@ class Vm:
     @property
     def item(self) -> Item:
         """The VM as a sweep sees it."""
-        return Item(kind=Kind.INSTANCE, name=self.name, place=self.zone)
+        return Item(kind=Kind.INSTANCE, name=self.name, location=self.zone)
 
 
 @dataclass(frozen=True, kw_only=True)

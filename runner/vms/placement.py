@@ -7,30 +7,30 @@ from datetime import timedelta
 
 from runner.context import Context
 from runner.errors import CloudError, HpcError
-from runner.model.stockout import FailedOperation, Other, Place, RateLimit, Stockout, classify, next_place
+from runner.model.stockout import FailedOperation, Other, Placement, RateLimit, Stockout, classify, next_placement
 
 MOST_REPEATS = 4  # of an update whose refusal may be temporary
 REPEAT_DELAY_S = 5.0
 CLOCK_SLACK = timedelta(minutes=2)  # the cloud's clock and ours may differ
 
 
-class PlaceFinder:
+class PlacementFinder:
     """Remembers what was tried for one batch. Not safe for several threads: only the engine's thread uses it."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._began = context.now() - CLOCK_SLACK
-        self._tried: list[Place] = []
+        self._tried: list[Placement] = []
         self._repeats = 0
 
     def after(
-        self, place: Place, error: HpcError, *, vms: Collection[str], is_wanted: Callable[[], bool]
-    ) -> Place | None:
+        self, placement: Placement, error: HpcError, *, vms: Collection[str], is_wanted: Callable[[], bool]
+    ) -> Placement | None:
         """Return the place to try for ``vms`` after ``place`` answered with ``error``: another one, the same once more, or None."""
         refusal = classify(error, self._details(vms))
         if isinstance(refusal, Stockout):
-            self._tried.append(place)
-            found = next_place(self._tried, self._context.settings, refusal.zones_available)
+            self._tried.append(placement)
+            found = next_placement(self._tried, self._context.settings, refusal.zones_available)
             if found is not None:
                 where = f"{found.machine_type} in {found.zone}"
                 self._context.warn(f"{refusal.message} Trying {where}.")
@@ -40,7 +40,7 @@ class PlaceFinder:
             self._repeats += 1
             self._context.warn(f"{refusal.message} Trying again.")
             self._context.sleep(REPEAT_DELAY_S * self._repeats)
-            return place
+            return placement
         return None
 
     def _details(self, vms: Collection[str]) -> list[FailedOperation]:

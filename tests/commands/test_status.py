@@ -26,7 +26,7 @@ DISK_PRICE = catalog.DISK_USD_PER_GIB_HOUR
 
 
 def disk(name: str, *users: str) -> Item:
-    return Item(kind=Kind.DISK, name=name, place="europe-west4-a", labels=BATCH, users=users, size_gib=730)
+    return Item(kind=Kind.DISK, name=name, location="europe-west4-a", labels=BATCH, users=users, size_gib=730)
 
 
 class SmallInventory:
@@ -62,7 +62,7 @@ def google(folder: Path, inventory: SmallInventory, *instances: Instance, batche
 
 
 def test_a_resource_without_its_vm_is_reported_and_priced(tmp_path: Path) -> None:
-    address = Item(kind=Kind.ADDRESS, name="address", place="europe-west4", labels=BATCH)
+    address = Item(kind=Kind.ADDRESS, name="address", location="europe-west4", labels=BATCH)
     values = status.execute(google(tmp_path, SmallInventory(disk("left"), address)))
     assert [(item["kind"], item["name"], item["batch"]) for item in values["without_vm"]] == [
         ("disk", "left", "b1"),

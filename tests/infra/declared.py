@@ -13,7 +13,7 @@ from typing import Any
 import pulumi
 from pulumi.runtime import mocks
 
-PLACE = {"gcp:project": "local-project", "gcp:region": "europe-west4", "gcp:zone": "europe-west4-a"}
+LOCATION = {"gcp:project": "local-project", "gcp:region": "europe-west4", "gcp:zone": "europe-west4-a"}
 BATCH = {"opensees-hpc:owner": "you", "opensees-hpc:expires": "20261122-1530"}
 
 

@@ -23,8 +23,10 @@ def on_progress(progress: StackProgress) -> None:
 
 def main(site: str, config: str) -> int:
     folders = {key: Path(value) for key, value in json.loads(site).items()}
-    place = EngineSite(env=dict(os.environ), cli_bin=folders["cli_bin"], infra=folders["infra"], work=folders["work"])
-    stacks = make_stacks(place, {"analysis": declare})
+    location = EngineSite(
+        env=dict(os.environ), cli_bin=folders["cli_bin"], infra=folders["infra"], work=folders["work"]
+    )
+    stacks = make_stacks(location, {"analysis": declare})
     try:
         stacks.up(StackSpec(project="analysis", name="b6", config=json.loads(config)), on_progress)
     except KeyboardInterrupt:

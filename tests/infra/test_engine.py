@@ -19,7 +19,7 @@ from runner.model import names
 from runner.stacks.contract import ProjectName, StackProgress, StackSpec
 from runner.stacks.pulumi import EngineSite, PulumiStacks
 from tests.infra.conftest import CloudUnderTest
-from tests.infra.declared import BATCH, PLACE
+from tests.infra.declared import BATCH, LOCATION
 from tests.infra.engine import ROOT, find_changes
 
 LIMIT_S = 60.0
@@ -34,7 +34,9 @@ def spec(project: ProjectName, name: str, **settings: object) -> StackSpec:
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
     common = {} if project == "base" else BATCH
     return StackSpec(
-        project=project, name=name, config=PLACE | common | {f"opensees-hpc:{key}": text for key, text in texts.items()}
+        project=project,
+        name=name,
+        config=LOCATION | common | {f"opensees-hpc:{key}": text for key, text in texts.items()},
     )
 
 
@@ -355,11 +357,11 @@ def test_ctrl_c_ends_the_engine_first(
 def test_a_stack_created_by_hand_is_taken_over(
     stacks: PulumiStacks, image: str, site: EngineSite, cloud: CloudUnderTest
 ) -> None:
-    place = {"GOOGLE_PROJECT": "local-project", "GOOGLE_REGION": "europe-west4", "GOOGLE_ZONE": "europe-west4-a"}
+    location = {"GOOGLE_PROJECT": "local-project", "GOOGLE_REGION": "europe-west4", "GOOGLE_ZONE": "europe-west4-a"}
     run_by_hand(site, "analysis", "stack", "init", "b7")
     for key, value in BATCH.items():
         run_by_hand(site, "analysis", "config", "set", key, value, "--stack", "b7")
-    run_by_hand(site, "analysis", "up", "--yes", "--stack", "b7", **place)
+    run_by_hand(site, "analysis", "up", "--yes", "--stack", "b7", **location)
     assert cloud.names("instances") == {"opensees-hpc-b7-0"}
     assert find_changes(stacks, spec("analysis", "b7")) == set()
     run_by_hand(site, "analysis", "destroy", "--yes", "--stack", "b7")

@@ -14,7 +14,7 @@ from infra.image.program import declare as declare_image
 from runner.emulator.iam.conditions import condition_holds, describe_resource
 from runner.model import names
 from runner.model.settings import IAP_RANGE
-from tests.infra.declared import BATCH, PLACE, Resource, declare_with_mocks, of_type
+from tests.infra.declared import BATCH, LOCATION, Resource, declare_with_mocks, of_type
 
 OPERATOR = "user:you@example.com"
 TAKES_LABELS = (":Bucket", ":Instance", ":Disk", ":Image")
@@ -42,23 +42,25 @@ MACHINES = [
     },
 ]
 CASES: dict[str, Case] = {
-    "base as it comes": (declare_base, "base", PLACE),
-    "base behind a tunnel": (declare_base, "base", PLACE | _ours(operators=[OPERATOR], external_ips=False)),
+    "base as it comes": (declare_base, "base", LOCATION),
+    "base behind a tunnel": (declare_base, "base", LOCATION | _ours(operators=[OPERATOR], external_ips=False)),
     "base opened to one address": (
         declare_base,
         "base",
-        PLACE | _ours(operators=[OPERATOR], ssh_ranges=["198.51.100.7/32"], protect=False, force_destroy=True),
+        LOCATION | _ours(operators=[OPERATOR], ssh_ranges=["198.51.100.7/32"], protect=False, force_destroy=True),
     ),
-    "bake, first phase": (declare_image, "bake-1", PLACE | BATCH),
+    "bake, first phase": (declare_image, "bake-1", LOCATION | BATCH),
     "bake, second phase": (
         declare_image,
         "bake-1",
-        PLACE | BATCH | _ours(image_from_disk="4711", image_name="opensees-hpc-1", image_labels={"opensees": "3-7-1"}),
+        LOCATION
+        | BATCH
+        | _ours(image_from_disk="4711", image_name="opensees-hpc-1", image_labels={"opensees": "3-7-1"}),
     ),
-    "batch of three": (declare_analysis, "b1", PLACE | BATCH | _ours(count=3)),
-    "batch of listed VMs": (declare_analysis, "b1", PLACE | BATCH | _ours(machines=MACHINES, external_ip=False)),
-    "batch with a lease": (declare_analysis, "b1", PLACE | BATCH | _ours(count=2, lease_s=600)),
-    "batch on demand": (declare_analysis, "b1", PLACE | BATCH | _ours(provisioning="standard")),
+    "batch of three": (declare_analysis, "b1", LOCATION | BATCH | _ours(count=3)),
+    "batch of listed VMs": (declare_analysis, "b1", LOCATION | BATCH | _ours(machines=MACHINES, external_ip=False)),
+    "batch with a lease": (declare_analysis, "b1", LOCATION | BATCH | _ours(count=2, lease_s=600)),
+    "batch on demand": (declare_analysis, "b1", LOCATION | BATCH | _ours(provisioning="standard")),
 }
 
 
@@ -132,7 +134,7 @@ def test_the_role_of_a_vm_on_itself_is_to_look_and_to_delete() -> None:
 
 
 def test_the_role_may_have_another_id() -> None:
-    resources = declare_with_mocks(declare_base, stack="base", config=PLACE | _ours(self_delete_role_id="other"))
+    resources = declare_with_mocks(declare_base, stack="base", config=LOCATION | _ours(self_delete_role_id="other"))
     [role] = of_type(resources, ":IAMCustomRole")
     assert role.inputs["roleId"] == "other"
 

@@ -12,7 +12,7 @@ import pytest
 from infra.analysis.program import declare as declare_analysis
 from infra.base.program import declare as declare_base
 from infra.image.program import declare as declare_image
-from tests.infra.declared import BATCH, PLACE, declare_with_mocks, of_type
+from tests.infra.declared import BATCH, LOCATION, declare_with_mocks, of_type
 
 Declare = Callable[[], None]
 BAD: list[tuple[Declare, dict[str, str], str]] = [
@@ -59,7 +59,7 @@ BAD: list[tuple[Declare, dict[str, str], str]] = [
 @pytest.mark.parametrize(("declare", "settings", "words"), BAD, ids=[str(settings) for _, settings, _ in BAD])
 def test_a_bad_setting_is_refused_by_key_and_remedy(declare: Declare, settings: dict[str, str], words: str) -> None:
     common = {} if declare is declare_base else BATCH
-    config = PLACE | common | {f"opensees-hpc:{key}": value for key, value in settings.items()}
+    config = LOCATION | common | {f"opensees-hpc:{key}": value for key, value in settings.items()}
     with pytest.raises(pulumi.RunError) as caught:
         declare_with_mocks(declare, stack="b1", config=config)
     message = str(caught.value)
@@ -78,7 +78,7 @@ def test_all_missing_settings_are_reported_together() -> None:
 @pytest.mark.parametrize("name", ["B1", "1b", "b_1", "b" * 41, "b1-"])
 def test_a_stack_whose_name_cannot_be_a_label_is_refused(name: str) -> None:
     with pytest.raises(pulumi.RunError, match="pulumi stack init NAME"):
-        declare_with_mocks(declare_analysis, stack=name, config=PLACE | BATCH)
+        declare_with_mocks(declare_analysis, stack=name, config=LOCATION | BATCH)
 
 
 def test_a_region_is_enough_and_a_zone_too() -> None:
@@ -90,7 +90,7 @@ def test_a_region_is_enough_and_a_zone_too() -> None:
 
 
 def test_an_expiry_may_be_given_as_a_time() -> None:
-    config = PLACE | BATCH | {"opensees-hpc:expires": "2026-11-22T17:30:00+02:00"}
+    config = LOCATION | BATCH | {"opensees-hpc:expires": "2026-11-22T17:30:00+02:00"}
     resources = declare_with_mocks(declare_analysis, stack="b1", config=config)
     assert of_type(resources, ":Instance")[0].inputs["labels"]["expires"] == "20261122-1530"
 
@@ -98,7 +98,7 @@ def test_an_expiry_may_be_given_as_a_time() -> None:
 def test_a_vm_may_have_an_expiry_of_its_own() -> None:
     machines = '[{"name": "b1-0"}, {"name": "b1-1", "expires": "20261123-0400"}]'
     resources = declare_with_mocks(
-        declare_analysis, stack="b1", config=PLACE | BATCH | {"opensees-hpc:machines": machines}
+        declare_analysis, stack="b1", config=LOCATION | BATCH | {"opensees-hpc:machines": machines}
     )
     found = {vm.name: vm.inputs["labels"]["expires"] for vm in of_type(resources, ":Instance")}
     assert found == {"b1-0": "20261122-1530", "b1-1": "20261123-0400"}
@@ -107,7 +107,7 @@ def test_a_vm_may_have_an_expiry_of_its_own() -> None:
 def test_a_disk_that_is_not_the_baked_one_becomes_no_image() -> None:
     second = {"opensees-hpc:image_from_disk": "42", "opensees-hpc:image_name": "opensees-hpc-1"}
     with pytest.raises(pulumi.RunError, match="the builder was lost after the bake"):
-        declare_with_mocks(declare_image, stack="bake-1", config=PLACE | BATCH | second)
+        declare_with_mocks(declare_image, stack="bake-1", config=LOCATION | BATCH | second)
 
 
 @pytest.mark.parametrize("project", ["base", "image", "analysis"])

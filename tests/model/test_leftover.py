@@ -155,7 +155,7 @@ def test_a_detached_batch_may_run_to_its_deadlines() -> None:
 @pytest.mark.parametrize("state", ["TERMINATED", "STOPPED"])
 def test_a_vm_that_is_switched_off_goes_with_its_disk(state: str) -> None:
     off = item(Kind.INSTANCE, "off", batch="b1", expires=FUTURE, state=state)
-    off = replace(off, place="zone-a")
+    off = replace(off, location="zone-a")
     disk = replace(item(Kind.DISK, "disk", batch="b1"), users=("zone-a/off",))
     others = [
         replace(off, name="on", state="RUNNING"),
@@ -329,5 +329,5 @@ def test_an_item_is_identified_by_more_than_its_name() -> None:
 
 
 def test_what_an_item_is_called() -> None:
-    assert str(Item(kind=Kind.INSTANCE, name="b1-0", place="europe-west4-a")) == "instance b1-0 in europe-west4-a"
+    assert str(Item(kind=Kind.INSTANCE, name="b1-0", location="europe-west4-a")) == "instance b1-0 in europe-west4-a"
     assert str(Item(kind=Kind.NETWORK, name="opensees-hpc")) == "network opensees-hpc"

@@ -22,13 +22,13 @@ from runner.model.stockout import (
     Lost,
     Other,
     Permission,
-    Place,
+    Placement,
     Quota,
     RateLimit,
     Stockout,
     classify,
     is_of_gone_vms,
-    next_place,
+    next_placement,
     order_zones,
     read_failure,
     same_shape,
@@ -175,20 +175,20 @@ def test_operations_know_better_than_the_words() -> None:
 
 
 def test_zones_are_tried_then_machine_types_of_the_same_shape() -> None:
-    tried: list[Place] = []
-    while (place := next_place(tried, SETTINGS)) is not None:
-        tried.append(place)
-    assert [place.zone for place in tried[:3]] == ["europe-west4-a", "europe-west4-b", "europe-west4-c"]
-    assert {place.machine_type for place in tried[:3]} == {"c2-standard-4"}
-    assert [place.machine_type for place in tried[3:]] == [
+    tried: list[Placement] = []
+    while (placement := next_placement(tried, SETTINGS)) is not None:
+        tried.append(placement)
+    assert [placement.zone for placement in tried[:3]] == ["europe-west4-a", "europe-west4-b", "europe-west4-c"]
+    assert {placement.machine_type for placement in tried[:3]} == {"c2-standard-4"}
+    assert [placement.machine_type for placement in tried[3:]] == [
         name for name in same_shape("c2-standard-4")[1:] for _ in "abc"
     ]
     assert len(set(tried)) == len(tried)
 
 
 def test_proposed_zones_go_first_where_they_are_allowed() -> None:
-    first = Place(zone="europe-west4-a", machine_type="c2-standard-4")
-    assert next_place([first], SETTINGS, ["europe-west4-c"]) == Place(
+    first = Placement(zone="europe-west4-a", machine_type="c2-standard-4")
+    assert next_placement([first], SETTINGS, ["europe-west4-c"]) == Placement(
         zone="europe-west4-c", machine_type="c2-standard-4"
     )
     assert order_zones(SOME_ZONES, ["europe-west4-a", "europe-west4-c"]) == ["europe-west4-c", "europe-west4-b"]
@@ -196,7 +196,7 @@ def test_proposed_zones_go_first_where_they_are_allowed() -> None:
 
 
 def test_the_machine_type_that_is_wanted_counts() -> None:
-    assert next_place([], SETTINGS, machine_type="n2-standard-8") == Place(
+    assert next_placement([], SETTINGS, machine_type="n2-standard-8") == Placement(
         zone="europe-west4-a", machine_type="n2-standard-8"
     )
 

@@ -42,12 +42,12 @@ class FakeInventory:
         if item.name in self.late:
             self.late[item.name] -= 1
             if self.late[item.name] == 0:
-                self.there.add((item.place, item.name))
-        if (item.place, item.name) not in self.there:
+                self.there.add((item.location, item.name))
+        if (item.location, item.name) not in self.there:
             return GONE_ALREADY
         self.refuse(item.name)
         self.deleted.append(item.name)
-        self.there.discard((item.place, item.name))
+        self.there.discard((item.location, item.name))
         return "deleted"
 
 

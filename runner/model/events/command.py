@@ -151,7 +151,7 @@ class ItemFound(Event):
     """`invoke cleanup` found a resource, and reports whether it is going to remove it."""
 
     kind: ClassVar[str] = "found"
-    what: Annotated[str, "kind, name and place"]
+    what: Annotated[str, "kind, name and location"]
     state: Annotated[str, "its state, as the cloud names it; may be empty"]
     taken: Annotated[bool, "whether it is to be removed"]
     reason: Annotated[str, "why, or why not"]
@@ -171,7 +171,7 @@ class ItemSwept(Event):
     """A resource was removed by its label or name, or could not be."""
 
     kind: ClassVar[str] = "sweep"
-    what: Annotated[str, "kind, name and place"]
+    what: Annotated[str, "kind, name and location"]
     state: Annotated[Literal["deleted", "failed"], "what happened to it"]
     message: Annotated[str, "the cloud's answer"]
 

@@ -168,7 +168,7 @@ class Client:
     def add_vm(self, owner: str = "") -> None:
         """Add a VM of the batch, as a sweep finds it. ``owner``: somebody else's."""
         labels = {"owner": owner or self.context.settings.owner, **names.labels_of_batch(self.batch.name)}
-        vm = Item(kind=Kind.INSTANCE, name=f"{self.batch.name}-0", place="europe-west4-a", labels=labels)
+        vm = Item(kind=Kind.INSTANCE, name=f"{self.batch.name}-0", location="europe-west4-a", labels=labels)
         self.inventory.items.append(vm)
 
     def lease(self) -> Lease:
