@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +25,9 @@ REGISTRY_HOST = re.compile(
     r"|archive\.ubuntu\.com)\b"
 )
 LATER = re.compile(r"\b(?:TO(?:)DO|FIX(?:)ME|X{3}|HA(?:)CK)\b")
+PRIVATE_WORDS = frozenset(
+    {"estate", "desk", "turns", "places", "patience", "shelf", "damage", "damaged", "arrivals", "outlived"}
+)
 BASH_SHEBANG = re.compile(r"^#!.*\bbash\b")
 STRICT_MODE = re.compile(r"^set -E?euo pipefail$", re.MULTILINE)
 MARKDOWN_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -66,6 +71,20 @@ def find_lines(pattern: re.Pattern[str]) -> list[str]:
         for number, line in enumerate(read(path).split("\n"), start=1)
         if pattern.search(line)
     ]
+
+
+def find_names(words: frozenset[str]) -> set[str]:
+    """The identifiers of our Python code that have one of these words in them."""
+    programs = [path for path in OURS if path.endswith(".py") and path.startswith(("runner/", "infra/", "packer/"))]
+    tokens = (token for path in programs for token in tokenize.generate_tokens(io.StringIO(read(path)).readline))
+    names = {token.string for token in tokens if token.type == tokenize.NAME}
+    return {name for name in names if words & {part.lower() for part in re.findall("[A-Z]?[a-z]+", name)}}
+
+
+def test_one_word_a_concept() -> None:
+    """Names say inventory, lock, cache, corrupt, downloaded, expired (docs/glossary.md), not the words of a private language."""
+    assert find_names(frozenset({"emulator"}))
+    assert find_names(PRIVATE_WORDS) == set()
 
 
 @pytest.mark.parametrize("pattern", [MACHINE_PATH, REGISTRY_HOST, LATER], ids=["machine path", "registry", "later"])

@@ -105,7 +105,7 @@ class _Look:
         else:
             self._add(main)
 
-    def _match_problems(self, pattern: str, place: Location, *, asked: bool) -> Iterator[InputProblem]:
+    def _match_problems(self, pattern: str, position: Location, *, asked: bool) -> Iterator[InputProblem]:
         """Add what a pattern matches; what it may not match is a problem if the jobs file ``asked`` for it."""
         folder = self._job.folder
         main = folder / self._job.main  # its problems are reported already
@@ -114,20 +114,22 @@ class _Look:
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
             yield self._source.problem(
-                place, f"{pattern!r} cannot be searched for in {folder}: {why}", "correct the pattern"
+                position, f"{pattern!r} cannot be searched for in {folder}: {why}", "correct the pattern"
             )
             return
         if asked and not matches:
-            yield self._source.problem(place, f"{pattern!r} matches no file in {folder}", "correct the pattern")
+            yield self._source.problem(position, f"{pattern!r} matches no file in {folder}", "correct the pattern")
         for path in (path for path in matches if path != main):
             if not _is_inside(path, folder):
                 if asked:
-                    yield self._source.problem(place, f"{path} is a link that leads out of its folder", "copy the file")
+                    yield self._source.problem(
+                        position, f"{path} is a link that leads out of its folder", "copy the file"
+                    )
             elif _is_reserved(path, folder):
                 if not any(character in pattern for character in "*?["):
-                    yield self._source.problem(place, *_reserved_words(path))
+                    yield self._source.problem(position, *_reserved_words(path))
             elif not os.access(path, os.R_OK):
-                yield self._source.problem(place, f"{path} cannot be read: no permission", "change its permissions")
+                yield self._source.problem(position, f"{path} cannot be read: no permission", "change its permissions")
             else:
                 self._add(path)
 

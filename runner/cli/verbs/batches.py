@@ -70,9 +70,9 @@ def extend(options: batches.Extend) -> int:
 
     more = command.read_minutes(options.minutes)
     context = wiring.make_context()
-    dead = report_abandoned(context, _text_screen(options.json), but=options.batch)
+    abandoned = report_abandoned(context, _text_screen(options.json), but=options.batch)
     extension = command.execute(context, batch=options.batch, minutes=more, job=options.job)
-    write(json.dumps(extension.as_json() | {"abandoned": dead}) if options.json else str(extension))
+    write(json.dumps(extension.as_json() | {"abandoned": abandoned}) if options.json else str(extension))
     return 0
 
 
@@ -84,8 +84,8 @@ def results(options: batches.Results) -> int:
     screen = new_screen(as_json=options.json, yes=True)
     context = wiring.make_context(results_folder=_absolute(options.results), listener=screen.listener())
     if not options.batch:
-        dead = report_abandoned(context, _text_screen(options.json))
-        values = command.list_sets(context) | {"abandoned": dead}
+        abandoned = report_abandoned(context, _text_screen(options.json))
+        values = command.list_sets(context) | {"abandoned": abandoned}
         write(json.dumps(values, indent=2) if options.json else "\n".join(command.list_lines(values)))
         return 0
     report_abandoned(context, screen, but=options.batch)
@@ -103,8 +103,8 @@ def status(options: batches.Status) -> int:
     from runner.commands import status as command
 
     context = wiring.make_context()
-    dead = report_abandoned(context, _text_screen(options.json))
-    values = command.execute(context) | {"abandoned": dead}
+    abandoned = report_abandoned(context, _text_screen(options.json))
+    values = command.execute(context) | {"abandoned": abandoned}
     if options.json:
         write(json.dumps(values, indent=2))
     else:
@@ -131,10 +131,10 @@ def receipt(options: batches.Receipt) -> int:
     from runner.commands import receipt as command
 
     context = wiring.make_context()
-    dead = report_abandoned(context, _text_screen(options.json), but=options.batch) if options.verify else []
+    abandoned = report_abandoned(context, _text_screen(options.json), but=options.batch) if options.verify else []
     view = command.execute(context, options)
     if options.json:
-        write(json.dumps({**view.values, "abandoned": dead} if options.verify else view.values, indent=2))
+        write(json.dumps({**view.values, "abandoned": abandoned} if options.verify else view.values, indent=2))
     else:
         new_text_screen().show_receipt(view.values, view.page)
     return view.exit_code

@@ -31,7 +31,7 @@ def read_tracebacks(log: Path) -> list[str]:
 
 def find_logs(folder: Path) -> Iterator[Path]:
     """Yield the logs of all the embedded clouds below a folder."""
-    for place, folders, files in os.walk(folder):
+    for path, folders, files in os.walk(folder):
         if LOG_FILE in files:
             folders[:] = [name for name in folders if name not in _ROOTS]
-            yield Path(place) / LOG_FILE
+            yield Path(path) / LOG_FILE

@@ -56,8 +56,8 @@ class ComputeOperations(Operations):
 
     def parent(self, cloud: Cloud, news: Properties) -> str:
         """Return ``projects/P/global`` or ``projects/P/zones/Z``."""
-        scope = f"projects/{cloud.place_of(news, 'project')}/{_SCOPES[self.level]}"
-        return f"{scope}/{cloud.place_of(news, self.level)}" if self.level else scope
+        scope = f"projects/{cloud.location_of(news, 'project')}/{_SCOPES[self.level]}"
+        return f"{scope}/{cloud.location_of(news, self.level)}" if self.level else scope
 
     def full_id(self, cloud: Cloud, id: str) -> str:
         """Return ``projects/P/…/NAME``, given that, ``P/Z/NAME``, ``Z/NAME`` or ``NAME`` (all accepted by an import)."""

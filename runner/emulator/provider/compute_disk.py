@@ -66,7 +66,7 @@ class DiskOperations(ComputeOperations):
     labelled = True
 
     def body(self, cloud: Cloud, news: Properties) -> Answer:
-        project, zone = cloud.place_of(news, "project"), cloud.place_of(news, "zone")
+        project, zone = cloud.location_of(news, "project"), cloud.location_of(news, "zone")
         image, snapshot = news.get("image"), news.get("snapshot")
         return without_empty(
             {
@@ -155,7 +155,7 @@ class ImageOperations(ComputeOperations):
         return []
 
     def body(self, cloud: Cloud, news: Properties) -> Answer:
-        project = cloud.place_of(news, "project")
+        project = cloud.location_of(news, "project")
         sources = {key: relative(news[key]) for key in self._SOURCES if key in news}
         if "sourceDisk" in sources:
             sources["sourceDisk"] = disk_link(project, cloud.settings.zone, sources["sourceDisk"])

@@ -63,7 +63,7 @@ class InstanceOperations(ComputeOperations):
         return ""
 
     def body(self, cloud: Cloud, news: Properties) -> Answer:
-        project, zone = cloud.place_of(news, "project"), cloud.place_of(news, "zone")
+        project, zone = cloud.location_of(news, "project"), cloud.location_of(news, "zone")
         region = zone.rsplit("-", 1)[0]
         boot = parts.boot_disk_body(cloud, project, zone, news["bootDisk"])
         more = [parts.attached_disk_body(project, zone, disk) for disk in news.get("attachedDisks", [])]

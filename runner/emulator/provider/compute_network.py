@@ -27,12 +27,12 @@ from runner.emulator.provider.values import Properties
 def network_link(cloud: Cloud, given: Properties) -> str:
     """Return the partial link of the network that a program names."""
     said = str(given["network"])
-    return relative(said) if "/" in said else f"projects/{cloud.place_of(given, 'project')}/global/networks/{said}"
+    return relative(said) if "/" in said else f"projects/{cloud.location_of(given, 'project')}/global/networks/{said}"
 
 
 def region_link(cloud: Cloud, given: Properties) -> str:
     """Return a region in the stock plugin's form."""
-    return f"projects/{cloud.place_of(given, 'project')}/global/regions/{cloud.place_of(given, 'region')}"
+    return f"projects/{cloud.location_of(given, 'project')}/global/regions/{cloud.location_of(given, 'region')}"
 
 
 class NetworkOperations(ComputeOperations):

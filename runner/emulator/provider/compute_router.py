@@ -69,7 +69,7 @@ class RouterNatOperations(Operations):
     """compute.RouterNat: one entry of its router's ``nats``, written by read, modify, write."""
 
     def create(self, cloud: Cloud, news: Properties) -> str:
-        project, region = cloud.place_of(news, "project"), cloud.place_of(news, "region")
+        project, region = cloud.location_of(news, "project"), cloud.location_of(news, "region")
         router, name = news["router"].rsplit("/", 1)[-1], news["name"]
 
         def add(nats: list[Answer]) -> list[Answer]:

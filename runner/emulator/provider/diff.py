@@ -47,7 +47,7 @@ def diff_resource(kind: ResourceType, olds: Properties, news: Properties, settin
     for name, declared in kind.fields.items():
         new = given.get(name)
         if new is None and declared.follows:
-            new = settings.place(declared.follows) or None
+            new = settings.location(declared.follows) or None
         if not declared.output:
             changes += compare(declared, olds.get(name), new, name)
     if "labels" in kind.fields and not any(change.top == "labels" for change in changes):

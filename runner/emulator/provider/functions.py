@@ -30,7 +30,7 @@ _IMAGE_PLAIN = (
 
 def get_image(cloud: Cloud, args: Properties) -> Properties:
     """Run compute.getImage: by ``name``, by ``family`` (its newest), or the only (or most recent) match of a ``filter``."""
-    project = cloud.place_of(args, "project")
+    project = cloud.location_of(args, "project")
     images = f"{ROOT}projects/{project}/global/images"
     if sum(key in args for key in ("name", "family", "filter")) != 1:
         raise ProviderError("one of 'name', 'family' or 'filter' must be set")
@@ -75,7 +75,7 @@ def _only_image(cloud: Cloud, images: str, args: Properties) -> Answer:
 
 def get_zones(cloud: Cloud, args: Properties) -> Properties:
     """Run compute.getZones."""
-    project, region = cloud.place_of(args, "project"), args.get("region")
+    project, region = cloud.location_of(args, "project"), args.get("region")
     terms = []
     if region:
         terms.append(f"(region eq https://www.googleapis.com/compute/v1/projects/{project}/regions/{region})")
@@ -129,7 +129,7 @@ def get_instance(cloud: Cloud, args: Properties) -> Properties:
     if args.get("selfLink"):
         id = relative(args["selfLink"])
     else:
-        id = f"{cloud.place_of(args, 'project')}/{cloud.place_of(args, 'zone')}/{args['name']}"
+        id = f"{cloud.location_of(args, 'project')}/{cloud.location_of(args, 'zone')}/{args['name']}"
     state = INSTANCE.operations.read(cloud, id, {})
     if state is None:
         raise ProviderError(f"Error reading instance: {id} was not found")

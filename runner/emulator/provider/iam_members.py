@@ -22,7 +22,7 @@ _ATTEMPTS, _PAUSE_S = 20, 0.1
 class PolicyOwner:
     """The kind of resource that has the policy. ``key``: the property that names it; ``get`` and ``put`` receive its name.
 
-    ``noun``: its name in error texts. ``place``: properties for its location, from which ``locate`` builds the name; none if ``key`` is enough.
+    ``noun``: its name in error texts. ``location``: properties for its location, from which ``locate`` builds the name; none if ``key`` is enough.
     """
 
     key: str
@@ -30,7 +30,7 @@ class PolicyOwner:
     get: Callable[[Cloud, str], Answer]
     put: Callable[[Cloud, str, Answer], None]
     noun: str
-    place: tuple[str, ...] = ()
+    location: tuple[str, ...] = ()
     locate: Callable[[Cloud, Properties], str] | None = None
 
     def name(self, cloud: Cloud, given: Properties) -> str:
@@ -102,7 +102,7 @@ class MemberOperations(Operations):
         if not prior.get("member"):
             owner, role, member = id.split(" ", 2)
             prior = {self.owner.key: owner, "role": role, "member": member}
-        known = (self.owner.key, *self.owner.place, "role", "member", "condition")
+        known = (self.owner.key, *self.owner.location, "role", "member", "condition")
         named = {key: prior[key] for key in known if key in prior}
         return self._placed(cloud, named)
 
@@ -111,7 +111,7 @@ class MemberOperations(Operations):
         if self.owner.locate is None:
             return named | {self.owner.key: self.owner.normalize(cloud, named[self.owner.key])}
         *_, name = path = self.owner.locate(cloud, named).split("/")
-        return named | {self.owner.key: name} | {key: path[path.index(f"{key}s") + 1] for key in self.owner.place}
+        return named | {self.owner.key: name} | {key: path[path.index(f"{key}s") + 1] for key in self.owner.location}
 
     def delete(self, cloud: Cloud, id: str, state: Properties) -> None:
         named = self._named(cloud, id, state)
@@ -247,7 +247,7 @@ def _instance(cloud: Cloud, given: Properties) -> str:
     said = str(given["instanceName"])
     if "/" in said:
         return said[said.index("projects/") :]
-    return f"projects/{cloud.place_of(given, 'project')}/zones/{cloud.place_of(given, 'zone')}/instances/{said}"
+    return f"projects/{cloud.location_of(given, 'project')}/zones/{cloud.location_of(given, 'zone')}/instances/{said}"
 
 
 def _put_instance_policy(cloud: Cloud, instance: str, policy: Answer) -> None:
@@ -262,7 +262,7 @@ INSTANCE_IAM_MEMBER = _member_type(
         normalize=lambda cloud, said: said,
         get=lambda cloud, name: cloud.rest.get(f"compute/v1/{name}/getIamPolicy", optionsRequestedPolicyVersion="3"),
         put=_put_instance_policy,
-        place=("project", "zone"),
+        location=("project", "zone"),
         locate=_instance,
     ),
     text(required=True, replace=True, same=same_name),

@@ -14,7 +14,7 @@ class AccountOperations(Operations):
     """serviceaccount.Account."""
 
     def create(self, cloud: Cloud, news: Properties) -> str:
-        project, account = cloud.place_of(news, "project"), news["accountId"]
+        project, account = cloud.location_of(news, "project"), news["accountId"]
         about = {key: news[key] for key in ("description", "displayName") if news.get(key)}
         id = f"projects/{project}/serviceAccounts/{account}@{project}.iam.gserviceaccount.com"
         try:
@@ -80,7 +80,7 @@ class CustomRoleOperations(Operations):
     """projects.IAMCustomRole. Google deletes roles softly: one of that name is undeleted, not created anew."""
 
     def create(self, cloud: Cloud, news: Properties) -> str:
-        project = cloud.place_of(news, "project")
+        project = cloud.location_of(news, "project")
         id = f"projects/{project}/roles/{news['roleId']}"
         found = cloud.rest.find(f"iam/v1/{id}")
         if found is not None and not found.get("deleted"):

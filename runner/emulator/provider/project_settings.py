@@ -15,7 +15,7 @@ class ServiceOperations(Operations):
     """projects.Service."""
 
     def create(self, cloud: Cloud, news: Properties) -> str:
-        project, service = cloud.place_of(news, "project"), news["service"]
+        project, service = cloud.location_of(news, "project"), news["service"]
         if service not in self._enabled(cloud, project):
             path = f"serviceusage/v1/projects/{project}/services/{service}:enable"
             try:
@@ -75,7 +75,7 @@ class MetadataItemOperations(Operations):
     """compute.ProjectMetadataItem: one key of the project's metadata, written by read, modify, write."""
 
     def create(self, cloud: Cloud, news: Properties) -> str:
-        self._write(cloud, cloud.place_of(news, "project"), news["key"], news["value"], new=True)
+        self._write(cloud, cloud.location_of(news, "project"), news["key"], news["value"], new=True)
         return str(news["key"])
 
     def _write(self, cloud: Cloud, project: str, key: str, value: str | None, *, new: bool = False) -> None:
@@ -106,8 +106,8 @@ class MetadataItemOperations(Operations):
         wait_for(cloud, cloud.rest.post(f"{path}/setCommonInstanceMetadata", body), "SetCommonInstanceMetadata")
 
     def read(self, cloud: Cloud, id: str, prior: Properties) -> Properties | None:
-        *place, key = id.removeprefix("projects/").split("/meta-data/")
-        project = prior.get("project") or (place[0] if place else cloud.settings.project)
+        *location, key = id.removeprefix("projects/").split("/meta-data/")
+        project = prior.get("project") or (location[0] if location else cloud.settings.project)
         found = cloud.rest.get(f"{ROOT}projects/{project}").get("commonInstanceMetadata", {})
         items = {item["key"]: item.get("value", "") for item in found.get("items", [])}
         return {"id": key, "key": key, "value": items[key], "project": project} if key in items else None

@@ -35,7 +35,7 @@ class Settings:
     zone: str
     default_labels: Mapping[str, str] = field(default_factory=dict)
 
-    def place(self, level: str) -> str:
+    def location(self, level: str) -> str:
         """Return the default project, region or zone."""
         return str(getattr(self, level))
 
@@ -69,9 +69,9 @@ class Cloud:
     cancelled: threading.Event
     pace: float
 
-    def place_of(self, given: Mapping[str, object], level: str) -> str:
+    def location_of(self, given: Mapping[str, object], level: str) -> str:
         """Return the project, region or zone that a program gave (possibly as a link), or the default."""
-        found = str(given.get(level) or self.settings.place(level)).rsplit("/", 1)[-1]
+        found = str(given.get(level) or self.settings.location(level)).rsplit("/", 1)[-1]
         if not found:
             raise ProviderError(f"{level}: required field is not set")
         return found

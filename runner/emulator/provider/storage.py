@@ -47,7 +47,7 @@ class BucketOperations(Operations):
     """storage.Bucket."""
 
     def create(self, cloud: Cloud, news: Properties) -> str:
-        project = cloud.place_of(news, "project")
+        project = cloud.location_of(news, "project")
         body = {"name": news["name"], "location": news["location"], "labels": cloud.labels(news)}
         body |= {key: value for name in self._PARTS for key, value in self._part(name, news).items()}
         try:

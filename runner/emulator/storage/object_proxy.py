@@ -264,7 +264,7 @@ class ObjectProxy:
 
     async def _render_refusal(self, answer: httpx.Response, request: Request, wanted: ObjectRequest) -> Response:
         """Return the error with Google's message instead of the object store's."""
-        message = self._objects.without_place(_message_of(await answer.aread()))
+        message = self._objects.without_path(_message_of(await answer.aread()))
         await answer.aclose()
         if answer.status_code == 404:
             bucket, name = next(iter(wanted.sources), (wanted.bucket, wanted.name))

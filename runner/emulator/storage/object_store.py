@@ -70,7 +70,7 @@ class ObjectStore:
         """Whether only this process can reach it."""
         return self._gate is not None and self._gate.is_closed
 
-    def without_place(self, message: str) -> str:
+    def without_path(self, message: str) -> str:
         """Return the object store's text about a file without the folder on this computer, because VMs get it too."""
         return message.replace(f"{self._folder}/", "")
 

@@ -79,9 +79,9 @@ class VmCloud:
 
     def create_object(self, bucket: str, name: str, content: bytes) -> None:
         """Create a small object. RefusedError 412: one of that name exists, and stays as it is."""
-        place = f"{_storage_url()}/upload/storage/v1/b/{bucket}/o"
+        url = f"{_storage_url()}/upload/storage/v1/b/{bucket}/o"
         query = f"uploadType=media&name={quote(name, safe='')}&ifGenerationMatch=0"
-        self._call("POST", f"{place}?{query}", content, {"Content-Type": "application/json"})
+        self._call("POST", f"{url}?{query}", content, {"Content-Type": "application/json"})
 
     def delete_own_vm(self) -> None:
         """Request the deletion of this VM; the answer comes before it begins."""
