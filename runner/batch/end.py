@@ -18,6 +18,7 @@ from runner.jobsfile import Definition, forget_inputs
 from runner.model.events import BatchDetached
 from runner.model.states import JobState
 from runner.teardown import close_journal, deferred_signals, end_batch
+from runner.vms import VMGuard
 
 
 class PartEnd(Enum):
@@ -91,10 +92,23 @@ class BatchEnd:
             raise
         try:
             end_batch(self.context, self.batch, hurry=hurry)
+            self._delete_late()
         except LeftoverError as error:
             self.left_over = error.items
             raise
         self._is_gone = True
+
+    def _delete_late(self) -> None:
+        """Wait for, and delete, VMs whose insertion was on its way when an update was cut off.
+
+        Raises:
+            LeftoverError: one of them exists and cannot be deleted.
+        """
+        if not self.parts.fleet.cut_off:
+            return
+        with VMGuard(self.context) as guard:
+            for vm in self.parts.fleet.cut_off:
+                guard.adopt(vm)
 
     def _mark_as_found(self) -> None:
         """Mark a batch that ran alone as one that does so again."""

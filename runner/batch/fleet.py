@@ -24,7 +24,7 @@ from runner.google import Instance, Login, is_worth_a_retry
 from runner.lease import read_preempted
 from runner.model import names
 from runner.model.stockout import Placement, is_of_gone_vms, lost_vms
-from runner.vms import SSH_LIMIT_S, PlacementFinder, wait_for_host_keys
+from runner.vms import SSH_LIMIT_S, PlacementFinder, Vm, wait_for_host_keys
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ class Fleet:
         self._answered: set[str] = set()
         self._intended: set[VMWish] = set()
         self._created: set[str] = set()  # as the engine's thread listed them last
+        self._in_update: tuple[VMWish, ...] = ()  # until it ends by itself
         self._repeats = 0  # of updates in a row that failed only of VMs that had gone
         self._engine: threading.Thread | None = None
         self._threads = Threads(lambda error: report(ThreadFailed(error=error)))
@@ -84,6 +85,12 @@ class Fleet:
         self._login = self._stack.new_login()
         self._engine = self._threads.start(self._drive_engine, name="engine")
         self._threads.start(self._watch, name="watch")
+
+    @property
+    def cut_off(self) -> tuple[Vm, ...]:
+        """The VMs that an interrupted update may still create: its engine is gone, an insertion may be on its way."""
+        wishes = (wish for wish in self._in_update if wish.name not in self._seen)
+        return tuple(Vm(name=wish.name, zone=wish.zone) for wish in wishes)
 
     @property
     def is_open(self) -> bool:
@@ -175,10 +182,13 @@ class Fleet:
         wishes = self._wishes.date(names.expires_label(self._context.now() + timedelta(seconds=self._max_run_s)))
         self._intend(wishes)
         failure: HpcError | None = None
+        self._in_update = tuple(wishes)
         try:
             self._stack.update(wishes)
         except HpcError as error:
             failure = error
+        if failure is None or self.is_open:
+            self._in_update = ()
         instances = self._list_created(failure)
         self._boot_new(instances)
         missing = sorted(set(asked) & self._wishes.names() - self._created)

@@ -4,8 +4,8 @@ A facade. VMs are deleted as any sweep deletes them (``runner.inventory``); what
 wait for a late insertion: one that was on its way when its client died can still come through after a first "not found". So
 the guard deletes by name what was intended, whether or not it was ever seen, and looks again for what never was.
 
-Bakes have one. A batch ends by its stack and by label alone: a VM that comes up late finds no lease and deletes itself.
-A builder boots a plain image, which has no such watchdog.
+A bake has one around its builder. A batch ends by its stack and by label, and has one for the VMs of an update of its stack that
+was cut off.
 """
 
 from __future__ import annotations
@@ -80,6 +80,10 @@ class VMGuard:
             HpcError: the journal cannot be written; then the VM must not be created.
         """
         self._context.journal.intend(Kind.INSTANCE.value, vm.name, vm.zone, **vm.facts)
+        self.adopt(vm)
+
+    def adopt(self, vm: Vm) -> None:
+        """Guard one more VM, which the journal names already."""
         self._guarded.append(vm)
 
     def created(self, name: str) -> None:

@@ -328,6 +328,38 @@ def test_a_vm_that_has_answered_before_gets_no_time_to_boot(tmp_path: Path) -> N
         assert limits == {"b-0": SSH_LIMIT_S, "b-1": Settings().lost_after_s}
 
 
+def test_an_interrupted_update_may_still_create_what_was_not_seen(tmp_path: Path) -> None:
+    compute, may_fail = SmallCompute(), threading.Event()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        compute.there["b-0"] = instance("b-0")
+        assert may_fail.wait(LIMIT_S)
+        raise StackError("up failed", diagnostics=["context canceled"])
+
+    with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
+        fleet.request(WISHES[:2])
+        inbox.wait_for(VMReady)
+        closing = threading.Thread(target=fleet.close)
+        closing.start()
+        while fleet.is_open:
+            pass
+        may_fail.set()
+        closing.join(LIMIT_S)
+        assert [(vm.name, vm.zone) for vm in fleet.cut_off] == [("b-1", WISHES[1].zone)]
+
+
+def test_an_update_that_ended_by_itself_creates_nothing_more(tmp_path: Path) -> None:
+    compute = SmallCompute()
+
+    def on_up(update: int, wished: list[str]) -> None:
+        raise StackError("up failed", diagnostics=["no permission"])
+
+    with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
+        fleet.request(WISHES[:1])
+        inbox.wait_for(VMsRefused)
+        assert fleet.cut_off == ()
+
+
 def test_no_warning_for_an_engine_that_was_cancelled_at_the_end(tmp_path: Path) -> None:
     compute, reported, may_fail = SmallCompute(), list[Event](), threading.Event()
 

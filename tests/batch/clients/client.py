@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from runner.context import Cloud, Context
 from runner.errors import HpcError
+from runner.google import GONE_ALREADY
 from runner.google.os_login import Login
 from runner.inventory.inventory import Findings, Inventory
 from runner.jobsfile.definition import Definition, save_definition
@@ -83,6 +84,8 @@ class SmallInventory:
     def remove(self, item: Item) -> str:
         if self.is_stuck:
             raise HpcError("it does not go away")
+        if item not in self.items:
+            return GONE_ALREADY
         self.items.remove(item)
         return "404 notFound"
 

@@ -7,10 +7,11 @@ import os
 import resource
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ from runner.errors import HpcError, LeftoverError, PermissionDeniedError
 from runner.jobsfile.definition import load_definition
 from runner.journal.owner import describe_this_process
 from runner.lease.keeper import WatchedError, change_lease
+from runner.model import names
 from runner.model.events import Event, Listener
 from runner.model.journal_state import Owner
 from runner.model.lease import Lease
+from runner.model.leftover import Item, Kind
 from runner.model.states import JobState
 from runner.options.batches import Attach
 from runner.recovery.report import report_abandoned_batches
@@ -35,7 +38,7 @@ from runner.results.claims import FOLDER
 from runner.stacks.contract import EngineLimit, OnProgress, StackSpec
 from runner.teardown.end import end_batch
 from runner.teardown.steps import Interrupted
-from tests.batch.clients.client import END, Client, Engine
+from tests.batch.clients.client import END, Client, Engine, SmallInventory
 from tests.disks import largest_file
 from tests.support.bucket import Batch
 
@@ -190,6 +193,48 @@ def _until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not come about"
         time.sleep(0.005)
+
+
+@dataclass(kw_only=True)
+class CutOffEngine(Engine):
+    """Interrupts the client, and is itself interrupted while it creates the VM."""
+
+    interrupted: threading.Event = field(default_factory=threading.Event)
+
+    def up(self, spec: StackSpec, on_progress: OnProgress, *, limit: EngineLimit | None = None) -> Mapping[str, object]:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert self.interrupted.wait(60)
+        return super().up(spec, on_progress, limit=limit)
+
+    def interrupt(self) -> None:
+        self.interrupted.set()
+
+
+@dataclass(kw_only=True)
+class LateInventory(SmallInventory):
+    """VMs come up late: after the sweep, and after they were not found once. ``attempts``: to delete one."""
+
+    attempts: list[Item] = field(default_factory=list)
+
+    def remove(self, item: Item) -> str:
+        if item.kind is Kind.INSTANCE:
+            self.attempts.append(item)
+            if self.attempts.count(item) == 2:
+                self.items.append(item)
+        return super().remove(item)
+
+
+def test_a_vm_that_comes_up_after_its_engine_was_interrupted_is_deleted(client: Client) -> None:
+    client.engine, client.inventory = CutOffEngine(), LateInventory()
+    with pytest.raises(Interrupted):
+        run(client, "a")
+    name = names.instance_name(client.batch.name, 0)
+    assert isinstance(client.inventory, LateInventory)
+    assert [item.name for item in client.inventory.attempts] == [name, name]
+    assert client.inventory.items == []
+    assert [(item.name, item.answers) for item in client.journal().gone if item.kind == "instance"] == [
+        (name, ("404 notFound",))
+    ]
 
 
 @pytest.mark.parametrize("times", [1, 2])
