@@ -22,6 +22,7 @@ from runner.model import names
 ENGINE = "pulumi"
 LOOK_EVERY_S = 0.01
 VMS_TAKEN = 3
+STARTING = frozenset({"PROVISIONING", "STAGING"})  # the states of a VM that is being created
 LONGEST_LIFE_S = 6.0
 VMS_LOOK_EVERY_S = 0.2
 Taken = Mapping[str, datetime]

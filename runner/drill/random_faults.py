@@ -16,7 +16,7 @@ from enum import Enum
 import psutil
 
 from runner.drill.evidence import Evidence
-from runner.drill.faults import API_FAULTS, Fault, descendants
+from runner.drill.faults import API_FAULTS, STARTING, Fault, descendants
 from runner.drill.site import Client, DrillSite
 from runner.drill.targets import copied_state_folder
 from runner.errors import HpcError, NotFoundError
@@ -27,7 +27,6 @@ LOOK_EVERY_S = 0.05
 SLOW_BOOT_S = 4.0
 LONGEST_SLEEP_LEASES = 3.0
 COMMAND_LIMIT_S = 300.0
-STARTING = frozenset({"PROVISIONING", "STAGING"})
 
 
 @dataclass(kw_only=True)

@@ -11,7 +11,7 @@ import psutil
 
 from runner.drill.batch import DrillBatch
 from runner.drill.evidence import Evidence
-from runner.drill.faults import VMS_TAKEN, Fault, Taken, descendants
+from runner.drill.faults import STARTING, VMS_TAKEN, Fault, Taken, descendants
 from runner.drill.site import Client, DrillSite
 from runner.drill.steps import Step, read_records, wait_for_step
 from runner.drill.verdict import Verdict
@@ -21,7 +21,6 @@ from runner.model.journal_record import Record
 
 CLIENT_LIMIT_S = 300.0
 SLOW_BOOT_S = 3.0  # so that the fault comes while VMs are being created
-STARTING = ("PROVISIONING", "STAGING")
 STEPS = list(Step)
 
 

@@ -35,7 +35,7 @@ def test_a_corrupt_set_is_reported_once_and_mended_by_a_later_push(batch: Batch)
     collector = make_collector(batch, reported)
     assert [downloaded.job for downloaded in collector.finish(is_over=False).downloaded] == ["b"]
     assert [downloaded.job for downloaded in collector.finish(is_over=False).downloaded] == ["b"]
-    assert sorted(reported.states()) == ["corrupt", "home"]
+    assert sorted(reported.states()) == ["corrupt", "downloaded"]
     assert len(batch.objects()) == 3, "it is kept"
     batch.push("a", push=2)
     collected = collector.finish()
@@ -139,8 +139,8 @@ def test_every_disk_error_is_reported_and_tried_again(batch: Batch, step: str) -
     reported = Reported()
     collector = make_collector(batch, reported, on_step=_fails_once(step, OSError(errno.EIO, "Input/output error")))
     with running(collector):
-        until(lambda: "home" in reported.states())
-    assert reported.states() == ["paused", "resumed", "home"]
+        until(lambda: "downloaded" in reported.states())
+    assert reported.states() == ["paused", "resumed", "downloaded"]
     (paused,) = [event for event in reported.events if event.as_json().get("state") == "paused"]
     assert "Input/output error" in paused.as_json()["message"]
 
@@ -152,7 +152,7 @@ def test_a_set_that_a_fault_of_ours_keeps_back_stops_no_other(batch: Batch) -> N
     with running(collector):
         until(lambda: bool(reported.warnings()))
         batch.push("b")
-        until(lambda: reported.states() == ["home", "home"])
+        until(lambda: reported.states() == ["downloaded", "downloaded"])
     assert len(reported.warnings()) == 1
     assert "an unexpected error" in reported.warnings()[0]
 
