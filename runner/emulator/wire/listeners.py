@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import socket
 
 LOOPBACK = "127.0.0.1"
 _BACKLOG = 2048
+SSH_PORTS = range(10_000, 20_000)  # below those that systems assign, and those on which MPICH listens
+PORT_TRIES = 100
 
 
 def bind_port(wanted: int = 0, *, last: int = 0) -> socket.socket:
@@ -31,8 +34,19 @@ def bind_port(wanted: int = 0, *, last: int = 0) -> socket.socket:
 
 
 def choose_ssh_port() -> int:
-    """Choose one high port for all instances, which differ by address."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Choose one port for all instances, which differ by address.
+
+    It is not one that the system assigns: a program that listens on all addresses may be given such a port at any time, after which no
+    instance can listen on it.
+
+    Raises:
+        OSError: all ports that were tried are taken.
+    """
+    for port in random.sample(SSH_PORTS, PORT_TRIES):
+        with socket.socket() as probe:
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return port
+    raise OSError("no free port for SSH")
