@@ -20,7 +20,7 @@ from runner.model import catalog, names
 from runner.model.events import BakePlanned
 from runner.model.plan import hourly_price
 from runner.model.stockout import Placement
-from runner.stacks import StackSpec, tell_stack_progress
+from runner.stacks import StackSpec, report_stack_progress
 from runner.teardown import Steps, closed_journal, end_bake, raised_signals
 from runner.vms import PlacementFinder, Vm, VMGuard, wait_for_host_keys
 
@@ -207,7 +207,7 @@ class _Bake:
         where = {"gcp:project": settings.project, "gcp:region": settings.region, "gcp:zone": placement.zone}
         config = where | {f"{names.CONFIG_NAMESPACE}:{key}": value for key, value in ours.items()}
         spec = StackSpec(project="image", name=self.name, config=config)
-        return self.context.cloud.stacks.up(spec, tell_stack_progress(self.context.listener, self.name))
+        return self.context.cloud.stacks.up(spec, report_stack_progress(self.context.listener, self.name))
 
     def _connect(self, placement: Placement) -> Connection:
         cloud = self.context.cloud

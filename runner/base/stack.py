@@ -11,7 +11,7 @@ from runner.context import Context
 from runner.errors import DeclinedError, InputError
 from runner.model import names
 from runner.model.settings import IAP_RANGE, is_within
-from runner.stacks import StackSpec, tell_stack_progress
+from runner.stacks import StackSpec, report_stack_progress
 
 Outputs = Mapping[str, Any]
 
@@ -103,7 +103,9 @@ def ensure_base(context: Context, known: Outputs | None = None) -> Outputs:
         raise DeclinedError(
             "the stack base is missing or out of date", remedy="confirm, give --yes, or run `pulumi up` in infra/base"
         )
-    return context.cloud.stacks.up(base_spec(context, wanted), tell_stack_progress(context.listener, names.BASE_STACK))
+    return context.cloud.stacks.up(
+        base_spec(context, wanted), report_stack_progress(context.listener, names.BASE_STACK)
+    )
 
 
 def _serves(context: Context, base: Outputs) -> bool:

@@ -26,7 +26,7 @@ class VMsCreated:
 
 @dataclass(frozen=True, kw_only=True)
 class VMsRefused:
-    """The engine could not create these in any place that was tried."""
+    """The engine could not create these in any zone, of any machine type, that was tried."""
 
     names: tuple[str, ...]
     error: HpcError

@@ -13,7 +13,7 @@ from runner.google import Login
 from runner.jobsfile import Definition
 from runner.lease import LeaseCheck
 from runner.model import names
-from runner.stacks import EngineLimit, StackSpec, tell_stack_progress
+from runner.stacks import EngineLimit, StackSpec, report_stack_progress
 
 LOGIN_SLACK_S = 3600.0
 UP_LIMIT_S = 20 * 60.0  # as long as the provider waits for a VM; an engine that takes longer hangs
@@ -79,7 +79,7 @@ class BatchStack:
         Raises:
             HpcError: what failed; some of the VMs may exist nevertheless.
         """
-        progress = tell_stack_progress(self.context.listener, self.definition.plan.batch)
+        progress = report_stack_progress(self.context.listener, self.definition.plan.batch)
         spec = analysis_spec(self.context, self.definition, wishes)
         self.context.cloud.stacks.up(spec, progress, limit=EngineLimit(limit_s=UP_LIMIT_S))
 

@@ -6,7 +6,7 @@ Pulumi's SDK: import them late, as modules. ``stacks.pulumi`` does so itself.
 
 from runner.stacks.contract import EngineLimit, ProjectName, Stacks, StackSpec
 from runner.stacks.passphrase import known_passphrase, own_passphrase, shared_passphrase
-from runner.stacks.progress import tell_stack_progress
+from runner.stacks.progress import report_stack_progress
 from runner.stacks.records import StackRecords, removal_command
 
 __all__ = [
@@ -18,6 +18,6 @@ __all__ = [
     "known_passphrase",
     "own_passphrase",
     "removal_command",
+    "report_stack_progress",
     "shared_passphrase",
-    "tell_stack_progress",
 ]

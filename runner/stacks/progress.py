@@ -8,7 +8,7 @@ from runner.model.events import Listener, ResourceChanged
 from runner.stacks.contract import StackProgress
 
 
-def tell_stack_progress(listener: Listener, stack: str) -> Callable[[StackProgress], None]:
+def report_stack_progress(listener: Listener, stack: str) -> Callable[[StackProgress], None]:
     """Return a callback for ``stacks.contract`` that reports what the engine does to ``stack``."""
 
     def report(progress: StackProgress) -> None:

@@ -17,7 +17,7 @@ from runner.model import names
 from runner.model.events import ItemSwept
 from runner.model.leftover import ANY_OWNER, BILLED, Item, Kind, Scope
 from runner.model.stockout import is_of_gone_vms
-from runner.stacks import EngineLimit, ProjectName, tell_stack_progress
+from runner.stacks import EngineLimit, ProjectName, report_stack_progress
 
 DESTROY_LIMIT_S = 10 * 60.0
 
@@ -100,7 +100,7 @@ def _destroy(context: Context, stack: _Stack, limit: EngineLimit) -> HpcError | 
         if limit.hurry.is_set():
             raise StackError("no time to destroy the stack")
         context.cloud.stacks.destroy(
-            stack.project, stack.name, tell_stack_progress(context.listener, stack.name), limit=limit
+            stack.project, stack.name, report_stack_progress(context.listener, stack.name), limit=limit
         )
         context.cloud.stacks.remove(stack.project, stack.name)
     except HpcError as error:

@@ -328,6 +328,16 @@ def test_a_vm_that_has_answered_before_gets_no_time_to_boot(tmp_path: Path) -> N
         assert limits == {"b-0": SSH_LIMIT_S, "b-1": Settings().lost_after_s}
 
 
+def _close_during_update(fleet: Fleet, may_fail: threading.Event) -> None:
+    """Close the fleet while an update waits for ``may_fail``, which is set once the fleet is being closed."""
+    closing = threading.Thread(target=fleet.close)
+    closing.start()
+    while fleet.is_open:
+        pass
+    may_fail.set()
+    closing.join(LIMIT_S)
+
+
 def test_an_interrupted_update_may_still_create_what_was_not_seen(tmp_path: Path) -> None:
     compute, may_fail = SmallCompute(), threading.Event()
 
@@ -339,12 +349,7 @@ def test_an_interrupted_update_may_still_create_what_was_not_seen(tmp_path: Path
     with _fleet(tmp_path, compute, on_up) as (fleet, inbox):
         fleet.request(WISHES[:2])
         inbox.wait_for(VMReady)
-        closing = threading.Thread(target=fleet.close)
-        closing.start()
-        while fleet.is_open:
-            pass
-        may_fail.set()
-        closing.join(LIMIT_S)
+        _close_during_update(fleet, may_fail)
         assert [(vm.name, vm.zone) for vm in fleet.cut_off] == [("b-1", WISHES[1].zone)]
 
 
@@ -371,12 +376,7 @@ def test_no_warning_for_an_engine_that_was_cancelled_at_the_end(tmp_path: Path) 
     with _fleet(tmp_path, compute, on_up, reported=reported) as (fleet, inbox):
         fleet.request(WISHES[:1])
         inbox.wait_for(VMReady)
-        closing = threading.Thread(target=fleet.close)
-        closing.start()
-        while fleet.is_open:
-            pass
-        may_fail.set()
-        closing.join(LIMIT_S)
+        _close_during_update(fleet, may_fail)
     assert _warnings(reported) == []
 
 

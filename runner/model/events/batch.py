@@ -8,6 +8,10 @@ from typing import Annotated, ClassVar, Literal
 from runner.model.events.event import Event, Lines, Span, one_line
 from runner.model.states import JobState
 
+JobName = Annotated[str, "name of the job"]
+AttemptNumber = Annotated[int, "counts from 1"]
+VMName = Annotated[str, "name of the VM"]
+
 STATE_STYLES = {
     JobState.SUCCEEDED: "green",
     JobState.FAILED: "red",
@@ -81,7 +85,7 @@ class InstanceReady(Event):
     """A VM is ready for jobs."""
 
     kind: ClassVar[str] = "instance"
-    name: Annotated[str, "name of the VM"]
+    name: VMName
     state: Annotated[Literal["ready"], "always this"] = field(default="ready", init=False)
     address: Annotated[str, "its address"]
 
@@ -95,7 +99,7 @@ class InstanceLost(Event):
     """A VM is gone: the cloud preempted or deleted it, or it does not answer any more."""
 
     kind: ClassVar[str] = "instance"
-    name: Annotated[str, "name of the VM"]
+    name: VMName
     witness: Annotated[str, "who noticed: `cloud` or `ssh`"]
     reason: Annotated[str, "what was noticed"]
     state: Annotated[Literal["lost"], "always this"] = field(default="lost", init=False)
@@ -112,10 +116,10 @@ class JobStarted(Event):
     """An attempt of a job has started."""
 
     kind: ClassVar[str] = "job"
-    job: Annotated[str, "name of the job"]
+    job: JobName
     state: Annotated[Literal["running"], "always this"] = field(default="running", init=False)
-    instance: Annotated[str, "name of the VM"]
-    attempt: Annotated[int, "counts from 1"]
+    instance: VMName
+    attempt: AttemptNumber
     adopted: Annotated[bool, "true: it was already running when this client attached"] = False
 
     def as_text(self) -> Lines:
@@ -128,7 +132,7 @@ class JobWaiting(Event):
     """A job has to run again."""
 
     kind: ClassVar[str] = "job"
-    job: Annotated[str, "name of the job"]
+    job: JobName
     state: Annotated[Literal["waiting"], "always this"] = field(default="waiting", init=False)
     reason: Annotated[str, "why"]
 
@@ -142,7 +146,7 @@ class JobEnded(Event):
     """A job has ended, with this verdict."""
 
     kind: ClassVar[str] = "job"
-    job: Annotated[str, "name of the job"]
+    job: JobName
     state: Annotated[JobState, "the verdict"]
     exit_code: Annotated[int | None, "that of the script; null: not known"]
     signal: Annotated[int | None, "the signal that is known to have killed it, else null"]
@@ -163,7 +167,7 @@ class DeadlineMoved(Event):
     """`invoke extend` gave a job another deadline."""
 
     kind: ClassVar[str] = "deadline"
-    job: Annotated[str, "name of the job"]
+    job: JobName
     timeout_s: Annotated[float, "its deadline, in s after its start"]
 
 
@@ -180,8 +184,8 @@ class ResultsDownloaded(Event):
     """The results of an attempt are downloaded and verified."""
 
     kind: ClassVar[str] = "results"
-    job: Annotated[str, "name of the job"]
-    attempt: Annotated[int, "counts from 1"]
+    job: JobName
+    attempt: AttemptNumber
     state: Annotated[Literal["downloaded"], "always this"] = field(default="downloaded", init=False)
     files: Annotated[int, "number of files"]
     bytes: Annotated[int, "their size, in bytes"]
@@ -193,8 +197,8 @@ class ResultsAskedAgain(Event):
     """The results of an attempt arrived corrupt; its VM is asked to push them again."""
 
     kind: ClassVar[str] = "results"
-    job: Annotated[str, "name of the job"]
-    attempt: Annotated[int, "counts from 1"]
+    job: JobName
+    attempt: AttemptNumber
     state: Annotated[Literal["asked again"], "always this"] = field(default="asked again", init=False)
     push: Annotated[int, "number of the push, from 1"]
 
@@ -204,8 +208,8 @@ class ResultsCorrupt(Event):
     """The results of an attempt arrived corrupt. They stay in the bucket."""
 
     kind: ClassVar[str] = "results"
-    job: Annotated[str, "name of the job"]
-    attempt: Annotated[int, "counts from 1"]
+    job: JobName
+    attempt: AttemptNumber
     state: Annotated[Literal["corrupt"], "always this"] = field(default="corrupt", init=False)
     prefix: Annotated[str, "where they are in the bucket"]
     message: Annotated[str, "what is wrong with them"]
@@ -251,8 +255,8 @@ class ResultsTooBig(Event):
     state: Annotated[Literal["too big"], "always this"] = field(default="too big", init=False)
     message: Annotated[str, "how much there is, and how much is needed"]
     remedy: Annotated[str, "what to do about it"]
-    job: Annotated[str, "name of the job"]
-    attempt: Annotated[int, "counts from 1"]
+    job: JobName
+    attempt: AttemptNumber
     prefix: Annotated[str, "where they are in the bucket"]
 
     def as_text(self) -> Lines:
